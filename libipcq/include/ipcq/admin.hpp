@@ -1,0 +1,35 @@
+// What tools ask of a running broker, and what they may clean up after a dead one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ipcq/stats.hpp"
+#include "ipcq/wait.hpp"
+
+namespace ipcq {
+
+// Asks a broker for its counters. `broker` as in ConnectOptions. Throws NotFoundError, PermissionError, SystemError.
+IPCQ_API BrokerStats fetch_stats(const std::string& broker = {}, Duration wait_for = Duration::zero());
+// Broker::dump() and Broker::end_of_stream() of a running broker.
+IPCQ_API std::string fetch_dump(const std::string& queue, const std::string& broker = {});
+IPCQ_API void end_of_stream(const std::string& queue, const std::string& broker = {});
+
+// One broker name seen in the run directory of this user.
+struct BrokerEntry {
+  std::string name;
+  std::string socket_path;
+  bool alive = false;
+  std::int32_t pid = 0;                    // of a live broker
+  std::vector<std::string> segments;       // shared memory names that belong to it
+  std::uint64_t segment_bytes = 0;
+};
+// Live brokers and leftovers of dead ones.
+IPCQ_API std::vector<BrokerEntry> list_brokers();
+// Removes the names of one dead broker. Throws UsageError when it is alive.
+IPCQ_API void remove_leftovers(const BrokerEntry& entry);
+
+// Directory of sockets: $XDG_RUNTIME_DIR/ipcq, /run/ipcq for root, else /tmp/ipcq-UID.
+IPCQ_API std::string run_directory();
+
+}  // namespace ipcq

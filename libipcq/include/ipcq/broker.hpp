@@ -1,0 +1,56 @@
+// Broker: owns pools and queues, attaches clients, repairs after the dead. Embeddable; ipcq-broker is a thin program
+// over it. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ipcq/options.hpp"
+#include "ipcq/stats.hpp"
+
+namespace ipcq {
+
+namespace detail {
+class BrokerCore;
+}
+
+struct BrokerOptions {
+  // Name that clients connect to. Empty: $IPCQ_BROKER, else "default". A path makes that file the control socket.
+  std::string name;
+  // Unix group whose members may attach (segments and socket 0660); empty: only this user (0600).
+  std::string group;
+  LogCallback log;
+};
+
+class IPCQ_API Broker {
+ public:
+  // Takes the name, removes what a dead broker of that name left, opens the control socket and starts serving.
+  // Throws UsageError when a live broker has the name, SystemError or PermissionError naming the object.
+  explicit Broker(BrokerOptions options = {});
+  Broker(Broker&&) noexcept;
+  ~Broker();  // stop(0)
+
+  // Create at any time. Throw UsageError (bad option, name taken), BackendError, SystemError (ENOSPC: /dev/shm is too
+  // small; the text says how much is needed and how to get it).
+  void create_pool(const std::string& name, PoolOptions options);
+  void create(const std::string& queue, QueueOptions options = {});
+
+  // Says that no further producer will come: consumers with Until::end see the end once drained, even if a producer
+  // died. Throws NotFoundError.
+  void end_of_stream(const std::string& queue);
+
+  // Closes the intake of every queue, waits `drain_for` at most until groups that have members took everything, closes
+  // the queues and removes every name. Returns the number of messages that were left. Idempotent.
+  std::uint64_t stop(Duration drain_for = Duration::zero());
+
+  BrokerStats stats() const;
+  // Path of the control socket.
+  std::string socket_path() const;
+  // Ring state of one queue for humans: cursors, lines, slots, held entries. Throws NotFoundError.
+  std::string dump(const std::string& queue) const;
+
+ private:
+  std::unique_ptr<detail::BrokerCore> core_;
+};
+
+}  // namespace ipcq

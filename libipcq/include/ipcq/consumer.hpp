@@ -1,0 +1,79 @@
+// Consumer: receives from one queue as a member of a group. One per thread; not thread-safe. Must not outlive its
+// Session.
+#pragma once
+
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "ipcq/message.hpp"
+
+namespace ipcq {
+
+// Whether the clean close of every producer is the end.
+enum class Until : std::uint8_t { end, forever };
+
+struct ConsumerOptions {
+  // A declared group is durable. Any other name makes an ephemeral group: it starts at the newest message and vanishes
+  // with its last member.
+  std::string group = "default";
+  Wait wait = Wait::hybrid();
+  Until until = Until::end;
+  Duration wait_for = Duration::zero();  // how long to wait for the queue to appear
+  // Policy of an ephemeral group that this consumer is the first member of.
+  bool lossy = false;
+};
+
+class IPCQ_API Consumer {
+ public:
+  // Made by Session::consumer().
+  explicit Consumer(std::unique_ptr<detail::ConsumerCore> core) noexcept;
+  Consumer(Consumer&&) noexcept;
+  Consumer& operator=(Consumer&&) noexcept;
+  ~Consumer();  // close()
+
+  // Takes the group's next message: first one given back, else the oldest not yet taken. Waits `timeout` at most.
+  // Statuses: ok, empty (zero timeout), timeout, end, closed, peer_dead, interrupted, full (held_per_consumer
+  // messages are held already).
+  Result<Message> receive(Duration timeout = forever) noexcept;
+
+  // Takes up to batch.size() messages that are there now, waiting only for the first. batch[0 .. count) are set.
+  BatchResult receive_many(std::span<Message> batch, Duration timeout = forever) noexcept;
+
+  // Range-for over the messages until the end of the stream. Throws ClosedError when the queue stops otherwise.
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Message;
+    using difference_type = std::ptrdiff_t;
+    using pointer = Message*;
+    using reference = Message&;
+    Message& operator*() noexcept { return message_; }
+    Iterator& operator++() {
+      message_ = Message();
+      message_ = consumer_->next_or_end();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return !message_; }
+
+   private:
+    friend class Consumer;
+    explicit Iterator(Consumer* consumer) : consumer_(consumer), message_(consumer->next_or_end()) {}
+    Consumer* consumer_;
+    Message message_;
+  };
+  Iterator begin() { return Iterator(this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+  // Leaves the group. Messages still held go back to it. Idempotent; the destructor calls it.
+  void close() noexcept;
+
+ private:
+  Message next_or_end();
+  std::unique_ptr<detail::ConsumerCore> core_;
+};
+
+}  // namespace ipcq

@@ -1,0 +1,8 @@
+// Symbol visibility of the library. Everything not marked IPCQ_API stays inside libipcq.
+#pragma once
+
+#if defined(IPCQ_STATIC)
+#define IPCQ_API
+#else
+#define IPCQ_API __attribute__((visibility("default")))
+#endif

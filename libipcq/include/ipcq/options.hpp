@@ -1,0 +1,58 @@
+// What a broker creates: pools of slots, queues, consumer groups. Plain data; defaults are what most users want.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ipcq/wait.hpp"
+
+namespace ipcq {
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+// Receives the library's messages (one line, no newline); called from any thread. Empty: silence.
+using LogCallback = std::function<void(LogLevel, std::string_view)>;
+
+// What a publish does when no line or slot is free.
+enum class Backpressure : std::uint8_t {
+  block,        // wait, up to the call's time-out
+  reject,       // return Status::full at once
+  drop_oldest,  // discard the oldest finished message of the group that lags most, counted
+};
+
+// Whether a slow group may hold producers up.
+enum class GroupPolicy : std::uint8_t {
+  must,   // every message: the queue's backpressure applies
+  lossy,  // skips its oldest messages instead of holding anybody up; each skip is counted and visible
+};
+
+// A declared group is durable: it retains messages while it has no member.
+struct GroupOptions {
+  std::string name = "default";
+  GroupPolicy policy = GroupPolicy::must;
+};
+
+struct PoolOptions {
+  std::uint32_t slots = 64;       // 1 .. 1'048'576
+  std::size_t slot_bytes = 4096;  // payload capacity of one slot, 1 .. 4 GiB - 1
+};
+
+struct QueueOptions {
+  std::uint32_t slots = 64;        // of the queue's own pool; 0 with inline-only queues
+  std::size_t slot_bytes = 4096;   // of the queue's own pool
+  std::string pool;                // name of an existing pool to share instead of an own one
+  std::uint32_t lines = 0;         // messages that may wait, rounded up to a power of two; 0: 2 x slots, 1024 at least
+  std::string handler;             // applied in place to every message; empty: direct queue
+  std::string backend = "auto";    // "auto", "host" or "cuda"
+  std::uint32_t executor_threads = 1;
+  Wait executor_wait = Wait::hybrid();
+  Backpressure backpressure = Backpressure::block;
+  std::vector<GroupOptions> groups = {GroupOptions{}};  // durable groups, 8 at most
+  std::uint32_t max_endpoints = 64;    // producers and consumers open at once, 1 .. 1024
+  std::uint32_t held_per_consumer = 128;  // messages one consumer may hold at once, 1 .. 4096
+};
+
+}  // namespace ipcq

@@ -1,0 +1,57 @@
+// Producer: publishes messages to one queue. One per thread; not thread-safe. Must not outlive its Session.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "ipcq/message.hpp"
+
+namespace ipcq {
+
+struct ProducerOptions {
+  Wait wait = Wait::hybrid();
+  Duration wait_for = Duration::zero();  // how long to wait for the queue to appear
+};
+
+class IPCQ_API Producer {
+ public:
+  // Made by Session::producer().
+  explicit Producer(std::unique_ptr<detail::ProducerCore> core) noexcept;
+  Producer(Producer&&) noexcept;
+  Producer& operator=(Producer&&) noexcept;
+  ~Producer();  // close(); after an exception the stream counts as broken off, not ended
+
+  // Borrows a free slot of slot_bytes(), waiting `timeout` at most as the queue's backpressure says.
+  // Statuses: ok, full (policy reject), timeout, closed, peer_dead, interrupted.
+  Result<Loan> loan(Duration timeout = forever) noexcept;
+
+  // Copies `bytes` into one message. Up to inline_bytes() travel inside the ring and need no slot.
+  Status send(std::span<const std::byte> bytes, Duration timeout = forever) noexcept;
+  Status send(const void* data, std::size_t length, Duration timeout = forever) noexcept {
+    return send({static_cast<const std::byte*>(data), length}, timeout);
+  }
+
+  // Sends the messages in order, taking places in the queue in batches. Stops at the first that fails.
+  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout = forever) noexcept;
+
+  // Publishes a received message to this producer's queue and releases it there, without copying the payload when both
+  // queues share a pool (UsageError otherwise). On any status but `ok` the message stays held. The first queue's slot
+  // is free again when both queues are done with it. A crash in between may deliver the message once more.
+  Status forward(Message& message, Duration timeout = forever);
+
+  // Largest message, in bytes, and largest that needs no slot.
+  std::size_t max_bytes() const noexcept;
+  std::size_t slot_bytes() const noexcept;
+  static std::size_t inline_bytes() noexcept;
+  // This producer's id, as Message::producer() shows it.
+  std::uint32_t id() const noexcept;
+
+  // Ends this producer's stream cleanly. Idempotent; the destructor calls it.
+  void close() noexcept;
+
+ private:
+  std::unique_ptr<detail::ProducerCore> core_;
+};
+
+}  // namespace ipcq

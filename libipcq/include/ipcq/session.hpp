@@ -1,0 +1,55 @@
+// Session: one process' connection to one broker. Thread-safe.
+//
+// A forked child must connect anew: any call on an inherited session, producer or consumer that can throw throws
+// UsageError there, any other returns Status::closed, and destructors leave the parent's queue untouched.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ipcq/consumer.hpp"
+#include "ipcq/options.hpp"
+#include "ipcq/producer.hpp"
+
+namespace ipcq {
+
+namespace detail {
+class SessionCore;
+}
+
+struct ConnectOptions {
+  // Broker name, or path of its control socket. Empty: $IPCQ_BROKER, else "default".
+  std::string broker;
+  // How long to wait for the broker to appear.
+  Duration wait_for = Duration::zero();
+  LogCallback log;
+};
+
+class IPCQ_API Session {
+ public:
+  explicit Session(std::shared_ptr<detail::SessionCore> core) noexcept;
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();  // detaches; producers, consumers, loans and messages must be gone by then
+
+  // Opens an endpoint. Throws NotFoundError (no such queue within wait_for), PermissionError, LayoutError, UsageError
+  // (no endpoint or group free; use after fork), SystemError.
+  Producer producer(const std::string& queue, ProducerOptions options = {});
+  Consumer consumer(const std::string& queue, ConsumerOptions options = {});
+
+  // Makes every wait of this session return Status::interrupted, now and until resume(). Callable from any thread; from
+  // a signal handler set a flag and call it elsewhere.
+  void interrupt() noexcept;
+  void resume() noexcept;
+
+  // False once the broker closed the connection or died.
+  bool connected() const noexcept;
+
+ private:
+  std::shared_ptr<detail::SessionCore> core_;
+};
+
+// Attaches to a broker. Throws NotFoundError when none answers within `wait_for`, PermissionError, SystemError.
+IPCQ_API Session connect(ConnectOptions options = {});
+
+}  // namespace ipcq

@@ -1,0 +1,76 @@
+// A broker's counters at one instant, as Broker::stats() and the control socket give them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ipcq {
+
+// Terms of one group. Once nothing is in flight:
+// published since the group joined = delivered + dropped + expired + dead_lettered + lost.
+struct GroupStats {
+  std::string name;
+  bool durable = false;
+  bool lossy = false;
+  std::uint32_t members = 0;
+  std::uint64_t joined_at = 0;  // ticket
+  std::uint64_t published = 0;  // messages of this group, tombstones left out
+  std::uint64_t waiting = 0;    // published and not yet taken
+  std::uint64_t held = 0;       // taken and not yet released, given-back ones included
+  std::uint64_t delivered = 0;
+  std::uint64_t dropped = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t dead_lettered = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t redelivered = 0;
+};
+
+// One producer or consumer.
+struct EndpointStats {
+  std::uint32_t id = 0;
+  std::int32_t pid = 0;
+  std::uint32_t uid = 0;
+  std::string role;   // "producer" or "consumer"
+  std::string group;  // of a consumer
+  std::string state;  // "running", "stopped" (SIGSTOP or a debugger), "suspect" (connection lost, process alive)
+  std::uint64_t messages = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t held = 0;  // loans of a producer, messages of a consumer
+};
+
+struct QueueStats {
+  std::string name;
+  std::string pool;
+  std::string handler;
+  std::string backend;
+  std::string backpressure;
+  std::string state;  // "open", "draining", "closed"
+  std::uint64_t slots = 0;
+  std::uint64_t slot_bytes = 0;
+  std::uint64_t lines = 0;
+  std::uint64_t published = 0;   // tickets taken, tombstones left out
+  std::uint64_t tombstones = 0;  // places whose producer died before publishing
+  std::uint64_t processed = 0;   // by the handler
+  std::uint64_t handler_errors = 0;
+  double publish_rate = 0;  // messages per second since the previous stats call, or since creation
+  // Depth per visible state, in slots (slots of a shared pool count for every queue of it) and lines.
+  std::uint64_t empty = 0, claimed = 0, ready = 0, inflight = 0, done = 0, reading = 0;
+  std::int32_t blocked_by_pid = 0;  // process that took a place and has not published: holds the order up; 0: none
+  std::vector<GroupStats> groups;
+  std::vector<EndpointStats> endpoints;
+};
+
+struct BrokerStats {
+  std::string name;
+  std::string version;
+  std::int32_t pid = 0;
+  std::uint64_t uptime_ns = 0;
+  std::uint64_t shm_bytes = 0;
+  std::uint32_t abi = 0;
+  std::uint32_t clients = 0;
+  std::uint64_t deaths = 0;  // clients that ended without detaching
+  std::vector<QueueStats> queues;
+};
+
+}  // namespace ipcq
