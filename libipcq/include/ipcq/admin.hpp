@@ -20,8 +20,8 @@ struct BrokerEntry {
   std::string name;
   std::string socket_path;
   bool alive = false;
-  std::int32_t pid = 0;                    // of a live broker
-  std::vector<std::string> segments;       // shared memory names that belong to it
+  std::int32_t pid = 0;               // of a live broker
+  std::vector<std::string> segments;  // shared memory names that belong to it
   std::uint64_t segment_bytes = 0;
 };
 // Live brokers and leftovers of dead ones.

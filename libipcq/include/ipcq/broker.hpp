@@ -16,10 +16,10 @@ class BrokerCore;
 
 struct BrokerOptions {
   // Name that clients connect to. Empty: $IPCQ_BROKER, else "default". A path makes that file the control socket.
-  std::string name;
+  std::string name{};
   // Unix group whose members may attach (segments and socket 0660); empty: only this user (0600).
-  std::string group;
-  LogCallback log;
+  std::string group{};
+  LogCallback log{};
 };
 
 class IPCQ_API Broker {

@@ -41,18 +41,18 @@ struct PoolOptions {
 };
 
 struct QueueOptions {
-  std::uint32_t slots = 64;        // of the queue's own pool; 0 with inline-only queues
-  std::size_t slot_bytes = 4096;   // of the queue's own pool
-  std::string pool;                // name of an existing pool to share instead of an own one
-  std::uint32_t lines = 0;         // messages that may wait, rounded up to a power of two; 0: 2 x slots, 1024 at least
-  std::string handler;             // applied in place to every message; empty: direct queue
-  std::string backend = "auto";    // "auto", "host" or "cuda"
+  std::uint32_t slots = 64;       // of the queue's own pool; 0 with inline-only queues
+  std::size_t slot_bytes = 4096;  // of the queue's own pool
+  std::string pool{};             // name of an existing pool to share instead of an own one
+  std::uint32_t lines = 0;        // messages that may wait, rounded up to a power of two; 0: 2 x slots, 1024 at least
+  std::string handler{};          // applied in place to every message; empty: direct queue
+  std::string backend = "auto";   // "auto", "host" or "cuda"
   std::uint32_t executor_threads = 1;
   Wait executor_wait = Wait::hybrid();
   Backpressure backpressure = Backpressure::block;
   std::vector<GroupOptions> groups = {GroupOptions{}};  // durable groups, 8 at most
-  std::uint32_t max_endpoints = 64;    // producers and consumers open at once, 1 .. 1024
-  std::uint32_t held_per_consumer = 128;  // messages one consumer may hold at once, 1 .. 4096
+  std::uint32_t max_endpoints = 64;                     // producers and consumers open at once, 1 .. 1024
+  std::uint32_t held_per_consumer = 128;                // messages one consumer may hold at once, 1 .. 4096
 };
 
 }  // namespace ipcq

@@ -19,10 +19,10 @@ class SessionCore;
 
 struct ConnectOptions {
   // Broker name, or path of its control socket. Empty: $IPCQ_BROKER, else "default".
-  std::string broker;
+  std::string broker{};
   // How long to wait for the broker to appear.
   Duration wait_for = Duration::zero();
-  LogCallback log;
+  LogCallback log{};
 };
 
 class IPCQ_API Session {

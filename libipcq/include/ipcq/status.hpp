@@ -12,6 +12,7 @@
 namespace ipcq {
 
 // Outcome of a call on the data path. Set-up errors throw (error.hpp); these never do.
+// clang-format off
 enum class [[nodiscard]] Status : std::uint8_t {
   ok,
   full,         // no slot or line is free, and the queue's policy is to reject
@@ -24,6 +25,7 @@ enum class [[nodiscard]] Status : std::uint8_t {
   too_large,    // the payload exceeds what one message of this queue can carry
   not_held,     // the loan or message was already published, released, forwarded or given back
 };
+// clang-format on
 
 IPCQ_API std::string_view to_string(Status status) noexcept;
 
@@ -31,7 +33,7 @@ IPCQ_API std::string_view to_string(Status status) noexcept;
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(Status why) noexcept : status_(why) {}  // NOLINT(google-explicit-constructor)
+  Result(Status why) noexcept : status_(why) {}                                // NOLINT(google-explicit-constructor)
   Result(T value) noexcept : value_(std::move(value)), status_(Status::ok) {}  // NOLINT
 
   Status status() const noexcept { return status_; }
