@@ -1,0 +1,54 @@
+# Install rules (libraries, headers, CMake package, pkg-config file) and the Debian package.
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ipcq")
+
+install(TARGETS ipcq ipcq_static EXPORT ipcqTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY libipcq/include/ipcq "${PROJECT_BINARY_DIR}/libipcq/include/ipcq"
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+install(EXPORT ipcqTargets NAMESPACE ipcq:: DESTINATION ${package_dir})
+
+configure_package_config_file(cmake/ipcqConfig.cmake.in "${PROJECT_BINARY_DIR}/ipcqConfig.cmake"
+  INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/ipcqConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/ipcqConfig.cmake" "${PROJECT_BINARY_DIR}/ipcqConfigVersion.cmake"
+  DESTINATION ${package_dir})
+
+# The .pc file names its prefix relative to itself, so that an installed tree can be moved.
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
+  set(pc_prefix "${CMAKE_INSTALL_PREFIX}")
+  set(pc_libdir "${CMAKE_INSTALL_FULL_LIBDIR}")
+  set(pc_includedir "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+else()
+  file(RELATIVE_PATH pc_up "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+  string(REGEX REPLACE "/$" "" pc_up "${pc_up}")
+  set(pc_prefix "\${pcfiledir}/${pc_up}")
+  set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
+  set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+endif()
+set(pc_libs_private "-pthread")
+if(NOT IPCQ_LIBC_HAS_SHM_OPEN)
+  string(APPEND pc_libs_private " -lrt")
+endif()
+configure_file(cmake/ipcq.pc.in "${PROJECT_BINARY_DIR}/ipcq.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/ipcq.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+
+if(PROJECT_IS_TOP_LEVEL)
+  set(CPACK_GENERATOR DEB)
+  set(CPACK_PACKAGE_NAME ipcq)
+  set(CPACK_PACKAGE_VENDOR "libipcq")
+  set(CPACK_PACKAGE_CONTACT "libipcq maintainers <libipcq@localhost>")
+  set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Multi-process shared-memory message queue: library and programs")
+  set(CPACK_PACKAGE_DIRECTORY "${PROJECT_BINARY_DIR}/package")
+  set(CPACK_STRIP_FILES ON)
+  set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+  set(CPACK_DEBIAN_PACKAGE_SECTION libs)
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS "${PROJECT_BINARY_DIR}/libipcq")
+  set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+  include(CPack)
+endif()

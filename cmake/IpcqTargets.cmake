@@ -1,0 +1,44 @@
+# What every target of this project has in common: language, warnings, sanitizers. All of it PRIVATE, so that nothing
+# reaches a project that links ipcq.
+
+# ipcq_target_defaults(TARGET): call it for each library and executable.
+function(ipcq_target_defaults target)
+  set_target_properties(${target} PROPERTIES
+    CXX_STANDARD 20
+    CXX_STANDARD_REQUIRED ON
+    CXX_EXTENSIONS OFF
+    CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON)
+  target_compile_options(${target} PRIVATE
+    -Wall -Wextra -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual -Wformat=2 -Wvla
+    $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local -Wduplicated-cond -Wlogical-op>
+    $<$<BOOL:${IPCQ_WERROR}>:-Werror>)
+  if(IPCQ_SANITIZE)
+    list(JOIN IPCQ_SANITIZE "," sanitizers)
+    target_compile_options(${target} PRIVATE
+      -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+      # GCC's reminder that TSan does not model fences; where one is used, ordering.md says why it is enough.
+      $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
+    target_link_options(${target} PRIVATE -fsanitize=${sanitizers})
+  endif()
+endfunction()
+
+# ipcq_add_program(NAME source...): a command-line program beside the others, installed with them.
+function(ipcq_add_program name)
+  add_executable(${name} ${ARGN})
+  ipcq_target_defaults(${name})
+  target_link_libraries(${name} PRIVATE ipcq::ipcq)
+  if(IPCQ_INSTALL)
+    file(RELATIVE_PATH to_lib "/${CMAKE_INSTALL_BINDIR}" "/${CMAKE_INSTALL_LIBDIR}")
+    set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN/${to_lib}")
+    install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
+endfunction()
+
+# Compiles through ccache when it is there and the user has not chosen a launcher.
+macro(ipcq_use_ccache)
+  find_program(IPCQ_CCACHE ccache)
+  if(IPCQ_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${IPCQ_CCACHE}")
+  endif()
+endmacro()
