@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# install_test.sh BUILD_DIR CMAKE CXX LIBDIR
+#
+# Installs the build into a fresh prefix, builds client/ against it by find_package and by pkg-config, and lets the
+# results exchange messages through the installed ipcq-broker.
+set -euo pipefail
+
+build_dir=$1 cmake=$2 cxx=$3 libdir=$4
+client_dir=$(cd "$(dirname "$0")/client" && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-install.XXXXXX")
+broker_pid=
+
+cleanup() {
+  if [[ -n $broker_pid ]]; then
+    kill -TERM "$broker_pid" 2>/dev/null || true
+    wait "$broker_pid" 2>/dev/null || true
+  fi
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+fail() {
+  echo "install_test: $*" >&2
+  exit 1
+}
+
+prefix=$work/prefix
+"$cmake" --install "$build_dir" --prefix "$prefix" >"$work/install.log" || fail "$(cat "$work/install.log")"
+
+echo "== find_package"
+"$cmake" -S "$client_dir" -B "$work/client" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
+  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
+"$cmake" --build "$work/client"
+
+echo "== pkg-config"
+read -ra flags < <(PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ipcq)
+"$cxx" -std=c++20 "$client_dir/consumer.cpp" "${flags[@]}" -o "$work/consumer_pc"
+
+export XDG_RUNTIME_DIR=$work/run
+export LD_LIBRARY_PATH=$prefix/$libdir  # for consumer_pc; the others carry an RPATH
+mkdir -m 700 "$XDG_RUNTIME_DIR"
+unset IPCQ_BROKER
+
+# exchange CONSUMER: what the installed producer sends must arrive at CONSUMER, in order, through a fresh broker.
+exchange() {
+  echo "== exchange with $(basename "$1")"
+  "$prefix/bin/ipcq-broker" --queue words=4KiB,slots=16 >"$work/broker.log" 2>&1 &
+  broker_pid=$!
+  timeout 30 "$1" >"$work/out" &
+  local consumer_pid=$!
+  seq -f "message %g" 1000 >"$work/in"
+  timeout 30 "$work/client/producer" <"$work/in" || fail "the producer failed; broker: $(cat "$work/broker.log")"
+  wait "$consumer_pid" || fail "the consumer failed; broker: $(cat "$work/broker.log")"
+  cmp "$work/in" "$work/out" || fail "the messages that arrived differ from those sent"
+  kill -TERM "$broker_pid"
+  wait "$broker_pid" || fail "the broker did not end cleanly: $(cat "$work/broker.log")"
+  broker_pid=
+}
+
+exchange "$work/client/consumer"
+exchange "$work/client/consumer_static"
+exchange "$work/consumer_pc"
+
+echo "install_test: passed"
