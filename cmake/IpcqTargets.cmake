@@ -23,9 +23,14 @@ function(ipcq_target_defaults target)
   endif()
 endfunction()
 
-# ipcq_add_program(NAME source...): a command-line program beside the others, installed with them.
+# ipcq_add_program(TARGET [OUTPUT name] source...): a command-line program beside the others, installed with them. OUTPUT
+# is its file name where a target of that name exists already.
 function(ipcq_add_program name)
-  add_executable(${name} ${ARGN})
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "OUTPUT" "")
+  add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
+  if(arg_OUTPUT)
+    set_target_properties(${name} PROPERTIES OUTPUT_NAME ${arg_OUTPUT})
+  endif()
   ipcq_target_defaults(${name})
   target_link_libraries(${name} PRIVATE ipcq::ipcq)
   if(IPCQ_INSTALL)
