@@ -1,0 +1,61 @@
+#include "common/attach.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <ipcq/error.hpp>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "common/logging.hpp"
+
+namespace ipcq::program {
+namespace {
+
+std::string broker_name(const std::string& given) {
+  if (!given.empty()) return given;
+  const char* variable = std::getenv("IPCQ_BROKER");
+  return variable != nullptr && *variable != '\0' ? variable : "default";
+}
+
+// Tries at once, and only when that finds nobody says so and waits.
+template <class Attempt>
+auto attempt_then_wait(const std::string& whom, Duration wait_for, const Attempt& attempt) {
+  if (wait_for > Duration::zero()) {
+    try {
+      return attempt(Duration::zero());
+    } catch (const NotFoundError&) {
+      spdlog::info("waiting up to {:.1f} s for {}", std::chrono::duration<double>(wait_for).count(), whom);
+    }
+  }
+  return attempt(wait_for);
+}
+
+}  // namespace
+
+Attachment::Attachment(std::string broker, Duration wait_for)
+    : broker_(broker_name(broker)),
+      deadline_(std::chrono::steady_clock::now() + wait_for),
+      session_(attempt_then_wait("broker '" + broker_ + "'", wait_for, [this](Duration patience) {
+        return connect({.broker = broker_, .wait_for = patience, .log = library_log()});
+      })) {}
+
+Duration Attachment::left() const {
+  return std::max(Duration::zero(), std::chrono::duration_cast<Duration>(deadline_ - std::chrono::steady_clock::now()));
+}
+
+Producer Attachment::producer(const std::string& queue, ProducerOptions options) {
+  return attempt_then_wait("queue '" + queue + "' of broker '" + broker_ + "'", left(), [&](Duration patience) {
+    options.wait_for = patience;
+    return session_.producer(queue, options);
+  });
+}
+
+Consumer Attachment::consumer(const std::string& queue, ConsumerOptions options) {
+  return attempt_then_wait("queue '" + queue + "' of broker '" + broker_ + "'", left(), [&](Duration patience) {
+    options.wait_for = patience;
+    return session_.consumer(queue, options);
+  });
+}
+
+}  // namespace ipcq::program

@@ -1,0 +1,28 @@
+// Attaching to a broker and a queue in any start order: a program that must wait says for whom.
+#pragma once
+
+#include <chrono>
+#include <ipcq/session.hpp>
+#include <string>
+
+namespace ipcq::program {
+
+class Attachment {
+ public:
+  // Empty broker: $IPCQ_BROKER, else "default". Throws as connect() does.
+  Attachment(std::string broker, Duration wait_for);
+
+  Session& session() noexcept { return session_; }
+  const std::string& broker() const noexcept { return broker_; }
+  Producer producer(const std::string& queue, ProducerOptions options);
+  Consumer consumer(const std::string& queue, ConsumerOptions options);
+
+ private:
+  Duration left() const;
+
+  std::string broker_;
+  std::chrono::steady_clock::time_point deadline_;
+  Session session_;
+};
+
+}  // namespace ipcq::program

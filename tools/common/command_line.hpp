@@ -1,0 +1,29 @@
+// What all command lines share: --version, --verbose, parsing with the common exit codes, one JSON object on a line.
+#pragma once
+
+#include <chrono>
+#include <cstdio>
+#include <ipcq/wait.hpp>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
+
+namespace ipcq::program {
+
+// Adds --version and -v,--verbose.
+void add_common_options(CLI::App& app, const std::string& program);
+
+// Parses; an exit code when the program is to end now (0 after --help and --version, 2 on a usage error).
+std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv);
+
+// "ipcq-broker 0.1.0 (ABI 1, backends: host)"
+std::string version_line(const std::string& program);
+
+// One line. Throws Failure when the stream cannot take it.
+void print_json(const nlohmann::json& object, std::FILE* stream = stdout);
+
+Duration to_duration(double seconds);
+
+}  // namespace ipcq::program

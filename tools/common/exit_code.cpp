@@ -1,0 +1,54 @@
+#include "common/exit_code.hpp"
+
+#include <cerrno>
+#include <exception>
+#include <ipcq/error.hpp>
+#include <new>
+
+#include <spdlog/spdlog.h>
+
+namespace ipcq::program {
+namespace {
+
+int report(const std::exception& error, int code) noexcept {
+  spdlog::error("{}", error.what());
+  return code;
+}
+
+}  // namespace
+
+int report_current_exception() noexcept {
+  try {
+    throw;
+  } catch (const Failure& error) {
+    return report(error, error.code());
+  } catch (const UsageError& error) {
+    return report(error, kUsage);
+  } catch (const NotFoundError& error) {
+    return report(error, kNotFound);
+  } catch (const PermissionError& error) {
+    return report(error, kPermission);
+  } catch (const BackendError& error) {
+    return report(error, kBackend);
+  } catch (const SystemError& error) {
+    return report(error, error.code() == EACCES || error.code() == EPERM ? kPermission : kFailure);
+  } catch (const std::bad_alloc&) {
+    spdlog::error("out of memory");
+    return kFailure;
+  } catch (const std::exception& error) {
+    return report(error, kFailure);
+  } catch (...) {
+    spdlog::error("unknown error");
+    return kFailure;
+  }
+}
+
+int run_guarded(const std::function<int()>& body) noexcept {
+  try {
+    return body();
+  } catch (...) {
+    return report_current_exception();
+  }
+}
+
+}  // namespace ipcq::program

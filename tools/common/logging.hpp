@@ -1,0 +1,15 @@
+// Messages of the programs: spdlog to stderr, coloured on a terminal unless NO_COLOR is set.
+#pragma once
+
+#include <ipcq/options.hpp>
+#include <string>
+
+namespace ipcq::program {
+
+void set_up_logging(const std::string& program);
+void set_verbose();
+
+// The library's messages, through the same log.
+LogCallback library_log();
+
+}  // namespace ipcq::program

@@ -1,0 +1,154 @@
+#include "common/queue_spec.hpp"
+
+#include <ipcq/error.hpp>
+#include <ipcq/handler.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "common/size_text.hpp"
+
+namespace ipcq::program {
+namespace {
+
+constexpr std::uint64_t kMaxSlots = 1'048'576;
+constexpr std::string_view kQueueKeys =
+    "size, slots, lines, handler, pool, backpressure, group, threads, wait, endpoints, held, backend";
+
+// Splits "NAME=first,key=value,..." and hands each part on; a first part without '=' is the size.
+template <class Spec>
+Spec parse_spec(std::string_view text, std::string_view kind, std::string_view example) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    throw UsageError(fmt::format("{} '{}' has no name; write NAME=SIZE,KEY=VALUE,... such as {}", kind, text, example));
+  }
+  Spec spec{std::string(text.substr(0, equals))};
+  std::string_view rest = text.substr(equals + 1);
+  for (bool first = true; !rest.empty(); first = false) {
+    const auto comma = rest.find(',');
+    const std::string_view part = rest.substr(0, comma);
+    rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
+    const auto split = part.find('=');
+    if (split != std::string_view::npos) {
+      spec.set(part.substr(0, split), part.substr(split + 1));
+    } else if (first) {
+      spec.set("size", part);
+    } else {
+      throw UsageError(fmt::format("{} '{}': '{}' is not KEY=VALUE (only the size, which comes first, has no key)",
+                                   kind, spec.name(), part));
+    }
+  }
+  return spec;
+}
+
+GroupOptions parse_group(std::string_view text, const std::string& what) {
+  GroupOptions group;
+  const auto colon = text.find(':');
+  group.name = text.substr(0, colon);
+  if (colon != std::string_view::npos) {
+    const auto policy = text.substr(colon + 1);
+    if (policy == "lossy") {
+      group.policy = GroupPolicy::lossy;
+    } else if (policy != "must") {
+      throw UsageError(fmt::format("{}: '{}' is no policy; write NAME, NAME:must or NAME:lossy", what, policy));
+    }
+  }
+  if (group.name.empty()) throw UsageError(fmt::format("{}: a group needs a name", what));
+  return group;
+}
+
+Backpressure parse_backpressure(std::string_view text, const std::string& what) {
+  if (text == "block") return Backpressure::block;
+  if (text == "reject") return Backpressure::reject;
+  if (text == "drop-oldest") return Backpressure::drop_oldest;
+  throw UsageError(fmt::format("{}: '{}' is none of block, reject, drop-oldest", what, text));
+}
+
+}  // namespace
+
+QueueSpec::QueueSpec(std::string name) : name_(std::move(name)) {}
+
+QueueSpec QueueSpec::parse(std::string_view text) {
+  auto spec = parse_spec<QueueSpec>(text, "queue", "frames=4k-rgb,slots=8,handler=invert");
+  spec.finish();
+  return spec;
+}
+
+std::string QueueSpec::what(std::string_view key) const { return fmt::format("queue '{}', {}", name_, key); }
+
+void QueueSpec::set(std::string_view key, std::string_view value) {
+  const auto number = [&](std::uint64_t low, std::uint64_t high) {
+    return static_cast<std::uint32_t>(parse_number(value, what(key), low, high));
+  };
+  const auto tag = fmt::format(",{},", key);
+  if (seen_.find(tag) != std::string::npos && key != "group") throw UsageError(what(key) + ": given twice");
+  if (key == "size") {
+    if (value == "inline") {
+      options_.slots = 0;
+      seen_ += "slots,";
+    } else {
+      options_.slot_bytes = parse_size(value, what(key));
+    }
+  } else if (key == "slots") {
+    options_.slots = number(1, kMaxSlots);
+  } else if (key == "lines") {
+    options_.lines = number(1, 1U << 30);
+  } else if (key == "handler") {
+    if (!value.empty() && find_host_handler(value) == nullptr) {
+      throw UsageError(
+          fmt::format("{}: '{}' is unknown; there are {}", what(key), value, fmt::join(handler_names(), ", ")));
+    }
+    options_.handler = value;
+  } else if (key == "pool") {
+    options_.pool = value;
+  } else if (key == "backpressure") {
+    options_.backpressure = parse_backpressure(value, what(key));
+  } else if (key == "group") {
+    // Groups that are named take the place of the group "default".
+    if (!groups_given_) options_.groups.clear();
+    groups_given_ = true;
+    options_.groups.push_back(parse_group(value, what(key)));
+  } else if (key == "threads") {
+    options_.executor_threads = number(1, 1024);
+  } else if (key == "wait") {
+    options_.executor_wait = parse_wait(value);
+  } else if (key == "endpoints") {
+    options_.max_endpoints = number(1, 1024);
+  } else if (key == "held") {
+    options_.held_per_consumer = number(1, 4096);
+  } else if (key == "backend") {
+    options_.backend = value;
+  } else {
+    throw UsageError(fmt::format("queue '{}': unknown key '{}'; there are {}", name_, key, kQueueKeys));
+  }
+  seen_ += tag.substr(1);
+}
+
+void QueueSpec::finish() {
+  const auto seen = [&](std::string_view key) { return seen_.find(fmt::format(",{},", key)) != std::string::npos; };
+  if (seen("pool") && (seen("size") || seen("slots"))) {
+    throw UsageError(fmt::format(
+        "queue '{}': a queue in pool '{}' takes its slots from there; leave out size and slots", name_, options_.pool));
+  }
+}
+
+void QueueSpec::default_backend(const std::string& backend) {
+  if (options_.backend == "auto") options_.backend = backend;
+}
+
+PoolSpec::PoolSpec(std::string name) : name_(std::move(name)) {}
+
+PoolSpec PoolSpec::parse(std::string_view text) { return parse_spec<PoolSpec>(text, "pool", "shared=1MiB,slots=64"); }
+
+void PoolSpec::set(std::string_view key, std::string_view value) {
+  const auto what = fmt::format("pool '{}', {}", name_, key);
+  if (key == "size") {
+    options_.slot_bytes = parse_size(value, what);
+  } else if (key == "slots") {
+    options_.slots = static_cast<std::uint32_t>(parse_number(value, what, 1, kMaxSlots));
+  } else {
+    throw UsageError(fmt::format("pool '{}': unknown key '{}'; there are size, slots", name_, key));
+  }
+}
+
+}  // namespace ipcq::program

@@ -1,0 +1,53 @@
+// Queues and pools as a command line or a configuration file describes them:
+//
+//   frames=4k-rgb,slots=8,handler=invert      logs=4KiB,slots=1024,group=archive,group=live:lossy      ticks=inline
+//
+// The first bare word is the size of a slot. Keys: size slots lines handler pool backpressure group threads wait
+// endpoints held backend; of a pool: size slots.
+#pragma once
+
+#include <ipcq/options.hpp>
+#include <string>
+#include <string_view>
+
+namespace ipcq::program {
+
+class QueueSpec {
+ public:
+  explicit QueueSpec(std::string name);
+  // Takes "NAME=SPEC". Throws UsageError naming the queue, the key and what may stand there.
+  static QueueSpec parse(std::string_view text);
+
+  // One key, from either source. `group` adds up; any other key may come once.
+  void set(std::string_view key, std::string_view value);
+  // Checks what keys say together. Called once, after the last set().
+  void finish();
+
+  const std::string& name() const noexcept { return name_; }
+  const QueueOptions& options() const noexcept { return options_; }
+  // Backend for a queue whose spec leaves the choice open.
+  void default_backend(const std::string& backend);
+
+ private:
+  std::string what(std::string_view key) const;
+
+  std::string name_;
+  QueueOptions options_;
+  std::string seen_ = ",";  // ",key,key,"
+  bool groups_given_ = false;
+};
+
+class PoolSpec {
+ public:
+  explicit PoolSpec(std::string name);
+  static PoolSpec parse(std::string_view text);
+  void set(std::string_view key, std::string_view value);
+  const std::string& name() const noexcept { return name_; }
+  const PoolOptions& options() const noexcept { return options_; }
+
+ private:
+  std::string name_;
+  PoolOptions options_;
+};
+
+}  // namespace ipcq::program

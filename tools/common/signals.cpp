@@ -1,0 +1,86 @@
+#include "common/signals.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <ipcq/error.hpp>
+
+namespace ipcq::program {
+namespace {
+
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+// Waits until fd is readable; null: for ever. Other signals may interrupt the wait, hence the loop of the callers.
+bool readable(int fd, const timespec* timeout) {
+  pollfd entry{fd, POLLIN, 0};
+  return ppoll(&entry, 1, timeout, nullptr) > 0;
+}
+
+}  // namespace
+
+Signals::Signals() {
+  signal(SIGPIPE, SIG_IGN);
+  sigemptyset(&set_);
+  // SIGINT counts even where a shell without job control has set a background program to ignore it; SIGHUP does not,
+  // because that is how nohup works.
+  sigaddset(&set_, SIGINT);
+  sigaddset(&set_, SIGTERM);
+  if (!is_ignored(SIGHUP)) sigaddset(&set_, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  event_ = FileDescriptor(eventfd(0, EFD_CLOEXEC));
+  if (!event_.valid()) throw SystemError(errno, "eventfd: cannot make the stop event");
+  thread_ = std::thread([this] { take_signals(); });
+}
+
+Signals::~Signals() {
+  ending_.store(true, std::memory_order_release);
+  pthread_kill(thread_.native_handle(), SIGTERM);  // blocked there, so sigwait takes it
+  thread_.join();
+}
+
+bool Signals::wait() const {
+  while (!stop_requested()) readable(event_.get(), nullptr);
+  return true;
+}
+
+bool Signals::wait_until(std::chrono::steady_clock::time_point when) const {
+  while (!stop_requested()) {
+    const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(when - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return false;
+    const timespec timeout{static_cast<time_t>(left.count() / 1'000'000'000),
+                           static_cast<long>(left.count() % 1'000'000'000)};
+    readable(event_.get(), &timeout);
+  }
+  return true;
+}
+
+void Signals::set_callback(Callback callback) {
+  const std::lock_guard lock(mutex_);
+  callback_ = std::move(callback);
+  subscribed_once_ = true;
+}
+
+void Signals::take_signals() noexcept {
+  for (;;) {
+    int signal = 0;
+    if (sigwait(&set_, &signal) != 0) continue;
+    if (ending_.load(std::memory_order_acquire)) return;
+    const int count = count_.fetch_add(1, std::memory_order_acq_rel) + 1;
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);  // fails only on overflow
+    const std::lock_guard lock(mutex_);
+    if (callback_) {
+      callback_(count);
+    } else if (!subscribed_once_) {
+      _exit(128 + signal);
+    }
+  }
+}
+
+}  // namespace ipcq::program

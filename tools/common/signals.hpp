@@ -1,0 +1,67 @@
+// Signals: SIGINT, SIGTERM and SIGHUP as an event that a program can wait for, instead of a handler that may do
+// nothing.
+//
+// Make one first thing in main: the signals are blocked there, so that every later thread inherits the mask, and a
+// thread of its own takes them with sigwait. SIGPIPE is ignored: writes report EPIPE.
+#pragma once
+
+#include <signal.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "common/file_descriptor.hpp"
+
+namespace ipcq::program {
+
+class Signals {
+ public:
+  Signals();
+  ~Signals();
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  // Called on the signal thread with the number of the signal, from 1. While nobody has subscribed a signal ends the
+  // process with 128 + signal: nothing was begun yet. After the subscription ended signals are ignored: the program is
+  // about to end anyway.
+  using Callback = std::function<void(int count)>;
+  class Subscription {
+   public:
+    explicit Subscription(Signals& signals) : signals_(signals) {}
+    Subscription(const Subscription&) = delete;
+    Subscription& operator=(const Subscription&) = delete;
+    ~Subscription() { signals_.set_callback(nullptr); }
+
+   private:
+    Signals& signals_;
+  };
+  [[nodiscard]] Subscription subscribe(Callback callback) {
+    set_callback(std::move(callback));
+    return Subscription(*this);
+  }
+
+  bool stop_requested() const noexcept { return count_.load(std::memory_order_acquire) > 0; }
+  // Becomes and stays readable once a stop is requested.
+  int stop_fd() const noexcept { return event_.get(); }
+  // Waits for a stop request, or until then; true when a stop was requested.
+  bool wait() const;
+  bool wait_until(std::chrono::steady_clock::time_point when) const;
+
+ private:
+  void set_callback(Callback callback);
+  void take_signals() noexcept;
+
+  sigset_t set_{};
+  FileDescriptor event_;
+  std::atomic<int> count_{0};
+  std::atomic<bool> ending_{false};
+  std::mutex mutex_;  // guards the two below and is held while the callback runs
+  Callback callback_;
+  bool subscribed_once_ = false;
+  std::thread thread_;
+};
+
+}  // namespace ipcq::program

@@ -1,0 +1,123 @@
+#include "common/stats_report.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "common/format.hpp"
+
+namespace ipcq::program {
+namespace {
+
+using nlohmann::json;
+
+json to_json(const GroupStats& group) {
+  return {{"name", group.name},           {"durable", group.durable},
+          {"lossy", group.lossy},         {"members", group.members},
+          {"joined_at", group.joined_at}, {"published", group.published},
+          {"waiting", group.waiting},     {"held", group.held},
+          {"delivered", group.delivered}, {"dropped", group.dropped},
+          {"expired", group.expired},     {"dead_lettered", group.dead_lettered},
+          {"lost", group.lost},           {"redelivered", group.redelivered}};
+}
+
+json to_json(const EndpointStats& endpoint) {
+  return {
+      {"id", endpoint.id},       {"pid", endpoint.pid},     {"uid", endpoint.uid},           {"role", endpoint.role},
+      {"group", endpoint.group}, {"state", endpoint.state}, {"messages", endpoint.messages}, {"bytes", endpoint.bytes},
+      {"held", endpoint.held}};
+}
+
+const char* or_dash(const std::string& text) { return text.empty() ? "-" : text.c_str(); }
+
+}  // namespace
+
+json to_json(const QueueStats& queue) {
+  json object = {{"name", queue.name},
+                 {"pool", queue.pool},
+                 {"handler", queue.handler},
+                 {"backend", queue.backend},
+                 {"backpressure", queue.backpressure},
+                 {"state", queue.state},
+                 {"slots", queue.slots},
+                 {"slot_bytes", queue.slot_bytes},
+                 {"lines", queue.lines},
+                 {"published", queue.published},
+                 {"tombstones", queue.tombstones},
+                 {"processed", queue.processed},
+                 {"handler_errors", queue.handler_errors},
+                 {"publish_rate", queue.publish_rate},
+                 {"blocked_by_pid", queue.blocked_by_pid},
+                 {"depth",
+                  {{"empty", queue.empty},
+                   {"claimed", queue.claimed},
+                   {"ready", queue.ready},
+                   {"inflight", queue.inflight},
+                   {"done", queue.done},
+                   {"reading", queue.reading}}},
+                 {"groups", json::array()},
+                 {"endpoints", json::array()}};
+  for (const auto& group : queue.groups) object["groups"].push_back(to_json(group));
+  for (const auto& endpoint : queue.endpoints) object["endpoints"].push_back(to_json(endpoint));
+  return object;
+}
+
+json to_json(const BrokerStats& broker) {
+  json object = {{"name", broker.name},
+                 {"version", broker.version},
+                 {"abi", broker.abi},
+                 {"pid", broker.pid},
+                 {"uptime_s", static_cast<double>(broker.uptime_ns) / 1e9},
+                 {"shm_bytes", broker.shm_bytes},
+                 {"clients", broker.clients},
+                 {"deaths", broker.deaths},
+                 {"queues", json::array()}};
+  for (const auto& queue : broker.queues) object["queues"].push_back(to_json(queue));
+  return object;
+}
+
+std::string to_text(const QueueStats& queue) {
+  auto text = fmt::format("queue {}: {}, backend {}, handler {}, backpressure {}\n", queue.name, queue.state,
+                          queue.backend, or_dash(queue.handler), queue.backpressure);
+  text += fmt::format("  pool {}: {} slots of {}; {} lines\n", or_dash(queue.pool), queue.slots,
+                      human_bytes(queue.slot_bytes), queue.lines);
+  text += fmt::format("  published {} ({}/s), processed {}, handler errors {}, tombstones {}\n", queue.published,
+                      human_rate(queue.publish_rate), queue.processed, queue.handler_errors, queue.tombstones);
+  text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,
+                      queue.claimed, queue.ready, queue.inflight, queue.done, queue.reading);
+  if (queue.blocked_by_pid != 0) {
+    text += fmt::format("  held up by process {}: it took a place in the order and has not published\n",
+                        queue.blocked_by_pid);
+  }
+  if (!queue.groups.empty()) {
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11}\n", "GROUP",
+                        "KIND", "MEMBERS", "PUBLISHED", "WAITING", "HELD", "DELIVERED", "DROPPED", "EXPIRED", "DEADLTR",
+                        "LOST", "REDELIVERED");
+  }
+  for (const auto& g : queue.groups) {
+    const auto kind = fmt::format("{}{}", g.durable ? "durable" : "ephemeral", g.lossy ? ",lossy" : "");
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11}\n", g.name,
+                        kind, g.members, g.published, g.waiting, g.held, g.delivered, g.dropped, g.expired,
+                        g.dead_lettered, g.lost, g.redelivered);
+  }
+  if (!queue.endpoints.empty()) {
+    text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>6}\n", "ENDPOINT", "GROUP", "ID",
+                        "PID", "UID", "STATE", "MESSAGES", "BYTES", "HELD");
+  }
+  for (const auto& e : queue.endpoints) {
+    text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>6}\n", e.role, or_dash(e.group), e.id,
+                        e.pid, e.uid, e.state, e.messages, human_bytes(e.bytes), e.held);
+  }
+  return text;
+}
+
+std::string to_text(const BrokerStats& broker, const std::string& only) {
+  auto text = fmt::format("broker {}: pid {}, up {}, {} clients, {} deaths, shared memory {}, version {}, ABI {}\n",
+                          broker.name, broker.pid, human_seconds(static_cast<double>(broker.uptime_ns) / 1e9),
+                          broker.clients, broker.deaths, human_bytes(broker.shm_bytes), broker.version, broker.abi);
+  for (const auto& queue : broker.queues) {
+    if (only.empty() || queue.name == only) text += to_text(queue);
+  }
+  return text;
+}
+
+}  // namespace ipcq::program

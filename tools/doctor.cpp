@@ -1,0 +1,211 @@
+#include "doctor.hpp"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <ipcq/admin.hpp>
+#include <ipcq/error.hpp>
+#include <thread>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "common/command_line.hpp"
+#include "common/exit_code.hpp"
+#include "common/file_descriptor.hpp"
+#include "common/format.hpp"
+#include "common/pattern.hpp"
+
+namespace ipcq::program {
+namespace {
+
+using Level = Finding::Level;
+
+Finding check_run_directory() {
+  const std::string path = run_directory();
+  const std::string subject = "run directory";
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    if (errno != ENOENT) {
+      return {Level::fail, subject, fmt::format("{}: {}", path, std::strerror(errno)), "make its parents accessible"};
+    }
+    const auto parent = path.substr(0, path.rfind('/'));
+    if (::access(parent.c_str(), W_OK | X_OK) == 0)
+      return {Level::ok, subject, path + ": the first broker makes it", {}};
+    return {Level::fail, subject, fmt::format("{} is not there and {} is not writable", path, parent),
+            "set XDG_RUNTIME_DIR to a directory of yours"};
+  }
+  if (!S_ISDIR(status.st_mode)) return {Level::fail, subject, path + " is no directory", "remove it"};
+  if (::access(path.c_str(), W_OK | X_OK) != 0) {
+    return {Level::fail, subject, path + " is not writable for this user",
+            "let its owner remove it, or set XDG_RUNTIME_DIR"};
+  }
+  if ((status.st_mode & S_IWOTH) != 0) {
+    return {Level::warn, subject, path + " is writable for everybody", "chmod o-w " + path};
+  }
+  return {Level::ok, subject, path, {}};
+}
+
+Finding check_shared_memory() {
+  const std::string subject = "/dev/shm";
+  const char* const remedy = "mount -t tmpfs tmpfs /dev/shm, or start the container with --shm-size";
+  struct statvfs status {};
+  if (::statvfs("/dev/shm", &status) != 0) return {Level::fail, subject, std::strerror(errno), remedy};
+  const std::uint64_t total = std::uint64_t{status.f_blocks} * status.f_frsize;
+  const std::uint64_t free = std::uint64_t{status.f_bavail} * status.f_frsize;
+
+  const auto name = fmt::format("/ipcq-doctor-{}", ::getpid());
+  const FileDescriptor fd(::shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd.valid()) {
+    return {Level::fail, subject, fmt::format("cannot make a segment: {}", std::strerror(errno)),
+            "check its mode (1777)"};
+  }
+  ::shm_unlink(name.c_str());
+  const int error = ::posix_fallocate(fd.get(), 0, 1 << 20);
+  if (error != 0) return {Level::fail, subject, fmt::format("cannot reserve 1 MiB: {}", std::strerror(error)), remedy};
+  auto text = fmt::format("{} of {} free", human_bytes(free), human_bytes(total));
+  constexpr std::uint64_t kDemo = 8 * std::uint64_t{Pattern4k::kFrameBytes};
+  if (free < kDemo + (16U << 20)) {
+    return {Level::warn, subject, text + fmt::format("; 8 slots of 4K RGB need {}", human_bytes(kDemo)),
+            "use fewer slots, free some (ipcq clean), or start the container with a larger --shm-size"};
+  }
+  return {Level::ok, subject, std::move(text), {}};
+}
+
+Finding check_membarrier() {
+  const long commands = ::syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+  if (commands >= 0 && (commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED) != 0)
+    return {Level::ok, "membarrier", "available", {}};
+  return {Level::warn, "membarrier", "not available here: waiting sides fall back to full fences",
+          "Linux 4.16 or later; let the container's seccomp profile allow membarrier"};
+}
+
+Finding check_futex() {
+  std::uint32_t word = 1;
+  const long result = ::syscall(SYS_futex, &word, FUTEX_WAIT, 0, nullptr, nullptr, 0);
+  if (result == -1 && errno == EAGAIN) return {Level::ok, "futex", "available", {}};
+  return {Level::fail, "futex", fmt::format("FUTEX_WAIT answers: {}", std::strerror(errno)),
+          "let the seccomp profile allow futex; until then only wait=spin works"};
+}
+
+Finding check_pidfd() {
+  const FileDescriptor fd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (fd.valid()) return {Level::ok, "pidfd_open", "available", {}};
+  return {Level::fail, "pidfd_open", std::strerror(errno),
+          "Linux 5.3 or later; let the container's seccomp profile allow pidfd_open"};
+}
+
+Finding check_cpu() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool known = __get_cpuid(1, &a, &b, &c, &d) != 0;
+  if (!known || (c & bit_CMPXCHG16B) == 0) {
+    return {Level::fail, "processor", "no cmpxchg16b",
+            "a processor (or a virtual one) of x86-64-v2 or later is needed"};
+  }
+  if ((c & bit_AVX) == 0) {
+    return {Level::warn, "processor", "cmpxchg16b but no AVX: 16-byte loads are not promised to be single",
+            "use a processor type with AVX for the virtual machine"};
+  }
+  return {Level::ok, "processor", "16-byte atomics (cmpxchg16b, AVX)", {}};
+#else
+  return {Level::warn, "processor", "not x86-64: 16-byte atomics were not examined", {}};
+#endif
+}
+
+Finding check_cores() {
+  const unsigned cores = std::thread::hardware_concurrency();
+  if (cores >= 2) return {Level::ok, "cores", std::to_string(cores), {}};
+  return {Level::warn, "cores", "1: a spinning side takes the time of the one it waits for", "use --wait sleep"};
+}
+
+Finding check_memlock() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return {Level::warn, "memlock", std::strerror(errno), {}};
+  const auto text = limit.rlim_cur == RLIM_INFINITY ? std::string("unlimited") : human_bytes(limit.rlim_cur);
+  return {Level::ok, "memlock", text + " (the host backend locks nothing)", {}};
+}
+
+Finding check_broker(const BrokerEntry& entry) {
+  const auto subject = fmt::format("broker '{}'", entry.name);
+  if (!entry.alive) {
+    return {Level::warn, subject,
+            fmt::format("dead; it left {} segments, {}", entry.segments.size(), human_bytes(entry.segment_bytes)),
+            "ipcq clean"};
+  }
+  try {
+    const auto stats = fetch_stats(entry.socket_path);
+    for (const auto& queue : stats.queues) {
+      if (queue.blocked_by_pid != 0) {
+        return {Level::warn, subject,
+                fmt::format("queue '{}' is held up by process {}, which took a place and has not published", queue.name,
+                            queue.blocked_by_pid),
+                fmt::format("see whether process {} is stopped; kill -CONT or kill it", queue.blocked_by_pid)};
+      }
+    }
+    return {Level::ok,
+            subject,
+            fmt::format("pid {}, {} queues, {} clients", entry.pid, stats.queues.size(), stats.clients),
+            {}};
+  } catch (const std::exception& error) {
+    return {Level::warn, subject, fmt::format("pid {} does not answer: {}", entry.pid, error.what()),
+            fmt::format("see whether process {} is stopped", entry.pid)};
+  }
+}
+
+const char* name_of(Level level) {
+  switch (level) {
+    case Level::ok:
+      return "OK";
+    case Level::warn:
+      return "WARN";
+    case Level::fail:
+      return "FAIL";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::vector<Finding> examine() {
+  std::vector<Finding> findings = {check_run_directory(), check_shared_memory(), check_membarrier(), check_futex(),
+                                   check_pidfd(),         check_cpu(),           check_cores(),      check_memlock()};
+  for (const auto& entry : list_brokers()) findings.push_back(check_broker(entry));
+  return findings;
+}
+
+int doctor_command(bool json) {
+  const auto findings = examine();
+  const bool failed =
+      std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::fail; });
+  if (json) {
+    auto array = nlohmann::json::array();
+    for (const auto& f : findings) {
+      array.push_back({{"level", name_of(f.level)}, {"subject", f.subject}, {"text", f.text}, {"remedy", f.remedy}});
+    }
+    print_json({{"ok", !failed}, {"findings", array}});
+  } else {
+    for (const auto& f : findings) {
+      fmt::print("{:<5} {:<16} {}\n", name_of(f.level), f.subject, f.text);
+      if (!f.remedy.empty()) fmt::print("{:<22} -> {}\n", "", f.remedy);
+    }
+  }
+  return failed ? kFailure : kOk;
+}
+
+}  // namespace ipcq::program

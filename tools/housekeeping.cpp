@@ -1,0 +1,70 @@
+#include "housekeeping.hpp"
+
+#include <cstdio>
+#include <ipcq/admin.hpp>
+#include <ipcq/error.hpp>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
+
+#include "common/command_line.hpp"
+#include "common/exit_code.hpp"
+#include "common/format.hpp"
+
+namespace ipcq::program {
+namespace {
+
+nlohmann::json to_json(const BrokerEntry& entry) {
+  return {{"name", entry.name}, {"socket", entry.socket_path}, {"alive", entry.alive},
+          {"pid", entry.pid},   {"segments", entry.segments},  {"segment_bytes", entry.segment_bytes}};
+}
+
+}  // namespace
+
+int list_command(bool json) {
+  const auto entries = list_brokers();
+  if (json) {
+    auto array = nlohmann::json::array();
+    for (const auto& entry : entries) array.push_back(to_json(entry));
+    print_json(array);
+    return kOk;
+  }
+  if (entries.empty()) {
+    spdlog::info("no broker in {}", run_directory());
+    return kOk;
+  }
+  fmt::print("{:<20} {:<6} {:>8} {:>12} {}\n", "BROKER", "STATE", "PID", "MEMORY", "SOCKET");
+  for (const auto& entry : entries) {
+    fmt::print("{:<20} {:<6} {:>8} {:>12} {}\n", entry.name, entry.alive ? "alive" : "dead",
+               entry.alive ? std::to_string(entry.pid) : "-", human_bytes(entry.segment_bytes), entry.socket_path);
+  }
+  return kOk;
+}
+
+int clean_command(bool dry_run, bool json) {
+  auto cleaned = nlohmann::json::array();
+  std::uint64_t bytes = 0;
+  int code = kOk;
+  for (const auto& entry : list_brokers()) {
+    if (entry.alive) continue;
+    try {
+      if (!dry_run) remove_leftovers(entry);
+    } catch (const UsageError&) {
+      continue;  // somebody took the name between the list and now
+    } catch (const Error&) {
+      code = report_current_exception();
+      continue;
+    }
+    bytes += entry.segment_bytes;
+    cleaned.push_back(to_json(entry));
+    spdlog::info("{} broker '{}': {} segments, {}",
+                 dry_run ? "would remove what is left of" : "removed what was left of", entry.name,
+                 entry.segments.size(), human_bytes(entry.segment_bytes));
+  }
+  if (cleaned.empty() && code == kOk) spdlog::info("nothing to clean");
+  if (json) print_json({{"dry_run", dry_run}, {"brokers", cleaned}, {"bytes", bytes}});
+  return code;
+}
+
+}  // namespace ipcq::program

@@ -1,0 +1,112 @@
+// ipcq: looks at brokers, tidies up after dead ones, examines the machine.
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <ipcq/admin.hpp>
+#include <ipcq/error.hpp>
+#include <string>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "common/command_line.hpp"
+#include "common/exit_code.hpp"
+#include "common/logging.hpp"
+#include "common/signals.hpp"
+#include "common/stats_report.hpp"
+#include "doctor.hpp"
+#include "housekeeping.hpp"
+
+namespace ipcq::program {
+namespace {
+
+struct Options {
+  std::string broker, queue;
+  double wait_for = 0, watch = 0;
+  bool json = false, dry_run = false;
+};
+
+void print_stats(const Options& o) {
+  BrokerStats stats = fetch_stats(o.broker, to_duration(o.wait_for));
+  if (!o.queue.empty()) {
+    std::erase_if(stats.queues, [&](const QueueStats& queue) { return queue.name != o.queue; });
+    if (stats.queues.empty()) {
+      throw NotFoundError(
+          fmt::format("broker '{}' has no queue '{}'; `ipcq stats` shows those it has", stats.name, o.queue));
+    }
+  }
+  if (o.json) return print_json(to_json(stats));
+  if (o.watch > 0 && isatty(STDOUT_FILENO) == 1) fmt::print("\033[H\033[J");
+  fmt::print("{}", to_text(stats));
+  std::fflush(stdout);
+}
+
+int stats_command(const Options& o, Signals& signals) {
+  print_stats(o);
+  if (o.watch <= 0) return kOk;
+  const auto subscription = signals.subscribe([](int) {});
+  const auto step =
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(o.watch));
+  for (auto due = std::chrono::steady_clock::now() + step; !signals.wait_until(due); due += step) print_stats(o);
+  return kOk;
+}
+
+int dump_command(const Options& o) {
+  const auto text = fetch_dump(o.queue, o.broker);
+  if (o.json) {
+    print_json({{"queue", o.queue}, {"dump", text}});
+  } else {
+    fmt::print("{}", text);
+  }
+  return kOk;
+}
+
+int run(int argc, char** argv) {
+  Signals signals;
+  Options o;
+  CLI::App app("Looks at libipcq brokers, tidies up after dead ones, examines this machine.");
+  add_common_options(app, "ipcq");
+  app.require_subcommand(1);
+  const auto with_json = [&](CLI::App* command) {
+    command->add_flag("--json", o.json, "JSON on stdout");
+    return command;
+  };
+  const auto with_broker = [&](CLI::App* command) {
+    command->add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
+    return command;
+  };
+
+  auto* const list = with_json(app.add_subcommand("list", "Brokers of this user, living and dead"));
+  auto* const stats =
+      with_broker(with_json(app.add_subcommand("stats", "Rates, depth, groups and endpoints of the queues")));
+  stats->add_option("--queue", o.queue, "Only this queue");
+  stats->add_option("--watch", o.watch, "Again every so many seconds")->check(CLI::PositiveNumber);
+  stats->add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear")
+      ->check(CLI::NonNegativeNumber);
+  auto* const doctor = with_json(app.add_subcommand("doctor", "What this machine lacks, and what to do about it"));
+  auto* const clean = with_json(app.add_subcommand("clean", "Remove what dead brokers left behind"));
+  clean->add_flag("--dry-run", o.dry_run, "Only say what would be removed");
+  auto* const dump = with_broker(with_json(app.add_subcommand("dump", "Ring state of a queue, for humans")));
+  dump->add_option("QUEUE", o.queue, "Queue")->required();
+  auto* const end =
+      with_broker(app.add_subcommand("end", "Say that no further producer will come: consumers see the end"));
+  end->add_option("QUEUE", o.queue, "Queue")->required();
+
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
+  if (list->parsed()) return list_command(o.json);
+  if (stats->parsed()) return stats_command(o, signals);
+  if (doctor->parsed()) return doctor_command(o.json);
+  if (clean->parsed()) return clean_command(o.dry_run, o.json);
+  if (dump->parsed()) return dump_command(o);
+  if (end->parsed()) end_of_stream(o.queue, o.broker);
+  return kOk;
+}
+
+}  // namespace
+}  // namespace ipcq::program
+
+int main(int argc, char** argv) {
+  ipcq::program::set_up_logging("ipcq");
+  return ipcq::program::run_guarded([&] { return ipcq::program::run(argc, argv); });
+}
