@@ -1,0 +1,140 @@
+// ipcq-broker: creates queues from flags and configuration, serves them until a signal, stops gracefully.
+#include <cstdlib>
+#include <ipcq/broker.hpp>
+#include <ipcq/error.hpp>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
+
+#include "announce.hpp"
+#include "common/broker_config.hpp"
+#include "common/command_line.hpp"
+#include "common/exit_code.hpp"
+#include "common/format.hpp"
+#include "common/logging.hpp"
+#include "common/signals.hpp"
+#include "common/stats_report.hpp"
+#include "plan.hpp"
+
+namespace ipcq::program {
+namespace {
+
+struct Options {
+  BrokerConfig flags;
+  std::vector<std::string> queues;
+  std::vector<std::string> pools;
+  std::string config;
+  int ready_fd = -1;
+  bool json = false;
+};
+
+void describe(CLI::App& app, Options& o) {
+  app.add_option("--name", o.flags.name, "Name that clients connect to, or a path for the control socket [default]");
+  app.add_option(
+         "--queue", o.queues,
+         "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines handler pool "
+         "backpressure=block|reject|drop-oldest group=NAME[:lossy] threads wait=spin|hybrid|sleep endpoints held "
+         "backend; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--pool", o.pools, "NAME=SIZE,slots=N: slots that several queues share; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--config", o.config, "TOML file [$XDG_CONFIG_HOME/ipcq/broker.toml, then /etc/ipcq/broker.toml]")
+      ->envname("IPCQ_CONFIG");
+  app.add_option("--unix-group", o.flags.unix_group, "Unix group whose members may attach [this user only]");
+  app.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues that leave it open [auto]")
+      ->check(CLI::IsMember({"auto", "host", "cuda"}));
+  app.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--ready-fd", o.ready_fd, "Write a newline to this descriptor once clients can attach");
+  app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
+}
+
+// Flags, then environment, then --config or the default files. Queues on the command line replace those of default
+// files and add to those of --config.
+BrokerConfig gather(Options& o) {
+  BrokerConfig config = o.flags;
+  for (const auto& text : o.pools) config.pools.push_back(PoolSpec::parse(text));
+  for (const auto& text : o.queues) config.queues.push_back(QueueSpec::parse(text));
+  config.fill_from(environment_config());
+  const bool explicit_queues = !config.queues.empty();
+  if (!o.config.empty()) {
+    config.fill_from(read_broker_config(o.config));
+  } else {
+    for (const auto& path : default_config_paths()) {
+      BrokerConfig file = read_broker_config(path);
+      if (explicit_queues) file.queues.clear();
+      if (explicit_queues) file.pools.clear();
+      config.fill_from(file);
+    }
+  }
+  for (auto& queue : config.queues) queue.default_backend(config.backend.value_or("auto"));
+  if (config.queues.empty()) {
+    throw UsageError(
+        "no queue to create: give --queue NAME=SIZE,... (such as frames=4k-rgb,slots=8) or a --config FILE");
+  }
+  return config;
+}
+
+void summarise(const BrokerStats& stats, std::uint64_t left, bool json) {
+  for (const auto& queue : stats.queues) {
+    std::uint64_t delivered = 0, dropped = 0, lost = 0;
+    for (const auto& group : queue.groups) {
+      delivered += group.delivered;
+      dropped += group.dropped;
+      lost += group.lost;
+    }
+    spdlog::info("queue '{}': {} published, {} processed, {} delivered, {} dropped, {} lost", queue.name,
+                 queue.published, queue.processed, delivered, dropped, lost);
+  }
+  if (left != 0) spdlog::warn("{} messages were not taken before the end", left);
+  if (json) {
+    auto object = to_json(stats);
+    object["left"] = left;
+    print_json(object);
+  }
+}
+
+int serve(Options& o, Signals& signals) {
+  BrokerConfig config = gather(o);
+  for (const auto& line : describe_plan(config)) spdlog::info("{}", line);
+
+  Broker broker({.name = config.name.value_or(""), .group = config.unix_group.value_or(""), .log = library_log()});
+  for (const auto& pool : config.pools) broker.create_pool(pool.name(), pool.options());
+  for (const auto& queue : config.queues) broker.create(queue.name(), queue.options());
+
+  const auto subscription = signals.subscribe([&](int count) {
+    if (count == 2) broker.stop(Duration::zero());  // cuts the drain of the first short
+    if (count > 2) std::_Exit(kFailure);
+  });
+  spdlog::info("serving at {}, {} of shared memory", broker.socket_path(), human_bytes(broker.stats().shm_bytes));
+  if (o.ready_fd >= 0) announce_on_descriptor(o.ready_fd);
+  notify_service_manager("READY=1");
+
+  signals.wait();
+  notify_service_manager("STOPPING=1");
+  const double drain = config.drain_seconds.value_or(5);
+  spdlog::info("stopping: draining for at most {} (a second signal stops at once)", human_seconds(drain));
+  const std::uint64_t left = broker.stop(to_duration(drain));
+  summarise(broker.stats(), left, o.json);
+  return kOk;
+}
+
+}  // namespace
+}  // namespace ipcq::program
+
+int main(int argc, char** argv) {
+  using namespace ipcq::program;
+  set_up_logging("ipcq-broker");
+  return run_guarded([&] {
+    Signals signals;
+    CLI::App app("Owns shared-memory message queues and processes their messages in place.");
+    Options options;
+    describe(app, options);
+    add_common_options(app, "ipcq-broker");
+    if (const auto code = parse_command_line(app, argc, argv)) return *code;
+    return serve(options, signals);
+  });
+}

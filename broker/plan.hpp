@@ -1,0 +1,13 @@
+// Says what a broker is about to create, and how much shared memory that takes, before it is created.
+#pragma once
+
+#include <string>
+
+#include "common/broker_config.hpp"
+
+namespace ipcq::program {
+
+// Lines for the log: one per pool and queue, then the sum.
+std::vector<std::string> describe_plan(const BrokerConfig& config);
+
+}  // namespace ipcq::program

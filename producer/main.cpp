@@ -1,0 +1,151 @@
+// ipcq-producer: publishes generated frames, lines or blocks of a file to one queue.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <ipcq/admin.hpp>
+#include <ipcq/error.hpp>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
+
+#include "common/attach.hpp"
+#include "common/command_line.hpp"
+#include "common/exit_code.hpp"
+#include "common/format.hpp"
+#include "common/logging.hpp"
+#include "common/signals.hpp"
+#include "common/size_text.hpp"
+#include "common/stats_report.hpp"
+#include "sources.hpp"
+
+namespace ipcq::program {
+namespace {
+
+struct Options {
+  std::string queue, broker, generate, block, size, input, wait = "hybrid";
+  bool lines = false, json = false, stats = false;
+  double wait_for = 5;
+  std::uint64_t block_bytes = 0, size_bytes = 0;
+  Publisher::Limits limits;
+};
+
+void describe(CLI::App& app, Options& o) {
+  app.add_option("QUEUE", o.queue, "Queue to publish to")->required();
+  auto* const sources = app.add_option_group("source", "What to publish");
+  sources->add_option("--generate", o.generate, "4k: moving RGB picture that a consumer can verify; zero; random")
+      ->check(CLI::IsMember({"4k", "zero", "random"}));
+  sources->add_flag("--lines", o.lines, "Each line of the input, with its newline");
+  sources->add_option("--block,--frame", o.block, "Blocks of this many bytes of the input (4k-rgb, 4KiB, ...)");
+  sources->require_option(1);
+  app.add_option("--size", o.size, "Bytes per message of --generate zero and random [what the queue takes]");
+  app.add_option("--input", o.input, "File to read, - for standard input [-]");
+  app.add_option("--count", o.limits.count, "Messages to send [no limit]")->check(CLI::PositiveNumber);
+  app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->check(CLI::PositiveNumber);
+  app.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
+      ->check(CLI::Range(1, 1 << 16));
+  app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
+  app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
+  app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
+      ->envname("IPCQ_WAIT_FOR")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_flag("--stats", o.stats, "The queue's counters on stderr at the end");
+  app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
+}
+
+void check(Options& o) {
+  const bool reads = o.lines || !o.block.empty();
+  if (!reads && !o.input.empty()) throw UsageError("--input: --generate reads none; use --lines or --block");
+  if (!o.size.empty() && (reads || o.generate == "4k"))
+    throw UsageError("--size goes with --generate zero or random only");
+  if (reads && o.input.empty() && isatty(STDIN_FILENO) == 1) {
+    throw UsageError("no input: give --input FILE, or --input - to type it here, or pipe something in");
+  }
+  if (o.input.empty()) o.input = "-";
+  if (!o.block.empty()) o.block_bytes = parse_size(o.block, "--block");
+  if (!o.size.empty()) o.size_bytes = parse_size(o.size, "--size");
+}
+
+void publish(const Options& o, Publisher& publisher, std::optional<Input>& input) {
+  if (o.generate == "4k") return publish_pattern(publisher);
+  if (o.generate == "zero") return publish_zeros(publisher, o.size_bytes);
+  if (o.generate == "random") return publish_noise(publisher, o.size_bytes);
+  if (o.lines) return publish_lines(publisher, *input);
+  publish_blocks(publisher, *input, o.block_bytes);
+}
+
+void summarise(const Options& o, const Publisher& publisher, double seconds, std::string_view status) {
+  const double rate = seconds > 0 ? static_cast<double>(publisher.messages()) / seconds : 0;
+  const double gb_per_s = seconds > 0 ? static_cast<double>(publisher.bytes()) / seconds / 1e9 : 0;
+  spdlog::info("queue '{}': {} messages, {} in {} ({}/s, {:.2f} GB/s), {} rejected: {}", o.queue, publisher.messages(),
+               human_bytes(publisher.bytes()), human_seconds(seconds), human_rate(rate), gb_per_s, publisher.rejected(),
+               status);
+  if (!o.json) return;
+  print_json({{"queue", o.queue},
+              {"messages", publisher.messages()},
+              {"bytes", publisher.bytes()},
+              {"seconds", seconds},
+              {"messages_per_s", rate},
+              {"gb_per_s", gb_per_s},
+              {"wait", o.wait},
+              {"rejected", publisher.rejected()},
+              {"status", status}});
+}
+
+int run(Options& o, Signals& signals) {
+  check(o);
+  const Wait wait = parse_wait(o.wait);
+  std::optional<Input> input;  // opened first: a missing file must not look like a producer that came and went
+  if (o.generate.empty()) input.emplace(o.input, signals);
+  Attachment attachment(o.broker, to_duration(o.wait_for));
+  Publisher publisher(attachment.producer(o.queue, {.wait = wait}), o.queue, o.limits, signals);
+  const auto subscription = signals.subscribe([&](int count) {
+    if (count > 1) std::_Exit(128 + SIGINT);
+    attachment.session().interrupt();
+  });
+
+  int code = kOk;
+  try {
+    publish(o, publisher, input);
+  } catch (...) {
+    code = report_current_exception();  // and still say what was sent
+  }
+  const double seconds = publisher.seconds();
+  publisher.close();
+  const bool broken = !signals.stop_requested() && publisher.status() != Status::ok;
+  if (broken) {
+    spdlog::error("queue '{}' of broker '{}' took no more: {}", o.queue, attachment.broker(),
+                  to_string(publisher.status()));
+    code = kFailure;
+  }
+  const auto status = code != kOk && !broken     ? "error"
+                      : signals.stop_requested() ? "interrupted"
+                                                 : to_string(publisher.status());
+  summarise(o, publisher, seconds, status);
+  if (o.stats) {
+    for (const auto& queue : fetch_stats(attachment.broker()).queues) {
+      if (queue.name == o.queue) fmt::print(stderr, "{}", to_text(queue));
+    }
+  }
+  return code;
+}
+
+}  // namespace
+}  // namespace ipcq::program
+
+int main(int argc, char** argv) {
+  using namespace ipcq::program;
+  set_up_logging("ipcq-producer");
+  return run_guarded([&] {
+    Signals signals;
+    CLI::App app("Publishes messages to a queue.");
+    Options options;
+    describe(app, options);
+    add_common_options(app, "ipcq-producer");
+    if (const auto code = parse_command_line(app, argc, argv)) return *code;
+    return run(options, signals);
+  });
+}
