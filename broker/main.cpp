@@ -1,4 +1,5 @@
 // ipcq-broker: creates queues from flags and configuration, serves them until a signal, stops gracefully.
+#include <atomic>
 #include <cstdlib>
 #include <ipcq/broker.hpp>
 #include <ipcq/error.hpp>
@@ -47,7 +48,7 @@ void describe(CLI::App& app, Options& o) {
   app.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues that leave it open [auto]")
       ->check(CLI::IsMember({"auto", "host", "cuda"}));
   app.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--ready-fd", o.ready_fd, "Write a newline to this descriptor once clients can attach");
   app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
 }
@@ -101,14 +102,18 @@ int serve(Options& o, Signals& signals) {
   BrokerConfig config = gather(o);
   for (const auto& line : describe_plan(config)) spdlog::info("{}", line);
 
+  // From here on a signal must not end the process: it would leave names behind.
+  std::atomic<Broker*> serving{nullptr};
+  const auto subscription = signals.subscribe([&](int count) {
+    Broker* const running = serving.load(std::memory_order_acquire);
+    if (count == 2 && running != nullptr) running->stop(Duration::zero());  // cuts the drain of the first short
+    if (count > 2) std::_Exit(kFailure);
+  });
   Broker broker({.name = config.name.value_or(""), .group = config.unix_group.value_or(""), .log = library_log()});
   for (const auto& pool : config.pools) broker.create_pool(pool.name(), pool.options());
   for (const auto& queue : config.queues) broker.create(queue.name(), queue.options());
 
-  const auto subscription = signals.subscribe([&](int count) {
-    if (count == 2) broker.stop(Duration::zero());  // cuts the drain of the first short
-    if (count > 2) std::_Exit(kFailure);
-  });
+  serving.store(&broker, std::memory_order_release);
   spdlog::info("serving at {}, {} of shared memory", broker.socket_path(), human_bytes(broker.stats().shm_bytes));
   if (o.ready_fd >= 0) announce_on_descriptor(o.ready_fd);
   notify_service_manager("READY=1");

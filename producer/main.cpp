@@ -42,15 +42,15 @@ void describe(CLI::App& app, Options& o) {
   sources->require_option(1);
   app.add_option("--size", o.size, "Bytes per message of --generate zero and random [what the queue takes]");
   app.add_option("--input", o.input, "File to read, - for standard input [-]");
-  app.add_option("--count", o.limits.count, "Messages to send [no limit]")->check(CLI::PositiveNumber);
-  app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->check(CLI::PositiveNumber);
+  app.add_option("--count", o.limits.count, "Messages to send [no limit]")->check(positive());
+  app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->check(positive());
   app.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
       ->check(CLI::Range(1, 1 << 16));
   app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
   app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
   app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
       ->envname("IPCQ_WAIT_FOR")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   app.add_flag("--stats", o.stats, "The queue's counters on stderr at the end");
   app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
@@ -108,27 +108,25 @@ int run(Options& o, Signals& signals) {
   });
 
   int code = kOk;
+  std::string_view status = "ok";
   try {
     publish(o, publisher, input);
   } catch (...) {
     code = report_current_exception();  // and still say what was sent
+    status = "error";
   }
   const double seconds = publisher.seconds();
   publisher.close();
-  const bool broken = !signals.stop_requested() && publisher.status() != Status::ok;
-  if (broken) {
-    spdlog::error("queue '{}' of broker '{}' took no more: {}", o.queue, attachment.broker(),
-                  to_string(publisher.status()));
+  if (signals.stop_requested()) {
+    status = "interrupted";
+  } else if (publisher.status() != Status::ok) {
+    status = to_string(publisher.status());
+    spdlog::error("queue '{}' of broker '{}' took no more: {}", o.queue, attachment.broker(), status);
     code = kFailure;
   }
-  const auto status = code != kOk && !broken     ? "error"
-                      : signals.stop_requested() ? "interrupted"
-                                                 : to_string(publisher.status());
   summarise(o, publisher, seconds, status);
   if (o.stats) {
-    for (const auto& queue : fetch_stats(attachment.broker()).queues) {
-      if (queue.name == o.queue) fmt::print(stderr, "{}", to_text(queue));
-    }
+    fmt::print(stderr, "{}", to_text(fetch_stats(attachment.broker()), o.queue));
   }
   return code;
 }

@@ -12,6 +12,27 @@
 
 namespace ipcq::program {
 
+namespace {
+
+CLI::Validator bounded(const char* description, bool (*accepts)(double)) {
+  return CLI::Validator(
+      [=](std::string& text) {
+        double value = 0;
+        const bool good = CLI::detail::lexical_cast(text, value) && accepts(value);
+        return good ? std::string{} : fmt::format("'{}' is not {}", text, description);
+      },
+      "");
+}
+
+}  // namespace
+
+CLI::Validator positive() {
+  return bounded("a number above 0", [](double value) { return value > 0; });
+}
+CLI::Validator not_negative() {
+  return bounded("a number, 0 or more", [](double value) { return value >= 0; });
+}
+
 std::string version_line(const std::string& program) {
   return fmt::format("{} {} (ABI {}, backends: host)", program, kVersion, kAbiVersion);
 }

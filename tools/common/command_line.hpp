@@ -18,6 +18,10 @@ void add_common_options(CLI::App& app, const std::string& program);
 // Parses; an exit code when the program is to end now (0 after --help and --version, 2 on a usage error).
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv);
 
+// A number above zero, or of zero and more, with an error that says just that.
+CLI::Validator positive();
+CLI::Validator not_negative();
+
 // "ipcq-broker 0.1.0 (ABI 1, backends: host)"
 std::string version_line(const std::string& program);
 
