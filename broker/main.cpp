@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <ipcq/broker.hpp>
 #include <ipcq/error.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -102,18 +103,19 @@ int serve(Options& o, Signals& signals) {
   BrokerConfig config = gather(o);
   for (const auto& line : describe_plan(config)) spdlog::info("{}", line);
 
+  std::optional<Broker> made;  // outlives the subscription
+  std::atomic<bool> serving{false};
   // From here on a signal must not end the process: it would leave names behind.
-  std::atomic<Broker*> serving{nullptr};
   const auto subscription = signals.subscribe([&](int count) {
-    Broker* const running = serving.load(std::memory_order_acquire);
-    if (count == 2 && running != nullptr) running->stop(Duration::zero());  // cuts the drain of the first short
+    if (count == 2 && serving.load(std::memory_order_acquire)) made->stop(Duration::zero());  // cuts the drain short
     if (count > 2) std::_Exit(kFailure);
   });
-  Broker broker({.name = config.name.value_or(""), .group = config.unix_group.value_or(""), .log = library_log()});
+  Broker& broker = made.emplace(
+      BrokerOptions{.name = config.name.value_or(""), .group = config.unix_group.value_or(""), .log = library_log()});
   for (const auto& pool : config.pools) broker.create_pool(pool.name(), pool.options());
   for (const auto& queue : config.queues) broker.create(queue.name(), queue.options());
 
-  serving.store(&broker, std::memory_order_release);
+  serving.store(true, std::memory_order_release);
   spdlog::info("serving at {}, {} of shared memory", broker.socket_path(), human_bytes(broker.stats().shm_bytes));
   if (o.ready_fd >= 0) announce_on_descriptor(o.ready_fd);
   notify_service_manager("READY=1");
