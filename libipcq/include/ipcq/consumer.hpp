@@ -37,10 +37,10 @@ class IPCQ_API Consumer {
   // Takes the group's next message: first one given back, else the oldest not yet taken. Waits `timeout` at most.
   // Statuses: ok, empty (zero timeout), timeout, end, closed, peer_dead, interrupted, full (held_per_consumer
   // messages are held already).
-  Result<Message> receive(Duration timeout = forever) noexcept;
+  Result<Message> receive(Duration timeout = kForever) noexcept;
 
   // Takes up to batch.size() messages that are there now, waiting only for the first. batch[0 .. count) are set.
-  BatchResult receive_many(std::span<Message> batch, Duration timeout = forever) noexcept;
+  BatchResult receive_many(std::span<Message> batch, Duration timeout = kForever) noexcept;
 
   // Range-for over the messages until the end of the stream. Throws ClosedError when the queue stops otherwise.
   class Iterator {

@@ -33,7 +33,7 @@ class IPCQ_API Loan {
   // Publishes the first `length` bytes as one message. Takes its place in the queue's order now, not at loan time.
   // Waits for a free line as the queue's backpressure says, `timeout` at most. On any status but `ok` the loan is kept
   // and may be published again. too_large: `length` exceeds the capacity; not_held: already published.
-  Status publish(std::size_t length, Duration timeout = forever) noexcept;
+  Status publish(std::size_t length, Duration timeout = kForever) noexcept;
 
  private:
   friend class detail::ProducerCore;

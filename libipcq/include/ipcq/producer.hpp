@@ -24,21 +24,21 @@ class IPCQ_API Producer {
 
   // Borrows a free slot of slot_bytes(), waiting `timeout` at most as the queue's backpressure says.
   // Statuses: ok, full (policy reject), timeout, closed, peer_dead, interrupted.
-  Result<Loan> loan(Duration timeout = forever) noexcept;
+  Result<Loan> loan(Duration timeout = kForever) noexcept;
 
   // Copies `bytes` into one message. Up to inline_bytes() travel inside the ring and need no slot.
-  Status send(std::span<const std::byte> bytes, Duration timeout = forever) noexcept;
-  Status send(const void* data, std::size_t length, Duration timeout = forever) noexcept {
+  Status send(std::span<const std::byte> bytes, Duration timeout = kForever) noexcept;
+  Status send(const void* data, std::size_t length, Duration timeout = kForever) noexcept {
     return send({static_cast<const std::byte*>(data), length}, timeout);
   }
 
   // Sends the messages in order, taking places in the queue in batches. Stops at the first that fails.
-  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout = forever) noexcept;
+  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout = kForever) noexcept;
 
   // Publishes a received message to this producer's queue and releases it there, without copying the payload when both
   // queues share a pool (UsageError otherwise). On any status but `ok` the message stays held. The first queue's slot
   // is free again when both queues are done with it. A crash in between may deliver the message once more.
-  Status forward(Message& message, Duration timeout = forever);
+  Status forward(Message& message, Duration timeout = kForever);
 
   // Largest message, in bytes, and largest that needs no slot.
   std::size_t max_bytes() const noexcept;

@@ -9,9 +9,9 @@
 
 namespace ipcq {
 
-// A time-out; `forever` still ends at close, end of stream, interrupt and the broker's death.
+// A time-out; `kForever` still ends at close, end of stream, interrupt and the broker's death.
 using Duration = std::chrono::nanoseconds;
-inline constexpr Duration forever = Duration::max();
+inline constexpr Duration kForever = Duration::max();
 
 // Waiting strategy of one endpoint or executor.
 class Wait {

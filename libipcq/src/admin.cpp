@@ -1,0 +1,51 @@
+#include "ipcq/admin.hpp"
+
+#include <cerrno>
+#include <poll.h>
+
+#include "control.hpp"
+#include "ipcq/error.hpp"
+#include "session_core.hpp"
+
+namespace ipcq {
+namespace {
+
+using namespace detail;
+
+std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer) {
+  const std::string name = broker_name_or_default(broker);
+  const Fd socket = connect_to_broker(name, wait_for);
+  Request r;
+  r.op = op;
+  set_text(r.name, sizeof r.name, queue);
+  Reply reply;
+  Fd attachment;
+  pollfd p{socket.get(), POLLIN, 0};
+  if (!send_message(socket.get(), &r, sizeof r) || ::poll(&p, 1, 10'000) <= 0 ||
+      receive_message(socket.get(), &reply, sizeof reply, attachment) <= 0) {
+    throw SystemError(errno, "broker '" + name + "': did not answer; is it stopped (SIGSTOP), or just ending?");
+  }
+  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
+    throw LayoutError("broker '" + name + "': speaks another ABI; use one release of libipcq for broker and tools");
+  }
+  if (reply.refusal != Refusal::none) throw_refusal(reply);
+  if (!wants_answer) return {};
+  if (!attachment) throw LayoutError("broker '" + name + "': answered without content");
+  return read_memfd(attachment.get());
+}
+
+}  // namespace
+
+BrokerStats fetch_stats(const std::string& broker, Duration wait_for) {
+  return decode_stats(ask(broker, Op::stats, {}, wait_for, true));
+}
+
+std::string fetch_dump(const std::string& queue, const std::string& broker) {
+  return ask(broker, Op::dump, queue, Duration::zero(), true);
+}
+
+void end_of_stream(const std::string& queue, const std::string& broker) {
+  ask(broker, Op::end_of_stream, queue, Duration::zero(), false);
+}
+
+}  // namespace ipcq

@@ -1,0 +1,235 @@
+#include "broker_core.hpp"
+
+#include <grp.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "ipcq/error.hpp"
+#include "membership.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+Segment::Access access_for(const std::string& group) {
+  if (group.empty()) return {};
+  const ::group* entry = ::getgrnam(group.c_str());
+  if (entry == nullptr) throw UsageError("unix group '" + group + "': does not exist on this system");
+  return {0660, static_cast<std::int64_t>(entry->gr_gid)};
+}
+
+}  // namespace
+
+BrokerCore::BrokerCore(const BrokerOptions& options)
+    : log_(options.log), access_(access_for(options.group)), name_(options.name), started_at_ns_(now_ns()) {
+  if (!name_.leftovers().empty()) {
+    log(LogLevel::warning, "broker '" + name_.name() + "': the last one of this name did not stop cleanly; removed " +
+                               name_.leftovers());
+  }
+  quit_ = make_eventfd();
+  epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) throw_system(errno, "epoll_create1", "broker '" + name_.name() + "'");
+  listener_ = listen_socket(name_.socket_path(), access_.mode, access_.gid);
+  watch(quit_.get());
+  watch(listener_.get());
+  // Signals are for the program's own threads.
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  thread_ = std::thread([this] { serve(); });
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+}
+
+BrokerCore::~BrokerCore() { stop(Duration::zero()); }
+
+void BrokerCore::log(LogLevel level, const std::string& text) const {
+  if (log_) log_(level, text);
+}
+
+// Unique among all segments that a client could have seen under one name.
+std::uint64_t BrokerCore::new_generation() noexcept {
+  last_generation_ = std::max(last_generation_ + 1, now_ns());
+  return last_generation_;
+}
+
+std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const PoolOptions& options) {
+  auto pool = std::make_shared<PoolState>();
+  const std::uint64_t generation = new_generation();
+  pool->name = name;
+  pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, generation, access_);
+  return pool;
+}
+
+void BrokerCore::create_pool(const std::string& name, const PoolOptions& options) {
+  check_name(name, "pool");
+  const std::scoped_lock lock(mutex_);
+  if (stopped_) throw UsageError("pool '" + name + "': the broker has stopped");
+  if (pools_.count(name) != 0) throw UsageError("pool '" + name + "': exists already");
+  if (options.slots == 0) throw UsageError("pool '" + name + "': slots is 0; a pool that queues share needs some");
+  pools_[name] = make_pool(name, options);
+}
+
+void BrokerCore::check_options(const std::string& name, const QueueOptions& o) const {
+  const std::string object = "queue '" + name + "'";
+  if (queues_.count(name) != 0) throw UsageError(object + ": exists already");
+  if (o.backend == "cuda") {
+    throw BackendError(object + ": backend 'cuda' is not available: this libipcq was built without CUDA; use --backend "
+                                "host, or install a build with CUDA");
+  }
+  if (o.backend != "auto" && o.backend != "host") {
+    throw UsageError(object + ": backend '" + o.backend + "': use auto, host or cuda");
+  }
+  if (!o.handler.empty() && find_host_handler(o.handler) == nullptr) {
+    std::string known;
+    for (const auto& h : handler_names()) known += (known.empty() ? "" : ", ") + h;
+    throw UsageError(object + ": handler '" + o.handler + "' is not known; there are " + known);
+  }
+  if (!o.handler.empty() && (o.executor_threads == 0 || o.executor_threads > 256)) {
+    throw UsageError(object + ": executor_threads is " + std::to_string(o.executor_threads) + "; allowed are 1 to 256");
+  }
+  if (o.pool.empty() && pools_.count(name) != 0) {
+    throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");
+  }
+  if (!o.pool.empty() && pools_.count(o.pool) == 0) {
+    throw UsageError(object + ": pool '" + o.pool + "' does not exist; create it first");
+  }
+  for (std::size_t i = 0; i < o.groups.size(); ++i) {
+    check_name(o.groups[i].name, "group");
+    for (std::size_t j = 0; j < i; ++j) {
+      if (o.groups[i].name == o.groups[j].name) throw UsageError(object + ": group '" + o.groups[i].name + "' twice");
+    }
+  }
+}
+
+void BrokerCore::create_queue(const std::string& name, const QueueOptions& options) {
+  check_name(name, "queue");
+  const std::scoped_lock lock(mutex_);
+  if (stopped_) throw UsageError("queue '" + name + "': the broker has stopped");
+  check_options(name, options);
+  QueueEntry q;
+  q.name = name;
+  q.options = options;
+  // A queue's own pool has the queue's name; other queues may share it by that.
+  q.pool = options.pool.empty() ? make_pool(name, {options.slots, options.slot_bytes}) : pools_.at(options.pool);
+  const std::uint64_t generation = new_generation();
+  q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, q.pool->map->config(), generation,
+                           access_);
+  q.endpoints.resize(options.max_endpoints);
+  for (std::size_t g = 0; g < options.groups.size(); ++g) {
+    q.groups[g].name = options.groups[g].name;
+    q.groups[g].durable = true;
+    q.groups[g].lossy = options.groups[g].policy == GroupPolicy::lossy;
+  }
+  q.rate_at_ns = now_ns();
+  if (!options.handler.empty()) {
+    q.executor = make_host_executor(*q.map, *q.pool->map, find_host_handler(options.handler),
+                                    options.executor_threads, options.executor_wait);
+  }
+  pools_.emplace(q.pool->name, q.pool);
+  queues_.emplace(name, std::move(q));
+}
+
+QueueEntry& BrokerCore::find(const std::string& queue) {
+  return const_cast<QueueEntry&>(std::as_const(*this).find(queue));
+}
+
+const QueueEntry& BrokerCore::find(const std::string& queue) const {
+  const auto it = queues_.find(queue);
+  if (it != queues_.end()) return it->second;
+  std::string known;
+  for (const auto& [name, q] : queues_) known += (known.empty() ? "" : ", ") + name;
+  throw NotFoundError("queue '" + queue + "': broker '" + name_.name() + "' has no such queue; it has " +
+                      (known.empty() ? "none" : known));
+}
+
+void BrokerCore::end_of_stream(const std::string& queue) {
+  const std::scoped_lock lock(mutex_);
+  end_stream(find(queue));
+}
+
+bool BrokerCore::is_drained(const QueueEntry& q) const {
+  const std::uint64_t next = q.map->ring().cursor(kProducers).next;
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (q.groups[g].name.empty() || q.groups[g].leaving || q.groups[g].members == 0) continue;
+    if (q.map->ring().cursor(1 + g).next != next) return false;
+    for (std::uint32_t i = 0; i < q.map->held_entries(); ++i) {
+      const HeldWord w = unpack_held(q.map->held()[i].word.load(std::memory_order_relaxed));
+      if (w.state != HeldState::free && w.group == g) return false;
+    }
+  }
+  return true;
+}
+
+std::uint64_t BrokerCore::left_in(const QueueEntry& q) const {
+  std::uint64_t most = 0;
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (q.groups[g].name.empty() || q.groups[g].leaving) continue;
+    const GroupStats s = group_stats(q, g);
+    most = std::max(most, s.waiting + s.held);
+  }
+  return most;
+}
+
+std::uint64_t BrokerCore::stop(Duration drain_for) {
+  const std::scoped_lock one_at_a_time(stopping_);
+  std::uint64_t left = 0;
+  {
+    std::unique_lock lock(mutex_);
+    if (stopped_) return 0;
+    stopped_ = true;
+    for (auto& [name, q] : queues_) {
+      q.map->control().state.store(static_cast<std::uint64_t>(QueueState::draining), std::memory_order_release);
+      close_intake(*q.map);
+    }
+    const std::uint64_t deadline = deadline_after(drain_for);
+    const auto all_drained = [&] {
+      return std::all_of(queues_.begin(), queues_.end(), [&](const auto& e) { return is_drained(e.second); });
+    };
+    while (deadline != 0 && !all_drained() && now_ns() < deadline) {
+      lock.unlock();  // clients go on closing endpoints meanwhile
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      lock.lock();
+    }
+    for (auto& [name, q] : queues_) {
+      const std::uint64_t n = left_in(q);
+      if (n != 0) log(LogLevel::warning, "queue '" + name + "': stopped with " + std::to_string(n) + " messages left");
+      left += n;
+    }
+  }
+  signal_eventfd(quit_.get());
+  thread_.join();
+  for (auto& [name, q] : queues_) {
+    if (q.executor) q.executor->stop();
+    q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
+    q.map->ring_all_bells();
+    ring_always(q.pool->map->control().free);
+  }
+  const std::scoped_lock lock(mutex_);
+  clients_.clear();  // closes the connections
+  queues_.clear();
+  pools_.clear();
+  listener_.reset();
+  name_.release();
+  return left;
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq {
+
+Broker::Broker(BrokerOptions options) : core_(std::make_unique<detail::BrokerCore>(options)) {}
+Broker::Broker(Broker&&) noexcept = default;
+Broker::~Broker() = default;
+void Broker::create_pool(const std::string& name, PoolOptions options) { core_->create_pool(name, options); }
+void Broker::create(const std::string& queue, QueueOptions options) { core_->create_queue(queue, options); }
+void Broker::end_of_stream(const std::string& queue) { core_->end_of_stream(queue); }
+std::uint64_t Broker::stop(Duration drain_for) { return core_->stop(drain_for); }
+BrokerStats Broker::stats() const { return core_->stats(); }
+std::string Broker::socket_path() const { return core_->socket_path(); }
+std::string Broker::dump(const std::string& queue) const { return core_->dump(queue); }
+
+}  // namespace ipcq

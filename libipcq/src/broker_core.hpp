@@ -1,0 +1,156 @@
+// The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_serve.cpp: the event loop,
+// requests, deaths. broker_stats.cpp: counters and the dump.
+//
+// One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
+// happens: no timer, so that an idle broker costs nothing.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "broker_names.hpp"
+#include "control.hpp"
+#include "doorbell.hpp"
+#include "executor.hpp"
+#include "ipcq/broker.hpp"
+#include "queue_map.hpp"
+#include "repair.hpp"
+
+namespace ipcq::detail {
+
+struct PoolState {
+  std::string name;
+  std::unique_ptr<PoolMap> map;
+};
+
+// One open producer or consumer.
+struct EndpointState {
+  std::uint32_t client = 0;  // 0: free
+  EndpointKind kind = EndpointKind::none;
+  unsigned group = 0;
+  std::int32_t pid = 0;
+  std::uint32_t uid = 0;
+  int session = -1;  // socket of its client
+};
+
+struct GroupState {
+  std::string name;  // empty: free
+  bool durable = false;
+  bool lossy = false;
+  std::uint64_t joined_at = 0;
+  std::uint32_t members = 0;
+  bool leaving = false;
+  std::uint64_t left_at = 0;
+  std::uint64_t lost = 0;         // of endpoints that are gone
+  std::uint64_t redelivered = 0;  // likewise
+};
+
+struct QueueEntry {
+  std::string name;
+  QueueOptions options;
+  std::shared_ptr<PoolState> pool;
+  std::unique_ptr<QueueMap> map;
+  std::unique_ptr<Executor> executor;  // after the map: ends first
+  std::vector<EndpointState> endpoints;
+  GroupState groups[kMaxGroups];
+  std::uint32_t producers = 0;       // open now
+  std::uint32_t producers_lost = 0;  // died, and no other has come in their place
+  bool had_producer = false;
+  std::vector<std::uint64_t> tombstones;  // tickets, ascending
+  // Previous look, for the rate.
+  mutable std::uint64_t rate_published = 0;
+  mutable std::uint64_t rate_at_ns = 0;
+};
+
+struct ClientState {
+  Fd socket;
+  Fd pidfd;
+  std::int32_t pid = 0;
+  std::uint32_t uid = 0;
+  bool attached = false;  // said hello
+  bool suspect = false;   // connection lost, process alive: nothing is taken from it until it ends
+};
+
+class BrokerCore {
+ public:
+  explicit BrokerCore(const BrokerOptions& options);
+  ~BrokerCore();
+  BrokerCore(const BrokerCore&) = delete;
+  BrokerCore& operator=(const BrokerCore&) = delete;
+
+  void create_pool(const std::string& name, const PoolOptions& options);
+  void create_queue(const std::string& name, const QueueOptions& options);
+  void end_of_stream(const std::string& queue);
+  std::uint64_t stop(Duration drain_for);
+  BrokerStats stats() const;
+  std::string dump(const std::string& queue) const;
+  const std::string& socket_path() const noexcept { return name_.socket_path(); }
+
+ private:
+  // broker_core.cpp
+  std::shared_ptr<PoolState> make_pool(const std::string& name, const PoolOptions& options);
+  void check_options(const std::string& name, const QueueOptions& options) const;
+  std::uint64_t new_generation() noexcept;
+  bool is_drained(const QueueEntry& q) const;
+  std::uint64_t left_in(const QueueEntry& q) const;
+  QueueEntry& find(const std::string& queue);
+  const QueueEntry& find(const std::string& queue) const;
+  void log(LogLevel level, const std::string& text) const;
+
+  // broker_serve.cpp
+  void serve() noexcept;
+  void accept_clients();
+  void serve_client(int fd);
+  Reply answer(ClientState& client, const Request& request, Fd& received, Fd& attachment);
+  Reply hello(ClientState& client, Fd& pidfd);
+  Reply open_endpoint(const ClientState& client, const Request& request);
+  std::uint32_t choose_endpoint(const QueueEntry& q) const;
+  bool choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal);
+  void close_endpoint(QueueEntry& q, EndpointState& e, bool clean);
+  void end_session(ClientState& client, bool clean);
+  void lose_connection(ClientState& client);
+  void client_died(int pidfd);
+  void drop_client(ClientState& client);
+  void remove_member(QueueEntry& q, unsigned g);
+  bool finish_leaving();
+  void end_stream(QueueEntry& q);
+  void look_for_end(QueueEntry& q);
+  std::uint32_t new_client_id();
+  bool is_id_used(std::uint32_t id) const;
+  void watch(int fd);
+
+  // broker_stats.cpp
+  BrokerStats stats_locked() const;
+  std::string dump_locked(const std::string& queue) const;
+  QueueStats stats_of(const QueueEntry& q) const;
+  GroupStats group_stats(const QueueEntry& q, unsigned g) const;
+  EndpointStats endpoint_stats(const QueueEntry& q, std::size_t index) const;
+  void count_depths(const QueueEntry& q, QueueStats& s) const;
+  const EndpointState* blocking_endpoint(const QueueEntry& q) const;
+
+  LogCallback log_;
+  Segment::Access access_;
+  BrokerName name_;
+  mutable std::mutex mutex_;
+  std::mutex stopping_;  // one stop() at a time
+  std::uint64_t started_at_ns_ = 0;
+  std::uint64_t last_generation_ = 0;
+  std::uint32_t last_client_ = 1;  // 1 is the broker itself
+  std::uint64_t deaths_ = 0;
+  bool leaving_ = false;  // some group is being dissolved
+  bool stopped_ = false;
+  std::map<std::string, std::shared_ptr<PoolState>> pools_;
+  std::map<std::string, QueueEntry> queues_;
+  std::vector<std::unique_ptr<ClientState>> clients_;
+  Fd listener_;
+  Fd epoll_;
+  Fd quit_;
+  std::thread thread_;
+};
+
+}  // namespace ipcq::detail

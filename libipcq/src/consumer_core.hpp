@@ -1,0 +1,60 @@
+// The consumer's data path: receive, release, give back. docs/design/ring.md, "Receive".
+#pragma once
+
+#include <memory>
+
+#include "ipcq/consumer.hpp"
+#include "session_core.hpp"
+
+namespace ipcq::detail {
+
+class ConsumerCore {
+ public:
+  ConsumerCore(std::shared_ptr<SessionCore> session, Attachment attachment, const ConsumerOptions& options);
+  ~ConsumerCore();
+  ConsumerCore(const ConsumerCore&) = delete;
+  ConsumerCore& operator=(const ConsumerCore&) = delete;
+
+  Result<Message> receive(Duration timeout) noexcept;
+  BatchResult receive_many(std::span<Message> batch, Duration timeout) noexcept;
+
+  // From any thread.
+  Status release(Message& message) noexcept;
+  Status nack(Message& message) noexcept;
+
+  void close() noexcept;
+  // Whether messages of this consumer are still out.
+  bool holds_any() const noexcept;
+  const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
+
+  // For forward().
+  const PoolMap& pool() const noexcept { return *pool_; }
+  unsigned group() const noexcept { return member_.group(); }
+  const Descriptor& descriptor(const Message& message) const noexcept;
+  // Ends the holding; the slot bit has a new owner.
+  bool hand_over(Message& message) noexcept;
+  bool is_unusable() const noexcept { return closed_.load(std::memory_order_relaxed) || session_->is_forked_child(); }
+
+ private:
+  Status take(std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept;
+  bool is_at_end() const noexcept;
+  bool fill(Message& message, std::uint32_t entry) noexcept;
+  void after_release(bool slot_freed) noexcept;
+
+  std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
+  SessionCore* session_;               // not used once closed
+  std::shared_ptr<QueueMap> queue_;
+  std::shared_ptr<PoolMap> pool_;
+  GroupMember<SharedAtomics> member_;
+  Endpoint& endpoint_;
+  std::uint32_t client_;
+  Wait wait_;
+  Until until_;
+  std::uint64_t messages_ = 0;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t redelivered_ = 0;
+  std::uint64_t damaged_ = 0;
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace ipcq::detail

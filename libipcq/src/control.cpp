@@ -1,0 +1,146 @@
+#include "control.hpp"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+bool fill_address(const std::string& path, sockaddr_un& address) noexcept {
+  if (path.size() >= sizeof address.sun_path) return false;
+  address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return true;
+}
+
+}  // namespace
+
+bool send_message(int socket, const void* message, std::size_t bytes, int fd) noexcept {
+  iovec io{const_cast<void*>(message), bytes};
+  msghdr m{};
+  m.msg_iov = &io;
+  m.msg_iovlen = 1;
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
+  if (fd >= 0) {
+    m.msg_control = space;
+    m.msg_controllen = sizeof space;
+    cmsghdr* c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  }
+  for (;;) {
+    const ssize_t sent = ::sendmsg(socket, &m, MSG_NOSIGNAL);
+    if (sent == static_cast<ssize_t>(bytes)) return true;
+    if (sent >= 0 || errno != EINTR) return false;
+  }
+}
+
+int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexcept {
+  iovec io{message, bytes};
+  msghdr m{};
+  m.msg_iov = &io;
+  m.msg_iovlen = 1;
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
+  m.msg_control = space;
+  m.msg_controllen = sizeof space;
+  ssize_t got = -1;
+  do {
+    got = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  if (got <= 0) return static_cast<int>(got);
+  for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+      int received = -1;
+      std::memcpy(&received, CMSG_DATA(c), sizeof received);
+      fd.reset(received);
+    }
+  }
+  if (got != static_cast<ssize_t>(bytes) || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    errno = EPROTO;
+    return -1;
+  }
+  return 1;
+}
+
+Fd connect_socket(const std::string& path) noexcept {
+  sockaddr_un address{};
+  if (!fill_address(path, address)) {
+    errno = ENAMETOOLONG;
+    return {};
+  }
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (fd && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const int error = errno;
+    fd.reset();
+    errno = error;
+  }
+  return fd;
+}
+
+Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid) {
+  sockaddr_un address{};
+  if (!fill_address(path, address)) {
+    throw UsageError("control socket " + path + ": the path has " + std::to_string(path.size()) + " bytes, " +
+                     std::to_string(sizeof address.sun_path - 1) + " are possible; use a shorter XDG_RUNTIME_DIR");
+  }
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) throw_system(errno, "socket", "control socket " + path);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    throw_system(errno, "bind", "control socket " + path);
+  }
+  if (gid >= 0 && ::chown(path.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(gid)) != 0) {
+    throw_system(errno, "chown", "control socket " + path, "run the broker as a member of that group");
+  }
+  if (::chmod(path.c_str(), mode) != 0) throw_system(errno, "chmod", "control socket " + path);
+  if (::listen(fd.get(), 128) != 0) throw_system(errno, "listen", "control socket " + path);
+  return fd;
+}
+
+void set_text(char* to, std::size_t size, const std::string& text) noexcept {
+  const std::size_t n = std::min(size - 1, text.size());
+  std::memcpy(to, text.data(), n);
+  std::memset(to + n, 0, size - n);
+}
+
+std::string get_text(const char* from, std::size_t size) { return {from, strnlen(from, size)}; }
+
+Fd make_memfd(const std::string& content) {
+  Fd fd(memfd_create("ipcq-answer", MFD_CLOEXEC));
+  if (!fd) throw_system(errno, "memfd_create", "broker answer");
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t n = ::write(fd.get(), content.data() + done, content.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) throw_system(errno, "write", "broker answer");
+    done += static_cast<std::size_t>(n);
+  }
+  return fd;
+}
+
+std::string read_memfd(int fd) {
+  struct stat st{};
+  if (::fstat(fd, &st) != 0) throw_system(errno, "fstat", "broker answer");
+  std::string content(static_cast<std::size_t>(st.st_size), '\0');
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t n = ::pread(fd, content.data() + done, content.size() - done, static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) throw_system(n == 0 ? EIO : errno, "pread", "broker answer");
+    done += static_cast<std::size_t>(n);
+  }
+  return content;
+}
+
+}  // namespace ipcq::detail

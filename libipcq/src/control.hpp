@@ -1,0 +1,86 @@
+// The control protocol between clients and broker: fixed-size requests and replies over a Unix SOCK_SEQPACKET socket,
+// descriptors beside them. Long answers come as a memfd. Nothing of the data path goes here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "ipcq/stats.hpp"
+#include "layout.hpp"
+#include "os.hpp"
+
+namespace ipcq::detail {
+
+inline constexpr std::uint32_t kControlMagic = 0x51435049;  // "IPCQ"
+
+enum class Op : std::uint32_t {
+  hello = 1,       // with the client's pidfd
+  open_producer,   // name
+  open_consumer,   // name, group, flags
+  close_endpoint,  // client, flags
+  bye,             // the client is done: nothing of it touches shared memory any more
+  stats,           // answered with a memfd
+  dump,            // name; answered with a memfd
+  end_of_stream,   // name
+};
+
+enum RequestFlag : std::uint32_t {
+  kBrokenOff = 1,  // close_endpoint: the stream did not end, an exception unwinds
+  kLossy = 2,      // open_consumer: policy of the ephemeral group, if this makes it
+};
+
+struct Request {
+  std::uint32_t magic = kControlMagic;
+  std::uint32_t abi = kLayoutVersion;
+  Op op = Op::hello;
+  std::uint32_t flags = 0;
+  std::uint32_t client = 0;
+  std::uint32_t reserved = 0;
+  char name[kNameBytes] = {};
+  char group[kNameBytes] = {};
+};
+
+// Which exception the client throws.
+enum class Refusal : std::uint32_t { none = 0, usage, not_found, permission, backend, busy };
+
+struct Reply {
+  std::uint32_t magic = kControlMagic;
+  std::uint32_t abi = kLayoutVersion;
+  Refusal refusal = Refusal::none;
+  std::uint32_t client = 0;
+  std::uint32_t endpoint = 0;
+  std::uint32_t group = 0;
+  std::uint32_t durable = 0;
+  std::int32_t broker_pid = 0;
+  std::uint64_t generation = 0;  // of the queue's segment
+  char queue_segment[256] = {};
+  char pool_segment[256] = {};
+  char text[384] = {};  // of a refusal
+};
+static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyable_v<Reply>);
+
+// Sends one message with an optional descriptor. False with errno set when the peer is gone or does not take it.
+bool send_message(int socket, const void* message, std::size_t bytes, int fd = -1) noexcept;
+// Receives one message of exactly `bytes`, and a descriptor if one came. >0: received; 0: the peer closed; -1: errno.
+int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexcept;
+
+// Connected socket. Invalid with errno set when there is no listener.
+Fd connect_socket(const std::string& path) noexcept;
+// Listening socket. Throws UsageError for a path that is too long, SystemError, PermissionError.
+Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid);
+
+void set_text(char* to, std::size_t size, const std::string& text) noexcept;
+// Zero-terminated text of a fixed-size field, however damaged the field is.
+std::string get_text(const char* from, std::size_t size);
+
+// A whole answer in a memfd.
+Fd make_memfd(const std::string& content);
+std::string read_memfd(int fd);
+
+std::string encode(const BrokerStats& stats);
+// Throws LayoutError when the text is not what encode() makes.
+BrokerStats decode_stats(const std::string& text);
+
+}  // namespace ipcq::detail

@@ -1,0 +1,31 @@
+// The two sides of arming a doorbell: the publisher stores, then looks whether somebody sleeps; the sleeper announces
+// itself, then looks whether something was stored. One of them must see the other.
+//
+// The sleeper pays: membarrier makes every publishing thread of every process execute a full barrier, so that the
+// publisher's side is free. A process that cannot register for that (seccomp, old kernel) pays with full fences of its
+// own when it publishes, and sleeps in short naps; `ipcq doctor` tells.
+#pragma once
+
+#include <atomic>
+
+namespace ipcq::detail {
+
+// Registers this process, once. True when publishing needs no fence and sleeping needs no naps.
+bool has_membarrier() noexcept;
+
+// Publisher, between the store and the look.
+inline void publisher_fence() noexcept {
+  // SYNC arm-fence (light side): compiler barrier where membarrier is there. Pairs with: sleeper_fence.
+  if (has_membarrier()) {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  } else {
+#if !defined(__SANITIZE_THREAD__)
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+  }
+}
+
+// Sleeper, between the announcement and the look.
+void sleeper_fence() noexcept;
+
+}  // namespace ipcq::detail

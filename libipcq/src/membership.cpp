@@ -1,0 +1,80 @@
+#include "membership.hpp"
+
+#include "doorbell.hpp"
+
+namespace ipcq::detail {
+
+std::uint64_t join_group(const QueueMap& queue, unsigned g) {
+  const auto& ring = queue.ring();
+  auto& control = queue.control();
+  control.group[g].dropped.store(0, std::memory_order_relaxed);
+  control.group[g].orphans.store(0, std::memory_order_relaxed);
+  std::uint64_t filled = 0;
+  for (;;) {
+    const Cursor v = ring.cursor(kProducers);
+    // The group is done with all lines of before: producers ask every live group. Few tickets are taken meanwhile, so
+    // that the second round is short.
+    const std::uint64_t first = v.next > ring.lines() ? v.next - ring.lines() : 0;
+    for (std::uint64_t t = std::max(first, filled); t < v.next; ++t) ring.finish(g, t, kBrokerClient);
+    filled = v.next;
+    control.cursor[1 + g].word.init(pack(Cursor{v.next, kBrokerClient, 0, 0, false}));
+    control.group[g].joined_at.store(v.next, std::memory_order_relaxed);
+    // Live before it is in the set: a producer that sees it in the set asks it.
+    control.live_groups.fetch_or(std::uint64_t{1} << g, std::memory_order_acq_rel);
+    Cursor to = v;
+    to.groups = static_cast<std::uint8_t>(v.groups | (1u << g));
+    if (ring.swap_cursor(kProducers, v, to)) return v.next;
+  }
+}
+
+std::uint64_t leave_group(const QueueMap& queue, unsigned g) {
+  const auto& ring = queue.ring();
+  for (;;) {
+    const Cursor v = ring.cursor(kProducers);
+    Cursor to = v;
+    to.groups = static_cast<std::uint8_t>(v.groups & ~(1u << g));
+    if (ring.swap_cursor(kProducers, v, to)) return v.next;
+  }
+}
+
+bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end) {
+  const auto& ring = queue.ring();
+  auto& control = queue.control();
+  bool any_freed = false;
+  while (ring.cursor(1 + g).next < end) {
+    bool dropped = false;
+    bool freed = false;
+    if (!GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, kBrokerClient, dropped, freed)) return false;
+    any_freed = any_freed || freed;
+  }
+  for (std::uint32_t i = 0; i < queue.held_entries(); ++i) {
+    Held& h = queue.held()[i];
+    const HeldWord word = unpack_held(h.word.load(std::memory_order_acquire));
+    if (word.state == HeldState::free || word.group != g) continue;
+    const Descriptor d = h.descriptor.view();
+    if (d.kind == LineKind::slot) {
+      any_freed = GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g) || any_freed;
+    }
+    h.word.store(0, std::memory_order_release);
+  }
+  control.live_groups.fetch_and(~(std::uint64_t{1} << g), std::memory_order_acq_rel);
+  publisher_fence();
+  ring_always(control.space);
+  if (any_freed) ring_always(pool.control().free);
+  return true;
+}
+
+std::uint64_t close_intake(const QueueMap& queue) {
+  const auto& ring = queue.ring();
+  for (;;) {
+    const Cursor v = ring.cursor(kProducers);
+    if (v.closed) return v.next;
+    Cursor to = v;
+    to.closed = true;
+    if (ring.swap_cursor(kProducers, v, to)) break;
+  }
+  ring_always(queue.control().space);
+  return ring.cursor(kProducers).next;
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,134 @@
+#include "os.hpp"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cctype>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+std::atomic<std::uint32_t> forks{0};
+
+// One registration for the life of the process, before main.
+const int registered_atfork =
+    pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+
+}  // namespace
+
+void Fd::reset(int fd) noexcept {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = fd;
+}
+
+void throw_system(int code, const std::string& call, const std::string& object, const std::string& remedy) {
+  char buffer[128];
+  std::string text = object + ": " + call + " failed: " + strerror_r(code, buffer, sizeof buffer);
+  if (!remedy.empty()) text += " (" + remedy + ")";
+  if (code == EACCES || code == EPERM) throw PermissionError(text);
+  throw SystemError(code, text);
+}
+
+Fd open_pidfd(pid_t pid) noexcept { return Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
+
+pid_t pid_of(int pidfd) noexcept {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("Pid:", 0) == 0) return static_cast<pid_t>(std::strtol(line.c_str() + 4, nullptr, 10));
+  }
+  return -1;
+}
+
+bool is_stopped(pid_t pid) noexcept {
+  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(stat, line);
+  const auto name_end = line.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= line.size()) return false;
+  const char state = line[name_end + 2];
+  return state == 'T' || state == 't';
+}
+
+Fd make_eventfd() {
+  Fd fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) throw_system(errno, "eventfd", "libipcq", "raise the limit of open files: ulimit -n");
+  return fd;
+}
+
+void signal_eventfd(int fd) noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);  // full means signalled already
+}
+
+void drain_eventfd(int fd) noexcept {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto read = ::read(fd, &count, sizeof count);
+}
+
+std::uint32_t fork_epoch() noexcept { return forks.load(std::memory_order_relaxed); }
+
+std::string run_directory(bool make) {
+  std::string dir;
+  const char* xdg = std::getenv("XDG_RUNTIME_DIR");
+  if (xdg != nullptr && *xdg != '\0') {
+    dir = std::string(xdg) + "/ipcq";
+  } else if (geteuid() == 0) {
+    dir = "/run/ipcq";
+  } else {
+    dir = "/tmp/ipcq-" + std::to_string(geteuid());
+  }
+  if (make && ::mkdir(dir.c_str(), 0755) != 0 && errno != EEXIST) {
+    throw_system(errno, "mkdir", dir, "set XDG_RUNTIME_DIR to a directory that this user may write");
+  }
+  struct stat st{};
+  if (::lstat(dir.c_str(), &st) == 0 && (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0))) {
+    throw PermissionError(dir + ": not a directory of this user (uid " + std::to_string(geteuid()) +
+                          "); remove it or set XDG_RUNTIME_DIR");
+  }
+  return dir;
+}
+
+std::string broker_name_or_default(const std::string& name) {
+  if (!name.empty()) return name;
+  const char* env = std::getenv("IPCQ_BROKER");
+  return env != nullptr && *env != '\0' ? env : "default";
+}
+
+std::string socket_path_of(const std::string& broker) {
+  if (broker.find('/') != std::string::npos) return broker;
+  check_name(broker, "broker");
+  return run_directory(false) + "/" + broker + ".sock";
+}
+
+void check_name(const std::string& name, const char* what) {
+  bool good = !name.empty() && name.size() < 64 && name[0] != '.' && name[0] != '-';
+  for (const char c : name) good = good && (std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("._-", c));
+  if (!good) {
+    throw UsageError(std::string(what) + " name '" + name +
+                     "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'");
+  }
+}
+
+std::string format_bytes(std::uint64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  unsigned unit = 0;
+  while (value >= 1024 && unit < 4) value /= 1024, ++unit;
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text;
+}
+
+}  // namespace ipcq::detail

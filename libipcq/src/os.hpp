@@ -1,0 +1,62 @@
+// Owners of system handles, and errors that name call, object and remedy.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace ipcq::detail {
+
+// A file descriptor, closed at the end.
+class Fd {
+ public:
+  Fd() noexcept = default;
+  explicit Fd(int fd) noexcept : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    if (this != &other) reset(std::exchange(other.fd_, -1));
+    return *this;
+  }
+  ~Fd() { reset(); }
+  int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+  void reset(int fd = -1) noexcept;
+
+ private:
+  int fd_ = -1;
+};
+
+// Throws the Error that fits `code`: PermissionError for EACCES and EPERM, else SystemError. The text reads
+// "<object>: <call> failed: <strerror> (<remedy>)".
+[[noreturn]] void throw_system(int code, const std::string& call, const std::string& object,
+                               const std::string& remedy = {});
+
+// A descriptor that becomes readable when the process ends. Invalid (errno set) when there is none.
+Fd open_pidfd(pid_t pid) noexcept;
+// Pid of the process that a pidfd names, as this process' PID namespace sees it; -1 when it has ended or is not visible.
+pid_t pid_of(int pidfd) noexcept;
+// Whether a process is stopped (SIGSTOP, a debugger).
+bool is_stopped(pid_t pid) noexcept;
+
+// Signals a poll loop; readable until drained.
+Fd make_eventfd();
+void signal_eventfd(int fd) noexcept;
+void drain_eventfd(int fd) noexcept;
+
+// Counts forks: differs from the value at creation in a forked child.
+std::uint32_t fork_epoch() noexcept;
+
+// Where sockets and locks of this user's brokers are; made if missing (make).
+std::string run_directory(bool make);
+// "$IPCQ_BROKER", else "default", for an empty name.
+std::string broker_name_or_default(const std::string& name);
+// Control socket of a broker name; a name with a slash is the path itself.
+std::string socket_path_of(const std::string& broker);
+// Throws UsageError unless `name` is 1 to 63 letters, digits, '.', '_' or '-'. `what` names the kind of object.
+void check_name(const std::string& name, const char* what);
+
+std::string format_bytes(std::uint64_t bytes);
+
+}  // namespace ipcq::detail

@@ -1,0 +1,231 @@
+// The pool of payload slots: who may touch which bytes. docs/design/ring.md, "Pool".
+//
+// The slot words are the truth; the free bits are hints that make finding a free slot cheap. A bit lost by a dead client
+// is set again by the repair. Template over the atomics policy; a view like Ring.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "layout.hpp"
+#include "step.hpp"
+
+namespace ipcq::detail {
+
+enum class SlotState : std::uint64_t { free = 0, loan = 1, message = 2, quarantine = 3 };
+
+// Value of a slot word. The lease counts the slot's loans: whoever names a slot names the lease too.
+struct Slot {
+  std::uint64_t lease = 0;
+  std::uint32_t client = 0;  // 22 bits: who borrowed it
+  SlotState state = SlotState::free;
+  std::uint8_t groups = 0;   // message: groups that have not released it
+  std::uint32_t ticket = 0;  // message: low 32 bits of the ticket
+  friend bool operator==(const Slot&, const Slot&) = default;
+};
+
+constexpr Pair pack(const Slot& s) {
+  return {s.lease, std::uint64_t{s.client} | (static_cast<std::uint64_t>(s.state) << 22) |
+                       (std::uint64_t{s.groups} << 24) | (std::uint64_t{s.ticket} << 32)};
+}
+constexpr Slot unpack_slot(Pair p) {
+  return {p.lo, static_cast<std::uint32_t>(p.hi) & 0x3fffff, static_cast<SlotState>((p.hi >> 22) & 3),
+          static_cast<std::uint8_t>(p.hi >> 24), static_cast<std::uint32_t>(p.hi >> 32)};
+}
+
+template <class A>
+struct PoolWords {
+  typename A::Wide* slots = nullptr;       // [alias_base + aliases]
+  typename A::Word* free_bits = nullptr;   // one bit a slot word
+  AliasParentOf<A>* parents = nullptr;     // [aliases]
+  std::uint32_t payload_slots = 0;         // [0, payload_slots) have a payload
+  std::uint32_t alias_base = 0;            // multiple of 64, >= payload_slots
+  std::uint32_t aliases = 0;
+};
+
+// A slot, or an alias, on loan to the caller.
+struct SlotLoan {
+  std::uint32_t slot = kNone;
+  std::uint64_t lease = 0;
+};
+
+template <class A>
+class Pool {
+ public:
+  Pool() = default;
+  explicit Pool(const PoolWords<A>& words) : w_(words) {}
+
+  std::uint32_t payload_slots() const { return w_.payload_slots; }
+  std::uint32_t slot_words() const { return w_.alias_base + w_.aliases; }
+  bool is_payload(std::uint32_t slot) const { return slot < w_.payload_slots; }
+  bool is_alias(std::uint32_t slot) const { return slot >= w_.alias_base && slot < slot_words(); }
+  Slot slot(std::uint32_t index) const { return unpack_slot(w_.slots[index].load()); }
+
+  // Takes any free payload slot; kNone when there is none. `hint` is where the caller found its last one.
+  SlotLoan borrow(std::uint32_t me, std::uint32_t& hint) const { return borrow(me, hint, 0, w_.payload_slots); }
+  // Takes an alias and names its parent: the group bit of a slot that the caller holds.
+  SlotLoan borrow_alias(std::uint32_t me, std::uint32_t& hint, SlotLoan parent, unsigned group) const {
+    const SlotLoan alias = borrow(me, hint, w_.alias_base, slot_words());
+    if (alias.slot != kNone) {
+      auto& p = w_.parents[alias.slot - w_.alias_base];
+      p.lease.store(parent.lease, std::memory_order_relaxed);
+      p.where.store(parent.slot | (std::uint64_t{group} << 32), std::memory_order_release);
+    }
+    return alias;
+  }
+
+  // The loan becomes the message of `ticket`, to be released by each of `groups`. Only the loaner writes the word now.
+  void publish(const SlotLoan& loan, std::uint32_t me, std::uint8_t groups, std::uint64_t ticket) const {
+    const Slot s{loan.lease, me, SlotState::message, groups, static_cast<std::uint32_t>(ticket)};
+    // SYNC slot-word (release). Pairs with: clear_group.
+    w_.slots[loan.slot].store_hi(pack(s).hi);
+  }
+
+  // An unpublished loan goes back.
+  bool give_back(const SlotLoan& loan, std::uint32_t me) const {
+    const Slot s = slot(loan.slot);
+    if (s.lease != loan.lease || s.client != me || s.state != SlotState::loan) return false;
+    return make_free(loan.slot, s);
+  }
+
+  // One group has finished with the message. Idempotent: nothing happens when the lease has passed or the bit is clear.
+  // True when a payload slot became free (the caller rings the pool's doorbell).
+  bool release(std::uint32_t index, std::uint64_t lease, unsigned group) const {
+    return (is_payload(index) || is_alias(index)) && release(index, lease, group, 0);
+  }
+
+  // An alias whose readers are all done releases its parent and becomes free. Idempotent, by any party: the last reader
+  // does it, or the repair where that reader died. True as in release().
+  bool finish_alias(std::uint32_t index) const { return finish_alias(index, slot(index).lease, 0); }
+
+  // Whether nobody but this group reads the slot any more, through whatever chain of aliases. Never becomes untrue.
+  bool is_sole_reader(std::uint32_t index, std::uint64_t lease, unsigned group) const {
+    for (unsigned depth = 0; depth < kMaxDepth; ++depth) {
+      const Slot s = slot(index);
+      if (s.lease != lease || s.state != SlotState::message || s.groups != (1u << group)) return false;
+      if (!is_alias(index)) return true;
+      const auto& p = w_.parents[index - w_.alias_base];
+      const std::uint64_t where = p.where.load(std::memory_order_acquire);
+      lease = p.lease.load(std::memory_order_acquire);
+      index = static_cast<std::uint32_t>(where);
+      group = static_cast<unsigned>(where >> 32) & 7;
+      if (!is_payload(index) && !is_alias(index)) return false;
+    }
+    return false;
+  }
+
+  AliasParentOf<A>& parent(std::uint32_t alias) const { return w_.parents[alias - w_.alias_base]; }
+
+  // Compare-and-swap to FREE, then the hint.
+  bool make_free(std::uint32_t index, const Slot& from) const {
+    const Slot to{from.lease, 0, SlotState::free, 0, 0};
+    if (!w_.slots[index].cas(pack(from), pack(to))) return false;
+    IPCQ_STEP("slot.freed");
+    set_free_bit(index);
+    return true;
+  }
+  // Repair: sets the bit of every free slot that lacks it.
+  void restore_free_bits() const {
+    for (std::uint32_t i = 0; i < slot_words(); ++i) {
+      if (!is_payload(i) && !is_alias(i)) continue;
+      if (slot(i).state == SlotState::free) set_free_bit(i);
+    }
+  }
+  // Whether no hint says that a payload slot is free.
+  bool looks_empty() const {
+    for (std::uint32_t word = 0; word < (w_.payload_slots + 63) / 64; ++word) {
+      if (w_.free_bits[word].load(std::memory_order_acquire) != 0) return false;
+    }
+    return true;
+  }
+
+ private:
+  // Aliases of aliases: one level per forward of a message that had other readers. Deeper is a damaged pool.
+  static constexpr unsigned kMaxDepth = 64;
+
+  bool release(std::uint32_t index, std::uint64_t lease, unsigned group, unsigned depth) const {
+    switch (clear_group(index, lease, group)) {
+      case Cleared::stale:
+      case Cleared::others_left:
+        return false;
+      case Cleared::last:
+        break;
+    }
+    IPCQ_STEP("release.last");
+    if (is_alias(index)) return finish_alias(index, lease, depth);
+    set_free_bit(index);
+    return true;
+  }
+
+  bool finish_alias(std::uint32_t index, std::uint64_t lease, unsigned depth) const {
+    if (depth == kMaxDepth) return false;
+    const auto& p = w_.parents[index - w_.alias_base];
+    const std::uint64_t where = p.where.load(std::memory_order_acquire);
+    const std::uint64_t parent_lease = p.lease.load(std::memory_order_acquire);
+    // Checked after the parent words: they belong to this lease, and change only once the alias is free.
+    const Slot s = slot(index);
+    if (s.lease != lease || s.state != SlotState::message || s.groups != 0) return false;
+    const auto parent = static_cast<std::uint32_t>(where);
+    bool freed = false;
+    if (is_payload(parent) || is_alias(parent)) {
+      freed = release(parent, parent_lease, static_cast<unsigned>(where >> 32) & 7, depth + 1);
+    }
+    make_free(index, s);
+    return freed;
+  }
+
+  void set_free_bit(std::uint32_t index) const {
+    // SYNC free-bit (release). Pairs with: borrow. A hint only: the slot word carries the order.
+    w_.free_bits[index / 64].fetch_or(std::uint64_t{1} << (index % 64), std::memory_order_release);
+  }
+
+  enum class Cleared : std::uint8_t { stale, others_left, last };
+
+  // Clears the group's bit; the last one makes a payload slot free (an alias is finished first).
+  Cleared clear_group(std::uint32_t index, std::uint64_t lease, unsigned group) const {
+    const auto bit = static_cast<std::uint8_t>(1u << group);
+    for (;;) {
+      const Slot s = slot(index);
+      if (s.lease != lease || s.state != SlotState::message || (s.groups & bit) == 0) return Cleared::stale;
+      Slot to = s;
+      to.groups = static_cast<std::uint8_t>(s.groups & ~bit);
+      const bool last = to.groups == 0;
+      if (last && is_payload(index)) to = Slot{s.lease, 0, SlotState::free, 0, 0};
+      // SYNC slot-word (acquire, release): the reader's accesses before the word; the next loaner comes after them.
+      // Pairs with: borrow.
+      if (w_.slots[index].cas(pack(s), pack(to))) return last ? Cleared::last : Cleared::others_left;
+    }
+  }
+
+  SlotLoan borrow(std::uint32_t me, std::uint32_t& hint, std::uint32_t first, std::uint32_t end) const {
+    const std::uint32_t words = (end - first + 63) / 64;
+    if (words == 0) return {};
+    for (std::uint32_t n = 0; n < words; ++n) {
+      const std::uint32_t word = (hint + n) % words;
+      auto& bits = w_.free_bits[first / 64 + word];
+      for (;;) {
+        // SYNC free-bit (acquire). Pairs with: set_free_bit.
+        const std::uint64_t seen = bits.load(std::memory_order_acquire);
+        if (seen == 0) break;
+        const auto bit = static_cast<unsigned>(std::countr_zero(seen));
+        bits.fetch_and(~(std::uint64_t{1} << bit), std::memory_order_acq_rel);
+        IPCQ_STEP("loan.bit_taken");
+        const std::uint32_t index = first + word * 64 + bit;
+        if (index >= end) continue;  // a damaged hint
+        const Slot s = slot(index);
+        if (s.state != SlotState::free) continue;
+        // SYNC slot-word (acquire, release). Pairs with: clear_group, make_free.
+        if (w_.slots[index].cas(pack(s), pack(Slot{s.lease + 1, me, SlotState::loan, 0, 0}))) {
+          IPCQ_STEP("loan.taken");
+          hint = word;
+          return {index, s.lease + 1};
+        }
+      }
+    }
+    return {};
+  }
+
+  PoolWords<A> w_;
+};
+
+}  // namespace ipcq::detail

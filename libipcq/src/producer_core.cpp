@@ -1,0 +1,323 @@
+#include "producer_core.hpp"
+
+#include <cstring>
+#include <exception>
+
+#include "consumer_core.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+
+ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait)
+    : keep_(std::move(session)),
+      session_(keep_.get()),
+      queue_(std::move(attachment.queue)),
+      pool_(std::move(attachment.pool)),
+      ring_(queue_->ring()),
+      client_(attachment.client),
+      endpoint_(queue_->endpoint(attachment.endpoint)),
+      wait_(wait),
+      backpressure_(static_cast<Backpressure>(queue_->config().backpressure)),
+      slot_hint_(attachment.client),  // spreads producers over the pool
+      alias_hint_(attachment.client),
+      exceptions_(std::uncaught_exceptions()) {}
+
+ProducerCore::~ProducerCore() { close(); }
+
+void ProducerCore::close() noexcept {
+  if (closed_) return;
+  closed_ = true;
+  session_->detach(client_, std::uncaught_exceptions() > exceptions_);
+  keep_.reset();
+}
+
+Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+  claim = ring_.claim_publish(client_, want, limit_);
+  switch (claim.outcome) {
+    case ClaimOutcome::ok:
+      return Status::ok;
+    case ClaimOutcome::closed:
+      return Status::closed;
+    case ClaimOutcome::full:
+      break;
+  }
+  return claim_slow(want, timeout, claim);
+}
+
+Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+  const auto try_claim = [&] {
+    do {
+      claim = ring_.claim_publish(client_, want, limit_);
+      if (claim.outcome != ClaimOutcome::full) return true;
+    } while (make_room(false));
+    return false;
+  };
+  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
+  const Status s = wait_until(queue_->control().space, wait_, deadline, session_->interruption(*queue_), try_claim);
+  if (s == Status::ok) return claim.outcome == ClaimOutcome::closed ? Status::closed : Status::ok;
+  return s == Status::timeout && deadline == 0 ? Status::full : s;
+}
+
+Status ProducerCore::borrow(Duration timeout, SlotLoan& loan) noexcept {
+  loan = pool_->pool().borrow(client_, slot_hint_);
+  return loan.slot != kNone ? Status::ok : borrow_slow(timeout, loan);
+}
+
+Status ProducerCore::borrow_slow(Duration timeout, SlotLoan& loan) noexcept {
+  if (pool_->pool().payload_slots() == 0) return Status::too_large;
+  const auto try_borrow = [&] {
+    do {
+      loan = pool_->pool().borrow(client_, slot_hint_);
+      if (loan.slot != kNone) return true;
+    } while (make_room(true));
+    return false;
+  };
+  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
+  const Status s = wait_until(pool_->control().free, wait_, deadline, session_->interruption(*queue_), try_borrow);
+  return s == Status::timeout && deadline == 0 ? Status::full : s;
+}
+
+bool ProducerCore::make_room(bool for_slot) noexcept {
+  const Cursor producers = ring_.cursor(kProducers);
+  const std::uint64_t next = producers.next;
+  unsigned victim = kMaxGroups;
+  std::uint64_t oldest = kNoTicket;
+  std::uint64_t oldest_kept = kNoTicket;  // of groups that may not lose anything
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if ((producers.groups >> g & 1) == 0) continue;
+    const bool lossy = (queue_->control().group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
+    const std::uint64_t at = ring_.cursor(1 + g).next;
+    if (!lossy && backpressure_ != Backpressure::drop_oldest) {
+      oldest_kept = std::min(oldest_kept, at);
+    } else if (at < oldest) {
+      oldest = at;
+      victim = g;
+    }
+  }
+  if (victim == kMaxGroups || oldest >= oldest_kept || oldest >= next) return false;
+  // For a line only the one in the way counts: the message a whole lap back.
+  if (!for_slot && next - oldest < ring_.lines()) return false;
+  bool dropped = false;
+  bool freed = false;
+  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, client_, dropped, freed)) return false;
+  if (dropped) queue_->control().group[victim].dropped.fetch_add(1, std::memory_order_relaxed);
+  publisher_fence();
+  ring(queue_->control().space);
+  if (freed) ring(pool_->control().free);
+  return true;
+}
+
+void ProducerCore::wake_readers(std::uint8_t groups) noexcept {
+  publisher_fence();
+  auto& control = queue_->control();
+  if (ring_.has_handler()) return ring(control.work);
+  for (unsigned left = groups; left != 0; left &= left - 1) {
+    ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+  }
+}
+
+void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d,
+                                const std::byte* data) noexcept {
+  d.producer = client_;
+  d.sequence = sequence_++;
+  bytes_ += d.length;
+  if (d.kind == LineKind::slot) {
+    const SlotLoan loan = d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
+    if (groups == 0) {  // nobody reads it: published and gone
+      if (pool_->pool().give_back(loan, client_)) ring(pool_->control().free);
+      d.kind = LineKind::tombstone;
+    } else {
+      pool_->pool().publish(loan, client_, groups, ticket);
+      IPCQ_STEP("publish.slot_marked");
+    }
+  } else if (groups == 0) {
+    d.kind = LineKind::tombstone;
+  }
+  ring_.publish(ticket, d, data);
+  IPCQ_STEP("publish.tagged");
+  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+}
+
+Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
+  if (bytes.size() > kInlineBytes) {
+    if (bytes.size() > slot_bytes()) return Status::too_large;
+    auto slot = loan(timeout);
+    if (!slot) return slot.status();
+    std::memcpy(slot->bytes().data(), bytes.data(), bytes.size());
+    return slot->publish(bytes.size(), timeout);
+  }
+  if (is_unusable()) return Status::closed;
+  PublishClaim c;
+  if (const Status s = claim(1, timeout, c); s != Status::ok) return s;
+  Descriptor d;
+  d.kind = LineKind::inlined;
+  d.length = static_cast<std::uint32_t>(bytes.size());
+  publish_line(c.ticket, c.groups, d, bytes.data());
+  wake_readers(c.groups);
+  return Status::ok;
+}
+
+BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept {
+  BatchResult done;
+  while (done.count < batch.size()) {
+    if (batch[done.count].size() > kInlineBytes) {
+      done.status = send(batch[done.count], timeout);
+      if (done.status != Status::ok) return done;
+      ++done.count;
+      continue;
+    }
+    if (is_unusable()) return {Status::closed, done.count};
+    // A run of inline messages takes its tickets at once.
+    constexpr std::size_t kRun = 256;
+    std::size_t run = 1;
+    while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= kInlineBytes) ++run;
+    PublishClaim c;
+    done.status = claim(static_cast<std::uint32_t>(run), timeout, c);
+    if (done.status != Status::ok) return done;
+    for (std::uint32_t i = 0; i < c.count; ++i) {
+      const auto bytes = batch[done.count++];
+      Descriptor d;
+      d.kind = LineKind::inlined;
+      d.length = static_cast<std::uint32_t>(bytes.size());
+      publish_line(c.ticket + i, c.groups, d, bytes.data());
+    }
+    wake_readers(c.groups);
+  }
+  return done;
+}
+
+Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
+  if (is_unusable()) return Status::closed;
+  SlotLoan s;
+  if (const Status status = borrow(timeout, s); status != Status::ok) return status;
+  Loan loan;
+  loan.core_ = this;
+  loan.data_ = pool_->payload(s.slot);
+  loan.capacity_ = pool_->config().slot_bytes;
+  loan.lease_ = s.lease;
+  loan.slot_ = s.slot;
+  ++loans_;
+  return loan;
+}
+
+Status ProducerCore::publish(Loan& loan, std::size_t length, Duration timeout) noexcept {
+  if (is_unusable()) return Status::closed;
+  if (length > loan.capacity_) return Status::too_large;
+  PublishClaim c;
+  if (const Status s = claim(1, timeout, c); s != Status::ok) return s;
+  Descriptor d;
+  d.kind = LineKind::slot;
+  d.flags = kPayloadReady;
+  d.length = static_cast<std::uint32_t>(length);
+  d.slot = loan.slot_;
+  d.lease = loan.lease_;
+  d.published_at_ns = now_ns();
+  publish_line(c.ticket, c.groups, d, nullptr);
+  wake_readers(c.groups);
+  --loans_;
+  loan.core_ = nullptr;
+  loan = Loan();
+  return Status::ok;
+}
+
+void ProducerCore::drop(Loan& loan) noexcept {
+  --loans_;
+  if (!is_unusable() && pool_->pool().give_back({loan.slot_, loan.lease_}, client_)) {
+    publisher_fence();
+    ring(pool_->control().free);
+  }
+}
+
+Status ProducerCore::forward(Message& message, Duration timeout) {
+  ConsumerCore* const reader = message.core_;
+  if (reader == nullptr) return Status::not_held;
+  if (is_unusable() || reader->is_unusable()) return Status::closed;
+  const Descriptor from = reader->descriptor(message);
+  if (from.kind == LineKind::slot) return forward_slot(message, from, *reader, timeout);
+  if (const Status s = send(message.bytes(), timeout); s != Status::ok) return s;
+  return message.release();
+}
+
+Status ProducerCore::forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
+                                  Duration timeout) {
+  if (reader.pool().config().segment.generation != pool_->config().segment.generation) {
+    throw UsageError("forward to queue '" + get_text(queue_->config().segment.name, kNameBytes) + "': its pool '" +
+                     get_text(queue_->config().pool, kNameBytes) + "' is not the pool of the message, '" +
+                     get_text(reader.pool().config().segment.name, kNameBytes) +
+                     "'; create both queues with one pool, or send() a copy");
+  }
+  const SlotLoan parent = from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
+  // A handler changes the payload in place: that is only right when nobody else reads it.
+  const bool shared = !pool_->pool().is_sole_reader(parent.slot, parent.lease, reader.group());
+  if (ring_.has_handler() && shared) {
+    if (const Status s = send(message.bytes(), timeout); s != Status::ok) return s;
+    return message.release();
+  }
+  const SlotLoan alias = pool_->pool().borrow_alias(client_, alias_hint_, parent, reader.group());
+  if (alias.slot == kNone) return Status::full;
+  IPCQ_STEP("forward.alias_borrowed");
+  PublishClaim c;
+  if (const Status s = claim(1, timeout, c); s != Status::ok) {
+    pool_->pool().give_back(alias, client_);
+    return s;
+  }
+  Descriptor d;
+  d.kind = LineKind::slot;
+  d.flags = kPayloadReady;
+  d.length = from.length;
+  d.slot = from.slot;
+  d.lease = from.lease;
+  d.alias = alias.slot;
+  d.alias_lease = alias.lease;
+  d.published_at_ns = now_ns();
+  publish_line(c.ticket, c.groups, d, nullptr);
+  IPCQ_STEP("forward.published");
+  wake_readers(c.groups);
+  if (c.groups == 0) return message.release();
+  return message.core_->hand_over(message) ? Status::ok : Status::not_held;
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq {
+
+Producer::Producer(std::unique_ptr<detail::ProducerCore> core) noexcept : core_(std::move(core)) {}
+Producer::Producer(Producer&&) noexcept = default;
+Producer& Producer::operator=(Producer&& other) noexcept {
+  if (this != &other) {
+    close();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+Producer::~Producer() { close(); }
+
+void Producer::close() noexcept {
+  if (!core_) return;
+  const auto session = core_->shared_session();
+  core_->close();
+  if (core_->has_loans()) {  // they refer to the core
+    session->retire(std::shared_ptr<detail::ProducerCore>(std::move(core_)));
+  }
+  core_.reset();
+}
+
+Result<Loan> Producer::loan(Duration timeout) noexcept { return core_ ? core_->loan(timeout) : Status::closed; }
+Status Producer::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
+  return core_ ? core_->send(bytes, timeout) : Status::closed;
+}
+BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept {
+  return core_ ? core_->send_many(batch, timeout) : BatchResult{Status::closed, 0};
+}
+Status Producer::forward(Message& message, Duration timeout) {
+  return core_ ? core_->forward(message, timeout) : Status::closed;
+}
+std::size_t Producer::max_bytes() const noexcept {
+  return core_ ? std::max<std::size_t>(core_->slot_bytes(), detail::kInlineBytes) : 0;
+}
+std::size_t Producer::slot_bytes() const noexcept { return core_ ? core_->slot_bytes() : 0; }
+std::size_t Producer::inline_bytes() noexcept { return detail::kInlineBytes; }
+std::uint32_t Producer::id() const noexcept { return core_ ? core_->client() : 0; }
+
+}  // namespace ipcq

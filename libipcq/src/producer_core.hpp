@@ -1,0 +1,65 @@
+// The producer's data path: loan, publish, send, forward. docs/design/ring.md, "Publish".
+#pragma once
+
+#include <memory>
+
+#include "ipcq/producer.hpp"
+#include "session_core.hpp"
+
+namespace ipcq::detail {
+
+class ConsumerCore;
+
+class ProducerCore {
+ public:
+  ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait);
+  ~ProducerCore();
+  ProducerCore(const ProducerCore&) = delete;
+  ProducerCore& operator=(const ProducerCore&) = delete;
+
+  Result<Loan> loan(Duration timeout) noexcept;
+  Status publish(Loan& loan, std::size_t length, Duration timeout) noexcept;
+  void drop(Loan& loan) noexcept;
+  Status send(std::span<const std::byte> bytes, Duration timeout) noexcept;
+  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept;
+  Status forward(Message& message, Duration timeout);
+
+  void close() noexcept;
+  bool has_loans() const noexcept { return loans_ != 0; }
+  const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
+  std::size_t slot_bytes() const noexcept { return pool_->config().slots == 0 ? 0 : pool_->config().slot_bytes; }
+  std::uint32_t client() const noexcept { return client_; }
+
+ private:
+  bool is_unusable() const noexcept { return closed_ || session_->is_forked_child(); }
+  Status claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
+  Status claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
+  Status borrow(Duration timeout, SlotLoan& loan) noexcept;
+  Status borrow_slow(Duration timeout, SlotLoan& loan) noexcept;
+  // Discards one message where the policies allow it. `for_slot`: a slot is wanted, else a line.
+  bool make_room(bool for_slot) noexcept;
+  // Writes the claimed line. With no group to read it, the slot or alias goes back instead.
+  void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d, const std::byte* data) noexcept;
+  void wake_readers(std::uint8_t groups) noexcept;
+  Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader, Duration timeout);
+
+  std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
+  SessionCore* session_;               // not used once closed
+  std::shared_ptr<QueueMap> queue_;
+  std::shared_ptr<PoolMap> pool_;
+  Ring<SharedAtomics> ring_;
+  std::uint32_t client_;
+  Endpoint& endpoint_;
+  Wait wait_;
+  Backpressure backpressure_;
+  std::uint64_t limit_ = 0;     // first ticket whose line is not known to be free
+  std::uint64_t sequence_ = 0;  // of the next message
+  std::uint64_t bytes_ = 0;
+  std::uint32_t slot_hint_ = 0;
+  std::uint32_t alias_hint_ = 0;
+  std::uint32_t loans_ = 0;
+  int exceptions_ = 0;  // in flight when the producer was opened
+  bool closed_ = false;
+};
+
+}  // namespace ipcq::detail

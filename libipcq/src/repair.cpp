@@ -1,0 +1,207 @@
+#include "repair.hpp"
+
+#include <algorithm>
+
+#include "doorbell.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+using Member = GroupMember<SharedAtomics>;
+
+class Repair {
+ public:
+  Repair(const QueueMap& queue, const PoolMap& pool, const Ended& ended)
+      : queue_(queue),
+        pool_(pool.pool()),
+        ring_(queue.ring()),
+        client_(ended.client),
+        is_producer_(ended.kind == EndpointKind::producer),
+        first_entry_(ended.endpoint * queue.config().held_per_endpoint),
+        end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
+
+  RepairReport run() {
+    note_last_claims();
+    bury_unpublished();
+    free_slots();
+    finish_aliases();
+    for (unsigned g = 0; g < kMaxGroups; ++g) settle_taken(g);
+    settle_held();
+    pool_.restore_free_bits();
+    return std::move(report_);
+  }
+
+ private:
+  // The cursors' records of its last claims go to the logs, where the next steps look.
+  void note_last_claims() {
+    for (unsigned c = 0; c < kCursors; ++c) {
+      const Cursor v = ring_.cursor(c);
+      if (v.client == client_) ring_.help(c, v);
+    }
+  }
+
+  template <class Visit>
+  void for_each_taken(unsigned c, Visit visit) {
+    for (std::uint64_t i = 0; i < ring_.lines(); ++i) {
+      auto& entry = ring_.own(c, i);
+      const std::uint64_t e = entry.load(std::memory_order_acquire);
+      if (own_client(e) != client_ || own_state(e) != OwnState::taken || own_lap(e) == 0) continue;
+      visit(entry, e, (own_lap(e) - 1) * ring_.lines() + i);
+    }
+  }
+
+  // Tickets that it took and did not publish: a tombstone, so that the order goes on behind them.
+  void bury_unpublished() {
+    for_each_taken(kProducers, [&](Word& entry, std::uint64_t e, std::uint64_t ticket) {
+      const std::uint32_t tag = tag_of(ring_.in(ticket).unit[0].load_hi(std::memory_order_acquire));
+      const auto lap = static_cast<std::uint32_t>(own_lap(e));
+      if (static_cast<std::int32_t>(tag - lap) < 0) {
+        Descriptor d;
+        d.kind = LineKind::tombstone;
+        d.producer = client_;
+        ring_.publish(ticket, d, nullptr);
+        report_.tombstones.push_back(ticket);
+      }
+      entry.cas(e, pack_own(own_lap(e), OwnState::done, client_), std::memory_order_acq_rel);
+    });
+  }
+
+  // Its loans, and slots marked for a ticket that was never published, go back. An alias among them gives up its claim
+  // on the parent without clearing the bit: the forwarded message is still held.
+  void free_slots() {
+    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
+      if (!pool_.is_payload(i) && !pool_.is_alias(i)) continue;
+      const Slot s = pool_.slot(i);
+      if (s.client != client_) continue;
+      const bool unpublished =
+          s.state == SlotState::message &&
+          std::any_of(report_.tombstones.begin(), report_.tombstones.end(),
+                      [&](std::uint64_t t) { return static_cast<std::uint32_t>(t) == s.ticket; });
+      if ((s.state == SlotState::loan || unpublished) && pool_.make_free(i, s)) ++report_.loans;
+    }
+  }
+
+  // Aliases whose last reader died before passing the release on.
+  void finish_aliases() {
+    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
+      if (!pool_.is_alias(i)) continue;
+      const Slot s = pool_.slot(i);
+      if (s.state == SlotState::message && s.groups == 0) {
+        pool_.finish_alias(i);
+        ++report_.finished;
+      }
+    }
+  }
+
+  // Tickets of a group that it took and did not finish. A member's message goes to a held entry; a producer was
+  // discarding the message (no member owns entries that it could have used), and that is completed.
+  void settle_taken(unsigned g) {
+    for_each_taken(1 + g, [&](Word&, std::uint64_t, std::uint64_t ticket) {
+      Descriptor d;
+      InlineData data;
+      const LineRead read = ring_.read(ticket, d, data);
+      if (read == LineRead::present && d.kind != LineKind::tombstone && !is_held(g, ticket)) {
+        if (is_producer_) {
+          if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
+          queue_.control().group[g].dropped.fetch_add(1, std::memory_order_relaxed);
+          ++report_.finished;
+        } else {
+          make_orphan(g, ticket, d, data);
+        }
+      }
+      ring_.finish(g, ticket, client_);
+    });
+  }
+
+  bool is_held(unsigned g, std::uint64_t ticket) const {
+    for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
+      const Held& h = queue_.held()[i];
+      const HeldWord w = unpack_held(h.word.load(std::memory_order_acquire));
+      if (w.state != HeldState::free && w.group == g && h.ticket.load(std::memory_order_relaxed) == ticket) return true;
+    }
+    return false;
+  }
+
+  void make_orphan(unsigned g, std::uint64_t ticket, const Descriptor& d, const InlineData& data) {
+    for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
+      Held& h = queue_.held()[i];
+      if (h.word.load(std::memory_order_acquire) != 0) continue;
+      h.descriptor.edit() = d;
+      h.data.edit() = data;
+      h.ticket.store(ticket, std::memory_order_relaxed);
+      orphan(h, g, 0);
+      return;
+    }
+    if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
+    ++report_.lost;
+  }
+
+  void orphan(Held& h, unsigned g, std::uint32_t deliveries) {
+    h.word.store(pack(HeldWord{HeldState::orphan, 0, g, deliveries}), std::memory_order_release);
+    queue_.control().group[g].orphans.fetch_add(1, std::memory_order_acq_rel);
+    ++report_.orphans;
+  }
+
+  // What it held, its own entries or ones it took over.
+  void settle_held() {
+    for (std::uint32_t i = 0; i < queue_.held_entries(); ++i) {
+      Held& h = queue_.held()[i];
+      const HeldWord w = unpack_held(h.word.load(std::memory_order_acquire));
+      if (w.client != client_ || w.state == HeldState::free || w.state == HeldState::orphan) continue;
+      const Descriptor d = h.descriptor.view();
+      if (w.state == HeldState::releasing) {
+        Member::release_slot(d, pool_, w.group);
+        h.word.store(0, std::memory_order_release);
+        ++report_.finished;
+      } else if (d.kind == LineKind::slot && is_forwarded(d, w.group)) {
+        h.word.store(0, std::memory_order_release);
+        ++report_.finished;
+      } else {
+        orphan(h, w.group, std::min(w.deliveries + 1, 0xffffu));
+      }
+    }
+    // It may have died between giving an entry back and saying so.
+    for (unsigned g = 0; g < kMaxGroups; ++g) {
+      queue_.control().group[g].orphans.fetch_add(1, std::memory_order_acq_rel);
+    }
+  }
+
+  // Whether a published forward took over the group's bit: an alias refers to it, or has cleared it already.
+  bool is_forwarded(const Descriptor& d, unsigned g) const {
+    const std::uint32_t target = d.alias != kNone ? d.alias : d.slot;
+    const std::uint64_t lease = d.alias != kNone ? d.alias_lease : d.lease;
+    if (!pool_.is_payload(target) && !pool_.is_alias(target)) return false;
+    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
+      if (!pool_.is_alias(i) || pool_.slot(i).state != SlotState::message) continue;
+      auto& p = pool_.parent(i);
+      if (p.where.load(std::memory_order_acquire) == (target | (std::uint64_t{g} << 32)) &&
+          p.lease.load(std::memory_order_acquire) == lease) {
+        return true;
+      }
+    }
+    // Looked at after the aliases: the last reader of an alias clears the bit before it frees the alias.
+    const Slot s = pool_.slot(target);
+    return s.lease != lease || s.state != SlotState::message || (s.groups >> g & 1) == 0;
+  }
+
+  const QueueMap& queue_;
+  const Pool<SharedAtomics>& pool_;
+  const Ring<SharedAtomics>& ring_;
+  const std::uint32_t client_;
+  const bool is_producer_;
+  const std::uint32_t first_entry_;  // of its block of held entries
+  const std::uint32_t end_entry_;
+  RepairReport report_;
+};
+
+}  // namespace
+
+RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
+  RepairReport report = Repair(queue, pool, ended).run();
+  // Also for a waker that died between incrementing a bell and waking its sleepers.
+  queue.ring_all_bells();
+  ring_always(pool.control().free);
+  return report;
+}
+
+}  // namespace ipcq::detail

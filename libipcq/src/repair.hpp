@@ -1,0 +1,31 @@
+// What the broker does after an endpoint's end, dead or closed: every word that it may have left half-way is brought to
+// a state that has an owner. docs/design/ring.md, "Death", lists the cases.
+//
+// The caller knows that the endpoint runs no instruction any more. All other clients keep running.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "queue_map.hpp"
+
+namespace ipcq::detail {
+
+struct RepairReport {
+  std::uint64_t loans = 0;        // slots given back
+  std::vector<std::uint64_t> tombstones;  // tickets taken and never published
+  std::uint64_t orphans = 0;      // messages that another member will get
+  std::uint64_t finished = 0;     // releases, drops and takes completed
+  std::uint64_t lost = 0;         // taken messages for which no held entry was free
+};
+
+// Who ended, from the broker's own books.
+struct Ended {
+  std::uint32_t client = 0;
+  std::uint32_t endpoint = 0;
+  EndpointKind kind = EndpointKind::none;
+};
+
+RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended);
+
+}  // namespace ipcq::detail

@@ -1,0 +1,216 @@
+#include "segment.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <boost/crc.hpp>
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+#include <boost/interprocess/permissions.hpp>
+#include <boost/interprocess/shared_memory_object.hpp>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "doorbell.hpp"
+#include "ipcq/error.hpp"
+#include "os.hpp"
+
+namespace ipcq::detail {
+
+namespace bip = boost::interprocess;
+
+namespace {
+
+constexpr const char* kShmDirectory = "/dev/shm";
+
+// Page tables are filled when mapping, so that no page fault stands in the data path.
+constexpr bip::map_options_t kMapOptions = MAP_POPULATE;
+
+std::string shm_space_text(std::uint64_t needed) {
+  struct statvfs fs{};
+  std::string text = format_bytes(needed) + " are needed";
+  if (::statvfs(kShmDirectory, &fs) == 0) {
+    text += ", " + format_bytes(std::uint64_t{fs.f_bavail} * fs.f_frsize) + " of " +
+            format_bytes(std::uint64_t{fs.f_blocks} * fs.f_frsize) + " are free in " + kShmDirectory;
+  }
+  return text + "; use fewer or smaller slots, enlarge it (mount -o remount,size=... /dev/shm), or start the container "
+                "with a larger --shm-size";
+}
+
+std::uint64_t file_size(int fd) {
+  struct stat st{};
+  return ::fstat(fd, &st) == 0 ? static_cast<std::uint64_t>(st.st_size) : 0;
+}
+
+template <class Header>
+std::uint32_t checksum_of(Header header) {
+  header.segment.version.raw = 0;
+  header.segment.checksum = 0;
+  boost::crc_32_type crc;
+  crc.process_bytes(&header, sizeof header);
+  return crc.checksum();
+}
+
+[[noreturn]] void throw_damaged(const std::string& name, const std::string& what) {
+  throw LayoutError("segment " + name + ": damaged: " + what + "; restart its broker (ipcq clean removes leftovers)");
+}
+
+}  // namespace
+
+struct Segment::Mapping {
+  bip::shared_memory_object object;
+  bip::mapped_region region;
+};
+
+Segment::Segment() noexcept = default;
+Segment::Segment(Segment&& other) noexcept { *this = std::move(other); }
+Segment& Segment::operator=(Segment&& other) noexcept {
+  if (this != &other) {
+    if (owner_) unlink();
+    mapping_ = std::move(other.mapping_);
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+    name_ = std::move(other.name_);
+    owner_ = std::exchange(other.owner_, false);
+  }
+  return *this;
+}
+Segment::~Segment() {
+  if (owner_) unlink();
+}
+
+void Segment::unlink() noexcept {
+  unlink_segment(name_);
+  owner_ = false;
+}
+
+Segment Segment::create(const std::string& name, std::uint64_t bytes, const Access& access) {
+  Segment s;
+  s.name_ = name;
+  s.size_ = bytes;
+  s.mapping_ = std::make_unique<Mapping>();
+  try {
+    s.mapping_->object = bip::shared_memory_object(bip::create_only, name.c_str(), bip::read_write,
+                                                   bip::permissions(static_cast<int>(access.mode)));
+    s.owner_ = true;
+    const int fd = s.mapping_->object.get_mapping_handle().handle;
+    if (::flock(fd, LOCK_EX | LOCK_NB) != 0) throw_system(errno, "flock", "segment " + name);
+    if (access.gid >= 0 && ::fchown(fd, static_cast<uid_t>(-1), static_cast<gid_t>(access.gid)) != 0) {
+      throw_system(errno, "fchown", "segment " + name, "run the broker as a member of that group");
+    }
+    if (::fchmod(fd, access.mode) != 0) throw_system(errno, "fchmod", "segment " + name);
+    int error = EINTR;
+    while (error == EINTR) error = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+    if (error != 0) throw_system(error, "posix_fallocate", "segment " + name, shm_space_text(bytes));
+    s.mapping_->region = bip::mapped_region(s.mapping_->object, bip::read_write, 0, bytes, nullptr, kMapOptions);
+  } catch (const bip::interprocess_exception& e) {
+    throw_system(e.get_native_error(), "shm_open", "segment " + name,
+                 e.get_error_code() == bip::already_exists_error ? "ipcq clean removes leftovers" : "");
+  }
+  s.data_ = static_cast<std::byte*>(s.mapping_->region.get_address());
+  return s;
+}
+
+Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_t deadline) {
+  Segment s;
+  s.name_ = name;
+  s.mapping_ = std::make_unique<Mapping>();
+  try {
+    s.mapping_->object = bip::shared_memory_object(bip::open_only, name.c_str(), bip::read_write);
+    const int fd = s.mapping_->object.get_mapping_handle().handle;
+    for (;;) {
+      const std::uint64_t size = file_size(fd);
+      SegmentHeader header{};
+      if (size >= kHeaderBytes) {
+        // A read, not a mapping: a truncated object answers with fewer bytes instead of SIGBUS.
+        if (::pread(fd, &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) {
+          throw_damaged(name, "its header cannot be read");
+        }
+        if (header.version.raw != 0) {
+          if (header.magic != magic) throw_damaged(name, "its magic number is wrong");
+          if (header.version.raw != kLayoutVersion) {
+            throw LayoutError("segment " + name + ": wrong version: it has ABI " + std::to_string(header.version.raw) +
+                              ", this library has ABI " + std::to_string(kLayoutVersion) +
+                              "; use one release of libipcq for the broker and its clients");
+          }
+          if (header.total_bytes != size) {
+            throw_damaged(name, "it has " + std::to_string(size) + " bytes, its header says " +
+                                    std::to_string(header.total_bytes));
+          }
+          s.size_ = size;
+          break;
+        }
+      }
+      if (now_ns() >= deadline) {
+        throw LayoutError("segment " + name + ": not ready: its broker has not finished creating it; try again, or if "
+                          "the broker is gone, run ipcq clean");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    s.mapping_->region = bip::mapped_region(s.mapping_->object, bip::read_write, 0, s.size_, nullptr, kMapOptions);
+  } catch (const bip::interprocess_exception& e) {
+    if (e.get_error_code() == bip::not_found_error) {
+      throw NotFoundError("segment " + name + ": does not exist; its broker has stopped, or runs where /dev/shm is "
+                          "another one (containers must share it)");
+    }
+    throw_system(e.get_native_error(), "shm_open", "segment " + name,
+                 "run as the broker's user, or as a member of its --unix-group");
+  }
+  s.data_ = static_cast<std::byte*>(s.mapping_->region.get_address());
+  return s;
+}
+
+template <class Header>
+void publish_header(Segment& segment, Header header) {
+  header.segment.version.raw = 0;
+  header.segment.checksum = checksum_of(header);
+  std::memcpy(segment.data(), &header, sizeof header);
+  // SYNC segment-ready (release): everything in the segment before the version. Pairs with: checked_header.
+  reinterpret_cast<SegmentHeader*>(segment.data())->version.store(kLayoutVersion, std::memory_order_release);
+}
+
+template <class Header>
+Header checked_header(const Segment& segment) {
+  // SYNC segment-ready (acquire). Pairs with: publish_header.
+  (void)reinterpret_cast<const SegmentHeader*>(segment.data())->version.load(std::memory_order_acquire);
+  Header copy;
+  std::memcpy(static_cast<void*>(&copy), segment.data(), sizeof copy);
+  if (copy.segment.checksum != checksum_of(copy)) throw_damaged(segment.name(), "its header's checksum is wrong");
+  if (copy.segment.total_bytes != segment.size()) throw_damaged(segment.name(), "its size changed");
+  return copy;
+}
+
+template void publish_header(Segment&, QueueHeader);
+template void publish_header(Segment&, PoolHeader);
+template QueueHeader checked_header(const Segment&);
+template PoolHeader checked_header(const Segment&);
+
+std::vector<SegmentName> find_segments(const std::string& prefix) {
+  std::vector<SegmentName> found;
+  DIR* dir = ::opendir(kShmDirectory);
+  if (dir == nullptr) return found;
+  while (const dirent* entry = ::readdir(dir)) {
+    const std::string name = entry->d_name;
+    if (name.rfind(prefix, 0) != 0) continue;
+    SegmentName s{name, 0, true};  // one that cannot be opened is somebody else's
+    Fd fd(::open((std::string(kShmDirectory) + "/" + name).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (fd) {
+      s.bytes = file_size(fd.get());
+      s.owned = ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;
+    }
+    found.push_back(s);
+  }
+  ::closedir(dir);
+  return found;
+}
+
+void unlink_segment(const std::string& name) noexcept { bip::shared_memory_object::remove(name.c_str()); }
+
+}  // namespace ipcq::detail

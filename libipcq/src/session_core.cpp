@@ -1,0 +1,268 @@
+#include "session_core.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "consumer_core.hpp"
+#include "ipcq/error.hpp"
+#include "producer_core.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kRetryEvery = std::chrono::milliseconds(20);
+constexpr int kAnswerTimeoutMs = 10'000;
+
+}  // namespace
+
+void throw_refusal(const Reply& reply) {
+  const std::string text = get_text(reply.text, sizeof reply.text);
+  switch (reply.refusal) {
+    case Refusal::not_found:
+      throw NotFoundError(text);
+    case Refusal::permission:
+      throw PermissionError(text);
+    case Refusal::backend:
+      throw BackendError(text);
+    case Refusal::none:
+    case Refusal::usage:
+    case Refusal::busy:
+      break;
+  }
+  throw UsageError(text);
+}
+
+Fd connect_to_broker(const std::string& broker, Duration wait_for) {
+  const std::string path = socket_path_of(broker);
+  const std::uint64_t deadline = deadline_after(wait_for);
+  for (;;) {
+    Fd socket = connect_socket(path);
+    if (socket) return socket;
+    const int error = errno;
+    const bool absent = error == ENOENT || error == ECONNREFUSED || error == EAGAIN || error == ENOTDIR;
+    if (!absent) {
+      throw_system(error, "connect", "broker '" + broker + "' (" + path + ")",
+                   "run as the broker's user, or start the broker with --unix-group and join that group");
+    }
+    if (deadline == 0 || now_ns() >= deadline) {
+      throw NotFoundError("broker '" + broker + "': none answers at " + path +
+                          "; start one (ipcq-broker --name " + broker + " --queue ...) or set IPCQ_BROKER");
+    }
+    std::this_thread::sleep_for(kRetryEvery);
+  }
+}
+
+SessionCore::SessionCore(const ConnectOptions& options)
+    : broker_(broker_name_or_default(options.broker)), path_(socket_path_of(broker_)), log_(options.log) {
+  socket_ = connect_to_broker(broker_, options.wait_for);
+  stop_ = make_eventfd();
+  const Fd self = open_pidfd(getpid());
+  if (!self) throw_system(errno, "pidfd_open", "this process", "Linux 5.3 or later is needed");
+  Request hello;
+  hello.op = Op::hello;
+  const Reply reply = exchange(hello, self.get());
+  if (reply.refusal != Refusal::none) throw_refusal(reply);
+  // Signals are for the program's own threads.
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  watcher_ = std::thread([this] { watch(); });
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+}
+
+SessionCore::~SessionCore() {
+  if (is_forked_child()) {
+    watcher_.detach();  // the thread lives in the parent only
+    return;
+  }
+  retired_.clear();
+  if (connected()) {
+    Request bye;
+    bye.op = Op::bye;
+    try {
+      (void)request(bye);
+    } catch (const Error&) {  // the broker went away: it has no use for a farewell
+    }
+  }
+  signal_eventfd(stop_.get());
+  watcher_.join();
+}
+
+void SessionCore::throw_lost() const {
+  throw SystemError(ECONNRESET, "broker '" + broker_ + "' (" + path_ +
+                                    "): closed the connection; connect again to its successor");
+}
+
+Reply SessionCore::exchange(const Request& request, int fd) {
+  if (!send_message(socket_.get(), &request, sizeof request, fd)) throw_lost();
+  pollfd p{socket_.get(), POLLIN, 0};
+  int ready = -1;
+  do {
+    ready = ::poll(&p, 1, kAnswerTimeoutMs);
+  } while (ready < 0 && errno == EINTR);
+  if (ready == 0) {
+    throw SystemError(ETIMEDOUT, "broker '" + broker_ + "' (" + path_ + "): no answer within " +
+                                     std::to_string(kAnswerTimeoutMs / 1000) + " s; is it stopped (SIGSTOP)?");
+  }
+  Reply reply;
+  Fd unused;
+  if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0) throw_lost();
+  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
+    throw LayoutError("broker '" + broker_ + "': speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
+                      std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
+  }
+  return reply;
+}
+
+Reply SessionCore::request(const Request& request) {
+  if (is_forked_child()) {
+    throw UsageError("session with broker '" + broker_ + "': used after fork; connect anew in the child");
+  }
+  const std::scoped_lock lock(requests_);
+  if (!connected()) throw_lost();
+  return exchange(request, -1);
+}
+
+Attachment SessionCore::attach(Request request, Duration wait_for) {
+  const std::uint64_t deadline = deadline_after(wait_for);
+  for (;;) {
+    const Reply reply = this->request(request);
+    if (reply.refusal == Refusal::none) {
+      try {
+        Attachment a;
+        a.queue = map_queue(reply);
+        a.pool = map_pool(reply);
+        a.client = reply.client;
+        a.endpoint = reply.endpoint;
+        a.group = reply.group;
+        const auto& config = a.queue->config();
+        if (config.segment.generation != reply.generation || a.endpoint >= config.endpoints ||
+            a.group >= kMaxGroups || config.pool_generation != a.pool->config().segment.generation) {
+          throw LayoutError("queue '" + get_text(request.name, sizeof request.name) +
+                            "': its segments and the broker's answer contradict each other; restart the broker");
+        }
+        if (log_ && request.op == Op::open_consumer && reply.durable == 0) {
+          log_(LogLevel::info, "group '" + get_text(request.group, sizeof request.group) +
+                                   "' is not declared: ephemeral, starts at the newest message");
+        }
+        return a;
+      } catch (...) {
+        detach(reply.client, true);
+        throw;
+      }
+    }
+    const bool may_come = reply.refusal == Refusal::not_found || reply.refusal == Refusal::busy;
+    if (!may_come || interrupted_.load(std::memory_order_relaxed)) throw_refusal(reply);
+    // A group that is being dissolved is gone in a moment, whatever the caller's patience for absent queues.
+    const std::uint64_t until = reply.refusal == Refusal::busy && deadline == 0 ? kNever : deadline;
+    if (until == 0 || now_ns() >= until) throw_refusal(reply);
+    std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kRetryEvery);
+  }
+}
+
+void SessionCore::detach(std::uint32_t client, bool broken_off) noexcept {
+  if (is_forked_child() || !connected()) return;
+  Request r;
+  r.op = Op::close_endpoint;
+  r.client = client;
+  r.flags = broken_off ? std::uint32_t{kBrokenOff} : 0;
+  try {
+    (void)request(r);
+  } catch (const std::exception&) {  // the broker went away, or notices at the latest when this process ends
+  }
+}
+
+std::shared_ptr<QueueMap> SessionCore::map_queue(const Reply& reply) {
+  const std::string segment = get_text(reply.queue_segment, sizeof reply.queue_segment);
+  const std::scoped_lock lock(maps_);
+  for (const auto& q : queues_) {
+    if (q->segment().name() == segment) return q;
+  }
+  std::shared_ptr<QueueMap> map = QueueMap::open(segment, deadline_after(std::chrono::seconds(1)));
+  queues_.push_back(map);
+  return map;
+}
+
+std::shared_ptr<PoolMap> SessionCore::map_pool(const Reply& reply) {
+  const std::string segment = get_text(reply.pool_segment, sizeof reply.pool_segment);
+  const std::scoped_lock lock(maps_);
+  for (const auto& p : pools_) {
+    if (p->segment().name() == segment) return p;
+  }
+  std::shared_ptr<PoolMap> map = PoolMap::open(segment, deadline_after(std::chrono::seconds(1)));
+  pools_.push_back(map);
+  return map;
+}
+
+void SessionCore::retire(std::shared_ptr<void> core) {
+  const std::scoped_lock lock(maps_);
+  retired_.push_back(std::move(core));
+}
+
+void SessionCore::interrupt() noexcept {
+  interrupted_.store(true, std::memory_order_release);
+  ring_all();
+}
+
+void SessionCore::ring_all() noexcept {
+  const std::scoped_lock lock(maps_);
+  for (const auto& q : queues_) q->ring_all_bells();
+  for (const auto& p : pools_) ring_always(p->control().free);
+}
+
+// The kernel tells at once when the broker's end of the connection closes: no heartbeat, no time-out, no wake-up while
+// all is well.
+void SessionCore::watch() noexcept {
+  for (;;) {
+    pollfd p[2] = {{socket_.get(), POLLRDHUP, 0}, {stop_.get(), POLLIN, 0}};
+    if (::poll(p, 2, -1) < 0) continue;  // EINTR: all signals are blocked, but a debugger may cause one
+    if (p[1].revents != 0) return;
+    if (p[0].revents != 0) {
+      disconnected_.store(true, std::memory_order_release);
+      ring_all();
+      return;
+    }
+  }
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq {
+
+Session connect(ConnectOptions options) { return Session(std::make_shared<detail::SessionCore>(options)); }
+
+Session::Session(std::shared_ptr<detail::SessionCore> core) noexcept : core_(std::move(core)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+void Session::interrupt() noexcept { core_->interrupt(); }
+void Session::resume() noexcept { core_->resume(); }
+bool Session::connected() const noexcept { return core_->connected(); }
+
+Producer Session::producer(const std::string& queue, ProducerOptions options) {
+  detail::check_name(queue, "queue");
+  detail::Request r;
+  r.op = detail::Op::open_producer;
+  detail::set_text(r.name, sizeof r.name, queue);
+  const auto attachment = core_->attach(r, options.wait_for);
+  return Producer(std::make_unique<detail::ProducerCore>(core_, attachment, options.wait));
+}
+
+Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
+  detail::check_name(queue, "queue");
+  detail::check_name(options.group, "group");
+  detail::Request r;
+  r.op = detail::Op::open_consumer;
+  r.flags = options.lossy ? std::uint32_t{detail::kLossy} : 0;
+  detail::set_text(r.name, sizeof r.name, queue);
+  detail::set_text(r.group, sizeof r.group, options.group);
+  const auto attachment = core_->attach(r, options.wait_for);
+  return Consumer(std::make_unique<detail::ConsumerCore>(core_, attachment, options));
+}
+
+}  // namespace ipcq

@@ -1,0 +1,79 @@
+// Client side of the control connection: requests, the mappings that this process has, and the watch over the broker.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control.hpp"
+#include "doorbell.hpp"
+#include "ipcq/session.hpp"
+#include "queue_map.hpp"
+
+namespace ipcq::detail {
+
+// What an endpoint got from the broker.
+struct Attachment {
+  std::shared_ptr<QueueMap> queue;
+  std::shared_ptr<PoolMap> pool;
+  std::uint32_t client = 0;
+  std::uint32_t endpoint = 0;
+  unsigned group = 0;
+};
+
+class SessionCore {
+ public:
+  explicit SessionCore(const ConnectOptions& options);
+  ~SessionCore();
+  SessionCore(const SessionCore&) = delete;
+  SessionCore& operator=(const SessionCore&) = delete;
+
+  // Opens an endpoint and maps its queue. Retries until the queue exists or `wait_for` has passed.
+  Attachment attach(Request request, Duration wait_for);
+  // Tells the broker. Failures do not matter: the broker then learns it from the process' end.
+  void detach(std::uint32_t client, bool broken_off) noexcept;
+
+  void interrupt() noexcept;
+  void resume() noexcept { interrupted_.store(false, std::memory_order_release); }
+  bool connected() const noexcept { return !disconnected_.load(std::memory_order_acquire); }
+  bool is_forked_child() const noexcept { return fork_epoch() != epoch_; }
+  Interruption interruption(const QueueMap& queue) const noexcept {
+    return {&queue.control().state, &disconnected_, &interrupted_};
+  }
+  // Keeps what messages or loans still refer to until the session ends.
+  void retire(std::shared_ptr<void> core);
+
+ private:
+  Reply request(const Request& request);
+  Reply exchange(const Request& request, int fd);
+  std::shared_ptr<QueueMap> map_queue(const Reply& reply);
+  std::shared_ptr<PoolMap> map_pool(const Reply& reply);
+  void watch() noexcept;
+  void ring_all() noexcept;
+  [[noreturn]] void throw_lost() const;
+
+  const std::uint32_t epoch_ = fork_epoch();
+  std::string broker_;
+  std::string path_;
+  LogCallback log_;
+  Fd socket_;
+  Fd stop_;
+  std::atomic<bool> disconnected_{false};
+  std::atomic<bool> interrupted_{false};
+  std::mutex requests_;  // one request at a time on the socket
+  std::mutex maps_;
+  std::vector<std::shared_ptr<QueueMap>> queues_;
+  std::vector<std::shared_ptr<PoolMap>> pools_;
+  std::vector<std::shared_ptr<void>> retired_;
+  std::thread watcher_;
+};
+
+// Throws what a refusal says.
+[[noreturn]] void throw_refusal(const Reply& reply);
+// Connects to a broker's socket, waiting `wait_for` for one to appear. Throws NotFoundError, PermissionError.
+Fd connect_to_broker(const std::string& broker, Duration wait_for);
+
+}  // namespace ipcq::detail

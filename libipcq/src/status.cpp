@@ -1,0 +1,53 @@
+#include "ipcq/status.hpp"
+
+#include "ipcq/error.hpp"
+#include "ipcq/wait.hpp"
+
+namespace ipcq {
+
+std::string_view to_string(Status status) noexcept {
+  switch (status) {
+    case Status::ok:
+      return "ok";
+    case Status::full:
+      return "full";
+    case Status::empty:
+      return "empty";
+    case Status::timeout:
+      return "timeout";
+    case Status::end:
+      return "end";
+    case Status::closed:
+      return "closed";
+    case Status::peer_dead:
+      return "peer_dead";
+    case Status::interrupted:
+      return "interrupted";
+    case Status::too_large:
+      return "too_large";
+    case Status::not_held:
+      return "not_held";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Wait::Kind kind) noexcept {
+  switch (kind) {
+    case Wait::Kind::spin:
+      return "spin";
+    case Wait::Kind::hybrid:
+      return "hybrid";
+    case Wait::Kind::sleep:
+      return "sleep";
+  }
+  return "unknown";
+}
+
+Wait parse_wait(std::string_view text) {
+  for (const Wait wait : {Wait::spin(), Wait::hybrid(), Wait::sleep()}) {
+    if (to_string(wait.kind()) == text) return wait;
+  }
+  throw UsageError("wait strategy '" + std::string(text) + "': use spin, hybrid or sleep");
+}
+
+}  // namespace ipcq
