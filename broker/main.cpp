@@ -124,8 +124,10 @@ int serve(Options& o, Signals& signals) {
   notify_service_manager("STOPPING=1");
   const double drain = config.drain_seconds.value_or(5);
   spdlog::info("stopping: draining for at most {} (a second signal stops at once)", human_seconds(drain));
+  const BrokerStats before = broker.stats();
   const std::uint64_t left = broker.stop(to_duration(drain));
-  summarise(broker.stats(), left, o.json);
+  const BrokerStats after = broker.stats();
+  summarise(after.queues.empty() ? before : after, left, o.json);
   return kOk;
 }
 

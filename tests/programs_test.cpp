@@ -227,7 +227,9 @@ TEST_P(Pattern, CountsBytesTooFewAndTooMany) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Handlers, Pattern, testing::Values("", "identity", "invert", "upper", "vector_add"),
-                         [](const auto& info) { return std::string(*info.param != '\0' ? info.param : "none"); });
+                         [](const auto& handler) {
+                           return std::string(*handler.param != '\0' ? handler.param : "none");
+                         });
 
 TEST(Pattern4k, RefusesAHandlerItCannotRecompute) { EXPECT_THROW(Pattern4k("blur"), UsageError); }
 
