@@ -39,7 +39,8 @@ std::string version_line(const std::string& program) {
 
 void add_common_options(CLI::App& app, const std::string& program) {
   app.set_version_flag("--version", version_line(program), "Print version, ABI and backends");
-  app.add_flag_callback("-v,--verbose", set_verbose, "Say more on stderr");
+  auto* const verbose = app.add_flag_callback("-v,--verbose", set_verbose, "Say more on stderr");
+  app.add_flag_callback("-q,--quiet", set_quiet, "Only warnings and errors on stderr")->excludes(verbose);
 }
 
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {

@@ -1,4 +1,4 @@
-// What all command lines share: --version, --verbose, parsing with the common exit codes, one JSON object on a line.
+// What all command lines share: --version, --verbose, --quiet, parsing with the common exit codes, JSON on one line.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace ipcq::program {
 
-// Adds --version and -v,--verbose.
+// Adds --version, --verbose and --quiet.
 void add_common_options(CLI::App& app, const std::string& program);
 
 // Parses; an exit code when the program is to end now (0 after --help and --version, 2 on a usage error).

@@ -18,6 +18,7 @@ void set_up_logging(const std::string& program) {
 }
 
 void set_verbose() { spdlog::set_level(spdlog::level::debug); }
+void set_quiet() { spdlog::set_level(spdlog::level::warn); }
 
 LogCallback library_log() {
   return [](LogLevel level, std::string_view text) {

@@ -8,6 +8,7 @@ namespace ipcq::program {
 
 void set_up_logging(const std::string& program);
 void set_verbose();
+void set_quiet();
 
 // The library's messages, through the same log.
 LogCallback library_log();
