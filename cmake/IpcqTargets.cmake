@@ -16,7 +16,7 @@ function(ipcq_target_defaults target)
   if(IPCQ_SANITIZE)
     list(JOIN IPCQ_SANITIZE "," sanitizers)
     target_compile_options(${target} PRIVATE
-      -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+      -fsanitize=${sanitizers} -fno-sanitize-recover=all -fno-omit-frame-pointer
       # GCC's reminder that TSan does not model fences; where one is used, ordering.md says why it is enough.
       $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
     target_link_options(${target} PRIVATE -fsanitize=${sanitizers})
