@@ -77,8 +77,16 @@ class HostExecutor final : public Executor {
     }
     write_line(ring_.out(ticket), ring_.lap(ticket), d, data.bytes);
     publisher_fence();
-    for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
-      ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+    const std::uint64_t live = ring_.live_groups();
+    bool makes_room = live == 0 || may_drop_;
+    for (std::uint64_t left = live; left != 0; left &= left - 1) {
+      const auto group = static_cast<unsigned>(std::countr_zero(left));
+      makes_room = makes_room || (control.group[group].policy.load(std::memory_order_relaxed) & 1) != 0;
+      ring(control.ready[group]);
+    }
+    if (makes_room) {  // producers discard only what is processed, and a line that nobody reads is free now
+      ring(control.space);
+      ring(pool_.control().free);
     }
   }
 
@@ -95,6 +103,7 @@ class HostExecutor final : public Executor {
   const Ring<SharedAtomics> ring_;
   const HostHandler handler_;
   const Wait wait_;
+  const bool may_drop_ = queue_.config().backpressure == static_cast<std::uint32_t>(Backpressure::drop_oldest);
   std::mutex scout_;
   std::uint64_t next_ = 0;  // under scout_
   std::atomic<bool> stop_{false};
