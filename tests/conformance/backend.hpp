@@ -1,0 +1,196 @@
+// What the conformance suite is instantiated with, and the fixture of its tests: an embedded broker and clients as
+// threads over one mapping, so that ThreadSanitizer can watch. Every wait is bounded by kBound.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "ipcq/ipcq.hpp"
+#include "stamped.hpp"
+
+namespace ipcq_test {
+
+using namespace ipcq;
+using namespace std::chrono_literals;
+
+// One way to run a queue. A device backend is one more entry of kBackends; the tests stay as they are.
+struct Backend {
+  const char* name;
+  const char* backend;  // QueueOptions::backend
+  const char* handler;  // QueueOptions::handler; must leave payloads as they are
+};
+inline constexpr Backend kBackends[] = {
+    {"HostDirect", "host", ""},
+    {"HostIdentity", "host", "identity"},
+};
+inline void PrintTo(const Backend& b, std::ostream* out) { *out << b.name; }
+
+// Far beyond anything that goes right, also under ThreadSanitizer on a busy machine.
+inline constexpr Duration kBound = 20s;
+// Long enough to see that nothing happens.
+inline constexpr Duration kMoment = 20ms;
+
+class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind, Wait::Kind>> {
+ protected:
+  BackendTest() : broker_(BrokerOptions{.name = next_name()}), session_(connect({.broker = name_})) {}
+
+  // After everything was closed, no queue keeps a slot or a message that nobody waits for.
+  void TearDown() override {
+    for (const auto& q : broker_.stats().queues) {
+      if (q.state != "open") continue;
+      EXPECT_EQ(q.claimed, 0u) << broker_.dump(q.name);
+      bool waiting = false;
+      for (const auto& g : q.groups) waiting = waiting || g.waiting + g.held != 0;
+      if (!waiting) {
+        EXPECT_EQ(q.empty, q.slots) << broker_.dump(q.name);
+      }
+      for (const auto& e : q.endpoints) ADD_FAILURE() << e.role << " " << e.id << " of queue " << q.name << " is left";
+    }
+  }
+
+  Wait producer_wait() const { return wait_of(std::get<1>(GetParam())); }
+  Wait consumer_wait() const { return wait_of(std::get<2>(GetParam())); }
+
+  void create(const std::string& queue, QueueOptions options = {}) {
+    options.backend = std::get<0>(GetParam()).backend;
+    options.handler = std::get<0>(GetParam()).handler;
+    broker_.create(queue, options);
+  }
+  bool has_handler() const { return *std::get<0>(GetParam()).handler != '\0'; }
+
+  Producer producer(const std::string& queue = "q") { return session_.producer(queue, {.wait = producer_wait()}); }
+  Consumer consumer(const std::string& queue = "q", const std::string& group = "default", Until until = Until::end) {
+    return session_.consumer(queue, {.group = group, .wait = consumer_wait(), .until = until});
+  }
+
+  QueueStats stats(const std::string& queue = "q") const {
+    for (auto& q : broker_.stats().queues) {
+      if (q.name == queue) return q;
+    }
+    ADD_FAILURE() << "no queue " << queue;
+    return {};
+  }
+  GroupStats group_stats(const std::string& group = "default", const std::string& queue = "q") const {
+    for (auto& g : stats(queue).groups) {
+      if (g.name == group) return g;
+    }
+    ADD_FAILURE() << "queue " << queue << " has no group " << group;
+    return {};
+  }
+
+  // Waits for what another thread or the executor is about to do.
+  template <class Done>
+  [[nodiscard]] static bool eventually(Done done) {
+    const auto until = std::chrono::steady_clock::now() + kBound;
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > until) return false;
+      std::this_thread::sleep_for(1ms);
+    }
+    return true;
+  }
+  // The executor has passed on whatever was published.
+  [[nodiscard]] bool all_processed(const std::string& queue = "q") const {
+    return eventually([&] {
+      const QueueStats s = stats(queue);
+      return s.ready + s.inflight == 0;
+    });
+  }
+
+  // Stamps of what is received until `end` is the status; gives up at any other status.
+  struct Received {
+    std::vector<Stamp> stamps;
+    Status last = Status::ok;
+    bool intact = true;
+  };
+  static Received receive_all(Consumer& c) {
+    Received r;
+    for (;;) {
+      auto m = c.receive(kBound);
+      r.last = m.status();
+      if (!m) return r;
+      const auto s = read_stamp(m->bytes());
+      r.intact = r.intact && s.has_value();
+      if (s) r.stamps.push_back(*s);
+    }
+  }
+
+  static std::vector<std::uint64_t> sequences_of(const std::vector<Stamp>& stamps, std::uint32_t producer) {
+    std::vector<std::uint64_t> s;
+    for (const auto& stamp : stamps) {
+      if (stamp.producer == producer) s.push_back(stamp.sequence);
+    }
+    return s;
+  }
+
+  static Status send(Producer& p, std::uint32_t producer, std::uint64_t sequence, std::size_t bytes = kStampBytes,
+                     Duration timeout = kBound) {
+    return p.send(stamped(producer, sequence, bytes), timeout);
+  }
+  // Sequence of the next message, -1 when there is none within `timeout`.
+  static std::int64_t next_sequence(Consumer& c, Duration timeout = kBound) {
+    auto m = c.receive(timeout);
+    if (!m) return -1;
+    const auto s = read_stamp(m->bytes());
+    return s ? static_cast<std::int64_t>(s->sequence) : -2;
+  }
+
+  static std::string next_name() {
+    static std::atomic<unsigned> count{0};
+    return "conformance-" + std::to_string(getpid()) + "-" + std::to_string(count++);
+  }
+
+ private:
+  static Wait wait_of(Wait::Kind kind) {
+    switch (kind) {
+      case Wait::Kind::spin:
+        return Wait::spin();
+      case Wait::Kind::hybrid:
+        return Wait::hybrid();
+      case Wait::Kind::sleep:
+        return Wait::sleep();
+    }
+    return Wait::hybrid();
+  }
+
+ protected:
+  Broker broker_;
+  std::string name_ = broker_name(broker_);
+  Session session_;
+
+ private:
+  static std::string broker_name(const Broker& broker) { return broker.stats().name; }
+};
+
+inline std::string name_of_case(const testing::TestParamInfo<std::tuple<Backend, Wait::Kind, Wait::Kind>>& info_) {
+  const auto& [backend, producer, consumer] = info_.param;
+  std::string name = backend.name;
+  for (const auto kind : {producer, consumer}) {
+    name += kind == Wait::Kind::spin ? "Spin" : kind == Wait::Kind::hybrid ? "Hybrid" : "Sleep";
+  }
+  return name;
+}
+
+// Where the data path waits: every backend with every way to wait on both sides.
+#define IPCQ_INSTANTIATE_WITH_ALL_WAITS(Suite)                                                                         \
+  INSTANTIATE_TEST_SUITE_P(, Suite,                                                                                    \
+                           testing::Combine(testing::ValuesIn(kBackends),                                              \
+                                            testing::Values(Wait::Kind::spin, Wait::Kind::hybrid, Wait::Kind::sleep),  \
+                                            testing::Values(Wait::Kind::spin, Wait::Kind::hybrid, Wait::Kind::sleep)), \
+                           name_of_case)
+// Where waiting is not the matter: every backend.
+#define IPCQ_INSTANTIATE_PER_BACKEND(Suite)                                                                    \
+  INSTANTIATE_TEST_SUITE_P(, Suite,                                                                            \
+                           testing::Combine(testing::ValuesIn(kBackends), testing::Values(Wait::Kind::hybrid), \
+                                            testing::Values(Wait::Kind::hybrid)),                              \
+                           name_of_case)
+
+}  // namespace ipcq_test

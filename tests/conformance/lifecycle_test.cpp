@@ -1,0 +1,233 @@
+// Ends: of the stream, of a queue, of a broker; and a session that was inherited through fork.
+#include <sys/wait.h>
+
+#include <csignal>
+#include <future>
+#include <stdexcept>
+
+#include "conformance/backend.hpp"
+
+namespace ipcq_test {
+namespace {
+
+class Lifecycle : public BackendTest {
+ protected:
+  // As a producer ends whose process meets an exception: broken off.
+  void break_off(const std::string& queue = "q") {
+    try {
+      auto p = producer(queue);
+      ASSERT_EQ(send(p, 9, 0), Status::ok);
+      throw std::runtime_error("the producer fails");
+    } catch (const std::runtime_error&) {
+    }
+  }
+};
+IPCQ_INSTANTIATE_PER_BACKEND(Lifecycle);
+
+TEST_P(Lifecycle, TheEndComesAfterTheLastProducerAndTheLastMessage) {
+  create("q");
+  auto c = consumer();
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);  // no producer yet is no end
+  auto p = producer(), q = producer();
+  ASSERT_EQ(send(p, 1, 0), Status::ok);
+  p.close();
+  EXPECT_EQ(next_sequence(c), 0);
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);  // one is still open
+  ASSERT_EQ(send(q, 2, 1), Status::ok);
+  q.close();
+  EXPECT_EQ(next_sequence(c), 1);
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+  EXPECT_EQ(c.receive(0ns).status(), Status::end);
+  EXPECT_EQ(p.send(stamped(1, 1), kBound), Status::closed);  // it was closed by its owner
+}
+
+TEST_P(Lifecycle, TheEndWaitsForWhatOthersStillHold) {
+  create("q");
+  auto p = producer();
+  auto holder = consumer(), other = consumer();
+  ASSERT_EQ(send(p, 1, 0), Status::ok);
+  auto held = holder.receive(kBound);
+  ASSERT_TRUE(held);
+  p.close();
+  EXPECT_EQ(other.receive(kMoment).status(), Status::timeout);  // it may be given back
+  auto waiting = std::async(std::launch::async, [&] { return next_sequence(other); });
+  EXPECT_EQ(held->nack(), Status::ok);
+  EXPECT_EQ(waiting.get(), 0);
+  EXPECT_EQ(other.receive(kBound).status(), Status::end);
+}
+
+TEST_P(Lifecycle, UntilForeverOutlivesProducers) {
+  create("q");
+  auto c = consumer("q", "default", Until::forever);
+  { auto p = producer(); }
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);
+  auto p = producer();
+  ASSERT_EQ(send(p, 1, 8), Status::ok);
+  EXPECT_EQ(next_sequence(c), 8);
+}
+
+TEST_P(Lifecycle, ANewProducerAfterTheEndStartsTheStreamAgain) {
+  create("q");
+  auto c = consumer();
+  { auto p = producer(); }
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+  auto p = producer();
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);
+  ASSERT_EQ(send(p, 1, 8), Status::ok);
+  EXPECT_EQ(next_sequence(c), 8);
+}
+
+TEST_P(Lifecycle, AProducerThatBrokeOffGivesNoEndUntilReplaced) {
+  create("q");
+  auto c = consumer();
+  auto other = producer();
+  break_off();
+  EXPECT_EQ(next_sequence(c), 0);
+  other.close();
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);
+  auto replacement = producer();
+  ASSERT_EQ(send(replacement, 1, 1), Status::ok);
+  EXPECT_EQ(next_sequence(c), 1);
+  replacement.close();
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+}
+
+TEST_P(Lifecycle, TheBrokerCanSayThatNoOtherProducerComes) {
+  create("q");
+  auto c = consumer();
+  break_off();
+  EXPECT_EQ(next_sequence(c), 0);
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);
+  auto waiting = std::async(std::launch::async, [&] { return c.receive(kBound).status(); });
+  broker_.end_of_stream("q");
+  EXPECT_EQ(waiting.get(), Status::end);
+  EXPECT_THROW(broker_.end_of_stream("other"), NotFoundError);
+  create("never");  // also where none has ever come
+  auto n = consumer("never");
+  broker_.end_of_stream("never");
+  EXPECT_EQ(n.receive(kBound).status(), Status::end);
+}
+
+TEST_P(Lifecycle, AStopDrainsWhatMembersTakeInTime) {
+  create("q", {.slots = 4, .slot_bytes = 100});
+  create("unread");
+  auto p = producer();
+  auto u = producer("unread");
+  ASSERT_EQ(send(u, 1, 0), Status::ok);
+  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  auto c = consumer();
+  auto stopping = std::async(std::launch::async, [&] { return broker_.stop(kBound); });
+  ASSERT_TRUE(eventually([&] { return stats().state == "draining"; }));
+  EXPECT_EQ(send(p, 1, 4), Status::closed);  // the intake is closed at once
+  for (std::int64_t i = 0; i < 4; ++i) EXPECT_EQ(next_sequence(c), i);
+  EXPECT_EQ(stopping.get(), 1u);  // of the queue that has no member
+  EXPECT_EQ(c.receive(kBound).status(), Status::closed);
+  EXPECT_EQ(broker_.stop(kBound), 0u);  // idempotent
+  EXPECT_FALSE(session_.connected());
+  EXPECT_THROW(create("late"), UsageError);
+}
+
+TEST_P(Lifecycle, AStopWithoutDrainingSaysWhatWasLeft) {
+  create("q", {.slots = 8, .slot_bytes = 100});
+  auto p = producer();
+  auto c = consumer();
+  for (std::uint64_t i = 0; i < 5; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  auto held = c.receive(kBound);
+  ASSERT_TRUE(held);
+  EXPECT_EQ(broker_.stop(), 5u);
+  // What was received can still be read and let go of.
+  EXPECT_TRUE(read_stamp(held->bytes()));
+  EXPECT_EQ(held->release(), Status::ok);
+  EXPECT_EQ(send(p, 1, 5, 90, kBound), Status::closed);
+}
+
+TEST_P(Lifecycle, ABrokerLeavesNoNamesBehind) {
+  create("q");
+  auto p = producer();
+  const auto entries_of = [&] {
+    std::vector<std::string> names;
+    for (const auto& b : list_brokers()) {
+      if (b.name == name_) names.push_back(b.name + (b.alive ? " alive" : " dead"));
+    }
+    return names;
+  };
+  EXPECT_THAT(entries_of(), testing::ElementsAre(name_ + " alive"));
+  EXPECT_NE(access(broker_.socket_path().c_str(), F_OK), -1);
+  broker_.stop();
+  EXPECT_THAT(entries_of(), testing::IsEmpty());
+  EXPECT_EQ(access(broker_.socket_path().c_str(), F_OK), -1);
+  const Broker again(BrokerOptions{.name = name_});  // the name is free
+}
+
+TEST_P(Lifecycle, TheFirstConsumerMayComeBeforeTheQueue) {
+  auto early = std::async(std::launch::async, [&] {
+    auto c = session_.consumer("q", {.wait_for = kBound});
+    return next_sequence(c);
+  });
+  std::this_thread::sleep_for(kMoment);
+  create("q");
+  auto p = producer();
+  ASSERT_EQ(send(p, 1, 6), Status::ok);
+  EXPECT_EQ(early.get(), 6);
+  EXPECT_THROW((void)session_.consumer("none", {.wait_for = kMoment}), NotFoundError);
+}
+
+TEST_P(Lifecycle, AForkedChildIsRefusedAndTheParentUnaffected) {
+  create("q", {.slots = 4, .slot_bytes = 100});
+  auto p = producer();
+  auto c = consumer();
+  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  auto held = c.receive(kBound);
+  auto loan = p.loan(kBound);
+  ASSERT_TRUE(held && loan);
+
+  const pid_t child = fork();
+  ASSERT_NE(child, -1);
+  if (child == 0) {  // no gtest here: the exit code says which expectation failed
+    int failed = 0;
+    int number = 0;
+    const auto expect = [&](bool good) {
+      ++number;
+      if (!good && failed == 0) failed = number;
+    };
+    const auto throws_usage_error = [](auto call) {
+      try {
+        call();
+      } catch (const UsageError&) {
+        return true;
+      }
+      return false;
+    };
+    expect(send(p, 1, 2, 90) == Status::closed);
+    expect(send(p, 1, 2, 30) == Status::closed);
+    expect(p.loan(kBound).status() == Status::closed);
+    expect(c.receive(kBound).status() == Status::closed);
+    expect(loan->publish(90, kBound) == Status::closed);
+    expect(held->nack() == Status::closed);
+    expect(throws_usage_error([&] { (void)session_.producer("q"); }));
+    expect(throws_usage_error([&] { (void)session_.consumer("q"); }));
+    {
+      const Loan drop_loan = std::move(*loan);
+      const Producer drop_producer = std::move(p);
+      const Consumer drop_consumer = std::move(c);
+    }
+    _exit(failed);
+  }
+  int status = 0;
+  ASSERT_TRUE(eventually([&] { return waitpid(child, &status, WNOHANG) == child; })) << kill(child, SIGKILL);
+  EXPECT_TRUE(WIFEXITED(status)) << status;
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+
+  stamp(loan->bytes().first(90), 1, 2);
+  EXPECT_EQ(loan->publish(90, kBound), Status::ok);
+  EXPECT_TRUE(read_stamp(held->bytes()));
+  EXPECT_EQ(held->release(), Status::ok);
+  EXPECT_EQ(next_sequence(c), 1);
+  EXPECT_EQ(next_sequence(c), 2);
+  EXPECT_EQ(broker_.stats().clients, 1u);
+  EXPECT_EQ(broker_.stats().deaths, 0u);
+}
+
+}  // namespace
+}  // namespace ipcq_test
