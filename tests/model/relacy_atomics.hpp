@@ -1,0 +1,285 @@
+// The protocol templates under Relacy: the atomics policy, and a queue small enough to explore.
+//
+// Relacy explores interleavings and stale reads of the C++ memory model; it runs each thread's accesses in program
+// order, so that a load is never delayed past a later store. Include this header before any other: the templates must
+// be read before Relacy redefines the names of the memory orders.
+#pragma once
+
+#include "group.hpp"
+// after the templates
+#include "relacy_gtest.hpp"
+#undef memory_order_relaxed
+#undef memory_order_consume
+#undef memory_order_acquire
+#undef memory_order_release
+#undef memory_order_acq_rel
+#undef memory_order_seq_cst
+
+#include <cstdlib>
+#include <iostream>
+#include <new>
+#include <ostream>
+#include <streambuf>
+#include <string_view>
+
+namespace ipcq::detail {
+
+// How a 16-byte word shows in Relacy's histories.
+inline std::ostream& operator<<(std::ostream& s, const Pair& p) {
+  return s << p.lo << ":" << std::hex << p.hi << std::dec;
+}
+
+namespace model {
+
+// A bug planted to see the check fail. Global: Relacy runs one test at a time, on one thread.
+enum class Fault {
+  none,
+  line_tag_relaxed,   // unit 0 may be seen before the units that it announces
+  slot_word_relaxed,  // a slot may be borrowed before its last reader has finished
+  held_word_relaxed,  // a held entry may change hands before its content
+  groups_ignored,     // a line is reused though a group has not taken it
+  no_sleeper_fence,
+  no_publisher_fence,
+  armed_overwritten,  // a late sleeper arms over an earlier one's newer value
+};
+inline Fault fault = Fault::none;
+
+inline rl::memory_order to_rl(std::memory_order order) {
+  switch (order) {
+    case std::memory_order::relaxed:
+      return rl::mo_relaxed;
+    case std::memory_order::consume:
+      return rl::mo_consume;
+    case std::memory_order::acquire:
+      return rl::mo_acquire;
+    case std::memory_order::release:
+      return rl::mo_release;
+    case std::memory_order::acq_rel:
+      return rl::mo_acq_rel;
+    case std::memory_order::seq_cst:
+      return rl::mo_seq_cst;
+  }
+  return rl::mo_seq_cst;
+}
+
+inline rl::memory_order word_order(std::memory_order order) {
+  return fault == Fault::held_word_relaxed ? rl::mo_relaxed : to_rl(order);
+}
+
+struct RelacyAtomics {
+  struct Word {
+    Word() { raw.store(0, rl::mo_relaxed, RL_INFO); }
+    std::uint64_t load(std::memory_order order) const { return raw.load(to_rl(order), RL_INFO); }
+    void store(std::uint64_t value, std::memory_order order) { raw.store(value, word_order(order), RL_INFO); }
+    bool cas(std::uint64_t expected, std::uint64_t desired, std::memory_order order) {
+      return raw.compare_exchange_strong(expected, desired, word_order(order), RL_INFO, rl::mo_relaxed, RL_INFO);
+    }
+    std::uint64_t fetch_add(std::uint64_t v, std::memory_order order) {
+      return raw.fetch_add(v, to_rl(order), RL_INFO);
+    }
+    std::uint64_t fetch_or(std::uint64_t v, std::memory_order order) { return raw.fetch_or(v, to_rl(order), RL_INFO); }
+    std::uint64_t fetch_and(std::uint64_t v, std::memory_order order) {
+      return raw.fetch_and(v, to_rl(order), RL_INFO);
+    }
+    rl::atomic<std::uint64_t> raw;
+  };
+
+  // One atomic of two halves, so that they can be swapped as one; a load looks twice, as the real one does.
+  struct Wide {
+    Wide() { raw.store(Pair{}, rl::mo_relaxed, RL_INFO); }
+    Pair load() const {
+      const std::uint64_t low = raw.load(rl::mo_acquire, RL_INFO).lo;
+      return {low, raw.load(rl::mo_acquire, RL_INFO).hi};
+    }
+    bool cas(Pair expected, Pair desired) {
+      const auto order = fault == Fault::slot_word_relaxed ? rl::mo_relaxed : rl::mo_acq_rel;
+      return raw.compare_exchange_strong(expected, desired, order, RL_INFO, rl::mo_relaxed, RL_INFO);
+    }
+    void store_hi(std::uint64_t value) {
+      Pair seen = raw.load(rl::mo_relaxed, RL_INFO);
+      Pair to{seen.lo, value};
+      const auto order = fault == Fault::slot_word_relaxed ? rl::mo_relaxed : rl::mo_release;
+      // Fails only when it was not the sole writer.
+      RL_ASSERT(raw.compare_exchange_strong(seen, to, order, RL_INFO, rl::mo_relaxed, RL_INFO));
+    }
+    void init(Pair value) { raw.store(value, rl::mo_release, RL_INFO); }
+    rl::atomic<Pair> raw;
+  };
+
+  // Two halves, the tagged one last and read first.
+  struct Unit {
+    Unit() {
+      lo.store(0, rl::mo_relaxed, RL_INFO);
+      hi.store(0, rl::mo_relaxed, RL_INFO);
+    }
+    void store(Pair value, std::memory_order order) {
+      lo.store(value.lo, rl::mo_relaxed, RL_INFO);
+      hi.store(value.hi, fault == Fault::line_tag_relaxed ? rl::mo_relaxed : to_rl(order), RL_INFO);
+    }
+    Pair load(std::memory_order order) const {
+      const std::uint64_t high = hi.load(to_rl(order), RL_INFO);
+      return {lo.load(rl::mo_relaxed, RL_INFO), high};
+    }
+    std::uint64_t load_hi(std::memory_order order) const { return hi.load(to_rl(order), RL_INFO); }
+    rl::atomic<std::uint64_t> lo;
+    rl::atomic<std::uint64_t> hi;
+  };
+
+  // Ordinary memory: every edit and view is checked for races.
+  template <class T>
+  struct Plain {
+    T value{};
+    mutable rl::var<int> guard{0};
+    T& edit() {
+      guard(RL_INFO) = 1;
+      return value;
+    }
+    const T& view() const {
+      (void)guard(RL_INFO).load();
+      return value;
+    }
+  };
+
+  static void prefetch_for_write(const void*) {}
+  static void prefetch_for_read(const void*) {}
+};
+
+using ModelRing = Ring<RelacyAtomics>;
+using ModelPool = Pool<RelacyAtomics>;
+using ModelMember = GroupMember<RelacyAtomics>;
+
+inline void yield() { rl::ctx().yield(1, RL_INFO); }
+
+// A direct queue: two lines, `kGroups` groups joined from the start, `kMembers` blocks of `kBlock` held entries, and
+// `kSlots` payload slots, as many aliases.
+template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0>
+struct ModelQueue {
+  static constexpr unsigned kLines = 2;
+  static constexpr unsigned kAliasBase = 64;
+
+  ModelQueue() {
+    RingWords<RelacyAtomics> r;
+    for (unsigned c = 0; c < 1 + kGroups; ++c) {
+      r.cursor[c] = &cursor[c];
+      r.own[c] = own[c];
+    }
+    r.in = r.out = lines;
+    r.live_groups = &live;
+    r.lines = kLines;
+    ring = ModelRing(r);
+    const auto groups = static_cast<std::uint8_t>((1u << kGroups) - 1);
+    cursor[kProducers].init(pack(Cursor{0, 0, 0, groups, false}));
+    live.store(fault == Fault::groups_ignored ? 0 : groups, std::memory_order::relaxed);
+
+    for (unsigned i = 0; i < kSlots; ++i) ::new (&slot_storage[i]) RelacyAtomics::Wide();
+    for (unsigned i = 0; i < kAliases; ++i) ::new (&slot_storage[kAliasBase + i]) RelacyAtomics::Wide();
+    PoolWords<RelacyAtomics> p;
+    p.slots = reinterpret_cast<RelacyAtomics::Wide*>(slot_storage);
+    p.free_bits = free_bits;
+    p.parents = parents;
+    p.payload_slots = kSlots;
+    p.alias_base = kAliasBase;
+    p.aliases = kAliases;
+    pool = ModelPool(p);
+    pool.restore_free_bits();
+  }
+  ~ModelQueue() {
+    auto* const words = reinterpret_cast<RelacyAtomics::Wide*>(slot_storage);
+    for (unsigned i = 0; i < kSlots; ++i) words[i].~Wide();
+    for (unsigned i = 0; i < kAliases; ++i) words[kAliasBase + i].~Wide();
+  }
+
+  ModelMember member(unsigned group, unsigned block, std::uint32_t client) {
+    GroupWords<RelacyAtomics> w;
+    w.held = held;
+    w.orphans = &orphans[group];
+    w.entries = kMembers * kBlock;
+    w.first = block * kBlock;
+    w.block = kBlock;
+    w.group = group;
+    w.client = client;
+    return ModelMember(ring, w);
+  }
+
+  std::uint64_t free_bit_word(unsigned word) { return free_bits[word].load(std::memory_order::relaxed); }
+  // Every slot and alias is free and can be found.
+  bool nothing_leaked() {
+    for (unsigned i = 0; i < kSlots; ++i) {
+      if (pool.slot(i).state != SlotState::free || (free_bit_word(0) >> i & 1) == 0) return false;
+    }
+    for (unsigned i = 0; i < kAliases; ++i) {
+      if (pool.slot(kAliasBase + i).state != SlotState::free || (free_bit_word(1) >> i & 1) == 0) return false;
+    }
+    return true;
+  }
+
+  RelacyAtomics::Wide cursor[1 + kGroups];
+  RelacyAtomics::Word own[1 + kGroups][kLines];
+  LineOf<RelacyAtomics> lines[kLines];
+  RelacyAtomics::Word live;
+  HeldOf<RelacyAtomics> held[kMembers * kBlock];
+  RelacyAtomics::Word orphans[kGroups];
+  RelacyAtomics::Word free_bits[2];
+  AliasParentOf<RelacyAtomics> parents[kAliases == 0 ? 1 : kAliases];
+  struct alignas(RelacyAtomics::Wide) Raw {
+    std::byte bytes[sizeof(RelacyAtomics::Wide)];
+  };
+  Raw slot_storage[kAliases == 0 ? (kSlots == 0 ? 1 : kSlots) : kAliasBase + kAliases];
+  ModelRing ring;
+  ModelPool pool;
+};
+
+// Takes Relacy's report without allocating: Relacy replaces operator new and delete while it runs.
+class Report : public std::streambuf {
+ public:
+  Report() { setp(text_, text_ + sizeof text_); }
+  std::string_view text() const { return {pbase(), static_cast<std::size_t>(pptr() - pbase())}; }
+
+ private:
+  static inline char text_[1 << 17];
+};
+
+// Iterations are for continuous integration; IPCQ_MODEL_SCALE=100 explores a hundred times as many.
+inline rl::iteration_t scaled(rl::iteration_t iterations) {
+  const char* const scale = std::getenv("IPCQ_MODEL_SCALE");
+  return iterations * (scale == nullptr ? 1 : std::strtoull(scale, nullptr, 10));
+}
+
+// Runs `Test` and gives Relacy's verdict.
+template <class Test>
+rl::test_result_e explore(Fault planted, rl::iteration_t iterations,
+                          rl::scheduler_type_e scheduler = rl::random_scheduler_type) {
+  fault = planted;
+  Report report;
+  std::ostream out(&report);
+  rl::test_params params;
+  params.iteration_count = iterations;
+  params.search_type = scheduler;
+  params.execution_depth_limit = 20'000;
+  params.context_bound = 2;
+  params.output_stream = &out;
+  params.progress_stream = &out;
+  rl::simulate<Test>(params);
+  fault = Fault::none;
+  if (params.test_result != rl::test_result_success && planted == Fault::none) {
+    std::cout << report.text() << std::endl;
+  }
+  return params.test_result;
+}
+
+template <class Test>
+void expect_sound(rl::iteration_t iterations) {
+  EXPECT_EQ(explore<Test>(Fault::none, scaled(iterations)), rl::test_result_success);
+}
+// All interleavings with at most two preemptions: for tests of few steps.
+template <class Test>
+void expect_sound_in_all() {
+  EXPECT_EQ(explore<Test>(Fault::none, 0, rl::fair_context_bound_scheduler_type), rl::test_result_success);
+}
+template <class Test>
+void expect_found(Fault planted, rl::iteration_t iterations) {
+  EXPECT_NE(explore<Test>(planted, iterations), rl::test_result_success) << "the planted bug was not found";
+}
+
+}  // namespace model
+}  // namespace ipcq::detail

@@ -1,0 +1,161 @@
+#include "group.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "segments.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+TEST(HeldWord, KeepsEveryField) {
+  for (const HeldWord h : {HeldWord{}, HeldWord{HeldState::releasing, kClientMask, 7, 0xffff},
+                           HeldWord{HeldState::orphan, 0, 3, 1}, HeldWord{HeldState::held, 5, 0, 0x8000}}) {
+    EXPECT_EQ(unpack_held(pack(h)), h);
+  }
+}
+
+class GroupTest : public testing::Test {
+ protected:
+  Segments s{Segments::small()};
+};
+
+TEST_F(GroupTest, TakesManyAtOnceAndFreesTheirLines) {
+  for (std::uint64_t n = 0; n < 4; ++n) s.send(2, n);
+  auto member = s.queue().member(0, 0, 5);
+  std::array<std::uint32_t, 8> entries{};
+  const Taken t = member.take(entries);
+  EXPECT_EQ(t.outcome, TakeOutcome::taken);
+  EXPECT_EQ(t.count, 4u);
+  EXPECT_TRUE(t.freed_lines);
+  for (std::uint64_t n = 0; n < 4; ++n) EXPECT_EQ(s.held(entries[n]).descriptor.load().sequence, n);
+  EXPECT_EQ(s.claim(2, 4).count, 4u);
+}
+
+TEST_F(GroupTest, SaysThatNoEntryIsFreeWhenItHoldsAllItMay) {
+  for (std::uint64_t n = 0; n < 4; ++n) {
+    s.send(2, n);
+    ASSERT_NE(s.take(0, 0, 5), kNone);
+  }
+  s.send(2, 4);
+  auto member = s.queue().member(0, 0, 5);
+  std::uint32_t entry = 0;
+  EXPECT_EQ(member.take({&entry, 1}).outcome, TakeOutcome::no_entry);
+  EXPECT_NE(s.take(0, 1, 6), kNone);  // another member has its own
+}
+
+TEST_F(GroupTest, PassesOverTombstonesInABatch) {
+  Descriptor tombstone;
+  tombstone.kind = LineKind::tombstone;
+  for (std::uint64_t n = 0; n < 4; ++n) {
+    if (n == 1) {
+      s.send(2, n);
+    } else {
+      s.ring().publish(s.claim(2).ticket, tombstone, nullptr);
+    }
+  }
+  auto member = s.queue().member(0, 0, 5);
+  std::array<std::uint32_t, 4> entries{};
+  const Taken t = member.take(entries);
+  ASSERT_EQ(t.count, 1u);
+  EXPECT_EQ(s.held(entries[0]).descriptor.load().sequence, 1u);
+  EXPECT_EQ(t.damaged, 0u);
+  EXPECT_EQ(s.claim(2, 4).count, 4u);
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(s.held_word(i).state == HeldState::held, i == entries[0]);
+  }
+}
+
+TEST_F(GroupTest, ReturnsNothingButFreesLinesWhenOnlyTombstonesAreThere) {
+  Descriptor tombstone;
+  tombstone.kind = LineKind::tombstone;
+  s.ring().publish(s.claim(2).ticket, tombstone, nullptr);
+  auto member = s.queue().member(0, 0, 5);
+  std::uint32_t entry = 0;
+  const Taken t = member.take({&entry, 1});
+  EXPECT_EQ(t.outcome, TakeOutcome::none);
+  EXPECT_TRUE(t.freed_lines);
+}
+
+TEST_F(GroupTest, StopsBeforeALineThatIsNotPublished) {
+  ASSERT_EQ(s.claim(2).ticket, 0u);
+  ASSERT_EQ(s.send(3, 1), 1u);
+  EXPECT_EQ(s.take(0, 0, 5), kNone);
+  EXPECT_FALSE(s.queue().member(0, 0, 5).has_work());
+  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  EXPECT_TRUE(s.queue().member(0, 0, 5).has_work());
+  EXPECT_NE(s.take(0, 0, 5), kNone);
+}
+
+TEST_F(GroupTest, TakesMessagesGivenBackOldestFirstAheadOfNewerOnes) {
+  for (std::uint64_t n = 0; n < 3; ++n) s.send(2, n);
+  auto member = s.queue().member(0, 0, 5);
+  std::array<std::uint32_t, 2> entries{};
+  ASSERT_EQ(member.take(entries).count, 2u);
+  ASSERT_TRUE(member.give_back(entries[1], 0));
+  ASSERT_TRUE(member.give_back(entries[0], 0));
+  for (std::uint64_t n = 0; n < 3; ++n) {
+    const std::uint32_t e = s.take(0, 1, 6);
+    ASSERT_NE(e, kNone);
+    EXPECT_EQ(s.held(e).descriptor.load().sequence, n);
+    EXPECT_EQ(s.held_word(e).deliveries, n < 2 ? 1u : 0u);
+    EXPECT_EQ(s.held_word(e).client, 6u);
+  }
+}
+
+TEST_F(GroupTest, RefusesToReleaseWhatItDoesNotHold) {
+  s.send(2, 0);
+  const std::uint32_t e = s.take(0, 0, 5);
+  EXPECT_FALSE(s.release(0, 0, 6, e));     // another client
+  EXPECT_FALSE(s.release(0, 0, 5, e, 1));  // another delivery
+  EXPECT_TRUE(s.release(0, 0, 5, e));
+  EXPECT_FALSE(s.release(0, 0, 5, e));
+  EXPECT_FALSE(s.queue().member(0, 0, 5).give_back(e, 0));
+  EXPECT_FALSE(s.queue().member(0, 0, 5).hand_over(e, 0));
+}
+
+TEST_F(GroupTest, CountsDeliveriesUpTo65535) {
+  s.send(2, 0);
+  const std::uint32_t e = s.take(0, 0, 5);
+  s.held(e).word.store(pack(HeldWord{HeldState::held, 5, 0, 0xffff}), std::memory_order_relaxed);
+  EXPECT_TRUE(s.queue().member(0, 0, 5).give_back(e, 0xffff));
+  EXPECT_EQ(s.held_word(e).deliveries, 0xffffu);
+}
+
+TEST_F(GroupTest, FindsAMessageGivenBackThoughTheHintIsTooHigh) {
+  s.control().group[0].orphans.store(7, std::memory_order_relaxed);
+  s.send(2, 0);
+  EXPECT_NE(s.take(0, 0, 5), kNone);  // looks for one given back, finds none, takes the next
+}
+
+TEST_F(GroupTest, KnowsWhetherOthersHoldMessages) {
+  s.send(2, 0);
+  const std::uint32_t e = s.take(0, 0, 5);
+  EXPECT_FALSE(s.queue().member(0, 0, 5).others_hold());
+  EXPECT_TRUE(s.queue().member(0, 1, 6).others_hold());
+  ASSERT_TRUE(s.queue().member(0, 0, 5).give_back(e, 0));
+  EXPECT_TRUE(s.queue().member(0, 0, 5).others_hold());
+}
+
+TEST_F(GroupTest, DropsTheOldestMessageWithItsSlot) {
+  s.send_slot(2, 0);
+  s.send(2, 1);
+  bool dropped = false, freed = false;
+  EXPECT_TRUE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, 2, dropped, freed));
+  EXPECT_TRUE(dropped && freed);
+  EXPECT_TRUE(s.all_slots_free());
+  EXPECT_TRUE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, 2, dropped, freed));
+  EXPECT_TRUE(dropped && !freed);
+  EXPECT_FALSE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, 2, dropped, freed));
+}
+
+TEST_F(GroupTest, DropsNothingThatIsNotPublished) {
+  ASSERT_EQ(s.claim(3).ticket, 0u);
+  bool dropped = false, freed = false;
+  EXPECT_FALSE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, 2, dropped, freed));
+  EXPECT_EQ(s.ring().cursor(1).next, 0u);
+}
+
+}  // namespace
+}  // namespace ipcq::detail

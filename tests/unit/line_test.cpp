@@ -1,0 +1,211 @@
+#include "line.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <memory>
+
+namespace ipcq::detail {
+namespace {
+
+class LineTest : public testing::Test {
+ protected:
+  Descriptor d;
+  InlineData data{};
+  std::array<std::byte, kInlineBytes> payload{};
+  Line line{};
+
+  void SetUp() override {
+    for (std::size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<std::byte>(i * 7 + 1);
+  }
+  static Descriptor inlined(std::uint32_t length) {
+    Descriptor x;
+    x.kind = LineKind::inlined;
+    x.length = length;
+    x.producer = 0x2abcde;
+    x.sequence = 0x1122334455667788;
+    x.schema = 0x99aabbcc;
+    x.priority = 3;
+    return x;
+  }
+  static Descriptor slot() {
+    Descriptor x = inlined(4096);
+    x.kind = LineKind::slot;
+    x.flags = kPayloadReady;
+    x.slot = 17;
+    x.lease = 0x8000000000000001;
+    x.alias = 70;
+    x.alias_lease = 5;
+    x.published_at_ns = 123456789;
+    return x;
+  }
+  LineRead read(std::uint64_t lap) { return read_line(line, lap, d, data); }
+};
+
+TEST_F(LineTest, CarriesEveryInlineLengthFrom0To72) {
+  for (std::uint32_t length = 0; length <= kInlineBytes; ++length) {
+    write_line(line, length + 1, inlined(length), payload.data());
+    data = {};
+    ASSERT_EQ(read(length + 1), LineRead::present) << length;
+    EXPECT_EQ(d.length, length);
+    EXPECT_EQ(std::memcmp(data.bytes, payload.data(), length), 0) << length;
+    EXPECT_EQ(d.producer, 0x2abcdeu);
+    EXPECT_EQ(d.sequence, 0x1122334455667788u);
+    EXPECT_EQ(d.schema, 0x99aabbccu);
+    EXPECT_EQ(d.priority, 3);
+  }
+  EXPECT_EQ(kInlineBytes, 72u);
+}
+
+TEST_F(LineTest, ReadsNoByteBehindAnInlinePayload) {
+  // On the heap and of the exact size: AddressSanitizer looks.
+  for (std::uint32_t length : {1u, 7u, 8u, 9u, 11u, 12u, 13u, 71u, 72u}) {
+    const auto exact = std::make_unique<std::byte[]>(length);
+    std::memcpy(exact.get(), payload.data(), length);
+    write_line(line, 1, inlined(length), exact.get());
+    ASSERT_EQ(read(1), LineRead::present);
+    EXPECT_EQ(std::memcmp(data.bytes, payload.data(), length), 0);
+  }
+}
+
+TEST_F(LineTest, CarriesASlotDescriptorWhole) {
+  write_line(line, 9, slot(), nullptr);
+  ASSERT_EQ(read(9), LineRead::present);
+  EXPECT_EQ(d.kind, LineKind::slot);
+  EXPECT_EQ(d.flags, kPayloadReady);
+  EXPECT_EQ(d.length, 4096u);
+  EXPECT_EQ(d.slot, 17u);
+  EXPECT_EQ(d.lease, 0x8000000000000001u);
+  EXPECT_EQ(d.alias, 70u);
+  EXPECT_EQ(d.alias_lease, 5u);
+  EXPECT_EQ(d.published_at_ns, 123456789u);
+}
+
+TEST_F(LineTest, IsAbsentBeforeAndAfterItsLap) {
+  EXPECT_EQ(read(1), LineRead::absent);
+  write_line(line, 2, inlined(72), payload.data());
+  EXPECT_EQ(read(1), LineRead::absent);
+  EXPECT_EQ(read(2), LineRead::present);
+  EXPECT_EQ(read(3), LineRead::absent);
+  EXPECT_TRUE(is_tagged(line, 2));
+  EXPECT_FALSE(is_tagged(line, 3));
+}
+
+TEST_F(LineTest, IsAbsentWhileAnyUsedUnitLacksItsTag) {
+  for (unsigned missing = 0; missing < kLineUnits; ++missing) {
+    write_line(line, 6, inlined(72), payload.data());
+    line.unit[missing].store(make_unit(1, 2, 5), std::memory_order_relaxed);
+    EXPECT_EQ(read(6), LineRead::absent) << "inline, unit " << missing;
+    write_line(line, 6, slot(), nullptr);
+    line.unit[missing].store(make_unit(1, 2, 5), std::memory_order_relaxed);
+    EXPECT_EQ(read(6), missing < 5 ? LineRead::absent : LineRead::present) << "slot, unit " << missing;
+  }
+}
+
+TEST_F(LineTest, ReadsATombstoneFromItsFirstUnitAlone) {
+  Descriptor t;
+  t.kind = LineKind::tombstone;
+  t.producer = 7;
+  write_line(line, 3, t, nullptr);
+  line.unit[1].store(make_unit(0, 0, 2), std::memory_order_relaxed);
+  ASSERT_EQ(read(3), LineRead::present);
+  EXPECT_EQ(d.kind, LineKind::tombstone);
+  EXPECT_EQ(d.producer, 7u);
+}
+
+TEST_F(LineTest, TellsDamagedKindsLengthsAndDataUnits) {
+  const auto with_unit0 = [&](Descriptor x) {
+    write_line(line, 4, inlined(72), payload.data());
+    line.unit[0].store(make_unit(pack_kind(x), 0, 4), std::memory_order_relaxed);
+    return read(4);
+  };
+  for (unsigned kind = 0; kind < 256; ++kind) {
+    Descriptor x = inlined(0);
+    x.kind = static_cast<LineKind>(kind);
+    const bool known = kind >= 1 && kind <= 3;
+    EXPECT_EQ(with_unit0(x), known ? LineRead::present : LineRead::damaged) << kind;
+  }
+  for (const std::uint32_t length : {73u, 84u, 0x7fffffffu, 0xfffffff5u, 0xffffffffu}) {
+    EXPECT_EQ(with_unit0(inlined(length)), LineRead::damaged) << length;
+  }
+  for (unsigned unit = 0; unit < 256; ++unit) {
+    Descriptor x = inlined(12);
+    x.data_unit = static_cast<std::uint8_t>(unit);
+    EXPECT_EQ(with_unit0(x), unit >= 2 && unit <= 7 ? LineRead::present : LineRead::damaged) << unit;
+  }
+  Descriptor late = inlined(24);
+  late.data_unit = 7;
+  EXPECT_EQ(with_unit0(late), LineRead::damaged);
+}
+
+TEST_F(LineTest, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
+  write_line(line, 4, inlined(72), payload.data());
+  Descriptor x = inlined(36);
+  x.data_unit = 5;
+  line.unit[0].store(make_unit(pack_kind(x), 0, 4), std::memory_order_relaxed);
+  ASSERT_EQ(read(4), LineRead::present);
+  EXPECT_EQ(std::memcmp(data.bytes, payload.data() + 36, 36), 0);
+}
+
+TEST_F(LineTest, WritesEveryUnitEach2To20Laps) {
+  constexpr std::uint64_t kRound = 1u << 20;
+  for (const Descriptor& x : {inlined(0), slot()}) {
+    write_line(line, kRound - 1, inlined(72), payload.data());
+    write_line(line, kRound, x, payload.data());
+    for (const auto& unit : line.unit) EXPECT_EQ(tag_of(unit.hi), kRound);
+    ASSERT_EQ(read(kRound), LineRead::present);
+    EXPECT_EQ(d.kind, x.kind);
+    EXPECT_EQ(d.slot, x.slot);
+    write_line(line, kRound + 1, x, payload.data());
+    EXPECT_EQ(tag_of(line.unit[7].hi), kRound);
+  }
+  Descriptor t;
+  t.kind = LineKind::tombstone;
+  write_line(line, 3 * kRound, t, nullptr);
+  for (const auto& unit : line.unit) EXPECT_EQ(tag_of(unit.hi), 3 * kRound);
+}
+
+TEST_F(LineTest, IsNotFooledByATagOf2To32LapsAgo) {
+  constexpr std::uint64_t kWrap = std::uint64_t{1} << 32;
+  write_line(line, 5, inlined(72), payload.data());
+  // 2^32 laps later the same tag comes back; some lap in between has written all units.
+  write_line(line, kWrap, inlined(0), nullptr);
+  EXPECT_EQ(read(kWrap + 5), LineRead::absent);
+  write_line(line, kWrap + 5, inlined(12), payload.data());
+  EXPECT_EQ(read(kWrap + 5), LineRead::present);
+  Descriptor longer = inlined(72);  // unit 0 alone from this lap: units 3.. must not match by their old tags
+  line.unit[0].store(make_unit(pack_kind(longer), 0, 5), std::memory_order_relaxed);
+  EXPECT_EQ(read(kWrap + 5), LineRead::absent);
+}
+
+TEST_F(LineTest, WorksWhereTheTagIsZero) {
+  constexpr std::uint64_t kWrap = std::uint64_t{1} << 32;
+  write_line(line, kWrap - 1, inlined(12), payload.data());
+  EXPECT_EQ(read(kWrap), LineRead::absent);
+  write_line(line, kWrap, inlined(12), payload.data());
+  EXPECT_EQ(read(kWrap), LineRead::present);
+  EXPECT_EQ(read(kWrap + 1), LineRead::absent);
+}
+
+TEST_F(LineTest, StoredDescriptorGivesBackWhatALineCarried) {
+  StoredDescriptorOf<SharedAtomics> stored{};
+  for (const Descriptor& x : {slot(), inlined(33)}) {
+    stored.store(x);
+    const Descriptor y = stored.load();
+    EXPECT_EQ(y.kind, x.kind);
+    EXPECT_EQ(y.flags, x.flags);
+    EXPECT_EQ(y.length, x.length);
+    EXPECT_EQ(y.producer, x.producer);
+    EXPECT_EQ(y.schema, x.schema);
+    EXPECT_EQ(y.sequence, x.sequence);
+    EXPECT_EQ(y.slot, x.slot);
+    EXPECT_EQ(y.lease, x.lease);
+    EXPECT_EQ(y.alias, x.alias);
+    EXPECT_EQ(y.alias_lease, x.alias_lease);
+    EXPECT_EQ(y.published_at_ns, x.published_at_ns);
+  }
+}
+
+}  // namespace
+}  // namespace ipcq::detail

@@ -1,0 +1,162 @@
+#include "pool.hpp"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "segments.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+TEST(SlotWord, KeepsEveryField) {
+  for (const Slot s : {Slot{}, Slot{~std::uint64_t{0}, 0x3fffff, SlotState::quarantine, 0xff, 0xffffffff},
+                       Slot{1, 2, SlotState::message, 0x80, 0x80000000}}) {
+    EXPECT_EQ(unpack_slot(pack(s)), s);
+  }
+}
+
+TEST(Pool, LendsEverySlotOnceAndThenNone) {
+  Segments s(Segments::small(), 70);
+  std::set<std::uint32_t> seen;
+  for (int i = 0; i < 70; ++i) {
+    const SlotLoan loan = s.borrow(2);
+    EXPECT_TRUE(seen.insert(loan.slot).second);
+    EXPECT_TRUE(s.pool().is_payload(loan.slot));
+    EXPECT_EQ(loan.lease, 1u);
+  }
+  EXPECT_EQ(s.borrow(2).slot, kNone);
+  EXPECT_TRUE(s.pool().looks_empty());
+}
+
+TEST(Pool, TakesBackALoanOnceAndOnlyFromItsLoaner) {
+  Segments s(Segments::small(), 1);
+  const SlotLoan loan = s.borrow(2);
+  EXPECT_FALSE(s.pool().give_back(loan, 3));
+  EXPECT_TRUE(s.pool().give_back(loan, 2));
+  EXPECT_FALSE(s.pool().give_back(loan, 2));
+  EXPECT_TRUE(s.all_slots_free());
+}
+
+TEST(Pool, IgnoresAStaleLease) {
+  Segments s(Segments::small(), 1);
+  const SlotLoan first = s.borrow(2);
+  s.pool().publish(first, 2, 1, 0);
+  EXPECT_TRUE(s.pool().release(first.slot, first.lease, 0));
+  const SlotLoan second = s.borrow(2);
+  EXPECT_EQ(second.lease, first.lease + 1);
+  s.pool().publish(second, 2, 1, 1);
+  EXPECT_FALSE(s.pool().release(first.slot, first.lease, 0));
+  EXPECT_FALSE(s.pool().give_back(first, 2));
+  EXPECT_EQ(s.pool().slot(second.slot).groups, 1);
+  EXPECT_TRUE(s.pool().release(second.slot, second.lease, 0));
+}
+
+TEST(Pool, FreesAMessageWhenItsLastGroupReleasesIt) {
+  Segments s(Segments::small(), 1);
+  const SlotLoan loan = s.borrow(2);
+  s.pool().publish(loan, 2, 0b10000101, 9);
+  EXPECT_EQ(s.pool().slot(loan.slot).ticket, 9u);
+  EXPECT_FALSE(s.pool().release(loan.slot, loan.lease, 2));
+  EXPECT_FALSE(s.pool().release(loan.slot, loan.lease, 2));  // idempotent
+  EXPECT_FALSE(s.pool().release(loan.slot, loan.lease, 1));  // never was its
+  EXPECT_FALSE(s.pool().release(loan.slot, loan.lease, 7));
+  EXPECT_TRUE(s.pool().release(loan.slot, loan.lease, 0));
+  EXPECT_TRUE(s.all_slots_free());
+}
+
+TEST(Pool, IgnoresSlotNumbersThatItDoesNotHave) {
+  Segments s(Segments::small(), 4);
+  for (const std::uint32_t slot : {4u, 63u, 68u, 0x7fffffffu, kNone}) {
+    EXPECT_FALSE(s.pool().release(slot, 1, 0)) << slot;
+    EXPECT_FALSE(s.pool().is_payload(slot) || s.pool().is_alias(slot)) << slot;
+  }
+  EXPECT_TRUE(s.pool().is_alias(64));
+  EXPECT_TRUE(s.pool().is_alias(67));
+}
+
+TEST(Pool, SkipsHintsThatNameABusyOrUnknownSlot) {
+  Segments s(Segments::small(), 2);
+  const SlotLoan first = s.borrow(2);
+  auto* bits = reinterpret_cast<Word*>(s.pool_map().segment().data() + s.pool_map().config().free_bits_offset);
+  bits[0].store(~std::uint64_t{0}, std::memory_order_relaxed);
+  const SlotLoan second = s.borrow(3);
+  EXPECT_NE(second.slot, first.slot);
+  EXPECT_NE(second.slot, kNone);
+  EXPECT_EQ(s.borrow(3).slot, kNone);
+}
+
+TEST(Pool, FindsASlotAgainWhoseBitWasLost) {
+  Segments s(Segments::small(), 1);
+  auto* bits = reinterpret_cast<Word*>(s.pool_map().segment().data() + s.pool_map().config().free_bits_offset);
+  bits[0].store(0, std::memory_order_relaxed);
+  EXPECT_EQ(s.borrow(2).slot, kNone);
+  s.pool().restore_free_bits();
+  EXPECT_EQ(s.borrow(2).slot, 0u);
+}
+
+class AliasTest : public testing::Test {
+ protected:
+  Segments s{Segments::small(), 2};
+  std::uint32_t hint = 0;
+  SlotLoan message(std::uint8_t groups) {
+    const SlotLoan loan = s.borrow(2);
+    s.pool().publish(loan, 2, groups, 0);
+    return loan;
+  }
+  SlotLoan alias_of(const SlotLoan& parent, unsigned group, std::uint8_t readers) {
+    const SlotLoan alias = s.pool().borrow_alias(3, hint, parent, group);
+    s.pool().publish(alias, 3, readers, 1);
+    return alias;
+  }
+};
+
+TEST_F(AliasTest, ReleasesItsParentWhenItsLastReaderIsDone) {
+  const SlotLoan parent = message(0b11);
+  const SlotLoan alias = alias_of(parent, 1, 0b101);
+  EXPECT_FALSE(s.pool().release(parent.slot, parent.lease, 0));
+  EXPECT_FALSE(s.pool().release(alias.slot, alias.lease, 0));
+  EXPECT_TRUE(s.pool().release(alias.slot, alias.lease, 2));
+  EXPECT_TRUE(s.all_slots_free());
+}
+
+TEST_F(AliasTest, PassesAReleaseThroughAChain) {
+  const SlotLoan parent = message(1);
+  const SlotLoan first = alias_of(parent, 0, 1);
+  const SlotLoan second = alias_of(first, 0, 0b10);
+  EXPECT_FALSE(s.pool().is_sole_reader(first.slot, first.lease, 1));
+  EXPECT_TRUE(s.pool().is_sole_reader(second.slot, second.lease, 1));
+  EXPECT_TRUE(s.pool().release(second.slot, second.lease, 1));
+  EXPECT_TRUE(s.all_slots_free());
+}
+
+TEST_F(AliasTest, GivesUpWithoutReleasingItsParentWhenNotPublished) {
+  const SlotLoan parent = message(1);
+  const SlotLoan alias = s.pool().borrow_alias(3, hint, parent, 0);
+  EXPECT_TRUE(s.pool().give_back(alias, 3));
+  EXPECT_EQ(s.pool().slot(parent.slot).groups, 1);
+}
+
+TEST_F(AliasTest, KnowsASoleReaderFromASharedSlot) {
+  const SlotLoan parent = message(0b11);
+  EXPECT_FALSE(s.pool().is_sole_reader(parent.slot, parent.lease, 0));
+  const SlotLoan alias = alias_of(parent, 0, 1);
+  EXPECT_FALSE(s.pool().is_sole_reader(alias.slot, alias.lease, 0));
+  s.pool().release(parent.slot, parent.lease, 1);
+  EXPECT_TRUE(s.pool().is_sole_reader(alias.slot, alias.lease, 0));
+  EXPECT_FALSE(s.pool().is_sole_reader(alias.slot, alias.lease + 1, 0));
+}
+
+TEST_F(AliasTest, SurvivesAParentChainThatADamagedPoolClosesToARing) {
+  const SlotLoan parent = message(1);
+  const SlotLoan first = alias_of(parent, 0, 1);
+  const SlotLoan second = alias_of(first, 0, 1);
+  auto& p = s.pool().parent(first.slot);
+  p.lease.store(second.lease, std::memory_order_relaxed);
+  p.where.store(second.slot, std::memory_order_relaxed);
+  EXPECT_FALSE(s.pool().is_sole_reader(first.slot, first.lease, 0));
+  EXPECT_FALSE(s.pool().release(first.slot, first.lease, 0));
+}
+
+}  // namespace
+}  // namespace ipcq::detail
