@@ -48,6 +48,9 @@ struct Word32 {
   std::uint32_t raw;
   std::uint32_t load(std::memory_order order) const noexcept { return ref().load(order); }
   void store(std::uint32_t value, std::memory_order order) noexcept { ref().store(value, order); }
+  bool cas(std::uint32_t expected, std::uint32_t desired, std::memory_order order) noexcept {
+    return ref().compare_exchange_strong(expected, desired, order, std::memory_order_relaxed);
+  }
   std::uint32_t fetch_add(std::uint32_t value, std::memory_order order) noexcept {
     return ref().fetch_add(value, order);
   }
@@ -151,6 +154,15 @@ struct SharedAtomics {
   using Unit = detail::Unit;
   template <class T>
   using Plain = detail::Plain<T>;
+  // A hint: brings a whole 128-byte line into this core's cache, owned.
+  static void prefetch_for_write(const void* line) noexcept {
+    __builtin_prefetch(line, 1);
+    __builtin_prefetch(static_cast<const char*>(line) + 64, 1);
+  }
+  static void prefetch_for_read(const void* line) noexcept {
+    __builtin_prefetch(line, 0);
+    __builtin_prefetch(static_cast<const char*>(line) + 64, 0);
+  }
 };
 
 }  // namespace ipcq::detail

@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::size_t kMaxBatch = 256;
 
+std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
+
 }  // namespace
 
 ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment attachment, const ConsumerOptions& options)
@@ -16,6 +18,7 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       session_(keep_.get()),
       queue_(std::move(attachment.queue)),
       pool_(std::move(attachment.pool)),
+      ring_(queue_->ring()),
       member_(queue_->member(attachment.group, attachment.endpoint, attachment.client)),
       endpoint_(queue_->endpoint(attachment.endpoint)),
       client_(attachment.client),
@@ -40,7 +43,23 @@ bool ConsumerCore::holds_any() const noexcept {
 
 bool ConsumerCore::is_at_end() const noexcept {
   const std::uint64_t end = queue_->control().end_ticket.load(std::memory_order_acquire);
-  return end != kNoTicket && end == member_.next_ticket() && !member_.others_hold();
+  return end != kNoTicket && end == member_.next_ticket() && !member_.others_have(end);
+}
+
+// A producer that writes a batch is not followed line by line, which would have both sides fight for each cache line:
+// looks at the last place that was taken until it is published. Only for a moment; whoever took it may be dead. Returns
+// the ticket up to which everything may be expected to be there.
+std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
+  const std::uint64_t next = member_.next_ticket();
+  if (wait_.kind() == Wait::Kind::sleep || ring_.has_handler()) return next;
+  const std::uint64_t end = std::min(ring_.cursor(kProducers).next, next + room);
+  if (end <= next + 1) return next;
+  constexpr unsigned kPatience = 200;
+  for (unsigned looks = 0; looks < kPatience; ++looks) {
+    if (ring_.readable(end - 1)) return end;
+    cpu_pause();
+  }
+  return next;
 }
 
 Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept {
@@ -48,9 +67,9 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
   std::uint64_t deadline = 0;
   bool started = false;
   for (;;) {
-    const Taken t = member_.take(entries);
+    const Taken t = member_.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
     taken = t.count;
-    if (t.damaged != 0) endpoint_.damaged.store(damaged_ += t.damaged, std::memory_order_relaxed);
+    damaged_ += t.damaged;
     if (t.freed_lines) {
       publisher_fence();
       ring(queue_->control().space);
@@ -71,34 +90,36 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
   }
 }
 
-bool ConsumerCore::fill(Message& message, std::uint32_t entry) noexcept {
+bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding) noexcept {
   auto& h = member_.held(entry);
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
-  const Descriptor d = h.descriptor.view();  // checked in this copy
-  message.core_ = this;
-  message.held_ = entry;
-  message.redeliveries_ = word.deliveries;
-  message.unwinding_ = static_cast<std::uint32_t>(std::uncaught_exceptions());
+  const Descriptor d = h.descriptor.load();  // checked in this copy
+  message.m_.core = this;
+  message.m_.held = entry;
+  message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
+  message.m_.unwinding = unwinding;
   if (!is_sound(d, *pool_)) {  // somebody scribbled over the queue: skipped and counted
-    endpoint_.damaged.store(++damaged_, std::memory_order_relaxed);
+    ++damaged_;
     (void)release(message);
     return false;
   }
-  message.data_ = d.kind == LineKind::slot ? pool_->payload(d.slot) : h.data.view().bytes;
-  message.length_ = d.length;
-  message.sequence_ = d.sequence;
-  message.producer_ = d.producer;
-  message.published_at_ns_ = d.published_at_ns;
-  message.ticket_ = h.ticket.load(std::memory_order_relaxed);
-  message.processed_ = (d.flags & kNotProcessed) == 0;
+  message.m_.data = d.kind == LineKind::slot ? pool_->payload(d.slot) : h.data.view().bytes;
+  message.m_.length = d.length;
+  message.m_.sequence = d.sequence;
+  message.m_.producer = d.producer;
+  message.m_.published_at_ns = d.published_at_ns;
+  message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
+  message.m_.processed = (d.flags & kNotProcessed) == 0;
   bytes_ += d.length;
-  if (word.deliveries == 0) {
-    endpoint_.messages.store(++messages_, std::memory_order_relaxed);
-  } else {
-    endpoint_.redelivered.store(++redelivered_, std::memory_order_relaxed);
-  }
-  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+  ++(word.deliveries == 0 ? messages_ : redelivered_);
   return true;
+}
+
+void ConsumerCore::show_counters() const noexcept {
+  endpoint_.messages.store(messages_, std::memory_order_relaxed);
+  endpoint_.redelivered.store(redelivered_, std::memory_order_relaxed);
+  endpoint_.damaged.store(damaged_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
 Result<Message> ConsumerCore::receive(Duration timeout) noexcept {
@@ -107,7 +128,9 @@ Result<Message> ConsumerCore::receive(Duration timeout) noexcept {
     std::size_t taken = 0;
     if (const Status s = take({&entry, 1}, timeout, taken); s != Status::ok) return s;
     Message m;
-    if (fill(m, entry)) return m;
+    const bool sound = fill(m, entry, unwinding_now());
+    show_counters();
+    if (sound) return m;
   }
 }
 
@@ -118,17 +141,19 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeou
     std::size_t taken = 0;
     result.status = take(std::span(entries, std::min(batch.size(), kMaxBatch)), timeout, taken);
     if (result.status != Status::ok) return result;
+    const std::uint8_t unwinding = unwinding_now();
     for (std::size_t i = 0; i < taken; ++i) {
       Message& m = batch[result.count];
       if (m) (void)m.release();
-      if (fill(m, entries[i])) ++result.count;
+      if (fill(m, entries[i], unwinding)) ++result.count;
     }
+    show_counters();
   }
   return result;
 }
 
-const Descriptor& ConsumerCore::descriptor(const Message& message) const noexcept {
-  return member_.held(message.held_).descriptor.view();
+Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {
+  return member_.held(message.m_.held).descriptor.load();
 }
 
 void ConsumerCore::after_release(bool slot_freed) noexcept {
@@ -141,25 +166,25 @@ void ConsumerCore::after_release(bool slot_freed) noexcept {
 }
 
 Status ConsumerCore::release(Message& message) noexcept {
-  message.core_ = nullptr;
+  message.m_.core = nullptr;
   if (is_unusable()) return Status::closed;
   bool freed = false;
-  if (!member_.release(message.held_, message.redeliveries_, pool_->pool(), freed)) return Status::not_held;
+  if (!member_.release(message.m_.held, message.m_.redeliveries, pool_->pool(), freed)) return Status::not_held;
   after_release(freed);
   return Status::ok;
 }
 
 bool ConsumerCore::hand_over(Message& message) noexcept {
-  message.core_ = nullptr;
-  const bool held = member_.hand_over(message.held_, message.redeliveries_);
+  message.m_.core = nullptr;
+  const bool held = member_.hand_over(message.m_.held, message.m_.redeliveries);
   after_release(false);
   return held;
 }
 
 Status ConsumerCore::nack(Message& message) noexcept {
-  message.core_ = nullptr;
+  message.m_.core = nullptr;
   if (is_unusable()) return Status::closed;
-  if (!member_.give_back(message.held_, message.redeliveries_)) return Status::not_held;
+  if (!member_.give_back(message.m_.held, message.m_.redeliveries)) return Status::not_held;
   publisher_fence();
   ring(queue_->control().ready[member_.group()]);
   return Status::ok;

@@ -30,21 +30,24 @@ class ConsumerCore {
   // For forward().
   const PoolMap& pool() const noexcept { return *pool_; }
   unsigned group() const noexcept { return member_.group(); }
-  const Descriptor& descriptor(const Message& message) const noexcept;
+  Descriptor descriptor(const Message& message) const noexcept;
   // Ends the holding; the slot bit has a new owner.
   bool hand_over(Message& message) noexcept;
   bool is_unusable() const noexcept { return closed_.load(std::memory_order_relaxed) || session_->is_forked_child(); }
 
  private:
   Status take(std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept;
+  std::uint64_t await_batch(std::size_t room) const noexcept;
   bool is_at_end() const noexcept;
-  bool fill(Message& message, std::uint32_t entry) noexcept;
+  bool fill(Message& message, std::uint32_t entry, std::uint8_t unwinding) noexcept;
+  void show_counters() const noexcept;
   void after_release(bool slot_freed) noexcept;
 
   std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
   SessionCore* session_;               // not used once closed
   std::shared_ptr<QueueMap> queue_;
   std::shared_ptr<PoolMap> pool_;
+  Ring<SharedAtomics> ring_;
   GroupMember<SharedAtomics> member_;
   Endpoint& endpoint_;
   std::uint32_t client_;

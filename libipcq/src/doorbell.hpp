@@ -29,6 +29,16 @@ std::uint64_t deadline_after(Duration timeout) noexcept;
 // Before any other process can see it.
 inline void init(Doorbell& bell) noexcept { bell.armed.store(~std::uint32_t{0}, std::memory_order_relaxed); }
 
+// Announces a sleeper that read `sequence`. Only ever forwards: one that read it before the last ring must not hide that
+// another sleeps on the newer value.
+inline void arm(Doorbell& bell, std::uint32_t sequence) noexcept {
+  std::uint32_t before = bell.armed.load(std::memory_order_relaxed);
+  while (static_cast<std::int32_t>(before - sequence) < 0 &&
+         !bell.armed.cas(before, sequence, std::memory_order_relaxed)) {
+    before = bell.armed.load(std::memory_order_relaxed);
+  }
+}
+
 // Increments and wakes, armed or not.
 void ring_always(Doorbell& bell) noexcept;
 
@@ -84,7 +94,7 @@ Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Inter
   }
   for (;;) {
     const std::uint32_t sequence = bell.sequence.load(std::memory_order_acquire);
-    bell.armed.store(sequence, std::memory_order_relaxed);
+    arm(bell, sequence);
     sleeper_fence();
     if (ready()) return Status::ok;
     if (const Status s = interruption.check(); s != Status::ok) return ready() ? Status::ok : s;

@@ -10,8 +10,9 @@
 
 namespace ipcq::detail {
 
-// Registers this process, once. True when publishing needs no fence and sleeping needs no naps.
-bool has_membarrier() noexcept;
+// Whether this process is registered: publishing needs no fence, sleeping needs no naps. Set before main.
+extern const bool membarrier_registered;
+inline bool has_membarrier() noexcept { return membarrier_registered; }
 
 // Publisher, between the store and the look.
 inline void publisher_fence() noexcept {

@@ -32,11 +32,17 @@ constexpr HeldWord unpack_held(std::uint64_t v) {
           static_cast<std::uint32_t>(v >> 24) & 7, static_cast<std::uint32_t>(v >> 27) & 0xffff};
 }
 
+// GroupControl::orphans: messages given back so far (high half), and how many of these a taker that found none had seen
+// (low half). It never returns to an old value, so that no taker takes a later one's message for found.
+constexpr std::uint64_t kOneGivenBack = std::uint64_t{1} << 32;
+constexpr bool may_have_orphans(std::uint64_t v) { return (v >> 32) != (v & 0xffffffff); }
+constexpr std::uint64_t found_none(std::uint64_t v) { return (v >> 32 << 32) | (v >> 32); }
+
 template <class A>
 struct alignas(64) HeldOf {
   typename A::Word word;    // HeldWord
   typename A::Word ticket;  // valid unless free; the repair looks for it
-  typename A::template Plain<Descriptor> descriptor;
+  StoredDescriptorOf<A> descriptor;
   typename A::template Plain<InlineData> data;
 };
 using Held = HeldOf<SharedAtomics>;
@@ -73,10 +79,10 @@ class GroupMember {
   std::uint32_t client() const { return w_.client; }
 
   // Takes up to entries.size() messages that are readable now; writes the indices of their held entries. Tombstones are
-  // passed over.
-  Taken take(std::span<std::uint32_t> entries) {
+  // passed over. Lines below ticket `expected` are fetched ahead.
+  Taken take(std::span<std::uint32_t> entries, std::uint64_t expected = 0) {
     Taken t;
-    if (w_.orphans->load(std::memory_order_acquire) != 0 && take_orphan(entries[0])) {
+    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire)) && take_orphan(entries[0])) {
       t.outcome = TakeOutcome::taken;
       t.count = 1;
       return t;
@@ -92,7 +98,10 @@ class GroupMember {
       // Copied before the claim: a line that nobody of the group has taken does not change. The entries are free still.
       std::size_t k = 0;
       Copied copied[kMaxTake];
-      while (k < room && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) ++k;
+      while (k < room && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
+        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(&ring_.out(v.next + k + kFetchAhead));
+        ++k;
+      }
       if (k == 0) {
         if (ring_.cursor(c) == v) return t;
         continue;
@@ -108,12 +117,22 @@ class GroupMember {
 
   // Whether a receive could return something now.
   bool has_work() const {
-    return w_.orphans->load(std::memory_order_acquire) != 0 || ring_.readable(ring_.cursor(1 + w_.group).next);
+    const std::uint64_t next = ring_.cursor(1 + w_.group).next;
+    // A spinning reader keeps both cache lines of the line: they then come together, not one after the other.
+    A::prefetch_for_read(&ring_.out(next));
+    return may_have_orphans(w_.orphans->load(std::memory_order_acquire)) || ring_.readable(next);
   }
   std::uint64_t next_ticket() const { return ring_.cursor(1 + w_.group).next; }
 
-  // Whether anybody but this member still holds, or has given back, a message of the group.
-  bool others_hold() const {
+  // Whether anybody but this member still has, or has given back, a message before ticket `end`, up to which all are
+  // taken. Costs a look at every line: for the end of the stream.
+  bool others_have(std::uint64_t end) const {
+    const std::uint64_t first = end > ring_.lines() ? end - ring_.lines() : 0;
+    for (std::uint64_t t = first; t < end; ++t) {
+      // Taken, and on the way to a held entry.
+      const std::uint64_t e = ring_.own(1 + w_.group, t).load(std::memory_order_acquire);
+      if (own_lap(e) != ring_.lap(t) || own_state(e) != OwnState::done) return true;
+    }
     for (std::uint32_t i = 0; i < w_.entries; ++i) {
       const HeldWord h = unpack_held(w_.held[i].word.load(std::memory_order_acquire));
       if (h.state != HeldState::free && h.group == w_.group && (h.client != w_.client || h.state == HeldState::orphan)) {
@@ -129,7 +148,7 @@ class GroupMember {
     freed = false;
     auto& h = w_.held[entry];
     const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
-    const Descriptor& d = h.descriptor.view();
+    const Descriptor d = h.descriptor.load();
     if (d.kind != LineKind::slot) return h.word.cas(mine, 0, std::memory_order_acq_rel);
     const std::uint64_t releasing = pack(HeldWord{HeldState::releasing, w_.client, w_.group, deliveries});
     if (!h.word.cas(mine, releasing, std::memory_order_acq_rel)) return false;
@@ -156,7 +175,7 @@ class GroupMember {
     const std::uint64_t orphan = pack(HeldWord{HeldState::orphan, 0, w_.group, std::min(deliveries + 1, 0xffffu)});
     if (!w_.held[entry].word.cas(mine, orphan, std::memory_order_acq_rel)) return false;
     IPCQ_STEP("nack.orphaned");
-    w_.orphans->fetch_add(1, std::memory_order_acq_rel);
+    w_.orphans->fetch_add(kOneGivenBack, std::memory_order_acq_rel);
     return true;
   }
 
@@ -172,7 +191,7 @@ class GroupMember {
       if (ticket < best_ticket) best = i, best_ticket = ticket;
     }
     if (best == kNone) {
-      w_.orphans->cas(seen, 0, std::memory_order_acq_rel);  // fails when one was given back meanwhile
+      w_.orphans->cas(seen, found_none(seen), std::memory_order_acq_rel);  // fails when one was given back meanwhile
       return false;
     }
     HeldWord h = unpack_held(w_.held[best].word.load(std::memory_order_acquire));
@@ -187,13 +206,15 @@ class GroupMember {
   }
 
   // Takes the group's oldest readable message on nobody's behalf and discards it (drop-oldest, lossy groups, a group
-  // that leaves). `client` is the caller's id, who is no member. True when one was discarded or passed over; `dropped`
-  // tells whether it was a message.
-  static bool drop_one(const Ring<A>& ring, const Pool<A>& pool, unsigned group, std::uint32_t client, bool& dropped,
-                       bool& freed) {
+  // that leaves). `client` is the caller's id, who is no member; `at` the ticket that it means: another group may have
+  // come in the place of the one that it looked at. True when one was discarded or passed over; `dropped` tells whether
+  // it was a message.
+  static bool drop_one(const Ring<A>& ring, const Pool<A>& pool, unsigned group, std::uint64_t at, std::uint32_t client,
+                       bool& dropped, bool& freed) {
     dropped = freed = false;
     const unsigned c = 1 + group;
     const Cursor v = ring.cursor(c);
+    if (v.next != at) return true;  // taken meanwhile: look again
     Descriptor d;
     InlineData data;
     const LineRead read = ring.read(v.next, d, data);
@@ -211,13 +232,15 @@ class GroupMember {
 
  private:
   static constexpr std::size_t kMaxTake = 256;
+  static constexpr std::uint64_t kFetchAhead = 8;
   enum class Copied : std::uint8_t { absent, message, tombstone, damaged };
 
   // Finds free entries of this member's block; writes their indices.
   std::size_t reserve(std::span<std::uint32_t> entries) {
     std::size_t found = 0;
     const std::size_t want = std::min(entries.size(), kMaxTake);
-    std::uint32_t at = scan_;
+    // The first entry again if it is free: it is the one in the cache. Else on from where the last search ended.
+    std::uint32_t at = w_.held[w_.first].word.load(std::memory_order_acquire) == 0 ? w_.first : scan_;
     for (std::uint32_t n = 0; n < w_.block && found < want; ++n) {
       // SYNC held-entry (acquire). Pairs with: release.
       if (w_.held[at].word.load(std::memory_order_acquire) == 0) entries[found++] = at;
@@ -229,7 +252,7 @@ class GroupMember {
 
   Copied copy_line(std::uint64_t ticket, std::uint32_t entry) const {
     auto& h = w_.held[entry];
-    Descriptor& d = h.descriptor.edit();
+    Descriptor d;
     switch (ring_.read(ticket, d, h.data.edit())) {
       case LineRead::absent:
         return Copied::absent;
@@ -238,7 +261,9 @@ class GroupMember {
       case LineRead::present:
         break;
     }
-    return d.kind == LineKind::tombstone ? Copied::tombstone : Copied::message;
+    if (d.kind == LineKind::tombstone) return Copied::tombstone;
+    h.descriptor.store(d);
+    return Copied::message;
   }
 
   // After the claim of [ticket, ...): marks the entries held and the lines finished. Packs `entries` to the messages.

@@ -50,6 +50,53 @@ struct InlineData {
   alignas(8) std::byte bytes[kInlineBytes + 8];
 };
 
+constexpr std::uint64_t pack_kind(const Descriptor& d) {
+  return static_cast<std::uint64_t>(d.kind) | (std::uint64_t{d.flags} << 8) | (std::uint64_t{d.priority} << 16) |
+         (std::uint64_t{d.data_unit} << 24) | (std::uint64_t{d.length} << 32);
+}
+constexpr void unpack_kind(std::uint64_t word, Descriptor& d) {
+  d.kind = static_cast<LineKind>(word & 0xff);
+  d.flags = static_cast<std::uint8_t>(word >> 8);
+  d.priority = static_cast<std::uint8_t>(word >> 16);
+  d.data_unit = static_cast<std::uint8_t>(word >> 24);
+  d.length = static_cast<std::uint32_t>(word >> 32);
+}
+
+// A descriptor in shared memory, a word for each pair of fields: each is read once, whatever its owner does meanwhile.
+template <class A>
+struct StoredDescriptorOf {
+  typename A::Word word[7];
+
+  void store(const Descriptor& d) {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    word[0].store(pack_kind(d), relaxed);
+    word[1].store(std::uint64_t{d.producer} | (std::uint64_t{d.schema} << 32), relaxed);
+    word[2].store(d.sequence, relaxed);
+    if (d.kind == LineKind::inlined) return;  // load() looks at no more
+    word[3].store(d.lease, relaxed);
+    word[4].store(std::uint64_t{d.slot} | (std::uint64_t{d.alias} << 32), relaxed);
+    word[5].store(d.alias_lease, relaxed);
+    word[6].store(d.published_at_ns, relaxed);
+  }
+  Descriptor load() const {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    Descriptor d;
+    unpack_kind(word[0].load(relaxed), d);
+    const std::uint64_t who = word[1].load(relaxed);
+    d.producer = static_cast<std::uint32_t>(who);
+    d.schema = static_cast<std::uint32_t>(who >> 32);
+    d.sequence = word[2].load(relaxed);
+    if (d.kind == LineKind::inlined) return d;
+    d.lease = word[3].load(relaxed);
+    const std::uint64_t where = word[4].load(relaxed);
+    d.slot = static_cast<std::uint32_t>(where);
+    d.alias = static_cast<std::uint32_t>(where >> 32);
+    d.alias_lease = word[5].load(relaxed);
+    d.published_at_ns = word[6].load(relaxed);
+    return d;
+  }
+};
+
 // What reading a line came to. `damaged`: tagged, but its content cannot be: the reader skips and counts it.
 enum class LineRead : std::uint8_t { absent, present, damaged };
 
@@ -58,37 +105,37 @@ constexpr Pair make_unit(std::uint64_t lo, std::uint32_t hi, std::uint32_t tag) 
 }
 constexpr std::uint32_t tag_of(std::uint64_t hi) { return static_cast<std::uint32_t>(hi >> 32); }
 
-constexpr std::uint64_t pack_kind(const Descriptor& d) {
-  return static_cast<std::uint64_t>(d.kind) | (std::uint64_t{d.flags} << 8) | (std::uint64_t{d.priority} << 16) |
-         (std::uint64_t{d.data_unit} << 24) | (std::uint64_t{d.length} << 32);
-}
-
 // Writes the line for `lap`. The caller owns it. `data` is the payload of an inline message.
 template <class A>
 void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const std::byte* data) {
   constexpr auto relaxed = std::memory_order_relaxed;
   const auto tag = static_cast<std::uint32_t>(lap);
   unsigned used = 1;
+  // From the last unit to the first: each of the two cache lines is written in one go. A reader that looks at unit 0
+  // meanwhile would take the first one away half-written.
   if (d.kind == LineKind::inlined) {
-    for (std::uint32_t at = 0; at < d.length; at += kUnitBytes) {
+    const std::uint32_t units = (d.length + kUnitBytes - 1) / kUnitBytes;
+    used = kInlineUnit + units;
+    std::uint32_t rest = d.length - units * kUnitBytes;  // of the last unit, less a whole one (wraps to negative)
+    for (std::uint32_t u = units; u-- > 0; rest = 0) {
+      const std::byte* const from = data + u * kUnitBytes;
+      const std::uint32_t bytes = kUnitBytes + rest;
       std::uint64_t lo = 0;
       std::uint32_t hi = 0;
-      const std::uint32_t left = d.length - at;
-      if (left >= kUnitBytes) {
-        std::memcpy(&lo, data + at, 8);
-        std::memcpy(&hi, data + at + 8, 4);
+      if (bytes == kUnitBytes) {
+        std::memcpy(&lo, from, 8);
+        std::memcpy(&hi, from + 8, 4);
       } else {
-        std::memcpy(&lo, data + at, std::min(left, 8u));
-        if (left > 8) std::memcpy(&hi, data + at + 8, left - 8);
+        std::memcpy(&lo, from, std::min(bytes, 8u));
+        if (bytes > 8) std::memcpy(&hi, from + 8, bytes - 8);
       }
-      line.unit[kInlineUnit + at / kUnitBytes].store(make_unit(lo, hi, tag), relaxed);
+      line.unit[kInlineUnit + u].store(make_unit(lo, hi, tag), relaxed);
     }
-    used = kInlineUnit + (d.length + kUnitBytes - 1) / kUnitBytes;
   } else if (d.kind == LineKind::slot) {
-    line.unit[2].store(make_unit(d.lease, d.slot, tag), relaxed);
-    line.unit[3].store(make_unit(d.alias_lease, d.alias, tag), relaxed);
-    line.unit[4].store(make_unit(d.published_at_ns, 0, tag), relaxed);
     used = 5;
+    line.unit[4].store(make_unit(d.published_at_ns, 0, tag), relaxed);
+    line.unit[3].store(make_unit(d.alias_lease, d.alias, tag), relaxed);
+    line.unit[2].store(make_unit(d.lease, d.slot, tag), relaxed);
   }
   if (lap % (1u << 20) == 0) {
     for (unsigned u = std::max(used, 2u); u < kLineUnits; ++u) line.unit[u].store(make_unit(0, 0, tag), relaxed);
@@ -115,11 +162,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   const Pair u0 = line.unit[0].load(std::memory_order_acquire);
   if (tag_of(u0.hi) != tag) return LineRead::absent;
   d = Descriptor{};
-  d.kind = static_cast<LineKind>(u0.lo & 0xff);
-  d.flags = static_cast<std::uint8_t>(u0.lo >> 8);
-  d.priority = static_cast<std::uint8_t>(u0.lo >> 16);
-  d.data_unit = static_cast<std::uint8_t>(u0.lo >> 24);
-  d.length = static_cast<std::uint32_t>(u0.lo >> 32);
+  unpack_kind(u0.lo, d);
   d.producer = static_cast<std::uint32_t>(u0.hi);
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (d.kind != LineKind::inlined && d.kind != LineKind::slot) return LineRead::damaged;

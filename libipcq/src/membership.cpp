@@ -41,17 +41,17 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
   const auto& ring = queue.ring();
   auto& control = queue.control();
   bool any_freed = false;
-  while (ring.cursor(1 + g).next < end) {
+  for (std::uint64_t at = 0; (at = ring.cursor(1 + g).next) < end;) {
     bool dropped = false;
     bool freed = false;
-    if (!GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, kBrokerClient, dropped, freed)) return false;
+    if (!GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed)) return false;
     any_freed = any_freed || freed;
   }
   for (std::uint32_t i = 0; i < queue.held_entries(); ++i) {
     Held& h = queue.held()[i];
     const HeldWord word = unpack_held(h.word.load(std::memory_order_acquire));
     if (word.state == HeldState::free || word.group != g) continue;
-    const Descriptor d = h.descriptor.view();
+    const Descriptor d = h.descriptor.load();
     if (d.kind == LineKind::slot) {
       any_freed = GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g) || any_freed;
     }

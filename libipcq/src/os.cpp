@@ -7,7 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
@@ -18,13 +17,14 @@
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
-namespace {
 
-std::atomic<std::uint32_t> forks{0};
+std::atomic<std::uint32_t> fork_count{0};
+
+namespace {
 
 // One registration for the life of the process, before main.
 const int registered_atfork =
-    pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+    pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
 
 }  // namespace
 
@@ -76,8 +76,6 @@ void drain_eventfd(int fd) noexcept {
   std::uint64_t count = 0;
   [[maybe_unused]] const auto read = ::read(fd, &count, sizeof count);
 }
-
-std::uint32_t fork_epoch() noexcept { return forks.load(std::memory_order_relaxed); }
 
 std::string run_directory(bool make) {
   std::string dir;

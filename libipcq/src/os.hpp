@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -46,7 +47,8 @@ void signal_eventfd(int fd) noexcept;
 void drain_eventfd(int fd) noexcept;
 
 // Counts forks: differs from the value at creation in a forked child.
-std::uint32_t fork_epoch() noexcept;
+extern std::atomic<std::uint32_t> fork_count;
+inline std::uint32_t fork_epoch() noexcept { return fork_count.load(std::memory_order_relaxed); }
 
 // Where sockets and locks of this user's brokers are; made if missing (make).
 std::string run_directory(bool make);

@@ -68,7 +68,7 @@ class Pool {
     const SlotLoan alias = borrow(me, hint, w_.alias_base, slot_words());
     if (alias.slot != kNone) {
       auto& p = w_.parents[alias.slot - w_.alias_base];
-      p.lease.store(parent.lease, std::memory_order_relaxed);
+      p.lease.store(parent.lease, std::memory_order_release);
       p.where.store(parent.slot | (std::uint64_t{group} << 32), std::memory_order_release);
     }
     return alias;

@@ -45,7 +45,15 @@ Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& c
 }
 
 Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+  // While it spins, a batch waits until a good part of it fits: taking each line as it comes free would have both sides
+  // write to the same cache lines all the time.
+  const std::uint64_t chunk = std::min<std::uint64_t>(want, ring_.lines() / 4);
+  unsigned patience = wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
   const auto try_claim = [&] {
+    if (patience > 0) {
+      --patience;
+      if (!ring_.is_free(claim.ticket + chunk - 1, ring_.live_groups())) return false;
+    }
     do {
       claim = ring_.claim_publish(client_, want, limit_);
       if (claim.outcome != ClaimOutcome::full) return true;
@@ -99,7 +107,7 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   if (!for_slot && next - oldest < ring_.lines()) return false;
   bool dropped = false;
   bool freed = false;
-  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, client_, dropped, freed)) return false;
+  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed)) return false;
   if (dropped) queue_->control().group[victim].dropped.fetch_add(1, std::memory_order_relaxed);
   publisher_fence();
   ring(queue_->control().space);
@@ -107,13 +115,18 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   return true;
 }
 
-void ProducerCore::wake_readers(std::uint8_t groups) noexcept {
+void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   publisher_fence();
   auto& control = queue_->control();
-  if (ring_.has_handler()) return ring(control.work);
-  for (unsigned left = groups; left != 0; left &= left - 1) {
-    ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+  if (ring_.has_handler()) {
+    ring(control.work);
+  } else {
+    for (unsigned left = groups; left != 0; left &= left - 1) {
+      ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+    }
   }
+  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
 void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d,
@@ -135,8 +148,6 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   }
   ring_.publish(ticket, d, data);
   IPCQ_STEP("publish.tagged");
-  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
-  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
 Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
@@ -154,7 +165,7 @@ Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) no
   d.kind = LineKind::inlined;
   d.length = static_cast<std::uint32_t>(bytes.size());
   publish_line(c.ticket, c.groups, d, bytes.data());
-  wake_readers(c.groups);
+  after_publish(c.groups);
   return Status::ok;
 }
 
@@ -176,13 +187,15 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
     done.status = claim(static_cast<std::uint32_t>(run), timeout, c);
     if (done.status != Status::ok) return done;
     for (std::uint32_t i = 0; i < c.count; ++i) {
+      constexpr std::uint32_t kFetchAhead = 8;
+      if (i + kFetchAhead < c.count) SharedAtomics::prefetch_for_write(&ring_.in(c.ticket + i + kFetchAhead));
       const auto bytes = batch[done.count++];
       Descriptor d;
       d.kind = LineKind::inlined;
       d.length = static_cast<std::uint32_t>(bytes.size());
       publish_line(c.ticket + i, c.groups, d, bytes.data());
     }
-    wake_readers(c.groups);
+    after_publish(c.groups);
   }
   return done;
 }
@@ -214,7 +227,7 @@ Status ProducerCore::publish(Loan& loan, std::size_t length, Duration timeout) n
   d.lease = loan.lease_;
   d.published_at_ns = now_ns();
   publish_line(c.ticket, c.groups, d, nullptr);
-  wake_readers(c.groups);
+  after_publish(c.groups);
   --loans_;
   loan.core_ = nullptr;
   loan = Loan();
@@ -230,7 +243,7 @@ void ProducerCore::drop(Loan& loan) noexcept {
 }
 
 Status ProducerCore::forward(Message& message, Duration timeout) {
-  ConsumerCore* const reader = message.core_;
+  ConsumerCore* const reader = message.m_.core;
   if (reader == nullptr) return Status::not_held;
   if (is_unusable() || reader->is_unusable()) return Status::closed;
   const Descriptor from = reader->descriptor(message);
@@ -273,9 +286,9 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
   d.published_at_ns = now_ns();
   publish_line(c.ticket, c.groups, d, nullptr);
   IPCQ_STEP("forward.published");
-  wake_readers(c.groups);
+  after_publish(c.groups);
   if (c.groups == 0) return message.release();
-  return message.core_->hand_over(message) ? Status::ok : Status::not_held;
+  return message.m_.core->hand_over(message) ? Status::ok : Status::not_held;
 }
 
 }  // namespace ipcq::detail

@@ -40,7 +40,8 @@ class ProducerCore {
   bool make_room(bool for_slot) noexcept;
   // Writes the claimed line. With no group to read it, the slot or alias goes back instead.
   void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d, const std::byte* data) noexcept;
-  void wake_readers(std::uint8_t groups) noexcept;
+  // Wakes who sleeps for a line, and shows the counters.
+  void after_publish(std::uint8_t groups) noexcept;
   Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader, Duration timeout);
 
   std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself

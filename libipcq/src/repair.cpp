@@ -126,44 +126,51 @@ class Repair {
     for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
       Held& h = queue_.held()[i];
       if (h.word.load(std::memory_order_acquire) != 0) continue;
-      h.descriptor.edit() = d;
+      h.descriptor.store(d);
       h.data.edit() = data;
       h.ticket.store(ticket, std::memory_order_relaxed);
-      orphan(h, g, 0);
+      orphan(h, 0, g, 0);
       return;
     }
     if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
     ++report_.lost;
   }
 
-  void orphan(Held& h, unsigned g, std::uint32_t deliveries) {
-    h.word.store(pack(HeldWord{HeldState::orphan, 0, g, deliveries}), std::memory_order_release);
-    queue_.control().group[g].orphans.fetch_add(1, std::memory_order_acq_rel);
+  // The message of an entry waits for another member. False when the entry is not as `seen` any more: after a close, a
+  // thread of the same process may just be releasing it.
+  bool orphan(Held& h, std::uint64_t seen, unsigned g, std::uint32_t deliveries) {
+    if (!h.word.cas(seen, pack(HeldWord{HeldState::orphan, 0, g, deliveries}), std::memory_order_acq_rel)) return false;
+    queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
     ++report_.orphans;
+    return true;
   }
 
   // What it held, its own entries or ones it took over.
   void settle_held() {
     for (std::uint32_t i = 0; i < queue_.held_entries(); ++i) {
-      Held& h = queue_.held()[i];
-      const HeldWord w = unpack_held(h.word.load(std::memory_order_acquire));
-      if (w.client != client_ || w.state == HeldState::free || w.state == HeldState::orphan) continue;
-      const Descriptor d = h.descriptor.view();
-      if (w.state == HeldState::releasing) {
-        Member::release_slot(d, pool_, w.group);
-        h.word.store(0, std::memory_order_release);
-        ++report_.finished;
-      } else if (d.kind == LineKind::slot && is_forwarded(d, w.group)) {
-        h.word.store(0, std::memory_order_release);
-        ++report_.finished;
-      } else {
-        orphan(h, w.group, std::min(w.deliveries + 1, 0xffffu));
+      while (!settle_entry(queue_.held()[i])) {
       }
     }
     // It may have died between giving an entry back and saying so.
     for (unsigned g = 0; g < kMaxGroups; ++g) {
-      queue_.control().group[g].orphans.fetch_add(1, std::memory_order_acq_rel);
+      queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
     }
+  }
+
+  // False when the entry changed meanwhile: look again.
+  bool settle_entry(Held& h) {
+    const std::uint64_t seen = h.word.load(std::memory_order_acquire);
+    const HeldWord w = unpack_held(seen);
+    if (w.client != client_ || w.state == HeldState::free || w.state == HeldState::orphan) return true;
+    const Descriptor d = h.descriptor.load();
+    if (w.state == HeldState::releasing) {
+      Member::release_slot(d, pool_, w.group);
+    } else if (d.kind != LineKind::slot || !is_forwarded(d, w.group)) {
+      return orphan(h, seen, w.group, std::min(w.deliveries + 1, 0xffffu));
+    }
+    if (!h.word.cas(seen, 0, std::memory_order_acq_rel)) return false;
+    ++report_.finished;
+    return true;
   }
 
   // Whether a published forward took over the group's bit: an alias refers to it, or has cleared it already.

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "ipcq/export.hpp"
 #include "ipcq/status.hpp"
@@ -23,9 +24,24 @@ class ConsumerCore;
 class IPCQ_API Loan {
  public:
   Loan() noexcept = default;
-  Loan(Loan&& other) noexcept;
-  Loan& operator=(Loan&& other) noexcept;
-  ~Loan();
+  Loan(Loan&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)),
+        data_(std::exchange(other.data_, nullptr)),
+        capacity_(std::exchange(other.capacity_, 0)),
+        lease_(other.lease_),
+        slot_(other.slot_) {}
+  Loan& operator=(Loan&& other) noexcept {
+    Loan taken(std::move(other));
+    std::swap(core_, taken.core_);
+    std::swap(data_, taken.data_);
+    std::swap(capacity_, taken.capacity_);
+    std::swap(lease_, taken.lease_);
+    std::swap(slot_, taken.slot_);
+    return *this;
+  }
+  ~Loan() {
+    if (core_ != nullptr) give_back();
+  }
 
   // The slot's whole capacity, in bytes; empty after publish. Contents are unspecified.
   std::span<std::byte> bytes() const noexcept { return {data_, capacity_}; }
@@ -37,6 +53,7 @@ class IPCQ_API Loan {
 
  private:
   friend class detail::ProducerCore;
+  void give_back() noexcept;
   detail::ProducerCore* core_ = nullptr;
   std::byte* data_ = nullptr;
   std::size_t capacity_ = 0;
@@ -49,25 +66,31 @@ class IPCQ_API Loan {
 class IPCQ_API Message {
  public:
   Message() noexcept = default;
-  Message(Message&& other) noexcept;
-  Message& operator=(Message&& other) noexcept;
-  ~Message();
+  Message(Message&& other) noexcept : m_(std::exchange(other.m_, Content{})) {}
+  Message& operator=(Message&& other) noexcept {
+    Message taken(std::move(other));
+    std::swap(m_, taken.m_);
+    return *this;
+  }
+  ~Message() {
+    if (m_.core != nullptr) end();
+  }
 
-  explicit operator bool() const noexcept { return core_ != nullptr; }
+  explicit operator bool() const noexcept { return m_.core != nullptr; }
 
-  std::span<const std::byte> bytes() const noexcept { return {data_, length_}; }
+  std::span<const std::byte> bytes() const noexcept { return {m_.data, m_.length}; }
   // Number of this message among those of its producer, from 0. No gap unless the producer died or messages dropped.
-  std::uint64_t sequence() const noexcept { return sequence_; }
+  std::uint64_t sequence() const noexcept { return m_.sequence; }
   // Id of the producer, unique while it is attached.
-  std::uint32_t producer() const noexcept { return producer_; }
+  std::uint32_t producer() const noexcept { return m_.producer; }
   // CLOCK_MONOTONIC at publish, ns. 0 for messages carried inline in their line.
-  std::uint64_t published_at_ns() const noexcept { return published_at_ns_; }
+  std::uint64_t published_at_ns() const noexcept { return m_.published_at_ns; }
   // Place in the queue's order. Tickets of one queue grow by one per publish.
-  std::uint64_t ticket() const noexcept { return ticket_; }
+  std::uint64_t ticket() const noexcept { return m_.ticket; }
   // How often this message was handed out before (0: first delivery).
-  std::uint32_t redeliveries() const noexcept { return redeliveries_; }
+  std::uint32_t redeliveries() const noexcept { return m_.redeliveries; }
   // False when the queue's handler refused this payload (a length it cannot work on); the bytes are as published.
-  bool processed() const noexcept { return processed_; }
+  bool processed() const noexcept { return m_.processed; }
 
   // Ends the reading: the slot goes back once every group has released it. not_held: already released.
   Status release() noexcept;
@@ -77,17 +100,22 @@ class IPCQ_API Message {
  private:
   friend class detail::ConsumerCore;
   friend class detail::ProducerCore;
-  detail::ConsumerCore* core_ = nullptr;
-  const std::byte* data_ = nullptr;
-  std::size_t length_ = 0;
-  std::uint64_t sequence_ = 0;
-  std::uint64_t ticket_ = 0;
-  std::uint64_t published_at_ns_ = 0;
-  std::uint32_t held_ = 0;
-  std::uint32_t producer_ = 0;
-  std::uint32_t redeliveries_ = 0;
-  std::uint32_t unwinding_ = 0;  // std::uncaught_exceptions() at receive
-  bool processed_ = true;
+  void end() noexcept;
+
+  struct Content {
+    detail::ConsumerCore* core = nullptr;
+    const std::byte* data = nullptr;
+    std::uint64_t sequence = 0;
+    std::uint64_t ticket = 0;
+    std::uint64_t published_at_ns = 0;
+    std::uint32_t length = 0;
+    std::uint32_t held = 0;
+    std::uint32_t producer = 0;
+    std::uint16_t redeliveries = 0;
+    std::uint8_t unwinding = 0;  // std::uncaught_exceptions() at receive
+    bool processed = true;
+  };
+  Content m_;
 };
 
 }  // namespace ipcq
