@@ -127,10 +127,10 @@ Result<Message> ConsumerCore::receive(Duration timeout) noexcept {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
     if (const Status s = take({&entry, 1}, timeout, taken); s != Status::ok) return s;
-    Message m;
-    const bool sound = fill(m, entry, unwinding_now());
+    Result<Message> message(std::in_place);
+    const bool sound = fill(*message, entry, unwinding_now());
     show_counters();
-    if (sound) return m;
+    if (sound) return message;
   }
 }
 

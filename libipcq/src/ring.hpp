@@ -57,12 +57,13 @@ struct RingWords {
 
 enum class ClaimOutcome : std::uint8_t { ok, full, closed };
 
-// Tickets [ticket, ticket + count) are the claimer's to publish, each for the groups of `groups`.
+// Tickets [ticket, ticket + count) are the claimer's to publish, each for the groups of `groups`. 16 bytes: travels in
+// registers.
 struct PublishClaim {
-  ClaimOutcome outcome = ClaimOutcome::full;
   std::uint64_t ticket = 0;
   std::uint32_t count = 0;
   std::uint8_t groups = 0;
+  ClaimOutcome outcome = ClaimOutcome::full;
 };
 
 template <class A>
@@ -93,18 +94,18 @@ class Ring {
   PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
     for (;;) {
       const Cursor v = cursor(kProducers);
-      if (v.closed) return {ClaimOutcome::closed, v.next, 0, 0};
+      if (v.closed) return {v.next, 0, 0, ClaimOutcome::closed};
       if (v.client != me) help(kProducers, v);
       if (limit < v.next + want) limit = first_not_free(std::max(limit, v.next), v.next + want + kLookAhead, v.next);
       if (limit <= v.next) {
-        if (cursor(kProducers) == v) return {ClaimOutcome::full, v.next, 0, v.groups};
+        if (cursor(kProducers) == v) return {v.next, 0, v.groups, ClaimOutcome::full};
         limit = 0;  // judged by a cursor that has moved since
         continue;
       }
       const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - v.next, kMaxClaim}));
       if (swap_cursor(kProducers, v, {v.next + k, me, k, v.groups, false})) {
         IPCQ_STEP("publish.claimed");
-        return {ClaimOutcome::ok, v.next, k, v.groups};
+        return {v.next, k, v.groups, ClaimOutcome::ok};
       }
     }
   }

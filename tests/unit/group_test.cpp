@@ -132,10 +132,10 @@ TEST_F(GroupTest, FindsAMessageGivenBackThoughTheHintIsTooHigh) {
 TEST_F(GroupTest, KnowsWhetherOthersHoldMessages) {
   s.send(2, 0);
   const std::uint32_t e = s.take(0, 0, 5);
-  EXPECT_FALSE(s.queue().member(0, 0, 5).others_hold());
-  EXPECT_TRUE(s.queue().member(0, 1, 6).others_hold());
+  EXPECT_FALSE(s.queue().member(0, 0, 5).others_have(0));
+  EXPECT_TRUE(s.queue().member(0, 1, 6).others_have(0));
   ASSERT_TRUE(s.queue().member(0, 0, 5).give_back(e, 0));
-  EXPECT_TRUE(s.queue().member(0, 0, 5).others_hold());
+  EXPECT_TRUE(s.queue().member(0, 0, 5).others_have(0));
 }
 
 TEST_F(GroupTest, DropsTheOldestMessageWithItsSlot) {

@@ -35,6 +35,8 @@ class [[nodiscard]] Result {
  public:
   Result(Status why) noexcept : status_(why) {}                                // NOLINT(google-explicit-constructor)
   Result(T value) noexcept : value_(std::move(value)), status_(Status::ok) {}  // NOLINT
+  // With a T() to be filled in place.
+  explicit Result(std::in_place_t) noexcept : value_(std::in_place), status_(Status::ok) {}
 
   Status status() const noexcept { return status_; }
   explicit operator bool() const noexcept { return value_.has_value(); }
