@@ -175,6 +175,11 @@ std::uint64_t BrokerCore::left_in(const QueueEntry& q) const {
 }
 
 std::uint64_t BrokerCore::stop(Duration drain_for) {
+  // Before waiting for a stop() that drains already: a more impatient one shortens it.
+  const std::uint64_t until = deadline_after(drain_for);
+  std::uint64_t before = drain_until_.load();
+  while (until < before && !drain_until_.compare_exchange_weak(before, until)) {
+  }
   const std::scoped_lock one_at_a_time(stopping_);
   std::uint64_t left = 0;
   {
@@ -185,15 +190,15 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
       q.map->control().state.store(static_cast<std::uint64_t>(QueueState::draining), std::memory_order_release);
       close_intake(*q.map);
     }
-    const std::uint64_t deadline = deadline_after(drain_for);
     const auto all_drained = [&] {
       return std::all_of(queues_.begin(), queues_.end(), [&](const auto& e) { return is_drained(e.second); });
     };
-    while (deadline != 0 && !all_drained() && now_ns() < deadline) {
+    while (now_ns() < drain_until_.load() && !all_drained()) {
       lock.unlock();  // clients go on closing endpoints meanwhile
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       lock.lock();
     }
+    last_stats_ = stats_locked();
     for (auto& [name, q] : queues_) {
       const std::uint64_t n = left_in(q);
       if (n != 0) log(LogLevel::warning, "queue '" + name + "': stopped with " + std::to_string(n) + " messages left");
@@ -209,6 +214,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
     ring_always(q.pool->map->control().free);
   }
   const std::scoped_lock lock(mutex_);
+  gone_ = true;
   clients_.clear();  // closes the connections
   queues_.clear();
   pools_.clear();

@@ -138,12 +138,15 @@ class BrokerCore {
   BrokerName name_;
   mutable std::mutex mutex_;
   std::mutex stopping_;  // one stop() at a time
+  std::atomic<std::uint64_t> drain_until_{kNever};  // the soonest that any stop() asked for
+  BrokerStats last_stats_;                          // taken by stop()
   std::uint64_t started_at_ns_ = 0;
   std::uint64_t last_generation_ = 0;
   std::uint32_t last_client_ = 1;  // 1 is the broker itself
   std::uint64_t deaths_ = 0;
   bool leaving_ = false;  // some group is being dissolved
-  bool stopped_ = false;
+  bool stopped_ = false;  // by stop(): nothing new is taken on
+  bool gone_ = false;     // nothing is left
   std::map<std::string, std::shared_ptr<PoolState>> pools_;
   std::map<std::string, QueueEntry> queues_;
   std::vector<std::unique_ptr<ClientState>> clients_;

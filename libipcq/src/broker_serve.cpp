@@ -280,7 +280,11 @@ void BrokerCore::end_stream(QueueEntry& q) {
 
 void BrokerCore::look_for_end(QueueEntry& q) {
   if (!q.had_producer || q.producers != 0 || q.producers_lost != 0) return;
-  q.map->control().end_ticket.store(q.map->ring().cursor(kProducers).next, std::memory_order_release);
+  auto& control = q.map->control();
+  if (control.end_ticket.load(std::memory_order_relaxed) != kNoTicket) return;  // it has ended already
+  control.end_count.fetch_add(1, std::memory_order_relaxed);
+  // SYNC stream-end (release): the count before the ticket. Pairs with: is_at_end.
+  control.end_ticket.store(q.map->ring().cursor(kProducers).next, std::memory_order_release);
   for (auto& bell : q.map->control().ready) ring_always(bell);
 }
 

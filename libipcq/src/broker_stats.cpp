@@ -182,7 +182,7 @@ QueueStats BrokerCore::stats_of(const QueueEntry& q) const {
 
 BrokerStats BrokerCore::stats() const {
   const std::scoped_lock lock(mutex_);
-  return stats_locked();
+  return gone_ ? last_stats_ : stats_locked();
 }
 
 BrokerStats BrokerCore::stats_locked() const {

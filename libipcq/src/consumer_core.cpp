@@ -23,7 +23,12 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       endpoint_(queue_->endpoint(attachment.endpoint)),
       client_(attachment.client),
       wait_(options.wait),
-      until_(options.until) {}
+      until_(options.until) {
+  if (options.wait_for > Duration::zero() && is_at_end()) {
+    stale_end_ = queue_->control().end_count.load(std::memory_order_relaxed);
+    grace_until_ = deadline_after(options.wait_for);
+  }
+}
 
 ConsumerCore::~ConsumerCore() { close(); }
 
@@ -42,7 +47,14 @@ bool ConsumerCore::holds_any() const noexcept {
 }
 
 bool ConsumerCore::is_at_end() const noexcept {
+  if (until_ == Until::forever) return false;
+  // SYNC stream-end (acquire). Pairs with: look_for_end.
   const std::uint64_t end = queue_->control().end_ticket.load(std::memory_order_acquire);
+  if (end != kNoTicket && grace_until_ != 0) {
+    // The stream that was over when this consumer came: the next one may be about to start.
+    const bool same = queue_->control().end_count.load(std::memory_order_relaxed) == stale_end_;
+    if (same && now_ns() < grace_until_) return false;
+  }
   return end != kNoTicket && end == member_.next_ticket() && !member_.others_have(end);
 }
 
@@ -76,17 +88,19 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
     }
     if (t.outcome == TakeOutcome::taken) return Status::ok;
     if (t.outcome == TakeOutcome::no_entry) return Status::full;
-    if (until_ == Until::end && is_at_end()) return Status::end;
+    if (is_at_end()) return Status::end;
     if (timeout <= Duration::zero()) {
       const Status s = session_->interruption(*queue_).check();
       return s == Status::ok ? Status::empty : s;
     }
     if (!started) deadline = deadline_after(timeout);
     started = true;
-    const auto ready = [&] { return member_.has_work() || (until_ == Until::end && is_at_end()); };
-    const Status s = wait_until(queue_->control().ready[member_.group()], wait_, deadline,
+    const auto ready = [&] { return member_.has_work() || is_at_end(); };
+    // The end of the grace makes a stream that is over already count: look then.
+    const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;
+    const Status s = wait_until(queue_->control().ready[member_.group()], wait_, in_grace ? grace_until_ : deadline,
                                 session_->interruption(*queue_), ready);
-    if (s != Status::ok) return s;
+    if (s != Status::ok && !(in_grace && s == Status::timeout)) return s;
   }
 }
 
@@ -122,15 +136,14 @@ void ConsumerCore::show_counters() const noexcept {
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
-Result<Message> ConsumerCore::receive(Duration timeout) noexcept {
+Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
     if (const Status s = take({&entry, 1}, timeout, taken); s != Status::ok) return s;
-    Result<Message> message(std::in_place);
-    const bool sound = fill(*message, entry, unwinding_now());
+    const bool sound = fill(message, entry, unwinding_now());
     show_counters();
-    if (sound) return message;
+    if (sound) return Status::ok;
   }
 }
 
@@ -217,7 +230,10 @@ void Consumer::close() noexcept {
 }
 
 Result<Message> Consumer::receive(Duration timeout) noexcept {
-  return core_ ? core_->receive(timeout) : Status::closed;
+  Result<Message> message(std::in_place);  // filled where the caller gets it
+  const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
+  if (s != Status::ok) message = s;
+  return message;
 }
 BatchResult Consumer::receive_many(std::span<Message> batch, Duration timeout) noexcept {
   return core_ ? core_->receive_many(batch, timeout) : BatchResult{Status::closed, 0};

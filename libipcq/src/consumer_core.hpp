@@ -15,7 +15,7 @@ class ConsumerCore {
   ConsumerCore(const ConsumerCore&) = delete;
   ConsumerCore& operator=(const ConsumerCore&) = delete;
 
-  Result<Message> receive(Duration timeout) noexcept;
+  Status receive(Message& message, Duration timeout) noexcept;  // into an empty message
   BatchResult receive_many(std::span<Message> batch, Duration timeout) noexcept;
 
   // From any thread.
@@ -53,6 +53,8 @@ class ConsumerCore {
   std::uint32_t client_;
   Wait wait_;
   Until until_;
+  std::uint64_t grace_until_ = 0;  // a stream that had ended before this consumer came does not count before this (ns)
+  std::uint64_t stale_end_ = 0;    // end_count of that stream
   std::uint64_t messages_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t redelivered_ = 0;

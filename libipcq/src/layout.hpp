@@ -121,7 +121,8 @@ struct QueueControl {
   alignas(kLineBytes) Word state;  // QueueState
   Word live_groups;                // bit g: group g holds lines back
   Word end_ticket;                 // kNoTicket, or: every producer has closed and this many tickets were taken
-  std::uint8_t pad0[kLineBytes - 3 * 8];
+  Word end_count;                  // how often the stream has ended; written before end_ticket
+  std::uint8_t pad0[kLineBytes - 4 * 8];
   // Executor of a handler queue: written by it (processed, failed) and by the broker (the rest, for later executors).
   alignas(kLineBytes) Word processed;
   Word failed;

@@ -105,6 +105,31 @@ constexpr Pair make_unit(std::uint64_t lo, std::uint32_t hi, std::uint32_t tag) 
 }
 constexpr std::uint32_t tag_of(std::uint64_t hi) { return static_cast<std::uint32_t>(hi >> 32); }
 
+// 12 bytes of payload.
+inline Pair load_unit(const std::byte* from) {
+  std::uint64_t lo = 0;
+  std::uint32_t hi = 0;
+  std::memcpy(&lo, from, 8);
+  std::memcpy(&hi, from + 8, 4);
+  return {lo, hi};
+}
+
+// The last `rest` bytes, 1 to 11, of a payload. Assembled in registers: a copy of a few bytes to memory and back stalls.
+inline Pair load_rest(const std::byte* data, std::uint32_t length, std::uint32_t rest) {
+  unsigned __int128 v = 0;
+  if (length > kUnitBytes) {  // the last 12 bytes, less those that belong to the unit before
+    const Pair last = load_unit(data + length - kUnitBytes);
+    v = ((static_cast<unsigned __int128>(last.hi) << 64) | last.lo) >> (8 * (kUnitBytes - rest));
+  } else {
+    for (std::uint32_t i = rest; i-- > 0;) v = (v << 8) | static_cast<std::uint8_t>(data[i]);
+  }
+  return {static_cast<std::uint64_t>(v), static_cast<std::uint64_t>(v >> 64)};
+}
+
+constexpr Pair with_tag(Pair data, std::uint32_t tag) {
+  return {data.lo, data.hi | (static_cast<std::uint64_t>(tag) << 32)};
+}
+
 // Writes the line for `lap`. The caller owns it. `data` is the payload of an inline message.
 template <class A>
 void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const std::byte* data) {
@@ -114,22 +139,12 @@ void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const s
   // From the last unit to the first: each of the two cache lines is written in one go. A reader that looks at unit 0
   // meanwhile would take the first one away half-written.
   if (d.kind == LineKind::inlined) {
-    const std::uint32_t units = (d.length + kUnitBytes - 1) / kUnitBytes;
-    used = kInlineUnit + units;
-    std::uint32_t rest = d.length - units * kUnitBytes;  // of the last unit, less a whole one (wraps to negative)
-    for (std::uint32_t u = units; u-- > 0; rest = 0) {
-      const std::byte* const from = data + u * kUnitBytes;
-      const std::uint32_t bytes = kUnitBytes + rest;
-      std::uint64_t lo = 0;
-      std::uint32_t hi = 0;
-      if (bytes == kUnitBytes) {
-        std::memcpy(&lo, from, 8);
-        std::memcpy(&hi, from + 8, 4);
-      } else {
-        std::memcpy(&lo, from, std::min(bytes, 8u));
-        if (bytes > 8) std::memcpy(&hi, from + 8, bytes - 8);
-      }
-      line.unit[kInlineUnit + u].store(make_unit(lo, hi, tag), relaxed);
+    const std::uint32_t whole = d.length / kUnitBytes;
+    const std::uint32_t rest = d.length % kUnitBytes;
+    used = kInlineUnit + whole + (rest != 0 ? 1 : 0);
+    if (rest != 0) line.unit[kInlineUnit + whole].store(with_tag(load_rest(data, d.length, rest), tag), relaxed);
+    for (std::uint32_t u = whole; u-- > 0;) {
+      line.unit[kInlineUnit + u].store(with_tag(load_unit(data + u * kUnitBytes), tag), relaxed);
     }
   } else if (d.kind == LineKind::slot) {
     used = 5;

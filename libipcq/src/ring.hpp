@@ -57,14 +57,16 @@ struct RingWords {
 
 enum class ClaimOutcome : std::uint8_t { ok, full, closed };
 
-// Tickets [ticket, ticket + count) are the claimer's to publish, each for the groups of `groups`. 16 bytes: travels in
-// registers.
+// Tickets [ticket, ticket + count) are the claimer's to publish, each for the groups of `groups`. 16 bytes without a gap:
+// it travels in registers, and a copy through memory is not read back in other pieces than it was written.
 struct PublishClaim {
   std::uint64_t ticket = 0;
   std::uint32_t count = 0;
   std::uint8_t groups = 0;
   ClaimOutcome outcome = ClaimOutcome::full;
+  std::uint16_t reserved = 0;
 };
+static_assert(sizeof(PublishClaim) == 16);
 
 template <class A>
 class Ring {
@@ -94,18 +96,18 @@ class Ring {
   PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
     for (;;) {
       const Cursor v = cursor(kProducers);
-      if (v.closed) return {v.next, 0, 0, ClaimOutcome::closed};
+      if (v.closed) return {v.next, 0, 0, ClaimOutcome::closed, 0};
       if (v.client != me) help(kProducers, v);
       if (limit < v.next + want) limit = first_not_free(std::max(limit, v.next), v.next + want + kLookAhead, v.next);
       if (limit <= v.next) {
-        if (cursor(kProducers) == v) return {v.next, 0, v.groups, ClaimOutcome::full};
+        if (cursor(kProducers) == v) return {v.next, 0, v.groups, ClaimOutcome::full, 0};
         limit = 0;  // judged by a cursor that has moved since
         continue;
       }
       const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - v.next, kMaxClaim}));
       if (swap_cursor(kProducers, v, {v.next + k, me, k, v.groups, false})) {
         IPCQ_STEP("publish.claimed");
-        return {v.next, k, v.groups, ClaimOutcome::ok};
+        return {v.next, k, v.groups, ClaimOutcome::ok, 0};
       }
     }
   }

@@ -13,7 +13,7 @@ constexpr std::size_t kTileRowBytes = kTile * 3;
 static_assert(Pattern4k::kRowBytes % kTileRowBytes == 0);
 
 std::uint64_t count_differences(const std::byte* a, const std::byte* b, std::size_t length) {
-  if (std::memcmp(a, b, length) == 0) return 0;
+  if (length == 0 || std::memcmp(a, b, length) == 0) return 0;
   std::uint64_t bad = 0;
   for (std::size_t i = 0; i < length; ++i) bad += a[i] != b[i] ? 1U : 0U;
   return bad;

@@ -40,9 +40,11 @@ class IPCQ_API Broker {
   void end_of_stream(const std::string& queue);
 
   // Closes the intake of every queue, waits `drain_for` at most until groups that have members took everything, closes
-  // the queues and removes every name. Returns the number of messages that were left. Idempotent.
+  // the queues and removes every name. Returns the number of messages that were left. Idempotent; called again while it
+  // drains, from another thread, it shortens the wait if it asks for less.
   std::uint64_t stop(Duration drain_for = Duration::zero());
 
+  // After stop(): as it was when the draining ended.
   BrokerStats stats() const;
   // Path of the control socket.
   std::string socket_path() const;

@@ -21,7 +21,9 @@ struct ConsumerOptions {
   std::string group = "default";
   Wait wait = Wait::hybrid();
   Until until = Until::end;
-  Duration wait_for = Duration::zero();  // how long to wait for the queue to appear
+  // How long to wait for the queue to appear; and, where the stream has ended and nothing of it is left, for a producer
+  // that begins the next one, before that end is reported.
+  Duration wait_for = Duration::zero();
   // Policy of an ephemeral group that this consumer is the first member of.
   bool lossy = false;
 };
