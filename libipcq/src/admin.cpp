@@ -1,7 +1,7 @@
 #include "ipcq/admin.hpp"
 
-#include <cerrno>
 #include <poll.h>
+#include <cerrno>
 
 #include "control.hpp"
 #include "ipcq/error.hpp"

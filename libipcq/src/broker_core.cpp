@@ -27,8 +27,8 @@ Segment::Access access_for(const std::string& group) {
 BrokerCore::BrokerCore(const BrokerOptions& options)
     : log_(options.log), access_(access_for(options.group)), name_(options.name), started_at_ns_(now_ns()) {
   if (!name_.leftovers().empty()) {
-    log(LogLevel::warning, "broker '" + name_.name() + "': the last one of this name did not stop cleanly; removed " +
-                               name_.leftovers());
+    log(LogLevel::warning,
+        "broker '" + name_.name() + "': the last one of this name did not stop cleanly; removed " + name_.leftovers());
   }
   quit_ = make_eventfd();
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
@@ -77,8 +77,9 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
   const std::string object = "queue '" + name + "'";
   if (queues_.count(name) != 0) throw UsageError(object + ": exists already");
   if (o.backend == "cuda") {
-    throw BackendError(object + ": backend 'cuda' is not available: this libipcq was built without CUDA; use --backend "
-                                "host, or install a build with CUDA");
+    throw BackendError(object +
+                       ": backend 'cuda' is not available: this libipcq was built without CUDA; use --backend "
+                       "host, or install a build with CUDA");
   }
   if (o.backend != "auto" && o.backend != "host") {
     throw UsageError(object + ": backend '" + o.backend + "': use auto, host or cuda");
@@ -126,8 +127,8 @@ void BrokerCore::create_queue(const std::string& name, const QueueOptions& optio
   }
   q.rate_at_ns = now_ns();
   if (!options.handler.empty()) {
-    q.executor = make_host_executor(*q.map, *q.pool->map, find_host_handler(options.handler),
-                                    options.executor_threads, options.executor_wait);
+    q.executor = make_host_executor(*q.map, *q.pool->map, find_host_handler(options.handler), options.executor_threads,
+                                    options.executor_wait);
   }
   pools_.emplace(q.pool->name, q.pool);
   queues_.emplace(name, std::move(q));

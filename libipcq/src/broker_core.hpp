@@ -137,7 +137,7 @@ class BrokerCore {
   Segment::Access access_;
   BrokerName name_;
   mutable std::mutex mutex_;
-  std::mutex stopping_;  // one stop() at a time
+  std::mutex stopping_;                             // one stop() at a time
   std::atomic<std::uint64_t> drain_until_{kNever};  // the soonest that any stop() asked for
   BrokerStats last_stats_;                          // taken by stop()
   std::uint64_t started_at_ns_ = 0;

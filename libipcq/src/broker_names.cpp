@@ -53,7 +53,8 @@ Fd take_lock(const std::string& path) {
     Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
     if (!fd) throw_system(errno, "open", "lock file " + path, "is its directory writable for this user?");
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return {};
-    struct stat held{}, named{};
+    struct stat held {
+    }, named{};
     if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino) return fd;
   }
 }
@@ -153,7 +154,8 @@ void remove_leftovers(const BrokerEntry& entry) {
   if (entry.socket_path.empty()) {  // segments alone: their flock says whether they are owned
     for (const auto& s : find_segments(user_prefix() + entry.name + "+")) {
       if (s.owned) {
-        throw UsageError("broker '" + entry.name + "': segment " + s.name + " has a live owner; stop that broker first");
+        throw UsageError("broker '" + entry.name + "': segment " + s.name +
+                         " has a live owner; stop that broker first");
       }
       unlink_segment(s.name);
     }

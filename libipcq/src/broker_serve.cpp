@@ -61,7 +61,8 @@ void BrokerCore::accept_clients() {
     if (!socket) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN) return;
-      throw_system(errno, "accept4", "control socket " + name_.socket_path(), "raise the limit of open files: ulimit -n");
+      throw_system(errno, "accept4", "control socket " + name_.socket_path(),
+                   "raise the limit of open files: ulimit -n");
     }
     auto client = std::make_unique<ClientState>();
     ucred peer{};
@@ -78,8 +79,7 @@ void BrokerCore::accept_clients() {
 }
 
 void BrokerCore::serve_client(int fd) {
-  const auto it =
-      std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == fd; });
+  const auto it = std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == fd; });
   ClientState& client = **it;
   Request request;
   Fd received;
@@ -97,7 +97,8 @@ void BrokerCore::serve_client(int fd) {
   }
   reply.broker_pid = getpid();
   const bool bye = request.op == Op::bye;
-  if (!send_message(fd, &reply, sizeof reply, attachment.get())) return bye ? drop_client(client) : lose_connection(client);
+  if (!send_message(fd, &reply, sizeof reply, attachment.get()))
+    return bye ? drop_client(client) : lose_connection(client);
   if (bye) drop_client(client);
 }
 
@@ -219,8 +220,8 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   return reply;
 }
 
-// A free endpoint, if possible one whose held entries are all free: messages that a former owner gave back may still lie
-// in them.
+// A free endpoint, if possible one whose held entries are all free: messages that a former owner gave back may still
+// lie in them.
 std::uint32_t BrokerCore::choose_endpoint(const QueueEntry& q) const {
   const auto count = static_cast<std::uint32_t>(q.endpoints.size());
   const std::uint32_t block = q.map->config().held_per_endpoint;
@@ -228,8 +229,8 @@ std::uint32_t BrokerCore::choose_endpoint(const QueueEntry& q) const {
   for (std::uint32_t i = 0; i < count; ++i) {
     if (q.endpoints[i].client != 0) continue;
     const Held* const first = q.map->held() + std::size_t{i} * block;
-    const bool clean = std::all_of(first, first + block,
-                                   [](const Held& h) { return h.word.load(std::memory_order_relaxed) == 0; });
+    const bool clean =
+        std::all_of(first, first + block, [](const Held& h) { return h.word.load(std::memory_order_relaxed) == 0; });
     if (clean) return i;
     if (second_best == count) second_best = i;
   }
@@ -255,9 +256,9 @@ bool BrokerCore::choose_group(QueueEntry& q, const Request& request, unsigned& g
     if (state.name.empty() && free == kMaxGroups) free = g;
   }
   if (free == kMaxGroups) {
-    refusal = refuse(leaving ? Refusal::busy : Refusal::usage,
-                     "group '" + name + "': queue '" + q.name + "' has " + std::to_string(kMaxGroups) +
-                         " groups already, the most that are possible");
+    refusal = refuse(leaving ? Refusal::busy : Refusal::usage, "group '" + name + "': queue '" + q.name + "' has " +
+                                                                   std::to_string(kMaxGroups) +
+                                                                   " groups already, the most that are possible");
     return false;
   }
   GroupState& state = q.groups[free];
@@ -301,12 +302,11 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean) {
     q.groups[group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
   }
   if (report.loans + report.tombstones.size() + report.orphans + report.finished + report.lost != 0) {
-    log(LogLevel::info, "queue '" + q.name + "': after " + (consumer ? "consumer" : "producer") + " of pid " +
-                            std::to_string(e.pid) + ": " + std::to_string(report.loans) + " slots freed, " +
-                            std::to_string(report.tombstones.size()) + " tombstones, " +
-                            std::to_string(report.orphans) + " messages given back, " +
-                            std::to_string(report.finished) + " steps finished, " + std::to_string(report.lost) +
-                            " lost");
+    log(LogLevel::info,
+        "queue '" + q.name + "': after " + (consumer ? "consumer" : "producer") + " of pid " + std::to_string(e.pid) +
+            ": " + std::to_string(report.loans) + " slots freed, " + std::to_string(report.tombstones.size()) +
+            " tombstones, " + std::to_string(report.orphans) + " messages given back, " +
+            std::to_string(report.finished) + " steps finished, " + std::to_string(report.lost) + " lost");
   }
   shared.client.store(0, std::memory_order_release);
   e = EndpointState{};

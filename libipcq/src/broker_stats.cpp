@@ -164,8 +164,8 @@ QueueStats BrokerCore::stats_of(const QueueEntry& q) const {
   s.handler_errors = q.map->control().failed.load(std::memory_order_relaxed);
   const std::uint64_t now = now_ns();
   if (now > q.rate_at_ns) {
-    s.publish_rate = static_cast<double>(minus(s.published, q.rate_published)) * 1e9 /
-                     static_cast<double>(now - q.rate_at_ns);
+    s.publish_rate =
+        static_cast<double>(minus(s.published, q.rate_published)) * 1e9 / static_cast<double>(now - q.rate_at_ns);
   }
   q.rate_published = s.published;
   q.rate_at_ns = now;
@@ -214,8 +214,8 @@ std::string BrokerCore::dump_locked(const std::string& queue) const {
   const Cursor p = ring.cursor(kProducers);
   out << "queue " << q.name << ": " << ring.lines() << " lines, pool " << q.pool->name << " of "
       << q.pool->map->config().slots << " slots\n"
-      << "producers' cursor: next " << p.next << ", last " << p.count << " taken by client " << p.client << ", groups 0x"
-      << std::hex << unsigned{p.groups} << ", live 0x" << ring.live_groups() << std::dec
+      << "producers' cursor: next " << p.next << ", last " << p.count << " taken by client " << p.client
+      << ", groups 0x" << std::hex << unsigned{p.groups} << ", live 0x" << ring.live_groups() << std::dec
       << (p.closed ? ", closed" : "") << "; " << q.producers << " open, " << q.producers_lost << " lost, end ticket "
       << static_cast<std::int64_t>(q.map->control().end_ticket.load(std::memory_order_relaxed)) << "\n";
   for (unsigned g = 0; g < kMaxGroups; ++g) {

@@ -130,7 +130,7 @@ Fd make_memfd(const std::string& content) {
 }
 
 std::string read_memfd(int fd) {
-  struct stat st{};
+  struct stat st {};
   if (::fstat(fd, &st) != 0) throw_system(errno, "fstat", "broker answer");
   std::string content(static_cast<std::size_t>(st.st_size), '\0');
   std::size_t done = 0;

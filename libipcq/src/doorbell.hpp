@@ -3,8 +3,8 @@
 //
 // `sequence` is the futex word. A sleeper reads it, writes what it read to `armed`, fences, looks once more, and sleeps
 // while `sequence` is what it read. A publisher that finds armed == sequence increments `sequence` (which disarms) and
-// wakes all. Nothing needs clearing, so a sleeper or a waker that is killed leaves at most one needless wake behind; the
-// repair after a death rings every bell once, for the waker that died between increment and wake.
+// wakes all. Nothing needs clearing, so a sleeper or a waker that is killed leaves at most one needless wake behind;
+// the repair after a death rings every bell once, for the waker that died between increment and wake.
 #pragma once
 
 #include <atomic>
@@ -29,8 +29,8 @@ std::uint64_t deadline_after(Duration timeout) noexcept;
 // Before any other process can see it.
 inline void init(Doorbell& bell) noexcept { bell.armed.store(~std::uint32_t{0}, std::memory_order_relaxed); }
 
-// Announces a sleeper that read `sequence`. Only ever forwards: one that read it before the last ring must not hide that
-// another sleeps on the newer value.
+// Announces a sleeper that read `sequence`. Only ever forwards: one that read it before the last ring must not hide
+// that another sleeps on the newer value.
 inline void arm(Doorbell& bell, std::uint32_t sequence) noexcept {
   std::uint32_t before = bell.armed.load(std::memory_order_relaxed);
   while (static_cast<std::int32_t>(before - sequence) < 0 &&
@@ -49,7 +49,7 @@ inline void ring(Doorbell& bell) noexcept {
 
 // Why a wait may have to end early; each is looked at regularly. Null pointers are not looked at.
 struct Interruption {
-  const Word* queue_state = nullptr;               // QueueState
+  const Word* queue_state = nullptr;  // QueueState
   const std::atomic<bool>* disconnected = nullptr;
   const std::atomic<bool>* interrupted = nullptr;
 
@@ -70,8 +70,8 @@ inline void cpu_pause() noexcept { _mm_pause(); }
 // Sleeps until the bell rings after `sequence`, the deadline, or a bounded nap.
 void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline) noexcept;
 
-// Waits until ready() or an interruption. `deadline` in ns of now_ns(); 0 looks once. ready() must be cheap and may have
-// side effects only when it returns true.
+// Waits until ready() or an interruption. `deadline` in ns of now_ns(); 0 looks once. ready() must be cheap and may
+// have side effects only when it returns true.
 template <class Ready>
 Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Interruption& interruption, Ready&& ready) {
   if (ready()) return Status::ok;

@@ -1,8 +1,8 @@
 // The readers' side: held entries, and a group member's way from a readable line to a message and back.
 //
-// A held entry carries a copy of the message, so that the line is free for the ring at once. It belongs to whom its word
-// says: the member that holds it, nobody when given back (orphan; any member may take it over), the repair when its
-// holder died. Template over the atomics policy; a view like Ring.
+// A held entry carries a copy of the message, so that the line is free for the ring at once. It belongs to whom its
+// word says: the member that holds it, nobody when given back (orphan; any member may take it over), the repair when
+// its holder died. Template over the atomics policy; a view like Ring.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +50,7 @@ static_assert(sizeof(Held) == 192);
 
 template <class A>
 struct GroupWords {
-  HeldOf<A>* held = nullptr;          // [entries], of the whole queue
+  HeldOf<A>* held = nullptr;            // [entries], of the whole queue
   typename A::Word* orphans = nullptr;  // GroupControl::orphans of this group
   std::uint32_t entries = 0;
   std::uint32_t first = 0;  // this member's block: [first, first + block)
@@ -135,7 +135,8 @@ class GroupMember {
     }
     for (std::uint32_t i = 0; i < w_.entries; ++i) {
       const HeldWord h = unpack_held(w_.held[i].word.load(std::memory_order_acquire));
-      if (h.state != HeldState::free && h.group == w_.group && (h.client != w_.client || h.state == HeldState::orphan)) {
+      if (h.state != HeldState::free && h.group == w_.group &&
+          (h.client != w_.client || h.state == HeldState::orphan)) {
         return true;
       }
     }

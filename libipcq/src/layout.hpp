@@ -47,10 +47,11 @@ struct alignas(kLineBytes) Doorbell {
   std::uint8_t pad[kLineBytes - 8];
 };
 
-// First page of every segment. The creator writes `version` last; everything but it and the creator's pid never changes.
+// First page of every segment. The creator writes `version` last; everything but it and the creator's pid never
+// changes.
 struct SegmentHeader {
   std::uint64_t magic;
-  Word32 version;  // 0: not ready yet
+  Word32 version;          // 0: not ready yet
   std::uint32_t checksum;  // CRC-32 of the header page with version, checksum and pad left out
   std::uint64_t total_bytes;
   std::uint64_t generation;  // unique per creation; in every attach reply
@@ -65,34 +66,34 @@ struct QueueHeader {
   SegmentHeader segment;
   char pool[kNameBytes];
   std::uint64_t pool_generation;
-  std::uint32_t lines;               // M, power of two
-  std::uint32_t endpoints;           // E
-  std::uint32_t held_per_endpoint;   // entries of one endpoint's block
-  std::uint32_t backpressure;        // ipcq::Backpressure
-  std::uint64_t control_offset;      // QueueControl
-  std::uint64_t endpoints_offset;    // Endpoint[E]
-  std::uint64_t own_offset;          // Word[kCursors][M]
-  std::uint64_t in_offset;           // Line[M]
-  std::uint64_t out_offset;          // Line[M]; == in_offset for a direct queue
-  std::uint64_t held_offset;         // Held[E * held_per_endpoint]
+  std::uint32_t lines;              // M, power of two
+  std::uint32_t endpoints;          // E
+  std::uint32_t held_per_endpoint;  // entries of one endpoint's block
+  std::uint32_t backpressure;       // ipcq::Backpressure
+  std::uint64_t control_offset;     // QueueControl
+  std::uint64_t endpoints_offset;   // Endpoint[E]
+  std::uint64_t own_offset;         // Word[kCursors][M]
+  std::uint64_t in_offset;          // Line[M]
+  std::uint64_t out_offset;         // Line[M]; == in_offset for a direct queue
+  std::uint64_t held_offset;        // Held[E * held_per_endpoint]
 };
 
 struct PoolHeader {
   SegmentHeader segment;
-  std::uint32_t slots;    // N payload slots, then N aliases (forward) after `alias_base`
+  std::uint32_t slots;  // N payload slots, then N aliases (forward) after `alias_base`
   std::uint32_t aliases;
   std::uint32_t alias_base;  // N rounded up to 64
   std::uint32_t reserved;
   std::uint64_t slot_bytes;
-  std::uint64_t slot_stride;      // bytes from one payload to the next
-  std::uint64_t control_offset;   // PoolControl
-  std::uint64_t free_bits_offset; // Word[(alias_base + aliases + 63) / 64]
-  std::uint64_t slots_offset;     // Wide[alias_base + aliases]
-  std::uint64_t parents_offset;   // AliasParent[aliases]
-  std::uint64_t gpub_offset;      // Word[N]
-  std::uint64_t gdone_offset;     // Word[N]
-  std::uint64_t tomb_offset;      // Word[N]
-  std::uint64_t payload_offset;   // host pool: payloads; device pool: pinned mirror, or 0
+  std::uint64_t slot_stride;       // bytes from one payload to the next
+  std::uint64_t control_offset;    // PoolControl
+  std::uint64_t free_bits_offset;  // Word[(alias_base + aliases + 63) / 64]
+  std::uint64_t slots_offset;      // Wide[alias_base + aliases]
+  std::uint64_t parents_offset;    // AliasParent[aliases]
+  std::uint64_t gpub_offset;       // Word[N]
+  std::uint64_t gdone_offset;      // Word[N]
+  std::uint64_t tomb_offset;       // Word[N]
+  std::uint64_t payload_offset;    // host pool: payloads; device pool: pinned mirror, or 0
   std::uint64_t payload_bytes;
   // Device pool (backend "cuda"): where the payloads live. All zero on the host.
   std::uint8_t device_uuid[16];
@@ -109,9 +110,10 @@ enum class QueueState : std::uint64_t { open = 0, draining = 1, closed = 2 };
 // What the broker says about one group. Read-mostly.
 struct alignas(kLineBytes) GroupControl {
   Word policy;   // bit 0: lossy, bit 1: durable
-  Word orphans;  // != 0: messages given back may wait in held entries (grows with each; a taker that finds none zeroes it)
+  Word orphans;  // != 0: messages given back may wait in held entries (grows with each; a taker that finds none zeroes
+                 // it)
   Word joined_at;  // first ticket of this membership
-  Word dropped;  // messages discarded for this group, compare-and-swap free: fetch_add by droppers
+  Word dropped;    // messages discarded for this group, compare-and-swap free: fetch_add by droppers
   char name[kNameBytes];
   std::uint8_t pad[kLineBytes - 4 * 8 - kNameBytes];
 };
@@ -129,8 +131,8 @@ struct QueueControl {
   Word parked;
   Word executor_request;
   std::uint8_t pad1[kLineBytes - 4 * 8];
-  Doorbell work;    // executor sleeps: a line was published
-  Doorbell space;   // producers sleep: a line was freed
+  Doorbell work;               // executor sleeps: a line was published
+  Doorbell space;              // producers sleep: a line was freed
   Doorbell ready[kMaxGroups];  // members of a group sleep: a line became readable, or the stream ended
   GroupControl group[kMaxGroups];
 };
@@ -145,7 +147,7 @@ struct alignas(kLineBytes) Endpoint {
   std::uint32_t uid;
   std::uint32_t group;
   std::uint8_t pad0[kLineBytes - 24];
-  Word messages;     // published, or received first-hand
+  Word messages;  // published, or received first-hand
   Word bytes;
   Word redelivered;  // received that had been given back
   Word damaged;      // lines skipped because their content made no sense
@@ -170,7 +172,8 @@ using Line = LineOf<SharedAtomics>;
 using AliasParent = AliasParentOf<SharedAtomics>;
 
 static_assert(sizeof(Line) == 128 && sizeof(Doorbell) == 128 && sizeof(GroupControl) == 128 && sizeof(Endpoint) == 256);
-static_assert(sizeof(SegmentHeader) == 104 && sizeof(QueueHeader) <= kHeaderBytes && sizeof(PoolHeader) <= kHeaderBytes);
+static_assert(sizeof(SegmentHeader) == 104 && sizeof(QueueHeader) <= kHeaderBytes &&
+              sizeof(PoolHeader) <= kHeaderBytes);
 static_assert(sizeof(QueueControl) == 128 * (kCursors + 1 + 1 + 2 + kMaxGroups + kMaxGroups));
 static_assert(std::is_trivially_copyable_v<QueueHeader> && std::is_trivially_copyable_v<PoolHeader>);
 static_assert(std::is_standard_layout_v<QueueControl> && std::is_standard_layout_v<Endpoint>);

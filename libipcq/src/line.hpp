@@ -8,8 +8,8 @@
 //            unit 4  publish time, CLOCK_MONOTONIC ns 64 | delivery count 32
 //            unit 5  deadline 64 | stage group 32, unit 6 correlation id 64 | reserved 32: ABI 1 reserves them
 //
-// Every unit used carries the tag of the lap. Every 2^20 laps all eight are written, so that no tag of 2^32 laps ago can
-// match in a unit that is seldom used.
+// Every unit used carries the tag of the lap. Every 2^20 laps all eight are written, so that no tag of 2^32 laps ago
+// can match in a unit that is seldom used.
 #pragma once
 
 #include <algorithm>
@@ -114,7 +114,8 @@ inline Pair load_unit(const std::byte* from) {
   return {lo, hi};
 }
 
-// The last `rest` bytes, 1 to 11, of a payload. Assembled in registers: a copy of a few bytes to memory and back stalls.
+// The last `rest` bytes, 1 to 11, of a payload. Assembled in registers: a copy of a few bytes to memory and back
+// stalls.
 inline Pair load_rest(const std::byte* data, std::uint32_t length, std::uint32_t rest) {
   unsigned __int128 v = 0;
   if (length > kUnitBytes) {  // the last 12 bytes, less those that belong to the unit before

@@ -90,7 +90,7 @@ std::string run_directory(bool make) {
   if (make && ::mkdir(dir.c_str(), 0755) != 0 && errno != EEXIST) {
     throw_system(errno, "mkdir", dir, "set XDG_RUNTIME_DIR to a directory that this user may write");
   }
-  struct stat st{};
+  struct stat st {};
   if (::lstat(dir.c_str(), &st) == 0 && (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0))) {
     throw PermissionError(dir + ": not a directory of this user (uid " + std::to_string(geteuid()) +
                           "); remove it or set XDG_RUNTIME_DIR");

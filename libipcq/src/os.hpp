@@ -36,7 +36,8 @@ class Fd {
 
 // A descriptor that becomes readable when the process ends. Invalid (errno set) when there is none.
 Fd open_pidfd(pid_t pid) noexcept;
-// Pid of the process that a pidfd names, as this process' PID namespace sees it; -1 when it has ended or is not visible.
+// Pid of the process that a pidfd names, as this process' PID namespace sees it; -1 when it has ended or is not
+// visible.
 pid_t pid_of(int pidfd) noexcept;
 // Whether a process is stopped (SIGSTOP, a debugger).
 bool is_stopped(pid_t pid) noexcept;

@@ -1,7 +1,7 @@
 // The pool of payload slots: who may touch which bytes. docs/design/ring.md, "Pool".
 //
-// The slot words are the truth; the free bits are hints that make finding a free slot cheap. A bit lost by a dead client
-// is set again by the repair. Template over the atomics policy; a view like Ring.
+// The slot words are the truth; the free bits are hints that make finding a free slot cheap. A bit lost by a dead
+// client is set again by the repair. Template over the atomics policy; a view like Ring.
 #pragma once
 
 #include <bit>
@@ -35,11 +35,11 @@ constexpr Slot unpack_slot(Pair p) {
 
 template <class A>
 struct PoolWords {
-  typename A::Wide* slots = nullptr;       // [alias_base + aliases]
-  typename A::Word* free_bits = nullptr;   // one bit a slot word
-  AliasParentOf<A>* parents = nullptr;     // [aliases]
-  std::uint32_t payload_slots = 0;         // [0, payload_slots) have a payload
-  std::uint32_t alias_base = 0;            // multiple of 64, >= payload_slots
+  typename A::Wide* slots = nullptr;      // [alias_base + aliases]
+  typename A::Word* free_bits = nullptr;  // one bit a slot word
+  AliasParentOf<A>* parents = nullptr;    // [aliases]
+  std::uint32_t payload_slots = 0;        // [0, payload_slots) have a payload
+  std::uint32_t alias_base = 0;           // multiple of 64, >= payload_slots
   std::uint32_t aliases = 0;
 };
 

@@ -107,7 +107,8 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   if (!for_slot && next - oldest < ring_.lines()) return false;
   bool dropped = false;
   bool freed = false;
-  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed)) return false;
+  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed))
+    return false;
   if (dropped) queue_->control().group[victim].dropped.fetch_add(1, std::memory_order_relaxed);
   publisher_fence();
   ring(queue_->control().space);
@@ -260,7 +261,8 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
                      get_text(reader.pool().config().segment.name, kNameBytes) +
                      "'; create both queues with one pool, or send() a copy");
   }
-  const SlotLoan parent = from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
+  const SlotLoan parent =
+      from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
   // A handler changes the payload in place: that is only right when nobody else reads it.
   const bool shared = !pool_->pool().is_sole_reader(parent.slot, parent.lease, reader.group());
   if (ring_.has_handler() && shared) {

@@ -73,7 +73,8 @@ Header checked_layout(const Segment& segment, bool counts_good, const Header& co
   Header expected = copy;
   if (counts_good) lay_out(expected);
   if (!counts_good || std::memcmp(&expected, &copy, sizeof copy) != 0) {
-    throw LayoutError("segment " + segment.name() + ": damaged: its counts and offsets contradict each other; restart "
+    throw LayoutError("segment " + segment.name() +
+                      ": damaged: its counts and offsets contradict each other; restart "
                       "its broker");
   }
   return copy;

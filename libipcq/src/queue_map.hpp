@@ -17,8 +17,9 @@ class PoolMap {
  public:
   // Bytes of shared memory that a pool of these options takes. Throws UsageError on bad options.
   static std::uint64_t bytes_needed(const std::string& name, const PoolOptions& options);
-  static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name, const PoolOptions& options,
-                                         std::uint64_t generation, const Segment::Access& access);
+  static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name,
+                                         const PoolOptions& options, std::uint64_t generation,
+                                         const Segment::Access& access);
   static std::unique_ptr<PoolMap> open(const std::string& segment, std::uint64_t deadline);
 
   const PoolHeader& config() const noexcept { return config_; }

@@ -73,10 +73,9 @@ class Repair {
       if (!pool_.is_payload(i) && !pool_.is_alias(i)) continue;
       const Slot s = pool_.slot(i);
       if (s.client != client_) continue;
-      const bool unpublished =
-          s.state == SlotState::message &&
-          std::any_of(report_.tombstones.begin(), report_.tombstones.end(),
-                      [&](std::uint64_t t) { return static_cast<std::uint32_t>(t) == s.ticket; });
+      const bool unpublished = s.state == SlotState::message &&
+                               std::any_of(report_.tombstones.begin(), report_.tombstones.end(),
+                                           [&](std::uint64_t t) { return static_cast<std::uint32_t>(t) == s.ticket; });
       if ((s.state == SlotState::loan || unpublished) && pool_.make_free(i, s)) ++report_.loans;
     }
   }

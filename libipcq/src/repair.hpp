@@ -12,11 +12,11 @@
 namespace ipcq::detail {
 
 struct RepairReport {
-  std::uint64_t loans = 0;        // slots given back
+  std::uint64_t loans = 0;                // slots given back
   std::vector<std::uint64_t> tombstones;  // tickets taken and never published
-  std::uint64_t orphans = 0;      // messages that another member will get
-  std::uint64_t finished = 0;     // releases, drops and takes completed
-  std::uint64_t lost = 0;         // taken messages for which no held entry was free
+  std::uint64_t orphans = 0;              // messages that another member will get
+  std::uint64_t finished = 0;             // releases, drops and takes completed
+  std::uint64_t lost = 0;                 // taken messages for which no held entry was free
 };
 
 // Who ended, from the broker's own books.

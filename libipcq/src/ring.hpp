@@ -57,8 +57,8 @@ struct RingWords {
 
 enum class ClaimOutcome : std::uint8_t { ok, full, closed };
 
-// Tickets [ticket, ticket + count) are the claimer's to publish, each for the groups of `groups`. 16 bytes without a gap:
-// it travels in registers, and a copy through memory is not read back in other pieces than it was written.
+// Tickets [ticket, ticket + count) are the claimer's to publish, each for the groups of `groups`. 16 bytes without a
+// gap: it travels in registers, and a copy through memory is not read back in other pieces than it was written.
 struct PublishClaim {
   std::uint64_t ticket = 0;
   std::uint32_t count = 0;
@@ -90,9 +90,9 @@ class Ring {
     return w_.cursor[c]->cas(pack(from), pack(to));
   }
 
-  // Takes up to `want` tickets for publishing, as many as are free in a row. `limit` is the caller's memory of the first
-  // ticket not known to be free; it starts at 0 and stays valid whatever happens to the ring. The caller has published
-  // all tickets of its claim before.
+  // Takes up to `want` tickets for publishing, as many as are free in a row. `limit` is the caller's memory of the
+  // first ticket not known to be free; it starts at 0 and stays valid whatever happens to the ring. The caller has
+  // published all tickets of its claim before.
   PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
     for (;;) {
       const Cursor v = cursor(kProducers);
@@ -123,8 +123,8 @@ class Ring {
   }
   bool readable(std::uint64_t ticket) const { return is_tagged(out(ticket), lap(ticket)); }
 
-  // Writes down the last claim of a cursor in its owner log where its owner has not done so, before the cursor moves on.
-  // Only the log survives the move; a dead owner is found through it.
+  // Writes down the last claim of a cursor in its owner log where its owner has not done so, before the cursor moves
+  // on. Only the log survives the move; a dead owner is found through it.
   void help(unsigned c, const Cursor& v) const {
     const std::uint64_t count = std::min<std::uint64_t>({v.count, w_.lines, v.next});
     for (std::uint64_t t = v.next - count; t != v.next; ++t) {

@@ -34,18 +34,19 @@ constexpr const char* kShmDirectory = "/dev/shm";
 constexpr bip::map_options_t kMapOptions = MAP_POPULATE;
 
 std::string shm_space_text(std::uint64_t needed) {
-  struct statvfs fs{};
+  struct statvfs fs {};
   std::string text = format_bytes(needed) + " are needed";
   if (::statvfs(kShmDirectory, &fs) == 0) {
     text += ", " + format_bytes(std::uint64_t{fs.f_bavail} * fs.f_frsize) + " of " +
             format_bytes(std::uint64_t{fs.f_blocks} * fs.f_frsize) + " are free in " + kShmDirectory;
   }
-  return text + "; use fewer or smaller slots, enlarge it (mount -o remount,size=... /dev/shm), or start the container "
-                "with a larger --shm-size";
+  return text +
+         "; use fewer or smaller slots, enlarge it (mount -o remount,size=... /dev/shm), or start the container "
+         "with a larger --shm-size";
 }
 
 std::uint64_t file_size(int fd) {
-  struct stat st{};
+  struct stat st {};
   return ::fstat(fd, &st) == 0 ? static_cast<std::uint64_t>(st.st_size) : 0;
 }
 
@@ -149,7 +150,8 @@ Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_
         }
       }
       if (now_ns() >= deadline) {
-        throw LayoutError("segment " + name + ": not ready: its broker has not finished creating it; try again, or if "
+        throw LayoutError("segment " + name +
+                          ": not ready: its broker has not finished creating it; try again, or if "
                           "the broker is gone, run ipcq clean");
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -157,7 +159,8 @@ Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_
     s.mapping_->region = bip::mapped_region(s.mapping_->object, bip::read_write, 0, s.size_, nullptr, kMapOptions);
   } catch (const bip::interprocess_exception& e) {
     if (e.get_error_code() == bip::not_found_error) {
-      throw NotFoundError("segment " + name + ": does not exist; its broker has stopped, or runs where /dev/shm is "
+      throw NotFoundError("segment " + name +
+                          ": does not exist; its broker has stopped, or runs where /dev/shm is "
                           "another one (containers must share it)");
     }
     throw_system(e.get_native_error(), "shm_open", "segment " + name,

@@ -49,8 +49,8 @@ Fd connect_to_broker(const std::string& broker, Duration wait_for) {
                    "run as the broker's user, or start the broker with --unix-group and join that group");
     }
     if (deadline == 0 || now_ns() >= deadline) {
-      throw NotFoundError("broker '" + broker + "': none answers at " + path +
-                          "; start one (ipcq-broker --name " + broker + " --queue ...) or set IPCQ_BROKER");
+      throw NotFoundError("broker '" + broker + "': none answers at " + path + "; start one (ipcq-broker --name " +
+                          broker + " --queue ...) or set IPCQ_BROKER");
     }
     std::this_thread::sleep_for(kRetryEvery);
   }
@@ -93,8 +93,8 @@ SessionCore::~SessionCore() {
 }
 
 void SessionCore::throw_lost() const {
-  throw SystemError(ECONNRESET, "broker '" + broker_ + "' (" + path_ +
-                                    "): closed the connection; connect again to its successor");
+  throw SystemError(ECONNRESET,
+                    "broker '" + broker_ + "' (" + path_ + "): closed the connection; connect again to its successor");
 }
 
 Reply SessionCore::exchange(const Request& request, int fd) {
@@ -140,8 +140,8 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
         a.endpoint = reply.endpoint;
         a.group = reply.group;
         const auto& config = a.queue->config();
-        if (config.segment.generation != reply.generation || a.endpoint >= config.endpoints ||
-            a.group >= kMaxGroups || config.pool_generation != a.pool->config().segment.generation) {
+        if (config.segment.generation != reply.generation || a.endpoint >= config.endpoints || a.group >= kMaxGroups ||
+            config.pool_generation != a.pool->config().segment.generation) {
           throw LayoutError("queue '" + get_text(request.name, sizeof request.name) +
                             "': its segments and the broker's answer contradict each other; restart the broker");
         }
