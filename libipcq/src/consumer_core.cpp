@@ -93,8 +93,14 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
       const Status s = session_->interruption(*queue_).check();
       return s == Status::ok ? Status::empty : s;
     }
-    if (!started) deadline = deadline_after(timeout);
-    started = true;
+    if (!started) {
+      deadline = deadline_after(timeout);
+      started = true;
+    } else if (now_ns() >= deadline) {  // a scribbled queue may go on promising what cannot be taken
+      return Status::timeout;
+    } else if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) {
+      return s;
+    }
     const auto ready = [&] { return member_.has_work() || is_at_end(); };
     // The end of the grace makes a stream that is over already count: look then.
     const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;

@@ -195,9 +195,9 @@ class GroupMember {
       w_.orphans->cas(seen, found_none(seen), std::memory_order_acq_rel);  // fails when one was given back meanwhile
       return false;
     }
-    HeldWord h = unpack_held(w_.held[best].word.load(std::memory_order_acquire));
+    const std::uint64_t orphan = w_.held[best].word.load(std::memory_order_acquire);
+    HeldWord h = unpack_held(orphan);
     if (h.state != HeldState::orphan || h.group != w_.group) return false;
-    const std::uint64_t orphan = pack(h);
     h.state = HeldState::held;
     h.client = w_.client;
     // SYNC held-entry (acquire): the copy belongs to the taker. Pairs with: settle, release, give_back.

@@ -45,10 +45,11 @@ Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& c
 }
 
 Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
   // While it spins, a batch waits until a good part of it fits: taking each line as it comes free would have both sides
   // write to the same cache lines all the time.
   const std::uint64_t chunk = std::min<std::uint64_t>(want, ring_.lines() / 4);
-  unsigned patience = wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
+  unsigned patience = deadline == 0 || wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
   const auto try_claim = [&] {
     if (patience > 0) {
       --patience;
@@ -60,7 +61,6 @@ Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishCla
     } while (make_room(false));
     return false;
   };
-  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
   const Status s = wait_until(queue_->control().space, wait_, deadline, session_->interruption(*queue_), try_claim);
   if (s == Status::ok) return claim.outcome == ClaimOutcome::closed ? Status::closed : Status::ok;
   return s == Status::timeout && deadline == 0 ? Status::full : s;

@@ -20,6 +20,7 @@ struct Cursor {
   std::uint32_t count = 0;   // 16 bits
   std::uint8_t groups = 0;   // producers' cursor: groups that see every ticket from `next` on
   bool closed = false;       // producers' cursor: no further ticket
+  std::uint32_t rest = 0;    // 17 bits without meaning: kept, so that a swap from a scribbled cursor can succeed
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };
 
@@ -29,11 +30,15 @@ constexpr std::uint32_t kMaxClaim = 0xffff;
 
 constexpr Pair pack(const Cursor& c) {
   return {c.next, std::uint64_t{c.client} | (std::uint64_t{c.count} << 22) | (std::uint64_t{c.groups} << 38) |
-                      (std::uint64_t{c.closed} << 46)};
+                      (std::uint64_t{c.closed} << 46) | (std::uint64_t{c.rest} << 47)};
 }
 constexpr Cursor unpack_cursor(Pair p) {
-  return {p.lo, static_cast<std::uint32_t>(p.hi) & kClientMask, static_cast<std::uint32_t>(p.hi >> 22) & 0xffff,
-          static_cast<std::uint8_t>(p.hi >> 38), ((p.hi >> 46) & 1) != 0};
+  return {p.lo,
+          static_cast<std::uint32_t>(p.hi) & kClientMask,
+          static_cast<std::uint32_t>(p.hi >> 22) & 0xffff,
+          static_cast<std::uint8_t>(p.hi >> 38),
+          ((p.hi >> 46) & 1) != 0,
+          static_cast<std::uint32_t>(p.hi >> 47)};
 }
 
 // Entry of an owner log: what became of the ticket of lap `lap` at this index.
