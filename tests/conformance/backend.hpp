@@ -30,7 +30,11 @@ struct Backend {
 };
 inline constexpr Backend kBackends[] = {
     {"HostDirect", "host", ""},
+#if !defined(__SANITIZE_THREAD__)
+    // ThreadSanitizer knows memory by its address. An embedded broker's executor has a mapping of its own, so the order
+    // that its lines give to producer and consumer cannot be seen.
     {"HostIdentity", "host", "identity"},
+#endif
 };
 inline void PrintTo(const Backend& b, std::ostream* out) { *out << b.name; }
 

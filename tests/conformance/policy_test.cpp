@@ -126,6 +126,29 @@ TEST_P(Policy, DropOldestLeavesHeldMessagesAlone) {
   expect_identity(g);
 }
 
+TEST_P(Policy, ABatchMakesRoomWithoutWaiting) {
+  create("drops", {.slots = 1, .lines = 16, .backpressure = Backpressure::drop_oldest});
+  create("lossy",
+         {.slots = 1, .lines = 16, .backpressure = Backpressure::reject, .groups = {{"default", GroupPolicy::lossy}}});
+  std::vector<std::vector<std::byte>> bytes;
+  for (std::uint64_t i = 0; i < 16; ++i) bytes.push_back(stamped(1, i));
+  const std::vector<std::span<const std::byte>> batch(bytes.begin(), bytes.end());
+  for (const char* queue : {"drops", "lossy"}) {
+    for (const Wait wait : {Wait::spin(), Wait::hybrid(), Wait::sleep()}) {
+      auto p = session_.producer(queue, {.wait = wait});
+      for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(all_processed(queue));  // what is not processed yet cannot be dropped
+        const BatchResult sent = p.send_many(batch, 0ns);
+        EXPECT_EQ(sent.status, Status::ok) << queue << " " << to_string(wait.kind());
+        EXPECT_EQ(sent.count, batch.size()) << queue << " " << to_string(wait.kind());
+      }
+    }
+    auto c = consumer(queue);
+    for (std::int64_t i = 0; i < 16; ++i) EXPECT_EQ(next_sequence(c), i);
+    EXPECT_EQ(group_stats("default", queue).dropped, 8u * 16u);
+  }
+}
+
 // Sends 400 messages to a queue that makes room by itself. A producer that nobody wakes would be late each time; the
 // first such time ends it.
 void send_without_help(Producer p, std::size_t slot_bytes) {

@@ -1,0 +1,113 @@
+// The process tests' fixture: peers are real processes with mappings of their own, every wait is bounded, and whatever
+// takes too long shows the ring of every queue before it fails.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ipcq/ipcq.hpp"
+#include "process/records.hpp"
+#include "stamped.hpp"
+
+namespace ipcq_test {
+
+using namespace ipcq;
+using namespace std::chrono_literals;
+
+// Far beyond anything that goes right.
+inline constexpr Duration kBound = 15s;
+// Long enough to see that nothing happens.
+inline constexpr Duration kMoment = 50ms;
+
+// One process_peer. Killed at the end of its test, whatever it does.
+class Peer {
+ public:
+  // `step`: value of IPCQ_STEP for this process, e.g. "publish.claimed:kill:2".
+  Peer(const std::string& role, const std::vector<std::string>& arguments, const std::string& step,
+       const std::string& log, const std::string& output);
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+  ~Peer();
+
+  pid_t pid() const { return pid_; }
+  const std::string& what() const { return what_; }
+  std::vector<Record> records() const { return read_records(log_); }
+  bool has(Event event) const;
+  // What it wrote to standard output and standard error.
+  std::string output() const;
+  void go() const;  // lets a peer with go=1 start
+  void signal(int number) const;
+
+  // Looks without waiting: the wait status once it has ended.
+  std::optional<int> ended();
+  bool is_stopped();  // by a signal, seen through waitpid
+  // Of an ended peer: "exit N" or "signal N".
+  std::string end_text() const;
+
+ private:
+  pid_t pid_ = -1;
+  int input_ = -1;
+  std::string what_;
+  std::string log_;
+  std::string output_;
+  std::optional<int> status_;
+};
+
+class ProcessTest : public testing::Test {
+ protected:
+  ProcessTest();
+  ~ProcessTest() override;
+
+  // Waits for `done`. On expiry prints every queue's dump and fails.
+  bool bounded(const std::string& what, const std::function<bool()>& done, Duration bound = kBound);
+  // Waits for a peer to end, and says how.
+  std::string end_of(Peer& peer, Duration bound = kBound);
+
+  Peer& spawn(const std::string& role, std::vector<std::string> arguments, const std::string& step = {});
+  // Likewise, once it is attached.
+  Peer& spawn_ready(const std::string& role, std::vector<std::string> arguments, const std::string& step = {});
+
+  // A broker within the test, or one in a process of its own.
+  Broker& embed_broker(LogCallback log = {});
+  Peer& spawn_broker(std::vector<std::string> arguments = {});
+
+  QueueStats stats(const std::string& queue = "q") const;
+  GroupStats group_stats(const std::string& group = "default", const std::string& queue = "q") const;
+  // After all endpoints closed: no slot, alias or held entry of the queue is in use.
+  void expect_nothing_left(const std::string& queue);
+
+  const std::string name_;       // of the broker
+  const std::string directory_;  // of the records
+  std::unique_ptr<Broker> broker_;
+  std::list<Peer> peers_;
+
+ private:
+  void dump_all() const;
+  unsigned spawned_ = 0;
+};
+
+// What one group's consumers wrote down, checked message by message.
+struct Expectation {
+  std::uint32_t producer = 0;
+  std::uint64_t at_least = 0;  // [0, at_least) must be there
+  std::uint64_t at_most = 0;   // and nothing from here on
+};
+// How many messages of one producer arrived at a consumer after a later one without being marked redelivered.
+struct GroupCheck {
+  std::uint64_t distinct = 0;  // messages delivered
+  std::uint64_t inversions = 0;
+};
+// Fails on gaps, and on duplicates that are not marked as redelivered. `may_drop`: gaps are no failure.
+GroupCheck check_group(const std::vector<const Peer*>& consumers, const std::vector<Expectation>& producers,
+                       bool may_drop = false);
+
+}  // namespace ipcq_test

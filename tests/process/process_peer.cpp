@@ -1,0 +1,345 @@
+// A client or broker in a process of its own, for the process tests: process_peer ROLE [key=value ...]
+// Built with the named protocol steps, so that IPCQ_STEP can stop or kill it at one.
+//
+// Exit codes: 0 done; 2 usage; 90 a payload was damaged; 100 + status when a call ended otherwise; 50 to 56 by
+// exception.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "ipcq/ipcq.hpp"
+#include "layout.hpp"
+#include "process/records.hpp"
+#include "stamped.hpp"
+
+namespace {
+
+using namespace ipcq;
+using namespace ipcq_test;
+using namespace std::chrono_literals;
+
+char** arguments = nullptr;
+
+class Options {
+ public:
+  explicit Options(char** argv) {
+    for (; *argv != nullptr; ++argv) {
+      const std::string text = *argv;
+      const auto at = text.find('=');
+      values_[text.substr(0, at)] = at == std::string::npos ? "1" : text.substr(at + 1);
+    }
+  }
+  std::string text(const std::string& key, const std::string& otherwise = {}) const {
+    const auto it = values_.find(key);
+    return it == values_.end() ? otherwise : it->second;
+  }
+  std::uint64_t number(const std::string& key, std::uint64_t otherwise = 0) const {
+    const auto it = values_.find(key);
+    return it == values_.end() ? otherwise : std::strtoull(it->second.c_str(), nullptr, 10);
+  }
+  Wait wait() const { return parse_wait(text("wait", "sleep")); }
+  Duration timeout() const { return std::chrono::milliseconds(number("timeout_ms", 30'000)); }
+  Duration delay() const { return std::chrono::microseconds(number("delay_us")); }
+
+ private:
+  std::map<std::string, std::string> values_;
+};
+
+void wait_for_go() {
+  char byte = 0;
+  [[maybe_unused]] const auto n = read(STDIN_FILENO, &byte, 1);
+}
+
+void pause_if(Duration d) {
+  if (d > Duration::zero()) std::this_thread::sleep_for(d);
+}
+
+// What the process does when its work is done, instead of closing.
+void end_as_told(const Options& o) {
+  const std::string how = o.text("at_end");
+  if (how == "exit") _exit(0);
+  if (how == "pause") {
+    for (;;) pause();
+  }
+  if (how == "exec") {
+    char role[] = "sleeper";
+    char* argv[] = {arguments[0], role, nullptr};
+    execv("/proc/self/exe", argv);
+    _exit(2);
+  }
+}
+
+int run_producer(const Options& o) {
+  const RecordWriter log(o.text("log"));
+  auto session = connect({.broker = o.text("broker"), .wait_for = 10s});
+  auto p = session.producer(o.text("queue", "q"), {.wait = o.wait(), .wait_for = 10s});
+  const auto id = static_cast<std::uint32_t>(o.number("id"));
+  const std::uint64_t count = o.number("count"), batch = o.number("batch", 1), bytes = o.number("bytes");
+  const bool tolerant = o.number("for_ms") != 0;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(o.number("for_ms"));
+  log.add(Event::ready);
+  if (o.number("go") != 0) wait_for_go();
+  for (std::uint64_t i = 0; tolerant ? std::chrono::steady_clock::now() < until : i < count;) {
+    if (o.number("drop_loans") != 0) {
+      if (const auto dropped = p.loan(o.timeout()); !dropped) return 100 + static_cast<int>(dropped.status());
+    }
+    std::vector<std::vector<std::byte>> messages;
+    while (messages.size() < batch && (tolerant || i + messages.size() < count)) {
+      const std::uint64_t sequence = i + messages.size();
+      const std::size_t n = bytes != 0 ? bytes : sequence % 2 == 0 ? 40 : 100 + sequence % 100;
+      messages.push_back(stamped(id, sequence, n));
+      log.add(Event::sending, sequence, id);
+    }
+    const std::vector<std::span<const std::byte>> spans(messages.begin(), messages.end());
+    const BatchResult r = batch > 1 ? p.send_many(spans, o.timeout()) : BatchResult{p.send(spans[0], o.timeout()), 1};
+    if (!tolerant && r.status != Status::ok) {
+      log.add(Event::stopped, static_cast<std::uint64_t>(r.status));
+      return 100 + static_cast<int>(r.status);
+    }
+    for (std::size_t k = 0; k < messages.size(); ++k) log.add(Event::sent, i + k, id);
+    i += messages.size();
+    pause_if(o.delay());
+  }
+  std::optional<Loan> held;
+  if (o.number("hold") != 0) {
+    auto loan = p.loan(o.timeout());
+    if (!loan) return 100 + static_cast<int>(loan.status());
+    held = std::move(*loan);
+    log.add(Event::stopped);
+  }
+  end_as_told(o);
+  return 0;
+}
+
+int run_consumer(const Options& o) {
+  const RecordWriter log(o.text("log"));
+  auto session = connect({.broker = o.text("broker"), .wait_for = 10s});
+  auto c = session.consumer(o.text("queue", "q"), {.group = o.text("group", "default"),
+                                                   .wait = o.wait(),
+                                                   .until = o.number("forever") != 0 ? Until::forever : Until::end,
+                                                   .wait_for = 10s});
+  const std::uint64_t count = o.number("count", ~std::uint64_t{0}), nack_every = o.number("nack_every");
+  const bool tolerant = o.number("for_ms") != 0;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(o.number("for_ms"));
+  std::vector<Message> batch(o.number("batch", 1));
+  std::uint64_t n = 0;
+  log.add(Event::ready);
+  while (n < count && (!tolerant || std::chrono::steady_clock::now() < until)) {
+    const BatchResult r = c.receive_many(batch, o.timeout());
+    if (tolerant) {
+      for (std::size_t i = 0; i < r.count; ++i) (void)fnv1a(batch[i].bytes());  // every byte must be readable
+      for (std::size_t i = 0; i < r.count; ++i) (void)batch[i].release();
+      continue;
+    }
+    if (r.status != Status::ok) {
+      log.add(Event::stopped, static_cast<std::uint64_t>(r.status));
+      return r.status == Status::end ? 0 : 100 + static_cast<int>(r.status);
+    }
+    for (std::size_t i = 0; i < r.count; ++i) {
+      const auto s = read_stamp(batch[i].bytes());
+      if (!s) return 90;
+      log.add(Event::received, s->sequence, s->producer, batch[i].redeliveries());
+    }
+    n += r.count;
+    if (n >= count && o.number("hold") != 0) {
+      end_as_told(o);
+      return 0;
+    }
+    pause_if(o.delay());
+    for (std::size_t i = 0; i < r.count; ++i) {
+      const bool give_back =
+          nack_every != 0 && batch[i].redeliveries() == 0 && batch[i].sequence() % nack_every == nack_every - 1;
+      (void)(give_back ? batch[i].nack() : batch[i].release());
+    }
+  }
+  end_as_told(o);
+  return 0;
+}
+
+int run_forwarder(const Options& o) {
+  const RecordWriter log(o.text("log"));
+  auto session = connect({.broker = o.text("broker"), .wait_for = 10s});
+  auto p = session.producer(o.text("to"), {.wait = o.wait()});
+  auto c = session.consumer(o.text("from"), {.wait = o.wait()});
+  const bool tolerant = o.number("for_ms") != 0;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(o.number("for_ms"));
+  log.add(Event::ready);
+  while (!tolerant || std::chrono::steady_clock::now() < until) {
+    auto m = c.receive(o.timeout());
+    if (!m) {
+      if (tolerant) continue;
+      return m.status() == Status::end ? 0 : 100 + static_cast<int>(m.status());
+    }
+    const auto s = read_stamp(m->bytes());
+    if (!s && !tolerant) return 90;
+    if (s) log.add(Event::received, s->sequence, s->producer, m->redeliveries());
+    Status forwarded = p.forward(*m, o.timeout());
+    while (forwarded == Status::full && !tolerant) {  // every alias is in use at the moment
+      std::this_thread::sleep_for(1ms);
+      forwarded = p.forward(*m, o.timeout());
+    }
+    if (forwarded != Status::ok && !tolerant) return 100 + static_cast<int>(forwarded);
+  }
+  return 0;
+}
+
+// Serves until SIGTERM.
+int run_broker(const Options& o) {
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  sigprocmask(SIG_BLOCK, &term, nullptr);
+  const RecordWriter log(o.text("log"));
+  Broker b(BrokerOptions{.name = o.text("broker")});
+  b.create_pool("pool", {.slots = static_cast<std::uint32_t>(o.number("slots", 8)), .slot_bytes = 256});
+  for (const char* name : {"q", "out"}) {
+    b.create(name, {.pool = "pool",
+                    .lines = static_cast<std::uint32_t>(o.number("lines", 8)),
+                    .handler = o.text("handler"),
+                    .executor_wait = Wait::sleep()});
+  }
+  log.add(Event::ready);
+  int signal = 0;
+  sigwait(&term, &signal);
+  b.stop();
+  return 0;
+}
+
+// Writes random bytes over everything but the header page and the payloads of the segments named in `segments` (by
+// commas), a word here and a stretch there.
+int run_scribbler(const Options& o) {
+  std::mt19937_64 random(o.number("seed", 1));
+  struct Target {
+    std::byte* data;
+    std::uint64_t begin, end;
+  };
+  std::vector<Target> targets;
+  const std::string names = o.text("segments");
+  for (std::size_t at = 0; at < names.size();) {
+    const auto end = std::min(names.find(',', at), names.size());
+    const int fd = open(("/dev/shm/" + names.substr(at, end - at)).c_str(), O_RDWR | O_CLOEXEC);
+    at = end + 1;
+    struct stat st {};
+    if (fd < 0 || fstat(fd, &st) != 0) return 2;
+    const auto size = static_cast<std::uint64_t>(st.st_size);
+    void* const data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (data == MAP_FAILED) return 2;
+    std::uint64_t magic = 0;
+    std::memcpy(&magic, data, sizeof magic);
+    std::uint64_t stop = size;
+    if (magic == detail::kPoolMagic) stop = static_cast<const detail::PoolHeader*>(data)->payload_offset;
+    targets.push_back({static_cast<std::byte*>(data), detail::kHeaderBytes, stop});
+  }
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(o.number("for_ms", 500));
+  while (std::chrono::steady_clock::now() < until) {
+    for (int n = 0; n < 64; ++n) {
+      const Target& t = targets[random() % targets.size()];
+      // The control structures at the front are small: half of the hits go there.
+      const std::uint64_t span = random() % 2 == 0 ? std::min<std::uint64_t>(t.end - t.begin, 8192) : t.end - t.begin;
+      const std::uint64_t at = t.begin + random() % (span / 8) * 8;
+      // A bit, a small number, garbage, or a stretch of garbage.
+      std::uint64_t word = 0;
+      std::memcpy(&word, t.data + at, sizeof word);
+      switch (random() % 4) {
+        case 0:
+          word ^= std::uint64_t{1} << (random() % 64);
+          break;
+        case 1:
+          word = random() % 256;
+          break;
+        default:
+          word = random();
+      }
+      __atomic_store_n(reinterpret_cast<std::uint64_t*>(t.data + at), word, __ATOMIC_RELAXED);
+      if (random() % 8 != 0) continue;
+      for (std::uint64_t i = at; i < std::min(at + 256, t.end); i += 8) {
+        __atomic_store_n(reinterpret_cast<std::uint64_t*>(t.data + i), random(), __ATOMIC_RELAXED);
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(o.number("every_us", 200)));
+  }
+  return 0;
+}
+
+// Connects as another user.
+int run_stranger(const Options& o) {
+  if (setgid(65534) != 0 || setuid(65534) != 0) return 2;
+  auto session = connect({.broker = o.text("broker")});
+  return 0;
+}
+
+// A broker with more slots than a /dev/shm of 1 MiB holds, in a mount namespace of its own. What create() says goes to
+// standard error, the names left behind in /dev/shm to standard output.
+int run_small_shm(const Options& o) {
+  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=1m") != 0) {
+    return 77;  // the caller skips
+  }
+  Broker b(BrokerOptions{.name = o.text("broker")});
+  int rc = 0;
+  try {
+    b.create("big", {.slots = 1024, .slot_bytes = 4096});
+  } catch (const SystemError& e) {
+    std::cerr << e.what() << "\n";
+    rc = e.code() == ENOSPC ? 56 : 55;
+  }
+  if (std::system("ls -A /dev/shm") != 0) return 2;
+  b.create("small", {.slots = 2, .slot_bytes = 256, .lines = 16, .max_endpoints = 4, .held_per_consumer = 4});
+  return rc;
+}
+
+int run(const std::string& role, const Options& o) {
+  if (role == "producer") return run_producer(o);
+  if (role == "consumer") return run_consumer(o);
+  if (role == "forwarder") return run_forwarder(o);
+  if (role == "broker") return run_broker(o);
+  if (role == "scribbler") return run_scribbler(o);
+  if (role == "stranger") return run_stranger(o);
+  if (role == "small_shm") return run_small_shm(o);
+  if (role == "sleeper") {
+    for (;;) pause();
+  }
+  std::cerr << "process_peer: unknown role " << role << "\n";
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  arguments = argv;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // no peer outlives its test
+  if (std::string(argv[1]) == "small_shm" && unshare(CLONE_NEWNS) != 0) return 77;
+  try {
+    return run(argv[1], Options(argv + 2));
+  } catch (const UsageError& e) {
+    std::cerr << e.what() << "\n";
+    return 50;
+  } catch (const NotFoundError& e) {
+    std::cerr << e.what() << "\n";
+    return 53;
+  } catch (const PermissionError& e) {
+    std::cerr << e.what() << "\n";
+    return 54;
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << "\n";
+    return 55;
+  }
+}
