@@ -7,9 +7,8 @@
 //                       it must not suffer where other work takes a core away); timed from the first receipt to the
 //                       last, every message's number checked; "delivered" means received, read and released
 //   oneway/boost_mq     send and receive
-//   held                4 KiB slots, producer and consumer in two processes: a pool of 8 slots of which one is on loan
-//   all
-//                       the time, and one of 7; five runs of each in turn, medians
+//   held                4 KiB slots, producer and consumer in two processes: a pool of 8 slots, one of them on loan all
+//                       the time, and a pool of 7; five runs of each in turn, medians
 //
 // The last lines give the ratios. Figures in counters: times in ns, rates per second.
 #include <benchmark/benchmark.h>

@@ -154,6 +154,8 @@ struct SharedAtomics {
   using Unit = detail::Unit;
   template <class T>
   using Plain = detail::Plain<T>;
+  // Host threads write every line there is.
+  static constexpr bool kUnitsArriveInAnyOrder = false;
   // A hint: brings a whole 128-byte line into this core's cache, owned.
   static void prefetch_for_write(const void* line) noexcept {
     __builtin_prefetch(line, 1);

@@ -1,7 +1,6 @@
 #include "broker_core.hpp"
 
 #include <grp.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -31,17 +30,14 @@ BrokerCore::BrokerCore(const BrokerOptions& options)
         "broker '" + name_.name() + "': the last one of this name did not stop cleanly; removed " + name_.leftovers());
   }
   quit_ = make_eventfd();
+  spare_ = make_eventfd();
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) throw_system(errno, "epoll_create1", "broker '" + name_.name() + "'");
   listener_ = listen_socket(name_.socket_path(), access_.mode, access_.gid);
   watch(quit_.get());
   watch(listener_.get());
-  // Signals are for the program's own threads.
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
+  const AllSignalsBlocked blocked;
   thread_ = std::thread([this] { serve(); });
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
 
 BrokerCore::~BrokerCore() { stop(Duration::zero()); }
@@ -156,11 +152,7 @@ bool BrokerCore::is_drained(const QueueEntry& q) const {
   const std::uint64_t next = q.map->ring().cursor(kProducers).next;
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     if (q.groups[g].name.empty() || q.groups[g].leaving || q.groups[g].members == 0) continue;
-    if (q.map->ring().cursor(1 + g).next != next) return false;
-    for (std::uint32_t i = 0; i < q.map->held_entries(); ++i) {
-      const HeldWord w = unpack_held(q.map->held()[i].word.load(std::memory_order_relaxed));
-      if (w.state != HeldState::free && w.group == g) return false;
-    }
+    if (q.map->ring().cursor(1 + g).next != next || q.map->member(g, 0, kBrokerClient).others_have(next)) return false;
   }
   return true;
 }
@@ -176,6 +168,10 @@ std::uint64_t BrokerCore::left_in(const QueueEntry& q) const {
 }
 
 std::uint64_t BrokerCore::stop(Duration drain_for) {
+  if (fork_epoch() != epoch_) {  // a forked child's copy: everything here is the parent's
+    if (thread_.joinable()) thread_.detach();
+    return 0;
+  }
   // Before waiting for a stop() that drains already: a more impatient one shortens it.
   const std::uint64_t until = deadline_after(drain_for);
   std::uint64_t before = drain_until_.load();

@@ -46,8 +46,9 @@ struct GroupState {
   std::uint32_t members = 0;
   bool leaving = false;
   std::uint64_t left_at = 0;
-  std::uint64_t lost = 0;         // of endpoints that are gone
-  std::uint64_t redelivered = 0;  // likewise
+  std::uint64_t lost = 0;            // of endpoints that are gone
+  std::uint64_t redelivered = 0;     // likewise
+  std::uint64_t damaged_before = 0;  // lines that the executor had passed over when the group joined
 };
 
 struct QueueEntry {
@@ -109,10 +110,10 @@ class BrokerCore {
   Reply answer(ClientState& client, const Request& request, Fd& received, Fd& attachment);
   Reply hello(ClientState& client, Fd& pidfd);
   Reply open_endpoint(const ClientState& client, const Request& request);
-  std::uint32_t choose_endpoint(const QueueEntry& q) const;
+  std::uint32_t choose_endpoint(const QueueEntry& q, bool consumer) const;
   bool choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal);
   void close_endpoint(QueueEntry& q, EndpointState& e, bool clean);
-  void end_session(ClientState& client, bool clean);
+  void end_sessions(const std::vector<ClientState*>& sessions, bool clean);
   void lose_connection(ClientState& client);
   void client_died(int pidfd);
   void drop_client(ClientState& client);
@@ -137,6 +138,7 @@ class BrokerCore {
   Segment::Access access_;
   BrokerName name_;
   mutable std::mutex mutex_;
+  const std::uint32_t epoch_ = fork_epoch();
   std::mutex stopping_;                             // one stop() at a time
   std::atomic<std::uint64_t> drain_until_{kNever};  // the soonest that any stop() asked for
   BrokerStats last_stats_;                          // taken by stop()
@@ -153,6 +155,7 @@ class BrokerCore {
   Fd listener_;
   Fd epoll_;
   Fd quit_;
+  Fd spare_;  // to turn a client away with when no descriptor is left
   std::thread thread_;
 };
 

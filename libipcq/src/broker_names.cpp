@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,9 +51,9 @@ Fd take_lock(const std::string& path) {
   for (;;) {
     Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
     if (!fd) throw_system(errno, "open", "lock file " + path, "is its directory writable for this user?");
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return {};
-    struct stat held {
-    }, named{};
+    if (!lock_file(fd.get())) return {};
+    struct stat held = {};
+    struct stat named = {};
     if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino) return fd;
   }
 }
@@ -96,7 +95,7 @@ BrokerName::BrokerName(const std::string& name_or_path) : name_(broker_name_or_d
 BrokerName::~BrokerName() { release(); }
 
 void BrokerName::release() noexcept {
-  if (!lock_) return;
+  if (!lock_ || fork_epoch() != epoch_) return;  // a forked child's copy owns nothing
   ::unlink(socket_path_.c_str());
   ::unlink(lock_path_.c_str());
   lock_.reset();
@@ -133,7 +132,7 @@ std::vector<BrokerEntry> list_brokers() {
       e.socket_path = dir_path + "/" + e.name + ".sock";
       const std::string lock_path = lock_path_of(e.socket_path);
       Fd fd(::open(lock_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-      e.alive = fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0;
+      e.alive = fd && is_locked(fd.get());
       e.pid = e.alive ? pid_in(lock_path) : 0;
     }
     ::closedir(dir);

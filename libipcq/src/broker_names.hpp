@@ -31,6 +31,7 @@ class BrokerName {
   std::string socket_path_;
   std::string lock_path_;
   Fd lock_;
+  const std::uint32_t epoch_ = fork_epoch();
   std::string leftovers_;
 };
 

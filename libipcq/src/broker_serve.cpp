@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -59,10 +60,17 @@ void BrokerCore::accept_clients() {
   for (;;) {
     Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno == EAGAIN) return;
-      throw_system(errno, "accept4", "control socket " + name_.socket_path(),
-                   "raise the limit of open files: ulimit -n");
+      const int error = errno;
+      if (error == EINTR || error == ECONNABORTED) continue;
+      if (error == EAGAIN) return;
+      if ((error == EMFILE || error == ENFILE) && spare_) {
+        // The connection would stay pending and wake the loop for ever: take it with the spare descriptor and hang up.
+        spare_.reset();
+        Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+        spare_ = make_eventfd();
+      }
+      throw_system(error, "accept4", "control socket " + name_.socket_path(),
+                   "a client was turned away; raise the limit of open files: ulimit -n");
     }
     auto client = std::make_unique<ClientState>();
     ucred peer{};
@@ -95,6 +103,7 @@ void BrokerCore::serve_client(int fd) {
   } catch (const std::exception& e) {
     reply = refuse(Refusal::usage, e.what());
   }
+  reply.serial = request.serial;
   reply.broker_pid = getpid();
   const bool bye = request.op == Op::bye;
   if (!send_message(fd, &reply, sizeof reply, attachment.get()))
@@ -124,7 +133,7 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& receiv
       }
       return {};
     case Op::bye:
-      end_session(client, true);
+      end_sessions({&client}, true);
       return {};
     case Op::stats:
       attachment = make_memfd(encode(stats_locked()));
@@ -149,9 +158,9 @@ Reply BrokerCore::hello(ClientState& client, Fd& pidfd) {
                                            std::to_string(pid) + "; a client vouches for itself only");
   }
   client.pid = pid;
+  watch(pidfd.get());
   client.pidfd = std::move(pidfd);
   client.attached = true;
-  watch(client.pidfd.get());
   return {};
 }
 
@@ -176,7 +185,7 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   if (!client.attached) return refuse(Refusal::usage, "client pid " + std::to_string(client.pid) + ": said no hello");
   QueueEntry& q = find(get_text(request.name, sizeof request.name));
   if (stopped_) return refuse(Refusal::not_found, "queue '" + q.name + "': its broker is stopping");
-  const std::uint32_t index = choose_endpoint(q);
+  const std::uint32_t index = choose_endpoint(q, request.op == Op::open_consumer);
   if (index == q.endpoints.size()) {
     return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
                                       " endpoints are in use; create it with more max_endpoints (endpoints=N)");
@@ -220,25 +229,29 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   return reply;
 }
 
-// A free endpoint, if possible one whose held entries are all free: messages that a former owner gave back may still
-// lie in them.
-std::uint32_t BrokerCore::choose_endpoint(const QueueEntry& q) const {
+// A free endpoint. Messages that a former owner gave back may still lie in its held entries: a consumer gets the one
+// with the most free entries, a producer, which needs none, the one with the fewest.
+std::uint32_t BrokerCore::choose_endpoint(const QueueEntry& q, bool consumer) const {
   const auto count = static_cast<std::uint32_t>(q.endpoints.size());
   const std::uint32_t block = q.map->config().held_per_endpoint;
-  std::uint32_t second_best = count;
+  std::uint32_t best = count;
+  std::ptrdiff_t best_free = 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     if (q.endpoints[i].client != 0) continue;
     const Held* const first = q.map->held() + std::size_t{i} * block;
-    const bool clean =
-        std::all_of(first, first + block, [](const Held& h) { return h.word.load(std::memory_order_relaxed) == 0; });
-    if (clean) return i;
-    if (second_best == count) second_best = i;
+    const auto free =
+        std::count_if(first, first + block, [](const Held& h) { return h.word.load(std::memory_order_relaxed) == 0; });
+    if (best == count || (consumer ? free > best_free : free < best_free)) {
+      best = i;
+      best_free = free;
+    }
   }
-  return second_best;
+  return best;
 }
 
 bool BrokerCore::choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal) {
   const std::string name = get_text(request.group, sizeof request.group);
+  check_name(name, "group");
   unsigned free = kMaxGroups;
   bool leaving = false;
   for (unsigned g = 0; g < kMaxGroups; ++g) {
@@ -269,6 +282,7 @@ bool BrokerCore::choose_group(QueueEntry& q, const Request& request, unsigned& g
   set_text(shared.name, sizeof shared.name, name);
   shared.policy.store(state.lossy ? 1 : 0, std::memory_order_relaxed);
   state.joined_at = join_group(*q.map, free);
+  state.damaged_before = q.executor ? q.executor->damaged() : 0;
   group = free;
   return true;
 }
@@ -343,11 +357,13 @@ bool BrokerCore::finish_leaving() {
 }
 
 // Producers first: what a forwarder had not published must be undone before the message that it held is given back.
-void BrokerCore::end_session(ClientState& client, bool clean) {
+void BrokerCore::end_sessions(const std::vector<ClientState*>& sessions, bool clean) {
   for (const EndpointKind kind : {EndpointKind::producer, EndpointKind::consumer}) {
     for (auto& [name, q] : queues_) {
       for (auto& e : q.endpoints) {
-        if (e.client != 0 && e.kind == kind && e.session == client.socket.get()) close_endpoint(q, e, clean);
+        const bool ours = std::any_of(sessions.begin(), sessions.end(),
+                                      [&](const ClientState* c) { return c->socket.get() == e.session; });
+        if (e.client != 0 && e.kind == kind && ours) close_endpoint(q, e, clean);
       }
     }
   }
@@ -360,14 +376,19 @@ void BrokerCore::lose_connection(ClientState& client) {
   client.suspect = true;
 }
 
+// All sessions of the process end at once: a forward may go from one to another.
 void BrokerCore::client_died(int pidfd) {
-  for (auto& c : clients_) {
-    if (c->pidfd.get() != pidfd) continue;
-    ++deaths_;
-    log(LogLevel::warning, "client pid " + std::to_string(c->pid) + ": ended without detaching");
-    end_session(*c, false);
-    return drop_client(*c);
+  const auto it = std::find_if(clients_.begin(), clients_.end(), [&](auto& c) { return c->pidfd.get() == pidfd; });
+  if (it == clients_.end()) return;
+  std::vector<ClientState*> sessions;
+  for (const auto& c : clients_) {
+    pollfd p{c->pidfd.get(), POLLIN, 0};
+    if (c->attached && c->pid == (*it)->pid && ::poll(&p, 1, 0) == 1) sessions.push_back(c.get());
   }
+  ++deaths_;
+  log(LogLevel::warning, "client pid " + std::to_string((*it)->pid) + ": ended without detaching");
+  end_sessions(sessions, false);
+  for (ClientState* c : sessions) drop_client(*c);
 }
 
 void BrokerCore::drop_client(ClientState& client) {

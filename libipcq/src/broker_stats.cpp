@@ -64,7 +64,7 @@ GroupStats BrokerCore::group_stats(const QueueEntry& q, unsigned g) const {
     if (w.state != HeldState::free && w.group == g) ++s.held;
   }
   s.dropped = q.map->control().group[g].dropped.load(std::memory_order_relaxed);
-  s.lost = state.lost + (q.executor ? q.executor->damaged() : 0);
+  s.lost = state.lost + (q.executor ? minus(q.executor->damaged(), state.damaged_before) : 0);
   s.redelivered = state.redelivered;
   for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
     const EndpointState& e = q.endpoints[i];

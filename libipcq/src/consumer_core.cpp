@@ -85,6 +85,10 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
     if (t.freed_lines) {
       publisher_fence();
       ring(queue_->control().space);
+      // Others of the group may wait for this to be the end.
+      if (queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket) {
+        ring(queue_->control().ready[member_.group()]);
+      }
     }
     if (t.outcome == TakeOutcome::taken) return Status::ok;
     if (t.outcome == TakeOutcome::no_entry) return Status::full;

@@ -54,12 +54,12 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
   m.msg_iovlen = 1;
   alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
   m.msg_control = space;
-  m.msg_controllen = sizeof space;
+  m.msg_controllen = CMSG_LEN(sizeof(int));  // room for one descriptor; more set MSG_CTRUNC
   ssize_t got = -1;
   do {
     got = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);
-  if (got <= 0) return static_cast<int>(got);
+  if (got < 0) return -1;
   for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
       int received = -1;
@@ -67,6 +67,7 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
       fd.reset(received);
     }
   }
+  if (got == 0) return 0;
   if (got != static_cast<ssize_t>(bytes) || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
     errno = EPROTO;
     return -1;

@@ -37,7 +37,7 @@ struct Request {
   Op op = Op::hello;
   std::uint32_t flags = 0;
   std::uint32_t client = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t serial = 0;  // of the connection; the reply carries it
   char name[kNameBytes] = {};
   char group[kNameBytes] = {};
 };
@@ -54,6 +54,8 @@ struct Reply {
   std::uint32_t group = 0;
   std::uint32_t durable = 0;
   std::int32_t broker_pid = 0;
+  std::uint32_t serial = 0;
+  std::uint32_t reserved = 0;
   std::uint64_t generation = 0;  // of the queue's segment
   char queue_segment[256] = {};
   char pool_segment[256] = {};

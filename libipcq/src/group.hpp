@@ -156,8 +156,8 @@ class GroupMember {
     IPCQ_STEP("release.started");
     freed = release_slot(d, pool, w_.group);
     IPCQ_STEP("release.slot_done");
-    // SYNC held-entry (release). Pairs with: reserve, take_orphan.
-    h.word.store(0, std::memory_order_release);
+    // SYNC held-entry (release). Pairs with: reserve, take_orphan. Not ours any more if a repair has finished it.
+    h.word.cas(releasing, 0, std::memory_order_acq_rel);
     return true;
   }
   // Clears a group's bit of the slot, or alias, that the message refers to. True when a payload slot became free.

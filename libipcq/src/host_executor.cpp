@@ -1,5 +1,3 @@
-#include <signal.h>
-
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -7,6 +5,7 @@
 
 #include "doorbell.hpp"
 #include "executor.hpp"
+#include "os.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -15,14 +14,13 @@ class HostExecutor final : public Executor {
  public:
   HostExecutor(const QueueMap& queue, const PoolMap& pool, HostHandler handler, std::uint32_t threads, Wait wait)
       : queue_(queue), pool_(pool), ring_(queue.ring()), handler_(handler), wait_(wait) {
-    // Signals are for the program's own threads.
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    for (std::uint32_t i = 0; i < threads; ++i) {
-      workers_.emplace_back([this] { work(); });
+    const AllSignalsBlocked blocked;
+    try {
+      for (std::uint32_t i = 0; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (...) {
+      stop();
+      throw;
     }
-    pthread_sigmask(SIG_SETMASK, &old, nullptr);
   }
   ~HostExecutor() override { stop(); }
 
@@ -31,6 +29,11 @@ class HostExecutor final : public Executor {
   std::uint64_t damaged() const noexcept override { return damaged_.load(std::memory_order_relaxed); }
 
   void stop() noexcept override {
+    if (fork_epoch() != epoch_) {  // the threads live in the parent only
+      for (auto& w : workers_) w.detach();
+      workers_.clear();
+      return;
+    }
     stop_.store(true, std::memory_order_release);
     ring_always(queue_.control().work);
     for (auto& w : workers_) w.join();
@@ -77,17 +80,12 @@ class HostExecutor final : public Executor {
     }
     write_line(ring_.out(ticket), ring_.lap(ticket), d, data.bytes);
     publisher_fence();
-    const std::uint64_t live = ring_.live_groups();
-    bool makes_room = live == 0 || may_drop_;
-    for (std::uint64_t left = live; left != 0; left &= left - 1) {
-      const auto group = static_cast<unsigned>(std::countr_zero(left));
-      makes_room = makes_room || (control.group[group].policy.load(std::memory_order_relaxed) & 1) != 0;
-      ring(control.ready[group]);
+    for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
+      ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
     }
-    if (makes_room) {  // producers discard only what is processed, and a line that nobody reads is free now
-      ring(control.space);
-      ring(pool_.control().free);
-    }
+    // For producers: they discard only what is processed, and a line that nobody reads is free now.
+    ring(control.space);
+    ring(pool_.control().free);
   }
 
   // The line, in a private copy, names a payload that is this message's to change.
@@ -103,7 +101,7 @@ class HostExecutor final : public Executor {
   const Ring<SharedAtomics> ring_;
   const HostHandler handler_;
   const Wait wait_;
-  const bool may_drop_ = queue_.config().backpressure == static_cast<std::uint32_t>(Backpressure::drop_oldest);
+  const std::uint32_t epoch_ = fork_epoch();
   std::mutex scout_;
   std::uint64_t next_ = 0;  // under scout_
   std::atomic<bool> stop_{false};

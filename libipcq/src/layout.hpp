@@ -47,12 +47,11 @@ struct alignas(kLineBytes) Doorbell {
   std::uint8_t pad[kLineBytes - 8];
 };
 
-// First page of every segment. The creator writes `version` last; everything but it and the creator's pid never
-// changes.
+// First page of every segment. The creator writes `version` last; nothing in it changes after that.
 struct SegmentHeader {
   std::uint64_t magic;
   Word32 version;          // 0: not ready yet
-  std::uint32_t checksum;  // CRC-32 of the header page with version, checksum and pad left out
+  std::uint32_t checksum;  // CRC-32 of QueueHeader or PoolHeader with version and checksum zero
   std::uint64_t total_bytes;
   std::uint64_t generation;  // unique per creation; in every attach reply
   std::int32_t broker_pid;
@@ -109,9 +108,8 @@ enum class QueueState : std::uint64_t { open = 0, draining = 1, closed = 2 };
 
 // What the broker says about one group. Read-mostly.
 struct alignas(kLineBytes) GroupControl {
-  Word policy;   // bit 0: lossy, bit 1: durable
-  Word orphans;  // != 0: messages given back may wait in held entries (grows with each; a taker that finds none zeroes
-                 // it)
+  Word policy;     // bit 0: lossy, bit 1: durable
+  Word orphans;    // messages given back, and how many a taker that found none had seen: group.hpp
   Word joined_at;  // first ticket of this membership
   Word dropped;    // messages discarded for this group, compare-and-swap free: fetch_add by droppers
   char name[kNameBytes];
@@ -151,7 +149,7 @@ struct alignas(kLineBytes) Endpoint {
   Word bytes;
   Word redelivered;  // received that had been given back
   Word damaged;      // lines skipped because their content made no sense
-  Word sequence;     // next sequence number of a producer
+  Word sequence;     // reserved
   Word loaned_at;    // reserved
   std::uint8_t pad1[kLineBytes - 48];
 };

@@ -182,9 +182,11 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   d.producer = static_cast<std::uint32_t>(u0.hi);
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (d.kind != LineKind::inlined && d.kind != LineKind::slot) return LineRead::damaged;
-  // A writer on the other side of PCIe may have its units arrive in any order: a missing tag means "not yet".
+  // Units from the other side of PCIe may arrive in any order: there, a missing tag means "not yet". A CPU writes unit
+  // 0 last: a missing tag behind it is damage.
+  constexpr LineRead kMissing = A::kUnitsArriveInAnyOrder ? LineRead::absent : LineRead::damaged;
   const Pair u1 = line.unit[1].load(relaxed);
-  if (tag_of(u1.hi) != tag) return LineRead::absent;
+  if (tag_of(u1.hi) != tag) return kMissing;
   d.sequence = u1.lo;
   d.schema = static_cast<std::uint32_t>(u1.hi);
   if (d.kind == LineKind::inlined) {
@@ -192,7 +194,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
     if (d.length > (kLineUnits - d.data_unit) * kUnitBytes) return LineRead::damaged;
     for (std::uint32_t at = 0, u = d.data_unit; at < d.length; at += kUnitBytes, ++u) {
       const Pair unit = line.unit[u].load(relaxed);
-      if (tag_of(unit.hi) != tag) return LineRead::absent;
+      if (tag_of(unit.hi) != tag) return kMissing;
       std::memcpy(data.bytes + at, &unit, sizeof unit);  // the next unit overwrites this one's tag
     }
     return LineRead::present;
@@ -200,7 +202,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   const Pair u2 = line.unit[2].load(relaxed);
   const Pair u3 = line.unit[3].load(relaxed);
   const Pair u4 = line.unit[4].load(relaxed);
-  if (tag_of(u2.hi) != tag || tag_of(u3.hi) != tag || tag_of(u4.hi) != tag) return LineRead::absent;
+  if (tag_of(u2.hi) != tag || tag_of(u3.hi) != tag || tag_of(u4.hi) != tag) return kMissing;
   d.lease = u2.lo;
   d.slot = static_cast<std::uint32_t>(u2.hi);
   d.alias_lease = u3.lo;

@@ -23,7 +23,10 @@ std::uint64_t join_group(const QueueMap& queue, unsigned g) {
     control.live_groups.fetch_or(std::uint64_t{1} << g, std::memory_order_acq_rel);
     Cursor to = v;
     to.groups = static_cast<std::uint8_t>(v.groups | (1u << g));
-    if (ring.swap_cursor(kProducers, v, to)) return v.next;
+    if (ring.swap_cursor(kProducers, v, to)) {
+      ring_always(control.space);  // a producer may have looked while the group was live and its log not yet filled
+      return v.next;
+    }
   }
 }
 
@@ -40,27 +43,35 @@ std::uint64_t leave_group(const QueueMap& queue, unsigned g) {
 bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end) {
   const auto& ring = queue.ring();
   auto& control = queue.control();
-  bool any_freed = false;
+  const auto wake_producers = [&] {
+    ring_always(control.space);
+    ring_always(pool.control().free);
+  };
   for (std::uint64_t at = 0; (at = ring.cursor(1 + g).next) < end;) {
     bool dropped = false;
     bool freed = false;
-    if (!GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed)) return false;
-    any_freed = any_freed || freed;
+    if (GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed)) continue;
+    wake_producers();
+    return false;
+  }
+  // A producer that was discarding may stand between claim and finish: its line must stay as it is until then.
+  for (std::uint64_t t = end > ring.lines() ? end - ring.lines() : 0; t < end; ++t) {
+    const std::uint64_t e = ring.own(1 + g, t).load(std::memory_order_acquire);
+    if (own_lap(e) < ring.lap(t) || (own_lap(e) == ring.lap(t) && own_state(e) != OwnState::done)) {
+      wake_producers();
+      return false;
+    }
   }
   for (std::uint32_t i = 0; i < queue.held_entries(); ++i) {
     Held& h = queue.held()[i];
     const HeldWord word = unpack_held(h.word.load(std::memory_order_acquire));
     if (word.state == HeldState::free || word.group != g) continue;
     const Descriptor d = h.descriptor.load();
-    if (d.kind == LineKind::slot) {
-      any_freed = GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g) || any_freed;
-    }
+    if (d.kind == LineKind::slot) GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g);
     h.word.store(0, std::memory_order_release);
   }
   control.live_groups.fetch_and(~(std::uint64_t{1} << g), std::memory_order_acq_rel);
-  publisher_fence();
-  ring_always(control.space);
-  if (any_freed) ring_always(pool.control().free);
+  wake_producers();
   return true;
 }
 

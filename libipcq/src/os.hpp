@@ -1,6 +1,7 @@
 // Owners of system handles, and errors that name call, object and remedy.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -34,6 +35,12 @@ class Fd {
 [[noreturn]] void throw_system(int code, const std::string& call, const std::string& object,
                                const std::string& remedy = {});
 
+// Takes the exclusive flock that says "its owner lives". False when another has it for good: one that only looks
+// (is_locked) lets go at once.
+bool lock_file(int fd) noexcept;
+// Whether somebody has that lock.
+bool is_locked(int fd) noexcept;
+
 // A descriptor that becomes readable when the process ends. Invalid (errno set) when there is none.
 Fd open_pidfd(pid_t pid) noexcept;
 // Pid of the process that a pidfd names, as this process' PID namespace sees it; -1 when it has ended or is not
@@ -41,6 +48,19 @@ Fd open_pidfd(pid_t pid) noexcept;
 pid_t pid_of(int pidfd) noexcept;
 // Whether a process is stopped (SIGSTOP, a debugger).
 bool is_stopped(pid_t pid) noexcept;
+
+// Blocks all signals in this thread while it lives, so that threads started meanwhile leave signals to the program's
+// own.
+class AllSignalsBlocked {
+ public:
+  AllSignalsBlocked() noexcept;
+  ~AllSignalsBlocked();
+  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
+  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
+
+ private:
+  sigset_t old_;
+};
 
 // Signals a poll loop; readable until drained.
 Fd make_eventfd();

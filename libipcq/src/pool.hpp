@@ -98,21 +98,29 @@ class Pool {
   // does it, or the repair where that reader died. True as in release().
   bool finish_alias(std::uint32_t index) const { return finish_alias(index, slot(index).lease, 0); }
 
-  // Whether nobody but this group reads the slot any more, through whatever chain of aliases. Never becomes untrue.
-  bool is_sole_reader(std::uint32_t index, std::uint64_t lease, unsigned group) const {
-    for (unsigned depth = 0; depth < kMaxDepth; ++depth) {
+  // How a slot, or an alias, is reached and shared.
+  struct Chain {
+    bool sole_reader = true;  // nobody but the group that asked reads the payload any more; never becomes untrue
+    unsigned depth = 0;       // aliases between it and the payload
+  };
+  Chain chain(std::uint32_t index, std::uint64_t lease, unsigned group) const {
+    Chain c;
+    for (; c.depth <= kMaxDepth; ++c.depth) {
+      if (!is_payload(index) && !is_alias(index)) break;
       const Slot s = slot(index);
-      if (s.lease != lease || s.state != SlotState::message || s.groups != (1u << group)) return false;
-      if (!is_alias(index)) return true;
+      c.sole_reader = c.sole_reader && s.lease == lease && s.state == SlotState::message && s.groups == (1u << group);
+      if (is_payload(index)) return c;
       const auto& p = w_.parents[index - w_.alias_base];
       const std::uint64_t where = p.where.load(std::memory_order_acquire);
       lease = p.lease.load(std::memory_order_acquire);
       index = static_cast<std::uint32_t>(where);
       group = static_cast<unsigned>(where >> 32) & 7;
-      if (!is_payload(index) && !is_alias(index)) return false;
     }
-    return false;
+    return {false, kMaxDepth};  // damaged
   }
+
+  // Aliases of aliases: one level per forward of a message that is still referred to. A forward beyond this copies.
+  static constexpr unsigned kMaxDepth = 32;
 
   AliasParentOf<A>& parent(std::uint32_t alias) const { return w_.parents[alias - w_.alias_base]; }
 
@@ -131,18 +139,16 @@ class Pool {
       if (slot(i).state == SlotState::free) set_free_bit(i);
     }
   }
-  // Whether no hint says that a payload slot is free.
-  bool looks_empty() const {
-    for (std::uint32_t word = 0; word < (w_.payload_slots + 63) / 64; ++word) {
-      if (w_.free_bits[word].load(std::memory_order_acquire) != 0) return false;
+  // Whether some message waits for groups of `mask` alone. Looks at every slot.
+  bool has_message_only_for(std::uint8_t mask) const {
+    for (std::uint32_t i = 0; i < w_.payload_slots; ++i) {
+      const Slot s = slot(i);
+      if (s.state == SlotState::message && (s.groups & ~mask) == 0) return true;
     }
-    return true;
+    return false;
   }
 
  private:
-  // Aliases of aliases: one level per forward of a message that had other readers. Deeper is a damaged pool.
-  static constexpr unsigned kMaxDepth = 64;
-
   bool release(std::uint32_t index, std::uint64_t lease, unsigned group, unsigned depth) const {
     switch (clear_group(index, lease, group)) {
       case Cleared::stale:
@@ -158,7 +164,7 @@ class Pool {
   }
 
   bool finish_alias(std::uint32_t index, std::uint64_t lease, unsigned depth) const {
-    if (depth == kMaxDepth) return false;
+    if (depth > kMaxDepth) return false;  // deeper than any forward makes it: damaged
     const auto& p = w_.parents[index - w_.alias_base];
     const std::uint64_t where = p.where.load(std::memory_order_acquire);
     const std::uint64_t parent_lease = p.lease.load(std::memory_order_acquire);

@@ -89,6 +89,7 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   const Cursor producers = ring_.cursor(kProducers);
   const std::uint64_t next = producers.next;
   unsigned victim = kMaxGroups;
+  std::uint8_t may_lose = 0;
   std::uint64_t oldest = kNoTicket;
   std::uint64_t oldest_kept = kNoTicket;  // of groups that may not lose anything
   for (unsigned g = 0; g < kMaxGroups; ++g) {
@@ -97,14 +98,18 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
     const std::uint64_t at = ring_.cursor(1 + g).next;
     if (!lossy && backpressure_ != Backpressure::drop_oldest) {
       oldest_kept = std::min(oldest_kept, at);
-    } else if (at < oldest) {
+      continue;
+    }
+    may_lose = static_cast<std::uint8_t>(may_lose | (1u << g));
+    if (at < oldest) {
       oldest = at;
       victim = g;
     }
   }
   if (victim == kMaxGroups || oldest >= oldest_kept || oldest >= next) return false;
-  // For a line only the one in the way counts: the message a whole lap back.
+  // For a line only the one in the way counts: the message a whole lap back. For a slot, one that nobody else keeps.
   if (!for_slot && next - oldest < ring_.lines()) return false;
+  if (for_slot && !pool_->pool().has_message_only_for(may_lose)) return false;
   bool dropped = false;
   bool freed = false;
   if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed))
@@ -122,8 +127,15 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   if (ring_.has_handler()) {
     ring(control.work);
   } else {
+    bool droppable = backpressure_ == Backpressure::drop_oldest;
     for (unsigned left = groups; left != 0; left &= left - 1) {
-      ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+      const auto g = static_cast<unsigned>(std::countr_zero(left));
+      ring(control.ready[g]);
+      droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
+    }
+    if (droppable) {  // another producer may wait for something to discard
+      ring(control.space);
+      ring(pool_->control().free);
     }
   }
   endpoint_.messages.store(sequence_, std::memory_order_relaxed);
@@ -138,7 +150,10 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   if (d.kind == LineKind::slot) {
     const SlotLoan loan = d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
     if (groups == 0) {  // nobody reads it: published and gone
-      if (pool_->pool().give_back(loan, client_)) ring(pool_->control().free);
+      if (pool_->pool().give_back(loan, client_)) {
+        publisher_fence();
+        ring(pool_->control().free);
+      }
       d.kind = LineKind::tombstone;
     } else {
       pool_->pool().publish(loan, client_, groups, ticket);
@@ -154,10 +169,11 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
 Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
   if (bytes.size() > kInlineBytes) {
     if (bytes.size() > slot_bytes()) return Status::too_large;
+    const std::uint64_t deadline = deadline_after(timeout);
     auto slot = loan(timeout);
     if (!slot) return slot.status();
     std::memcpy(slot->bytes().data(), bytes.data(), bytes.size());
-    return slot->publish(bytes.size(), timeout);
+    return slot->publish(bytes.size(), time_left(deadline));
   }
   if (is_unusable()) return Status::closed;
   PublishClaim c;
@@ -172,9 +188,10 @@ Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) no
 
 BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept {
   BatchResult done;
+  const std::uint64_t deadline = deadline_after(timeout);
   while (done.count < batch.size()) {
     if (batch[done.count].size() > kInlineBytes) {
-      done.status = send(batch[done.count], timeout);
+      done.status = send(batch[done.count], time_left(deadline));
       if (done.status != Status::ok) return done;
       ++done.count;
       continue;
@@ -185,7 +202,7 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
     std::size_t run = 1;
     while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= kInlineBytes) ++run;
     PublishClaim c;
-    done.status = claim(static_cast<std::uint32_t>(run), timeout, c);
+    done.status = claim(static_cast<std::uint32_t>(run), time_left(deadline), c);
     if (done.status != Status::ok) return done;
     for (std::uint32_t i = 0; i < c.count; ++i) {
       constexpr std::uint32_t kFetchAhead = 8;
@@ -261,11 +278,13 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
                      get_text(reader.pool().config().segment.name, kNameBytes) +
                      "'; create both queues with one pool, or send() a copy");
   }
+  if (!is_sound(from, *pool_)) return Status::not_held;  // somebody scribbled over the held entry
   const SlotLoan parent =
       from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
-  // A handler changes the payload in place: that is only right when nobody else reads it.
-  const bool shared = !pool_->pool().is_sole_reader(parent.slot, parent.lease, reader.group());
-  if (ring_.has_handler() && shared) {
+  // A handler changes the payload in place: that is only right when nobody else reads it. And a message that goes round
+  // and round is copied now and then, so that its chain of aliases ends.
+  const auto chain = pool_->pool().chain(parent.slot, parent.lease, reader.group());
+  if ((ring_.has_handler() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth) {
     if (const Status s = send(message.bytes(), timeout); s != Status::ok) return s;
     return message.release();
   }

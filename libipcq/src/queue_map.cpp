@@ -160,7 +160,6 @@ std::unique_ptr<PoolMap> PoolMap::open(const std::string& segment, std::uint64_t
 
 PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move(segment)), config_(config) {
   control_ = at<PoolControl>(segment_, config.control_offset);
-  gpub_ = at<Word>(segment_, config.gpub_offset);
   payload_ = at<std::byte>(segment_, config.payload_offset);
   PoolWords<SharedAtomics> w;
   w.slots = at<Wide>(segment_, config.slots_offset);

@@ -28,7 +28,6 @@ class PoolMap {
   const Pool<SharedAtomics>& pool() const noexcept { return pool_; }
   PoolControl& control() const noexcept { return *control_; }
   std::byte* payload(std::uint32_t slot) const noexcept { return payload_ + std::uint64_t{slot} * config_.slot_stride; }
-  Word& gpub(std::uint32_t slot) const noexcept { return gpub_[slot]; }
 
  private:
   PoolMap(Segment segment, const PoolHeader& config);
@@ -36,7 +35,6 @@ class PoolMap {
   PoolHeader config_;
   Pool<SharedAtomics> pool_;
   PoolControl* control_;
-  Word* gpub_;
   std::byte* payload_;
 };
 

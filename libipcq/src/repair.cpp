@@ -53,9 +53,9 @@ class Repair {
   // Tickets that it took and did not publish: a tombstone, so that the order goes on behind them.
   void bury_unpublished() {
     for_each_taken(kProducers, [&](Word& entry, std::uint64_t e, std::uint64_t ticket) {
-      const std::uint32_t tag = tag_of(ring_.in(ticket).unit[0].load_hi(std::memory_order_acquire));
-      const auto lap = static_cast<std::uint32_t>(own_lap(e));
-      if (static_cast<std::int32_t>(tag - lap) < 0) {
+      // Published if the line carries its tag, or if a successor was taken, which asks for that.
+      const bool superseded = ticket + ring_.lines() < ring_.cursor(kProducers).next;
+      if (!superseded && !is_tagged(ring_.in(ticket), ring_.lap(ticket))) {
         Descriptor d;
         d.kind = LineKind::tombstone;
         d.producer = client_;

@@ -135,10 +135,13 @@ class Ring {
     for (std::uint64_t t = v.next - count; t != v.next; ++t) {
       if (c == kProducers && is_tagged(in(t), lap(t))) continue;  // published: nothing left to attribute
       auto& entry = own(c, t);
-      const std::uint64_t seen = entry.load(std::memory_order_acquire);
-      if (own_lap(seen) >= lap(t)) continue;
-      if (cursor(c) != v) return;  // moved on: somebody else has helped
-      entry.cas(seen, pack_own(lap(t), OwnState::taken, v.client), std::memory_order_acq_rel);
+      for (;;) {
+        const std::uint64_t seen = entry.load(std::memory_order_acquire);
+        if (own_lap(seen) >= lap(t)) break;
+        if (cursor(c) != v) return;  // moved on: somebody else has helped
+        // It may fail against a helper of an older lap that was held up in between: then once more.
+        if (entry.cas(seen, pack_own(lap(t), OwnState::taken, v.client), std::memory_order_acq_rel)) break;
+      }
     }
   }
 

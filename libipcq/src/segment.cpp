@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -80,6 +79,7 @@ Segment& Segment::operator=(Segment&& other) noexcept {
     size_ = std::exchange(other.size_, 0);
     name_ = std::move(other.name_);
     owner_ = std::exchange(other.owner_, false);
+    epoch_ = other.epoch_;
   }
   return *this;
 }
@@ -88,7 +88,7 @@ Segment::~Segment() {
 }
 
 void Segment::unlink() noexcept {
-  unlink_segment(name_);
+  if (fork_epoch() == epoch_) unlink_segment(name_);  // a forked child's copy owns nothing
   owner_ = false;
 }
 
@@ -102,7 +102,7 @@ Segment Segment::create(const std::string& name, std::uint64_t bytes, const Acce
                                                    bip::permissions(static_cast<int>(access.mode)));
     s.owner_ = true;
     const int fd = s.mapping_->object.get_mapping_handle().handle;
-    if (::flock(fd, LOCK_EX | LOCK_NB) != 0) throw_system(errno, "flock", "segment " + name);
+    if (!lock_file(fd)) throw_system(errno, "flock", "segment " + name);
     if (access.gid >= 0 && ::fchown(fd, static_cast<uid_t>(-1), static_cast<gid_t>(access.gid)) != 0) {
       throw_system(errno, "fchown", "segment " + name, "run the broker as a member of that group");
     }
@@ -206,7 +206,7 @@ std::vector<SegmentName> find_segments(const std::string& prefix) {
     Fd fd(::open((std::string(kShmDirectory) + "/" + name).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (fd) {
       s.bytes = file_size(fd.get());
-      s.owned = ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;
+      s.owned = is_locked(fd.get());
     }
     found.push_back(s);
   }

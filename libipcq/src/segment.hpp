@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "layout.hpp"
+#include "os.hpp"
 
 namespace ipcq::detail {
 
@@ -48,6 +49,7 @@ class Segment {
   std::uint64_t size_ = 0;
   std::string name_;
   bool owner_ = false;
+  std::uint32_t epoch_ = fork_epoch();
 };
 
 // Completes a header written by a creator: checksum, then the version, last.

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 
 #include "consumer_core.hpp"
 #include "ipcq/error.hpp"
@@ -66,12 +65,8 @@ SessionCore::SessionCore(const ConnectOptions& options)
   hello.op = Op::hello;
   const Reply reply = exchange(hello, self.get());
   if (reply.refusal != Refusal::none) throw_refusal(reply);
-  // Signals are for the program's own threads.
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
+  const AllSignalsBlocked blocked;
   watcher_ = std::thread([this] { watch(); });
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
 }
 
 SessionCore::~SessionCore() {
@@ -97,25 +92,39 @@ void SessionCore::throw_lost() const {
                     "broker '" + broker_ + "' (" + path_ + "): closed the connection; connect again to its successor");
 }
 
-Reply SessionCore::exchange(const Request& request, int fd) {
+Reply SessionCore::exchange(Request request, int fd) {
+  request.serial = ++serial_;
   if (!send_message(socket_.get(), &request, sizeof request, fd)) throw_lost();
-  pollfd p{socket_.get(), POLLIN, 0};
-  int ready = -1;
-  do {
-    ready = ::poll(&p, 1, kAnswerTimeoutMs);
-  } while (ready < 0 && errno == EINTR);
-  if (ready == 0) {
-    throw SystemError(ETIMEDOUT, "broker '" + broker_ + "' (" + path_ + "): no answer within " +
-                                     std::to_string(kAnswerTimeoutMs / 1000) + " s; is it stopped (SIGSTOP)?");
+  std::vector<std::uint32_t> strays;  // endpoints that nobody waits for any more
+  for (;;) {
+    pollfd p{socket_.get(), POLLIN, 0};
+    int ready = -1;
+    do {
+      ready = ::poll(&p, 1, kAnswerTimeoutMs);
+    } while (ready < 0 && errno == EINTR);
+    if (ready == 0) {
+      throw SystemError(ETIMEDOUT, "broker '" + broker_ + "' (" + path_ + "): no answer within " +
+                                       std::to_string(kAnswerTimeoutMs / 1000) + " s; is it stopped (SIGSTOP)?");
+    }
+    Reply reply;
+    Fd unused;
+    if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0) throw_lost();
+    if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
+      throw LayoutError("broker '" + broker_ + "': speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
+                        std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
+    }
+    if (reply.serial != request.serial) {  // the late answer to a request that timed out
+      if (reply.client != 0) strays.push_back(reply.client);
+      continue;
+    }
+    for (const std::uint32_t client : strays) {
+      Request close;
+      close.op = Op::close_endpoint;
+      close.client = client;
+      (void)exchange(close, -1);
+    }
+    return reply;
   }
-  Reply reply;
-  Fd unused;
-  if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0) throw_lost();
-  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
-    throw LayoutError("broker '" + broker_ + "': speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
-                      std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
-  }
-  return reply;
 }
 
 Reply SessionCore::request(const Request& request) {
@@ -129,6 +138,7 @@ Reply SessionCore::request(const Request& request) {
 
 Attachment SessionCore::attach(Request request, Duration wait_for) {
   const std::uint64_t deadline = deadline_after(wait_for);
+  const std::uint64_t busy_until = deadline_after(std::chrono::seconds(1));
   for (;;) {
     const Reply reply = this->request(request);
     if (reply.refusal == Refusal::none) {
@@ -157,8 +167,9 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
     }
     const bool may_come = reply.refusal == Refusal::not_found || reply.refusal == Refusal::busy;
     if (!may_come || interrupted_.load(std::memory_order_relaxed)) throw_refusal(reply);
-    // A group that is being dissolved is gone in a moment, whatever the caller's patience for absent queues.
-    const std::uint64_t until = reply.refusal == Refusal::busy && deadline == 0 ? kNever : deadline;
+    // A group that is being dissolved is gone in a moment, whatever the caller's patience for absent queues; unless a
+    // producer that is stopped holds it up.
+    const std::uint64_t until = reply.refusal == Refusal::busy ? std::max(deadline, busy_until) : deadline;
     if (until == 0 || now_ns() >= until) throw_refusal(reply);
     std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kRetryEvery);
   }

@@ -48,7 +48,7 @@ class SessionCore {
 
  private:
   Reply request(const Request& request);
-  Reply exchange(const Request& request, int fd);
+  Reply exchange(Request request, int fd);
   std::shared_ptr<QueueMap> map_queue(const Reply& reply);
   std::shared_ptr<PoolMap> map_pool(const Reply& reply);
   void watch() noexcept;
@@ -64,6 +64,7 @@ class SessionCore {
   std::atomic<bool> disconnected_{false};
   std::atomic<bool> interrupted_{false};
   std::mutex requests_;  // one request at a time on the socket
+  std::uint32_t serial_ = 0;
   std::mutex maps_;
   std::vector<std::shared_ptr<QueueMap>> queues_;
   std::vector<std::shared_ptr<PoolMap>> pools_;

@@ -141,6 +141,7 @@ struct RelacyAtomics {
   };
 
   static void prefetch_for_write(const void*) {}
+  static constexpr bool kUnitsArriveInAnyOrder = false;
   static void prefetch_for_read(const void*) {}
 };
 

@@ -23,7 +23,8 @@ struct Segments {
     o.max_endpoints = 4;
     o.held_per_consumer = 4;
     o.groups.clear();
-    for (std::size_t g = 0; g < groups; ++g) o.groups.push_back({"g" + std::to_string(g), GroupPolicy::must});
+    for (std::size_t g = 0; g < groups; ++g)
+      o.groups.push_back({std::string("g").append(std::to_string(g)), GroupPolicy::must});
     return o;
   }
 

@@ -1,7 +1,8 @@
 // Loan (a slot being filled) and Message (a message being read): what user code holds.
 //
 // Both are move-only handles into shared memory and must not outlive their Session. A Loan belongs to its producer's
-// thread. A Message may be released, given back or forwarded from any one thread.
+// thread. A Message may be released or given back from another thread than its consumer's, but not while
+// that Consumer is being closed.
 #pragma once
 
 #include <cstddef>

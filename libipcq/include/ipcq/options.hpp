@@ -36,7 +36,7 @@ struct GroupOptions {
 };
 
 struct PoolOptions {
-  std::uint32_t slots = 64;       // 1 .. 1'048'576
+  std::uint32_t slots = 64;       // 0 (only messages of up to 72 bytes) .. 1'048'576
   std::size_t slot_bytes = 4096;  // payload capacity of one slot, 1 .. 4 GiB - 1
 };
 

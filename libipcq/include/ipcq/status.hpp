@@ -15,7 +15,7 @@ namespace ipcq {
 // clang-format off
 enum class [[nodiscard]] Status : std::uint8_t {
   ok,
-  full,         // no slot or line is free, and the queue's policy is to reject
+  full,         // no room: the policy is to reject or the time-out zero; or a consumer holds all it may
   empty,        // nothing to receive now (only from calls with a zero time-out)
   timeout,      // the deadline passed while waiting
   end,          // every producer has closed cleanly and the group has taken everything
