@@ -157,6 +157,45 @@ TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
   EXPECT_EQ(empty_slots(), kSlots);
 }
 
+// Disabled until forward() looks again while it waits: it decides once that others still read the message, then waits
+// for a slot to copy it to, although the slot it holds becomes its own meanwhile. With all slots so held, for ever.
+TEST_P(Forward, DISABLED_ToAHandlerGoesOnOnceNobodyElseReads) {
+  broker_.create("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
+  broker_.create("inverted", {.pool = "one", .handler = "invert"});
+  auto p = producer("one");
+  auto c = consumer("one"), tap = consumer("one", "tap"), last = consumer("inverted");
+  auto next = producer("inverted");
+  ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
+  auto m = c.receive(kBound), tapped = tap.receive(kBound);
+  ASSERT_TRUE(m && tapped);
+  auto forwarding = std::async(std::launch::async, [&] { return next.forward(*m, 2s); });
+  std::this_thread::sleep_for(kMoment);
+  EXPECT_EQ(tapped->release(), Status::ok);
+  EXPECT_EQ(forwarding.get(), Status::ok);
+  EXPECT_TRUE(last.receive(kBound));
+}
+
+// Disabled until forward() waits for an alias as the queue's backpressure says: it answers `full` at once, the word of
+// queues that reject.
+TEST_P(Forward, DISABLED_WaitsForAnAliasWhereTheQueueBlocks) {
+  broker_.create("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
+  broker_.create("first", {.pool = "one"});
+  broker_.create("second", {.pool = "one"});
+  auto p = producer("one"), to_first = producer("first"), to_second = producer("second");
+  auto c = consumer("one"), tap = consumer("one", "tap"), first = consumer("first"), second = consumer("second");
+  ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
+  auto m = c.receive(kBound), tapped = tap.receive(kBound);
+  ASSERT_TRUE(m && tapped);
+  ASSERT_EQ(to_first.forward(*m, kBound), Status::ok);  // the one alias of a pool of one slot
+  auto forwarded = first.receive(kBound);
+  ASSERT_TRUE(forwarded);
+  auto forwarding = std::async(std::launch::async, [&] { return to_second.forward(*tapped, 2s); });
+  std::this_thread::sleep_for(kMoment);
+  EXPECT_EQ(forwarded->release(), Status::ok);
+  EXPECT_EQ(forwarding.get(), Status::ok);
+  EXPECT_EQ(next_sequence(second), 5);
+}
+
 TEST_P(Forward, APipelineOfThreadsMovesEveryMessageOnce) {
   constexpr std::uint64_t kMessages = 80;
   auto p = producer("in");
