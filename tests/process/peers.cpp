@@ -120,6 +120,9 @@ ProcessTest::~ProcessTest() {
   }
   peers_.clear();
   broker_.reset();
+  for (const auto& entry : list_brokers()) {  // of a broker that was a peer
+    if (entry.name == name_) remove_leftovers(entry);
+  }
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
 }
