@@ -139,14 +139,6 @@ class Pool {
       if (slot(i).state == SlotState::free) set_free_bit(i);
     }
   }
-  // Whether some message waits for groups of `mask` alone. Looks at every slot.
-  bool has_message_only_for(std::uint8_t mask) const {
-    for (std::uint32_t i = 0; i < w_.payload_slots; ++i) {
-      const Slot s = slot(i);
-      if (s.state == SlotState::message && (s.groups & ~mask) == 0) return true;
-    }
-    return false;
-  }
 
  private:
   bool release(std::uint32_t index, std::uint64_t lease, unsigned group, unsigned depth) const {

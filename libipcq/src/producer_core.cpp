@@ -7,6 +7,11 @@
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
+namespace {
+
+constexpr std::uint64_t kForwardRound = 1'000'000;  // ns
+
+}  // namespace
 
 ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait)
     : keep_(std::move(session)),
@@ -32,6 +37,9 @@ void ProducerCore::close() noexcept {
 }
 
 Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+  if (!session_->connected()) {  // nobody would ever read it
+    return ring_.cursor(kProducers).closed ? Status::closed : Status::peer_dead;
+  }
   claim = ring_.claim_publish(client_, want, limit_);
   switch (claim.outcome) {
     case ClaimOutcome::ok:
@@ -89,7 +97,6 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   const Cursor producers = ring_.cursor(kProducers);
   const std::uint64_t next = producers.next;
   unsigned victim = kMaxGroups;
-  std::uint8_t may_lose = 0;
   std::uint64_t oldest = kNoTicket;
   std::uint64_t oldest_kept = kNoTicket;  // of groups that may not lose anything
   for (unsigned g = 0; g < kMaxGroups; ++g) {
@@ -98,18 +105,14 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
     const std::uint64_t at = ring_.cursor(1 + g).next;
     if (!lossy && backpressure_ != Backpressure::drop_oldest) {
       oldest_kept = std::min(oldest_kept, at);
-      continue;
-    }
-    may_lose = static_cast<std::uint8_t>(may_lose | (1u << g));
-    if (at < oldest) {
+    } else if (at < oldest) {
       oldest = at;
       victim = g;
     }
   }
   if (victim == kMaxGroups || oldest >= oldest_kept || oldest >= next) return false;
-  // For a line only the one in the way counts: the message a whole lap back. For a slot, one that nobody else keeps.
+  // For a line only the one in the way counts: the message a whole lap back.
   if (!for_slot && next - oldest < ring_.lines()) return false;
-  if (for_slot && !pool_->pool().has_message_only_for(may_lose)) return false;
   bool dropped = false;
   bool freed = false;
   if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed))
@@ -281,18 +284,34 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
   if (!is_sound(from, *pool_)) return Status::not_held;  // somebody scribbled over the held entry
   const SlotLoan parent =
       from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
-  // A handler changes the payload in place: that is only right when nobody else reads it. And a message that goes round
-  // and round is copied now and then, so that its chain of aliases ends.
-  const auto chain = pool_->pool().chain(parent.slot, parent.lease, reader.group());
-  if ((ring_.has_handler() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth) {
-    if (const Status s = send(message.bytes(), timeout); s != Status::ok) return s;
-    return message.release();
+  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
+  SlotLoan alias;
+  for (;;) {
+    // A handler changes the payload in place: that is only right when nobody else reads it. And a message that goes
+    // round and round is copied now and then, so that its chain of aliases ends.
+    const auto chain = pool_->pool().chain(parent.slot, parent.lease, reader.group());
+    const bool copy = (ring_.has_handler() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
+    // In short rounds: nobody rings when the other readers have finished, or when an alias alone comes free.
+    const std::uint64_t round = deadline == 0 ? 0 : std::min(deadline, now_ns() + kForwardRound);
+    Status s = Status::ok;
+    if (copy) {
+      s = send(message.bytes(), time_left(round));
+      if (s == Status::ok) return message.release();
+    } else {
+      const auto try_alias = [&] {
+        alias = pool_->pool().borrow_alias(client_, alias_hint_, parent, reader.group());
+        return alias.slot != kNone;
+      };
+      s = wait_until(pool_->control().free, wait_, round, session_->interruption(*queue_), try_alias);
+      if (s == Status::ok) break;
+    }
+    if (s != Status::timeout && s != Status::full) return s;
+    if (deadline == 0) return Status::full;
+    if (now_ns() >= deadline) return Status::timeout;
   }
-  const SlotLoan alias = pool_->pool().borrow_alias(client_, alias_hint_, parent, reader.group());
-  if (alias.slot == kNone) return Status::full;
   IPCQ_STEP("forward.alias_borrowed");
   PublishClaim c;
-  if (const Status s = claim(1, timeout, c); s != Status::ok) {
+  if (const Status s = claim(1, time_left(deadline), c); s != Status::ok) {
     pool_->pool().give_back(alias, client_);
     return s;
   }

@@ -159,7 +159,7 @@ TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
 
 // Disabled until forward() looks again while it waits: it decides once that others still read the message, then waits
 // for a slot to copy it to, although the slot it holds becomes its own meanwhile. With all slots so held, for ever.
-TEST_P(Forward, DISABLED_ToAHandlerGoesOnOnceNobodyElseReads) {
+TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
   broker_.create("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
   broker_.create("inverted", {.pool = "one", .handler = "invert"});
   auto p = producer("one");
@@ -177,7 +177,7 @@ TEST_P(Forward, DISABLED_ToAHandlerGoesOnOnceNobodyElseReads) {
 
 // Disabled until forward() waits for an alias as the queue's backpressure says: it answers `full` at once, the word of
 // queues that reject.
-TEST_P(Forward, DISABLED_WaitsForAnAliasWhereTheQueueBlocks) {
+TEST_P(Forward, WaitsForAnAliasWhereTheQueueBlocks) {
   broker_.create("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
   broker_.create("first", {.pool = "one"});
   broker_.create("second", {.pool = "one"});

@@ -155,7 +155,7 @@ struct DropRacesConsumer : rl::test_suite<DropRacesConsumer, 3> {
     for (unsigned tries = 0; tries < 3; ++tries) {
       bool was_message = false;
       bool freed = false;
-      (void)ModelMember::drop_one(q.ring, q.pool, 0, 3, was_message, freed);
+      (void)ModelMember::drop_one(q.ring, q.pool, 0, q.ring.cursor(1).next, 3, was_message, freed);
       if (was_message) {
         ++dropped;
         RL_ASSERT(freed);
