@@ -11,8 +11,8 @@
 namespace ipcq::detail {
 
 // Whether this process is registered: publishing needs no fence, sleeping needs no naps. Set before main.
-extern const bool membarrier_registered;
-inline bool has_membarrier() noexcept { return membarrier_registered; }
+extern const bool kMembarrierRegistered;
+inline bool has_membarrier() noexcept { return kMembarrierRegistered; }
 
 // Publisher, between the store and the look.
 inline void publisher_fence() noexcept {
