@@ -10,18 +10,6 @@
 namespace ipcq::program {
 namespace {
 
-std::string_view name_of(Backpressure backpressure) {
-  switch (backpressure) {
-    case Backpressure::block:
-      return "block";
-    case Backpressure::reject:
-      return "reject";
-    case Backpressure::drop_oldest:
-      return "drop-oldest";
-  }
-  return "?";
-}
-
 std::string slots_text(std::uint64_t slots, std::uint64_t slot_bytes) {
   return fmt::format("{} slots x {} B = {}", slots, slot_bytes, human_bytes(slots * slot_bytes));
 }
@@ -53,7 +41,7 @@ std::vector<std::string> describe_plan(const BrokerConfig& config) {
     }
     lines.push_back(fmt::format("queue '{}': {}; handler {}, backend {}, backpressure {}, groups {}", queue.name(),
                                 storage, options.handler.empty() ? "none" : options.handler, options.backend,
-                                name_of(options.backpressure), groups));
+                                to_string(options.backpressure), groups));
   }
   lines.push_back(fmt::format("shared memory for payloads: {} ({} B), control blocks besides", human_bytes(sum), sum));
   return lines;

@@ -18,18 +18,6 @@ std::uint64_t count_between(const std::vector<std::uint64_t>& sorted, std::uint6
                                     std::lower_bound(sorted.begin(), sorted.end(), from));
 }
 
-const char* name_of(Backpressure b) {
-  switch (b) {
-    case Backpressure::block:
-      return "block";
-    case Backpressure::reject:
-      return "reject";
-    case Backpressure::drop_oldest:
-      return "drop-oldest";
-  }
-  return "unknown";
-}
-
 const char* name_of(QueueState s) {
   switch (s) {
     case QueueState::open:
@@ -153,7 +141,7 @@ QueueStats BrokerCore::stats_of(const QueueEntry& q) const {
   s.pool = q.pool->name;
   s.handler = q.options.handler;
   s.backend = "host";
-  s.backpressure = name_of(q.options.backpressure);
+  s.backpressure = to_string(q.options.backpressure);
   s.state = name_of(static_cast<QueueState>(q.map->control().state.load(std::memory_order_relaxed)));
   s.slots = q.pool->map->config().slots;
   s.slot_bytes = q.pool->map->config().slot_bytes;

@@ -1,6 +1,7 @@
 #include "ipcq/status.hpp"
 
 #include "ipcq/error.hpp"
+#include "ipcq/options.hpp"
 #include "ipcq/wait.hpp"
 
 namespace ipcq {
@@ -39,6 +40,18 @@ std::string_view to_string(Wait::Kind kind) noexcept {
       return "hybrid";
     case Wait::Kind::sleep:
       return "sleep";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Backpressure backpressure) noexcept {
+  switch (backpressure) {
+    case Backpressure::block:
+      return "block";
+    case Backpressure::reject:
+      return "reject";
+    case Backpressure::drop_oldest:
+      return "drop-oldest";
   }
   return "unknown";
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ipcq/export.hpp"
 #include "ipcq/wait.hpp"
 
 namespace ipcq {
@@ -22,6 +23,9 @@ enum class Backpressure : std::uint8_t {
   reject,       // return Status::full at once
   drop_oldest,  // discard the oldest finished message of the group that lags most, counted
 };
+
+// "block", "reject" or "drop-oldest".
+IPCQ_API std::string_view to_string(Backpressure backpressure) noexcept;
 
 // Whether a slow group may hold producers up.
 enum class GroupPolicy : std::uint8_t {
