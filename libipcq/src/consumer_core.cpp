@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::size_t kMaxBatch = 256;
 
+std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
+
 }  // namespace
 
 ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment attachment, const ConsumerOptions& options)
@@ -21,7 +23,12 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       endpoint_(queue_->endpoint(attachment.endpoint)),
       client_(attachment.client),
       wait_(options.wait),
-      until_(options.until) {}
+      until_(options.until) {
+  if (options.wait_for > Duration::zero() && is_at_end()) {
+    stale_end_ = queue_->control().end_count.load(std::memory_order_relaxed);
+    grace_until_ = deadline_after(options.wait_for);
+  }
+}
 
 ConsumerCore::~ConsumerCore() { close(); }
 
@@ -40,18 +47,31 @@ bool ConsumerCore::holds_any() const noexcept {
 }
 
 bool ConsumerCore::is_at_end() const noexcept {
+  if (until_ == Until::forever) return false;
+  // SYNC stream-end (acquire). Pairs with: look_for_end.
   const std::uint64_t end = queue_->control().end_ticket.load(std::memory_order_acquire);
-  return end != kNoTicket && end == member_.next_ticket() && !member_.others_hold();
+  if (end != kNoTicket && grace_until_ != 0) {
+    // The stream that was over when this consumer came: the next one may be about to start.
+    const bool same = queue_->control().end_count.load(std::memory_order_relaxed) == stale_end_;
+    if (same && now_ns() < grace_until_) return false;
+  }
+  return end != kNoTicket && end == member_.next_ticket() && !member_.others_have(end);
 }
 
 // A producer that writes a batch is not followed line by line, which would have both sides fight for each cache line:
-// looks at the last place that was taken until it is published. Only for a moment; whoever took it may be dead.
-void ConsumerCore::await_batch(std::size_t room) const noexcept {
-  if (wait_.kind() == Wait::Kind::sleep || ring_.has_handler()) return;
+// looks at the last place that was taken until it is published. Only for a moment; whoever took it may be dead. Returns
+// the ticket up to which everything may be expected to be there.
+std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
   const std::uint64_t next = member_.next_ticket();
+  if (wait_.kind() == Wait::Kind::sleep || ring_.has_handler()) return next;
   const std::uint64_t end = std::min(ring_.cursor(kProducers).next, next + room);
+  if (end <= next + 1) return next;
   constexpr unsigned kPatience = 200;
-  for (unsigned looks = 0; looks < kPatience && end > next + 1 && !ring_.readable(end - 1); ++looks) cpu_pause();
+  for (unsigned looks = 0; looks < kPatience; ++looks) {
+    if (ring_.readable(end - 1)) return end;
+    cpu_pause();
+  }
+  return next;
 }
 
 Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept {
@@ -59,40 +79,51 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
   std::uint64_t deadline = 0;
   bool started = false;
   for (;;) {
-    if (entries.size() > 1) await_batch(entries.size());
-    const Taken t = member_.take(entries);
+    const Taken t = member_.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
     taken = t.count;
-    if (t.damaged != 0) endpoint_.damaged.store(damaged_ += t.damaged, std::memory_order_relaxed);
+    damaged_ += t.damaged;
     if (t.freed_lines) {
       publisher_fence();
       ring(queue_->control().space);
+      // Others of the group may wait for this to be the end.
+      if (queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket) {
+        ring(queue_->control().ready[member_.group()]);
+      }
     }
     if (t.outcome == TakeOutcome::taken) return Status::ok;
     if (t.outcome == TakeOutcome::no_entry) return Status::full;
-    if (until_ == Until::end && is_at_end()) return Status::end;
+    if (is_at_end()) return Status::end;
     if (timeout <= Duration::zero()) {
       const Status s = session_->interruption(*queue_).check();
       return s == Status::ok ? Status::empty : s;
     }
-    if (!started) deadline = deadline_after(timeout);
-    started = true;
-    const auto ready = [&] { return member_.has_work() || (until_ == Until::end && is_at_end()); };
-    const Status s = wait_until(queue_->control().ready[member_.group()], wait_, deadline,
+    if (!started) {
+      deadline = deadline_after(timeout);
+      started = true;
+    } else if (now_ns() >= deadline) {  // a scribbled queue may go on promising what cannot be taken
+      return Status::timeout;
+    } else if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) {
+      return s;
+    }
+    const auto ready = [&] { return member_.has_work() || is_at_end(); };
+    // The end of the grace makes a stream that is over already count: look then.
+    const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;
+    const Status s = wait_until(queue_->control().ready[member_.group()], wait_, in_grace ? grace_until_ : deadline,
                                 session_->interruption(*queue_), ready);
-    if (s != Status::ok) return s;
+    if (s != Status::ok && !(in_grace && s == Status::timeout)) return s;
   }
 }
 
-bool ConsumerCore::fill(Message& message, std::uint32_t entry) noexcept {
+bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding) noexcept {
   auto& h = member_.held(entry);
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
   const Descriptor d = h.descriptor.load();  // checked in this copy
   message.m_.core = this;
   message.m_.held = entry;
   message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
-  message.m_.unwinding = static_cast<std::uint8_t>(std::uncaught_exceptions());
+  message.m_.unwinding = unwinding;
   if (!is_sound(d, *pool_)) {  // somebody scribbled over the queue: skipped and counted
-    endpoint_.damaged.store(++damaged_, std::memory_order_relaxed);
+    ++damaged_;
     (void)release(message);
     return false;
   }
@@ -104,22 +135,25 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry) noexcept {
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
   message.m_.processed = (d.flags & kNotProcessed) == 0;
   bytes_ += d.length;
-  if (word.deliveries == 0) {
-    endpoint_.messages.store(++messages_, std::memory_order_relaxed);
-  } else {
-    endpoint_.redelivered.store(++redelivered_, std::memory_order_relaxed);
-  }
-  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+  ++(word.deliveries == 0 ? messages_ : redelivered_);
   return true;
 }
 
-Result<Message> ConsumerCore::receive(Duration timeout) noexcept {
+void ConsumerCore::show_counters() const noexcept {
+  endpoint_.messages.store(messages_, std::memory_order_relaxed);
+  endpoint_.redelivered.store(redelivered_, std::memory_order_relaxed);
+  endpoint_.damaged.store(damaged_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+}
+
+Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
     if (const Status s = take({&entry, 1}, timeout, taken); s != Status::ok) return s;
-    Message m;
-    if (fill(m, entry)) return m;
+    const bool sound = fill(message, entry, unwinding_now());
+    show_counters();
+    if (sound) return Status::ok;
   }
 }
 
@@ -130,11 +164,13 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeou
     std::size_t taken = 0;
     result.status = take(std::span(entries, std::min(batch.size(), kMaxBatch)), timeout, taken);
     if (result.status != Status::ok) return result;
+    const std::uint8_t unwinding = unwinding_now();
     for (std::size_t i = 0; i < taken; ++i) {
       Message& m = batch[result.count];
       if (m) (void)m.release();
-      if (fill(m, entries[i])) ++result.count;
+      if (fill(m, entries[i], unwinding)) ++result.count;
     }
+    show_counters();
   }
   return result;
 }
@@ -204,7 +240,10 @@ void Consumer::close() noexcept {
 }
 
 Result<Message> Consumer::receive(Duration timeout) noexcept {
-  return core_ ? core_->receive(timeout) : Status::closed;
+  Result<Message> message(std::in_place);  // filled where the caller gets it
+  const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
+  if (s != Status::ok) message = s;
+  return message;
 }
 BatchResult Consumer::receive_many(std::span<Message> batch, Duration timeout) noexcept {
   return core_ ? core_->receive_many(batch, timeout) : BatchResult{Status::closed, 0};

@@ -7,6 +7,11 @@
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
+namespace {
+
+constexpr std::uint64_t kForwardRound = 1'000'000;  // ns
+
+}  // namespace
 
 ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait)
     : keep_(std::move(session)),
@@ -32,6 +37,9 @@ void ProducerCore::close() noexcept {
 }
 
 Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+  if (!session_->connected()) {  // nobody would ever read it
+    return ring_.cursor(kProducers).closed ? Status::closed : Status::peer_dead;
+  }
   claim = ring_.claim_publish(client_, want, limit_);
   switch (claim.outcome) {
     case ClaimOutcome::ok:
@@ -45,10 +53,11 @@ Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& c
 }
 
 Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
   // While it spins, a batch waits until a good part of it fits: taking each line as it comes free would have both sides
   // write to the same cache lines all the time.
   const std::uint64_t chunk = std::min<std::uint64_t>(want, ring_.lines() / 4);
-  unsigned patience = wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
+  unsigned patience = deadline == 0 || wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
   const auto try_claim = [&] {
     if (patience > 0) {
       --patience;
@@ -60,7 +69,6 @@ Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishCla
     } while (make_room(false));
     return false;
   };
-  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
   const Status s = wait_until(queue_->control().space, wait_, deadline, session_->interruption(*queue_), try_claim);
   if (s == Status::ok) return claim.outcome == ClaimOutcome::closed ? Status::closed : Status::ok;
   return s == Status::timeout && deadline == 0 ? Status::full : s;
@@ -107,7 +115,8 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   if (!for_slot && next - oldest < ring_.lines()) return false;
   bool dropped = false;
   bool freed = false;
-  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, client_, dropped, freed)) return false;
+  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed))
+    return false;
   if (dropped) queue_->control().group[victim].dropped.fetch_add(1, std::memory_order_relaxed);
   publisher_fence();
   ring(queue_->control().space);
@@ -115,13 +124,25 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   return true;
 }
 
-void ProducerCore::wake_readers(std::uint8_t groups) noexcept {
+void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   publisher_fence();
   auto& control = queue_->control();
-  if (ring_.has_handler()) return ring(control.work);
-  for (unsigned left = groups; left != 0; left &= left - 1) {
-    ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+  if (ring_.has_handler()) {
+    ring(control.work);
+  } else {
+    bool droppable = backpressure_ == Backpressure::drop_oldest;
+    for (unsigned left = groups; left != 0; left &= left - 1) {
+      const auto g = static_cast<unsigned>(std::countr_zero(left));
+      ring(control.ready[g]);
+      droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
+    }
+    if (droppable) {  // another producer may wait for something to discard
+      ring(control.space);
+      ring(pool_->control().free);
+    }
   }
+  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
 void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d,
@@ -132,7 +153,10 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   if (d.kind == LineKind::slot) {
     const SlotLoan loan = d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
     if (groups == 0) {  // nobody reads it: published and gone
-      if (pool_->pool().give_back(loan, client_)) ring(pool_->control().free);
+      if (pool_->pool().give_back(loan, client_)) {
+        publisher_fence();
+        ring(pool_->control().free);
+      }
       d.kind = LineKind::tombstone;
     } else {
       pool_->pool().publish(loan, client_, groups, ticket);
@@ -143,17 +167,16 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   }
   ring_.publish(ticket, d, data);
   IPCQ_STEP("publish.tagged");
-  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
-  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
 Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
   if (bytes.size() > kInlineBytes) {
     if (bytes.size() > slot_bytes()) return Status::too_large;
+    const std::uint64_t deadline = deadline_after(timeout);
     auto slot = loan(timeout);
     if (!slot) return slot.status();
     std::memcpy(slot->bytes().data(), bytes.data(), bytes.size());
-    return slot->publish(bytes.size(), timeout);
+    return slot->publish(bytes.size(), time_left(deadline));
   }
   if (is_unusable()) return Status::closed;
   PublishClaim c;
@@ -162,15 +185,16 @@ Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) no
   d.kind = LineKind::inlined;
   d.length = static_cast<std::uint32_t>(bytes.size());
   publish_line(c.ticket, c.groups, d, bytes.data());
-  wake_readers(c.groups);
+  after_publish(c.groups);
   return Status::ok;
 }
 
 BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept {
   BatchResult done;
+  const std::uint64_t deadline = deadline_after(timeout);
   while (done.count < batch.size()) {
     if (batch[done.count].size() > kInlineBytes) {
-      done.status = send(batch[done.count], timeout);
+      done.status = send(batch[done.count], time_left(deadline));
       if (done.status != Status::ok) return done;
       ++done.count;
       continue;
@@ -181,16 +205,18 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
     std::size_t run = 1;
     while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= kInlineBytes) ++run;
     PublishClaim c;
-    done.status = claim(static_cast<std::uint32_t>(run), timeout, c);
+    done.status = claim(static_cast<std::uint32_t>(run), time_left(deadline), c);
     if (done.status != Status::ok) return done;
     for (std::uint32_t i = 0; i < c.count; ++i) {
+      constexpr std::uint32_t kFetchAhead = 8;
+      if (i + kFetchAhead < c.count) SharedAtomics::prefetch_for_write(&ring_.in(c.ticket + i + kFetchAhead));
       const auto bytes = batch[done.count++];
       Descriptor d;
       d.kind = LineKind::inlined;
       d.length = static_cast<std::uint32_t>(bytes.size());
       publish_line(c.ticket + i, c.groups, d, bytes.data());
     }
-    wake_readers(c.groups);
+    after_publish(c.groups);
   }
   return done;
 }
@@ -222,7 +248,7 @@ Status ProducerCore::publish(Loan& loan, std::size_t length, Duration timeout) n
   d.lease = loan.lease_;
   d.published_at_ns = now_ns();
   publish_line(c.ticket, c.groups, d, nullptr);
-  wake_readers(c.groups);
+  after_publish(c.groups);
   --loans_;
   loan.core_ = nullptr;
   loan = Loan();
@@ -255,18 +281,37 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
                      get_text(reader.pool().config().segment.name, kNameBytes) +
                      "'; create both queues with one pool, or send() a copy");
   }
-  const SlotLoan parent = from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
-  // A handler changes the payload in place: that is only right when nobody else reads it.
-  const bool shared = !pool_->pool().is_sole_reader(parent.slot, parent.lease, reader.group());
-  if (ring_.has_handler() && shared) {
-    if (const Status s = send(message.bytes(), timeout); s != Status::ok) return s;
-    return message.release();
+  if (!is_sound(from, *pool_)) return Status::not_held;  // somebody scribbled over the held entry
+  const SlotLoan parent =
+      from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
+  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
+  SlotLoan alias;
+  for (;;) {
+    // A handler changes the payload in place: that is only right when nobody else reads it. And a message that goes
+    // round and round is copied now and then, so that its chain of aliases ends.
+    const auto chain = pool_->pool().chain(parent.slot, parent.lease, reader.group());
+    const bool copy = (ring_.has_handler() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
+    // In short rounds: nobody rings when the other readers have finished, or when an alias alone comes free.
+    const std::uint64_t round = deadline == 0 ? 0 : std::min(deadline, now_ns() + kForwardRound);
+    Status s = Status::ok;
+    if (copy) {
+      s = send(message.bytes(), time_left(round));
+      if (s == Status::ok) return message.release();
+    } else {
+      const auto try_alias = [&] {
+        alias = pool_->pool().borrow_alias(client_, alias_hint_, parent, reader.group());
+        return alias.slot != kNone;
+      };
+      s = wait_until(pool_->control().free, wait_, round, session_->interruption(*queue_), try_alias);
+      if (s == Status::ok) break;
+    }
+    if (s != Status::timeout && s != Status::full) return s;
+    if (deadline == 0) return Status::full;
+    if (now_ns() >= deadline) return Status::timeout;
   }
-  const SlotLoan alias = pool_->pool().borrow_alias(client_, alias_hint_, parent, reader.group());
-  if (alias.slot == kNone) return Status::full;
   IPCQ_STEP("forward.alias_borrowed");
   PublishClaim c;
-  if (const Status s = claim(1, timeout, c); s != Status::ok) {
+  if (const Status s = claim(1, time_left(deadline), c); s != Status::ok) {
     pool_->pool().give_back(alias, client_);
     return s;
   }
@@ -281,7 +326,7 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
   d.published_at_ns = now_ns();
   publish_line(c.ticket, c.groups, d, nullptr);
   IPCQ_STEP("forward.published");
-  wake_readers(c.groups);
+  after_publish(c.groups);
   if (c.groups == 0) return message.release();
   return message.m_.core->hand_over(message) ? Status::ok : Status::not_held;
 }
