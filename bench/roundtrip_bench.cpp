@@ -13,7 +13,6 @@
 // The last lines give the ratios. Figures in counters: times in ns, rates per second.
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
