@@ -56,7 +56,8 @@ std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const 
   auto pool = std::make_shared<PoolState>();
   const std::uint64_t generation = new_generation();
   pool->name = name;
-  pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, generation, access_);
+  pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, nullptr, generation,
+                              access_);
   return pool;
 }
 
@@ -111,10 +112,11 @@ void BrokerCore::create_queue(const std::string& name, const QueueOptions& optio
   q.name = name;
   q.options = options;
   // A queue's own pool has the queue's name; other queues may share it by that.
-  q.pool = options.pool.empty() ? make_pool(name, {options.slots, options.slot_bytes}) : pools_.at(options.pool);
+  q.pool = options.pool.empty() ? make_pool(name, {.slots = options.slots, .slot_bytes = options.slot_bytes}) : pools_.at(options.pool);
   const std::uint64_t generation = new_generation();
-  q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, q.pool->map->config(), generation,
-                           access_);
+  const auto executed = options.handler.empty() ? QueueMap::Executed::none : QueueMap::Executed::by_host;
+  q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, executed, q.pool->map->config(),
+                           generation, access_);
   q.endpoints.resize(options.max_endpoints);
   for (std::size_t g = 0; g < options.groups.size(); ++g) {
     q.groups[g].name = options.groups[g].name;

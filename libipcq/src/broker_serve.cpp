@@ -144,6 +144,8 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& receiv
     case Op::end_of_stream:
       end_stream(find(get_text(request.name, sizeof request.name)));
       return {};
+    case Op::set_executor:
+      break;
   }
   return refuse(Refusal::usage, "broker '" + name_.name() + "': unknown request " +
                                     std::to_string(static_cast<std::uint32_t>(request.op)));
@@ -282,7 +284,7 @@ bool BrokerCore::choose_group(QueueEntry& q, const Request& request, unsigned& g
   set_text(shared.name, sizeof shared.name, name);
   shared.policy.store(state.lossy ? 1 : 0, std::memory_order_relaxed);
   state.joined_at = join_group(*q.map, free);
-  state.damaged_before = q.executor ? q.executor->damaged() : 0;
+  state.damaged_before = q.map->control().damaged.load(std::memory_order_relaxed);
   group = free;
   return true;
 }

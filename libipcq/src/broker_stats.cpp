@@ -52,7 +52,7 @@ GroupStats BrokerCore::group_stats(const QueueEntry& q, unsigned g) const {
     if (w.state != HeldState::free && w.group == g) ++s.held;
   }
   s.dropped = q.map->control().group[g].dropped.load(std::memory_order_relaxed);
-  s.lost = state.lost + (q.executor ? minus(q.executor->damaged(), state.damaged_before) : 0);
+  s.lost = state.lost + minus(q.map->control().damaged.load(std::memory_order_relaxed), state.damaged_before);
   s.redelivered = state.redelivered;
   for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
     const EndpointState& e = q.endpoints[i];
@@ -102,6 +102,7 @@ void BrokerCore::count_depths(const QueueEntry& q, QueueStats& s) const {
   }
   const auto& ring = q.map->ring();
   const std::uint64_t next = ring.cursor(kProducers).next;
+  const std::uint64_t working_before = q.map->control().taken.load(std::memory_order_relaxed);
   std::uint64_t oldest = next;
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     if (!q.groups[g].name.empty()) oldest = std::min(oldest, ring.cursor(1 + g).next);
@@ -110,11 +111,9 @@ void BrokerCore::count_depths(const QueueEntry& q, QueueStats& s) const {
     if (ring.readable(t)) {
       ++s.done;
     } else if (is_tagged(ring.in(t), ring.lap(t))) {
-      ++s.ready;
+      ++(t < working_before ? s.inflight : s.ready);
     }
   }
-  s.inflight = q.executor ? std::min(q.executor->inflight(), s.ready) : 0;
-  s.ready -= s.inflight;
   for (const auto& g : s.groups) s.reading += g.held;
 }
 
@@ -140,7 +139,7 @@ QueueStats BrokerCore::stats_of(const QueueEntry& q) const {
   s.name = q.name;
   s.pool = q.pool->name;
   s.handler = q.options.handler;
-  s.backend = "host";
+  s.backend = q.map->on_device() ? "cuda" : "host";
   s.backpressure = to_string(q.options.backpressure);
   s.state = name_of(static_cast<QueueState>(q.map->control().state.load(std::memory_order_relaxed)));
   s.slots = q.pool->map->config().slots;

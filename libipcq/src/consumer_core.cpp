@@ -109,7 +109,7 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
     // The end of the grace makes a stream that is over already count: look then.
     const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;
     const Status s = wait_until(queue_->control().ready[member_.group()], wait_, in_grace ? grace_until_ : deadline,
-                                session_->interruption(*queue_), ready);
+                                session_->interruption(*queue_), ready, queue_->attendant());
     if (s != Status::ok && !(in_grace && s == Status::timeout)) return s;
   }
 }
@@ -127,7 +127,9 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     (void)release(message);
     return false;
   }
-  message.m_.data = d.kind == LineKind::slot ? pool_->payload(d.slot) : h.data.view().bytes;
+  message.m_.data = d.kind != LineKind::slot                               ? h.data.view().bytes
+                    : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone
+                                                                           : pool_->payload(d.slot);
   message.m_.length = d.length;
   message.m_.sequence = d.sequence;
   message.m_.producer = d.producer;

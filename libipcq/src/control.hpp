@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "ipcq/options.hpp"
 #include "ipcq/stats.hpp"
 #include "layout.hpp"
 #include "os.hpp"
@@ -24,11 +25,13 @@ enum class Op : std::uint32_t {
   stats,           // answered with a memfd
   dump,            // name; answered with a memfd
   end_of_stream,   // name
+  set_executor,    // name, executor
 };
 
 enum RequestFlag : std::uint32_t {
   kBrokenOff = 1,  // close_endpoint: the stream did not end, an exception unwinds
   kLossy = 2,      // open_consumer: policy of the ephemeral group, if this makes it
+  kUsesCuda = 4,   // open_producer, open_consumer: the endpoint has GPU work of its own
 };
 
 struct Request {
@@ -38,6 +41,8 @@ struct Request {
   std::uint32_t flags = 0;
   std::uint32_t client = 0;
   std::uint32_t serial = 0;  // of the connection; the reply carries it
+  ExecutorKind executor = ExecutorKind::automatic;
+  std::uint8_t reserved[7] = {};
   char name[kNameBytes] = {};
   char group[kNameBytes] = {};
 };

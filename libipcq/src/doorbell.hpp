@@ -73,9 +73,11 @@ inline void cpu_pause() noexcept { _mm_pause(); }
 void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline) noexcept;
 
 // Waits until ready() or an interruption. `deadline` in ns of now_ns(); 0 looks once. ready() must be cheap and may
-// have side effects only when it returns true.
+// have side effects only when it returns true. `attendant`: rung before each sleep, for who rings `bell` only while it
+// knows that somebody sleeps.
 template <class Ready>
-Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Interruption& interruption, Ready&& ready) {
+Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Interruption& interruption, Ready&& ready,
+                  Doorbell* attendant = nullptr) {
   if (ready()) return Status::ok;
   if (const Status s = interruption.check(); s != Status::ok) return ready() ? Status::ok : s;
   if (deadline == 0) return Status::timeout;
@@ -102,6 +104,7 @@ Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Inter
     if (const Status s = interruption.check(); s != Status::ok) return ready() ? Status::ok : s;
     if (deadline != kNever && now_ns() >= deadline) return Status::timeout;
     IPCQ_STEP("wait.armed");
+    if (attendant != nullptr) ring(*attendant);  // sleeper_fence() stands between: either it sees us, or we see it sleep
     sleep_on(bell, sequence, deadline);
   }
 }

@@ -1,5 +1,5 @@
 // What runs a queue's handler: takes published lines in order, works on the payloads in place, writes the lines for the
-// readers. One interface for host threads and, later, the persistent and the stream executor of a GPU.
+// readers. One interface for host threads of this process and for a GPU's executor in a runner process.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,8 @@ namespace ipcq::detail {
 class Executor {
  public:
   virtual ~Executor() = default;
-  virtual const char* name() const noexcept = 0;
   // Ends after the messages being worked on. Idempotent.
   virtual void stop() noexcept = 0;
-  // Messages being worked on now, and lines passed over because their content made no sense.
-  virtual std::uint64_t inflight() const noexcept = 0;
-  virtual std::uint64_t damaged() const noexcept = 0;
 };
 
 // Worker threads of this process over a pool in host memory. The maps must outlive it.

@@ -223,7 +223,7 @@ class GroupMember {
     if (v.client != client) ring.help(c, v);
     if (!ring.swap_cursor(c, v, {v.next + 1, client, 1, 0, false})) return true;  // somebody took it: look again
     IPCQ_STEP("drop.claimed");
-    if (read == LineRead::present && d.kind != LineKind::tombstone) {
+    if (read == LineRead::present && carries_message(d)) {
       dropped = true;
       if (d.kind == LineKind::slot) freed = release_slot(d, pool, group);
     }
@@ -262,7 +262,7 @@ class GroupMember {
       case LineRead::present:
         break;
     }
-    if (d.kind == LineKind::tombstone) return Copied::tombstone;
+    if (!carries_message(d)) return Copied::tombstone;
     h.descriptor.store(d);
     return Copied::message;
   }

@@ -24,10 +24,6 @@ class HostExecutor final : public Executor {
   }
   ~HostExecutor() override { stop(); }
 
-  const char* name() const noexcept override { return "host"; }
-  std::uint64_t inflight() const noexcept override { return inflight_.load(std::memory_order_relaxed); }
-  std::uint64_t damaged() const noexcept override { return damaged_.load(std::memory_order_relaxed); }
-
   void stop() noexcept override {
     if (fork_epoch() != epoch_) {  // the threads live in the parent only
       for (auto& w : workers_) w.detach();
@@ -52,11 +48,10 @@ class HostExecutor final : public Executor {
         const Interruption interruption{nullptr, nullptr, &stop_};
         if (wait_until(queue_.control().work, wait_, kNever, interruption, published) != Status::ok) return;
         if (stop_.load(std::memory_order_acquire)) return;
-        inflight_.fetch_add(1, std::memory_order_relaxed);
         ticket = next_++;
+        queue_.control().taken.store(next_, std::memory_order_relaxed);
       }
       process(ticket);
-      inflight_.fetch_sub(1, std::memory_order_relaxed);
     }
   }
 
@@ -65,12 +60,12 @@ class HostExecutor final : public Executor {
     InlineData data;
     auto& control = queue_.control();
     LineRead read = read_line(ring_.in(ticket), ring_.lap(ticket), d, data);
-    if (read == LineRead::present && d.kind != LineKind::tombstone && !owns_payload(d)) read = LineRead::damaged;
-    if (read != LineRead::present) {
-      damaged_.fetch_add(1, std::memory_order_relaxed);
+    if (read == LineRead::present && carries_message(d) && !owns_payload(d)) read = LineRead::damaged;
+    if (read != LineRead::present || !carries_message(d)) {
+      if (read != LineRead::present) control.damaged.fetch_add(1, std::memory_order_relaxed);
       d = Descriptor{};
       d.kind = LineKind::tombstone;
-    } else if (d.kind != LineKind::tombstone) {
+    } else {
       std::byte* const payload = d.kind == LineKind::slot ? pool_.payload(d.slot) : data.bytes;
       if (!handler_(payload, d.length)) {
         d.flags |= kNotProcessed;
@@ -105,8 +100,6 @@ class HostExecutor final : public Executor {
   std::mutex scout_;
   std::uint64_t next_ = 0;  // under scout_
   std::atomic<bool> stop_{false};
-  std::atomic<std::uint64_t> inflight_{0};
-  std::atomic<std::uint64_t> damaged_{0};
   std::vector<std::thread> workers_;
 };
 

@@ -59,7 +59,11 @@ struct SegmentHeader {
   char name[kNameBytes];  // of the queue or pool, zero-terminated
 };
 
-enum QueueFlag : std::uint32_t { kQueueHasHandler = 1 };
+enum QueueFlag : std::uint32_t {
+  kQueueHasHandler = 1,   // an executor stands between `in` and `out`
+  kQueueOnDevice = 2,     // that executor is a GPU's: units of `out` may arrive in any order
+  kQueueHostReadable = 4  // it copies what it has processed to the mirror
+};
 
 struct QueueHeader {
   SegmentHeader segment;
@@ -89,9 +93,8 @@ struct PoolHeader {
   std::uint64_t free_bits_offset;  // Word[(alias_base + aliases + 63) / 64]
   std::uint64_t slots_offset;      // Wide[alias_base + aliases]
   std::uint64_t parents_offset;    // AliasParent[aliases]
-  std::uint64_t gpub_offset;       // Word[N]
-  std::uint64_t gdone_offset;      // Word[N]
-  std::uint64_t tomb_offset;       // Word[N]
+  std::uint64_t gpub_offset;       // Word[N]: lease whose payload its loaner's stream has written
+  std::uint64_t tomb_offset;       // Word[N]: lease whose payload will never come
   std::uint64_t payload_offset;    // host pool: payloads; device pool: pinned mirror, or 0
   std::uint64_t payload_bytes;
   // Device pool (backend "cuda"): where the payloads live. All zero on the host.
@@ -100,7 +103,7 @@ struct PoolHeader {
   std::uint64_t device_base_offset;
   std::uint64_t device_bytes;
   std::uint32_t backend;  // PoolBackend
-  std::uint32_t mirror;
+  std::uint32_t mirror;   // ipcq::Mirror
 };
 
 enum class PoolBackend : std::uint32_t { host = 0, cuda = 1 };
@@ -123,13 +126,18 @@ struct QueueControl {
   Word end_ticket;                 // kNoTicket, or: every producer has closed and this many tickets were taken
   Word end_count;                  // how often the stream has ended; written before end_ticket
   std::uint8_t pad0[kLineBytes - 4 * 8];
-  // Executor of a handler queue: written by it (processed, failed) and by the broker (the rest, for later executors).
+  // Written by the executor of a handler queue alone, which may be a GPU.
   alignas(kLineBytes) Word processed;
-  Word failed;
-  Word parked;
-  Word executor_request;
+  Word failed;   // of these, refused by the handler
+  Word damaged;  // lines passed over because their content made no sense
+  Word taken;    // tickets before this one are being worked on, or are done
   std::uint8_t pad1[kLineBytes - 4 * 8];
+  // Written by the process that runs a device queue's executor.
+  alignas(kLineBytes) Word executor;  // ExecutorKind
+  Word parked;                        // 1: no kernel runs; a publisher rings `work`
+  std::uint8_t pad2[kLineBytes - 2 * 8];
   Doorbell work;               // executor sleeps: a line was published
+  Doorbell waker;              // device queue: who turns finished GPU work into wake-ups sleeps
   Doorbell space;              // producers sleep: a line was freed
   Doorbell ready[kMaxGroups];  // members of a group sleep: a line became readable, or the stream ended
   GroupControl group[kMaxGroups];
@@ -172,7 +180,7 @@ using AliasParent = AliasParentOf<SharedAtomics>;
 static_assert(sizeof(Line) == 128 && sizeof(Doorbell) == 128 && sizeof(GroupControl) == 128 && sizeof(Endpoint) == 256);
 static_assert(sizeof(SegmentHeader) == 104 && sizeof(QueueHeader) <= kHeaderBytes &&
               sizeof(PoolHeader) <= kHeaderBytes);
-static_assert(sizeof(QueueControl) == 128 * (kCursors + 1 + 1 + 2 + kMaxGroups + kMaxGroups));
+static_assert(sizeof(QueueControl) == 128 * (kCursors + 1 + 2 + 3 + kMaxGroups + kMaxGroups));
 static_assert(std::is_trivially_copyable_v<QueueHeader> && std::is_trivially_copyable_v<PoolHeader>);
 static_assert(std::is_standard_layout_v<QueueControl> && std::is_standard_layout_v<Endpoint>);
 static_assert(offsetof(SegmentHeader, version) == 8 && offsetof(SegmentHeader, checksum) == 12);

@@ -21,9 +21,14 @@
 namespace ipcq::detail {
 
 enum class LineKind : std::uint8_t { none = 0, inlined = 1, slot = 2, tombstone = 3, control = 4 };
+
+// What a control line asks of the executor that reaches it: the line's `sequence`. Readers pass over control lines.
+enum class ControlOp : std::uint64_t { none = 0, switch_to_persistent = 1, switch_to_stream = 2 };
+
 enum LineFlag : std::uint8_t {
   kPayloadReady = 1,  // the payload was in place before the line: no need to look at gpub
   kNotProcessed = 2,  // the handler refused the payload
+  kInMirror = 4,      // device pool: in `in`, the payload is in the mirror alone; in `out`, it is there too
 };
 
 inline constexpr unsigned kInlineUnit = 2;  // first payload unit that this version writes
@@ -44,6 +49,8 @@ struct Descriptor {
   std::uint64_t alias_lease = 0;
   std::uint64_t published_at_ns = 0;
 };
+
+constexpr bool carries_message(const Descriptor& d) { return d.kind == LineKind::inlined || d.kind == LineKind::slot; }
 
 // Payload of an inline message. Four spare bytes: the last unit is stored as a whole.
 struct InlineData {
@@ -169,9 +176,11 @@ bool is_tagged(const LineOf<A>& line, std::uint64_t lap) {
 }
 
 // Copies the line of `lap` into private memory, checking it in the copy. Slot indices and lengths are for the caller,
-// who knows the pool.
+// who knows the pool. `any_order`: units may arrive in any order, as they do from the other side of PCIe; there, a
+// missing tag means "not yet". A CPU writes unit 0 last: a missing tag behind it is damage.
 template <class A>
-LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, InlineData& data) {
+LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, InlineData& data,
+                   bool any_order = A::kUnitsArriveInAnyOrder) {
   constexpr auto relaxed = std::memory_order_relaxed;
   const auto tag = static_cast<std::uint32_t>(lap);
   // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_line.
@@ -181,20 +190,19 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   unpack_kind(u0.lo, d);
   d.producer = static_cast<std::uint32_t>(u0.hi);
   if (d.kind == LineKind::tombstone) return LineRead::present;
-  if (d.kind != LineKind::inlined && d.kind != LineKind::slot) return LineRead::damaged;
-  // Units from the other side of PCIe may arrive in any order: there, a missing tag means "not yet". A CPU writes unit
-  // 0 last: a missing tag behind it is damage.
-  constexpr LineRead kMissing = A::kUnitsArriveInAnyOrder ? LineRead::absent : LineRead::damaged;
+  if (!carries_message(d) && d.kind != LineKind::control) return LineRead::damaged;
+  const LineRead missing = any_order ? LineRead::absent : LineRead::damaged;
   const Pair u1 = line.unit[1].load(relaxed);
-  if (tag_of(u1.hi) != tag) return kMissing;
+  if (tag_of(u1.hi) != tag) return missing;
   d.sequence = u1.lo;
   d.schema = static_cast<std::uint32_t>(u1.hi);
+  if (d.kind == LineKind::control) return LineRead::present;
   if (d.kind == LineKind::inlined) {
     if (d.data_unit < kInlineUnit || d.data_unit > kLineUnits) return LineRead::damaged;
     if (d.length > (kLineUnits - d.data_unit) * kUnitBytes) return LineRead::damaged;
     for (std::uint32_t at = 0, u = d.data_unit; at < d.length; at += kUnitBytes, ++u) {
       const Pair unit = line.unit[u].load(relaxed);
-      if (tag_of(unit.hi) != tag) return kMissing;
+      if (tag_of(unit.hi) != tag) return missing;
       std::memcpy(data.bytes + at, &unit, sizeof unit);  // the next unit overwrites this one's tag
     }
     return LineRead::present;
@@ -202,7 +210,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   const Pair u2 = line.unit[2].load(relaxed);
   const Pair u3 = line.unit[3].load(relaxed);
   const Pair u4 = line.unit[4].load(relaxed);
-  if (tag_of(u2.hi) != tag || tag_of(u3.hi) != tag || tag_of(u4.hi) != tag) return kMissing;
+  if (tag_of(u2.hi) != tag || tag_of(u3.hi) != tag || tag_of(u4.hi) != tag) return missing;
   d.lease = u2.lo;
   d.slot = static_cast<std::uint32_t>(u2.hi);
   d.alias_lease = u3.lo;

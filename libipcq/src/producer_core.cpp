@@ -69,7 +69,8 @@ Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishCla
     } while (make_room(false));
     return false;
   };
-  const Status s = wait_until(queue_->control().space, wait_, deadline, session_->interruption(*queue_), try_claim);
+  const Status s = wait_until(queue_->control().space, wait_, deadline, session_->interruption(*queue_), try_claim,
+                              queue_->attendant());
   if (s == Status::ok) return claim.outcome == ClaimOutcome::closed ? Status::closed : Status::ok;
   return s == Status::timeout && deadline == 0 ? Status::full : s;
 }
@@ -89,7 +90,8 @@ Status ProducerCore::borrow_slow(Duration timeout, SlotLoan& loan) noexcept {
     return false;
   };
   const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
-  const Status s = wait_until(pool_->control().free, wait_, deadline, session_->interruption(*queue_), try_borrow);
+  const Status s = wait_until(pool_->control().free, wait_, deadline, session_->interruption(*queue_), try_borrow,
+                              queue_->attendant());
   return s == Status::timeout && deadline == 0 ? Status::full : s;
 }
 
@@ -129,6 +131,7 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   auto& control = queue_->control();
   if (ring_.has_handler()) {
     ring(control.work);
+    if (queue_->on_device()) wake_attendant(groups);
   } else {
     bool droppable = backpressure_ == Backpressure::drop_oldest;
     for (unsigned left = groups; left != 0; left &= left - 1) {
@@ -143,6 +146,19 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   }
   endpoint_.messages.store(sequence_, std::memory_order_relaxed);
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+}
+
+// A GPU rings no bell: somebody else does when it has finished, and sleeps while nobody waits for that.
+void ProducerCore::wake_attendant(std::uint8_t groups) noexcept {
+  const auto is_armed = [](const Doorbell& bell) {
+    return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);
+  };
+  auto& control = queue_->control();
+  bool waited_for = is_armed(control.space) || is_armed(pool_->control().free);
+  for (unsigned left = groups; left != 0; left &= left - 1) {
+    waited_for = waited_for || is_armed(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+  }
+  if (waited_for) ring(control.waker);
 }
 
 void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d,
@@ -171,7 +187,7 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
 
 Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
   if (bytes.size() > kInlineBytes) {
-    if (bytes.size() > slot_bytes()) return Status::too_large;
+    if (bytes.size() > slot_bytes() || !pool_->has_host_payloads()) return Status::too_large;
     const std::uint64_t deadline = deadline_after(timeout);
     auto slot = loan(timeout);
     if (!slot) return slot.status();
@@ -223,6 +239,7 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
 
 Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
   if (is_unusable()) return Status::closed;
+  if (!pool_->has_host_payloads()) return Status::too_large;  // slots without a mirror: ipcq::cuda reaches them
   SlotLoan s;
   if (const Status status = borrow(timeout, s); status != Status::ok) return status;
   Loan loan;
@@ -236,28 +253,38 @@ Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
 }
 
 Status ProducerCore::publish(Loan& loan, std::size_t length, Duration timeout) noexcept {
-  if (is_unusable()) return Status::closed;
-  if (length > loan.capacity_) return Status::too_large;
-  PublishClaim c;
-  if (const Status s = claim(1, timeout, c); s != Status::ok) return s;
-  Descriptor d;
-  d.kind = LineKind::slot;
-  d.flags = kPayloadReady;
-  d.length = static_cast<std::uint32_t>(length);
-  d.slot = loan.slot_;
-  d.lease = loan.lease_;
-  d.published_at_ns = now_ns();
-  publish_line(c.ticket, c.groups, d, nullptr);
-  after_publish(c.groups);
+  const auto flags = static_cast<std::uint8_t>(pool_->on_device() ? kPayloadReady | kInMirror : kPayloadReady);
+  if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, timeout); s != Status::ok) return s;
   --loans_;
   loan.core_ = nullptr;
   loan = Loan();
   return Status::ok;
 }
 
+Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout) noexcept {
+  if (is_unusable()) return Status::closed;
+  if (length > slot_bytes()) return Status::too_large;
+  PublishClaim c;
+  if (const Status s = claim(1, timeout, c); s != Status::ok) return s;
+  Descriptor d;
+  d.kind = LineKind::slot;
+  d.flags = flags;
+  d.length = static_cast<std::uint32_t>(length);
+  d.slot = loan.slot;
+  d.lease = loan.lease;
+  d.published_at_ns = now_ns();
+  publish_line(c.ticket, c.groups, d, nullptr);
+  after_publish(c.groups);
+  return Status::ok;
+}
+
 void ProducerCore::drop(Loan& loan) noexcept {
   --loans_;
-  if (!is_unusable() && pool_->pool().give_back({loan.slot_, loan.lease_}, client_)) {
+  give_back({loan.slot_, loan.lease_});
+}
+
+void ProducerCore::give_back(const SlotLoan& loan) noexcept {
+  if (!is_unusable() && pool_->pool().give_back(loan, client_)) {
     publisher_fence();
     ring(pool_->control().free);
   }

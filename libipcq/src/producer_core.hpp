@@ -24,6 +24,13 @@ class ProducerCore {
   BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept;
   Status forward(Message& message, Duration timeout);
 
+  // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
+  Status borrow(Duration timeout, SlotLoan& loan) noexcept;
+  Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout) noexcept;
+  void give_back(const SlotLoan& loan) noexcept;
+  const PoolMap& pool() const noexcept { return *pool_; }
+  const QueueMap& queue() const noexcept { return *queue_; }
+
   void close() noexcept;
   bool has_loans() const noexcept { return loans_ != 0; }
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
@@ -34,12 +41,12 @@ class ProducerCore {
   bool is_unusable() const noexcept { return closed_ || session_->is_forked_child(); }
   Status claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
   Status claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
-  Status borrow(Duration timeout, SlotLoan& loan) noexcept;
   Status borrow_slow(Duration timeout, SlotLoan& loan) noexcept;
   // Discards one message where the policies allow it. `for_slot`: a slot is wanted, else a line.
   bool make_room(bool for_slot) noexcept;
   // Writes the claimed line. With no group to read it, the slot or alias goes back instead.
   void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d, const std::byte* data) noexcept;
+  void wake_attendant(std::uint8_t groups) noexcept;
   // Wakes who sleeps for a line, and shows the counters.
   void after_publish(std::uint8_t groups) noexcept;
   Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader, Duration timeout);

@@ -49,9 +49,9 @@ void lay_out(PoolHeader& h) {
   h.slots_offset = r.add(words * sizeof(Wide));
   h.parents_offset = r.add(h.aliases * sizeof(AliasParent));
   h.gpub_offset = r.add(h.slots * sizeof(Word));
-  h.gdone_offset = r.add(h.slots * sizeof(Word));
   h.tomb_offset = r.add(h.slots * sizeof(Word));
-  h.payload_bytes = h.slots * h.slot_stride;
+  const bool on_host = h.backend == static_cast<std::uint32_t>(PoolBackend::host) || h.mirror != 0;
+  h.payload_bytes = on_host ? h.slots * h.slot_stride : 0;
   h.payload_offset = r.add(h.payload_bytes);
   h.segment.total_bytes = r.end();
 }
@@ -98,11 +98,16 @@ PoolHeader header_for(const std::string& name, const PoolOptions& o) {
   h.slots = o.slots;
   h.aliases = o.slots;  // every slot can be forwarded once while it has other readers
   h.slot_bytes = o.slot_bytes;
+  if (o.backend == "cuda") {
+    h.backend = static_cast<std::uint32_t>(PoolBackend::cuda);
+    h.mirror = static_cast<std::uint32_t>(o.mirror);
+  }
   lay_out(h);
   return h;
 }
 
-QueueHeader header_for(const std::string& name, const QueueOptions& o, std::uint32_t slots) {
+QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap::Executed executed,
+                       std::uint32_t slots) {
   const std::string object = "queue '" + name + "'";
   std::uint64_t lines = o.lines;
   if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * slots);
@@ -116,13 +121,20 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, std::uint
   QueueHeader h{};
   h.segment.magic = kQueueMagic;
   copy_name(h.segment.name, name);
-  h.segment.flags = o.handler.empty() ? 0 : std::uint32_t{kQueueHasHandler};
+  if (executed != QueueMap::Executed::none) h.segment.flags |= kQueueHasHandler;
+  if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
   h.endpoints = o.max_endpoints;
   h.held_per_endpoint = o.held_per_consumer;
   h.backpressure = static_cast<std::uint32_t>(o.backpressure);
   lay_out(h);
   return h;
+}
+
+// A handle exports a whole block, so a pool has blocks of its own.
+std::uint64_t device_bytes(const PoolHeader& h) {
+  constexpr std::uint64_t kDeviceBlock = std::uint64_t{2} << 20;
+  return round_up(h.slots * h.slot_stride, kDeviceBlock);
 }
 
 template <class T>
@@ -132,14 +144,27 @@ T* at(const Segment& segment, std::uint64_t offset) {
 
 }  // namespace
 
-std::uint64_t PoolMap::bytes_needed(const std::string& name, const PoolOptions& options) {
-  return header_for(name, options).segment.total_bytes;
+PoolMap::Needs PoolMap::needs(const std::string& name, const PoolOptions& options) {
+  const PoolHeader h = header_for(name, options);
+  Needs n;
+  n.shared_memory = h.segment.total_bytes;
+  if (h.backend == static_cast<std::uint32_t>(PoolBackend::cuda)) {
+    n.device_memory = device_bytes(h);
+    n.pinned = h.segment.total_bytes - h.gpub_offset;
+  }
+  return n;
 }
 
 std::unique_ptr<PoolMap> PoolMap::create(const std::string& segment, const std::string& name,
-                                         const PoolOptions& options, std::uint64_t generation,
-                                         const Segment::Access& access) {
+                                         const PoolOptions& options, const DeviceMemory* device,
+                                         std::uint64_t generation, const Segment::Access& access) {
   PoolHeader h = header_for(name, options);
+  if (device != nullptr) {
+    std::memcpy(h.device_uuid, device->device_uuid, sizeof h.device_uuid);
+    std::memcpy(h.ipc_handle, device->ipc_handle, sizeof h.ipc_handle);
+    h.device_base_offset = device->base_offset;
+    h.device_bytes = device->bytes;
+  }
   h.segment.generation = generation;
   h.segment.broker_pid = getpid();
   Segment s = Segment::create(segment, h.segment.total_bytes, access);
@@ -161,6 +186,8 @@ std::unique_ptr<PoolMap> PoolMap::open(const std::string& segment, std::uint64_t
 PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move(segment)), config_(config) {
   control_ = at<PoolControl>(segment_, config.control_offset);
   payload_ = at<std::byte>(segment_, config.payload_offset);
+  gpub_ = at<Word>(segment_, config.gpub_offset);
+  tomb_ = at<Word>(segment_, config.tomb_offset);
   PoolWords<SharedAtomics> w;
   w.slots = at<Wide>(segment_, config.slots_offset);
   w.free_bits = at<Word>(segment_, config.free_bits_offset);
@@ -171,14 +198,12 @@ PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move
   pool_ = Pool<SharedAtomics>(w);
 }
 
-std::uint64_t QueueMap::bytes_needed(const std::string& name, const QueueOptions& options, std::uint32_t slots) {
-  return header_for(name, options, slots).segment.total_bytes;
-}
-
 std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std::string& name,
-                                           const QueueOptions& options, const PoolHeader& pool,
+                                           const QueueOptions& options, Executed executed, const PoolHeader& pool,
                                            std::uint64_t generation, const Segment::Access& access) {
-  QueueHeader h = header_for(name, options, pool.slots);
+  QueueHeader h = header_for(name, options, executed, pool.slots);
+  const bool readable = pool.payload_bytes != 0 && options.host_readable;
+  if (executed == Executed::by_device && readable) h.segment.flags |= kQueueHostReadable;
   copy_name(h.pool, pool.segment.name);
   h.pool_generation = pool.segment.generation;
   h.segment.generation = generation;
@@ -188,6 +213,7 @@ std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std
   auto& c = *map->control_;
   c.end_ticket.store(kNoTicket, std::memory_order_relaxed);
   init(c.work);
+  init(c.waker);
   init(c.space);
   for (auto& bell : c.ready) init(bell);
   // Declared groups are there from the first ticket on; the broker names them before any client attaches.
@@ -226,6 +252,7 @@ QueueMap::QueueMap(Segment segment, const QueueHeader& config) : segment_(std::m
   w.out = at<Line>(segment_, config.out_offset);
   w.live_groups = &control_->live_groups;
   w.lines = config.lines;
+  w.device_writes_out = on_device();
   ring_ = Ring<SharedAtomics>(w);
 }
 
@@ -243,6 +270,7 @@ GroupMember<SharedAtomics> QueueMap::member(unsigned group, std::uint32_t endpoi
 
 void QueueMap::ring_all_bells() const noexcept {
   ring_always(control_->work);
+  ring_always(control_->waker);
   ring_always(control_->space);
   for (auto& bell : control_->ready) ring_always(bell);
 }

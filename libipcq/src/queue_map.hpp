@@ -13,13 +13,28 @@
 
 namespace ipcq::detail {
 
+// Payloads in the memory of a GPU, as its owner exports them.
+struct DeviceMemory {
+  std::uint8_t device_uuid[16] = {};
+  std::uint8_t ipc_handle[64] = {};
+  std::uint64_t base_offset = 0;  // of the first slot in the exported block
+  std::uint64_t bytes = 0;        // of the block
+};
+
 class PoolMap {
  public:
-  // Bytes of shared memory that a pool of these options takes. Throws UsageError on bad options.
-  static std::uint64_t bytes_needed(const std::string& name, const PoolOptions& options);
+  // What a pool of these options takes, in bytes. Throws UsageError on bad options. `pinned`: of the shared memory,
+  // what a GPU's owner registers.
+  struct Needs {
+    std::uint64_t shared_memory = 0;
+    std::uint64_t device_memory = 0;
+    std::uint64_t pinned = 0;
+  };
+  static Needs needs(const std::string& name, const PoolOptions& options);
+  // `device`: null for a pool in host memory.
   static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name,
-                                         const PoolOptions& options, std::uint64_t generation,
-                                         const Segment::Access& access);
+                                         const PoolOptions& options, const DeviceMemory* device,
+                                         std::uint64_t generation, const Segment::Access& access);
   static std::unique_ptr<PoolMap> open(const std::string& segment, std::uint64_t deadline);
 
   const PoolHeader& config() const noexcept { return config_; }
@@ -27,7 +42,15 @@ class PoolMap {
   Segment& segment() noexcept { return segment_; }
   const Pool<SharedAtomics>& pool() const noexcept { return pool_; }
   PoolControl& control() const noexcept { return *control_; }
-  std::byte* payload(std::uint32_t slot) const noexcept { return payload_ + std::uint64_t{slot} * config_.slot_stride; }
+  bool on_device() const noexcept { return config_.backend == static_cast<std::uint32_t>(PoolBackend::cuda); }
+  // Whether the CPU can reach payloads: a host pool, or a device pool with a mirror.
+  bool has_host_payloads() const noexcept { return config_.payload_bytes != 0; }
+  // In host memory: the payload itself, or its mirror. Null where there is none.
+  std::byte* payload(std::uint32_t slot) const noexcept {
+    return has_host_payloads() ? payload_ + std::uint64_t{slot} * config_.slot_stride : nullptr;
+  }
+  Word& gpub(std::uint32_t slot) const noexcept { return gpub_[slot]; }
+  Word& tomb(std::uint32_t slot) const noexcept { return tomb_[slot]; }
 
  private:
   PoolMap(Segment segment, const PoolHeader& config);
@@ -36,15 +59,18 @@ class PoolMap {
   Pool<SharedAtomics> pool_;
   PoolControl* control_;
   std::byte* payload_;
+  Word* gpub_;
+  Word* tomb_;
 };
 
 class QueueMap {
  public:
-  static std::uint64_t bytes_needed(const std::string& name, const QueueOptions& options, std::uint32_t slots);
-  // `slots` of the pool decides the default number of lines.
+  // Who stands between `in` and `out`; none: a direct queue. The pool's slots decide the default
+  // number of lines.
+  enum class Executed : std::uint8_t { none, by_host, by_device };
   static std::unique_ptr<QueueMap> create(const std::string& segment, const std::string& name,
-                                          const QueueOptions& options, const PoolHeader& pool, std::uint64_t generation,
-                                          const Segment::Access& access);
+                                          const QueueOptions& options, Executed executed, const PoolHeader& pool,
+                                          std::uint64_t generation, const Segment::Access& access);
   static std::unique_ptr<QueueMap> open(const std::string& segment, std::uint64_t deadline);
 
   const QueueHeader& config() const noexcept { return config_; }
@@ -52,6 +78,10 @@ class QueueMap {
   Segment& segment() noexcept { return segment_; }
   const Ring<SharedAtomics>& ring() const noexcept { return ring_; }
   QueueControl& control() const noexcept { return *control_; }
+  bool on_device() const noexcept { return (config_.segment.flags & kQueueOnDevice) != 0; }
+  bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
+  // Who must hear that somebody went to sleep on one of this queue's bells; null when nobody needs to.
+  Doorbell* attendant() const noexcept { return on_device() ? &control_->waker : nullptr; }
   Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }
   Held* held() const noexcept { return held_; }
   std::uint32_t held_entries() const noexcept { return config_.endpoints * config_.held_per_endpoint; }

@@ -99,7 +99,7 @@ class Repair {
       Descriptor d;
       InlineData data;
       const LineRead read = ring_.read(ticket, d, data);
-      if (read == LineRead::present && d.kind != LineKind::tombstone && !is_held(g, ticket)) {
+      if (read == LineRead::present && carries_message(d) && !is_held(g, ticket)) {
         if (is_producer_) {
           if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
           queue_.control().group[g].dropped.fetch_add(1, std::memory_order_relaxed);

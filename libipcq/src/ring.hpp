@@ -58,6 +58,7 @@ struct RingWords {
   LineOf<A>* out = nullptr;  // == in for a direct queue
   typename A::Word* live_groups = nullptr;
   std::uint64_t lines = 0;  // power of two
+  bool device_writes_out = false;
 };
 
 enum class ClaimOutcome : std::uint8_t { ok, full, closed };
@@ -79,6 +80,14 @@ class Ring {
   Ring() = default;
   explicit Ring(const RingWords<A>& words)
       : w_(words), mask_(words.lines - 1), shift_(static_cast<unsigned>(std::countr_zero(words.lines))) {}
+
+  // The same ring, read before the executor: what is published, whether it is processed or not.
+  Ring before_executor() const {
+    RingWords<A> w = w_;
+    w.out = w.in;
+    w.device_writes_out = false;
+    return Ring(w);
+  }
 
   std::uint64_t lines() const { return w_.lines; }
   bool has_handler() const { return w_.in != w_.out; }
@@ -124,7 +133,7 @@ class Ring {
 
   // Copies what `ticket` carries for readers; absent until published (and processed, with a handler).
   LineRead read(std::uint64_t ticket, Descriptor& d, InlineData& data) const {
-    return read_line(out(ticket), lap(ticket), d, data);
+    return read_line(out(ticket), lap(ticket), d, data, A::kUnitsArriveInAnyOrder || w_.device_writes_out);
   }
   bool readable(std::uint64_t ticket) const { return is_tagged(out(ticket), lap(ticket)); }
 

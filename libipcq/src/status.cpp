@@ -56,6 +56,18 @@ std::string_view to_string(Backpressure backpressure) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(ExecutorKind kind) noexcept {
+  switch (kind) {
+    case ExecutorKind::automatic:
+      return "auto";
+    case ExecutorKind::persistent:
+      return "persistent";
+    case ExecutorKind::stream:
+      return "stream";
+  }
+  return "unknown";
+}
+
 Wait parse_wait(std::string_view text) {
   for (const Wait wait : {Wait::spin(), Wait::hybrid(), Wait::sleep()}) {
     if (to_string(wait.kind()) == text) return wait;

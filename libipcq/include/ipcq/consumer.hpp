@@ -26,6 +26,7 @@ struct ConsumerOptions {
   Duration wait_for = Duration::zero();
   // Policy of an ephemeral group that this consumer is the first member of.
   bool lossy = false;
+  bool cuda = false;  // this consumer uses <ipcq/cuda.hpp>
 };
 
 class IPCQ_API Consumer {

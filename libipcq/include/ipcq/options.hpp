@@ -39,9 +39,25 @@ struct GroupOptions {
   GroupPolicy policy = GroupPolicy::must;
 };
 
+// Whether a pool in device memory has a copy of each slot in pinned host memory. Clients without a GPU read and write
+// payloads there; without it only clients that use ipcq::cuda can.
+enum class Mirror : std::uint8_t { none, full };
+
+// Who works on a device queue. docs/design/cuda.md has the trade.
+enum class ExecutorKind : std::uint8_t {
+  automatic,   // persistent under MPS or while no client uses ipcq::cuda, else stream
+  persistent,  // one kernel that stays: lowest latency, but other processes' GPU work waits for it without MPS
+  stream,      // a kernel per message, ordered by stream operations: nothing spins on the GPU
+};
+// "auto", "persistent" or "stream".
+IPCQ_API std::string_view to_string(ExecutorKind kind) noexcept;
+
 struct PoolOptions {
   std::uint32_t slots = 64;       // 0 (only messages of up to 72 bytes) .. 1'048'576
   std::size_t slot_bytes = 4096;  // payload capacity of one slot, 1 .. 4 GiB - 1
+  std::string backend = "auto";   // "auto" (host), "host" or "cuda": where the payloads lie
+  int device = 0;                 // "cuda": number of the GPU, as CUDA counts them
+  Mirror mirror = Mirror::full;   // "cuda"
 };
 
 struct QueueOptions {
@@ -50,7 +66,12 @@ struct QueueOptions {
   std::string pool{};             // name of an existing pool to share instead of an own one
   std::uint32_t lines = 0;        // messages that may wait, rounded up to a power of two; 0: 2 x slots, 1024 at least
   std::string handler{};          // applied in place to every message; empty: direct queue
-  std::string backend = "auto";   // "auto", "host" or "cuda"
+  // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
+  std::string backend = "auto";
+  int device = 0;                // "cuda": number of the GPU, as CUDA counts them; an own pool lies there
+  Mirror mirror = Mirror::full;  // "cuda": of the queue's own pool
+  bool host_readable = true;     // "cuda": processed payloads are copied to the mirror, for consumers without a GPU
+  ExecutorKind executor = ExecutorKind::automatic;  // "cuda"
   std::uint32_t executor_threads = 1;
   Wait executor_wait = Wait::hybrid();
   Backpressure backpressure = Backpressure::block;

@@ -12,6 +12,7 @@ namespace ipcq {
 struct ProducerOptions {
   Wait wait = Wait::hybrid();
   Duration wait_for = Duration::zero();  // how long to wait for the queue to appear
+  bool cuda = false;                     // this producer uses <ipcq/cuda.hpp>
 };
 
 class IPCQ_API Producer {

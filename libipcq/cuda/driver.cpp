@@ -1,0 +1,84 @@
+#include "driver.hpp"
+
+#include <dlfcn.h>
+
+#include <cstdint>
+#include <utility>
+
+namespace ipcq::detail {
+namespace {
+
+using GetProcAddress = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
+
+Driver load() {
+  void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);  // stays: streams and contexts outlive us
+  if (library == nullptr) {
+    throw BackendError("GPU: no CUDA driver on this machine (libcuda.so.1 does not load); install the NVIDIA driver, or "
+                       "use --backend host");
+  }
+  const auto get = reinterpret_cast<GetProcAddress>(::dlsym(library, "cuGetProcAddress_v2"));
+  if (get == nullptr) throw BackendError("GPU: the CUDA driver is older than 12.0; update the NVIDIA driver");
+  Driver cu;
+  const auto find = [&](const char* name, auto& function) {
+    void* address = nullptr;
+    const CUresult result = get(name, &address, CUDA_VERSION, CU_GET_PROC_ADDRESS_DEFAULT, nullptr);
+    if (result != CUDA_SUCCESS || address == nullptr) {
+      throw BackendError(std::string("GPU: the CUDA driver lacks ") + name + "; update the NVIDIA driver");
+    }
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(address);
+  };
+#define IPCQ_FIND(name) find(#name, cu.name);
+  IPCQ_DRIVER_FUNCTIONS(IPCQ_FIND)
+#undef IPCQ_FIND
+  cu.cuDriverGetVersion(&cu.version);
+  if (const CUresult result = cu.cuInit(0); result != CUDA_SUCCESS) {
+    throw BackendError(describe(cu, result, "cuInit", "GPU") +
+                       "; is a GPU there and visible (CUDA_VISIBLE_DEVICES, nvidia-smi)? else use --backend host");
+  }
+  return cu;
+}
+
+}  // namespace
+
+const Driver& driver() {
+  static const Driver loaded = load();  // a failed attempt is tried anew by the next caller
+  return loaded;
+}
+
+std::string describe(const Driver& cu, CUresult result, const char* call, const std::string& object) {
+  const char* name = nullptr;
+  const char* text = nullptr;
+  if (cu.cuGetErrorName(result, &name) != CUDA_SUCCESS) name = "unknown CUDA error";
+  if (cu.cuGetErrorString(result, &text) != CUDA_SUCCESS) text = "";
+  return object + ": " + call + " failed: " + name + " (" + text + ")";
+}
+
+void check_cuda(CUresult result, const char* call, const std::string& object, const std::string& remedy) {
+  if (result == CUDA_SUCCESS) return;
+  throw BackendError(describe(driver(), result, call, object) + (remedy.empty() ? "" : "; " + remedy));
+}
+
+RegisteredMemory::RegisteredMemory(CUcontext context, void* data, std::uint64_t bytes, const std::string& object) {
+  if (bytes == 0) return;
+  constexpr std::uintptr_t kPage = 4096;
+  const auto begin = reinterpret_cast<std::uintptr_t>(data) / kPage * kPage;
+  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes + kPage - 1) / kPage * kPage;
+  const CurrentContext current(context);
+  const CUresult result = driver().cuMemHostRegister(reinterpret_cast<void*>(begin), end - begin,
+                                                     CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);
+  if (result == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED) return;
+  check_cuda(result, "cuMemHostRegister", object, "raise the limit of locked memory (ulimit -l unlimited)");
+  context_ = context;
+  data_ = reinterpret_cast<void*>(begin);
+}
+
+RegisteredMemory::~RegisteredMemory() {
+  if (data_ == nullptr) return;
+  try {
+    const CurrentContext current(context_);
+    driver().cuMemHostUnregister(data_);
+  } catch (const Error&) {  // the driver unloads: nothing is pinned any more
+  }
+}
+
+}  // namespace ipcq::detail

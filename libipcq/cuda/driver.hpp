@@ -1,0 +1,122 @@
+// The CUDA driver API, looked up at run time: nothing here links libcuda, so that a program starts without a driver and
+// says what is missing. Errors name call, object and remedy.
+#pragma once
+
+#include <cuda.h>
+
+#include <string>
+
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+
+// X(name as in cuda.h). cuGetProcAddress gives the newest version that this header knows.
+#define IPCQ_DRIVER_FUNCTIONS(X) \
+  X(cuCtxGetCurrent)             \
+  X(cuCtxGetDevice)              \
+  X(cuCtxPopCurrent)             \
+  X(cuCtxPushCurrent)            \
+  X(cuCtxSetCurrent)             \
+  X(cuCtxSynchronize)            \
+  X(cuDeviceCanAccessPeer)       \
+  X(cuDeviceGet)                 \
+  X(cuDeviceGetAttribute)        \
+  X(cuDeviceGetCount)            \
+  X(cuDeviceGetName)             \
+  X(cuDeviceGetUuid)             \
+  X(cuDevicePrimaryCtxRelease)   \
+  X(cuDevicePrimaryCtxRetain)    \
+  X(cuDevicePrimaryCtxSetFlags)  \
+  X(cuDeviceTotalMem)            \
+  X(cuDriverGetVersion)          \
+  X(cuEventCreate)               \
+  X(cuEventDestroy)              \
+  X(cuEventElapsedTime)          \
+  X(cuEventQuery)                \
+  X(cuEventRecord)               \
+  X(cuEventSynchronize)          \
+  X(cuFuncGetAttribute)          \
+  X(cuGetErrorName)              \
+  X(cuGetErrorString)            \
+  X(cuInit)                      \
+  X(cuIpcCloseMemHandle)         \
+  X(cuIpcGetMemHandle)           \
+  X(cuIpcOpenMemHandle)          \
+  X(cuLaunchHostFunc)            \
+  X(cuLaunchKernel)              \
+  X(cuMemAlloc)                  \
+  X(cuMemFree)                   \
+  X(cuMemFreeHost)               \
+  X(cuMemGetAddressRange)        \
+  X(cuMemGetInfo)                \
+  X(cuMemHostAlloc)              \
+  X(cuMemHostGetDevicePointer)   \
+  X(cuMemHostRegister)           \
+  X(cuMemHostUnregister)         \
+  X(cuMemcpyDtoHAsync)           \
+  X(cuMemcpyHtoDAsync)           \
+  X(cuMemsetD8Async)             \
+  X(cuModuleGetFunction)         \
+  X(cuModuleLoadData)            \
+  X(cuModuleUnload)              \
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor) \
+  X(cuStreamCreateWithPriority)  \
+  X(cuStreamDestroy)             \
+  X(cuStreamGetCtx)              \
+  X(cuStreamQuery)               \
+  X(cuStreamSynchronize)         \
+  X(cuStreamWaitValue32)         \
+  X(cuStreamWaitValue64)         \
+  X(cuStreamWriteValue32)        \
+  X(cuStreamWriteValue64)
+
+struct Driver {
+#define IPCQ_DECLARE(name) decltype(&::name) name = nullptr;
+  IPCQ_DRIVER_FUNCTIONS(IPCQ_DECLARE)
+#undef IPCQ_DECLARE
+  int version = 0;  // as cuDriverGetVersion gives it: 13000 is CUDA 13.0
+};
+
+// The driver of this machine, loaded and initialised once. Throws BackendError: no driver, no GPU, driver too old.
+const Driver& driver();
+
+// "cuMemAlloc of pool 'frames' failed: CUDA_ERROR_OUT_OF_MEMORY (out of memory)".
+std::string describe(const Driver& cu, CUresult result, const char* call, const std::string& object);
+// Throws BackendError unless `result` is success. `remedy` may be empty.
+void check_cuda(CUresult result, const char* call, const std::string& object, const std::string& remedy = {});
+
+// Makes a context current in this thread while it lives.
+class CurrentContext {
+ public:
+  explicit CurrentContext(CUcontext context) { check_cuda(driver().cuCtxPushCurrent(context), "cuCtxPushCurrent", "GPU"); }
+  ~CurrentContext() {
+    CUcontext ignored = nullptr;
+    driver().cuCtxPopCurrent(&ignored);
+  }
+  CurrentContext(const CurrentContext&) = delete;
+  CurrentContext& operator=(const CurrentContext&) = delete;
+};
+
+// Pins existing memory, for the GPU of every context of this process, while it lives.
+class RegisteredMemory {
+ public:
+  RegisteredMemory() noexcept = default;
+  // Whole pages around [data, data + bytes). Registered already by somebody else in this process: left to them.
+  RegisteredMemory(CUcontext context, void* data, std::uint64_t bytes, const std::string& object);
+  RegisteredMemory(RegisteredMemory&& other) noexcept { swap(other); }
+  RegisteredMemory& operator=(RegisteredMemory&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~RegisteredMemory();
+
+ private:
+  void swap(RegisteredMemory& other) noexcept {
+    std::swap(context_, other.context_);
+    std::swap(data_, other.data_);
+  }
+  CUcontext context_ = nullptr;
+  void* data_ = nullptr;
+};
+
+}  // namespace ipcq::detail
