@@ -1,0 +1,124 @@
+// ipcq::cuda: payloads in device memory, in the order of the caller's streams. No call here waits for the GPU.
+//
+// Open the endpoint with {.cuda = true}. The stream's context decides the device; the first call on it maps the pool
+// (milliseconds, once per process), so make it before you launch a kernel that stays. A pool that cannot be mapped there
+// is used through its mirror in host memory, which the session's log callback is told; without one: BackendError.
+//
+//   auto v = ipcq::cuda::loan(p, stream);
+//   fill<<<g, b, 0, stream>>>(v->device(), n);
+//   check(v->publish(n));                       // enqueued behind fill; nothing waits
+//
+//   auto m = ipcq::cuda::receive(c, stream);    // published; the stream waits until it is complete and processed
+//   use<<<g, b, 0, stream>>>(m->device(), m->length());
+//                                               // released behind use when m goes out of scope
+//
+// Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
+// CUDA_DEVICE_MAX_CONNECTIONS. Handles belong to the thread of their producer or consumer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "ipcq/consumer.hpp"
+#include "ipcq/handler.hpp"
+#include "ipcq/producer.hpp"
+
+struct CUstream_st;
+
+namespace ipcq::cuda {
+
+// A cudaStream_t or CUstream; null: the default stream of the current context.
+using Stream = CUstream_st*;
+
+// What a kernel may know of a received message; in pinned memory, valid once the stream has passed the receive.
+struct Header {
+  const std::byte* data = nullptr;  // on the stream's device
+  std::uint64_t length = 0;         // bytes
+  std::uint64_t sequence = 0;       // as Message::sequence()
+  std::uint64_t lease = 0;
+  const std::uint64_t* tomb = nullptr;  // holds `lease` when the payload will never come
+  std::uint32_t state = 0;              // ipcq::Status
+
+  // ok; peer_dead: whoever wrote the payload died before it was complete; else what receive_ahead() came to: end,
+  // closed, peer_dead, interrupted. `data` may be read only after ok.
+  IPCQ_HOST_DEVICE Status status() const noexcept {
+    const auto s = static_cast<Status>(*static_cast<const volatile std::uint32_t*>(&state));
+    if (s != Status::ok || tomb == nullptr) return s;
+    return *static_cast<const volatile std::uint64_t*>(tomb) == lease ? Status::peer_dead : Status::ok;
+  }
+};
+
+namespace detail {
+struct LoanState;
+struct MessageState;
+}  // namespace detail
+
+// A free slot on loan, to be written by kernels of one stream.
+class IPCQ_API Loan {
+ public:
+  Loan() noexcept = default;
+  explicit Loan(detail::LoanState* state) noexcept : state_(state) {}
+  Loan(Loan&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  Loan& operator=(Loan&& other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~Loan();  // unpublished: the slot goes back once the stream has passed this point
+
+  // The payload: capacity() bytes of device memory, aligned to 128 bytes. Contents are unspecified.
+  std::byte* device() const noexcept;
+  std::size_t capacity() const noexcept;
+
+  // Publishes the first `length` bytes as they will be when the stream gets here. Statuses as ipcq::Loan::publish().
+  Status publish(std::size_t length, Duration timeout = kForever) noexcept;
+
+ private:
+  detail::LoanState* state_ = nullptr;
+};
+
+// A message that kernels of one stream may read. Its end enqueues the release on that stream.
+class IPCQ_API Message {
+ public:
+  Message() noexcept = default;
+  explicit Message(detail::MessageState* state) noexcept : state_(state) {}
+  Message(Message&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  Message& operator=(Message&& other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~Message();
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+  // Readable on the device and, once the stream has passed the receive, on the CPU.
+  const Header* header() const noexcept;
+  // The payload on the stream's device, its bytes and its number among those of its producer. Null and 0 after
+  // receive_ahead() until resolved().
+  const std::byte* device() const noexcept;
+  std::size_t length() const noexcept;
+  std::uint64_t sequence() const noexcept;
+  std::uint32_t producer() const noexcept;
+  std::uint64_t ticket() const noexcept;
+  std::uint64_t published_at_ns() const noexcept;
+
+  // Whether it is known what this receive came to: always after receive(). Then header()->state says what.
+  bool resolved() const noexcept;
+
+ private:
+  detail::MessageState* state_ = nullptr;
+};
+
+// Borrows a slot for kernels of `stream`. Waits on the CPU for a free one, as Producer::loan(). Throws UsageError (not
+// opened with {.cuda = true}), BackendError (the pool can neither be mapped nor reached through a mirror).
+IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Duration timeout = kForever);
+
+// Takes the group's next published message and lets `stream` wait until its payload is complete (and processed, with a
+// handler). Waits on the CPU for the publication only. Statuses as Consumer::receive(). Throws as loan().
+IPCQ_API Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout = kForever);
+
+// The same without any wait on the CPU: `stream` waits for the publication too, and header() tells kernels what came.
+// Taken in the order of the calls, together with receive(). Statuses: ok, full (held_per_consumer messages are held or
+// waited for), closed, peer_dead. Throws as loan().
+IPCQ_API Result<Message> receive_ahead(Consumer& consumer, Stream stream);
+
+}  // namespace ipcq::cuda
