@@ -39,14 +39,17 @@ void describe(CLI::App& app, Options& o) {
          "--queue", o.queues,
          "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines handler pool "
          "backpressure=block|reject|drop-oldest group=NAME[:lossy] threads wait=spin|hybrid|sleep endpoints held "
-         "backend; may be repeated")
+         "backend=auto|host|cuda, on a GPU device=N mirror=none|full host_readable=yes|no "
+         "executor=auto|persistent|stream; may be repeated")
       ->allow_extra_args(false);
-  app.add_option("--pool", o.pools, "NAME=SIZE,slots=N: slots that several queues share; may be repeated")
+  app.add_option("--pool", o.pools,
+                 "NAME=SIZE,slots=N: slots that several queues share; keys as of a queue: backend device mirror; may "
+                 "be repeated")
       ->allow_extra_args(false);
   app.add_option("--config", o.config, "TOML file [$XDG_CONFIG_HOME/ipcq/broker.toml, then /etc/ipcq/broker.toml]")
       ->envname("IPCQ_CONFIG");
   app.add_option("--unix-group", o.flags.unix_group, "Unix group whose members may attach [this user only]");
-  app.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues that leave it open [auto]")
+  app.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues and pools that leave it open [auto]")
       ->check(CLI::IsMember({"auto", "host", "cuda"}));
   app.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")
       ->check(not_negative());
@@ -72,6 +75,7 @@ BrokerConfig gather(Options& o) {
       config.fill_from(file);
     }
   }
+  for (auto& pool : config.pools) pool.default_backend(config.backend.value_or("auto"));
   for (auto& queue : config.queues) queue.default_backend(config.backend.value_or("auto"));
   if (config.queues.empty()) {
     throw UsageError(

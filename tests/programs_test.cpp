@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/broker_config.hpp"
+#include "common/footprint.hpp"
 #include "common/latency_histogram.hpp"
 #include "common/line_splitter.hpp"
 #include "common/pattern.hpp"
@@ -96,6 +97,33 @@ TEST(QueueSpec, BackendOfTheCommandLineFillsOnlyWhatIsOpen) {
   EXPECT_EQ(fixed.options().backend, "host");
 }
 
+TEST(QueueSpec, TakesTheKeysOfAGpu) {
+  const auto spec = QueueSpec::parse("q=1MiB,backend=cuda,device=3,mirror=none,host_readable=no,executor=stream");
+  const QueueOptions& o = spec.options();
+  EXPECT_EQ(o.backend, "cuda");
+  EXPECT_EQ(o.device, 3);
+  EXPECT_EQ(o.mirror, Mirror::none);
+  EXPECT_FALSE(o.host_readable);
+  EXPECT_EQ(o.executor, ExecutorKind::stream);
+  EXPECT_EQ(QueueSpec::parse("q=1MiB,executor=persistent").options().executor, ExecutorKind::persistent);
+  EXPECT_EQ(QueueSpec::parse("q=1MiB,executor=auto").options().executor, ExecutorKind::automatic);
+  EXPECT_EQ(QueueSpec::parse("q=1MiB,mirror=full,host_readable=yes").options().mirror, Mirror::full);
+}
+
+TEST(QueueSpec, RefusesKeysOfAGpuThatContradict) {
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,backend=host,device=1"); }),
+              AllOf(HasSubstr("queue 'q', device"), HasSubstr("backend=host")));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,mirror=none,host_readable=yes"); }),
+              HasSubstr("use mirror=full"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=pool=p,mirror=none"); }),
+              HasSubstr("leave out device and mirror"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,backend=gpu"); }), HasSubstr("auto, host, cuda"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,mirror=half"); }), HasSubstr("none, full"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,host_readable=1"); }), HasSubstr("yes, no"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,executor=host"); }), HasSubstr("auto, persistent, stream"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,device=-1"); }), HasSubstr("from 0 to 1023"));
+}
+
 TEST(QueueSpec, ErrorsNameQueueKeyAndChoices) {
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("frames"); }), HasSubstr("has no name"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,slot=8"); }),
@@ -116,6 +144,17 @@ TEST(PoolSpec, TakesSizeAndSlots) {
   EXPECT_EQ(pool.options().slot_bytes, 1048576U);
   EXPECT_EQ(pool.options().slots, 16U);
   EXPECT_THAT(usage_error_of([] { PoolSpec::parse("shared=1MiB,lines=4"); }), HasSubstr("size, slots"));
+}
+
+TEST(PoolSpec, MayLieOnAGpu) {
+  auto pool = PoolSpec::parse("shared=1MiB,slots=16,backend=cuda,device=2,mirror=none");
+  EXPECT_EQ(pool.options().backend, "cuda");
+  EXPECT_EQ(pool.options().device, 2);
+  EXPECT_EQ(pool.options().mirror, Mirror::none);
+  pool.default_backend("host");
+  EXPECT_EQ(pool.options().backend, "cuda");
+  EXPECT_THAT(usage_error_of([] { PoolSpec::parse("shared=1MiB,backend=host,mirror=none"); }),
+              HasSubstr("pool 'shared', mirror"));
 }
 
 TEST(BrokerConfig, ReadsQueuesAndPools) {
@@ -149,6 +188,28 @@ size = 4096
   EXPECT_EQ(config.queues[1].options().slot_bytes, 4096U);
 }
 
+TEST(BrokerConfig, ReadsTheKeysOfAGpu) {
+  const auto config = parse_broker_config(R"(
+[[pool]]
+name = "frames"
+backend = "cuda"
+device = 1
+mirror = "none"
+[[queue]]
+name = "raw"
+backend = "cuda"
+host_readable = false
+executor = "persistent"
+)",
+                                          "test.toml");
+  ASSERT_EQ(config.pools.size(), 1U);
+  EXPECT_EQ(config.pools[0].options().device, 1);
+  EXPECT_EQ(config.pools[0].options().mirror, Mirror::none);
+  ASSERT_EQ(config.queues.size(), 1U);
+  EXPECT_FALSE(config.queues[0].options().host_readable);
+  EXPECT_EQ(config.queues[0].options().executor, ExecutorKind::persistent);
+}
+
 TEST(BrokerConfig, ErrorsNameFileAndLine) {
   const auto error_in = [](const char* text) { return usage_error_of([&] { parse_broker_config(text, "x.toml"); }); };
   EXPECT_THAT(error_in("name = \n"), HasSubstr("x.toml:1"));
@@ -167,6 +228,19 @@ TEST(BrokerConfig, EarlierSourcesWin) {
   ASSERT_EQ(flags.queues.size(), 2U);
   EXPECT_EQ(flags.queues[0].options().slots, 3U);
   EXPECT_EQ(flags.queues[1].name(), "r");
+}
+
+TEST(Footprint, RoundsSlotsToPagesAndAllocationsToBlocks) {
+  EXPECT_EQ(host_footprint(8, 24883200).shared, 8U * 24883200);
+  EXPECT_EQ(host_footprint(3, 100).shared, 3U * 128);
+  EXPECT_EQ(host_footprint(3, 4097).shared, 3U * 8192);
+  const Footprint bare = device_footprint(64, 24883200, Mirror::none);
+  EXPECT_EQ(bare.vram, 1593835520U);  // 760 blocks of 2 MiB
+  EXPECT_EQ(bare.pinned, 64U * 16);
+  EXPECT_EQ(bare.shared, 0U);
+  const Footprint mirrored = device_footprint(8, 24883200, Mirror::full);
+  EXPECT_EQ(mirrored.pinned, 8U * 24883200 + 8 * 16);
+  EXPECT_EQ(mirrored.shared, 8U * 24883200);
 }
 
 class Pattern : public testing::TestWithParam<const char*> {

@@ -23,7 +23,8 @@ namespace {
 std::string as_text(const toml::node& node, const std::string& source, std::string_view key) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return std::to_string(number->get());
-  refuse(source, node.source(), fmt::format("'{}' must be a text or a whole number", key));
+  if (const auto* flag = node.as_boolean()) return flag->get() ? "yes" : "no";
+  refuse(source, node.source(), fmt::format("'{}' must be a text, a whole number, true or false", key));
 }
 
 double as_seconds(const toml::node& node, const std::string& source, std::string_view key) {
@@ -55,7 +56,7 @@ std::vector<Spec> read_specs(const toml::node& node, const std::string& source, 
           spec.set(key.str(), as_text(value, source, key.str()));
         }
       }
-      if constexpr (requires { spec.finish(); }) spec.finish();
+      spec.finish();
     } catch (const UsageError& error) {
       const std::string text = error.what();
       if (text.starts_with(source + ":")) throw;

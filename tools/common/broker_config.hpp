@@ -13,6 +13,7 @@
 //   pool = "frames"
 //   handler = "invert"
 //   group = ["default", "preview:lossy"]
+//   executor = "stream"        # with backend = "cuda": device, mirror, host_readable = true | false, executor
 #pragma once
 
 #include <optional>

@@ -13,7 +13,10 @@ namespace {
 
 constexpr std::uint64_t kMaxSlots = 1'048'576;
 constexpr std::string_view kQueueKeys =
-    "size, slots, lines, handler, pool, backpressure, group, threads, wait, endpoints, held, backend";
+    "size, slots, lines, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, device, mirror, "
+    "host_readable, executor";
+constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
+constexpr std::uint64_t kMaxDevice = 1023;
 
 // Splits "NAME=first,key=value,..." and hands each part on; a first part without '=' is the size.
 template <class Spec>
@@ -62,6 +65,34 @@ Backpressure parse_backpressure(std::string_view text, const std::string& what) 
   if (text == "reject") return Backpressure::reject;
   if (text == "drop-oldest") return Backpressure::drop_oldest;
   throw UsageError(fmt::format("{}: '{}' is none of block, reject, drop-oldest", what, text));
+}
+
+std::string parse_backend(std::string_view text, const std::string& what) {
+  if (text == "auto" || text == "host" || text == "cuda") return std::string(text);
+  throw UsageError(fmt::format("{}: '{}' is none of auto, host, cuda", what, text));
+}
+
+int parse_device(std::string_view text, const std::string& what) {
+  return static_cast<int>(parse_number(text, what, 0, kMaxDevice));
+}
+
+Mirror parse_mirror(std::string_view text, const std::string& what) {
+  if (text == "none") return Mirror::none;
+  if (text == "full") return Mirror::full;
+  throw UsageError(fmt::format("{}: '{}' is none of none, full", what, text));
+}
+
+bool parse_yes_no(std::string_view text, const std::string& what) {
+  if (text == "yes") return true;
+  if (text == "no") return false;
+  throw UsageError(fmt::format("{}: '{}' is none of yes, no", what, text));
+}
+
+ExecutorKind parse_executor(std::string_view text, const std::string& what) {
+  for (const auto kind : {ExecutorKind::automatic, ExecutorKind::persistent, ExecutorKind::stream}) {
+    if (text == to_string(kind)) return kind;
+  }
+  throw UsageError(fmt::format("{}: '{}' is none of auto, persistent, stream", what, text));
 }
 
 }  // namespace
@@ -117,7 +148,15 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else if (key == "held") {
     options_.held_per_consumer = number(1, 4096);
   } else if (key == "backend") {
-    options_.backend = value;
+    options_.backend = parse_backend(value, what(key));
+  } else if (key == "device") {
+    options_.device = parse_device(value, what(key));
+  } else if (key == "mirror") {
+    options_.mirror = parse_mirror(value, what(key));
+  } else if (key == "host_readable") {
+    options_.host_readable = parse_yes_no(value, what(key));
+  } else if (key == "executor") {
+    options_.executor = parse_executor(value, what(key));
   } else {
     throw UsageError(fmt::format("queue '{}': unknown key '{}'; there are {}", name_, key, kQueueKeys));
   }
@@ -130,6 +169,18 @@ void QueueSpec::finish() {
     throw UsageError(fmt::format(
         "queue '{}': a queue in pool '{}' takes its slots from there; leave out size and slots", name_, options_.pool));
   }
+  if (seen("pool") && (seen("mirror") || seen("device"))) {
+    throw UsageError(fmt::format("queue '{}': pool '{}' says where its slots lie; leave out device and mirror", name_,
+                                 options_.pool));
+  }
+  if (options_.backend == "host") {
+    for (const char* key : {"device", "mirror", "host_readable", "executor"}) {
+      if (seen(key)) throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
+    }
+  }
+  if (options_.mirror == Mirror::none && seen("host_readable") && options_.host_readable) {
+    throw UsageError(what("host_readable") + ": without a mirror nothing is readable on the host; use mirror=full");
+  }
 }
 
 void QueueSpec::default_backend(const std::string& backend) {
@@ -138,7 +189,11 @@ void QueueSpec::default_backend(const std::string& backend) {
 
 PoolSpec::PoolSpec(std::string name) : name_(std::move(name)) {}
 
-PoolSpec PoolSpec::parse(std::string_view text) { return parse_spec<PoolSpec>(text, "pool", "shared=1MiB,slots=64"); }
+PoolSpec PoolSpec::parse(std::string_view text) {
+  auto spec = parse_spec<PoolSpec>(text, "pool", "shared=1MiB,slots=64");
+  spec.finish();
+  return spec;
+}
 
 void PoolSpec::set(std::string_view key, std::string_view value) {
   const auto what = fmt::format("pool '{}', {}", name_, key);
@@ -146,9 +201,28 @@ void PoolSpec::set(std::string_view key, std::string_view value) {
     options_.slot_bytes = parse_size(value, what);
   } else if (key == "slots") {
     options_.slots = static_cast<std::uint32_t>(parse_number(value, what, 1, kMaxSlots));
+  } else if (key == "backend") {
+    options_.backend = parse_backend(value, what);
+  } else if (key == "device") {
+    options_.device = parse_device(value, what);
+    for_device_ = "device";
+  } else if (key == "mirror") {
+    options_.mirror = parse_mirror(value, what);
+    for_device_ = "mirror";
   } else {
-    throw UsageError(fmt::format("pool '{}': unknown key '{}'; there are size, slots", name_, key));
+    throw UsageError(fmt::format("pool '{}': unknown key '{}'; there are {}", name_, key, kPoolKeys));
   }
+}
+
+void PoolSpec::finish() {
+  if (options_.backend == "host" && !for_device_.empty()) {
+    throw UsageError(
+        fmt::format("pool '{}', {}: says nothing to backend=host; leave out one of them", name_, for_device_));
+  }
+}
+
+void PoolSpec::default_backend(const std::string& backend) {
+  if (options_.backend == "auto") options_.backend = backend;
 }
 
 }  // namespace ipcq::program

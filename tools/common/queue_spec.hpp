@@ -1,9 +1,11 @@
 // Queues and pools as a command line or a configuration file describes them:
 //
 //   frames=4k-rgb,slots=8,handler=invert      logs=4KiB,slots=1024,group=archive,group=live:lossy      ticks=inline
+//   frames=4k-rgb,slots=64,handler=invert,backend=cuda,device=1,mirror=none,executor=stream
 //
 // The first bare word is the size of a slot. Keys: size slots lines handler pool backpressure group threads wait
-// endpoints held backend; of a pool: size slots.
+// endpoints held backend, and on a GPU device mirror host_readable executor; of a pool: size slots backend device
+// mirror.
 #pragma once
 
 #include <ipcq/options.hpp>
@@ -42,12 +44,15 @@ class PoolSpec {
   explicit PoolSpec(std::string name);
   static PoolSpec parse(std::string_view text);
   void set(std::string_view key, std::string_view value);
+  void finish();
   const std::string& name() const noexcept { return name_; }
   const PoolOptions& options() const noexcept { return options_; }
+  void default_backend(const std::string& backend);
 
  private:
   std::string name_;
   PoolOptions options_;
+  std::string for_device_{};  // a key that says something to a GPU only
 };
 
 }  // namespace ipcq::program
