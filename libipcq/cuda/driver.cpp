@@ -8,6 +8,10 @@
 namespace ipcq::detail {
 namespace {
 
+// Version of the interface that is asked for: the oldest toolkit that builds this. With CUDA_VERSION, later drivers would
+// hand out successors with other parameters under the same names (cuStreamGetCtx of 12.5, cuCtxGetDevice of 13.0).
+constexpr int kInterface = 12040;
+
 using GetProcAddress = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
 
 Driver load() {
@@ -21,7 +25,7 @@ Driver load() {
   Driver cu;
   const auto find = [&](const char* name, auto& function) {
     void* address = nullptr;
-    const CUresult result = get(name, &address, CUDA_VERSION, CU_GET_PROC_ADDRESS_DEFAULT, nullptr);
+    const CUresult result = get(name, &address, kInterface, CU_GET_PROC_ADDRESS_DEFAULT, nullptr);
     if (result != CUDA_SUCCESS || address == nullptr) {
       throw BackendError(std::string("GPU: the CUDA driver lacks ") + name + "; update the NVIDIA driver");
     }

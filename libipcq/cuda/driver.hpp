@@ -10,7 +10,7 @@
 
 namespace ipcq::detail {
 
-// X(name as in cuda.h). cuGetProcAddress gives the newest version that this header knows.
+// X(name as in cuda.h). cuGetProcAddress gives the version that had these parameters in CUDA 12.4.
 #define IPCQ_DRIVER_FUNCTIONS(X) \
   X(cuCtxGetCurrent)             \
   X(cuCtxGetDevice)              \
