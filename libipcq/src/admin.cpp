@@ -1,7 +1,9 @@
 #include "ipcq/admin.hpp"
 
 #include <poll.h>
+
 #include <cerrno>
+#include <thread>
 
 #include "control.hpp"
 #include "ipcq/error.hpp"
@@ -12,11 +14,13 @@ namespace {
 
 using namespace detail;
 
-std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer) {
+std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer,
+                ExecutorKind executor = ExecutorKind::automatic) {
   const std::string name = broker_name_or_default(broker);
   const Fd socket = connect_to_broker(name, wait_for);
   Request r;
   r.op = op;
+  r.executor = executor;
   set_text(r.name, sizeof r.name, queue);
   Reply reply;
   Fd attachment;
@@ -46,6 +50,22 @@ std::string fetch_dump(const std::string& queue, const std::string& broker) {
 
 void end_of_stream(const std::string& queue, const std::string& broker) {
   ask(broker, Op::end_of_stream, queue, Duration::zero(), false);
+}
+
+void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker) {
+  ask(broker, Op::set_executor, queue, Duration::zero(), false, kind);
+  const std::uint64_t deadline = deadline_after(std::chrono::seconds(10));
+  for (;;) {
+    for (const auto& q : fetch_stats(broker).queues) {
+      if (q.name == queue && q.executor == to_string(kind)) return;
+    }
+    if (now_ns() >= deadline) {
+      throw SystemError(ETIMEDOUT, "queue '" + queue + "': executor " + std::string(to_string(kind)) +
+                                       " has not begun within 10 s; messages before the switch wait for their "
+                                       "payloads (ipcq stats " + queue + " shows them)");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
 }
 
 }  // namespace ipcq

@@ -56,8 +56,12 @@ std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const 
   auto pool = std::make_shared<PoolState>();
   const std::uint64_t generation = new_generation();
   pool->name = name;
-  pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, nullptr, generation,
-                              access_);
+  pool->options = options;
+  DeviceMemory memory;
+  const bool on_device = options.backend == "cuda";
+  if (on_device) memory = allocate(*pool);
+  pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, on_device ? &memory : nullptr,
+                              generation, access_);
   return pool;
 }
 
@@ -67,18 +71,16 @@ void BrokerCore::create_pool(const std::string& name, const PoolOptions& options
   if (stopped_) throw UsageError("pool '" + name + "': the broker has stopped");
   if (pools_.count(name) != 0) throw UsageError("pool '" + name + "': exists already");
   if (options.slots == 0) throw UsageError("pool '" + name + "': slots is 0; a pool that queues share needs some");
+  if (options.backend != "auto" && options.backend != "host" && options.backend != "cuda") {
+    throw UsageError("pool '" + name + "': backend '" + options.backend + "': use auto, host or cuda");
+  }
   pools_[name] = make_pool(name, options);
 }
 
 void BrokerCore::check_options(const std::string& name, const QueueOptions& o) const {
   const std::string object = "queue '" + name + "'";
   if (queues_.count(name) != 0) throw UsageError(object + ": exists already");
-  if (o.backend == "cuda") {
-    throw BackendError(object +
-                       ": backend 'cuda' is not available: this libipcq was built without CUDA; use --backend "
-                       "host, or install a build with CUDA");
-  }
-  if (o.backend != "auto" && o.backend != "host") {
+  if (o.backend != "auto" && o.backend != "host" && o.backend != "cuda") {
     throw UsageError(object + ": backend '" + o.backend + "': use auto, host or cuda");
   }
   if (!o.handler.empty() && find_host_handler(o.handler) == nullptr) {
@@ -108,13 +110,28 @@ void BrokerCore::create_queue(const std::string& name, const QueueOptions& optio
   const std::scoped_lock lock(mutex_);
   if (stopped_) throw UsageError("queue '" + name + "': the broker has stopped");
   check_options(name, options);
+  add_queue(name, options);
+}
+
+void BrokerCore::add_queue(const std::string& name, const QueueOptions& options) {
   QueueEntry q;
   q.name = name;
   q.options = options;
+  q.options.backend = backend_for(name, options);
+  const bool cuda = q.options.backend == "cuda";
   // A queue's own pool has the queue's name; other queues may share it by that.
-  q.pool = options.pool.empty() ? make_pool(name, {.slots = options.slots, .slot_bytes = options.slot_bytes}) : pools_.at(options.pool);
+  q.pool = options.pool.empty() ? make_pool(name, {.slots = options.slots,
+                                                   .slot_bytes = options.slot_bytes,
+                                                   .backend = cuda && options.slots != 0 ? "cuda" : "host",
+                                                   .device = options.device,
+                                                   .mirror = options.mirror})
+                                : pools_.at(options.pool);
   const std::uint64_t generation = new_generation();
-  const auto executed = options.handler.empty() ? QueueMap::Executed::none : QueueMap::Executed::by_host;
+  // Without a handler somebody must still move payloads between device memory and mirror.
+  const bool moves = q.pool->map->on_device() && q.pool->map->has_host_payloads();
+  const auto executed = options.handler.empty() && !moves ? QueueMap::Executed::none
+                        : cuda                            ? QueueMap::Executed::by_device
+                                                          : QueueMap::Executed::by_host;
   q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, executed, q.pool->map->config(),
                            generation, access_);
   q.endpoints.resize(options.max_endpoints);
@@ -124,7 +141,9 @@ void BrokerCore::create_queue(const std::string& name, const QueueOptions& optio
     q.groups[g].lossy = options.groups[g].policy == GroupPolicy::lossy;
   }
   q.rate_at_ns = now_ns();
-  if (!options.handler.empty()) {
+  q.device = q.pool->map->on_device() ? q.pool->options.device : options.device;
+  if (executed == QueueMap::Executed::by_device) start_on_device(q);
+  if (executed == QueueMap::Executed::by_host) {
     q.executor = make_host_executor(*q.map, *q.pool->map, find_host_handler(options.handler), options.executor_threads,
                                     options.executor_wait);
   }
@@ -217,6 +236,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   clients_.clear();  // closes the connections
   queues_.clear();
   pools_.clear();
+  runners_.clear();
   listener_.reset();
   name_.release();
   return left;

@@ -1,5 +1,5 @@
-// The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_serve.cpp: the event loop,
-// requests, deaths. broker_stats.cpp: counters and the dump.
+// The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_device.cpp: runners and
+// device queues. broker_serve.cpp: the event loop, requests, deaths. broker_stats.cpp: counters and the dump.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
 // happens: no timer, so that an idle broker costs nothing.
@@ -20,12 +20,28 @@
 #include "ipcq/broker.hpp"
 #include "queue_map.hpp"
 #include "repair.hpp"
+#include "runner_link.hpp"
 
 namespace ipcq::detail {
 
 struct PoolState {
+  PoolState() = default;
+  PoolState(const PoolState&) = delete;
+  PoolState& operator=(const PoolState&) = delete;
+  ~PoolState();  // frees the device memory
+
   std::string name;
+  PoolOptions options;
   std::unique_ptr<PoolMap> map;
+  std::shared_ptr<RunnerLink> runner;  // of a device pool
+  std::uint64_t block = 0;             // its number there
+  std::uint32_t epoch = fork_epoch();
+};
+
+// A runner in use, and how the control thread learns of its end.
+struct WatchedRunner {
+  std::shared_ptr<RunnerLink> link;
+  Fd fd;
 };
 
 // One open producer or consumer.
@@ -36,6 +52,7 @@ struct EndpointState {
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
   int session = -1;  // socket of its client
+  bool uses_cuda = false;
 };
 
 struct GroupState {
@@ -57,6 +74,7 @@ struct QueueEntry {
   std::shared_ptr<PoolState> pool;
   std::unique_ptr<QueueMap> map;
   std::unique_ptr<Executor> executor;  // after the map: ends first
+  int device = 0;                      // of a device queue
   std::vector<EndpointState> endpoints;
   GroupState groups[kMaxGroups];
   std::uint32_t producers = 0;       // open now
@@ -99,9 +117,22 @@ class BrokerCore {
   std::uint64_t new_generation() noexcept;
   bool is_drained(const QueueEntry& q) const;
   std::uint64_t left_in(const QueueEntry& q) const;
+  void add_queue(const std::string& name, const QueueOptions& options);
   QueueEntry& find(const std::string& queue);
   const QueueEntry& find(const std::string& queue) const;
   void log(LogLevel level, const std::string& text) const;
+
+  // broker_device.cpp
+  std::shared_ptr<RunnerLink> runner_of(int device);
+  std::string backend_for(const std::string& name, const QueueOptions& options);
+  DeviceMemory allocate(PoolState& pool);
+  void start_on_device(QueueEntry& q);
+  bool has_mps(const QueueEntry& q) const;
+  std::string device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda) const;
+  void prefer_stream(QueueEntry& q);
+  void switch_executor(QueueEntry& q, ExecutorKind kind);
+  bool is_runner(int fd) const;
+  void runner_died(int fd);
 
   // broker_serve.cpp
   void serve() noexcept;
@@ -149,6 +180,8 @@ class BrokerCore {
   bool leaving_ = false;  // some group is being dissolved
   bool stopped_ = false;  // by stop(): nothing new is taken on
   bool gone_ = false;     // nothing is left
+  std::uint64_t runner_deaths_ = 0;
+  std::map<int, WatchedRunner> runners_;  // by device
   std::map<std::string, std::shared_ptr<PoolState>> pools_;
   std::map<std::string, QueueEntry> queues_;
   std::vector<std::unique_ptr<ClientState>> clients_;

@@ -43,6 +43,8 @@ void BrokerCore::serve() noexcept {
       try {
         if (fd == listener_.get()) {
           accept_clients();
+        } else if (is_runner(fd)) {
+          runner_died(fd);
         } else if (std::any_of(clients_.begin(), clients_.end(), [&](auto& c) { return c->socket.get() == fd; })) {
           serve_client(fd);
         } else {
@@ -145,7 +147,8 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& receiv
       end_stream(find(get_text(request.name, sizeof request.name)));
       return {};
     case Op::set_executor:
-      break;
+      switch_executor(find(get_text(request.name, sizeof request.name)), request.executor);
+      return {};
   }
   return refuse(Refusal::usage, "broker '" + name_.name() + "': unknown request " +
                                     std::to_string(static_cast<std::uint32_t>(request.op)));
@@ -187,14 +190,19 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   if (!client.attached) return refuse(Refusal::usage, "client pid " + std::to_string(client.pid) + ": said no hello");
   QueueEntry& q = find(get_text(request.name, sizeof request.name));
   if (stopped_) return refuse(Refusal::not_found, "queue '" + q.name + "': its broker is stopping");
-  const std::uint32_t index = choose_endpoint(q, request.op == Op::open_consumer);
+  const bool consumer = request.op == Op::open_consumer;
+  const bool uses_cuda = (request.flags & kUsesCuda) != 0;
+  if (const std::string why = device_refusal(q, consumer, uses_cuda); !why.empty()) {
+    return refuse(Refusal::backend, why);
+  }
+  const std::uint32_t index = choose_endpoint(q, consumer);
   if (index == q.endpoints.size()) {
     return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
                                       " endpoints are in use; create it with more max_endpoints (endpoints=N)");
   }
   unsigned group = 0;
   Reply reply;
-  const bool consumer = request.op == Op::open_consumer;
+  if (uses_cuda) prefer_stream(q);
   if (consumer && !choose_group(q, request, group, reply)) return reply;
 
   EndpointState& e = q.endpoints[index];
@@ -204,6 +212,7 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   e.pid = client.pid;
   e.uid = client.uid;
   e.session = client.socket.get();
+  e.uses_cuda = uses_cuda;
   Endpoint& shared = q.map->endpoint(index);
   shared.kind = static_cast<std::uint32_t>(e.kind);
   shared.pid = e.pid;
@@ -307,7 +316,11 @@ void BrokerCore::look_for_end(QueueEntry& q) {
 
 void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean) {
   const auto index = static_cast<std::uint32_t>(&e - q.endpoints.data());
-  RepairReport report = repair_endpoint(*q.map, *q.pool->map, {e.client, index, e.kind});
+  RepairReport report = repair_endpoint(*q.map, *q.pool->map, {.client = e.client,
+                                                                .endpoint = index,
+                                                                .kind = e.kind,
+                                                                .uses_cuda = e.uses_cuda,
+                                                                .gpu_may_live_on = e.uses_cuda && has_mps(q)});
   q.tombstones.insert(q.tombstones.end(), report.tombstones.begin(), report.tombstones.end());
   std::sort(q.tombstones.begin(), q.tombstones.end());
   Endpoint& shared = q.map->endpoint(index);
@@ -317,12 +330,14 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean) {
     q.groups[group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
     q.groups[group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
   }
-  if (report.loans + report.tombstones.size() + report.orphans + report.finished + report.lost != 0) {
+  if (report.loans + report.tombstones.size() + report.orphans + report.finished + report.lost + report.unwritten != 0 ||
+      report.quarantined != 0) {
     log(LogLevel::info,
         "queue '" + q.name + "': after " + (consumer ? "consumer" : "producer") + " of pid " + std::to_string(e.pid) +
             ": " + std::to_string(report.loans) + " slots freed, " + std::to_string(report.tombstones.size()) +
             " tombstones, " + std::to_string(report.orphans) + " messages given back, " +
-            std::to_string(report.finished) + " steps finished, " + std::to_string(report.lost) + " lost");
+            std::to_string(report.finished) + " steps finished, " + std::to_string(report.lost) + " lost, " + std::to_string(report.unwritten) +
+            " never completed by its GPU, " + std::to_string(report.quarantined) + " slots quarantined");
   }
   shared.client.store(0, std::memory_order_release);
   e = EndpointState{};

@@ -99,6 +99,7 @@ void BrokerCore::count_depths(const QueueEntry& q, QueueStats& s) const {
     const SlotState state = pool.slot(i).state;
     if (state == SlotState::free) ++s.empty;
     if (state == SlotState::loan) ++s.claimed;
+    if (state == SlotState::quarantine) ++s.quarantined;
   }
   const auto& ring = q.map->ring();
   const std::uint64_t next = ring.cursor(kProducers).next;
@@ -139,7 +140,12 @@ QueueStats BrokerCore::stats_of(const QueueEntry& q) const {
   s.name = q.name;
   s.pool = q.pool->name;
   s.handler = q.options.handler;
-  s.backend = q.map->on_device() ? "cuda" : "host";
+  s.backend = q.options.backend;
+  s.executor = !q.executor ? "none" : "host";
+  if (q.map->on_device()) {
+    s.executor = to_string(static_cast<ExecutorKind>(q.map->control().executor.load(std::memory_order_relaxed)));
+    s.parked = q.map->control().parked.load(std::memory_order_relaxed) != 0;
+  }
   s.backpressure = to_string(q.options.backpressure);
   s.state = name_of(static_cast<QueueState>(q.map->control().state.load(std::memory_order_relaxed)));
   s.slots = q.pool->map->config().slots;
@@ -180,6 +186,7 @@ BrokerStats BrokerCore::stats_locked() const {
   s.pid = getpid();
   s.uptime_ns = now_ns() - started_at_ns_;
   s.deaths = deaths_;
+  s.runner_deaths = runner_deaths_;
   for (const auto& c : clients_) s.clients += c->attached ? 1 : 0;
   for (const auto& [name, q] : queues_) {
     s.queues.push_back(stats_of(q));

@@ -88,4 +88,36 @@ std::uint64_t close_intake(const QueueMap& queue) {
   return ring.cursor(kProducers).next;
 }
 
+void release_late_payloads(const QueueMap& queue, const PoolMap& pool) {
+  if (!pool.on_device()) return;
+  const auto& ring = queue.ring();
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
+    Descriptor d;
+    InlineData data;
+    if (read_line(ring.in(t), ring.lap(t), d, data) != LineRead::present) continue;
+    if (d.kind == LineKind::slot && (d.flags & kPayloadReady) == 0) bury_payload(pool, d.slot, d.lease);
+  }
+}
+
+bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease) {
+  if (!pool.pool().is_payload(slot) || pool.gpub(slot).load(std::memory_order_acquire) >= lease) return false;
+  pool.tomb(slot).store(lease, std::memory_order_relaxed);
+  // SYNC gpub (release, system): the tomb before it. Pairs with: dispatch_ready, the readers' streams.
+  pool.gpub(slot).store(lease, std::memory_order_release);
+  return true;
+}
+
+void bury_unprocessed(const QueueMap& queue) {
+  const auto& ring = queue.ring();
+  if (!ring.has_handler()) return;
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
+    if (ring.readable(t)) continue;
+    Descriptor d;
+    d.kind = LineKind::tombstone;
+    write_line(ring.out(t), ring.lap(t), d, nullptr);
+  }
+}
+
 }  // namespace ipcq::detail

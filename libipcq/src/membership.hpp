@@ -25,4 +25,12 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
 // No ticket can be taken from now on. Returns the first that was not.
 std::uint64_t close_intake(const QueueMap& queue);
 
+// The payload of a loan whose writer is gone never comes: whoever waits for it goes on, and sees that. False when it
+// was complete.
+bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease);
+// For a queue that ends. Payloads that streams have not completed never come: everybody who waits for one goes on.
+void release_late_payloads(const QueueMap& queue, const PoolMap& pool);
+// Its executor is gone: every published line that it has not passed on becomes a tombstone for the readers.
+void bury_unprocessed(const QueueMap& queue);
+
 }  // namespace ipcq::detail

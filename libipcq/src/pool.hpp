@@ -132,6 +132,10 @@ class Pool {
     set_free_bit(index);
     return true;
   }
+  // Repair: takes the slot out of use, for as long as the pool lives.
+  bool quarantine(std::uint32_t index, const Slot& from) const {
+    return w_.slots[index].cas(pack(from), pack(Slot{from.lease, 0, SlotState::quarantine, 0, 0}));
+  }
   // Repair: sets the bit of every free slot that lacks it.
   void restore_free_bits() const {
     for (std::uint32_t i = 0; i < slot_words(); ++i) {

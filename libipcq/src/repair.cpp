@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "doorbell.hpp"
+#include "membership.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -13,16 +14,20 @@ class Repair {
  public:
   Repair(const QueueMap& queue, const PoolMap& pool, const Ended& ended)
       : queue_(queue),
+        map_(pool),
         pool_(pool.pool()),
         ring_(queue.ring()),
         client_(ended.client),
         is_producer_(ended.kind == EndpointKind::producer),
+        uses_cuda_(ended.uses_cuda),
+        gpu_may_live_on_(ended.gpu_may_live_on),
         first_entry_(ended.endpoint * queue.config().held_per_endpoint),
         end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
 
   RepairReport run() {
     note_last_claims();
     bury_unpublished();
+    if (uses_cuda_ && is_producer_ && map_.on_device()) settle_gpu_writes();
     free_slots();
     finish_aliases();
     for (unsigned g = 0; g < kMaxGroups; ++g) settle_taken(g);
@@ -64,6 +69,18 @@ class Repair {
       }
       entry.cas(e, pack_own(own_lap(e), OwnState::done, client_), std::memory_order_acq_rel);
     });
+  }
+
+  // Slots that its streams had not completed. Nobody waits for them for ever; and where its GPU work may live on, nobody
+  // is given them again: a quarantined slot is no message's and no loan's any more.
+  void settle_gpu_writes() {
+    for (std::uint32_t i = 0; i < pool_.payload_slots(); ++i) {
+      const Slot s = pool_.slot(i);
+      if (s.client != client_ || (s.state != SlotState::loan && s.state != SlotState::message)) continue;
+      if (map_.gpub(i).load(std::memory_order_acquire) >= s.lease) continue;
+      if (gpu_may_live_on_ && pool_.quarantine(i, s)) ++report_.quarantined;
+      if (s.state == SlotState::message && bury_payload(map_, i, s.lease)) ++report_.unwritten;
+    }
   }
 
   // Its loans, and slots marked for a ticket that was never published, go back. An alias among them gives up its claim
@@ -191,10 +208,13 @@ class Repair {
   }
 
   const QueueMap& queue_;
+  const PoolMap& map_;
   const Pool<SharedAtomics>& pool_;
   const Ring<SharedAtomics>& ring_;
   const std::uint32_t client_;
   const bool is_producer_;
+  const bool uses_cuda_;
+  const bool gpu_may_live_on_;
   const std::uint32_t first_entry_;  // of its block of held entries
   const std::uint32_t end_entry_;
   RepairReport report_;

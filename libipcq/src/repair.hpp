@@ -17,6 +17,8 @@ struct RepairReport {
   std::uint64_t orphans = 0;              // messages that another member will get
   std::uint64_t finished = 0;             // releases, drops and takes completed
   std::uint64_t lost = 0;                 // taken messages for which no held entry was free
+  std::uint64_t unwritten = 0;            // published messages whose payload its GPU had not completed
+  std::uint64_t quarantined = 0;          // slots that its GPU work may still write
 };
 
 // Who ended, from the broker's own books.
@@ -24,6 +26,8 @@ struct Ended {
   std::uint32_t client = 0;
   std::uint32_t endpoint = 0;
   EndpointKind kind = EndpointKind::none;
+  bool uses_cuda = false;        // payloads of its slots may come from its streams
+  bool gpu_may_live_on = false;  // under MPS the end of a process does not prove the end of its GPU work
 };
 
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended);

@@ -29,49 +29,119 @@ struct HostTeam {
 
 namespace handlers {
 
+// Sixteen bytes of payload. Device code is given payloads that begin on 16-byte boundaries.
+struct Words {
+  std::uint64_t w[2];
+};
+IPCQ_HOST_DEVICE inline Words load_words(const std::byte* from) noexcept {
+  Words v;
+#if defined(__CUDA_ARCH__)
+  const ulonglong2 both = *reinterpret_cast<const ulonglong2*>(from);
+  v.w[0] = both.x, v.w[1] = both.y;
+#else
+  std::memcpy(&v, from, sizeof v);
+#endif
+  return v;
+}
+IPCQ_HOST_DEVICE inline void store_words(std::byte* to, const Words& v) noexcept {
+#if defined(__CUDA_ARCH__)
+  *reinterpret_cast<ulonglong2*>(to) = make_ulonglong2(v.w[0], v.w[1]);
+#else
+  std::memcpy(to, &v, sizeof v);
+#endif
+}
+
+// Applies `op` to 64-bit words of payload whose bytes it treats one by one. Each lane has several loads on the way.
+template <class Team, class Op>
+IPCQ_HOST_DEVICE void transform_bytes(std::byte* data, std::uint64_t length, Team team, Op op) noexcept {
+  constexpr unsigned kAtOnce = 4;
+  const std::uint64_t whole = length / sizeof(Words);
+  const std::uint64_t step = team.size();
+  std::uint64_t i = team.rank();
+  for (; i + (kAtOnce - 1) * step < whole; i += kAtOnce * step) {
+    Words v[kAtOnce];
+    for (unsigned k = 0; k < kAtOnce; ++k) v[k] = load_words(data + (i + k * step) * sizeof(Words));
+    for (unsigned k = 0; k < kAtOnce; ++k) {
+      for (auto& w : v[k].w) w = op(w);
+      store_words(data + (i + k * step) * sizeof(Words), v[k]);
+    }
+  }
+  for (; i < whole; i += step) {
+    Words v = load_words(data + i * sizeof(Words));
+    for (auto& w : v.w) w = op(w);
+    store_words(data + i * sizeof(Words), v);
+  }
+  for (std::uint64_t b = whole * sizeof(Words) + team.rank(); b < length; b += step) {
+    data[b] = static_cast<std::byte>(op(static_cast<std::uint64_t>(data[b])));
+  }
+}
+
 // Leaves the message as it is.
 struct Identity {
-  static constexpr bool accepts(std::uint64_t) noexcept { return true; }
+  IPCQ_HOST_DEVICE static constexpr bool accepts(std::uint64_t) noexcept { return true; }
   template <class Team>
   IPCQ_HOST_DEVICE void operator()(std::byte*, std::uint64_t, Team) const noexcept {}
 };
 
 // Every byte v becomes 255 - v.
 struct Invert {
-  static constexpr bool accepts(std::uint64_t) noexcept { return true; }
+  IPCQ_HOST_DEVICE static constexpr bool accepts(std::uint64_t) noexcept { return true; }
   template <class Team>
   IPCQ_HOST_DEVICE void operator()(std::byte* data, std::uint64_t length, Team team) const noexcept {
-    for (std::uint64_t i = team.rank(); i < length; i += team.size()) data[i] = ~data[i];
+    transform_bytes(data, length, team, [](std::uint64_t w) { return ~w; });
   }
 };
 
 // ASCII lower-case letters become upper case; every other byte stays.
 struct Upper {
-  static constexpr bool accepts(std::uint64_t) noexcept { return true; }
+  IPCQ_HOST_DEVICE static constexpr bool accepts(std::uint64_t) noexcept { return true; }
   template <class Team>
   IPCQ_HOST_DEVICE void operator()(std::byte* data, std::uint64_t length, Team team) const noexcept {
-    for (std::uint64_t i = team.rank(); i < length; i += team.size()) {
-      const auto c = static_cast<unsigned char>(data[i]);
-      const bool lower = static_cast<unsigned char>(c - 'a') < 26;
-      data[i] = static_cast<std::byte>(lower ? c - 32 : c);
-    }
+    transform_bytes(data, length, team, [](std::uint64_t w) {
+      constexpr std::uint64_t kOnes = 0x0101010101010101;
+      constexpr std::uint64_t kTops = 0x80 * kOnes;
+      // Of the lower seven bits of each byte: bit 7 of the sum tells whether they reach the bound.
+      const std::uint64_t low = w & ~kTops;
+      const std::uint64_t from_a = low + (0x80 - 'a') * kOnes;
+      const std::uint64_t beyond_z = low + (0x80 - ('z' + 1)) * kOnes;
+      const std::uint64_t letters = from_a & ~beyond_z & ~w & kTops;
+      return w ^ (letters >> 2);  // 0x20, the bit between the cases
+    });
   }
 };
 
 // Two float32 arrays a, b of n elements, one after the other (8 n bytes): a[i] += b[i].
 struct VectorAdd {
-  static constexpr bool accepts(std::uint64_t length) noexcept { return length % (2 * sizeof(float)) == 0; }
+  IPCQ_HOST_DEVICE static constexpr bool accepts(std::uint64_t length) noexcept {
+    return length % (2 * sizeof(float)) == 0;
+  }
   template <class Team>
   IPCQ_HOST_DEVICE void operator()(std::byte* data, std::uint64_t length, Team team) const noexcept {
     const std::uint64_t n = length / (2 * sizeof(float));
     std::byte* const second = data + n * sizeof(float);
     for (std::uint64_t i = team.rank(); i < n; i += team.size()) {
       float a, b;
-      std::memcpy(&a, data + i * sizeof(float), sizeof a);
-      std::memcpy(&b, second + i * sizeof(float), sizeof b);
+      load(a, data + i * sizeof(float));
+      load(b, second + i * sizeof(float));
       a += b;
-      std::memcpy(data + i * sizeof(float), &a, sizeof a);
+      store(data + i * sizeof(float), a);
     }
+  }
+
+ private:
+  IPCQ_HOST_DEVICE static void load(float& to, const std::byte* from) noexcept {
+#if defined(__CUDA_ARCH__)
+    to = *reinterpret_cast<const float*>(from);
+#else
+    std::memcpy(&to, from, sizeof to);
+#endif
+  }
+  IPCQ_HOST_DEVICE static void store(std::byte* to, float from) noexcept {
+#if defined(__CUDA_ARCH__)
+    *reinterpret_cast<float*>(to) = from;
+#else
+    std::memcpy(to, &from, sizeof from);
+#endif
   }
 };
 

@@ -43,7 +43,9 @@ struct QueueStats {
   std::string name;
   std::string pool;
   std::string handler;
-  std::string backend;
+  std::string backend;   // "host" or "cuda"
+  std::string executor;  // "none" (direct queue), "host", "persistent" or "stream"
+  bool parked = false;   // persistent, and no kernel runs while there is nothing to do
   std::string backpressure;
   std::string state;  // "open", "draining", "closed"
   std::uint64_t slots = 0;
@@ -56,6 +58,7 @@ struct QueueStats {
   double publish_rate = 0;  // messages per second since the previous stats call, or since creation
   // Depth per visible state, in slots (slots of a shared pool count for every queue of it) and lines.
   std::uint64_t empty = 0, claimed = 0, ready = 0, inflight = 0, done = 0, reading = 0;
+  std::uint64_t quarantined = 0;  // slots out of use, because GPU work of a dead client may still write them
   std::int32_t blocked_by_pid = 0;  // process that took a place and has not published: holds the order up; 0: none
   std::vector<GroupStats> groups;
   std::vector<EndpointStats> endpoints;
@@ -70,6 +73,7 @@ struct BrokerStats {
   std::uint32_t abi = 0;
   std::uint32_t clients = 0;
   std::uint64_t deaths = 0;  // clients that ended without detaching
+  std::uint64_t runner_deaths = 0;
   std::vector<QueueStats> queues;
 };
 

@@ -1,0 +1,377 @@
+// The persistent kernel. Block 0 scouts: its first warp watches the `in` lines, works on inline messages itself and turns
+// messages in slots into tasks; its other warps help while there is a backlog of inline messages. The other blocks work
+// on tasks, all in the same order. docs/design/cuda.md, "Executors".
+#pragma once
+
+#include "device/handle.cuh"
+
+namespace ipcq::device {
+
+inline constexpr unsigned kWarps = kBlockThreads / 32;
+inline constexpr unsigned kLate = 128;  // messages that wait for their payload, at most
+inline constexpr std::uint64_t kArrivalPatience = 10'000'000;  // ns that the units of one line may come apart
+inline constexpr unsigned kLooksPerCheck = 64;
+
+// ---- workers ----
+
+// All workers reach every task in the same order; a large message is shared by all, a small one belongs to one.
+template <class Handler>
+__device__ void work(const QueueView& q, WorkArea* area) {
+  __shared__ Task task;
+  __shared__ bool more;
+  const unsigned worker = blockIdx.x - 1;
+  const unsigned workers = gridDim.x - 1;
+  for (std::uint64_t at = 0;; ++at) {
+    Task* const entry = &area->task[at % kTasks];
+    if (threadIdx.x == 0) {
+      // SYNC device-task (acquire, device): the task behind its number. Pairs with: push_task.
+      for (unsigned nap = 32; load_acquire_device(&entry->number) != at + 1; nap = nap < 256 ? nap * 2 : nap) {
+        const std::uint64_t quit = load_acquire_device(&area->quit);
+        if (quit != 0 && at + 1 >= quit) break;
+        __nanosleep(nap);
+      }
+      more = load_acquire_device(&entry->number) == at + 1;
+    }
+    __syncthreads();
+    if (!more) return;
+    if (threadIdx.x < sizeof(Task) / 4) {
+      reinterpret_cast<std::uint32_t*>(&task)[threadIdx.x] = reinterpret_cast<const volatile std::uint32_t*>(entry)[threadIdx.x];
+    }
+    __syncthreads();
+    const bool alone = task.stage == Stage::whole;
+    if (!alone || at % workers == worker) {
+      if (task.wait && threadIdx.x == 0) {
+        // SYNC device-stage (acquire, device): every share of the stage before. Pairs with: the add below.
+        while (load_acquire_device(&area->task[(at - 1) % kTasks].done) != workers) __nanosleep(64);
+      }
+      __syncthreads();
+      const Team team = alone ? Team{threadIdx.x, kBlockThreads}
+                              : Team{worker * std::uint64_t{kBlockThreads} + threadIdx.x,
+                                     workers * std::uint64_t{kBlockThreads}};
+      if (task.stage == Stage::pull || (alone && (task.message.flags & kInMirror) != 0)) {
+        pull_share(q, task.message, team);
+        __syncthreads();
+      }
+      if (task.stage == Stage::handle || alone) handle_share<Handler>(q, task.message, team);
+      if (task.stage == Stage::push || (alone && q.host_readable)) {
+        __syncthreads();
+        push_share(q, task.message, team);
+      }
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        // What goes to the CPU is waited for by whoever wrote it.
+        if (task.stage == Stage::push || (alone && q.host_readable)) fence_system();
+        fence_device();
+        // SYNC device-stage (acquire, release, device): this share; the last one sees all. Pairs with: itself, the wait
+        // above.
+        const bool last = alone || add_device(&entry->done, 1) == workers - 1;
+        if (last && task.last) {
+          finish_message<Handler>(q, task.message, false);
+          if (!Handler::accepts(task.message.length)) add_device(&area->failed, 1);
+          add_device(&area->completed, 1);
+        }
+      }
+    }
+    // The copy in shared memory is used to the end before the ring's entry may be used again.
+    if (threadIdx.x == 0) store_release_device(&area->progress[worker], at + 1);
+  }
+}
+
+// ---- scout ----
+
+// What block 0's warps share.
+struct Scout {
+  alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
+  SlotMessage late[kLate];
+  std::uint64_t burst_first;
+  std::uint32_t burst_present[kWarps];
+  std::uint32_t burst_counts[3];  // processed, failed, damaged
+  bool quit;
+};
+
+// Local to the scout's warp; every lane has the same.
+struct ScoutState {
+  std::uint64_t next;            // first ticket not looked at
+  std::uint64_t limit;           // tickets before this one may be done already
+  std::uint64_t counted[3];      // inline messages: processed, failed, damaged
+  std::uint64_t shown[4];        // what the counters in host memory say
+  std::uint64_t tasks = 0;       // in the ring so far
+  std::uint64_t dispatched = 0;  // messages that became tasks
+  std::uint64_t behind = 0;      // tasks that every worker has behind it, as last seen
+  std::uint64_t arriving_since = 0;
+  std::uint64_t busy_at = 0;     // last time that anything was to do
+  std::uint32_t late = 0;
+  EndReason reason = EndReason::none;
+};
+
+// Whether `ticket`, which a former launch had looked at, was done by it.
+__device__ inline bool is_done_before(const QueueView& q, std::uint64_t ticket) {
+  return load_unit(&q.out[first_unit(q, ticket)]).word[3] == static_cast<std::uint32_t>(lap_of(q, ticket));
+}
+
+// Room in the ring for `want` tasks: those that every worker has behind it.
+__device__ inline void await_room(WorkArea* area, ScoutState& s, unsigned want) {
+  const unsigned workers = gridDim.x - 1;
+  const unsigned lane = threadIdx.x % 32;
+  while (s.tasks + want - s.behind > kTasks - 1) {
+    std::uint64_t least = ~std::uint64_t{0};
+    for (unsigned w = lane; w < workers; w += 32) {
+      const std::uint64_t p = load_acquire_device(&area->progress[w]);
+      least = p < least ? p : least;
+    }
+    for (unsigned other = 16; other > 0; other /= 2) {
+      const std::uint64_t theirs = __shfl_xor_sync(~0u, least, other);
+      least = theirs < least ? theirs : least;
+    }
+    s.behind = least;
+  }
+}
+
+// By one lane; room has been made.
+__device__ inline void push_task(WorkArea* area, std::uint64_t at, const SlotMessage& m, Stage stage, bool wait,
+                                 bool last) {
+  Task* const task = &area->task[at % kTasks];
+  task->stage = stage;
+  task->wait = wait;
+  task->last = last;
+  task->done = 0;
+  task->message = m;
+  // SYNC device-task (release, device). Pairs with: work.
+  store_release_device(&task->number, at + 1);
+}
+
+// The whole warp calls it with the same message, whose payload is there.
+__device__ inline void dispatch(const QueueView& q, WorkArea* area, ScoutState& s, const SlotMessage& m) {
+  await_room(area, s, 3);
+  if (threadIdx.x % 32 == 0) {
+    if (m.length < kSplitBytes) {
+      push_task(area, s.tasks, m, Stage::whole, false, true);
+    } else {
+      std::uint64_t at = s.tasks;
+      const bool pull = (m.flags & kInMirror) != 0;
+      if (pull) push_task(area, at++, m, Stage::pull, false, false);
+      push_task(area, at++, m, Stage::handle, pull, !q.host_readable);
+      if (q.host_readable) push_task(area, at++, m, Stage::push, true, true);
+    }
+  }
+  s.tasks += m.length < kSplitBytes ? 1 : 1 + ((m.flags & kInMirror) != 0) + (q.host_readable != 0);
+  ++s.dispatched;
+  __syncwarp();
+}
+
+// Moves the slot message of the warp's line `which` to the list of those that wait for their payload.
+__device__ inline void take_slot_message(Scout& shared, ScoutState& s, const LaneLine& l, unsigned which) {
+  if (threadIdx.x % 32 / kLineUnits == which) {
+    SlotMessage& m = shared.late[s.late];
+    if (l.unit < kMessageUnits) {
+      for (unsigned i = 0; i < 3; ++i) m.unit[l.unit][i] = l.mine.word[i];
+    }
+    if (l.unit == 0) {
+      m.ticket = l.ticket;
+      m.length = l.length;
+      m.flags = l.flags;
+    }
+    if (l.unit == 2) {
+      m.lease = l.mine.word[0] | static_cast<std::uint64_t>(l.mine.word[1]) << 32;
+      m.slot = l.mine.word[2];
+    }
+  }
+  ++s.late;
+  __syncwarp();
+}
+
+// Dispatches, in their order, the messages whose payload has come.
+__device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
+  const unsigned lane = threadIdx.x % 32;
+  std::uint32_t kept = 0;
+  for (std::uint32_t first = 0; first < s.late; first += 32) {
+    const std::uint32_t mine = first + lane;
+    bool ready = false, tombed = false, sound = true;
+    if (mine < s.late) {
+      const SlotMessage& m = shared.late[mine];
+      sound = is_sound(q, m);
+      // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
+      ready = !sound || (m.flags & kPayloadReady) != 0 || load_acquire_system(&q.gpub[m.slot]) >= m.lease;
+      tombed = ready && sound && (m.flags & kPayloadReady) == 0 && load_acquire_system(&q.tomb[m.slot]) == m.lease;
+    }
+    const std::uint32_t count = min(32u, s.late - first);
+    const std::uint32_t all_ready = __ballot_sync(~0u, ready);
+    const std::uint32_t all_tombed = __ballot_sync(~0u, tombed);
+    const std::uint32_t all_sound = __ballot_sync(~0u, sound);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const SlotMessage m = shared.late[first + i];
+      __syncwarp();
+      if ((all_ready >> i & 1) == 0) {
+        if (lane == 0) shared.late[kept] = m;
+        ++kept;
+      } else if ((all_sound >> i & 1) == 0 || (all_tombed >> i & 1) != 0) {
+        if (lane == 0) write_message(q, m, kTombstone);
+        if ((all_sound >> i & 1) == 0) ++s.counted[2];
+      } else {
+        dispatch(q, area, s, m);
+      }
+      __syncwarp();
+    }
+  }
+  s.late = kept;
+}
+
+// Shows the counters to the CPU where they have changed.
+__device__ inline void show(const QueueView& q, const WorkArea* area, ScoutState& s) {
+  const std::uint64_t now[4] = {s.counted[0] + load_acquire_device(&area->completed),
+                                s.counted[1] + load_acquire_device(&area->failed), s.counted[2], s.next};
+  for (unsigned i = 0; i < 4; ++i) {
+    if (now[i] != s.shown[i] && threadIdx.x % 32 == 0) store_relaxed_system(&q.counters[i], now[i]);
+    s.shown[i] = now[i];
+  }
+}
+
+// One look at the next four lines. Returns how many of them, in a row, it took.
+template <class Handler>
+__device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
+  LaneLine l = read_lines(q, s.next);
+  if (l.seen == Seen::arriving && s.arriving_since != 0 && global_time_ns() - s.arriving_since > kArrivalPatience) {
+    l.seen = Seen::present;  // its writer never wrote the rest: nonsense
+    l.kind = 0;
+  }
+  const bool present = l.seen == Seen::present;
+  // In a row: lines, each told by its unit 0's lane.
+  const std::uint32_t heads = __ballot_sync(~0u, present && l.unit == 0);
+  const std::uint32_t slots = __ballot_sync(~0u, present && l.unit == 0 && l.kind == kSlot);
+  const std::uint32_t controls = __ballot_sync(~0u, present && l.unit == 0 && l.kind == kControl);
+  const bool head_arrives = __shfl_sync(~0u, static_cast<int>(l.seen), 0) == static_cast<int>(Seen::arriving);
+  s.arriving_since = !head_arrives ? 0 : s.arriving_since != 0 ? s.arriving_since : global_time_ns();
+  unsigned taken = 0;
+  bool ended = false;
+  while (taken < kWarpLines && !ended && (heads >> (taken * kLineUnits) & 1) != 0) {
+    if ((slots >> (taken * kLineUnits) & 1) != 0 && s.late == kLate) break;
+    const bool again = s.next + taken < s.limit && is_done_before(q, s.next + taken);
+    const bool mine = threadIdx.x % 32 / kLineUnits == taken;
+    if (again) {
+      if (mine) l.seen = Seen::absent;
+    } else if ((slots >> (taken * kLineUnits) & 1) != 0) {
+      take_slot_message(shared, s, l, taken);
+      if (mine) l.seen = Seen::absent;
+    } else if ((controls >> (taken * kLineUnits) & 1) != 0) {
+      ended = true;  // what it asks for is read from unit 1
+      const std::uint32_t op = __shfl_sync(~0u, l.mine.word[0], taken * kLineUnits + 1);
+      if (op == 1) s.reason = EndReason::to_persistent;
+      if (op == 2) s.reason = EndReason::to_stream;
+    }
+    ++taken;
+  }
+  const bool mine = threadIdx.x % 32 / kLineUnits < taken && l.seen == Seen::present;
+  std::uint32_t counts[3] = {};
+  process_inlined<Handler>(q, l, mine, shared.buffer[0], counts[0], counts[1], counts[2]);
+  for (unsigned i = 0; i < 3; ++i) s.counted[i] += __popc(__ballot_sync(~0u, counts[i] != 0));
+  s.next += taken;
+  return taken;
+}
+
+// One round of all warps of block 0 over the inline messages from burst_first on. Returns, in every thread, how many
+// lines in a row were there.
+template <class Handler>
+__device__ unsigned burst(const QueueView& q, Scout& shared) {
+  const unsigned warp = threadIdx.x / 32;
+  LaneLine l = read_lines(q, shared.burst_first + warp * kWarpLines);
+  const bool mine = l.seen == Seen::present && (l.kind == kInlined || l.kind == kTombstone);
+  const std::uint32_t heads = __ballot_sync(~0u, mine && l.unit == 0);
+  unsigned present = 0;
+  while (present < kWarpLines && (heads >> (present * kLineUnits) & 1) != 0) ++present;
+  if (threadIdx.x % 32 == 0) shared.burst_present[warp] = present;
+  __syncthreads();
+  unsigned all = 0;
+  for (unsigned w = 0; w < kWarps && all == w * kWarpLines; ++w) all += shared.burst_present[w];
+  const bool in_row = all > warp * kWarpLines;
+  std::uint32_t counts[3] = {};
+  process_inlined<Handler>(q, l, in_row && mine && threadIdx.x % 32 / kLineUnits < present, shared.buffer[warp],
+                           counts[0], counts[1], counts[2]);
+  for (unsigned i = 0; i < 3; ++i) {
+    const std::uint32_t sum = __popc(__ballot_sync(~0u, counts[i] != 0));
+    if (threadIdx.x % 32 == 0 && sum != 0) atomicAdd(&shared.burst_counts[i], sum);
+  }
+  __syncthreads();
+  return all;
+}
+
+// The scout's side of bursts: as long as they are full.
+template <class Handler>
+__device__ void run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
+  unsigned all = kWarps * kWarpLines;
+  for (unsigned round = 0; all == kWarps * kWarpLines && round < kLooksPerCheck; ++round) {
+    if (threadIdx.x == 0) {
+      shared.burst_first = s.next;
+      for (auto& c : shared.burst_counts) c = 0;
+    }
+    __syncthreads();  // the others wait for this one
+    all = burst<Handler>(q, shared);
+    s.next += all;
+    for (unsigned i = 0; i < 3; ++i) s.counted[i] += shared.burst_counts[i];
+    show(q, area, s);
+    __syncwarp();
+  }
+}
+
+template <class Handler>
+__device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s, Mailbox* box,
+                      std::uint64_t park_after_ns) {
+  s.busy_at = global_time_ns();
+  for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
+    const unsigned taken = look<Handler>(q, shared, s);
+    if (s.late != 0) dispatch_ready(q, area, shared, s);
+    if (taken == kWarpLines && s.late == 0 && s.next >= s.limit && s.reason == EndReason::none) {
+      run_bursts<Handler>(q, shared, s, area);
+    }
+    if (taken != 0 || s.late != 0) s.busy_at = 0;
+    if (taken != 0 || looks % kLooksPerCheck == 0) show(q, area, s);
+    if (looks % kLooksPerCheck != 0 || s.reason != EndReason::none) continue;
+    if (load_relaxed_system(&box->stop) != 0) s.reason = EndReason::stop;
+    const std::uint64_t now = global_time_ns();
+    if (s.busy_at == 0 || load_acquire_device(&area->completed) != s.dispatched) s.busy_at = now;
+    if (now - s.busy_at > park_after_ns && s.reason == EndReason::none) s.reason = EndReason::idle;
+    // Every lane has the same: lane 0's view.
+    s.reason = static_cast<EndReason>(__shfl_sync(~0u, static_cast<std::uint32_t>(s.reason), 0));
+    s.busy_at = __shfl_sync(~0u, s.busy_at, 0);
+  }
+  // Before a hand-over everything that was published before it is done; a stop leaves what waits for its payload.
+  while (s.late != 0 && s.reason != EndReason::stop) {
+    dispatch_ready(q, area, shared, s);
+    if (load_relaxed_system(&box->stop) != 0) s.reason = EndReason::stop;
+    s.reason = static_cast<EndReason>(__shfl_sync(~0u, static_cast<std::uint32_t>(s.reason), 0));
+  }
+  while (load_acquire_device(&area->completed) != s.dispatched) __nanosleep(100);
+  show(q, area, s);
+  if (threadIdx.x == 0) {
+    box->resume = s.late != 0 ? shared.late[0].ticket : s.next;
+    box->limit = s.next;
+    box->reason = s.reason;
+    fence_system();
+    store_release_device(&area->quit, s.tasks + 1);
+    shared.quit = true;
+  }
+  __syncthreads();  // lets the other warps go
+}
+
+template <class Handler>
+__device__ void run_persistent(const QueueView& q, WorkArea* area, Mailbox* box, std::uint64_t resume,
+                               std::uint64_t limit, std::uint64_t park_after_ns) {
+  if (blockIdx.x != 0) return work<Handler>(q, area);
+  __shared__ Scout shared;
+  if (threadIdx.x == 0) shared.quit = false;
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    ScoutState s;
+    s.next = resume;
+    s.limit = limit;
+    for (unsigned i = 0; i < 4; ++i) s.shown[i] = load_acquire_system(&q.counters[i]);
+    for (unsigned i = 0; i < 3; ++i) s.counted[i] = s.shown[i];  // the counters go on from where they were
+    return scout<Handler>(q, area, shared, s, box, park_after_ns);
+  }
+  for (;;) {
+    __syncthreads();
+    if (shared.quit) return;
+    burst<Handler>(q, shared);
+  }
+}
+
+}  // namespace ipcq::device

@@ -1,0 +1,74 @@
+// Kernels of the stream executor: one message, or one run of inline messages, each.
+#pragma once
+
+#include "device/handle.cuh"
+
+namespace ipcq::device {
+
+
+// By the one kernel of the stream that runs.
+__device__ inline void show_totals(const QueueView& q, const StreamTotals* totals) {
+  for (unsigned i = 0; i < 3; ++i) store_relaxed_system(&q.counters[i], totals->counted[i]);
+}
+
+// By one thread: whether the message's payload will never come.
+__device__ inline bool is_tombed(const QueueView& q, const SlotMessage& m) {
+  return (m.flags & kPayloadReady) == 0 && load_acquire_system(&q.tomb[m.slot]) == m.lease;
+}
+
+// The message's handler; with `finish` its `out` line too, by the last block.
+template <class Handler>
+__device__ void run_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m, bool finish) {
+  __shared__ bool tombed;
+  if (threadIdx.x == 0) tombed = is_tombed(q, m);
+  __syncthreads();
+  if (!tombed) {
+    handle_share<Handler>(q, m, {blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x, gridDim.x * std::uint64_t{blockDim.x}});
+  }
+  if (!finish) return;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  fence_device();
+  if (add_device(&totals->done, 1) != gridDim.x - 1) return;
+  totals->done = 0;
+  finish_message<Handler>(q, m, tombed);
+  totals->counted[0] += !tombed;
+  totals->counted[1] += !tombed && !Handler::accepts(m.length);
+  show_totals(q, totals);
+}
+
+// The `out` line of a message whose copy to the mirror has been made.
+template <class Handler>
+__device__ void run_finish(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
+  const bool tombed = is_tombed(q, m);
+  finish_message<Handler>(q, m, tombed);
+  totals->counted[0] += !tombed;
+  totals->counted[1] += !tombed && !Handler::accepts(m.length);
+  show_totals(q, totals);
+}
+
+// Tickets [first, first + count) that carry no slot, by one block.
+template <class Handler>
+__device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint64_t first, std::uint32_t count) {
+  constexpr unsigned kWarps = kBlockThreads / 32;
+  __shared__ alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
+  __shared__ std::uint32_t sums[3];
+  const unsigned warp = threadIdx.x / 32;
+  if (threadIdx.x < 3) sums[threadIdx.x] = 0;
+  __syncthreads();
+  for (std::uint32_t at = warp * kWarpLines; at < count; at += kWarps * kWarpLines) {
+    LaneLine l = read_lines(q, first + at);
+    if (l.seen != Seen::present || l.kind == kSlot) l.kind = 0;  // the runner saw another line here: scribbled over
+    std::uint32_t counts[3] = {};
+    process_inlined<Handler>(q, l, l.ticket < first + count, buffer[warp], counts[0], counts[1], counts[2]);
+    for (unsigned i = 0; i < 3; ++i) {
+      if (counts[i] != 0) atomicAdd(&sums[i], counts[i]);
+    }
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (unsigned i = 0; i < 3; ++i) totals->counted[i] += sums[i];
+  show_totals(q, totals);
+}
+
+}  // namespace ipcq::device

@@ -1,0 +1,63 @@
+// What the persistent kernel's blocks and its runner share. Plain data for host compiler and nvcc alike.
+#pragma once
+
+#include <cstdint>
+
+namespace ipcq::device {
+
+inline constexpr unsigned kBlockThreads = 512;
+inline constexpr unsigned kWarpLines = 4;      // lines that one warp reads at once: 32 lanes x 16 bytes
+inline constexpr unsigned kTasks = 512;        // ring of tasks
+inline constexpr unsigned kMaxWorkers = 256;   // blocks beside the scout's
+inline constexpr unsigned kMessageUnits = 5;   // units of a line that names a slot
+inline constexpr std::uint32_t kSplitBytes = 64 * 1024;  // a message from this size on is shared by all workers
+
+// A message in a slot, checked, as its line said.
+struct SlotMessage {
+  std::uint64_t ticket;
+  std::uint64_t lease;
+  std::uint32_t slot;
+  std::uint32_t length;
+  std::uint32_t flags;                       // LineFlag
+  std::uint32_t unit[kMessageUnits][3];      // the line's data, for `out`
+};
+
+enum class Stage : std::uint32_t { whole, pull, handle, push };
+
+// In VRAM. `number` is written last: 1 + the task's place in the order.
+struct alignas(128) Task {
+  std::uint64_t number;
+  Stage stage;
+  std::uint32_t last;  // the message is finished after this task
+  std::uint32_t done;  // workers that have finished their share
+  std::uint32_t wait;  // 1: the task before this one must be done by all workers first
+  SlotMessage message;
+};
+
+// In VRAM; zeroed before each launch.
+struct WorkArea {
+  Task task[kTasks];
+  alignas(128) std::uint64_t quit;       // 1 + number of tasks after which workers end; 0: not yet
+  alignas(128) std::uint64_t completed;  // messages
+  std::uint64_t failed;                  // of these, refused by the handler
+  std::uint64_t tombed;                  // of these, whose payload never came
+  alignas(128) std::uint64_t progress[kMaxWorkers];  // tasks that a worker has behind it
+};
+
+enum class EndReason : std::uint32_t { none, stop, idle, to_persistent, to_stream };
+
+// In VRAM, zeroed once: what the kernels of one stream, which run one after the other, add up.
+struct StreamTotals {
+  std::uint64_t counted[3];  // processed, failed, damaged
+  std::uint32_t done;        // blocks of the running kernel that have finished
+};
+
+// In pinned memory: between one launch and its runner.
+struct Mailbox {
+  std::uint32_t stop;  // written by the runner: end soon
+  EndReason reason;    // written by the kernel at its end, with the resume point
+  std::uint64_t resume;  // first ticket that is not done
+  std::uint64_t limit;   // first ticket that was not looked at; between the two, one is done if its `out` is tagged
+};
+
+}  // namespace ipcq::device

@@ -1,0 +1,258 @@
+// Device queues: which backend a queue gets, its runner, its executor, and what happens when a runner dies.
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+#include "broker_core.hpp"
+#include "ipcq/error.hpp"
+#include "membership.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+// An idle persistent kernel ends after this long: other processes' GPU work is then as fast as on an empty GPU.
+constexpr std::uint64_t kParkAfter = 20'000'000;
+constexpr auto kControlPatience = std::chrono::milliseconds(500);
+
+// The executor of a queue, in a runner.
+class DeviceExecutor final : public Executor {
+ public:
+  DeviceExecutor(std::shared_ptr<RunnerLink> runner, std::uint64_t id, QueueMap& queue, PoolMap& pool)
+      : runner_(std::move(runner)), id_(id), queue_(queue), pool_(pool) {}
+  ~DeviceExecutor() override { stop(); }
+
+  void stop() noexcept override {
+    if (std::exchange(stopped_, true) || fork_epoch() != epoch_) return;
+    release_late_payloads(queue_, pool_);  // or it would wait for them
+    RunnerRequest r;
+    r.op = RunnerOp::stop_queue;
+    r.id = id_;
+    try {
+      (void)runner_->request(r);
+    } catch (const std::exception&) {  // it has ended, and the kernel with it
+    }
+  }
+
+ private:
+  std::shared_ptr<RunnerLink> runner_;
+  std::uint64_t id_;
+  QueueMap& queue_;
+  PoolMap& pool_;
+  const std::uint32_t epoch_ = fork_epoch();
+  bool stopped_ = false;
+};
+
+bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program().empty(); }
+
+}  // namespace
+
+PoolState::~PoolState() {
+  if (!runner || fork_epoch() != epoch) return;
+  RunnerRequest r;
+  r.op = RunnerOp::free;
+  r.id = block;
+  try {
+    (void)runner->request(r);
+  } catch (const std::exception&) {  // it has ended, and its memory is free
+  }
+}
+
+std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
+  auto& watched = runners_[device];
+  if (!watched.link) {
+    try {
+      watched.link = RunnerLink::get(device);
+    } catch (...) {
+      runners_.erase(device);
+      throw;
+    }
+    watched.fd = watched.link->watch();
+    epoll_event e{};
+    e.events = EPOLLRDHUP;  // answers are read by whoever asked
+    e.data.fd = watched.fd.get();
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched.fd.get(), &e) != 0) {
+      throw_system(errno, "epoll_ctl", "runner of GPU " + std::to_string(device));
+    }
+    log(LogLevel::info, "GPU " + std::to_string(device) + " (" + watched.link->device_name() + "): runner pid " +
+                            std::to_string(watched.link->pid()) + ", " +
+                            (watched.link->has_mps() ? "under MPS" : "without MPS"));
+  }
+  return watched.link;
+}
+
+// "host" or "cuda" for a queue that may have left it open.
+std::string BrokerCore::backend_for(const std::string& name, const QueueOptions& o) {
+  const PoolState* const shared = o.pool.empty() ? nullptr : pools_.at(o.pool).get();
+  const bool on_device = shared != nullptr && shared->map->on_device();
+  const std::string object = "queue '" + name + "'";
+  if (o.backend == "host" && on_device) {
+    throw UsageError(object + ": backend 'host', but pool '" + o.pool + "' is in device memory; use backend cuda");
+  }
+  if (o.backend == "cuda" && shared != nullptr && !on_device) {
+    throw UsageError(object + ": backend 'cuda', but pool '" + o.pool +
+                     "' is in host memory; create the pool with backend cuda");
+  }
+  if (on_device && shared->options.device != o.device && o.device != 0) {
+    throw UsageError(object + ": device " + std::to_string(o.device) + ", but pool '" + o.pool + "' is on device " +
+                     std::to_string(shared->options.device));
+  }
+  if (o.backend != "auto") return o.backend;
+  if (shared != nullptr) return on_device ? "cuda" : "host";
+  if (o.handler.empty() || !has_gpu()) return "host";
+  try {
+    (void)runner_of(o.device);
+    return "cuda";
+  } catch (const BackendError& e) {
+    log(LogLevel::warning, object + ": backend host, since " + e.what());
+    return "host";
+  }
+}
+
+DeviceMemory BrokerCore::allocate(PoolState& pool) {
+  const PoolMap::Needs needs = PoolMap::needs(pool.name, pool.options);
+  log(LogLevel::info, "pool '" + pool.name + "': needs " + format_bytes(needs.device_memory) + " of GPU " +
+                          std::to_string(pool.options.device) + "'s memory, " + format_bytes(needs.shared_memory) +
+                          " of /dev/shm, of which " + format_bytes(needs.pinned) + " are pinned");
+  auto runner = runner_of(pool.options.device);
+  RunnerRequest r;
+  r.op = RunnerOp::allocate;
+  r.bytes = needs.device_memory;
+  const RunnerReply reply = runner->request(r);
+  pool.runner = std::move(runner);
+  pool.block = reply.id;
+  return reply.memory;
+}
+
+void BrokerCore::start_on_device(QueueEntry& q) {
+  const bool pooled = q.pool->map->on_device();
+  const auto runner = runner_of(q.device);
+  RunnerRequest r;
+  r.op = RunnerOp::start_queue;
+  r.executor = q.options.executor == ExecutorKind::stream ? ExecutorKind::stream : ExecutorKind::persistent;
+  r.id = pooled ? q.pool->block : 0;
+  r.park_after_ns = kParkAfter;
+  set_text(r.queue_segment, sizeof r.queue_segment, q.map->segment().name());
+  set_text(r.pool_segment, sizeof r.pool_segment, q.pool->map->segment().name());
+  set_text(r.handler, sizeof r.handler, q.options.handler.empty() ? "identity" : q.options.handler);
+  q.map->control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
+  const std::uint64_t id = runner->request(r).id;
+  q.executor = std::make_unique<DeviceExecutor>(runner, id, *q.map, *q.pool->map);
+}
+
+bool BrokerCore::has_mps(const QueueEntry& q) const {
+  const auto runner = runners_.find(q.device);
+  return runner != runners_.end() && runner->second.link->has_mps();
+}
+
+// Why an endpoint cannot use a queue in device memory; empty when it can.
+std::string BrokerCore::device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda) const {
+  if (uses_cuda || !q.pool->map->on_device()) return {};
+  const std::string object = "queue '" + q.name + "': ";
+  const char* const gpu_client = ", or attach with a GPU ({.cuda = true}; --device)";
+  if (!q.pool->map->has_host_payloads()) {
+    return object + "its payloads are in device memory alone (mirror=none), which a client without a GPU cannot reach; "
+                    "create the pool with mirror=full" + gpu_client;
+  }
+  if (consumer && !q.map->is_host_readable()) {
+    return object + "its results stay in device memory (host_readable=no), where a consumer without a GPU cannot read "
+                    "them; create the queue with host_readable=yes" + gpu_client;
+  }
+  return {};
+}
+
+// Without MPS a kernel that stays would cost every GPU client a time slice per operation.
+void BrokerCore::prefer_stream(QueueEntry& q) {
+  if (!q.map->on_device() || q.options.executor != ExecutorKind::automatic) return;
+  const auto now = static_cast<ExecutorKind>(q.map->control().executor.load(std::memory_order_relaxed));
+  if (now == ExecutorKind::stream || has_mps(q)) return;
+  log(LogLevel::info, "queue '" + q.name + "': a client with a GPU attaches and there is no MPS: executor stream");
+  switch_executor(q, ExecutorKind::stream);
+}
+
+void BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
+  const std::string object = "queue '" + q.name + "': ";
+  if (!q.map->on_device()) {
+    throw UsageError(object + "its executor is not a GPU's (backend " + (q.executor ? "host" : "host, no handler") +
+                     "), so there is nothing to switch");
+  }
+  if (kind == ExecutorKind::automatic) throw UsageError(object + "executor 'auto': name persistent or stream");
+  // A ticket of the ring: what comes before it is done by the old executor, what comes after it by the new one.
+  const auto& ring = q.map->ring();
+  std::uint64_t limit = 0;
+  const std::uint64_t deadline = deadline_after(kControlPatience);
+  PublishClaim c;
+  while ((c = ring.claim_publish(kBrokerClient, 1, limit)).outcome == ClaimOutcome::full) {
+    if (now_ns() >= deadline) throw UsageError(object + "it is full, and a switch takes a place in it; try again");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  if (c.outcome == ClaimOutcome::closed) throw UsageError(object + "it is being closed");
+  Descriptor d;
+  d.kind = LineKind::control;
+  d.producer = kBrokerClient;
+  d.sequence = static_cast<std::uint64_t>(kind == ExecutorKind::stream ? ControlOp::switch_to_stream
+                                                                       : ControlOp::switch_to_persistent);
+  ring.publish(c.ticket, d, nullptr);
+  q.tombstones.insert(std::upper_bound(q.tombstones.begin(), q.tombstones.end(), c.ticket), c.ticket);
+  ring_always(q.map->control().work);
+  ring_always(q.map->control().waker);
+}
+
+bool BrokerCore::is_runner(int fd) const {
+  return std::any_of(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
+}
+
+// Its memory is gone: the queues that lay there end, and new ones take their names.
+void BrokerCore::runner_died(int fd) {
+  const auto it = std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
+  const int device = it->first;
+  const std::string how = it->second.link->how_it_ended();
+  runners_.erase(it);
+  ++runner_deaths_;
+  std::vector<QueueEntry> ended;
+  for (auto q = queues_.begin(); q != queues_.end();) {
+    const bool on_it = (q->second.map->on_device() && q->second.device == device) ||
+                       (q->second.pool->map->on_device() && q->second.pool->options.device == device);
+    if (on_it) ended.push_back(std::move(q->second));
+    q = on_it ? queues_.erase(q) : std::next(q);
+  }
+  std::vector<std::shared_ptr<PoolState>> pools;
+  for (auto p = pools_.begin(); p != pools_.end();) {
+    const bool on_it = p->second->map->on_device() && p->second->options.device == device;
+    if (on_it) pools.push_back(p->second);
+    p = on_it ? pools_.erase(p) : std::next(p);
+  }
+  for (auto& q : ended) {
+    log(LogLevel::error, "queue '" + q.name + "': the runner of GPU " + std::to_string(device) + " was lost (" + how +
+                             "), and with it " + std::to_string(left_in(q)) +
+                             " messages; its clients are told that it is closed, and it is created anew");
+    q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
+    close_intake(*q.map);
+    release_late_payloads(*q.map, *q.pool->map);
+    bury_unprocessed(*q.map);
+    q.map->ring_all_bells();
+    ring_always(q.pool->map->control().free);
+  }
+  const auto anew = [&](const std::string& object, auto create) {
+    try {
+      create();
+    } catch (const std::exception& e) {
+      log(LogLevel::error, object + ": cannot be created anew: " + e.what());
+    }
+  };
+  if (stopped_) return;
+  for (const auto& p : pools) {
+    const bool of_a_queue = std::any_of(ended.begin(), ended.end(), [&](const auto& q) {
+      return q.options.pool.empty() && q.pool == p;  // comes with its queue
+    });
+    if (!of_a_queue) anew("pool '" + p->name + "'", [&] { pools_[p->name] = make_pool(p->name, p->options); });
+  }
+  // Queues with a pool of their own first: others may share it.
+  std::stable_sort(ended.begin(), ended.end(),
+                   [](const auto& a, const auto& b) { return a.options.pool.empty() > b.options.pool.empty(); });
+  for (const auto& q : ended) anew("queue '" + q.name + "'", [&] { add_queue(q.name, q.options); });
+}
+
+}  // namespace ipcq::detail

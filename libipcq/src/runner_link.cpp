@@ -1,0 +1,204 @@
+#include "runner_link.hpp"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <map>
+
+#include "control.hpp"
+#include "ipcq/error.hpp"
+
+extern char** environ;
+
+namespace ipcq::detail {
+namespace {
+
+// Creating a context takes 0.1 to 0.4 s, much more on a machine with many GPUs; pinning memory about 0.3 s a GB.
+constexpr int kStartTimeoutMs = 60'000;
+constexpr int kAnswerTimeoutMs = 60'000;
+constexpr int kRunnerSocket = 3;  // its number in the runner
+
+std::string object_of(int device) { return "GPU " + std::to_string(device); }
+
+std::string directory_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
+
+bool await_input(int fd, int timeout_ms) {
+  pollfd p{fd, POLLIN, 0};
+  int ready = -1;
+  do {
+    ready = ::poll(&p, 1, timeout_ms);
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0;
+}
+
+std::mutex links_mutex;
+std::map<int, std::weak_ptr<RunnerLink>>& links() {
+  static std::map<int, std::weak_ptr<RunnerLink>> all;
+  return all;
+}
+
+}  // namespace
+
+std::string RunnerLink::find_program() {
+  if (const char* path = std::getenv("IPCQ_RUNNER"); path != nullptr && *path != '\0') return is_program(path) ? path : "";
+  std::string places[4];
+  char self[PATH_MAX];
+  if (const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1); n > 0) {
+    places[0] = directory_of(std::string(self, static_cast<std::size_t>(n)));
+  }
+  Dl_info library{};
+  if (::dladdr(reinterpret_cast<const void*>(&RunnerLink::find_program), &library) != 0 && library.dli_fname != nullptr) {
+    char real[PATH_MAX];
+    if (::realpath(library.dli_fname, real) != nullptr) {
+      const std::string lib = directory_of(real);
+      places[1] = lib + "/../bin";     // build tree; installed below one lib directory
+      places[2] = lib + "/../../bin";  // installed below lib/<architecture>
+    }
+  }
+  for (const auto& place : places) {
+    if (!place.empty() && is_program(place + "/ipcq-runner")) return place + "/ipcq-runner";
+  }
+  const char* const path = std::getenv("PATH");
+  std::string rest = path != nullptr ? path : "";
+  while (!rest.empty()) {
+    const auto colon = rest.find(':');
+    const std::string program = rest.substr(0, colon) + "/ipcq-runner";
+    if (is_program(program)) return program;
+    rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
+  }
+  return {};
+}
+
+std::shared_ptr<RunnerLink> RunnerLink::get(int device) {
+  const std::scoped_lock lock(links_mutex);
+  auto& known = links()[device];
+  if (auto link = known.lock(); link && link->epoch_ == fork_epoch() && !await_input(link->socket_.get(), 0)) return link;
+  const std::shared_ptr<RunnerLink> link(new RunnerLink(device));
+  known = link;
+  return link;
+}
+
+RunnerLink::RunnerLink(int device) : device_(device) {
+  const std::string program = find_program();
+  if (program.empty()) {
+    throw BackendError(object_of(device) +
+                       ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
+                       "installed without CUDA; use --backend host, or set IPCQ_RUNNER to the program");
+  }
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) throw_system(errno, "socketpair", object_of(device));
+  socket_ = Fd(pair[0]);
+  const Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that dup2 below clears close-on-exec
+  ::close(pair[1]);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kRunnerSocket);
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  ::posix_spawnattr_init(&attributes);
+  // A process group of its own: Ctrl-C is for the broker, which ends it in order. No signal is blocked in it.
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setpgroup(&attributes, 0);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  std::string number = std::to_string(device);
+  std::string name = "ipcq-runner";
+  std::string option = "--device";
+  char* const arguments[] = {name.data(), option.data(), number.data(), nullptr};
+  const int error = ::posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments, environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    pid_ = -1;
+    throw_system(error, "posix_spawn", program);
+  }
+  try {
+    await_hello();
+  } catch (...) {
+    ::kill(pid_, SIGKILL);
+    (void)how_it_ended();
+    throw;
+  }
+}
+
+void RunnerLink::await_hello() {
+  const std::string object = object_of(device_);
+  if (!await_input(socket_.get(), kStartTimeoutMs)) {
+    throw BackendError(object + ": its runner did not come up within " + std::to_string(kStartTimeoutMs / 1000) +
+                       " s; does nvidia-smi answer?");
+  }
+  Fd unused;
+  if (receive_message(socket_.get(), &hello_, sizeof hello_, unused) <= 0 || hello_.magic != kRunnerMagic ||
+      hello_.protocol != kRunnerProtocol) {
+    throw BackendError(object + ": ipcq-runner ended at its start, or is of another release (" + find_program() + ")");
+  }
+  if (hello_.failed != 0) throw BackendError(get_text(hello_.text, sizeof hello_.text));
+}
+
+RunnerLink::~RunnerLink() {
+  if (pid_ <= 0 || epoch_ != fork_epoch()) return;
+  socket_.reset();  // tells it to end
+  if (ended_.empty()) (void)how_it_ended();
+}
+
+std::string RunnerLink::device_name() const { return get_text(hello_.device_name, sizeof hello_.device_name); }
+
+Fd RunnerLink::watch() const {
+  Fd copy(::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw_system(errno, "dup", object_of(device_));
+  return copy;
+}
+
+RunnerReply RunnerLink::request(RunnerRequest request) {
+  const std::scoped_lock lock(mutex_);
+  const std::string object = object_of(device_);
+  RunnerReply reply;
+  Fd unused;
+  if (!send_message(socket_.get(), &request, sizeof request)) throw BackendError(object + ": its runner has ended");
+  if (!await_input(socket_.get(), kAnswerTimeoutMs)) {
+    ::kill(pid_, SIGKILL);  // what it holds is freed with it; everybody learns of it as of any death
+    throw BackendError(object + ": its runner did not answer within " + std::to_string(kAnswerTimeoutMs / 1000) +
+                       " s and was ended");
+  }
+  if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0 || reply.magic != kRunnerMagic) {
+    throw BackendError(object + ": its runner ended while it was asked; its last words are on standard error");
+  }
+  if (reply.failed != 0) throw BackendError(get_text(reply.text, sizeof reply.text));
+  return reply;
+}
+
+std::string RunnerLink::how_it_ended() {
+  const std::scoped_lock lock(mutex_);
+  if (!ended_.empty()) return ended_;
+  constexpr int kPatience = 100;  // times 50 ms
+  int status = 0;
+  pid_t got = 0;
+  for (int i = 0; i < kPatience && (got = ::waitpid(pid_, &status, WNOHANG)) == 0; ++i) ::usleep(50'000);
+  if (got == 0) {
+    ::kill(pid_, SIGKILL);
+    got = ::waitpid(pid_, &status, 0);
+  }
+  if (got != pid_) {
+    ended_ = "gone";
+  } else if (WIFSIGNALED(status)) {
+    ended_ = "killed by signal " + std::to_string(WTERMSIG(status));
+  } else {
+    ended_ = "ended with exit code " + std::to_string(WEXITSTATUS(status));
+  }
+  return ended_;
+}
+
+}  // namespace ipcq::detail

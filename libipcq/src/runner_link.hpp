@@ -1,0 +1,93 @@
+// The broker's side of a runner: the process that owns a GPU for it. Spawned on demand, shared by the brokers of one
+// process, ended when the last of them lets go. Requests go over a socket pair, one at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "executor.hpp"
+#include "ipcq/options.hpp"
+#include "os.hpp"
+
+namespace ipcq::detail {
+
+inline constexpr std::uint32_t kRunnerMagic = 0x52435049;  // "IPCR"
+inline constexpr std::uint32_t kRunnerProtocol = 1;
+
+enum class RunnerOp : std::uint32_t {
+  allocate = 1,  // bytes -> DeviceMemory, block
+  free,          // block
+  start_queue,   // queue and pool segment, block (0: none), handler, executor, park_after_ns -> queue
+  stop_queue,    // queue
+};
+
+struct RunnerRequest {
+  std::uint32_t magic = kRunnerMagic;
+  std::uint32_t protocol = kRunnerProtocol;
+  RunnerOp op = RunnerOp::allocate;
+  ExecutorKind executor = ExecutorKind::persistent;
+  std::uint8_t reserved[3] = {};
+  std::uint64_t id = 0;  // of a block or a queue
+  std::uint64_t bytes = 0;
+  std::uint64_t park_after_ns = 0;
+  char queue_segment[256] = {};
+  char pool_segment[256] = {};
+  char handler[kNameBytes] = {};
+};
+
+struct RunnerReply {
+  std::uint32_t magic = kRunnerMagic;
+  std::uint32_t failed = 0;  // 1: `text` says why
+  std::uint64_t id = 0;
+  DeviceMemory memory;
+  char text[512] = {};
+};
+
+// What a runner says of itself once, when it is up (or could not come up).
+struct RunnerHello {
+  std::uint32_t magic = kRunnerMagic;
+  std::uint32_t protocol = kRunnerProtocol;
+  std::uint32_t failed = 0;  // 1: `text` says why
+  std::uint32_t mps = 0;     // 1: it runs under the multi-process service
+  char device_name[kNameBytes] = {};
+  char text[512] = {};
+};
+
+class RunnerLink {
+ public:
+  // The runner of `device` that this process has, or a new one. Throws BackendError: no runner program, no driver, no
+  // such GPU.
+  static std::shared_ptr<RunnerLink> get(int device);
+  // Where the runner program is; empty when there is none.
+  static std::string find_program();
+
+  ~RunnerLink();
+  RunnerLink(const RunnerLink&) = delete;
+  RunnerLink& operator=(const RunnerLink&) = delete;
+
+  // Throws BackendError with the runner's words, or when it does not answer.
+  RunnerReply request(RunnerRequest request);
+  bool has_mps() const noexcept { return hello_.mps != 0; }
+  std::string device_name() const;
+  pid_t pid() const noexcept { return pid_; }
+  // Becomes readable, with end of file, when the runner has ended. For epoll; a copy, so that each broker has its own.
+  Fd watch() const;
+  // How it ended: "killed by signal 9". To be called after watch() told so.
+  std::string how_it_ended();
+
+ private:
+  explicit RunnerLink(int device);
+  void await_hello();
+
+  const int device_;
+  const std::uint32_t epoch_ = fork_epoch();
+  pid_t pid_ = -1;
+  Fd socket_;
+  RunnerHello hello_;
+  std::mutex mutex_;
+  std::string ended_;
+};
+
+}  // namespace ipcq::detail

@@ -1,0 +1,74 @@
+// The GPU that this runner owns: its context, its kernels, and the memory it takes from it. One thread at a time may
+// allocate, and only while no kernel stays (Runner pauses the executors).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "device/work.hpp"
+#include "driver.hpp"
+#include "queue_map.hpp"
+
+namespace ipcq::runner {
+
+// Kernels of one handler.
+struct Kernels {
+  CUfunction persistent = nullptr;
+  CUfunction message = nullptr;
+  CUfunction finish = nullptr;
+  CUfunction inlined = nullptr;
+};
+
+class Gpu {
+ public:
+  // Throws BackendError: no driver, no such device, one too old, kernels not built for it.
+  explicit Gpu(int device);
+  ~Gpu();
+  Gpu(const Gpu&) = delete;
+  Gpu& operator=(const Gpu&) = delete;
+
+  CUcontext context() const noexcept { return context_; }
+  const std::string& name() const noexcept { return name_; }
+  const std::string& object() const noexcept { return object_; }  // for errors
+  unsigned multiprocessors() const noexcept { return multiprocessors_; }
+  void get_uuid(std::uint8_t (&uuid)[16]) const noexcept;
+  Kernels kernels(std::string_view handler) const;
+  // The address by which this GPU knows pinned host memory.
+  template <class T>
+  T* address(T* host) const {
+    return reinterpret_cast<T*>(device_address(host));
+  }
+
+ private:
+  CUdeviceptr device_address(const void* host) const;
+  std::string object_;
+  std::string name_;
+  CUdevice device_ = 0;
+  CUcontext context_ = nullptr;
+  CUmodule module_ = nullptr;
+  unsigned multiprocessors_ = 0;
+};
+
+// Memory of the GPU, freed at the end.
+class DeviceBlock {
+ public:
+  DeviceBlock(const Gpu& gpu, std::uint64_t bytes, const std::string& object);
+  ~DeviceBlock();
+  DeviceBlock(const DeviceBlock&) = delete;
+  DeviceBlock& operator=(const DeviceBlock&) = delete;
+  CUdeviceptr address() const noexcept { return address_; }
+  std::uint64_t bytes() const noexcept { return bytes_; }
+  // What another process needs to map it.
+  detail::DeviceMemory exported() const;
+
+ private:
+  const Gpu& gpu_;
+  std::uint64_t bytes_;
+  CUdeviceptr address_ = 0;
+};
+
+// Whether a multi-process service runs that this process' contexts belong to.
+bool runs_under_mps();
+
+}  // namespace ipcq::runner

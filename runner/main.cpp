@@ -1,0 +1,76 @@
+// ipcq-runner: owns one GPU for a broker, which starts it. Not for users, but for `ipcq-runner --probe`.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "control.hpp"
+#include "ipcq/version.hpp"
+#include "probe.hpp"
+#include "runner.hpp"
+
+namespace {
+
+using namespace ipcq;
+using namespace ipcq::detail;
+
+constexpr int kSocket = 3;
+constexpr unsigned kEndPatience = 5;  // seconds for the kernels to end
+
+int serve(int device) {
+  // Ends with its broker, by the socket: a signal to the whole group or service is the broker's to act on.
+  ::signal(SIGINT, SIG_IGN);
+  ::signal(SIGTERM, SIG_IGN);
+  ::signal(SIGPIPE, SIG_IGN);
+  const Fd socket(kSocket);
+  RunnerHello hello;
+  std::unique_ptr<runner::Runner> served;
+  try {
+    served = std::make_unique<runner::Runner>(device);
+    hello.mps = runner::runs_under_mps() ? 1 : 0;
+    set_text(hello.device_name, sizeof hello.device_name, served->gpu().name());
+  } catch (const std::exception& e) {
+    hello.failed = 1;
+    set_text(hello.text, sizeof hello.text, e.what());
+  }
+  if (!send_message(socket.get(), &hello, sizeof hello) || hello.failed != 0) return 1;
+  RunnerRequest request;
+  Fd unused;
+  while (receive_message(socket.get(), &request, sizeof request, unused) > 0) {
+    if (request.magic != kRunnerMagic || request.protocol != kRunnerProtocol) break;
+    const RunnerReply reply = served->answer(request);
+    if (!send_message(socket.get(), &reply, sizeof reply)) break;
+  }
+  ::alarm(kEndPatience);  // a kernel that does not end must not keep the device
+  served.reset();
+  return 0;
+}
+
+int usage(std::FILE* to) {
+  std::fputs("usage: ipcq-runner --probe     what this machine's GPUs can do, as one JSON object\n"
+             "       ipcq-runner --version\n"
+             "ipcq-broker starts it with --device N for each GPU that its queues use.\n",
+             to);
+  return to == stdout ? 0 : 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Before the driver starts: a kernel that is loaded on first use cannot be loaded behind one that stays.
+  ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
+  if (argc == 2 && std::strcmp(argv[1], "--help") == 0) return usage(stdout);
+  if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
+    std::printf("ipcq-runner %s, ABI %u, CUDA toolkit %d.%d\n", IPCQ_VERSION, kLayoutVersion, CUDA_VERSION / 1000,
+                CUDA_VERSION % 1000 / 10);
+    return 0;
+  }
+  if (argc == 2 && std::strcmp(argv[1], "--probe") == 0) return runner::probe();
+  if (argc == 4 && std::strcmp(argv[1], "--probe-peer") == 0) return runner::probe_peer(argv[2], argv[3]);
+  if (argc == 3 && std::strcmp(argv[1], "--device") == 0) return serve(std::atoi(argv[2]));
+  return usage(stderr);
+}

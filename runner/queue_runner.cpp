@@ -1,0 +1,191 @@
+#include "queue_runner.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "control.hpp"
+#include "doorbell.hpp"
+
+namespace ipcq::runner {
+
+using namespace detail;
+
+namespace {
+
+constexpr unsigned kMinWorkers = 8;
+constexpr std::uint64_t kBytesPerWorker = 32 * 1024;
+
+// As many blocks as a message of this queue can keep busy: handlers are bound by memory.
+unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
+  if (pool.backend != static_cast<std::uint32_t>(PoolBackend::cuda)) return 0;
+  const auto useful = static_cast<unsigned>(std::min<std::uint64_t>(pool.slot_bytes / kBytesPerWorker, device::kMaxWorkers));
+  return std::clamp(useful, kMinWorkers, std::min(gpu.multiprocessors(), device::kMaxWorkers));
+}
+
+// A kernel that fails has spoilt the context: nothing of this process can go on. The broker sees the process end.
+[[noreturn]] void die(const std::string& object, const char* what) noexcept {
+  std::fprintf(stderr, "ipcq-runner: %s: %s\n", object.c_str(), what);
+  _exit(1);
+}
+
+}  // namespace
+
+PinnedPool::PinnedPool(const Gpu& gpu, const std::string& segment)
+    : map(PoolMap::open(segment, deadline_after(std::chrono::seconds(1)))) {
+  const std::uint64_t from = map->config().gpub_offset;
+  if (map->on_device()) {
+    pinned = RegisteredMemory(gpu.context(), map->segment().data() + from, map->segment().size() - from, segment);
+  }
+}
+
+QueueRunner::QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<PinnedPool> pool,
+                         std::shared_ptr<DeviceBlock> payloads)
+    : gpu_(gpu),
+      plan_(plan),
+      pool_(std::move(pool)),
+      payloads_(std::move(payloads)),
+      queue_(QueueMap::open(plan.queue_segment, deadline_after(std::chrono::seconds(1)))),
+      ring_(queue_->ring()),
+      object_("queue '" + get_text(queue_->config().segment.name, kNameBytes) + "'"),
+      pinned_control_(gpu.context(), &queue_->control(), sizeof(QueueControl), object_),
+      pinned_lines_(gpu.context(), &ring_.in(0), queue_->config().held_offset - queue_->config().in_offset, object_),
+      kernels_(gpu.kernels(plan.handler)),
+      area_(gpu, std::max(sizeof(device::WorkArea), sizeof(device::StreamTotals)), object_),
+      view_(view()),
+      workers_(workers_for(gpu, pool_->map->config())),
+      kind_(plan.executor) {
+  const CurrentContext current(gpu_.context());
+  check_cuda(driver().cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreate", object_);
+  void* memory = nullptr;
+  check_cuda(driver().cuMemHostAlloc(&memory, sizeof(device::Mailbox), CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+             "cuMemHostAlloc", object_);
+  mailbox_ = new (memory) device::Mailbox{};
+  waker_ = std::make_unique<Waker>(*queue_, *pool_->map);
+  thread_ = std::thread([this] { keep(); });
+}
+
+QueueRunner::~QueueRunner() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stop_.store(true);
+    std::atomic_ref(mailbox_->stop).store(1);
+  }
+  changed_.notify_all();
+  ring_always(queue_->control().work);
+  thread_.join();
+  waker_.reset();
+  try {
+    const CurrentContext current(gpu_.context());
+    driver().cuStreamDestroy(stream_);
+    driver().cuMemFreeHost(mailbox_);
+  } catch (const Error&) {  // the context is lost
+  }
+}
+
+device::QueueView QueueRunner::view() const {
+  const PoolMap& pool = *pool_->map;
+  const PoolHeader& h = pool.config();
+  device::QueueView v{};
+  v.in = reinterpret_cast<const device::DeviceUnit*>(gpu_.address(&ring_.in(0)));
+  v.out = reinterpret_cast<device::DeviceUnit*>(gpu_.address(&ring_.out(0)));
+  v.counters = reinterpret_cast<std::uint64_t*>(gpu_.address(&queue_->control().processed));
+  v.lines_log2 = static_cast<std::uint32_t>(std::countr_zero(ring_.lines()));
+  v.slot_bytes = h.slot_bytes;
+  v.stride = h.slot_stride;
+  if (payloads_) {
+    v.slots = h.slots;
+    v.gpub = reinterpret_cast<const std::uint64_t*>(gpu_.address(&pool.gpub(0)));
+    v.tomb = reinterpret_cast<std::uint64_t*>(gpu_.address(&pool.tomb(0)));
+    v.payload = reinterpret_cast<std::uint8_t*>(payloads_->address());
+    if (pool.has_host_payloads()) v.mirror = reinterpret_cast<std::uint8_t*>(gpu_.address(pool.payload(0)));
+    v.host_readable = queue_->is_host_readable() ? 1 : 0;
+  }
+  return v;
+}
+
+void QueueRunner::pause() {
+  std::unique_lock lock(mutex_);
+  ++paused_;
+  std::atomic_ref(mailbox_->stop).store(1);
+  changed_.wait(lock, [&] { return !kernel_stays_; });
+}
+
+void QueueRunner::resume() {
+  const std::scoped_lock lock(mutex_);
+  --paused_;
+  changed_.notify_all();
+}
+
+void QueueRunner::change_to(ExecutorKind kind) noexcept {
+  kind_ = kind;
+  queue_->control().executor.store(static_cast<std::uint64_t>(kind), std::memory_order_release);
+}
+
+void QueueRunner::keep() noexcept {
+  try {
+    const CurrentContext current(gpu_.context());
+    while (!stop_.load()) {
+      if (kind_ == ExecutorKind::stream) {
+        run_stream();
+      } else {
+        run_persistent();
+      }
+    }
+  } catch (const std::exception& e) {
+    die(object_, e.what());
+  }
+}
+
+void QueueRunner::launch(CUfunction kernel, unsigned blocks, unsigned threads, void** arguments) {
+  check_cuda(driver().cuLaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, 0, stream_, arguments, nullptr),
+             "cuLaunchKernel", object_);
+}
+
+void QueueRunner::synchronize() {
+  check_cuda(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize", object_, "the kernel failed");
+}
+
+// One life of the persistent kernel.
+void QueueRunner::run_persistent() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return paused_ == 0 || stop_.load(); });
+    if (stop_.load()) return;
+    std::atomic_ref(mailbox_->stop).store(0);
+    mailbox_->reason = device::EndReason::none;
+    kernel_stays_ = true;
+  }
+  device::WorkArea* area = reinterpret_cast<device::WorkArea*>(area_.address());
+  device::Mailbox* mailbox = gpu_.address(mailbox_);
+  std::uint64_t park_after = plan_.park_after_ns;
+  void* arguments[] = {&view_, &area, &mailbox, &resume_, &limit_, &park_after};
+  check_cuda(driver().cuMemsetD8Async(area_.address(), 0, sizeof(device::WorkArea), stream_), "cuMemsetD8Async", object_);
+  launch(kernels_.persistent, 1 + workers_, device::kBlockThreads, arguments);
+  synchronize();
+  resume_ = mailbox_->resume;
+  limit_ = mailbox_->limit;
+  const device::EndReason reason = mailbox_->reason;
+  {
+    const std::scoped_lock lock(mutex_);
+    kernel_stays_ = false;
+  }
+  changed_.notify_all();
+  if (reason == device::EndReason::idle) park();
+  if (reason == device::EndReason::to_stream) change_to(ExecutorKind::stream);
+  if (reason == device::EndReason::to_persistent) change_to(ExecutorKind::persistent);
+}
+
+// No kernel runs until the next line is there. A publisher that came between the kernel's last look and now is seen by
+// the look that wait_until() takes after arming.
+void QueueRunner::park() {
+  auto& control = queue_->control();
+  control.parked.store(1, std::memory_order_relaxed);
+  const auto published = [&] { return is_tagged(ring_.in(limit_), ring_.lap(limit_)); };
+  (void)wait_until(control.work, Wait::sleep(), kNever, {nullptr, nullptr, &stop_}, published);
+  control.parked.store(0, std::memory_order_relaxed);
+}
+
+}  // namespace ipcq::runner

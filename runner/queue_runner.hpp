@@ -1,0 +1,84 @@
+// One queue's executor on the GPU: a thread that keeps a persistent kernel alive while there is work, or follows the
+// lines and enqueues a kernel per message. docs/design/cuda.md, "Executors".
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "device/queue_view.hpp"
+#include "gpu.hpp"
+#include "ipcq/options.hpp"
+#include "waker.hpp"
+
+namespace ipcq::runner {
+
+// A pool as this process maps and pins it; shared by its queues.
+struct PinnedPool {
+  PinnedPool(const Gpu& gpu, const std::string& segment);
+  std::unique_ptr<detail::PoolMap> map;
+  detail::RegisteredMemory pinned;  // words and mirror
+};
+
+class QueueRunner {
+ public:
+  struct Plan {
+    std::string queue_segment;
+    std::string handler;
+    ExecutorKind executor = ExecutorKind::persistent;
+    std::uint64_t park_after_ns = 0;
+  };
+  // `payloads` may be null: a queue of inline messages.
+  QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<PinnedPool> pool, std::shared_ptr<DeviceBlock> payloads);
+  ~QueueRunner();  // finishes the messages being worked on
+
+  const std::string& segment() const noexcept { return plan_.queue_segment; }
+  // Between the two no kernel of this queue stays on the GPU.
+  void pause();
+  void resume();
+
+ private:
+  void keep() noexcept;
+  void run_persistent();
+  void park();
+  void run_stream();
+  bool enqueue(std::uint64_t ticket, std::uint32_t& inlined);
+  void enqueue_inlined(std::uint64_t first, std::uint32_t count);
+  void enqueue_message(std::uint64_t ticket, const detail::Descriptor& d);
+  void launch(CUfunction kernel, unsigned blocks, unsigned threads, void** arguments);
+  void synchronize();
+  void change_to(ExecutorKind kind) noexcept;
+  device::QueueView view() const;
+
+  const Gpu& gpu_;
+  const Plan plan_;
+  const std::shared_ptr<PinnedPool> pool_;
+  const std::shared_ptr<DeviceBlock> payloads_;
+  const std::unique_ptr<detail::QueueMap> queue_;
+  const detail::Ring<detail::SharedAtomics>& ring_;
+  const std::string object_;
+  detail::RegisteredMemory pinned_control_;
+  detail::RegisteredMemory pinned_lines_;
+  Kernels kernels_;
+  DeviceBlock area_;  // WorkArea, or StreamTotals
+  device::QueueView view_;
+  unsigned workers_ = 0;  // blocks that share a large message
+  CUstream stream_ = nullptr;
+  device::Mailbox* mailbox_ = nullptr;
+
+  ExecutorKind kind_;
+  std::uint64_t resume_ = 0;  // as in Mailbox
+  std::uint64_t limit_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  unsigned paused_ = 0;
+  bool kernel_stays_ = false;
+  std::atomic<bool> stop_{false};
+  std::unique_ptr<Waker> waker_;
+  std::thread thread_;
+};
+
+}  // namespace ipcq::runner

@@ -1,0 +1,115 @@
+// The stream executor: follows the lines on the CPU, enqueues their work. Never waits for a payload itself.
+#include <cstring>
+
+#include "doorbell.hpp"
+#include "queue_runner.hpp"
+
+namespace ipcq::runner {
+
+using namespace detail;
+
+namespace {
+
+constexpr std::uint32_t kMaxRun = 1024;  // inline messages of one kernel
+
+device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ticket, const Descriptor& d) {
+  device::SlotMessage m{};
+  m.ticket = ticket;
+  m.lease = d.lease;
+  m.slot = d.slot;
+  m.length = d.length;
+  m.flags = d.flags;
+  for (unsigned u = 0; u < device::kMessageUnits; ++u) {
+    const Pair unit = ring.in(ticket).unit[u].load(std::memory_order_relaxed);
+    std::memcpy(m.unit[u], &unit, sizeof m.unit[u]);
+  }
+  return m;
+}
+
+}  // namespace
+
+void QueueRunner::run_stream() {
+  // Counters go on from where the other executor left them.
+  device::StreamTotals totals{};
+  auto& control = queue_->control();
+  totals.counted[0] = control.processed.load(std::memory_order_relaxed);
+  totals.counted[1] = control.failed.load(std::memory_order_relaxed);
+  totals.counted[2] = control.damaged.load(std::memory_order_relaxed);
+  check_cuda(driver().cuMemcpyHtoDAsync(area_.address(), &totals, sizeof totals, stream_), "cuMemcpyHtoDAsync", object_);
+  synchronize();
+  std::uint64_t next = resume_;
+  const auto published = [&] { return is_tagged(ring_.in(next), ring_.lap(next)); };
+  while (kind_ == ExecutorKind::stream &&
+         wait_until(control.work, Wait::hybrid(), kNever, {nullptr, nullptr, &stop_}, published) == Status::ok &&
+         !stop_.load()) {
+    std::uint32_t inlined = 0;
+    while (inlined < kMaxRun && is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined)) &&
+           enqueue(next + inlined, inlined)) {
+    }
+    if (inlined != 0) {
+      enqueue_inlined(next, inlined);
+      next += inlined;
+    } else {
+      ++next;
+    }
+    control.taken.store(next, std::memory_order_relaxed);
+  }
+  synchronize();
+  resume_ = limit_ = next;
+}
+
+// Enqueues the work of one published ticket; or, of one that carries no slot, counts it in the run `inlined`, whose
+// first it follows. False when the run ends here: nothing was enqueued if it was not empty.
+bool QueueRunner::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
+  if (ticket < limit_ && ring_.readable(ticket)) return false;  // done by the executor before
+  Descriptor d;
+  InlineData data;
+  const LineRead read = read_line(ring_.in(ticket), ring_.lap(ticket), d, data);
+  const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, *pool_->map) && payloads_ &&
+                    ((d.flags & kInMirror) == 0 || view_.mirror != nullptr);
+  const bool control = read == LineRead::present && d.kind == LineKind::control;
+  if (!slot && !control) {
+    ++inlined;
+    return true;
+  }
+  if (inlined != 0) return false;
+  if (slot) {
+    enqueue_message(ticket, d);
+  } else {
+    enqueue_inlined(ticket, 1);
+    if (d.sequence == static_cast<std::uint64_t>(ControlOp::switch_to_persistent)) change_to(ExecutorKind::persistent);
+  }
+  return false;
+}
+
+void QueueRunner::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
+  device::StreamTotals* totals = reinterpret_cast<device::StreamTotals*>(area_.address());
+  void* arguments[] = {&view_, &totals, &first, &count};
+  launch(kernels_.inlined, 1, device::kBlockThreads, arguments);
+}
+
+void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
+  const auto& cu = driver();
+  device::SlotMessage m = message_of(ring_, ticket, d);
+  const CUdeviceptr payload = payloads_->address() + m.slot * view_.stride;
+  std::uint8_t* const mirror = reinterpret_cast<std::uint8_t*>(pool_->map->payload(m.slot));
+  if ((m.flags & kPayloadReady) == 0) {
+    // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
+    const auto word = reinterpret_cast<CUdeviceptr>(view_.gpub + m.slot);
+    check_cuda(cu.cuStreamWaitValue64(stream_, word, m.lease, CU_STREAM_WAIT_VALUE_GEQ), "cuStreamWaitValue64", object_);
+  }
+  if ((m.flags & kInMirror) != 0 && m.length != 0) {
+    check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, stream_), "cuMemcpyHtoDAsync", object_);
+  }
+  device::StreamTotals* totals = reinterpret_cast<device::StreamTotals*>(area_.address());
+  std::uint32_t finish = view_.host_readable ? 0 : 1;
+  void* arguments[] = {&view_, &totals, &m, &finish};
+  launch(kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(workers_, 1u), device::kBlockThreads, arguments);
+  if (finish != 0) return;
+  if (m.length != 0) {
+    check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, stream_), "cuMemcpyDtoHAsync", object_);
+  }
+  launch(kernels_.finish, 1, 1, arguments);
+}
+
+}  // namespace ipcq::runner

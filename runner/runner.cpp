@@ -1,0 +1,90 @@
+#include "runner.hpp"
+
+#include "control.hpp"
+
+namespace ipcq::runner {
+
+using namespace detail;
+
+// Allocating, freeing, pinning and unpinning wait for kernels of this context, some of them for ever: while one lives,
+// no kernel stays.
+class Runner::Paused {
+ public:
+  explicit Paused(Runner& runner) : runner_(runner) {
+    for (auto& [id, q] : runner_.queues_) q->pause();
+  }
+  ~Paused() {
+    for (auto& [id, q] : runner_.queues_) q->resume();
+  }
+
+ private:
+  Runner& runner_;
+};
+
+RunnerReply Runner::answer(const RunnerRequest& request) noexcept {
+  RunnerReply reply;
+  try {
+    switch (request.op) {
+      case RunnerOp::allocate:
+        return allocate(request);
+      case RunnerOp::start_queue:
+        return start_queue(request);
+      case RunnerOp::stop_queue: {
+        const auto q = queues_.find(request.id);
+        if (q == queues_.end()) return reply;
+        std::unique_ptr<QueueRunner> ended = std::move(q->second);
+        queues_.erase(q);
+        const Paused paused(*this);
+        ended.reset();
+        return reply;
+      }
+      case RunnerOp::free: {
+        const Paused paused(*this);
+        blocks_.erase(request.id);
+        return reply;
+      }
+    }
+    throw UsageError("unknown request");
+  } catch (const std::exception& e) {
+    reply.failed = 1;
+    set_text(reply.text, sizeof reply.text, e.what());
+  }
+  return reply;
+}
+
+RunnerReply Runner::allocate(const RunnerRequest& request) {
+  const Paused paused(*this);
+  RunnerReply reply;
+  auto block = std::make_shared<DeviceBlock>(gpu_, request.bytes, "a pool");
+  reply.memory = block->exported();
+  reply.id = ++last_id_;
+  blocks_[reply.id] = std::move(block);
+  return reply;
+}
+
+std::shared_ptr<PinnedPool> Runner::pinned_pool(const std::string& segment) {
+  auto& known = pools_[segment];
+  if (auto pool = known.lock()) return pool;
+  const auto pool = std::make_shared<PinnedPool>(gpu_, segment);
+  known = pool;
+  return pool;
+}
+
+RunnerReply Runner::start_queue(const RunnerRequest& request) {
+  const Paused paused(*this);
+  std::shared_ptr<DeviceBlock> payloads;
+  if (request.id != 0) payloads = blocks_.at(request.id);
+  RunnerReply reply;
+  reply.id = ++last_id_;
+  const QueueRunner::Plan plan{.queue_segment = get_text(request.queue_segment, sizeof request.queue_segment),
+                               .handler = get_text(request.handler, sizeof request.handler),
+                               .executor = request.executor,
+                               .park_after_ns = request.park_after_ns};
+  auto queue = std::make_unique<QueueRunner>(
+      gpu_, plan, pinned_pool(get_text(request.pool_segment, sizeof request.pool_segment)), std::move(payloads));
+  queue->pause();  // with the others, until this returns
+  queues_[reply.id] = std::move(queue);
+  return reply;
+}
+
+}  // namespace ipcq::runner

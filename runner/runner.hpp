@@ -1,0 +1,33 @@
+// What a runner does for its broker: blocks of device memory and queues, by request.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "queue_runner.hpp"
+#include "runner_link.hpp"
+
+namespace ipcq::runner {
+
+class Runner {
+ public:
+  explicit Runner(int device) : gpu_(device) {}
+  const Gpu& gpu() const noexcept { return gpu_; }
+  // Never throws: a failure is in the reply.
+  detail::RunnerReply answer(const detail::RunnerRequest& request) noexcept;
+
+ private:
+  class Paused;
+  detail::RunnerReply allocate(const detail::RunnerRequest& request);
+  detail::RunnerReply start_queue(const detail::RunnerRequest& request);
+  std::shared_ptr<PinnedPool> pinned_pool(const std::string& segment);
+
+  Gpu gpu_;
+  std::uint64_t last_id_ = 0;
+  std::map<std::uint64_t, std::shared_ptr<DeviceBlock>> blocks_;
+  std::map<std::string, std::weak_ptr<PinnedPool>> pools_;
+  std::map<std::uint64_t, std::unique_ptr<QueueRunner>> queues_;
+};
+
+}  // namespace ipcq::runner
