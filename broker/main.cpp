@@ -13,11 +13,8 @@
 
 #include "announce.hpp"
 #include "common/broker_config.hpp"
-#include "common/command_line.hpp"
-#include "common/exit_code.hpp"
 #include "common/format.hpp"
-#include "common/logging.hpp"
-#include "common/signals.hpp"
+#include "common/program.hpp"
 #include "common/stats_report.hpp"
 #include "plan.hpp"
 
@@ -140,14 +137,7 @@ int serve(Options& o, Signals& signals) {
 
 int main(int argc, char** argv) {
   using namespace ipcq::program;
-  set_up_logging("ipcq-broker");
-  return run_guarded([&] {
-    Signals signals;
-    CLI::App app("Owns shared-memory message queues and processes their messages in place.");
-    Options options;
-    describe(app, options);
-    add_common_options(app, "ipcq-broker");
-    if (const auto code = parse_command_line(app, argc, argv)) return *code;
-    return serve(options, signals);
-  });
+  return run_program<Options>("ipcq-broker",
+                              "Owns queues in shared or GPU memory and processes their messages in place.", argc, argv,
+                              describe, serve);
 }

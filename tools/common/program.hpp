@@ -1,0 +1,29 @@
+// What main() of a program does around its work: log, signals, command line, and exceptions as exit codes.
+#pragma once
+
+#include <string>
+
+#include "common/command_line.hpp"
+#include "common/exit_code.hpp"
+#include "common/logging.hpp"
+#include "common/signals.hpp"
+
+namespace ipcq::program {
+
+// describe() adds the program's own options; run() works and returns the exit code.
+template <class Options>
+int run_program(const std::string& name, const char* purpose, int argc, char** argv,
+                void (*describe)(CLI::App& app, Options& options), int (*run)(Options& options, Signals& signals)) {
+  set_up_logging(name);
+  return run_guarded([&] {
+    Signals signals;  // first: before any other thread
+    CLI::App app(purpose);
+    Options options;
+    describe(app, options);
+    add_common_options(app, name);
+    if (const auto code = parse_command_line(app, argc, argv)) return *code;
+    return run(options, signals);
+  });
+}
+
+}  // namespace ipcq::program
