@@ -21,6 +21,7 @@
 #include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -29,7 +30,9 @@
 #include "common/exit_code.hpp"
 #include "common/file_descriptor.hpp"
 #include "common/format.hpp"
+#include "common/gpu_findings.hpp"
 #include "common/pattern.hpp"
+#include "runner_probe.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -138,7 +141,23 @@ Finding check_memlock() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return {Level::warn, "memlock", std::strerror(errno), {}};
   const auto text = limit.rlim_cur == RLIM_INFINITY ? std::string("unlimited") : human_bytes(limit.rlim_cur);
-  return {Level::ok, "memlock", text + " (the host backend locks nothing)", {}};
+  return {Level::ok, "memlock", text + " (only queues on a GPU pin memory)", {}};
+}
+
+std::vector<Finding> check_gpus() {
+  const std::string runner = find_runner();
+  if (runner.empty()) {
+    const bool driver = ::access("/proc/driver/nvidia/version", F_OK) == 0;
+    return {
+        {driver ? Level::warn : Level::ok, "GPU",
+         fmt::format("host backend only: no ipcq-runner here{}", driver ? ", though there is an NVIDIA driver" : ""),
+         driver ? "build where nvcc is (cmake says whether it was found), or set IPCQ_RUNNER" : ""}};
+  }
+  try {
+    return gpu_findings(probe_by(runner));
+  } catch (const Failure& error) {
+    return {{Level::warn, "GPU", fmt::format("host backend only: {}", error.what()), "run it by hand to see why"}};
+  }
 }
 
 Finding check_broker(const BrokerEntry& entry) {
@@ -185,6 +204,7 @@ const char* name_of(Level level) {
 std::vector<Finding> examine() {
   std::vector<Finding> findings = {check_run_directory(), check_shared_memory(), check_membarrier(), check_futex(),
                                    check_pidfd(),         check_cpu(),           check_cores(),      check_memlock()};
+  for (auto& finding : check_gpus()) findings.push_back(std::move(finding));
   for (const auto& entry : list_brokers()) findings.push_back(check_broker(entry));
   return findings;
 }

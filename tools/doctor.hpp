@@ -1,18 +1,11 @@
 // ipcq doctor: whether this machine has what libipcq needs, and what to do where it has not.
 #pragma once
 
-#include <string>
 #include <vector>
 
-namespace ipcq::program {
+#include "common/finding.hpp"
 
-struct Finding {
-  enum class Level : unsigned char { ok, warn, fail };
-  Level level = Level::ok;
-  std::string subject;
-  std::string text;
-  std::string remedy;  // empty when nothing is to be done
-};
+namespace ipcq::program {
 
 std::vector<Finding> examine();
 

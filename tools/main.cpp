@@ -1,4 +1,4 @@
-// ipcq: looks at brokers, tidies up after dead ones, examines the machine.
+// ipcq: looks at brokers, switches executors, tidies up after dead brokers, examines the machine.
 #include <unistd.h>
 
 #include <chrono>
@@ -22,7 +22,7 @@ namespace ipcq::program {
 namespace {
 
 struct Options {
-  std::string broker, queue;
+  std::string broker, queue, executor;
   double wait_for = 0, watch = 0;
   bool json = false, dry_run = false;
 };
@@ -91,6 +91,12 @@ int run(int argc, char** argv) {
   auto* const end =
       with_broker(app.add_subcommand("end", "Say that no further producer will come: consumers see the end"));
   end->add_option("QUEUE", o.queue, "Queue")->required();
+  auto* const executor = with_broker(
+      app.add_subcommand("executor", "Switch a queue on a GPU to another executor, at one place in its order"));
+  executor->add_option("QUEUE", o.queue, "Queue")->required();
+  executor->add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
+      ->required()
+      ->check(CLI::IsMember({"persistent", "stream"}));
 
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (list->parsed()) return list_command(o.json);
@@ -99,6 +105,9 @@ int run(int argc, char** argv) {
   if (clean->parsed()) return clean_command(o.dry_run, o.json);
   if (dump->parsed()) return dump_command(o);
   if (end->parsed()) end_of_stream(o.queue, o.broker);
+  if (executor->parsed()) {
+    set_executor(o.queue, o.executor == "stream" ? ExecutorKind::stream : ExecutorKind::persistent, o.broker);
+  }
   return kOk;
 }
 

@@ -36,6 +36,8 @@ json to_json(const QueueStats& queue) {
                  {"pool", queue.pool},
                  {"handler", queue.handler},
                  {"backend", queue.backend},
+                 {"executor", queue.executor},
+                 {"parked", queue.parked},
                  {"backpressure", queue.backpressure},
                  {"state", queue.state},
                  {"slots", queue.slots},
@@ -53,7 +55,8 @@ json to_json(const QueueStats& queue) {
                    {"ready", queue.ready},
                    {"inflight", queue.inflight},
                    {"done", queue.done},
-                   {"reading", queue.reading}}},
+                   {"reading", queue.reading},
+                   {"quarantined", queue.quarantined}}},
                  {"groups", json::array()},
                  {"endpoints", json::array()}};
   for (const auto& group : queue.groups) object["groups"].push_back(to_json(group));
@@ -70,20 +73,25 @@ json to_json(const BrokerStats& broker) {
                  {"shm_bytes", broker.shm_bytes},
                  {"clients", broker.clients},
                  {"deaths", broker.deaths},
+                 {"runner_deaths", broker.runner_deaths},
                  {"queues", json::array()}};
   for (const auto& queue : broker.queues) object["queues"].push_back(to_json(queue));
   return object;
 }
 
 std::string to_text(const QueueStats& queue) {
-  auto text = fmt::format("queue {}: {}, backend {}, handler {}, backpressure {}\n", queue.name, queue.state,
-                          queue.backend, or_dash(queue.handler), queue.backpressure);
+  auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
+                          queue.state, queue.backend, or_dash(queue.executor), queue.parked ? " (parked)" : "",
+                          or_dash(queue.handler), queue.backpressure);
   text += fmt::format("  pool {}: {} slots of {}; {} lines\n", or_dash(queue.pool), queue.slots,
                       human_bytes(queue.slot_bytes), queue.lines);
   text += fmt::format("  published {} ({}/s), processed {}, handler errors {}, tombstones {}\n", queue.published,
                       human_rate(queue.publish_rate), queue.processed, queue.handler_errors, queue.tombstones);
   text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,
                       queue.claimed, queue.ready, queue.inflight, queue.done, queue.reading);
+  if (queue.quarantined != 0) {
+    text += fmt::format("  {} slots out of use: GPU work of a dead client may still write them\n", queue.quarantined);
+  }
   if (queue.blocked_by_pid != 0) {
     text += fmt::format("  held up by process {}: it took a place in the order and has not published\n",
                         queue.blocked_by_pid);
