@@ -1,5 +1,8 @@
 #include "outcome.hpp"
 
+#include <utility>
+
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
@@ -10,10 +13,8 @@
 namespace ipcq::program {
 namespace {
 
-using Ending = Receiver::Ending;
-
-bool is_flawless(const Outcome& outcome, const Receiver& receiver) {
-  return receiver.bad_bytes() == 0 && outcome.missing == 0 && outcome.repeated == 0;
+bool is_flawless(const Outcome& outcome, const Tally& tally) {
+  return tally.bad_bytes == 0 && outcome.missing == 0 && outcome.repeated == 0;
 }
 
 void explain(const Outcome& o) {
@@ -41,10 +42,25 @@ void explain(const Outcome& o) {
   }
 }
 
+void say_latency(const char* what, const LatencyHistogram& latencies) {
+  if (latencies.count() == 0) return;
+  spdlog::info("{}: p50 {:.0f} us, p99 {:.0f} us", what, latencies.quantile_ns(0.5) / 1e3,
+               latencies.quantile_ns(0.99) / 1e3);
+}
+
+// Null without samples: messages that travel in their line carry no time, and only a GPU's checks are followed.
+void add_latency(nlohmann::json& object, const std::string& prefix, const LatencyHistogram& latencies) {
+  const bool any = latencies.count() != 0;
+  for (const auto& [name, quantile] : {std::pair{"p50_us", 0.5}, std::pair{"p99_us", 0.99}}) {
+    auto& value = object[prefix + name];
+    if (any) value = latencies.quantile_ns(quantile) / 1e3;
+  }
+}
+
 }  // namespace
 
-int exit_code(const Outcome& outcome, const Receiver& receiver) {
-  if (!is_flawless(outcome, receiver)) return kFailure;
+int exit_code(const Outcome& outcome, const Tally& tally) {
+  if (!is_flawless(outcome, tally)) return kFailure;
   switch (outcome.ending) {
     case Ending::end:
     case Ending::count:
@@ -61,52 +77,52 @@ int exit_code(const Outcome& outcome, const Receiver& receiver) {
   return kFailure;
 }
 
-void report(const Outcome& o, const Receiver& receiver, bool verified, std::FILE* json) {
+void report(const Outcome& o, const Tally& tally, bool verified, std::FILE* json) {
   explain(o);
-  const double seconds = receiver.seconds();
+  const double seconds = tally.seconds();
   // The clock starts at the first message, so that one is not counted in.
-  const auto paced = static_cast<double>(receiver.messages() > 1 ? receiver.messages() - 1 : 0);
+  const auto paced = static_cast<double>(tally.messages > 1 ? tally.messages - 1 : 0);
   const double fps = seconds > 0 ? paced / seconds : 0;
   const double mean_bytes =
-      receiver.messages() > 0 ? static_cast<double>(receiver.bytes()) / static_cast<double>(receiver.messages()) : 0;
+      tally.messages > 0 ? static_cast<double>(tally.bytes) / static_cast<double>(tally.messages) : 0;
   const double gb_per_s = fps * mean_bytes / 1e9;
-  const auto& latencies = receiver.latencies();
-  const double p50_us = latencies.quantile_ns(0.5) / 1e3;
-  const double p99_us = latencies.quantile_ns(0.99) / 1e3;
 
   spdlog::info("queue '{}', group '{}': {} messages, {} in {} ({}/s, {:.2f} GB/s): {}", o.queue, o.group,
-               receiver.messages(), human_bytes(receiver.bytes()), human_seconds(seconds), human_rate(fps), gb_per_s,
+               tally.messages, human_bytes(tally.bytes), human_seconds(seconds), human_rate(fps), gb_per_s,
                to_string(o.ending));
-  if (latencies.count() != 0) {
-    spdlog::info("from publish to receipt: p50 {:.0f} us, p99 {:.0f} us", p50_us, p99_us);
+  say_latency("from publish to receipt", tally.received);
+  say_latency(verified ? "from publish to the end of the check" : "from publish to the payload", tally.checked);
+  if (tally.lost != 0) {
+    spdlog::warn("{} messages came to nothing: their producer died before its GPU had written them", tally.lost);
   }
-  if (verified && is_flawless(o, receiver)) {
-    spdlog::info("verified: every byte as expected, no message missing, none repeated");
+  if (verified && is_flawless(o, tally)) {
+    spdlog::info("verified{}: every byte as expected, no message missing, none repeated",
+                 o.gpu ? fmt::format(" on GPU {}", *o.gpu) : "");
   } else if (verified) {
-    spdlog::error("verification failed: {} bad bytes, {} messages missing, {} repeated", receiver.bad_bytes(),
-                  o.missing, o.repeated);
+    spdlog::error("verification failed: {} bad bytes, {} messages missing, {} repeated", tally.bad_bytes, o.missing,
+                  o.repeated);
   }
   if (json == nullptr) return;
   nlohmann::json object = {{"queue", o.queue},
                            {"group", o.group},
                            {"backend", o.backend},
+                           {"executor", o.executor},
+                           {"gpu", nullptr},
                            {"wait", o.wait},
-                           {"frames", receiver.messages()},
-                           {"bytes", receiver.bytes()},
+                           {"frames", tally.messages},
+                           {"bytes", tally.bytes},
                            {"verified", verified},
-                           {"bad_bytes", receiver.bad_bytes()},
+                           {"bad_bytes", tally.bad_bytes},
                            {"missing", o.missing},
                            {"repeated", o.repeated},
+                           {"lost", tally.lost},
                            {"fps", fps},
                            {"gb_per_s", gb_per_s},
-                           {"p50_us", nullptr},
-                           {"p99_us", nullptr},
                            {"seconds", seconds},
                            {"status", to_string(o.ending)}};
-  if (latencies.count() != 0) {  // messages that travel in their line carry no time
-    object["p50_us"] = p50_us;
-    object["p99_us"] = p99_us;
-  }
+  if (o.gpu) object["gpu"] = *o.gpu;
+  add_latency(object, "", tally.received);
+  add_latency(object, "checked_", tally.checked);
   print_json(object, json);
 }
 

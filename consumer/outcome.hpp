@@ -3,23 +3,25 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 
-#include "receiver.hpp"
+#include "run.hpp"
 
 namespace ipcq::program {
 
 struct Outcome {
-  std::string queue, group, broker, backend, wait;
+  std::string queue, group, broker, backend, executor, wait;
+  std::optional<int> gpu;  // that it worked on
   bool follow = false;
-  Receiver::Ending ending = Receiver::Ending::end;
+  Ending ending = Ending::end;
   std::uint64_t missing = 0;   // 0 unless verified
   std::uint64_t repeated = 0;  // 0 unless verified
 };
 
-int exit_code(const Outcome& outcome, const Receiver& receiver);
+int exit_code(const Outcome& outcome, const Tally& tally);
 
 // Says on stderr why the run ended and what it received; as JSON on `json` unless that is null.
-void report(const Outcome& outcome, const Receiver& receiver, bool verified, std::FILE* json);
+void report(const Outcome& outcome, const Tally& tally, bool verified, std::FILE* json);
 
 }  // namespace ipcq::program

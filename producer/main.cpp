@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -12,13 +13,12 @@
 #include <nlohmann/json.hpp>
 
 #include "common/attach.hpp"
-#include "common/command_line.hpp"
-#include "common/exit_code.hpp"
 #include "common/format.hpp"
-#include "common/logging.hpp"
-#include "common/signals.hpp"
+#include "common/program.hpp"
 #include "common/size_text.hpp"
 #include "common/stats_report.hpp"
+#include "gpu/gpu_choice.hpp"
+#include "gpu_sources.hpp"
 #include "sources.hpp"
 
 namespace ipcq::program {
@@ -30,6 +30,7 @@ struct Options {
   double wait_for = 5;
   std::uint64_t block_bytes = 0, size_bytes = 0;
   Publisher::Limits limits;
+  GpuOptions gpu;
 };
 
 void describe(CLI::App& app, Options& o) {
@@ -46,6 +47,7 @@ void describe(CLI::App& app, Options& o) {
   app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->check(positive());
   app.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
       ->check(CLI::Range(1, 1 << 16));
+  add_gpu_options(app, o.gpu);
   app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
   app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
   app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
@@ -61,6 +63,7 @@ void check(Options& o) {
   if (!reads && !o.input.empty()) throw UsageError("--input: --generate reads none; use --lines or --block");
   if (!o.size.empty() && (reads || o.generate == "4k"))
     throw UsageError("--size goes with --generate zero or random only");
+  if (reads && o.gpu.device) throw UsageError("--device: only --generate works on a GPU");
   if (reads && o.input.empty() && isatty(STDIN_FILENO) == 1) {
     throw UsageError("no input: give --input FILE, or --input - to type it here, or pipe something in");
   }
@@ -69,7 +72,10 @@ void check(Options& o) {
   if (!o.size.empty()) o.size_bytes = parse_size(o.size, "--size");
 }
 
-void publish(const Options& o, Publisher& publisher, std::optional<Input>& input) {
+void publish(const Options& o, Publisher& publisher, std::optional<Input>& input, const GpuDevice* gpu) {
+  if constexpr (kWithCuda) {
+    if (gpu != nullptr) return publish_on_gpu(publisher, *gpu, o.generate, o.size_bytes);
+  }
   if (o.generate == "4k") return publish_pattern(publisher);
   if (o.generate == "zero") return publish_zeros(publisher, o.size_bytes);
   if (o.generate == "random") return publish_noise(publisher, o.size_bytes);
@@ -77,22 +83,26 @@ void publish(const Options& o, Publisher& publisher, std::optional<Input>& input
   publish_blocks(publisher, *input, o.block_bytes);
 }
 
-void summarise(const Options& o, const Publisher& publisher, double seconds, std::string_view status) {
+void summarise(const Options& o, const Publisher& publisher, double seconds, std::string_view status,
+               const GpuDevice* gpu) {
   const double rate = seconds > 0 ? static_cast<double>(publisher.messages()) / seconds : 0;
   const double gb_per_s = seconds > 0 ? static_cast<double>(publisher.bytes()) / seconds / 1e9 : 0;
   spdlog::info("queue '{}': {} messages, {} in {} ({}/s, {:.2f} GB/s), {} rejected: {}", o.queue, publisher.messages(),
                human_bytes(publisher.bytes()), human_seconds(seconds), human_rate(rate), gb_per_s, publisher.rejected(),
                status);
   if (!o.json) return;
-  print_json({{"queue", o.queue},
-              {"messages", publisher.messages()},
-              {"bytes", publisher.bytes()},
-              {"seconds", seconds},
-              {"messages_per_s", rate},
-              {"gb_per_s", gb_per_s},
-              {"wait", o.wait},
-              {"rejected", publisher.rejected()},
-              {"status", status}});
+  nlohmann::json object = {{"queue", o.queue},
+                           {"messages", publisher.messages()},
+                           {"bytes", publisher.bytes()},
+                           {"seconds", seconds},
+                           {"messages_per_s", rate},
+                           {"gb_per_s", gb_per_s},
+                           {"wait", o.wait},
+                           {"gpu", nullptr},
+                           {"rejected", publisher.rejected()},
+                           {"status", status}};
+  if (gpu != nullptr) object["gpu"] = gpu->ordinal();
+  print_json(object);
 }
 
 int run(Options& o, Signals& signals) {
@@ -100,8 +110,10 @@ int run(Options& o, Signals& signals) {
   const Wait wait = parse_wait(o.wait);
   std::optional<Input> input;  // opened first: a missing file must not look like a producer that came and went
   if (o.generate.empty()) input.emplace(o.input, signals);
+  std::unique_ptr<GpuDevice> gpu;  // outlives the session, which watches its stream
   Attachment attachment(o.broker, to_duration(o.wait_for));
-  Publisher publisher(attachment.producer(o.queue, {.wait = wait}), o.queue, o.limits, signals);
+  if (!o.generate.empty()) gpu = choose_gpu(o.gpu, attachment.stats(o.queue));
+  Publisher publisher(attachment.producer(o.queue, {.wait = wait, .cuda = gpu != nullptr}), o.queue, o.limits, signals);
   const auto subscription = signals.subscribe([&](int count) {
     if (count > 1) std::_Exit(128 + SIGINT);
     attachment.session().interrupt();
@@ -110,7 +122,7 @@ int run(Options& o, Signals& signals) {
   int code = kOk;
   std::string_view status = "ok";
   try {
-    publish(o, publisher, input);
+    publish(o, publisher, input, gpu.get());
   } catch (...) {
     code = report_current_exception();  // and still say what was sent
     status = "error";
@@ -124,10 +136,8 @@ int run(Options& o, Signals& signals) {
     spdlog::error("queue '{}' of broker '{}' took no more: {}", o.queue, attachment.broker(), status);
     code = kFailure;
   }
-  summarise(o, publisher, seconds, status);
-  if (o.stats) {
-    fmt::print(stderr, "{}", to_text(fetch_stats(attachment.broker()), o.queue));
-  }
+  summarise(o, publisher, seconds, status, gpu.get());
+  if (o.stats) fmt::print(stderr, "{}", to_text(fetch_stats(attachment.broker()), o.queue));
   return code;
 }
 
@@ -136,14 +146,5 @@ int run(Options& o, Signals& signals) {
 
 int main(int argc, char** argv) {
   using namespace ipcq::program;
-  set_up_logging("ipcq-producer");
-  return run_guarded([&] {
-    Signals signals;
-    CLI::App app("Publishes messages to a queue.");
-    Options options;
-    describe(app, options);
-    add_common_options(app, "ipcq-producer");
-    if (const auto code = parse_command_line(app, argc, argv)) return *code;
-    return run(options, signals);
-  });
+  return run_program<Options>("ipcq-producer", "Publishes messages to a queue.", argc, argv, describe, run);
 }

@@ -29,12 +29,9 @@ bool Publisher::send(std::span<const std::span<const std::byte>> batch) {
       count(done, bytes);
       part = part.subspan(done);
       batch = batch.subspan(done);
-      if (status == Status::full) {
-        ++rejected_;
+      if (status != Status::ok) {
+        if (!goes_on_after(status)) return false;
         pause();
-      } else if (status != Status::ok) {
-        status_ = status;
-        return false;
       }
       if (signals_.stop_requested()) break;
     }
@@ -42,41 +39,21 @@ bool Publisher::send(std::span<const std::span<const std::byte>> batch) {
   return true;
 }
 
-Loan Publisher::loan() { return next_loan(false); }
-Loan Publisher::loan_patiently() { return next_loan(true); }
-
-Loan Publisher::next_loan(bool patient) {
-  bool due = false;
-  while (wants_more()) {
-    if (!due && !limiter_.acquire(1)) break;
-    auto loan = producer_.loan();
-    if (loan) return std::move(*loan);
-    if (loan.status() != Status::full) {
-      status_ = loan.status();
-      break;
-    }
-    ++rejected_;
-    due = patient;
-    if (patient || !limiter_.limited()) pause();
-  }
-  return {};
+Loan Publisher::loan() {
+  return next_loan(false, [](Producer& producer) { return producer.loan(); });
 }
 
-bool Publisher::publish(Loan& loan, std::size_t length) {
-  for (;;) {
-    const Status status = loan.publish(length);
-    if (status == Status::ok) {
-      count(1, length);
-      return true;
-    }
-    if (status != Status::full) {
-      status_ = status;
-      return false;
-    }
+Loan Publisher::loan_patiently() {
+  return next_loan(true, [](Producer& producer) { return producer.loan(); });
+}
+
+bool Publisher::goes_on_after(Status status) {
+  if (status == Status::full) {
     ++rejected_;
-    pause();
-    if (signals_.stop_requested()) return false;
+    return true;
   }
+  status_ = status;
+  return false;
 }
 
 void Publisher::count(std::uint64_t messages, std::uint64_t bytes) {

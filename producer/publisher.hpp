@@ -6,6 +6,8 @@
 #include <ipcq/producer.hpp>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "common/progress.hpp"
 #include "common/rate_limiter.hpp"
@@ -40,7 +42,24 @@ class Publisher {
   Loan loan();
   // For sources that cannot: tries again.
   Loan loan_patiently();
-  bool publish(Loan& loan, std::size_t length);
+  // As loan(), by take(producer), which gives a Result<> of some kind of loan.
+  template <class Take>
+  auto loan_by(const Take& take) {
+    return next_loan(false, take);
+  }
+  template <class AnyLoan>
+  bool publish(AnyLoan& loan, std::size_t length) {
+    for (;;) {
+      const Status status = loan.publish(length);
+      if (status == Status::ok) {
+        count(1, length);
+        return true;
+      }
+      if (!goes_on_after(status)) return false;
+      pause();
+      if (signals_.stop_requested()) return false;
+    }
+  }
 
   // Sequence number of the next message.
   std::uint64_t messages() const noexcept { return messages_; }
@@ -52,7 +71,21 @@ class Publisher {
   void close() noexcept;
 
  private:
-  Loan next_loan(bool patient);
+  template <class Take>
+  auto next_loan(bool patient, const Take& take) {
+    using AnyLoan = std::remove_cvref_t<decltype(*take(producer_))>;
+    for (bool due = false; wants_more();) {
+      if (!due && !limiter_.acquire(1)) break;
+      auto loan = take(producer_);
+      if (loan) return AnyLoan(std::move(*loan));
+      if (!goes_on_after(loan.status())) break;
+      due = patient;
+      if (patient || !limiter_.limited()) pause();
+    }
+    return AnyLoan{};
+  }
+  // Counts a rejection; false when the sending has come to an end.
+  bool goes_on_after(Status status);
   void count(std::uint64_t messages, std::uint64_t bytes);
   void pause();
 

@@ -34,12 +34,6 @@ void publish_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) 
   }
 }
 
-std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size) {
-  if (size == 0) return publisher.max_bytes();
-  require_room(publisher, size, "a message of --size", "lower --size or create the queue with larger slots");
-  return size;
-}
-
 [[noreturn]] void refuse_line(const Publisher& publisher, const Input& input, std::uint64_t number, std::size_t length,
                               bool complete) {
   throw Failure(
@@ -75,8 +69,18 @@ void publish_large_blocks(Publisher& publisher, Input& input, std::uint64_t size
 
 }  // namespace
 
-void publish_pattern(Publisher& publisher) {
+std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size) {
+  if (size == 0) return publisher.max_bytes();
+  require_room(publisher, size, "a message of --size", "lower --size or create the queue with larger slots");
+  return size;
+}
+
+void require_frame_fits(const Publisher& publisher) {
   require_room(publisher, Pattern4k::kFrameBytes, "a 4K frame", "create the queue with size 4k-rgb");
+}
+
+void publish_pattern(Publisher& publisher) {
+  require_frame_fits(publisher);
   Pattern4k pattern;
   publish_filled(publisher, Pattern4k::kFrameBytes,
                  [&](std::span<std::byte> frame) { pattern.generate(publisher.messages(), frame); });

@@ -9,6 +9,10 @@
 
 namespace ipcq::program {
 
+// Bytes of a generated message: `size`, or what the queue takes when it is 0. Throws UsageError when it does not fit.
+std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size);
+void require_frame_fits(const Publisher& publisher);
+
 // The 4K test picture, written straight into the slots. Throws UsageError when a frame does not fit.
 void publish_pattern(Publisher& publisher);
 // Messages of `size` bytes (0: as large as the queue takes): zeros, or noise that does not compress.

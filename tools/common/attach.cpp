@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
+#include <thread>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "common/logging.hpp"
@@ -44,15 +47,34 @@ Duration Attachment::left() const {
   return std::max(Duration::zero(), std::chrono::duration_cast<Duration>(deadline_ - std::chrono::steady_clock::now()));
 }
 
+std::string Attachment::queue_of_broker(const std::string& queue) const {
+  return "queue '" + queue + "' of broker '" + broker_ + "'";
+}
+
+QueueStats Attachment::stats(const std::string& queue) {
+  return attempt_then_wait(queue_of_broker(queue), left(), [&](Duration patience) {
+    for (const auto deadline = std::chrono::steady_clock::now() + patience;;) {
+      for (auto& candidate : fetch_stats(broker_).queues) {
+        if (candidate.name == queue) return candidate;
+      }
+      if (std::chrono::steady_clock::now() >= deadline) {
+        throw NotFoundError(
+            fmt::format("broker '{}' has no queue '{}'; `ipcq stats` shows those it has", broker_, queue));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  });
+}
+
 Producer Attachment::producer(const std::string& queue, ProducerOptions options) {
-  return attempt_then_wait("queue '" + queue + "' of broker '" + broker_ + "'", left(), [&](Duration patience) {
+  return attempt_then_wait(queue_of_broker(queue), left(), [&](Duration patience) {
     options.wait_for = patience;
     return session_.producer(queue, options);
   });
 }
 
 Consumer Attachment::consumer(const std::string& queue, ConsumerOptions options) {
-  return attempt_then_wait("queue '" + queue + "' of broker '" + broker_ + "'", left(), [&](Duration patience) {
+  return attempt_then_wait(queue_of_broker(queue), left(), [&](Duration patience) {
     options.wait_for = patience;
     return session_.consumer(queue, options);
   });

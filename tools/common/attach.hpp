@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <ipcq/session.hpp>
+#include <ipcq/stats.hpp>
 #include <string>
 
 namespace ipcq::program {
@@ -14,11 +15,14 @@ class Attachment {
 
   Session& session() noexcept { return session_; }
   const std::string& broker() const noexcept { return broker_; }
+  // The queue's counters. Waits for the queue to appear, as the two below.
+  QueueStats stats(const std::string& queue);
   Producer producer(const std::string& queue, ProducerOptions options);
   Consumer consumer(const std::string& queue, ConsumerOptions options);
 
  private:
   Duration left() const;
+  std::string queue_of_broker(const std::string& queue) const;
 
   std::string broker_;
   std::chrono::steady_clock::time_point deadline_;

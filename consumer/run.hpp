@@ -1,0 +1,47 @@
+// A consumer's run: how far it may go, how it ended, and what it counted and measured. The same on CPU and GPU.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <ipcq/status.hpp>
+#include <ipcq/wait.hpp>
+#include <optional>
+#include <string_view>
+
+#include "common/latency_histogram.hpp"
+
+namespace ipcq::program {
+
+struct Limits {
+  std::uint64_t count = 0;       // messages; 0: no limit
+  std::size_t batch = 1;         // messages taken together
+  Duration patience = kForever;  // longest wait for one message
+};
+
+// What only a progress line needs: to wake up while nothing comes.
+inline constexpr Duration kProgressTick = std::chrono::milliseconds(500);
+
+enum class Ending : std::uint8_t { end, count, reader_gone, interrupted, timeout, closed, broker_died };
+std::string_view to_string(Ending ending) noexcept;
+// What a status of receive ends; nothing for those after which it goes on.
+std::optional<Ending> ending_of(Status status) noexcept;
+
+struct Tally {
+  std::uint64_t messages = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t bad_bytes = 0;
+  std::uint64_t lost = 0;     // published, but the producer died before its GPU had written them; no messages
+  LatencyHistogram received;  // from publish to receipt: on a GPU the payload may come after
+  LatencyHistogram checked;   // from publish to the end of the check, of some messages; GPU only
+  std::chrono::steady_clock::time_point first{}, last{};
+
+  // From the first message to the last; on a GPU, to the end of all checks.
+  double seconds() const noexcept { return std::chrono::duration<double>(last - first).count(); }
+};
+
+// steady_clock is CLOCK_MONOTONIC, as Message::published_at_ns().
+std::uint64_t since_epoch_ns(std::chrono::steady_clock::time_point time) noexcept;
+// Records how long a message took. 0: it travelled in its line and carries no time.
+void record_latency(LatencyHistogram& into, std::uint64_t published_at_ns, std::uint64_t now_ns) noexcept;
+
+}  // namespace ipcq::program

@@ -1,0 +1,45 @@
+#include "gpu_sources.hpp"
+
+#include <ipcq/cuda.hpp>
+
+#include "common/pattern.hpp"
+#include "gpu/frame_generator.hpp"
+#include "sources.hpp"
+
+namespace ipcq::program {
+namespace {
+
+// Fills each slot with fill(number, data) and publishes it.
+template <class Fill>
+void publish_filled(Publisher& publisher, const GpuDevice& device, std::uint64_t size, const Fill& fill) {
+  const auto take = [&](Producer& producer) { return cuda::loan(producer, device.stream()); };
+  for (;;) {
+    cuda::Loan loan = publisher.loan_by(take);
+    if (loan.device() == nullptr) break;
+    fill(publisher.messages(), loan.device());
+    if (!publisher.publish(loan, size)) break;
+  }
+  device.finish();  // what is not written when this process ends never will be
+}
+
+}  // namespace
+
+void publish_on_gpu(Publisher& publisher, const GpuDevice& device, const std::string& what, std::uint64_t size) {
+  const FrameGenerator generator(device);
+  if (what == "4k") {
+    require_frame_fits(publisher);
+    publish_filled(publisher, device, Pattern4k::kFrameBytes,
+                   [&](std::uint64_t frame, std::byte* data) { generator.picture(frame, data); });
+    return;
+  }
+  size = generated_size(publisher, size);
+  publish_filled(publisher, device, size, [&](std::uint64_t number, std::byte* data) {
+    if (what == "zero") {
+      generator.zeros(data, size);
+    } else {
+      generator.noise(number, data, size);
+    }
+  });
+}
+
+}  // namespace ipcq::program

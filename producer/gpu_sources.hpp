@@ -1,0 +1,17 @@
+// Generated messages, made by kernels in the slots themselves and published in the order of one stream. The CPU waits
+// for free slots, and for the GPU only at the end.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "gpu/gpu_device.hpp"
+#include "publisher.hpp"
+
+namespace ipcq::program {
+
+// `what`: 4k, zero or random; `size` as in sources.hpp. Runs until the publisher has come to its end and the GPU has
+// written all that was published. Throws UsageError when a message does not fit, BackendError.
+void publish_on_gpu(Publisher& publisher, const GpuDevice& device, const std::string& what, std::uint64_t size);
+
+}  // namespace ipcq::program

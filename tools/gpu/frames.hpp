@@ -1,0 +1,28 @@
+// What the programs and their kernels (frames.cu) agree on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <ipcq/cuda.hpp>
+
+namespace ipcq::program {
+
+inline constexpr unsigned kFrameThreads = 384;  // of a block; whole tiles of the picture
+
+// In device memory, added to by every check.
+struct FrameCheckResult {
+  unsigned long long bad_bytes;
+  unsigned long long lost;  // messages whose producer died before the payload was complete
+};
+
+// What a check kernel is to do, passed by value.
+struct FrameCheck {
+  const std::byte* data;
+  std::uint64_t length;           // bytes to compare: a frame at most
+  std::uint64_t frame;            // number of the picture
+  unsigned long long bad_length;  // bytes that the message is longer or shorter than a frame
+  const cuda::Header* header;
+  FrameCheckResult* result;
+};
+
+}  // namespace ipcq::program

@@ -1,0 +1,25 @@
+// Whether a client works on a GPU, and on which: --device and --cpu-only.
+#pragma once
+
+#include <ipcq/stats.hpp>
+#include <memory>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+
+#include "gpu/gpu_device.hpp"
+
+namespace ipcq::program {
+
+struct GpuOptions {
+  std::optional<int> device;
+  bool cpu_only = false;
+};
+
+void add_gpu_options(CLI::App& app, GpuOptions& options);
+
+// A GPU when the queue's payloads lie on one and this build and machine can; else null, and the log says why. Throws
+// BackendError when --device was given and cannot be had.
+std::unique_ptr<GpuDevice> choose_gpu(const GpuOptions& options, const QueueStats& queue);
+
+}  // namespace ipcq::program
