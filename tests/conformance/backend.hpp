@@ -27,7 +27,15 @@ struct Backend {
   const char* name;
   const char* backend;  // QueueOptions::backend
   const char* handler;  // QueueOptions::handler; must leave payloads as they are
+  ExecutorKind executor = ExecutorKind::automatic;
 };
+#if defined(IPCQ_TEST_CUDA)
+inline constexpr Backend kBackends[] = {
+    {"CudaNoHandler", "cuda", "", ExecutorKind::persistent},
+    {"CudaPersistent", "cuda", "identity", ExecutorKind::persistent},
+    {"CudaStream", "cuda", "identity", ExecutorKind::stream},
+};
+#else
 inline constexpr Backend kBackends[] = {
     {"HostDirect", "host", ""},
 #if !defined(__SANITIZE_THREAD__)
@@ -36,6 +44,7 @@ inline constexpr Backend kBackends[] = {
     {"HostIdentity", "host", "identity"},
 #endif
 };
+#endif
 inline void PrintTo(const Backend& b, std::ostream* out) { *out << b.name; }
 
 // Far beyond anything that goes right, also under ThreadSanitizer on a busy machine.
@@ -46,6 +55,23 @@ inline constexpr Duration kMoment = 20ms;
 class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind, Wait::Kind>> {
  protected:
   BackendTest() : broker_(BrokerOptions{.name = next_name()}), session_(connect({.broker = name_})) {}
+
+#if defined(IPCQ_TEST_CUDA)
+  void SetUp() override {
+    // One runner for all tests: it lives while a broker of this process has a queue on the GPU.
+    static const std::string why_not = start_gpu();
+    if (!why_not.empty()) GTEST_SKIP() << why_not;
+  }
+  static std::string start_gpu() {
+    static Broker keeper({.name = next_name()});
+    try {
+      keeper.create("keeper", {.slots = 0, .handler = "identity", .backend = "cuda"});
+      return {};
+    } catch (const BackendError& e) {
+      return e.what();
+    }
+  }
+#endif
 
   // After everything was closed, no queue keeps a slot or a message that nobody waits for.
   void TearDown() override {
@@ -65,9 +91,18 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
   Wait consumer_wait() const { return wait_of(std::get<2>(GetParam())); }
 
   void create(const std::string& queue, QueueOptions options = {}) {
-    options.backend = std::get<0>(GetParam()).backend;
     options.handler = std::get<0>(GetParam()).handler;
+    create_as_is(queue, options);
+  }
+  // With the handler that the options name, or none.
+  void create_as_is(const std::string& queue, QueueOptions options) {
+    options.backend = std::get<0>(GetParam()).backend;
+    options.executor = std::get<0>(GetParam()).executor;
     broker_.create(queue, options);
+  }
+  void create_pool(const std::string& pool, PoolOptions options) {
+    options.backend = std::get<0>(GetParam()).backend;
+    broker_.create_pool(pool, options);
   }
   bool has_handler() const { return *std::get<0>(GetParam()).handler != '\0'; }
 

@@ -11,10 +11,10 @@ constexpr std::uint32_t kSlots = 16;
 class Forward : public BackendTest {
  protected:
   Forward() {
-    broker_.create_pool("pool", {.slots = kSlots, .slot_bytes = 100});
-    broker_.create("in", {.pool = "pool", .lines = 8, .groups = {{"default"}, {"tap"}}});
+    create_pool("pool", {.slots = kSlots, .slot_bytes = 100});
+    create_as_is("in", {.pool = "pool", .lines = 8, .groups = {{"default"}, {"tap"}}});
     create("out", {.pool = "pool", .lines = 8});
-    broker_.create("direct", {.pool = "pool", .lines = 8});
+    create_as_is("direct", {.pool = "pool", .lines = 8});
   }
   std::uint64_t empty_slots() const { return stats("in").empty; }
 };
@@ -51,7 +51,7 @@ TEST_P(Forward, ThePayloadStaysWhereItIsAndTheSlotIsFreeAfterBothQueues) {
 }
 
 TEST_P(Forward, AMessageThatNobodyElseReadsGoesOnWithoutACopyToAnyQueue) {
-  broker_.create("alone", {.pool = "pool", .lines = 8});
+  create_as_is("alone", {.pool = "pool", .lines = 8});
   auto p = producer("alone");
   auto c = consumer("alone");
   auto next = producer("out");
@@ -72,7 +72,7 @@ TEST_P(Forward, AMessageThatNobodyElseReadsGoesOnWithoutACopyToAnyQueue) {
 
 // A handler changes the payload in place: others who still read it must not see that.
 TEST_P(Forward, AHandlerNeverChangesWhatAnotherGroupStillReads) {
-  broker_.create("inverted", {.pool = "pool", .lines = 8, .handler = "invert"});
+  create_as_is("inverted", {.pool = "pool", .lines = 8, .handler = "invert"});
   auto p = producer("in");
   auto tap = consumer("in", "tap");
   auto c = consumer("in");
@@ -112,7 +112,7 @@ TEST_P(Forward, AChainOfQueuesEndsInOneFreeSlot) {
   std::vector<Consumer> consumers;
   for (int i = 0; i < 6; ++i) {
     const std::string name = "stage" + std::to_string(i);
-    broker_.create(name, {.pool = "pool", .lines = 4, .groups = {{"default"}, {"tap"}}});
+    create_as_is(name, {.pool = "pool", .lines = 4, .groups = {{"default"}, {"tap"}}});
     producers.push_back(producer(name));
     consumers.push_back(consumer(name));
   }
@@ -133,7 +133,7 @@ TEST_P(Forward, AChainOfQueuesEndsInOneFreeSlot) {
 
 TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
   create("elsewhere", {.slots = 1, .slot_bytes = 100});
-  broker_.create("tight", {.pool = "pool", .lines = 2, .backpressure = Backpressure::reject});
+  create_as_is("tight", {.pool = "pool", .lines = 2, .backpressure = Backpressure::reject});
   auto p = producer("in");
   auto c = consumer("in");
   auto tap = consumer("in", "tap");
@@ -160,8 +160,8 @@ TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
 // Disabled until forward() looks again while it waits: it decides once that others still read the message, then waits
 // for a slot to copy it to, although the slot it holds becomes its own meanwhile. With all slots so held, for ever.
 TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
-  broker_.create("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
-  broker_.create("inverted", {.pool = "one", .handler = "invert"});
+  create_as_is("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
+  create_as_is("inverted", {.pool = "one", .handler = "invert"});
   auto p = producer("one");
   auto c = consumer("one"), tap = consumer("one", "tap"), last = consumer("inverted");
   auto next = producer("inverted");
@@ -178,9 +178,9 @@ TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
 // Disabled until forward() waits for an alias as the queue's backpressure says: it answers `full` at once, the word of
 // queues that reject.
 TEST_P(Forward, WaitsForAnAliasWhereTheQueueBlocks) {
-  broker_.create("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
-  broker_.create("first", {.pool = "one"});
-  broker_.create("second", {.pool = "one"});
+  create_as_is("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
+  create_as_is("first", {.pool = "one"});
+  create_as_is("second", {.pool = "one"});
   auto p = producer("one"), to_first = producer("first"), to_second = producer("second");
   auto c = consumer("one"), tap = consumer("one", "tap"), first = consumer("first"), second = consumer("second");
   ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
