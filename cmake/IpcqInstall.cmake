@@ -3,11 +3,19 @@ include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ipcq")
 
-install(TARGETS ipcq ipcq_static EXPORT ipcqTargets
+# ipcq::cuda, and the header that promises it, only where they were built.
+set(ipcq_cuda_target "")
+set(ipcq_headers_left_out PATTERN "cuda.hpp" EXCLUDE)
+if(IPCQ_WITH_CUDA)
+  set(ipcq_cuda_target ipcq_cuda)
+  set(ipcq_headers_left_out "")
+endif()
+install(TARGETS ipcq ipcq_static ${ipcq_cuda_target} EXPORT ipcqTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY libipcq/include/ipcq "${PROJECT_BINARY_DIR}/libipcq/include/ipcq"
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp"
+  ${ipcq_headers_left_out})
 install(EXPORT ipcqTargets NAMESPACE ipcq:: DESTINATION ${package_dir})
 
 configure_package_config_file(cmake/ipcqConfig.cmake.in "${PROJECT_BINARY_DIR}/ipcqConfig.cmake"

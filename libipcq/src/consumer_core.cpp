@@ -1,6 +1,9 @@
 #include "consumer_core.hpp"
 
+#include <chrono>
 #include <exception>
+#include <thread>
+#include <type_traits>
 
 #include "ipcq/error.hpp"
 
@@ -8,6 +11,9 @@ namespace ipcq::detail {
 namespace {
 
 constexpr std::size_t kMaxBatch = 256;
+// Who takes messages early sleeps on the bell `work`, which publishers ring. It hears of the end, and of messages given
+// back, by looking this often (ns).
+constexpr std::uint64_t kEarlyRound = 10'000'000;
 
 std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
 
@@ -20,10 +26,12 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       pool_(std::move(attachment.pool)),
       ring_(queue_->ring()),
       member_(queue_->member(attachment.group, attachment.endpoint, attachment.client)),
+      early_(queue_->early_member(attachment.group, attachment.endpoint, attachment.client)),
       endpoint_(queue_->endpoint(attachment.endpoint)),
       client_(attachment.client),
       wait_(options.wait),
-      until_(options.until) {
+      until_(options.until),
+      uses_cuda_(attachment.uses_cuda) {
   if (options.wait_for > Duration::zero() && is_at_end()) {
     stale_end_ = queue_->control().end_count.load(std::memory_order_relaxed);
     grace_until_ = deadline_after(options.wait_for);
@@ -33,6 +41,7 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
 ConsumerCore::~ConsumerCore() { close(); }
 
 void ConsumerCore::close() noexcept {
+  close_device_side();
   if (closed_.exchange(true)) return;
   session_->detach(client_, false);
   keep_.reset();
@@ -74,12 +83,15 @@ std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
   return next;
 }
 
-Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept {
+template <class Member>
+Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Duration timeout,
+                          std::size_t& taken) noexcept {
   if (is_unusable()) return Status::closed;
+  constexpr bool kEarly = std::is_same_v<Member, decltype(early_)>;
   std::uint64_t deadline = 0;
   bool started = false;
   for (;;) {
-    const Taken t = member_.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
+    const Taken t = member.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
     taken = t.count;
     damaged_ += t.damaged;
     if (t.freed_lines) {
@@ -105,19 +117,39 @@ Status ConsumerCore::take(std::span<std::uint32_t> entries, Duration timeout, st
     } else if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) {
       return s;
     }
-    const auto ready = [&] { return member_.has_work() || is_at_end(); };
+    const auto ready = [&] { return member.has_work() || is_at_end(); };
     // The end of the grace makes a stream that is over already count: look then.
     const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;
-    const Status s = wait_until(queue_->control().ready[member_.group()], wait_, in_grace ? grace_until_ : deadline,
+    std::uint64_t until = in_grace ? grace_until_ : deadline;
+    if constexpr (kEarly) until = std::min(until, now_ns() + kEarlyRound);
+    auto& control = queue_->control();
+    const Status s = wait_until(kEarly ? control.work : control.ready[member_.group()], wait_, until,
                                 session_->interruption(*queue_), ready, queue_->attendant());
-    if (s != Status::ok && !(in_grace && s == Status::timeout)) return s;
+    if (s != Status::ok && !(until < deadline && s == Status::timeout)) return s;
   }
 }
 
-bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding) noexcept {
+bool ConsumerCore::await_processed(std::uint64_t ticket, Descriptor& d) const noexcept {
+  const EarlyRing<SharedAtomics> ring(ring_);
+  while (!ring.is_processed(ticket)) {  // rare, and nobody rings for it
+    if (session_->interruption(*queue_).check() != Status::ok) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  if (pool_->tomb(d.slot).load(std::memory_order_acquire) == d.lease) return false;
+  Descriptor processed;
+  InlineData ignored;
+  const LineRead read = ring_.read(ticket, processed, ignored);
+  // Gone where the line serves another lap by now: then what the executor does to every payload.
+  d.flags = read == LineRead::present && processed.kind == LineKind::slot && processed.lease == d.lease
+                ? processed.flags
+                : static_cast<std::uint8_t>(queue_->is_host_readable() ? kPayloadReady | kInMirror : kPayloadReady);
+  return true;
+}
+
+bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, bool early) noexcept {
   auto& h = member_.held(entry);
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
-  const Descriptor d = h.descriptor.load();  // checked in this copy
+  Descriptor d = h.descriptor.load();  // checked in this copy
   message.m_.core = this;
   message.m_.held = entry;
   message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
@@ -127,14 +159,23 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     (void)release(message);
     return false;
   }
-  message.m_.data = d.kind != LineKind::slot                               ? h.data.view().bytes
+  message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
+  if (!early && (d.flags & kBeforeExecutor) != 0 && !await_processed(message.m_.ticket, d)) {
+    if (session_->interruption(*queue_).check() != Status::ok) {
+      (void)nack(message);
+    } else {
+      ++damaged_;
+      (void)release(message);
+    }
+    return false;
+  }
+  message.m_.data = d.kind != LineKind::slot                           ? h.data.view().bytes
                     : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone
-                                                                           : pool_->payload(d.slot);
+                                                                       : pool_->payload(d.slot);
   message.m_.length = d.length;
   message.m_.sequence = d.sequence;
   message.m_.producer = d.producer;
   message.m_.published_at_ns = d.published_at_ns;
-  message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
   message.m_.processed = (d.flags & kNotProcessed) == 0;
   bytes_ += d.length;
   ++(word.deliveries == 0 ? messages_ : redelivered_);
@@ -148,23 +189,56 @@ void ConsumerCore::show_counters() const noexcept {
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
+// What an interrupted fill() gave back would be taken again at once: so the caller asks.
+Status ConsumerCore::after_unsound() const noexcept { return session_->interruption(*queue_).check(); }
+
+Status ConsumerCore::settle_device_side(Duration& timeout) noexcept {
+  const std::uint64_t deadline = deadline_after(timeout);
+  const Status s = device_side_->settle(timeout);
+  timeout = time_left(deadline);
+  return s;
+}
+
 Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
+  if (device_side_ != nullptr) [[unlikely]] {
+    if (const Status s = settle_device_side(timeout); s != Status::ok) return s;
+  }
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
-    if (const Status s = take({&entry, 1}, timeout, taken); s != Status::ok) return s;
+    if (const Status s = take(member_, {&entry, 1}, timeout, taken); s != Status::ok) return s;
     const bool sound = fill(message, entry, unwinding_now());
     show_counters();
     if (sound) return Status::ok;
+    if (const Status s = after_unsound(); s != Status::ok) return s;
+  }
+}
+
+Status ConsumerCore::receive_early(Message& message, Descriptor& d, Duration timeout) noexcept {
+  for (;;) {
+    std::uint32_t entry = kNone;
+    std::size_t taken = 0;
+    const std::span<std::uint32_t> entries(&entry, 1);
+    const Status s = takes_early() ? take(early_, entries, timeout, taken) : take(member_, entries, timeout, taken);
+    if (s != Status::ok) return s;
+    const bool sound = fill(message, entry, unwinding_now(), true);
+    show_counters();
+    if (sound) {
+      d = descriptor(message);
+      return Status::ok;
+    }
   }
 }
 
 BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeout) noexcept {
   BatchResult result;
-  while (result.count == 0 && !batch.empty()) {
+  if (device_side_ != nullptr) [[unlikely]] {
+    result.status = settle_device_side(timeout);
+  }
+  while (result.status == Status::ok && result.count == 0 && !batch.empty()) {
     std::uint32_t entries[kMaxBatch];
     std::size_t taken = 0;
-    result.status = take(std::span(entries, std::min(batch.size(), kMaxBatch)), timeout, taken);
+    result.status = take(member_, std::span(entries, std::min(batch.size(), kMaxBatch)), timeout, taken);
     if (result.status != Status::ok) return result;
     const std::uint8_t unwinding = unwinding_now();
     for (std::size_t i = 0; i < taken; ++i) {
@@ -173,6 +247,7 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeou
       if (fill(m, entries[i], unwinding)) ++result.count;
     }
     show_counters();
+    if (result.count == 0) result.status = after_unsound();
   }
   return result;
 }
@@ -232,6 +307,7 @@ Consumer::~Consumer() { close(); }
 
 void Consumer::close() noexcept {
   if (!core_) return;
+  core_->close_device_side();
   const bool messages_out = core_->holds_any();
   const auto session = core_->shared_session();
   core_->close();

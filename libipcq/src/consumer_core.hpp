@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "device_side.hpp"
 #include "ipcq/consumer.hpp"
 #include "session_core.hpp"
 
@@ -18,11 +19,23 @@ class ConsumerCore {
   Status receive(Message& message, Duration timeout) noexcept;  // into an empty message
   BatchResult receive_many(std::span<Message> batch, Duration timeout) noexcept;
 
+  // For ipcq::cuda: takes a message of a GPU's queue when it is published; `d` says whether it is processed
+  // (kBeforeExecutor). In one thread at a time, and not while receive() runs.
+  IPCQ_INTERNAL_API Status receive_early(Message& message, Descriptor& d, Duration timeout) noexcept;
+  const std::shared_ptr<PoolMap>& shared_pool() const noexcept { return pool_; }
+  const std::shared_ptr<QueueMap>& queue() const noexcept { return queue_; }
+  bool uses_cuda() const noexcept { return uses_cuda_; }
+  std::shared_ptr<DeviceSide>& device_side() noexcept { return device_side_; }
+
   // From any thread.
   Status release(Message& message) noexcept;
   Status nack(Message& message) noexcept;
 
   void close() noexcept;
+  // The first part of close(): of the messages that streams read, those whose reading ends soon are released.
+  void close_device_side() noexcept {
+    if (device_side_) device_side_->close();
+  }
   // Whether messages of this consumer are still out.
   bool holds_any() const noexcept;
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
@@ -36,10 +49,17 @@ class ConsumerCore {
   bool is_unusable() const noexcept { return closed_.load(std::memory_order_relaxed) || session_->is_forked_child(); }
 
  private:
-  Status take(std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept;
+  template <class Member>
+  Status take(Member& member, std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept;
+  bool takes_early() const noexcept { return queue_->on_device(); }
+  // Waits until what was taken before the executor, and given back, is processed; then as `out` has it. False: it never
+  // will be, or the wait was interrupted.
+  bool await_processed(std::uint64_t ticket, Descriptor& d) const noexcept;
+  Status after_unsound() const noexcept;
+  Status settle_device_side(Duration& timeout) noexcept;
   std::uint64_t await_batch(std::size_t room) const noexcept;
   bool is_at_end() const noexcept;
-  bool fill(Message& message, std::uint32_t entry, std::uint8_t unwinding) noexcept;
+  bool fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, bool early = false) noexcept;
   void show_counters() const noexcept;
   void after_release(bool slot_freed) noexcept;
 
@@ -49,6 +69,7 @@ class ConsumerCore {
   std::shared_ptr<PoolMap> pool_;
   Ring<SharedAtomics> ring_;
   GroupMember<SharedAtomics> member_;
+  GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> early_;
   Endpoint& endpoint_;
   std::uint32_t client_;
   Wait wait_;
@@ -59,7 +80,9 @@ class ConsumerCore {
   std::uint64_t bytes_ = 0;
   std::uint64_t redelivered_ = 0;
   std::uint64_t damaged_ = 0;
+  bool uses_cuda_ = false;
   std::atomic<bool> closed_{false};
+  std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
 };
 
 }  // namespace ipcq::detail

@@ -20,13 +20,13 @@
 namespace ipcq::detail {
 
 // CLOCK_MONOTONIC, ns.
-std::uint64_t now_ns() noexcept;
+IPCQ_INTERNAL_API std::uint64_t now_ns() noexcept;
 
 inline constexpr std::uint64_t kNever = ~std::uint64_t{0};
 // When a time-out from now ends.
-std::uint64_t deadline_after(Duration timeout) noexcept;
+IPCQ_INTERNAL_API std::uint64_t deadline_after(Duration timeout) noexcept;
 // The time-out that is left until then.
-Duration time_left(std::uint64_t deadline) noexcept;
+IPCQ_INTERNAL_API Duration time_left(std::uint64_t deadline) noexcept;
 
 // Before any other process can see it.
 inline void init(Doorbell& bell) noexcept { bell.armed.store(~std::uint32_t{0}, std::memory_order_relaxed); }

@@ -68,11 +68,12 @@ struct Taken {
   bool freed_lines = false;   // producers may have been waiting for
 };
 
-template <class A>
+// `R`: what the member reads; Ring, or EarlyRing.
+template <class A, class R = Ring<A>>
 class GroupMember {
  public:
   GroupMember() = default;
-  GroupMember(const Ring<A>& ring, const GroupWords<A>& words) : ring_(ring), w_(words), scan_(words.first) {}
+  GroupMember(const R& ring, const GroupWords<A>& words) : ring_(ring), w_(words), scan_(words.first) {}
 
   HeldOf<A>& held(std::uint32_t entry) const { return w_.held[entry]; }
   unsigned group() const { return w_.group; }
@@ -287,7 +288,7 @@ class GroupMember {
     t.freed_lines = true;
   }
 
-  Ring<A> ring_;
+  R ring_;
   GroupWords<A> w_;
   std::uint32_t scan_ = 0;
 };

@@ -26,9 +26,10 @@ enum class LineKind : std::uint8_t { none = 0, inlined = 1, slot = 2, tombstone 
 enum class ControlOp : std::uint64_t { none = 0, switch_to_persistent = 1, switch_to_stream = 2 };
 
 enum LineFlag : std::uint8_t {
-  kPayloadReady = 1,  // the payload was in place before the line: no need to look at gpub
-  kNotProcessed = 2,  // the handler refused the payload
-  kInMirror = 4,      // device pool: in `in`, the payload is in the mirror alone; in `out`, it is there too
+  kPayloadReady = 1,      // the payload was in place before the line: no need to look at gpub
+  kNotProcessed = 2,      // the handler refused the payload
+  kInMirror = 4,          // device pool: in `in`, the payload is in the mirror alone; in `out`, it is there too
+  kBeforeExecutor = 128,  // never in a line: in a held entry's copy that was made from `in` (early_ring.hpp)
 };
 
 inline constexpr unsigned kInlineUnit = 2;  // first payload unit that this version writes

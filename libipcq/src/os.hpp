@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "ipcq/export.hpp"
+
 namespace ipcq::detail {
 
 // A file descriptor, closed at the end.
@@ -51,7 +53,7 @@ bool is_stopped(pid_t pid) noexcept;
 
 // Blocks all signals in this thread while it lives, so that threads started meanwhile leave signals to the program's
 // own.
-class AllSignalsBlocked {
+class IPCQ_INTERNAL_API AllSignalsBlocked {
  public:
   AllSignalsBlocked() noexcept;
   ~AllSignalsBlocked();
@@ -68,7 +70,7 @@ void signal_eventfd(int fd) noexcept;
 void drain_eventfd(int fd) noexcept;
 
 // Counts forks: differs from the value at creation in a forked child.
-extern std::atomic<std::uint32_t> fork_count;
+IPCQ_INTERNAL_API extern std::atomic<std::uint32_t> fork_count;
 inline std::uint32_t fork_epoch() noexcept { return fork_count.load(std::memory_order_relaxed); }
 
 // Where sockets and locks of this user's brokers are; made if missing (make).

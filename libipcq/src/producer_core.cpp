@@ -25,12 +25,14 @@ ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment atta
       backpressure_(static_cast<Backpressure>(queue_->config().backpressure)),
       slot_hint_(attachment.client),  // spreads producers over the pool
       alias_hint_(attachment.client),
+      uses_cuda_(attachment.uses_cuda),
       exceptions_(std::uncaught_exceptions()) {}
 
 ProducerCore::~ProducerCore() { close(); }
 
 void ProducerCore::close() noexcept {
   if (closed_) return;
+  if (device_side_) device_side_->close();
   closed_ = true;
   session_->detach(client_, std::uncaught_exceptions() > exceptions_);
   keep_.reset();
@@ -168,8 +170,8 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   bytes_ += d.length;
   if (d.kind == LineKind::slot) {
     const SlotLoan loan = d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
-    if (groups == 0) {  // nobody reads it: published and gone
-      if (pool_->pool().give_back(loan, client_)) {
+    if (groups == 0) {  // nobody reads it: published and gone, unless a GPU still writes
+      if ((d.flags & kPayloadReady) != 0 && pool_->pool().give_back(loan, client_)) {
         publisher_fence();
         ring(pool_->control().free);
       }
@@ -254,14 +256,18 @@ Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
 
 Status ProducerCore::publish(Loan& loan, std::size_t length, Duration timeout) noexcept {
   const auto flags = static_cast<std::uint8_t>(pool_->on_device() ? kPayloadReady | kInMirror : kPayloadReady);
-  if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, timeout); s != Status::ok) return s;
+  // The repair after a producer with a GPU takes a message for complete by this word.
+  if (uses_cuda_) pool_->gpub(loan.slot_).store(loan.lease_, std::memory_order_release);
+  bool kept = false;
+  if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, timeout, kept); s != Status::ok) return s;
   --loans_;
   loan.core_ = nullptr;
   loan = Loan();
   return Status::ok;
 }
 
-Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout) noexcept {
+Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout,
+                             bool& kept) noexcept {
   if (is_unusable()) return Status::closed;
   if (length > slot_bytes()) return Status::too_large;
   PublishClaim c;
@@ -273,6 +279,7 @@ Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint
   d.slot = loan.slot;
   d.lease = loan.lease;
   d.published_at_ns = now_ns();
+  kept = c.groups == 0 && (flags & kPayloadReady) == 0;
   publish_line(c.ticket, c.groups, d, nullptr);
   after_publish(c.groups);
   return Status::ok;
@@ -317,7 +324,8 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
     // A handler changes the payload in place: that is only right when nobody else reads it. And a message that goes
     // round and round is copied now and then, so that its chain of aliases ends.
     const auto chain = pool_->pool().chain(parent.slot, parent.lease, reader.group());
-    const bool copy = (ring_.has_handler() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
+    const bool copy =
+        (queue_->changes_payloads() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
     // In short rounds: nobody rings when the other readers have finished, or when an alias alone comes free.
     const std::uint64_t round = deadline == 0 ? 0 : std::min(deadline, now_ns() + kForwardRound);
     Status s = Status::ok;

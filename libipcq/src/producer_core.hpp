@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "device_side.hpp"
 #include "ipcq/producer.hpp"
 #include "session_core.hpp"
 
@@ -25,11 +26,16 @@ class ProducerCore {
   Status forward(Message& message, Duration timeout);
 
   // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
-  Status borrow(Duration timeout, SlotLoan& loan) noexcept;
-  Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout) noexcept;
-  void give_back(const SlotLoan& loan) noexcept;
-  const PoolMap& pool() const noexcept { return *pool_; }
-  const QueueMap& queue() const noexcept { return *queue_; }
+  // `kept`: published for no group before the payload is ready (no kPayloadReady): the slot is the caller's to give
+  // back.
+  IPCQ_INTERNAL_API Status borrow(Duration timeout, SlotLoan& loan) noexcept;
+  IPCQ_INTERNAL_API Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout,
+                                   bool& kept) noexcept;
+  IPCQ_INTERNAL_API void give_back(const SlotLoan& loan) noexcept;  // from any thread
+  const std::shared_ptr<PoolMap>& pool() const noexcept { return pool_; }
+  const std::shared_ptr<QueueMap>& queue() const noexcept { return queue_; }
+  bool uses_cuda() const noexcept { return uses_cuda_; }
+  std::shared_ptr<DeviceSide>& device_side() noexcept { return device_side_; }
 
   void close() noexcept;
   bool has_loans() const noexcept { return loans_ != 0; }
@@ -66,8 +72,10 @@ class ProducerCore {
   std::uint32_t slot_hint_ = 0;
   std::uint32_t alias_hint_ = 0;
   std::uint32_t loans_ = 0;
+  bool uses_cuda_ = false;
   int exceptions_ = 0;  // in flight when the producer was opened
   bool closed_ = false;
+  std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
 };
 
 }  // namespace ipcq::detail

@@ -122,6 +122,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   h.segment.magic = kQueueMagic;
   copy_name(h.segment.name, name);
   if (executed != QueueMap::Executed::none) h.segment.flags |= kQueueHasHandler;
+  if (executed != QueueMap::Executed::none && o.handler.empty()) h.segment.flags |= kQueueMovesOnly;
   if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
   h.endpoints = o.max_endpoints;
@@ -256,7 +257,7 @@ QueueMap::QueueMap(Segment segment, const QueueHeader& config) : segment_(std::m
   ring_ = Ring<SharedAtomics>(w);
 }
 
-GroupMember<SharedAtomics> QueueMap::member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const {
+GroupWords<SharedAtomics> QueueMap::words(unsigned group, std::uint32_t endpoint, std::uint32_t client) const {
   GroupWords<SharedAtomics> w;
   w.held = held_;
   w.orphans = &control_->group[group].orphans;
@@ -265,7 +266,16 @@ GroupMember<SharedAtomics> QueueMap::member(unsigned group, std::uint32_t endpoi
   w.block = config_.held_per_endpoint;
   w.group = group;
   w.client = client;
-  return GroupMember<SharedAtomics>(ring_, w);
+  return w;
+}
+
+GroupMember<SharedAtomics> QueueMap::member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const {
+  return {ring_, words(group, endpoint, client)};
+}
+
+GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> QueueMap::early_member(unsigned group, std::uint32_t endpoint,
+                                                                            std::uint32_t client) const {
+  return {EarlyRing<SharedAtomics>(ring_), words(group, endpoint, client)};
 }
 
 void QueueMap::ring_all_bells() const noexcept {

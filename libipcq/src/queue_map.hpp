@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "early_ring.hpp"
 #include "group.hpp"
 #include "ipcq/options.hpp"
 #include "pool.hpp"
@@ -79,6 +80,9 @@ class QueueMap {
   const Ring<SharedAtomics>& ring() const noexcept { return ring_; }
   QueueControl& control() const noexcept { return *control_; }
   bool on_device() const noexcept { return (config_.segment.flags & kQueueOnDevice) != 0; }
+  bool changes_payloads() const noexcept {
+    return ring_.has_handler() && (config_.segment.flags & kQueueMovesOnly) == 0;
+  }
   bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
   // Who must hear that somebody went to sleep on one of this queue's bells; null when nobody needs to.
   Doorbell* attendant() const noexcept { return on_device() ? &control_->waker : nullptr; }
@@ -87,11 +91,15 @@ class QueueMap {
   std::uint32_t held_entries() const noexcept { return config_.endpoints * config_.held_per_endpoint; }
   // A member's view of its group; its block of held entries is that of its endpoint.
   GroupMember<SharedAtomics> member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
+  // The same member, taking messages before they are processed. One of the two takes at a time.
+  GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> early_member(unsigned group, std::uint32_t endpoint,
+                                                                    std::uint32_t client) const;
   // Wakes every sleeper of the queue.
   void ring_all_bells() const noexcept;
 
  private:
   QueueMap(Segment segment, const QueueHeader& config);
+  GroupWords<SharedAtomics> words(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
   Segment segment_;
   QueueHeader config_;
   Ring<SharedAtomics> ring_;

@@ -149,15 +149,16 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
         a.client = reply.client;
         a.endpoint = reply.endpoint;
         a.group = reply.group;
+        a.uses_cuda = (request.flags & kUsesCuda) != 0;
         const auto& config = a.queue->config();
         if (config.segment.generation != reply.generation || a.endpoint >= config.endpoints || a.group >= kMaxGroups ||
             config.pool_generation != a.pool->config().segment.generation) {
           throw LayoutError("queue '" + get_text(request.name, sizeof request.name) +
                             "': its segments and the broker's answer contradict each other; restart the broker");
         }
-        if (log_ && request.op == Op::open_consumer && reply.durable == 0) {
-          log_(LogLevel::info, "group '" + get_text(request.group, sizeof request.group) +
-                                   "' is not declared: ephemeral, starts at the newest message");
+        if (request.op == Op::open_consumer && reply.durable == 0) {
+          log(LogLevel::info, "group '" + get_text(request.group, sizeof request.group) +
+                                  "' is not declared: ephemeral, starts at the newest message");
         }
         return a;
       } catch (...) {
@@ -214,6 +215,10 @@ void SessionCore::retire(std::shared_ptr<void> core) {
   retired_.push_back(std::move(core));
 }
 
+void SessionCore::log(LogLevel level, const std::string& text) const {
+  if (log_) log_(level, text);
+}
+
 void SessionCore::interrupt() noexcept {
   interrupted_.store(true, std::memory_order_release);
   ring_all();
@@ -259,6 +264,7 @@ Producer Session::producer(const std::string& queue, ProducerOptions options) {
   detail::check_name(queue, "queue");
   detail::Request r;
   r.op = detail::Op::open_producer;
+  r.flags = options.cuda ? std::uint32_t{detail::kUsesCuda} : 0;
   detail::set_text(r.name, sizeof r.name, queue);
   const auto attachment = core_->attach(r, options.wait_for);
   return Producer(std::make_unique<detail::ProducerCore>(core_, attachment, options.wait));
@@ -269,7 +275,7 @@ Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
   detail::check_name(options.group, "group");
   detail::Request r;
   r.op = detail::Op::open_consumer;
-  r.flags = options.lossy ? std::uint32_t{detail::kLossy} : 0;
+  r.flags = (options.lossy ? std::uint32_t{detail::kLossy} : 0) | (options.cuda ? std::uint32_t{detail::kUsesCuda} : 0);
   detail::set_text(r.name, sizeof r.name, queue);
   detail::set_text(r.group, sizeof r.group, options.group);
   const auto attachment = core_->attach(r, options.wait_for);

@@ -22,6 +22,7 @@ struct Attachment {
   std::uint32_t client = 0;
   std::uint32_t endpoint = 0;
   unsigned group = 0;
+  bool uses_cuda = false;  // the endpoint was opened with {.cuda = true}
 };
 
 class SessionCore {
@@ -44,7 +45,8 @@ class SessionCore {
     return {&queue.control().state, &disconnected_, &interrupted_};
   }
   // Keeps what messages or loans still refer to until the session ends.
-  void retire(std::shared_ptr<void> core);
+  IPCQ_INTERNAL_API void retire(std::shared_ptr<void> core);
+  IPCQ_INTERNAL_API void log(LogLevel level, const std::string& text) const;
 
  private:
   Reply request(const Request& request);

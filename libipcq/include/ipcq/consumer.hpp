@@ -12,6 +12,10 @@
 
 namespace ipcq {
 
+namespace detail {
+struct CudaAccess;
+}
+
 // Whether the clean close of every producer is the end.
 enum class Until : std::uint8_t { end, forever };
 
@@ -75,6 +79,7 @@ class IPCQ_API Consumer {
   void close() noexcept;
 
  private:
+  friend struct detail::CudaAccess;
   Message next_or_end();
   std::unique_ptr<detail::ConsumerCore> core_;
 };

@@ -6,3 +6,6 @@
 #else
 #define IPCQ_API __attribute__((visibility("default")))
 #endif
+
+// What ipcq::cuda, an archive of the same release, needs of libipcq's inside. Not for users.
+#define IPCQ_INTERNAL_API IPCQ_API

@@ -9,6 +9,10 @@
 
 namespace ipcq {
 
+namespace detail {
+struct CudaAccess;
+}
+
 struct ProducerOptions {
   Wait wait = Wait::hybrid();
   Duration wait_for = Duration::zero();  // how long to wait for the queue to appear
@@ -52,6 +56,7 @@ class IPCQ_API Producer {
   void close() noexcept;
 
  private:
+  friend struct detail::CudaAccess;
   std::unique_ptr<detail::ProducerCore> core_;
 };
 

@@ -1,0 +1,209 @@
+#include "loans.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kCloseBound = std::chrono::seconds(10);
+
+}  // namespace
+
+LoanSide::LoanSide(ProducerCore& core)
+    : core_(&core),
+      session_(core.shared_session().get()),
+      memory_(*session_, core.queue(), core.pool(), false),
+      published_(core.pool()->config().slots, 0),
+      watcher_(std::make_unique<Watcher>([this] { return look(); })) {
+  const std::size_t slots = core.pool()->config().slots;
+  states_.reserve(slots);
+  spare_.reserve(slots);
+  dropped_.reserve(slots);
+}
+
+LoanSide::~LoanSide() {
+  if (epoch_ != fork_epoch()) (void)watcher_.release();  // its thread, and whoever held its lock, live in the parent
+}
+
+LoanSide& LoanSide::of(ProducerCore& core) {
+  auto& side = core.device_side();
+  const std::string object = std::string("producer of queue '") + core.queue()->config().segment.name + "'";
+  if (core.shared_session()->is_forked_child())
+    throw UsageError(object + ": used after fork; connect anew in the child");
+  if (!side) {
+    if (!core.uses_cuda()) throw UsageError(object + ": not opened for ipcq::cuda; open it with {.cuda = true}");
+    side = std::make_shared<LoanSide>(core);
+  }
+  return static_cast<LoanSide&>(*side);
+}
+
+Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
+  const View& view = memory_.view(stream);
+  harvest();
+  LoanState* state = nullptr;
+  if (spare_.empty()) {
+    states_.push_back(std::make_unique<LoanState>());
+    state = states_.back().get();
+  } else {
+    state = spare_.back();
+    spare_.pop_back();
+  }
+  if (const Status s = core_->borrow(timeout, state->loan); s != Status::ok) {
+    spare_.push_back(state);
+    return s;
+  }
+  state->side = shared_from_this();
+  state->view = &view;
+  state->stream = stream;
+  state->announced = false;
+  return cuda::Loan(state);
+}
+
+bool LoanSide::announce(LoanState& state) noexcept {
+  const CUresult result =
+      enqueue_write(*state.view, state.stream, memory_.pool().gpub(state.loan.slot), state.loan.lease);
+  if (result == CUDA_SUCCESS) {
+    state.announced = true;
+    return true;
+  }
+  session_->log(LogLevel::error, describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
+                                     "; the stream's context is broken or the stream gone: open a new one");
+  return false;
+}
+
+bool LoanSide::finish(const LoanState& state, const char* why) noexcept {
+  const CUresult result = synchronize(*state.view, state.stream);
+  if (result == CUDA_SUCCESS) return true;
+  session_->log(LogLevel::error, describe(driver(), result, "cuStreamSynchronize", memory_.object()) + ", " + why);
+  return false;
+}
+
+Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout) noexcept {
+  if (closed_) return Status::closed;
+  if (length > capacity()) return Status::too_large;
+  // Of a pool in host memory, readers on the CPU take the payload as soon as they see the line. And once announced,
+  // gpub says nothing of what was enqueued since: a publish that failed is followed by one that waits for the stream.
+  std::uint8_t flags = 0;
+  if (state.view->reach == Reach::host || state.announced) {
+    if (!finish(state, "publishing")) return Status::closed;
+    flags = kPayloadReady;
+  }
+  if (state.view->reach == Reach::mirror) flags = static_cast<std::uint8_t>(flags | kInMirror);
+  if (!state.announced && !announce(state)) return Status::closed;
+  bool kept = false;
+  if (const Status s = core_->publish(state.loan, length, flags, timeout, kept); s != Status::ok) return s;
+  published_[state.loan.slot] = state.loan.lease;
+  if (kept) return_later(state.loan);
+  recycle(state);
+  return Status::ok;
+}
+
+void LoanSide::drop(LoanState& state) noexcept {
+  const auto keep = state.side;  // perhaps the last
+  if (!closed_ && epoch_ == fork_epoch()) {
+    // Announced before: the stream may have work behind that.
+    if (state.announced || !announce(state)) {
+      (void)finish(state, "giving a slot back");
+      core_->give_back(state.loan);
+    } else {
+      return_later(state.loan);
+    }
+  }
+  recycle(state);
+}
+
+void LoanSide::recycle(LoanState& state) noexcept {
+  spare_.push_back(&state);
+  state.side.reset();
+}
+
+void LoanSide::return_later(const SlotLoan& loan) noexcept {
+  {
+    const std::scoped_lock lock(mutex_);
+    dropped_.push_back(loan);
+    moved_at_ = now_ns();
+  }
+  watcher_->wake();
+}
+
+bool LoanSide::harvest() noexcept {
+  const std::scoped_lock lock(mutex_);
+  const std::size_t gone = std::erase_if(dropped_, [&](const SlotLoan& loan) {
+    if (!reached(memory_.pool().gpub(loan.slot), loan.lease)) return false;
+    core_->give_back(loan);
+    return true;
+  });
+  if (gone != 0) moved_at_ = now_ns();
+  return dropped_.empty();
+}
+
+std::uint64_t LoanSide::look() noexcept {
+  if (harvest()) return kNever;
+  const std::scoped_lock lock(mutex_);
+  return nap_after(now_ns() - moved_at_);
+}
+
+bool LoanSide::all_written() const noexcept {
+  for (std::uint32_t slot = 0; slot < published_.size(); ++slot) {
+    if (published_[slot] != 0 && !reached(memory_.pool().gpub(slot), published_[slot])) return false;
+  }
+  return true;
+}
+
+void LoanSide::close() noexcept {
+  if (closed_) return;
+  if (epoch_ != fork_epoch()) {
+    closed_ = true;
+    return;
+  }
+  watcher_->stop();
+  // Loans still out: what their streams have been given so far may still run.
+  for (const auto& state : states_) {
+    if (state->side == nullptr || state->announced || !announce(*state)) continue;
+    const std::scoped_lock lock(mutex_);
+    dropped_.push_back(state->loan);
+  }
+  const std::uint64_t start = now_ns();
+  const std::uint64_t deadline = deadline_after(kCloseBound);
+  while (!harvest() || !all_written()) {
+    if (now_ns() >= deadline) {
+      session_->log(LogLevel::warning,
+                    memory_.object() +
+                        ": closed while its streams still write payloads, 10 s after the close began; synchronize the "
+                        "streams before closing");
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
+  }
+  closed_ = true;
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq::cuda {
+
+Loan::~Loan() {
+  if (state_ != nullptr) state_->side->drop(*state_);
+}
+
+std::byte* Loan::device() const noexcept { return state_ != nullptr ? state_->side->device(*state_) : nullptr; }
+std::size_t Loan::capacity() const noexcept { return state_ != nullptr ? state_->side->capacity() : 0; }
+
+Status Loan::publish(std::size_t length, Duration timeout) noexcept {
+  if (state_ == nullptr) return Status::not_held;
+  const Status s = state_->side->publish(*state_, length, timeout);
+  if (s == Status::ok) state_ = nullptr;
+  return s;
+}
+
+Result<Loan> loan(Producer& producer, Stream stream, Duration timeout) {
+  auto* const core = ipcq::detail::CudaAccess::core(producer);
+  if (core == nullptr) return Status::closed;
+  return ipcq::detail::LoanSide::of(*core).loan(stream, timeout);
+}
+
+}  // namespace ipcq::cuda

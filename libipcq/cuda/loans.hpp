@@ -1,0 +1,76 @@
+// A producer's loans of slots that kernels write: published, or given back, in the order of their streams.
+//
+// A slot whose loan is dropped goes back when its stream has passed the drop, which a thread watches for; so does one
+// that was published for no group. Belongs to the producer's thread, except for what `mutex_` guards.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "pool_mapping.hpp"
+#include "producer_core.hpp"
+#include "watcher.hpp"
+
+namespace ipcq::detail {
+class LoanSide;
+}
+
+namespace ipcq::cuda::detail {
+
+struct LoanState {
+  std::shared_ptr<ipcq::detail::LoanSide> side;  // while a handle is out
+  const ipcq::detail::View* view = nullptr;
+  Stream stream = nullptr;
+  ipcq::detail::SlotLoan loan;
+  bool announced = false;  // its stream writes gpub before anything enqueued later
+};
+
+}  // namespace ipcq::cuda::detail
+
+namespace ipcq::detail {
+
+class LoanSide final : public DeviceSide, public std::enable_shared_from_this<LoanSide> {
+ public:
+  using LoanState = cuda::detail::LoanState;
+
+  explicit LoanSide(ProducerCore& core);
+  ~LoanSide() override;
+  // That of the producer, made at the first use. Throws UsageError.
+  static LoanSide& of(ProducerCore& core);
+
+  Result<cuda::Loan> loan(cuda::Stream stream, Duration timeout);
+  Status publish(LoanState& state, std::size_t length, Duration timeout) noexcept;
+  void drop(LoanState& state) noexcept;
+  std::byte* device(const LoanState& state) const noexcept { return state.view->payload(state.loan.slot); }
+  std::size_t capacity() const noexcept { return memory_.pool().config().slot_bytes; }
+
+  Status settle(Duration) noexcept override { return Status::ok; }
+  void close() noexcept override;
+
+ private:
+  bool announce(LoanState& state) noexcept;
+  // Waits on the CPU for the stream. False: the context is broken.
+  bool finish(const LoanState& state, const char* why) noexcept;
+  void return_later(const SlotLoan& loan) noexcept;
+  void recycle(LoanState& state) noexcept;
+  // Gives back what streams have left. True when nothing is left to give back.
+  bool harvest() noexcept;
+  std::uint64_t look() noexcept;
+  bool all_written() const noexcept;
+
+  ProducerCore* core_;  // not used once closed
+  SessionCore* session_;
+  EndpointMemory memory_;
+  std::vector<std::unique_ptr<LoanState>> states_;
+  std::vector<LoanState*> spare_;
+  std::vector<std::uint64_t> published_;  // per slot: lease that a stream of ours completes, 0: none
+  bool closed_ = false;
+  const std::uint32_t epoch_ = fork_epoch();
+  std::mutex mutex_;
+  std::vector<SlotLoan> dropped_;  // guarded; room for every slot
+  std::uint64_t moved_at_ = 0;     // guarded; ns
+  std::unique_ptr<Watcher> watcher_;
+};
+
+}  // namespace ipcq::detail

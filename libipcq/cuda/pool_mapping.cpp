@@ -1,0 +1,254 @@
+#include "pool_mapping.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+// Pinned shared memory, with the mapping that it lies in.
+struct Pin {
+  std::shared_ptr<const void> map;
+  RegisteredMemory memory;  // unpinned before it is unmapped
+};
+
+// What this process has set up so far. Never destroyed: at exit the driver unloads before it could be.
+struct Registry {
+  struct Block {
+    std::uint64_t pool_generation;
+    CUcontext context;
+    std::weak_ptr<DeviceBlock> block;
+  };
+  struct Pinned {
+    const void* data;
+    std::weak_ptr<Pin> pin;
+  };
+  struct Spare {
+    CUcontext context;
+    std::size_t bytes;
+    void* data;
+  };
+  std::mutex mutex;
+  std::vector<Block> blocks;
+  std::vector<Pinned> pins;
+  std::vector<Spare> spares;
+};
+Registry& registry() {
+  static auto* const r = new Registry;
+  return *r;
+}
+
+template <class Entries>
+void forget_expired(Entries& entries) {
+  std::erase_if(entries, [](const auto& e) {
+    if constexpr (requires { e.block; }) {
+      return e.block.expired();
+    } else {
+      return e.pin.expired();
+    }
+  });
+}
+
+CUcontext context_of(cuda::Stream stream, const std::string& object) {
+  CUcontext context = nullptr;
+  // Of a special stream (null, legacy, per thread) it gives the current context.
+  const CUresult result = driver().cuStreamGetCtx(stream, &context);
+  if (result == CUDA_ERROR_INVALID_CONTEXT || (result == CUDA_SUCCESS && context == nullptr)) {
+    throw UsageError(object +
+                     ": no CUDA context is current in this thread; call cudaSetDevice() and create the stream");
+  }
+  check_cuda(result, "cuStreamGetCtx", object, "pass a stream that exists");
+  return context;
+}
+
+void check_same_address(void* data, const std::string& object) {
+  CUdeviceptr device = 0;
+  check_cuda(driver().cuMemHostGetDevicePointer(&device, data, 0), "cuMemHostGetDevicePointer", object);
+  if (device != reinterpret_cast<CUdeviceptr>(data)) {
+    throw BackendError(object +
+                       ": this GPU reaches pinned memory at other addresses than the CPU; it is not supported");
+  }
+}
+
+}  // namespace
+
+ContextScope::ContextScope(CUcontext context) noexcept {
+  CUcontext current = nullptr;
+  const Driver& cu = driver();
+  if (cu.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current == context) return;
+  pushed_ = cu.cuCtxPushCurrent(context) == CUDA_SUCCESS;
+}
+
+ContextScope::~ContextScope() {
+  CUcontext ignored = nullptr;
+  if (pushed_) driver().cuCtxPopCurrent(&ignored);
+}
+
+DeviceBlock::DeviceBlock(CUcontext context, const PoolHeader& pool, const std::string& object) : context_(context) {
+  CUipcMemHandle handle;
+  static_assert(sizeof handle.reserved == sizeof pool.ipc_handle);
+  std::memcpy(handle.reserved, pool.ipc_handle, sizeof pool.ipc_handle);
+  if (pool.device_base_offset > pool.device_bytes ||
+      pool.slots * pool.slot_stride > pool.device_bytes - pool.device_base_offset) {
+    throw BackendError(object + ": its header contradicts itself; restart the broker");
+  }
+  const CurrentContext current(context);
+  check_cuda(driver().cuIpcOpenMemHandle(&base_, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS), "cuIpcOpenMemHandle",
+             object);
+  payloads_ = reinterpret_cast<std::byte*>(base_ + pool.device_base_offset);
+}
+
+DeviceBlock::~DeviceBlock() {
+  const ContextScope scope(context_);
+  driver().cuIpcCloseMemHandle(base_);
+}
+
+HostBlock::HostBlock(CUcontext context, std::size_t bytes, const std::string& object)
+    : context_(context), bytes_((bytes + kPage - 1) / kPage * kPage) {
+  auto& r = registry();
+  {
+    const std::scoped_lock lock(r.mutex);
+    for (auto& spare : r.spares) {
+      if (spare.context != context_ || spare.bytes != bytes_) continue;
+      data_ = spare.data;
+      std::swap(spare, r.spares.back());
+      r.spares.pop_back();
+      break;
+    }
+    if (data_ == nullptr) r.spares.reserve(r.spares.capacity() + 1);  // the destructor finds room
+  }
+  if (data_ == nullptr) {
+    const CurrentContext current(context);
+    check_cuda(driver().cuMemHostAlloc(&data_, bytes_, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+               "cuMemHostAlloc", object, "raise the limit of locked memory (ulimit -l unlimited)");
+  }
+  std::memset(data_, 0, bytes_);
+}
+
+HostBlock::~HostBlock() {
+  auto& r = registry();
+  const std::scoped_lock lock(r.mutex);
+  r.spares.push_back({context_, bytes_, data_});
+}
+
+EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> queue, std::shared_ptr<PoolMap> pool,
+                               bool reads)
+    : session_(session),
+      queue_(std::move(queue)),
+      pool_(std::move(pool)),
+      reads_(reads),
+      object_(std::string(reads ? "consumer" : "producer") + " of queue '" + queue_->config().segment.name + "'") {}
+
+const View& EndpointMemory::view(cuda::Stream stream) {
+  const CUcontext context = context_of(stream, object_);
+  for (const auto& v : views_) {
+    if (v->context == context) return *v;
+  }
+  return make_view(context);
+}
+
+void EndpointMemory::pin(CUcontext context, std::shared_ptr<const void> map, void* data, std::uint64_t bytes,
+                         const std::string& what) {
+  if (bytes == 0) return;
+  auto& r = registry();
+  const std::scoped_lock lock(r.mutex);
+  forget_expired(r.pins);
+  for (const auto& p : r.pins) {
+    if (p.data == data) return;
+  }
+  auto pin = std::make_shared<Pin>();
+  pin->map = std::move(map);
+  pin->memory = RegisteredMemory(context, data, bytes, what);
+  const CurrentContext current(context);
+  check_same_address(data, what);
+  r.pins.push_back({data, pin});
+  session_.retire(std::move(pin));
+}
+
+void EndpointMemory::pin_payloads(View& view) {
+  const PoolHeader& h = pool_->config();
+  pin(view.context, pool_, pool_->payload(0), h.payload_bytes, object_ + ": payloads in host memory");
+  view.payloads = pool_->payload(0);
+}
+
+const View& EndpointMemory::make_view(CUcontext context) {
+  auto view = std::make_unique<View>();
+  const PoolHeader& h = pool_->config();
+  const QueueHeader& q = queue_->config();
+  view->context = context;
+  view->stride = h.slot_stride;
+  pin(context, pool_, &pool_->gpub(0), h.payload_offset - h.gpub_offset, object_ + ": words of its pool");
+  if (reads_) {
+    pin(context, queue_, queue_->segment().data() + q.in_offset, q.held_offset - q.in_offset, object_ + ": its lines");
+  }
+  if (!pool_->on_device()) {
+    view->reach = Reach::host;
+    pin_payloads(*view);
+    session_.log(LogLevel::info, object_ + ": its pool lies in host memory; kernels reach it across PCIe");
+  } else if (h.slots != 0) {
+    try {
+      auto& r = registry();
+      const std::scoped_lock lock(r.mutex);
+      forget_expired(r.blocks);
+      for (const auto& b : r.blocks) {
+        if (b.pool_generation == h.segment.generation && b.context == context) view->block = b.block.lock();
+      }
+      if (!view->block) {
+        view->block = std::make_shared<DeviceBlock>(context, h, object_ + ": its pool '" + h.segment.name + "'");
+        r.blocks.push_back({h.segment.generation, context, view->block});
+        session_.retire(view->block);
+      }
+      view->payloads = view->block->payloads();
+    } catch (const BackendError& e) {
+      const bool mirrored = pool_->has_host_payloads() && (!reads_ || queue_->is_host_readable());
+      if (!mirrored) {
+        throw BackendError(std::string(e.what()) +
+                           "; use the pool's device, or one with peer access to it, or a queue with mirror=full" +
+                           (reads_ ? " whose processed payloads are host-readable" : ""));
+      }
+      view->reach = Reach::mirror;
+      pin_payloads(*view);
+      session_.log(LogLevel::warning, std::string(e.what()) + "; works on the mirror in host memory instead");
+    }
+  }
+  views_.push_back(std::move(view));
+  return *views_.back();
+}
+
+CUresult enqueue_write(const View& view, cuda::Stream stream, Word& word, std::uint64_t value) noexcept {
+  const ContextScope scope(view.context);
+  // SYNC gpub (release, system): the stream's earlier work before the word; the default flag fences.
+  // Pairs with: reached.
+  return driver().cuStreamWriteValue64(stream, reinterpret_cast<CUdeviceptr>(&word.raw), value,
+                                       CU_STREAM_WRITE_VALUE_DEFAULT);
+}
+
+CUresult enqueue_wait(const View& view, cuda::Stream stream, const Word& word, std::uint64_t at_least) noexcept {
+  const ContextScope scope(view.context);
+  return driver().cuStreamWaitValue64(stream, reinterpret_cast<CUdeviceptr>(&word.raw), at_least,
+                                      CU_STREAM_WAIT_VALUE_GEQ);
+}
+
+CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t* word,
+                      std::uint32_t at_least) noexcept {
+  const ContextScope scope(view.context);
+  return driver().cuStreamWaitValue32(stream, reinterpret_cast<CUdeviceptr>(word), at_least, CU_STREAM_WAIT_VALUE_GEQ);
+}
+
+CUresult synchronize(const View& view, cuda::Stream stream) noexcept {
+  const ContextScope scope(view.context);
+  return driver().cuStreamSynchronize(stream);
+}
+
+void synchronize_all(const View& view) noexcept {
+  const ContextScope scope(view.context);
+  driver().cuCtxSynchronize();
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,437 @@
+#include "receives.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kCloseBound = std::chrono::seconds(10);
+// How long the watcher waits at a time for a message to be published.
+constexpr auto kTakeRound = std::chrono::milliseconds(10);
+// How often it looks whether queue and broker are still there while streams wait for payloads (ns).
+constexpr std::uint64_t kGuardEvery = 10'000'000;
+// Who works on what was published may still finish it after the queue closed or the broker died (ns).
+constexpr std::uint64_t kGrace = 200'000'000;
+
+const std::uint32_t* tag_word(const Line& line) noexcept {
+  // The tag is the last of a unit's four 32-bit words.
+  return reinterpret_cast<const std::uint32_t*>(&line.unit[0]) + 3;
+}
+
+}  // namespace
+
+ReceiveSide::ReceiveSide(ConsumerCore& core)
+    : core_(&core),
+      session_(core.shared_session().get()),
+      memory_(*session_, core.queue(), core.shared_pool(), true),
+      ring_(core.queue()->ring()),
+      entries_(core.queue()->config().held_per_endpoint),
+      states_(std::make_unique<MessageState[]>(entries_)),
+      watcher_(std::make_unique<Watcher>([this] { return look(); })) {
+  spare_.reserve(entries_);
+  releasing_.reserve(entries_);
+  awaited_.reserve(entries_);
+}
+
+ReceiveSide::~ReceiveSide() {
+  if (epoch_ != fork_epoch()) (void)watcher_.release();  // its thread, and whoever held its lock, live in the parent
+  // A stream that did not finish in time may still write here.
+  if (!releasing_.empty() || ended_late_) (void)block_.release();
+}
+
+ReceiveSide& ReceiveSide::of(ConsumerCore& core) {
+  auto& side = core.device_side();
+  const std::string object = std::string("consumer of queue '") + core.queue()->config().segment.name + "'";
+  if (core.shared_session()->is_forked_child())
+    throw UsageError(object + ": used after fork; connect anew in the child");
+  if (!side) {
+    if (!core.uses_cuda()) throw UsageError(object + ": not opened for ipcq::cuda; open it with {.cuda = true}");
+    side = std::make_shared<ReceiveSide>(core);
+  }
+  return static_cast<ReceiveSide&>(*side);
+}
+
+const View& ReceiveSide::prepare(cuda::Stream stream) {
+  const View& view = memory_.view(stream);
+  if (!block_) {
+    block_ = std::make_unique<HostBlock>(view.context, entries_ * sizeof(PinnedEntry), memory_.object());
+    auto* const pinned = static_cast<PinnedEntry*>(block_->data());
+    for (std::size_t i = 0; i < entries_; ++i) {
+      states_[i].pinned = &pinned[i];
+      spare_.push_back(&states_[i]);
+    }
+  }
+  return view;
+}
+
+ReceiveSide::MessageState* ReceiveSide::reserve(const View& view, cuda::Stream stream) {
+  if (spare_.empty()) return nullptr;
+  MessageState* const state = spare_.back();
+  spare_.pop_back();
+  state->view = &view;
+  state->stream = stream;
+  state->taken = false;
+  ++state->use;
+  return state;
+}
+
+void ReceiveSide::free(MessageState& state) noexcept {
+  if (state.awaited) {
+    state.awaited = false;
+    std::erase(awaited_, &state);
+  }
+  state.resolved.store(false, std::memory_order_relaxed);
+  spare_.push_back(&state);
+}
+
+Status ReceiveSide::gone() const noexcept {
+  Interruption why = session_->interruption(memory_.queue());
+  why.interrupted = nullptr;
+  return why.check();
+}
+
+bool ReceiveSide::gone_for_good() noexcept {
+  if (gone() == Status::ok) return false;
+  if (gone_since_ == 0) gone_since_ = now_ns();
+  return now_ns() - gone_since_ >= kGrace;
+}
+
+bool ReceiveSide::is_complete(const MessageState& state) const noexcept {
+  const Descriptor& d = state.descriptor;
+  if (d.kind != LineKind::slot) return true;  // taken processed
+  if ((d.flags & kBeforeExecutor) != 0) return ring_.is_processed(state.message.ticket());
+  // With an executor in between, what stands in `out` is complete.
+  if (ring_.has_handler() || (d.flags & kPayloadReady) != 0) return true;
+  return reached(memory_.pool().gpub(d.slot), d.lease);
+}
+
+void ReceiveSide::enqueue_wait_for(MessageState& state) {
+  if (is_complete(state)) return;
+  const Descriptor& d = state.descriptor;
+  const std::uint64_t ticket = state.message.ticket();
+  if ((d.flags & kBeforeExecutor) != 0) {
+    // Greater or equal, cyclically: the line may serve another lap when the stream gets there.
+    // SYNC line-tagged (acquire, by the stream). Pairs with: the executor's write of `out`.
+    check_cuda(enqueue_wait(*state.view, state.stream, tag_word(ring_.out(ticket)),
+                            static_cast<std::uint32_t>(ring_.lap(ticket))),
+               "cuStreamWaitValue32", memory_.object());
+  } else {
+    check_cuda(enqueue_wait(*state.view, state.stream, memory_.pool().gpub(d.slot), d.lease), "cuStreamWaitValue64",
+               memory_.object());
+  }
+  const std::scoped_lock lock(mutex_);
+  state.awaited = true;
+  awaited_.push_back(&state);
+}
+
+void ReceiveSide::fill_header(MessageState& state, Status status) noexcept {
+  cuda::Header& h = state.pinned->header;
+  h = cuda::Header{};
+  h.state = static_cast<std::uint32_t>(status);
+  if (status != Status::ok) return;
+  const Descriptor& d = state.descriptor;
+  h.length = d.length;
+  h.sequence = d.sequence;
+  if (d.kind == LineKind::inlined) {
+    std::memcpy(state.pinned->inlined, state.message.bytes().data(), d.length);
+    h.data = state.pinned->inlined;
+    return;
+  }
+  h.data = state.view->payload(d.slot);
+  h.lease = d.lease;
+  h.tomb = &memory_.pool().tomb(d.slot).raw;
+}
+
+Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout) {
+  const View& view = prepare(stream);
+  const std::uint64_t deadline = deadline_after(timeout);
+  if (const Status s = settle(timeout); s != Status::ok) return s;
+  const std::uint64_t start = now_ns();
+  MessageState* state = nullptr;
+  for (;;) {
+    bool some_will_end = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      harvest();
+      state = reserve(view, stream);
+      some_will_end = !releasing_.empty();
+    }
+    Status s = Status::full;
+    if (state != nullptr) {
+      s = core_->receive_early(state->message, state->descriptor, time_left(deadline));
+      if (s == Status::ok) break;
+      const std::scoped_lock lock(mutex_);
+      free(*state);
+    }
+    // Entries whose stream is still to release them are the consumer's only until then.
+    if (s != Status::full || !some_will_end) return s;
+    if (deadline == 0) return Status::full;
+    if (now_ns() >= deadline) return Status::timeout;
+    if (const Status why = session_->interruption(memory_.queue()).check(); why != Status::ok) return why;
+    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
+  }
+  fill_header(*state, Status::ok);
+  try {
+    enqueue_wait_for(*state);
+  } catch (...) {
+    (void)state->message.nack();
+    const std::scoped_lock lock(mutex_);
+    free(*state);
+    throw;
+  }
+  state->resolved.store(true, std::memory_order_release);
+  state->side = shared_from_this();
+  if (state->awaited) watcher_->wake();  // if only to guard the wait
+  return cuda::Message(state);
+}
+
+Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
+  const View& view = prepare(stream);
+  if (core_->is_unusable()) return Status::closed;
+  if (const Status s = gone(); s != Status::ok) return s;
+  const std::scoped_lock lock(mutex_);
+  harvest();
+  MessageState* const state = reserve(view, stream);
+  if (state == nullptr) return Status::full;
+  const CUresult result = enqueue_wait(view, stream, state->pinned->resolved, state->use);
+  if (result != CUDA_SUCCESS) {
+    free(*state);
+    check_cuda(result, "cuStreamWaitValue64", memory_.object());
+  }
+  state->side = shared_from_this();
+  ahead_.push_back(state);
+  unresolved_.store(ahead_.size(), std::memory_order_relaxed);
+  moved_at_ = now_ns();
+  watcher_->wake();
+  return cuda::Message(state);
+}
+
+Status ReceiveSide::settle(Duration timeout) noexcept {
+  // Acquire: the watcher's last take comes before ours. Pairs with: resolve.
+  if (unresolved_.load(std::memory_order_acquire) == 0) return Status::ok;
+  const std::uint64_t start = now_ns();
+  const std::uint64_t deadline = deadline_after(timeout);
+  do {
+    if (deadline == 0) return Status::empty;
+    if (now_ns() >= deadline) return Status::timeout;
+    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
+  } while (unresolved_.load(std::memory_order_acquire) != 0);
+  return Status::ok;
+}
+
+void ReceiveSide::end(MessageState& state) noexcept {
+  const auto keep = std::move(state.side);  // perhaps the last
+  if (epoch_ != fork_epoch()) return;
+  const std::scoped_lock lock(mutex_);
+  if (closed_) {  // its message has gone back to the group
+    ended_late_ = true;
+    state.message = {};
+    return;
+  }
+  const CUresult result = enqueue_write(*state.view, state.stream, state.pinned->released, state.use);
+  if (result != CUDA_SUCCESS) {
+    session_->log(LogLevel::error, describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
+                                       "; releases the message now: the stream's context is broken or the stream gone");
+    // What was enqueued before the stream went away may still read.
+    synchronize_all(*state.view);
+    state.pinned->released.store(state.use, std::memory_order_release);
+  }
+  releasing_.push_back(&state);
+  moved_at_ = now_ns();
+  watcher_->wake();
+}
+
+bool ReceiveSide::harvest() noexcept {
+  bool any = false;
+  for (std::size_t i = 0; i < releasing_.size();) {
+    MessageState& state = *releasing_[i];
+    // An unresolved one is still in ahead_, whatever its stream says.
+    if (!state.resolved.load(std::memory_order_relaxed) || !reached(state.pinned->released, state.use)) {
+      ++i;
+      continue;
+    }
+    if (state.message) (void)state.message.release();
+    releasing_.erase(releasing_.begin() + static_cast<std::ptrdiff_t>(i));
+    free(state);
+    any = true;
+  }
+  if (any) moved_at_ = now_ns();
+  return any;
+}
+
+void ReceiveSide::resolve(Status status) noexcept {
+  MessageState& state = *ahead_.front();
+  ahead_.pop_front();
+  fill_header(state, status);
+  state.resolved.store(true, std::memory_order_release);
+  // SYNC ahead-resolved (release): the header before the word. Pairs with: the stream's wait (receive_ahead).
+  state.pinned->resolved.store(state.use, std::memory_order_release);
+  unresolved_.store(ahead_.size(), std::memory_order_release);
+  moved_at_ = now_ns();
+}
+
+void ReceiveSide::advance(std::unique_lock<std::mutex>& lock) noexcept {
+  MessageState& state = *ahead_.front();
+  if (closing_) {
+    if (state.message) (void)state.message.nack();
+    resolve(Status::closed);
+    return;
+  }
+  if (!state.taken) {
+    const Duration round = releasing_.empty() ? Duration(kTakeRound) : Duration::zero();
+    lock.unlock();
+    const Status s = core_->receive_early(state.message, state.descriptor, round);
+    lock.lock();
+    if (s == Status::empty || s == Status::timeout || s == Status::full) return;
+    if (s != Status::ok) {
+      resolve(s);
+      return;
+    }
+    state.taken = true;
+    moved_at_ = now_ns();
+  }
+  if (is_complete(state)) {
+    resolve(Status::ok);
+    return;
+  }
+  const Status why = session_->interruption(memory_.queue()).check();
+  if (why == Status::interrupted || (why != Status::ok && gone_for_good())) {
+    (void)state.message.nack();
+    resolve(why);
+  }
+}
+
+void ReceiveSide::prune_awaited() noexcept {
+  std::erase_if(awaited_, [this](MessageState* state) {
+    if (!is_complete(*state)) return false;
+    state->awaited = false;
+    return true;
+  });
+}
+
+// Nobody will complete these payloads, and no stream may wait for ever. Clients that do so at the same time write the
+// same values.
+void ReceiveSide::end_waits() noexcept {
+  for (const MessageState* state : awaited_) {
+    const Descriptor& d = state->descriptor;
+    const std::uint64_t ticket = state->message.ticket();
+    memory_.pool().tomb(d.slot).store(d.lease, std::memory_order_release);
+    if ((d.flags & kBeforeExecutor) != 0) {
+      Descriptor tombstone;
+      tombstone.kind = LineKind::tombstone;
+      write_line(ring_.out(ticket), ring_.lap(ticket), tombstone, nullptr);
+    } else {
+      memory_.pool().gpub(d.slot).store(d.lease, std::memory_order_release);
+    }
+  }
+}
+
+std::uint64_t ReceiveSide::look() noexcept {
+  std::unique_lock lock(mutex_);
+  bool moved = harvest();
+  if (!ahead_.empty()) {
+    const std::size_t before = ahead_.size();
+    advance(lock);
+    moved = moved || ahead_.size() < before;
+  }
+  prune_awaited();
+  if (!awaited_.empty() && gone_for_good()) end_waits();
+  if (moved) return 0;
+  if (!ahead_.empty() && !ahead_.front()->taken && releasing_.empty()) return 0;  // advance() has waited
+  if (!ahead_.empty() || !releasing_.empty()) return nap_after(now_ns() - moved_at_);
+  return awaited_.empty() ? kNever : kGuardEvery;
+}
+
+void ReceiveSide::close() noexcept {
+  if (epoch_ != fork_epoch()) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (closing_) return;
+    closing_ = true;
+  }
+  watcher_->stop();
+  const std::uint64_t start = now_ns();
+  const std::uint64_t deadline = deadline_after(kCloseBound);
+  for (;;) {
+    (void)look();
+    const std::scoped_lock lock(mutex_);
+    if (ahead_.empty() && releasing_.empty()) break;
+    if (!ahead_.empty()) continue;
+    if (now_ns() >= deadline) {
+      session_->log(LogLevel::warning,
+                    memory_.object() + ": closed while streams still read " + std::to_string(releasing_.size()) +
+                        " messages that were released on them 10 s ago or later; they go back to the group. "
+                        "Synchronize the streams before closing");
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
+  }
+  const std::scoped_lock lock(mutex_);
+  closed_ = true;
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq::cuda {
+namespace {
+
+// Null until it is known that a message came.
+const detail::MessageState* came(const detail::MessageState* state) noexcept {
+  if (state == nullptr || !state->resolved.load(std::memory_order_acquire)) return nullptr;
+  return state->pinned->header.state == static_cast<std::uint32_t>(Status::ok) ? state : nullptr;
+}
+
+}  // namespace
+
+Message::~Message() {
+  if (state_ != nullptr) state_->side->end(*state_);
+}
+
+const Header* Message::header() const noexcept { return state_ != nullptr ? &state_->pinned->header : nullptr; }
+const std::byte* Message::device() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->pinned->header.data : nullptr;
+}
+std::size_t Message::length() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.length : 0;
+}
+std::uint64_t Message::sequence() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.sequence : 0;
+}
+std::uint32_t Message::producer() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.producer : 0;
+}
+std::uint64_t Message::ticket() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->message.ticket() : 0;
+}
+std::uint64_t Message::published_at_ns() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.published_at_ns : 0;
+}
+bool Message::resolved() const noexcept {
+  return state_ != nullptr && state_->resolved.load(std::memory_order_acquire);
+}
+
+Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout) {
+  auto* const core = ipcq::detail::CudaAccess::core(consumer);
+  if (core == nullptr) return Status::closed;
+  return ipcq::detail::ReceiveSide::of(*core).receive(stream, timeout);
+}
+
+Result<Message> receive_ahead(Consumer& consumer, Stream stream) {
+  auto* const core = ipcq::detail::CudaAccess::core(consumer);
+  if (core == nullptr) return Status::closed;
+  return ipcq::detail::ReceiveSide::of(*core).receive_ahead(stream);
+}
+
+}  // namespace ipcq::cuda

@@ -1,0 +1,115 @@
+// A consumer's messages that kernels read: taken when published, completed and released in the order of their streams.
+//
+// Each message has an entry in pinned memory, whose header kernels may read. A message's end enqueues the write of
+// `released`; a thread of the consumer sees it and releases the message. The same thread takes messages for
+// receive_ahead(), in order, and ends every wait that a stream still makes when the queue or the broker is gone.
+//
+// At any time one thread takes messages: the watcher while a receive_ahead() is unresolved, else the consumer's own.
+// `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the watcher's.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "consumer_core.hpp"
+#include "pool_mapping.hpp"
+#include "watcher.hpp"
+
+namespace ipcq::detail {
+
+class ReceiveSide;
+
+// In pinned memory.
+struct alignas(64) PinnedEntry {
+  cuda::Header header;
+  alignas(16) std::byte inlined[96];  // payload of an inline message
+  Word released;                      // number of the use whose reading has ended; written by the stream
+  Word resolved;  // number of the use whose header is filled in; receive_ahead's streams wait for it
+};
+static_assert(sizeof(PinnedEntry) == 192 && sizeof(InlineData) <= 96);
+
+}  // namespace ipcq::detail
+
+namespace ipcq::cuda::detail {
+
+struct MessageState {
+  std::shared_ptr<ipcq::detail::ReceiveSide> side;  // while a handle is out
+  ipcq::detail::PinnedEntry* pinned = nullptr;
+  const ipcq::detail::View* view = nullptr;
+  Stream stream = nullptr;
+  ipcq::Message message;  // held while the state is in use, unless nothing came
+  ipcq::detail::Descriptor descriptor;
+  std::uint64_t use = 0;  // counts the uses of the entry
+  bool taken = false;     // receive_ahead: the message is there, perhaps not yet processed
+  bool awaited = false;   // in awaited_
+  std::atomic<bool> resolved{false};
+};
+
+}  // namespace ipcq::cuda::detail
+
+namespace ipcq::detail {
+
+class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this<ReceiveSide> {
+ public:
+  using MessageState = cuda::detail::MessageState;
+
+  explicit ReceiveSide(ConsumerCore& core);
+  ~ReceiveSide() override;
+  // That of the consumer, made at the first use. Throws UsageError.
+  static ReceiveSide& of(ConsumerCore& core);
+
+  Result<cuda::Message> receive(cuda::Stream stream, Duration timeout);
+  Result<cuda::Message> receive_ahead(cuda::Stream stream);
+  void end(MessageState& state) noexcept;
+
+  Status settle(Duration timeout) noexcept override;
+  void close() noexcept override;
+
+ private:
+  const View& prepare(cuda::Stream stream);
+  MessageState* reserve(const View& view, cuda::Stream stream);  // null: all are in use
+  void free(MessageState& state) noexcept;
+  // The queue closed or the broker dead; ok otherwise.
+  Status gone() const noexcept;
+
+  // Whether the payload is there to be read, as far as a CPU can see now.
+  bool is_complete(const MessageState& state) const noexcept;
+  void enqueue_wait_for(MessageState& state);
+  void fill_header(MessageState& state, Status status) noexcept;
+
+  // The following with mutex_ held.
+  bool harvest() noexcept;                               // true: something was released
+  void advance(std::unique_lock<std::mutex>&) noexcept;  // the first receive_ahead()
+  void resolve(Status status) noexcept;                  // it
+  bool gone_for_good() noexcept;  // and whoever worked on what was published has had time to finish
+  void prune_awaited() noexcept;
+  void end_waits() noexcept;
+  std::uint64_t look() noexcept;  // takes mutex_
+
+  ConsumerCore* core_;  // not used once closed
+  SessionCore* session_;
+  EndpointMemory memory_;
+  EarlyRing<SharedAtomics> ring_;
+  std::size_t entries_;
+  std::unique_ptr<HostBlock> block_;
+  std::unique_ptr<MessageState[]> states_;
+  const std::uint32_t epoch_ = fork_epoch();
+
+  std::mutex mutex_;
+  std::vector<MessageState*> spare_;
+  std::deque<MessageState*> ahead_;         // not resolved, in order
+  std::vector<MessageState*> releasing_;    // ended, the stream is not there yet
+  std::vector<MessageState*> awaited_;      // of receive(): a stream may still wait for the payload
+  std::uint64_t moved_at_ = 0;              // ns
+  std::uint64_t gone_since_ = 0;            // ns; 0: not gone
+  std::atomic<std::size_t> unresolved_{0};  // size of ahead_
+  bool ended_late_ = false;                 // a handle outlived the consumer: its stream may still look into the block
+  bool closing_ = false;
+  bool closed_ = false;
+  std::unique_ptr<Watcher> watcher_;
+};
+
+}  // namespace ipcq::detail

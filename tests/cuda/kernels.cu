@@ -1,0 +1,62 @@
+// Kernels of the GPU tests: write a pattern, check it, take their time.
+#include "ipcq/cuda.hpp"
+#include "pattern.hpp"
+
+namespace {
+
+__device__ void check_bytes(const std::uint8_t* data, std::uint64_t length, std::uint64_t seed, unsigned mask,
+                            ipcq_test::Findings* findings) {
+  unsigned long long wrong = 0;
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * blockDim.x;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < length; i += stride) {
+    if (data[i] != (ipcq_test::pattern_byte(seed, i) ^ mask)) ++wrong;
+  }
+  if (wrong != 0) atomicAdd_system(&findings->wrong_bytes, wrong);
+}
+
+__device__ void spin_for(unsigned long long ns) {
+  unsigned long long start, now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(start));
+  do {
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  } while (now - start < ns);
+}
+
+}  // namespace
+
+extern "C" {
+
+__global__ void fill(std::uint8_t* data, std::uint64_t length, std::uint64_t seed, unsigned long long spin_ns) {
+  spin_for(spin_ns);
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * blockDim.x;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < length; i += stride) {
+    data[i] = ipcq_test::pattern_byte(seed, i);
+  }
+}
+
+// Checks before and after spinning: what changes in between shows.
+__global__ void check(const std::uint8_t* data, std::uint64_t length, std::uint64_t seed, unsigned mask,
+                      unsigned long long spin_ns, ipcq_test::Findings* findings) {
+  check_bytes(data, length, seed, mask, findings);
+  if (spin_ns != 0) {
+    spin_for(spin_ns);
+    check_bytes(data, length, seed, mask, findings);
+  }
+  if (blockIdx.x == 0 && threadIdx.x == 0) atomicAdd_system(&findings->messages, 1ull);
+}
+
+// The same for what a receive_ahead() brings; the seed is the sequence number plus `seed`.
+__global__ void check_header(const ipcq::cuda::Header* header, std::uint64_t seed, unsigned mask, unsigned number,
+                             ipcq_test::Findings* findings) {
+  const ipcq::Status status = header->status();
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    findings->status[number] = static_cast<unsigned>(status);
+    if (status == ipcq::Status::ok) atomicAdd_system(&findings->messages, 1ull);
+  }
+  if (status != ipcq::Status::ok) return;
+  check_bytes(reinterpret_cast<const std::uint8_t*>(header->data), header->length, header->sequence + seed, mask,
+              findings);
+}
+
+__global__ void spin(unsigned long long ns) { spin_for(ns); }
+}

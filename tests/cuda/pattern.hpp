@@ -1,0 +1,22 @@
+// Payloads of the GPU tests: each byte follows from the seed and its place, so that a tear, a mix-up and a missing
+// handler all show. One source for host and device.
+#pragma once
+
+#include <cstdint>
+
+#include "ipcq/handler.hpp"
+
+namespace ipcq_test {
+
+IPCQ_HOST_DEVICE inline std::uint8_t pattern_byte(std::uint64_t seed, std::uint64_t i) {
+  return static_cast<std::uint8_t>(seed * 167 + i * 31 + (i >> 8) * 7 + (i >> 16));
+}
+
+// What a kernel found, in pinned memory.
+struct Findings {
+  unsigned long long wrong_bytes;
+  unsigned long long messages;  // that were looked at
+  unsigned int status[64];      // ipcq::Status of the messages of check_header, by number
+};
+
+}  // namespace ipcq_test
