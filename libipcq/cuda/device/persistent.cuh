@@ -79,6 +79,9 @@ __device__ void work(const QueueView& q, WorkArea* area) {
 
 // ---- scout ----
 
+// All warps of block 0 meet, each where its own part of the work is: a barrier of threads, not of one place in the code.
+__device__ inline void scout_barrier() { asm volatile("barrier.sync 1, %0;" ::"n"(kBlockThreads) : "memory"); }
+
 // What block 0's warps share.
 struct Scout {
   alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
@@ -279,7 +282,7 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
   unsigned present = 0;
   while (present < kWarpLines && (heads >> (present * kLineUnits) & 1) != 0) ++present;
   if (threadIdx.x % 32 == 0) shared.burst_present[warp] = present;
-  __syncthreads();
+  scout_barrier();
   unsigned all = 0;
   for (unsigned w = 0; w < kWarps && all == w * kWarpLines; ++w) all += shared.burst_present[w];
   const bool in_row = all > warp * kWarpLines;
@@ -290,7 +293,7 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
     const std::uint32_t sum = __popc(__ballot_sync(~0u, counts[i] != 0));
     if (threadIdx.x % 32 == 0 && sum != 0) atomicAdd(&shared.burst_counts[i], sum);
   }
-  __syncthreads();
+  scout_barrier();
   return all;
 }
 
@@ -303,7 +306,7 @@ __device__ void run_bursts(const QueueView& q, Scout& shared, ScoutState& s, con
       shared.burst_first = s.next;
       for (auto& c : shared.burst_counts) c = 0;
     }
-    __syncthreads();  // the others wait for this one
+    scout_barrier();  // the others wait for this one
     all = burst<Handler>(q, shared);
     s.next += all;
     for (unsigned i = 0; i < 3; ++i) s.counted[i] += shared.burst_counts[i];
@@ -349,7 +352,7 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
     store_release_device(&area->quit, s.tasks + 1);
     shared.quit = true;
   }
-  __syncthreads();  // lets the other warps go
+  scout_barrier();  // lets the other warps go
 }
 
 template <class Handler>
@@ -368,7 +371,7 @@ __device__ void run_persistent(const QueueView& q, WorkArea* area, Mailbox* box,
     return scout<Handler>(q, area, shared, s, box, park_after_ns);
   }
   for (;;) {
-    __syncthreads();
+    scout_barrier();
     if (shared.quit) return;
     burst<Handler>(q, shared);
   }
