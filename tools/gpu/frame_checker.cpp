@@ -55,13 +55,14 @@ void FrameChecker::release() noexcept {
   if (seen_ != nullptr) driver().cuMemFreeHost(seen_);
 }
 
-void FrameChecker::check(const cuda::Message& message) const {
-  const std::uint64_t length = std::min<std::uint64_t>(message.length(), Pattern4k::kFrameBytes);
-  FrameCheck what{.data = message.device(),
-                  .length = length,
-                  .frame = message.sequence(),
-                  .bad_length = std::max<std::uint64_t>(message.length(), Pattern4k::kFrameBytes) - length,
-                  .header = message.header(),
+void FrameChecker::check(const std::byte* data, std::uint64_t length, std::uint64_t frame,
+                         const cuda::Header* header) const {
+  const std::uint64_t common = std::min<std::uint64_t>(length, Pattern4k::kFrameBytes);
+  FrameCheck what{.data = data,
+                  .length = common,
+                  .frame = frame,
+                  .bad_length = std::max<std::uint64_t>(length, Pattern4k::kFrameBytes) - common,
+                  .header = header,
                   .result = sums_};
   void* arguments[] = {&what};
   device_.launch(kernel_, arguments);

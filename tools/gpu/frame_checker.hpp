@@ -2,6 +2,7 @@
 // they find. check() does not wait for the GPU.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -19,7 +20,11 @@ class FrameChecker {
   FrameChecker& operator=(const FrameChecker&) = delete;
 
   // Compares the message with picture message.sequence(); as Pattern4k::bad_bytes(). The message may go out of scope.
-  void check(const cuda::Message& message) const;
+  void check(const cuda::Message& message) const {
+    check(message.device(), message.length(), message.sequence(), message.header());
+  }
+  // The same for a payload at `data` that is to be picture `frame`. `header` says whether it counts.
+  void check(const std::byte* data, std::uint64_t length, std::uint64_t frame, const cuda::Header* header) const;
 
   // Enqueues a copy of the sums so far; seen() has them once the stream has passed this point.
   void look() const;
