@@ -34,7 +34,7 @@ CLI::Validator not_negative() {
 }
 
 std::string version_line(const std::string& program) {
-  return fmt::format("{} {} (ABI {}, backends: host)", program, kVersion, kAbiVersion);
+  return fmt::format("{} {} (ABI {}, backends: {})", program, kVersion, kAbiVersion, IPCQ_BACKENDS);
 }
 
 void add_common_options(CLI::App& app, const std::string& program) {

@@ -22,7 +22,7 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv);
 CLI::Validator positive();
 CLI::Validator not_negative();
 
-// "ipcq-broker 0.1.0 (ABI 1, backends: host)"
+// "ipcq-broker 0.1.0 (ABI 1, backends: host, cuda)": those that this build has
 std::string version_line(const std::string& program);
 
 // One line. Throws Failure when the stream cannot take it.

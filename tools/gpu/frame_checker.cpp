@@ -1,9 +1,9 @@
 #include "gpu/frame_checker.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
+#include <bit>
 #include <driver.hpp>
+#include <new>
 #include <string>
 
 #include <fmt/format.h>
@@ -25,7 +25,7 @@ std::string kernel_for(std::string_view handler) {
   throw UsageError(fmt::format("handler '{}' is not built in: what it makes of a frame is not known here", handler));
 }
 
-CUdeviceptr address(const void* data) { return reinterpret_cast<CUdeviceptr>(data); }
+CUdeviceptr address(const void* data) { return std::bit_cast<CUdeviceptr>(data); }
 
 }  // namespace
 
@@ -37,7 +37,7 @@ FrameChecker::FrameChecker(const GpuDevice& device, std::string_view handler)
   try {
     CUdeviceptr sums = 0;
     check_cuda(cu.cuMemAlloc(&sums, sizeof *sums_), "cuMemAlloc", object);
-    sums_ = reinterpret_cast<FrameCheckResult*>(sums);
+    sums_ = std::bit_cast<FrameCheckResult*>(sums);
     void* seen = nullptr;
     check_cuda(cu.cuMemHostAlloc(&seen, sizeof *seen_, 0), "cuMemHostAlloc", object);
     seen_ = new (seen) FrameCheckResult{};

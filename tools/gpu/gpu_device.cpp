@@ -7,7 +7,8 @@
 
 #include "gpu/frames.hpp"
 
-extern "C" const unsigned char ipcq_frames_kernels[];
+extern "C" const unsigned char
+    ipcq_frames_kernels[];  // NOLINT(readability-identifier-naming): tools/gpu/CMakeLists.txt
 
 namespace ipcq::program {
 
