@@ -39,7 +39,7 @@ Ending GpuReceiver::receive_all() {
     if (limits_.count != 0 && tally_.messages == limits_.count) return Ending::count;
     const Duration quiet = std::chrono::steady_clock::now() - quiet_since;
     if (quiet >= limits_.patience) return Ending::timeout;
-    Duration patience = limits_.patience - quiet;
+    Duration patience = limits_.patience == kForever ? kForever : limits_.patience - quiet;
     if (progress_.active()) patience = std::min(patience, kProgressTick);
     // A sample wants to be looked at often, or its time comes out too long; but not for ever, if its producer stalls.
     if (timer_.pending()) patience = quiet < kSpinForSample ? Duration::zero() : kSpinForSample;
