@@ -22,7 +22,7 @@ constexpr std::uint64_t kBytesPerWorker = 32 * 1024;
 unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
   if (pool.backend != static_cast<std::uint32_t>(PoolBackend::cuda)) return 0;
   const auto useful = static_cast<unsigned>(std::min<std::uint64_t>(pool.slot_bytes / kBytesPerWorker, device::kMaxWorkers));
-  return std::clamp(useful, kMinWorkers, std::min(gpu.multiprocessors(), device::kMaxWorkers));
+  return std::clamp(useful, kMinWorkers, std::min(gpu.multiprocessors() - 1, device::kMaxWorkers));  // one is the scout's
 }
 
 // A kernel that fails has spoilt the context: nothing of this process can go on. The broker sees the process end.

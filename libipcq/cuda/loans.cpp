@@ -56,6 +56,7 @@ Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
     spare_.push_back(state);
     return s;
   }
+  core_->mark_for_gpu(state->loan);
   state->side = shared_from_this();
   state->view = &view;
   state->stream = stream;

@@ -63,6 +63,6 @@ void Watcher::run() noexcept {
   }
 }
 
-std::uint64_t nap_after(std::uint64_t idle) noexcept { return std::clamp<std::uint64_t>(idle / 8, 3'000, 500'000); }
+std::uint64_t nap_after(std::uint64_t idle) noexcept { return std::clamp<std::uint64_t>(idle / 8, 3'000, 50'000); }
 
 }  // namespace ipcq::detail

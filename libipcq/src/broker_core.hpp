@@ -143,7 +143,8 @@ class BrokerCore {
   Reply open_endpoint(const ClientState& client, const Request& request);
   std::uint32_t choose_endpoint(const QueueEntry& q, bool consumer) const;
   bool choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal);
-  void close_endpoint(QueueEntry& q, EndpointState& e, bool clean);
+  // `clean`: the stream of messages ends. `alive`: the process goes on, and its GPU work with it.
+  void close_endpoint(QueueEntry& q, EndpointState& e, bool clean, bool alive);
   void end_sessions(const std::vector<ClientState*>& sessions, bool clean);
   void lose_connection(ClientState& client);
   void client_died(int pidfd);

@@ -129,7 +129,7 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& receiv
       for (auto& [name, q] : queues_) {
         for (auto& e : q.endpoints) {
           if (e.client == request.client && e.client != 0 && e.session == client.socket.get()) {
-            close_endpoint(q, e, (request.flags & kBrokenOff) == 0);
+            close_endpoint(q, e, (request.flags & kBrokenOff) == 0, true);
           }
         }
       }
@@ -314,13 +314,14 @@ void BrokerCore::look_for_end(QueueEntry& q) {
   for (auto& bell : q.map->control().ready) ring_always(bell);
 }
 
-void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean) {
+void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, bool alive) {
   const auto index = static_cast<std::uint32_t>(&e - q.endpoints.data());
   RepairReport report = repair_endpoint(*q.map, *q.pool->map, {.client = e.client,
                                                                 .endpoint = index,
                                                                 .kind = e.kind,
                                                                 .uses_cuda = e.uses_cuda,
-                                                                .gpu_may_live_on = e.uses_cuda && has_mps(q)});
+                                                                .alive = alive,
+                                                                .mps = has_mps(q)});
   q.tombstones.insert(q.tombstones.end(), report.tombstones.begin(), report.tombstones.end());
   std::sort(q.tombstones.begin(), q.tombstones.end());
   Endpoint& shared = q.map->endpoint(index);
@@ -380,7 +381,7 @@ void BrokerCore::end_sessions(const std::vector<ClientState*>& sessions, bool cl
       for (auto& e : q.endpoints) {
         const bool ours = std::any_of(sessions.begin(), sessions.end(),
                                       [&](const ClientState* c) { return c->socket.get() == e.session; });
-        if (e.client != 0 && e.kind == kind && ours) close_endpoint(q, e, clean);
+        if (e.client != 0 && e.kind == kind && ours) close_endpoint(q, e, clean, clean);
       }
     }
   }

@@ -169,6 +169,14 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     }
     return false;
   }
+  // A direct device queue, read by the CPU: released before its payload is complete, the slot would have two writers.
+  while (!early && pool_->on_device() && !is_written(d, *pool_)) {
+    if (session_->interruption(*queue_).check() != Status::ok) {
+      (void)nack(message);
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
   message.m_.data = d.kind != LineKind::slot                           ? h.data.view().bytes
                     : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone
                                                                        : pool_->payload(d.slot);

@@ -48,9 +48,13 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
     ring_always(pool.control().free);
   };
   for (std::uint64_t at = 0; (at = ring.cursor(1 + g).next) < end;) {
+    Descriptor d;
+    InlineData data;
+    const bool late = pool.on_device() && !ring.has_handler() && ring.read(at, d, data) == LineRead::present &&
+                      !is_written(d, pool);
     bool dropped = false;
     bool freed = false;
-    if (GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed)) continue;
+    if (!late && GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed)) continue;
     wake_producers();
     return false;
   }

@@ -19,7 +19,7 @@ struct Slot {
   std::uint64_t lease = 0;
   std::uint32_t client = 0;  // 22 bits: who borrowed it
   SlotState state = SlotState::free;
-  std::uint8_t groups = 0;   // message: groups that have not released it
+  std::uint8_t groups = 0;   // message: groups that have not released it; loan: 1, it is written by a GPU
   std::uint32_t ticket = 0;  // message: low 32 bits of the ticket
   friend bool operator==(const Slot&, const Slot&) = default;
 };
@@ -32,6 +32,8 @@ constexpr Slot unpack_slot(Pair p) {
   return {p.lo, static_cast<std::uint32_t>(p.hi) & 0x3fffff, static_cast<SlotState>((p.hi >> 22) & 3),
           static_cast<std::uint8_t>(p.hi >> 24), static_cast<std::uint32_t>(p.hi >> 32)};
 }
+
+constexpr bool is_gpu_loan(const Slot& s) { return s.state == SlotState::loan && s.groups == 1; }
 
 template <class A>
 struct PoolWords {
@@ -74,6 +76,10 @@ class Pool {
     return alias;
   }
 
+  // From now on a GPU may write to the loan. Only the loaner writes the word now.
+  void mark_for_gpu(const SlotLoan& loan, std::uint32_t me) const {
+    w_.slots[loan.slot].store_hi(pack(Slot{loan.lease, me, SlotState::loan, 1, 0}).hi);
+  }
   // The loan becomes the message of `ticket`, to be released by each of `groups`. Only the loaner writes the word now.
   void publish(const SlotLoan& loan, std::uint32_t me, std::uint8_t groups, std::uint64_t ticket) const {
     const Slot s{loan.lease, me, SlotState::message, groups, static_cast<std::uint32_t>(ticket)};

@@ -117,6 +117,11 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   if (victim == kMaxGroups || oldest >= oldest_kept || oldest >= next) return false;
   // For a line only the one in the way counts: the message a whole lap back.
   if (!for_slot && next - oldest < ring_.lines()) return false;
+  if (pool_->on_device() && !ring_.has_handler()) {  // a GPU may still write what would be dropped
+    Descriptor d;
+    InlineData data;
+    if (ring_.read(oldest, d, data) == LineRead::present && !is_written(d, *pool_)) return false;
+  }
   bool dropped = false;
   bool freed = false;
   if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed))

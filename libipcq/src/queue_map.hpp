@@ -115,4 +115,11 @@ inline bool is_sound(const Descriptor& d, const PoolMap& pool) noexcept {
          (d.alias == kNone || pool.pool().is_alias(d.alias));
 }
 
+// Whether the payload is complete: a GPU may still be at work on one that was published in the order of a stream.
+inline bool is_written(const Descriptor& d, const PoolMap& pool) noexcept {
+  if (d.kind != LineKind::slot || (d.flags & kPayloadReady) != 0 || !pool.pool().is_payload(d.slot)) return true;
+  // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, bury_payload.
+  return pool.gpub(d.slot).load(std::memory_order_acquire) >= d.lease;
+}
+
 }  // namespace ipcq::detail

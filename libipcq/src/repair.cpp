@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "doorbell.hpp"
+#include "early_ring.hpp"
 #include "membership.hpp"
 
 namespace ipcq::detail {
@@ -20,7 +21,8 @@ class Repair {
         client_(ended.client),
         is_producer_(ended.kind == EndpointKind::producer),
         uses_cuda_(ended.uses_cuda),
-        gpu_may_live_on_(ended.gpu_may_live_on),
+        alive_(ended.alive),
+        gpu_may_live_on_(ended.alive || ended.mps),
         first_entry_(ended.endpoint * queue.config().held_per_endpoint),
         end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
 
@@ -71,15 +73,21 @@ class Repair {
     });
   }
 
-  // Slots that its streams had not completed. Nobody waits for them for ever; and where its GPU work may live on, nobody
-  // is given them again: a quarantined slot is no message's and no loan's any more.
+  // Slots that its streams have not completed. Where its GPU work may live on, nobody is given them again. Of a process
+  // that is dead nobody waits for them for ever; of one that lives, published payloads still come.
   void settle_gpu_writes() {
     for (std::uint32_t i = 0; i < pool_.payload_slots(); ++i) {
       const Slot s = pool_.slot(i);
-      if (s.client != client_ || (s.state != SlotState::loan && s.state != SlotState::message)) continue;
-      if (map_.gpub(i).load(std::memory_order_acquire) >= s.lease) continue;
-      if (gpu_may_live_on_ && pool_.quarantine(i, s)) ++report_.quarantined;
-      if (s.state == SlotState::message && bury_payload(map_, i, s.lease)) ++report_.unwritten;
+      if (s.client != client_ || map_.gpub(i).load(std::memory_order_acquire) >= s.lease) continue;
+      if (is_gpu_loan(s) && gpu_may_live_on_ && pool_.quarantine(i, s)) ++report_.quarantined;
+      if (s.state != SlotState::message || alive_) continue;
+      if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
+      // Its readers see the tomb: nothing is left that they would have to release.
+      if (gpu_may_live_on_) {
+        if (pool_.quarantine(i, s)) ++report_.quarantined;
+      } else {
+        pool_.make_free(i, s);
+      }
     }
   }
 
@@ -115,7 +123,9 @@ class Repair {
     for_each_taken(1 + g, [&](Word&, std::uint64_t, std::uint64_t ticket) {
       Descriptor d;
       InlineData data;
-      const LineRead read = ring_.read(ticket, d, data);
+      LineRead read = ring_.read(ticket, d, data);
+      // Taken early by a stream of its own, before the executor was done with it: others will wait for that.
+      if (read == LineRead::absent && !is_producer_) read = EarlyRing<SharedAtomics>(ring_).read(ticket, d, data);
       if (read == LineRead::present && carries_message(d) && !is_held(g, ticket)) {
         if (is_producer_) {
           if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
@@ -214,6 +224,7 @@ class Repair {
   const std::uint32_t client_;
   const bool is_producer_;
   const bool uses_cuda_;
+  const bool alive_;
   const bool gpu_may_live_on_;
   const std::uint32_t first_entry_;  // of its block of held entries
   const std::uint32_t end_entry_;

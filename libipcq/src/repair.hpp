@@ -26,8 +26,9 @@ struct Ended {
   std::uint32_t client = 0;
   std::uint32_t endpoint = 0;
   EndpointKind kind = EndpointKind::none;
-  bool uses_cuda = false;        // payloads of its slots may come from its streams
-  bool gpu_may_live_on = false;  // under MPS the end of a process does not prove the end of its GPU work
+  bool uses_cuda = false;  // payloads of its slots may come from its streams
+  bool alive = false;      // its process goes on, and its streams with it
+  bool mps = false;        // the end of a process does not prove the end of its GPU work
 };
 
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended);

@@ -27,6 +27,9 @@ extern "C" const unsigned char ipcq_test_kernels[];
 namespace ipcq_test {
 namespace {
 
+// Several streams of a test wait at once, each on a hardware queue of its own; under MPS a process has two by default.
+const bool kManyQueues = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
+
 using namespace ipcq;
 using namespace std::chrono_literals;
 using ipcq::detail::check_cuda;
@@ -458,7 +461,7 @@ TEST_P(CudaClient, ReceiveAheadIsFullWhenEverythingIsHeld) {
 
 TEST_P(CudaClient, InlineMessagesReachKernels) {
   START_OR_SKIP(GetParam(), 2);
-  auto p = producer(false);
+  auto p = producer();
   auto c = consumer();
   CUstream in = gpu_->stream();
   const auto send = [&](std::uint64_t seed, std::size_t length) {

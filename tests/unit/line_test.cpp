@@ -139,7 +139,7 @@ TEST_F(LineTest, TellsDamagedKindsLengthsAndDataUnits) {
   for (unsigned kind = 0; kind < 256; ++kind) {
     Descriptor x = inlined(0);
     x.kind = static_cast<LineKind>(kind);
-    const bool known = kind >= 1 && kind <= 3;
+    const bool known = kind >= 1 && kind <= 4;  // inlined, slot, tombstone, control
     EXPECT_EQ(with_unit0(x), known ? LineRead::present : LineRead::damaged) << kind;
   }
   for (const std::uint32_t length : {73u, 84u, 0x7fffffffu, 0xfffffff5u, 0xffffffffu}) {

@@ -37,6 +37,13 @@ __device__ inline std::uint32_t load_relaxed_system(const std::uint32_t* from) {
   asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(from) : "memory");
   return v;
 }
+// Without the fence of an acquire, which many blocks at once wait for in turn (1 us each on an H200): where the order is
+// given by the launch.
+__device__ inline std::uint64_t load_relaxed_system(const std::uint64_t* from) {
+  std::uint64_t v;
+  asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(from) : "memory");
+  return v;
+}
 __device__ inline void store_relaxed_system(std::uint64_t* to, std::uint64_t v) {
   asm volatile("st.relaxed.sys.global.u64 [%0], %1;" ::"l"(to), "l"(v) : "memory");
 }

@@ -14,23 +14,40 @@ inline constexpr unsigned kLooksPerCheck = 64;
 
 // ---- workers ----
 
-// All workers reach every task in the same order; a large message is shared by all, a small one belongs to one.
+// Thread 0 waits for `word` to become `value`. False when the kernel ends before task `at`.
+__device__ inline bool await(const std::uint64_t* word, std::uint64_t value, const WorkArea* area, std::uint64_t at) {
+  for (unsigned nap = 32;; nap = nap < 256 ? nap * 2 : nap) {
+    if (load_acquire_device(word) == value) return true;
+    const std::uint64_t quit = load_acquire_device(&area->quit);
+    if (quit != 0 && at + 1 >= quit) return load_acquire_device(word) == value;
+    __nanosleep(nap);
+  }
+}
+
+// All workers reach every task in the same order; a large message is shared by all that are there, a small one belongs
+// to one.
 template <class Handler>
 __device__ void work(const QueueView& q, WorkArea* area) {
   __shared__ Task task;
   __shared__ bool more;
-  const unsigned worker = blockIdx.x - 1;
-  const unsigned workers = gridDim.x - 1;
-  for (std::uint64_t at = 0;; ++at) {
+  __shared__ std::uint32_t number;
+  __shared__ std::uint64_t first;
+  if (threadIdx.x == 0) {
+    number = add_device(&area->present, 1);
+    // SYNC device-enlist (acquire, device). Pairs with: enlist.
+    for (unsigned nap = 32; (first = load_acquire_device(&area->start[number])) == 0; nap = nap < 256 ? nap * 2 : nap) {
+      if (load_acquire_device(&area->quit) != 0) break;
+      __nanosleep(nap);
+    }
+  }
+  __syncthreads();
+  if (first == 0) return;
+  const unsigned worker = number;
+  for (std::uint64_t at = first - 1;; ++at) {
     Task* const entry = &area->task[at % kTasks];
     if (threadIdx.x == 0) {
       // SYNC device-task (acquire, device): the task behind its number. Pairs with: push_task.
-      for (unsigned nap = 32; load_acquire_device(&entry->number) != at + 1; nap = nap < 256 ? nap * 2 : nap) {
-        const std::uint64_t quit = load_acquire_device(&area->quit);
-        if (quit != 0 && at + 1 >= quit) break;
-        __nanosleep(nap);
-      }
-      more = load_acquire_device(&entry->number) == at + 1;
+      more = await(&entry->number, at + 1, area, at);
     }
     __syncthreads();
     if (!more) return;
@@ -38,6 +55,7 @@ __device__ void work(const QueueView& q, WorkArea* area) {
       reinterpret_cast<std::uint32_t*>(&task)[threadIdx.x] = reinterpret_cast<const volatile std::uint32_t*>(entry)[threadIdx.x];
     }
     __syncthreads();
+    const unsigned workers = task.workers;
     const bool alone = task.stage == Stage::whole;
     if (!alone || at % workers == worker) {
       if (task.wait && threadIdx.x == 0) {
@@ -100,6 +118,7 @@ struct ScoutState {
   std::uint64_t shown[4];        // what the counters in host memory say
   std::uint64_t tasks = 0;       // in the ring so far
   std::uint64_t dispatched = 0;  // messages that became tasks
+  std::uint32_t workers = 0;     // enlisted
   std::uint64_t behind = 0;      // tasks that every worker has behind it, as last seen
   std::uint64_t arriving_since = 0;
   std::uint64_t busy_at = 0;     // last time that anything was to do
@@ -112,13 +131,25 @@ __device__ inline bool is_done_before(const QueueView& q, std::uint64_t ticket) 
   return load_unit(&q.out[first_unit(q, ticket)]).word[3] == static_cast<std::uint32_t>(lap_of(q, ticket));
 }
 
+// Lets the blocks that have come take part from the next task on.
+__device__ inline void enlist(WorkArea* area, ScoutState& s) {
+  if (s.workers == gridDim.x - 1) return;
+  const std::uint32_t present = __shfl_sync(~0u, load_acquire_device(&area->present), 0);
+  for (std::uint32_t w = s.workers + threadIdx.x % 32; w < present; w += 32) {
+    area->progress[w] = s.tasks;
+    // SYNC device-enlist (release, device). Pairs with: work.
+    store_release_device(&area->start[w], s.tasks + 1);
+  }
+  s.workers = present;
+  __syncwarp();
+}
+
 // Room in the ring for `want` tasks: those that every worker has behind it.
 __device__ inline void await_room(WorkArea* area, ScoutState& s, unsigned want) {
-  const unsigned workers = gridDim.x - 1;
   const unsigned lane = threadIdx.x % 32;
   while (s.tasks + want - s.behind > kTasks - 1) {
     std::uint64_t least = ~std::uint64_t{0};
-    for (unsigned w = lane; w < workers; w += 32) {
+    for (unsigned w = lane; w < s.workers; w += 32) {
       const std::uint64_t p = load_acquire_device(&area->progress[w]);
       least = p < least ? p : least;
     }
@@ -131,10 +162,11 @@ __device__ inline void await_room(WorkArea* area, ScoutState& s, unsigned want) 
 }
 
 // By one lane; room has been made.
-__device__ inline void push_task(WorkArea* area, std::uint64_t at, const SlotMessage& m, Stage stage, bool wait,
-                                 bool last) {
+__device__ inline void push_task(WorkArea* area, std::uint64_t at, std::uint32_t workers, const SlotMessage& m,
+                                 Stage stage, bool wait, bool last) {
   Task* const task = &area->task[at % kTasks];
   task->stage = stage;
+  task->workers = workers;
   task->wait = wait;
   task->last = last;
   task->done = 0;
@@ -145,16 +177,19 @@ __device__ inline void push_task(WorkArea* area, std::uint64_t at, const SlotMes
 
 // The whole warp calls it with the same message, whose payload is there.
 __device__ inline void dispatch(const QueueView& q, WorkArea* area, ScoutState& s, const SlotMessage& m) {
+  do {
+    enlist(area, s);
+  } while (s.workers == 0);
   await_room(area, s, 3);
   if (threadIdx.x % 32 == 0) {
     if (m.length < kSplitBytes) {
-      push_task(area, s.tasks, m, Stage::whole, false, true);
+      push_task(area, s.tasks, s.workers, m, Stage::whole, false, true);
     } else {
       std::uint64_t at = s.tasks;
       const bool pull = (m.flags & kInMirror) != 0;
-      if (pull) push_task(area, at++, m, Stage::pull, false, false);
-      push_task(area, at++, m, Stage::handle, pull, !q.host_readable);
-      if (q.host_readable) push_task(area, at++, m, Stage::push, true, true);
+      if (pull) push_task(area, at++, s.workers, m, Stage::pull, false, false);
+      push_task(area, at++, s.workers, m, Stage::handle, pull, !q.host_readable);
+      if (q.host_readable) push_task(area, at++, s.workers, m, Stage::push, true, true);
     }
   }
   s.tasks += m.length < kSplitBytes ? 1 : 1 + ((m.flags & kInMirror) != 0) + (q.host_readable != 0);

@@ -11,9 +11,9 @@ __device__ inline void show_totals(const QueueView& q, const StreamTotals* total
   for (unsigned i = 0; i < 3; ++i) store_relaxed_system(&q.counters[i], totals->counted[i]);
 }
 
-// By one thread: whether the message's payload will never come.
+// By one thread: whether the message's payload will never come. The stream has waited for gpub, which comes after tomb.
 __device__ inline bool is_tombed(const QueueView& q, const SlotMessage& m) {
-  return (m.flags & kPayloadReady) == 0 && load_acquire_system(&q.tomb[m.slot]) == m.lease;
+  return (m.flags & kPayloadReady) == 0 && load_relaxed_system(&q.tomb[m.slot]) == m.lease;
 }
 
 // The message's handler; with `finish` its `out` line too, by the last block.

@@ -28,9 +28,10 @@ enum class Stage : std::uint32_t { whole, pull, handle, push };
 struct alignas(128) Task {
   std::uint64_t number;
   Stage stage;
-  std::uint32_t last;  // the message is finished after this task
-  std::uint32_t done;  // workers that have finished their share
-  std::uint32_t wait;  // 1: the task before this one must be done by all workers first
+  std::uint32_t workers;  // who are there to share it: numbers below this
+  std::uint32_t last;     // the message is finished after this task
+  std::uint32_t wait;     // 1: the task before this one must be done by all workers first
+  std::uint32_t done;     // workers that have finished their share
   SlotMessage message;
 };
 
@@ -41,6 +42,10 @@ struct WorkArea {
   alignas(128) std::uint64_t completed;  // messages
   std::uint64_t failed;                  // of these, refused by the handler
   std::uint64_t tombed;                  // of these, whose payload never came
+  // A block that runs takes the next worker's number; the scout enlists it by saying with which task it begins. So a
+  // block for which the GPU has no room yet is waited for by nobody.
+  alignas(128) std::uint32_t present;
+  alignas(128) std::uint64_t start[kMaxWorkers];     // 1 + first task; 0: not enlisted
   alignas(128) std::uint64_t progress[kMaxWorkers];  // tasks that a worker has behind it
 };
 

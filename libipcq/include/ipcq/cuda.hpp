@@ -13,7 +13,7 @@
 //                                               // released behind use when m goes out of scope
 //
 // Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
-// CUDA_DEVICE_MAX_CONNECTIONS. Handles belong to the thread of their producer or consumer.
+// CUDA_DEVICE_MAX_CONNECTIONS (8 by default, 2 under MPS; 32 at most) before the process' first CUDA call. Handles belong to the thread of their producer or consumer.
 #pragma once
 
 #include <cstddef>
