@@ -199,6 +199,7 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   harvest();
   MessageState* const state = reserve(view, stream);
   if (state == nullptr) return Status::full;
+  // SYNC ahead-resolved (acquire, by the stream). Pairs with: resolve.
   const CUresult result = enqueue_wait(view, stream, state->pinned->resolved, state->use);
   if (result != CUDA_SUCCESS) {
     free(*state);
