@@ -39,7 +39,7 @@
 #include "driver.hpp"
 #include "ipcq/ipcq.hpp"
 
-extern "C" const unsigned char ipcq_gpu_bench_kernels[];
+extern "C" const unsigned char ipcq_gpu_bench_kernels[];  // NOLINT(readability-identifier-naming)
 
 namespace {
 
@@ -133,9 +133,10 @@ class BareGpu {
   template <class T>
   T* pin(T* data, std::size_t bytes) {
     pinned_.emplace_back(context_, data, bytes, "gpu_bench");
-    CUdeviceptr at = 0;
-    check_cuda(driver().cuMemHostGetDevicePointer(&at, data, 0), "cuMemHostGetDevicePointer", "gpu_bench");
-    return reinterpret_cast<T*>(at);
+    T* at = nullptr;
+    check_cuda(driver().cuMemHostGetDevicePointer(reinterpret_cast<CUdeviceptr*>(&at), data, 0),
+               "cuMemHostGetDevicePointer", "gpu_bench");
+    return at;
   }
   CUdeviceptr allocate(std::size_t bytes) const {
     CUdeviceptr at = 0;
