@@ -110,6 +110,34 @@ detail::DeviceMemory DeviceBlock::exported() const {
   return m;
 }
 
+Stream::Stream(const Gpu& gpu, const std::string& object) : gpu_(gpu) {
+  const CurrentContext current(gpu.context());
+  check_cuda(driver().cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreate", object);
+}
+
+Stream::~Stream() {
+  try {
+    const CurrentContext current(gpu_.context());
+    driver().cuStreamDestroy(stream_);
+  } catch (const Error&) {  // the context is lost
+  }
+}
+
+PinnedBlock::PinnedBlock(const Gpu& gpu, std::size_t bytes, const std::string& object) : gpu_(gpu) {
+  const CurrentContext current(gpu.context());
+  check_cuda(driver().cuMemHostAlloc(&data_, bytes, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+             "cuMemHostAlloc", object, "raise the limit of locked memory (ulimit -l unlimited)");
+  std::memset(data_, 0, bytes);
+}
+
+PinnedBlock::~PinnedBlock() {
+  try {
+    const CurrentContext current(gpu_.context());
+    driver().cuMemFreeHost(data_);
+  } catch (const Error&) {  // the context is lost
+  }
+}
+
 bool runs_under_mps() {
   const char* directory = std::getenv("CUDA_MPS_PIPE_DIRECTORY");
   const std::string path = std::string(directory != nullptr ? directory : "/tmp/nvidia-mps") + "/nvidia-cuda-mps-control.pid";

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <new>
 
 #include "device/work.hpp"
 #include "driver.hpp"
@@ -66,6 +67,44 @@ class DeviceBlock {
   const Gpu& gpu_;
   std::uint64_t bytes_;
   CUdeviceptr address_ = 0;
+};
+
+// A stream that waits for no other.
+class Stream {
+ public:
+  Stream(const Gpu& gpu, const std::string& object);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  CUstream get() const noexcept { return stream_; }
+
+ private:
+  const Gpu& gpu_;
+  CUstream stream_ = nullptr;
+};
+
+// Pinned host memory of this process, zeroed, that the GPU knows.
+class PinnedBlock {
+ public:
+  PinnedBlock(const Gpu& gpu, std::size_t bytes, const std::string& object);
+  ~PinnedBlock();
+  PinnedBlock(const PinnedBlock&) = delete;
+  PinnedBlock& operator=(const PinnedBlock&) = delete;
+  void* data() const noexcept { return data_; }
+
+ private:
+  const Gpu& gpu_;
+  void* data_ = nullptr;
+};
+template <class T>
+class PinnedHost {
+ public:
+  PinnedHost(const Gpu& gpu, const std::string& object) : block_(gpu, sizeof(T), object) { new (block_.data()) T{}; }
+  T* get() const noexcept { return static_cast<T*>(block_.data()); }
+  T* operator->() const noexcept { return get(); }
+
+ private:
+  PinnedBlock block_;
 };
 
 // Whether a multi-process service runs that this process' contexts belong to.

@@ -1,8 +1,10 @@
 // ipcq-runner: owns one GPU for a broker, which starts it. Not for users, but for `ipcq-runner --probe`.
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,12 +23,23 @@ using namespace ipcq::detail;
 constexpr int kSocket = 3;
 constexpr unsigned kEndPatience = 5;  // seconds for the kernels to end
 
+// False when the broker has ended. The socket alone does not tell: a child of the broker's process may hold it open.
+bool await_request(int socket, int broker) {
+  pollfd p[2] = {{socket, POLLIN, 0}, {broker, POLLIN, 0}};
+  int ready = -1;
+  do {
+    ready = ::poll(p, broker >= 0 ? 2 : 1, -1);
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0 && p[1].revents == 0;
+}
+
 int serve(int device) {
   // Ends with its broker, by the socket: a signal to the whole group or service is the broker's to act on.
   ::signal(SIGINT, SIG_IGN);
   ::signal(SIGTERM, SIG_IGN);
   ::signal(SIGPIPE, SIG_IGN);
   const Fd socket(kSocket);
+  const Fd broker = open_pidfd(getppid());
   RunnerHello hello;
   std::unique_ptr<runner::Runner> served;
   try {
@@ -40,7 +53,7 @@ int serve(int device) {
   if (!send_message(socket.get(), &hello, sizeof hello) || hello.failed != 0) return 1;
   RunnerRequest request;
   Fd unused;
-  while (receive_message(socket.get(), &request, sizeof request, unused) > 0) {
+  while (await_request(socket.get(), broker.get()) && receive_message(socket.get(), &request, sizeof request, unused) > 0) {
     if (request.magic != kRunnerMagic || request.protocol != kRunnerProtocol) break;
     const RunnerReply reply = served->answer(request);
     if (!send_message(socket.get(), &reply, sizeof reply)) break;

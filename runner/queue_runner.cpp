@@ -1,5 +1,6 @@
 #include "queue_runner.hpp"
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,11 +19,14 @@ namespace {
 constexpr unsigned kMinWorkers = 8;
 constexpr std::uint64_t kBytesPerWorker = 32 * 1024;
 
-// As many blocks as a message of this queue can keep busy: handlers are bound by memory.
+// As many blocks as a message of this queue can keep busy, up to half of what the GPU has multiprocessors: handlers are
+// bound by memory, for which that is enough, and it leaves room for the kernels of three more such queues (two blocks a
+// multiprocessor). A queue for which there is no room waits for another one's kernel to park.
 unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
   if (pool.backend != static_cast<std::uint32_t>(PoolBackend::cuda)) return 0;
   const auto useful = static_cast<unsigned>(std::min<std::uint64_t>(pool.slot_bytes / kBytesPerWorker, device::kMaxWorkers));
-  return std::clamp(useful, kMinWorkers, std::min(gpu.multiprocessors() - 1, device::kMaxWorkers));  // one is the scout's
+  return std::clamp(useful, kMinWorkers, std::min(std::max(gpu.multiprocessors() / 2, kMinWorkers + 1) - 1,  // one is the scout's
+                                                       device::kMaxWorkers));
 }
 
 // A kernel that fails has spoilt the context: nothing of this process can go on. The broker sees the process end.
@@ -56,13 +60,10 @@ QueueRunner::QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<Pinne
       area_(gpu, std::max(sizeof(device::WorkArea), sizeof(device::StreamTotals)), object_),
       view_(view()),
       workers_(workers_for(gpu, pool_->map->config())),
+      stream_(gpu, object_),
+      mailbox_(gpu, object_),
       kind_(plan.executor) {
-  const CurrentContext current(gpu_.context());
-  check_cuda(driver().cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreate", object_);
-  void* memory = nullptr;
-  check_cuda(driver().cuMemHostAlloc(&memory, sizeof(device::Mailbox), CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
-             "cuMemHostAlloc", object_);
-  mailbox_ = new (memory) device::Mailbox{};
+  ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, and of the threads started here: naps are as short as they say
   waker_ = std::make_unique<Waker>(*queue_, *pool_->map);
   thread_ = std::thread([this] { keep(); });
 }
@@ -77,12 +78,6 @@ QueueRunner::~QueueRunner() {
   ring_always(queue_->control().work);
   thread_.join();
   waker_.reset();
-  try {
-    const CurrentContext current(gpu_.context());
-    driver().cuStreamDestroy(stream_);
-    driver().cuMemFreeHost(mailbox_);
-  } catch (const Error&) {  // the context is lost
-  }
 }
 
 device::QueueView QueueRunner::view() const {
@@ -106,10 +101,14 @@ device::QueueView QueueRunner::view() const {
   return v;
 }
 
-void QueueRunner::pause() {
-  std::unique_lock lock(mutex_);
+void QueueRunner::ask_to_pause() {
+  const std::scoped_lock lock(mutex_);
   ++paused_;
   std::atomic_ref(mailbox_->stop).store(1);
+}
+
+void QueueRunner::await_pause() {
+  std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return !kernel_stays_; });
 }
 
@@ -140,12 +139,12 @@ void QueueRunner::keep() noexcept {
 }
 
 void QueueRunner::launch(CUfunction kernel, unsigned blocks, unsigned threads, void** arguments) {
-  check_cuda(driver().cuLaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, 0, stream_, arguments, nullptr),
+  check_cuda(driver().cuLaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, 0, stream_.get(), arguments, nullptr),
              "cuLaunchKernel", object_);
 }
 
 void QueueRunner::synchronize() {
-  check_cuda(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize", object_, "the kernel failed");
+  check_cuda(driver().cuStreamSynchronize(stream_.get()), "cuStreamSynchronize", object_, "the kernel failed");
 }
 
 // One life of the persistent kernel.
@@ -159,10 +158,10 @@ void QueueRunner::run_persistent() {
     kernel_stays_ = true;
   }
   device::WorkArea* area = reinterpret_cast<device::WorkArea*>(area_.address());
-  device::Mailbox* mailbox = gpu_.address(mailbox_);
+  device::Mailbox* mailbox = gpu_.address(mailbox_.get());
   std::uint64_t park_after = plan_.park_after_ns;
   void* arguments[] = {&view_, &area, &mailbox, &resume_, &limit_, &park_after};
-  check_cuda(driver().cuMemsetD8Async(area_.address(), 0, sizeof(device::WorkArea), stream_), "cuMemsetD8Async", object_);
+  check_cuda(driver().cuMemsetD8Async(area_.address(), 0, sizeof(device::WorkArea), stream_.get()), "cuMemsetD8Async", object_);
   launch(kernels_.persistent, 1 + workers_, device::kBlockThreads, arguments);
   synchronize();
   resume_ = mailbox_->resume;

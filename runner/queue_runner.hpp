@@ -35,8 +35,10 @@ class QueueRunner {
   ~QueueRunner();  // finishes the messages being worked on
 
   const std::string& segment() const noexcept { return plan_.queue_segment; }
-  // Between the two no kernel of this queue stays on the GPU.
-  void pause();
+  // From the end of await_pause() to resume() no kernel of this queue stays on the GPU. Ask all queues before waiting for
+  // one: a kernel may need the room that another one takes.
+  void ask_to_pause();
+  void await_pause();
   void resume();
 
  private:
@@ -44,6 +46,7 @@ class QueueRunner {
   void run_persistent();
   void park();
   void run_stream();
+  bool await_payload(const detail::Descriptor& d);
   bool enqueue(std::uint64_t ticket, std::uint32_t& inlined);
   void enqueue_inlined(std::uint64_t first, std::uint32_t count);
   void enqueue_message(std::uint64_t ticket, const detail::Descriptor& d);
@@ -65,8 +68,8 @@ class QueueRunner {
   DeviceBlock area_;  // WorkArea, or StreamTotals
   device::QueueView view_;
   unsigned workers_ = 0;  // blocks that share a large message
-  CUstream stream_ = nullptr;
-  device::Mailbox* mailbox_ = nullptr;
+  Stream stream_;
+  PinnedHost<device::Mailbox> mailbox_;
 
   ExecutorKind kind_;
   std::uint64_t resume_ = 0;  // as in Mailbox

@@ -1,5 +1,8 @@
-// The stream executor: follows the lines on the CPU, enqueues their work. Never waits for a payload itself.
+// The stream executor: follows the lines on the CPU, enqueues their work once their payload is complete. Nothing that it
+// enqueues waits for another process: allocations for other queues wait for streams.
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "doorbell.hpp"
 #include "queue_runner.hpp"
@@ -11,6 +14,8 @@ using namespace detail;
 namespace {
 
 constexpr std::uint32_t kMaxRun = 1024;  // inline messages of one kernel
+constexpr std::uint64_t kSpinForPayload = 100'000;                // ns
+constexpr auto kNapForPayload = std::chrono::microseconds(10);  // then: without MPS a writer's turn comes in ms
 
 device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ticket, const Descriptor& d) {
   device::SlotMessage m{};
@@ -35,7 +40,7 @@ void QueueRunner::run_stream() {
   totals.counted[0] = control.processed.load(std::memory_order_relaxed);
   totals.counted[1] = control.failed.load(std::memory_order_relaxed);
   totals.counted[2] = control.damaged.load(std::memory_order_relaxed);
-  check_cuda(driver().cuMemcpyHtoDAsync(area_.address(), &totals, sizeof totals, stream_), "cuMemcpyHtoDAsync", object_);
+  check_cuda(driver().cuMemcpyHtoDAsync(area_.address(), &totals, sizeof totals, stream_.get()), "cuMemcpyHtoDAsync", object_);
   synchronize();
   std::uint64_t next = resume_;
   const auto published = [&] { return is_tagged(ring_.in(next), ring_.lap(next)); };
@@ -46,6 +51,7 @@ void QueueRunner::run_stream() {
     while (inlined < kMaxRun && is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined)) &&
            enqueue(next + inlined, inlined)) {
     }
+    if (stop_.load()) break;
     if (inlined != 0) {
       enqueue_inlined(next, inlined);
       next += inlined;
@@ -67,19 +73,38 @@ bool QueueRunner::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
   const LineRead read = read_line(ring_.in(ticket), ring_.lap(ticket), d, data);
   const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, *pool_->map) && payloads_ &&
                     ((d.flags & kInMirror) == 0 || view_.mirror != nullptr);
+  if (slot && !is_written(d, *pool_->map)) {
+    if (inlined != 0) return false;
+    if (!await_payload(d)) return false;
+  }
+  const bool came = slot && pool_->map->tomb(d.slot).load(std::memory_order_acquire) != d.lease;
   const bool control = read == LineRead::present && d.kind == LineKind::control;
-  if (!slot && !control) {
+  if (!came && !control) {
     ++inlined;
     return true;
   }
   if (inlined != 0) return false;
-  if (slot) {
+  if (came) {
     enqueue_message(ticket, d);
   } else {
     enqueue_inlined(ticket, 1);
     if (d.sequence == static_cast<std::uint64_t>(ControlOp::switch_to_persistent)) change_to(ExecutorKind::persistent);
   }
   return false;
+}
+
+// False when this queue ends first.
+bool QueueRunner::await_payload(const Descriptor& d) {
+  const std::uint64_t start = now_ns();
+  while (!is_written(d, *pool_->map)) {
+    if (stop_.load()) return false;
+    if (now_ns() - start < kSpinForPayload) {
+      cpu_pause();
+    } else {
+      std::this_thread::sleep_for(kNapForPayload);
+    }
+  }
+  return true;
 }
 
 void QueueRunner::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
@@ -93,13 +118,8 @@ void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
   device::SlotMessage m = message_of(ring_, ticket, d);
   const CUdeviceptr payload = payloads_->address() + m.slot * view_.stride;
   std::uint8_t* const mirror = reinterpret_cast<std::uint8_t*>(pool_->map->payload(m.slot));
-  if ((m.flags & kPayloadReady) == 0) {
-    // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
-    const auto word = reinterpret_cast<CUdeviceptr>(view_.gpub + m.slot);
-    check_cuda(cu.cuStreamWaitValue64(stream_, word, m.lease, CU_STREAM_WAIT_VALUE_GEQ), "cuStreamWaitValue64", object_);
-  }
   if ((m.flags & kInMirror) != 0 && m.length != 0) {
-    check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, stream_), "cuMemcpyHtoDAsync", object_);
+    check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, stream_.get()), "cuMemcpyHtoDAsync", object_);
   }
   device::StreamTotals* totals = reinterpret_cast<device::StreamTotals*>(area_.address());
   std::uint32_t finish = view_.host_readable ? 0 : 1;
@@ -107,7 +127,7 @@ void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
   launch(kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(workers_, 1u), device::kBlockThreads, arguments);
   if (finish != 0) return;
   if (m.length != 0) {
-    check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, stream_), "cuMemcpyDtoHAsync", object_);
+    check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, stream_.get()), "cuMemcpyDtoHAsync", object_);
   }
   launch(kernels_.finish, 1, 1, arguments);
 }

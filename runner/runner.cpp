@@ -11,7 +11,8 @@ using namespace detail;
 class Runner::Paused {
  public:
   explicit Paused(Runner& runner) : runner_(runner) {
-    for (auto& [id, q] : runner_.queues_) q->pause();
+    for (auto& [id, q] : runner_.queues_) q->ask_to_pause();
+    for (auto& [id, q] : runner_.queues_) q->await_pause();
   }
   ~Paused() {
     for (auto& [id, q] : runner_.queues_) q->resume();
@@ -20,6 +21,11 @@ class Runner::Paused {
  private:
   Runner& runner_;
 };
+
+Runner::~Runner() {
+  for (auto& [id, q] : queues_) q->ask_to_pause();  // one queue's end waits for the kernels of all
+  for (auto& [id, q] : queues_) q->await_pause();
+}
 
 RunnerReply Runner::answer(const RunnerRequest& request) noexcept {
   RunnerReply reply;
@@ -82,7 +88,8 @@ RunnerReply Runner::start_queue(const RunnerRequest& request) {
                                .park_after_ns = request.park_after_ns};
   auto queue = std::make_unique<QueueRunner>(
       gpu_, plan, pinned_pool(get_text(request.pool_segment, sizeof request.pool_segment)), std::move(payloads));
-  queue->pause();  // with the others, until this returns
+  queue->ask_to_pause();  // with the others, until this returns
+  queue->await_pause();
   queues_[reply.id] = std::move(queue);
   return reply;
 }

@@ -13,6 +13,7 @@ namespace ipcq::runner {
 class Runner {
  public:
   explicit Runner(int device) : gpu_(device) {}
+  ~Runner();
   const Gpu& gpu() const noexcept { return gpu_; }
   // Never throws: a failure is in the reply.
   detail::RunnerReply answer(const detail::RunnerRequest& request) noexcept;

@@ -74,6 +74,7 @@ void BrokerCore::create_pool(const std::string& name, const PoolOptions& options
   if (options.backend != "auto" && options.backend != "host" && options.backend != "cuda") {
     throw UsageError("pool '" + name + "': backend '" + options.backend + "': use auto, host or cuda");
   }
+  if (options.backend == "cuda") require_runner("pool '" + name + "'", options.device);
   pools_[name] = make_pool(name, options);
 }
 

@@ -124,6 +124,7 @@ class BrokerCore {
 
   // broker_device.cpp
   std::shared_ptr<RunnerLink> runner_of(int device);
+  void require_runner(const std::string& object, int device);
   std::string backend_for(const std::string& name, const QueueOptions& options);
   DeviceMemory allocate(PoolState& pool);
   void start_on_device(QueueEntry& q);

@@ -15,6 +15,8 @@ namespace {
 
 // An idle persistent kernel ends after this long: other processes' GPU work is then as fast as on an empty GPU.
 constexpr std::uint64_t kParkAfter = 20'000'000;
+constexpr auto kRecovery = std::chrono::seconds(5);
+constexpr auto kRetryEvery = std::chrono::milliseconds(200);
 constexpr auto kControlPatience = std::chrono::milliseconds(500);
 
 // The executor of a queue, in a runner.
@@ -83,6 +85,15 @@ std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
   return watched.link;
 }
 
+// The runner of a GPU that `object` must have.
+void BrokerCore::require_runner(const std::string& object, int device) {
+  try {
+    (void)runner_of(device);
+  } catch (const BackendError& e) {
+    throw BackendError(object + ": backend 'cuda' cannot run here: " + e.what());
+  }
+}
+
 // "host" or "cuda" for a queue that may have left it open.
 std::string BrokerCore::backend_for(const std::string& name, const QueueOptions& o) {
   const PoolState* const shared = o.pool.empty() ? nullptr : pools_.at(o.pool).get();
@@ -99,6 +110,7 @@ std::string BrokerCore::backend_for(const std::string& name, const QueueOptions&
     throw UsageError(object + ": device " + std::to_string(o.device) + ", but pool '" + o.pool + "' is on device " +
                      std::to_string(shared->options.device));
   }
+  if (o.backend == "cuda") require_runner(object, on_device ? shared->options.device : o.device);
   if (o.backend != "auto") return o.backend;
   if (shared != nullptr) return on_device ? "cuda" : "host";
   if (o.handler.empty() || !has_gpu()) return "host";
@@ -169,7 +181,11 @@ void BrokerCore::prefer_stream(QueueEntry& q) {
   const auto now = static_cast<ExecutorKind>(q.map->control().executor.load(std::memory_order_relaxed));
   if (now == ExecutorKind::stream || has_mps(q)) return;
   log(LogLevel::info, "queue '" + q.name + "': a client with a GPU attaches and there is no MPS: executor stream");
-  switch_executor(q, ExecutorKind::stream);
+  try {
+    switch_executor(q, ExecutorKind::stream);
+  } catch (const UsageError& e) {  // full: this client may be the one to drain it
+    log(LogLevel::warning, std::string(e.what()) + "; until then its GPU work waits for time slices");
+  }
 }
 
 void BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
@@ -209,6 +225,8 @@ void BrokerCore::runner_died(int fd) {
   const auto it = std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
   const int device = it->first;
   const std::string how = it->second.link->how_it_ended();
+  // By hand: other brokers of this process watch copies of the same socket, and closing this one alone leaves it in.
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
   runners_.erase(it);
   ++runner_deaths_;
   std::vector<QueueEntry> ended;
@@ -235,11 +253,22 @@ void BrokerCore::runner_died(int fd) {
     q.map->ring_all_bells();
     ring_always(q.pool->map->control().free);
   }
+  // A multi-process service that lost a client needs a moment before it takes new ones.
+  const std::uint64_t give_up = deadline_after(kRecovery);
   const auto anew = [&](const std::string& object, auto create) {
-    try {
-      create();
-    } catch (const std::exception& e) {
-      log(LogLevel::error, object + ": cannot be created anew: " + e.what());
+    for (;;) {
+      try {
+        return create();
+      } catch (const BackendError& e) {
+        if (now_ns() < give_up) {
+          std::this_thread::sleep_for(kRetryEvery);
+          continue;
+        }
+        log(LogLevel::error, object + ": cannot be created anew: " + e.what());
+      } catch (const std::exception& e) {
+        log(LogLevel::error, object + ": cannot be created anew: " + e.what());
+      }
+      return;
     }
   };
   if (stopped_) return;
@@ -252,7 +281,13 @@ void BrokerCore::runner_died(int fd) {
   // Queues with a pool of their own first: others may share it.
   std::stable_sort(ended.begin(), ended.end(),
                    [](const auto& a, const auto& b) { return a.options.pool.empty() > b.options.pool.empty(); });
-  for (const auto& q : ended) anew("queue '" + q.name + "'", [&] { add_queue(q.name, q.options); });
+  for (const auto& q : ended) {
+    if (!q.options.pool.empty() && pools_.count(q.options.pool) == 0) {
+      log(LogLevel::error, "queue '" + q.name + "': cannot be created anew: its pool '" + q.options.pool + "' was not");
+      continue;
+    }
+    anew("queue '" + q.name + "'", [&] { add_queue(q.name, q.options); });
+  }
 }
 
 }  // namespace ipcq::detail

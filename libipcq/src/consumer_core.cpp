@@ -15,6 +15,9 @@ constexpr std::size_t kMaxBatch = 256;
 // back, by looking this often (ns).
 constexpr std::uint64_t kEarlyRound = 10'000'000;
 
+// Times 50 us: then the message goes back, and the caller looks at its deadline.
+constexpr unsigned kLooksForPayload = 200;
+
 std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
 
 }  // namespace
@@ -160,7 +163,7 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     return false;
   }
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
-  if (!early && (d.flags & kBeforeExecutor) != 0 && !await_processed(message.m_.ticket, d)) {
+  if (!early && d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0 && !await_processed(message.m_.ticket, d)) {
     if (session_->interruption(*queue_).check() != Status::ok) {
       (void)nack(message);
     } else {
@@ -170,8 +173,8 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     return false;
   }
   // A direct device queue, read by the CPU: released before its payload is complete, the slot would have two writers.
-  while (!early && pool_->on_device() && !is_written(d, *pool_)) {
-    if (session_->interruption(*queue_).check() != Status::ok) {
+  for (unsigned looks = 0; !early && pool_->on_device() && !is_written(d, *pool_); ++looks) {
+    if (looks == kLooksForPayload || session_->interruption(*queue_).check() != Status::ok) {
       (void)nack(message);
       return false;
     }
@@ -197,8 +200,13 @@ void ConsumerCore::show_counters() const noexcept {
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
-// What an interrupted fill() gave back would be taken again at once: so the caller asks.
-Status ConsumerCore::after_unsound() const noexcept { return session_->interruption(*queue_).check(); }
+// What fill() gave back would be taken again at once: so the caller asks. `deadline` is of the whole call, 0 at first.
+Status ConsumerCore::after_unsound(Duration timeout, std::uint64_t& deadline) const noexcept {
+  if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) return s;
+  if (timeout <= Duration::zero()) return Status::empty;
+  if (deadline == 0) deadline = deadline_after(timeout);
+  return now_ns() < deadline ? Status::ok : Status::timeout;
+}
 
 Status ConsumerCore::settle_device_side(Duration& timeout) noexcept {
   const std::uint64_t deadline = deadline_after(timeout);
@@ -211,6 +219,7 @@ Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
   if (device_side_ != nullptr) [[unlikely]] {
     if (const Status s = settle_device_side(timeout); s != Status::ok) return s;
   }
+  std::uint64_t deadline = 0;
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
@@ -218,7 +227,7 @@ Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
     const bool sound = fill(message, entry, unwinding_now());
     show_counters();
     if (sound) return Status::ok;
-    if (const Status s = after_unsound(); s != Status::ok) return s;
+    if (const Status s = after_unsound(timeout, deadline); s != Status::ok) return s;
   }
 }
 
@@ -243,6 +252,7 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeou
   if (device_side_ != nullptr) [[unlikely]] {
     result.status = settle_device_side(timeout);
   }
+  std::uint64_t deadline = 0;
   while (result.status == Status::ok && result.count == 0 && !batch.empty()) {
     std::uint32_t entries[kMaxBatch];
     std::size_t taken = 0;
@@ -255,7 +265,7 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeou
       if (fill(m, entries[i], unwinding)) ++result.count;
     }
     show_counters();
-    if (result.count == 0) result.status = after_unsound();
+    if (result.count == 0) result.status = after_unsound(timeout, deadline);
   }
   return result;
 }

@@ -55,7 +55,7 @@ class ConsumerCore {
   // Waits until what was taken before the executor, and given back, is processed; then as `out` has it. False: it never
   // will be, or the wait was interrupted.
   bool await_processed(std::uint64_t ticket, Descriptor& d) const noexcept;
-  Status after_unsound() const noexcept;
+  Status after_unsound(Duration timeout, std::uint64_t& deadline) const noexcept;
   Status settle_device_side(Duration& timeout) noexcept;
   std::uint64_t await_batch(std::size_t room) const noexcept;
   bool is_at_end() const noexcept;

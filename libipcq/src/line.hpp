@@ -189,6 +189,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   if (tag_of(u0.hi) != tag) return LineRead::absent;
   d = Descriptor{};
   unpack_kind(u0.lo, d);
+  d.flags &= kPayloadReady | kNotProcessed | kInMirror;  // kBeforeExecutor never stands in a line
   d.producer = static_cast<std::uint32_t>(u0.hi);
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (!carries_message(d) && d.kind != LineKind::control) return LineRead::damaged;

@@ -41,6 +41,12 @@ bool await_input(int fd, int timeout_ms) {
   return ready > 0;
 }
 
+// An answer on its way is not the end.
+bool has_ended(int socket) {
+  pollfd p{socket, POLLRDHUP, 0};
+  return ::poll(&p, 1, 0) > 0;
+}
+
 std::mutex links_mutex;
 std::map<int, std::weak_ptr<RunnerLink>>& links() {
   static std::map<int, std::weak_ptr<RunnerLink>> all;
@@ -82,7 +88,9 @@ std::string RunnerLink::find_program() {
 std::shared_ptr<RunnerLink> RunnerLink::get(int device) {
   const std::scoped_lock lock(links_mutex);
   auto& known = links()[device];
-  if (auto link = known.lock(); link && link->epoch_ == fork_epoch() && !await_input(link->socket_.get(), 0)) return link;
+  if (auto link = known.lock(); link && link->epoch_ == fork_epoch() && !has_ended(link->socket_.get())) {
+    return link;
+  }
   const std::shared_ptr<RunnerLink> link(new RunnerLink(device));
   known = link;
   return link;

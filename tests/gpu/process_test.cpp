@@ -60,7 +60,7 @@ class GpuProcesses : public ProcessTest {
 TEST_F(GpuProcesses, MessagesFlowWhileTheSupervisorIsStopped) {
   constexpr std::uint64_t kMessages = 10'000;
   const std::string count = "count=" + std::to_string(kMessages);
-  start_broker("q=slots=0,handler=identity,backend=cuda,executor=persistent");
+  start_broker("q=inline,handler=identity,backend=cuda,executor=persistent");
   Peer& consumer = spawn_ready("consumer", {"wait=spin", count, "at_end=exit"});
   Peer& producer = spawn_ready("producer", {"wait=spin", count, "id=1", "bytes=48", "go=1", "at_end=exit"});
   ASSERT_EQ(stats().executor, "persistent");
@@ -79,7 +79,7 @@ TEST_F(GpuProcesses, MessagesFlowWhileTheSupervisorIsStopped) {
 
 // Its runner goes with it, whatever the kernel is at; clients are told.
 TEST_F(GpuProcesses, AKilledBrokerTakesItsRunnerAlong) {
-  start_broker("q=slots=0,handler=identity,backend=cuda,executor=persistent");
+  start_broker("q=inline,handler=identity,backend=cuda,executor=persistent");
   Peer& consumer = spawn_ready("consumer", {"wait=sleep", "timeout_ms=60000"});
   Peer& producer = spawn_ready("producer", {"wait=spin", "count=100000000", "id=1", "bytes=48", "timeout_ms=60000"});
   bounded("messages", [&] { return stats().published > 1000; });

@@ -59,7 +59,8 @@ __device__ inline std::uint8_t* payload_of(const QueueView& q, const SlotMessage
 }
 
 // This team's share of a copy between mirror and device memory. Whole words: a slot's stride is a multiple of 128.
-__device__ inline void copy_share(std::uint8_t* to, const std::uint8_t* from, std::uint64_t length, const Team& team) {
+template <class Load>
+__device__ void copy_share(std::uint8_t* to, const std::uint8_t* from, std::uint64_t length, const Team& team, Load load) {
   const std::uint64_t words = (length + 15) / 16;
   const auto* const source = reinterpret_cast<const uint4*>(from);
   auto* const target = reinterpret_cast<uint4*>(to);
@@ -68,18 +69,18 @@ __device__ inline void copy_share(std::uint8_t* to, const std::uint8_t* from, st
   for (; i + (kAtOnce - 1) * team.size() < words; i += kAtOnce * team.size()) {
     uint4 v[kAtOnce];
 #pragma unroll
-    for (unsigned k = 0; k < kAtOnce; ++k) v[k] = load_payload(&source[i + k * team.size()]);
+    for (unsigned k = 0; k < kAtOnce; ++k) v[k] = load(&source[i + k * team.size()]);
 #pragma unroll
     for (unsigned k = 0; k < kAtOnce; ++k) target[i + k * team.size()] = v[k];
   }
-  for (; i < words; i += team.size()) target[i] = load_payload(&source[i]);
+  for (; i < words; i += team.size()) target[i] = load(&source[i]);
 }
 
 __device__ inline void pull_share(const QueueView& q, const SlotMessage& m, const Team& team) {
-  copy_share(payload_of(q, m), q.mirror + m.slot * q.stride, m.length, team);
+  copy_share(payload_of(q, m), q.mirror + m.slot * q.stride, m.length, team, load_mirror);
 }
 __device__ inline void push_share(const QueueView& q, const SlotMessage& m, const Team& team) {
-  copy_share(q.mirror + m.slot * q.stride, payload_of(q, m), m.length, team);
+  copy_share(q.mirror + m.slot * q.stride, payload_of(q, m), m.length, team, load_payload);
 }
 template <class Handler>
 __device__ void handle_share(const QueueView& q, const SlotMessage& m, const Team& team) {
@@ -91,12 +92,12 @@ __device__ inline bool is_sound(const QueueView& q, const SlotMessage& m) {
   return m.slot < q.slots && m.length <= q.slot_bytes && ((m.flags & kInMirror) == 0 || q.mirror != nullptr);
 }
 
-// Ends a message whose every share is done and visible to this thread. `tombed`: its payload never came.
+// Ends a message whose every share is done and visible to this thread.
 template <class Handler>
-__device__ void finish_message(const QueueView& q, SlotMessage m, bool tombed) {
+__device__ void finish_message(const QueueView& q, SlotMessage m) {
   m.flags = kPayloadReady | (Handler::accepts(m.length) ? 0 : kNotProcessed) | (q.host_readable ? kInMirror : 0);
   fence_system();
-  write_message(q, m, tombed ? kTombstone : kSlot);
+  write_message(q, m, kSlot);
 }
 
 }  // namespace ipcq::device

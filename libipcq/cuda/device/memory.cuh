@@ -37,13 +37,6 @@ __device__ inline std::uint32_t load_relaxed_system(const std::uint32_t* from) {
   asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(from) : "memory");
   return v;
 }
-// Without the fence of an acquire, which many blocks at once wait for in turn (1 us each on an H200): where the order is
-// given by the launch.
-__device__ inline std::uint64_t load_relaxed_system(const std::uint64_t* from) {
-  std::uint64_t v;
-  asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(from) : "memory");
-  return v;
-}
 __device__ inline void store_relaxed_system(std::uint64_t* to, std::uint64_t v) {
   asm volatile("st.relaxed.sys.global.u64 [%0], %1;" ::"l"(to), "l"(v) : "memory");
 }
@@ -75,6 +68,15 @@ __device__ inline void add_device(std::uint64_t* to, std::uint64_t v) {
 __device__ inline uint4 load_payload(const uint4* from) {
   uint4 v;
   asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from));
+  return v;
+}
+
+// A mirror's bytes, which the CPU writes.
+__device__ inline uint4 load_mirror(const uint4* from) {
+  uint4 v;
+  asm volatile("ld.relaxed.sys.global.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(from));
   return v;

@@ -84,7 +84,7 @@ __device__ void work(const QueueView& q, WorkArea* area) {
         // above.
         const bool last = alone || add_device(&entry->done, 1) == workers - 1;
         if (last && task.last) {
-          finish_message<Handler>(q, task.message, false);
+          finish_message<Handler>(q, task.message);
           if (!Handler::accepts(task.message.length)) add_device(&area->failed, 1);
           add_device(&area->completed, 1);
         }
@@ -177,11 +177,10 @@ __device__ inline void push_task(WorkArea* area, std::uint64_t at, std::uint32_t
 
 // The whole warp calls it with the same message, whose payload is there.
 __device__ inline void dispatch(const QueueView& q, WorkArea* area, ScoutState& s, const SlotMessage& m) {
-  do {
-    enlist(area, s);
-  } while (s.workers == 0);
   await_room(area, s, 3);
   if (threadIdx.x % 32 == 0) {
+    // The CPU wrote the mirror before the line, which was read without an order.
+    if ((m.flags & kInMirror) != 0) fence_system();
     if (m.length < kSplitBytes) {
       push_task(area, s.tasks, s.workers, m, Stage::whole, false, true);
     } else {
@@ -220,6 +219,8 @@ __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const Lan
 
 // Dispatches, in their order, the messages whose payload has come.
 __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
+  enlist(area, s);
+  if (s.workers == 0) return;  // the GPU has no room for one yet
   const unsigned lane = threadIdx.x % 32;
   std::uint32_t kept = 0;
   for (std::uint32_t first = 0; first < s.late; first += 32) {
@@ -244,7 +245,7 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
         ++kept;
       } else if ((all_sound >> i & 1) == 0 || (all_tombed >> i & 1) != 0) {
         if (lane == 0) write_message(q, m, kTombstone);
-        if ((all_sound >> i & 1) == 0) ++s.counted[2];
+        ++s.counted[2];
       } else {
         dispatch(q, area, s, m);
       }
@@ -268,7 +269,7 @@ __device__ inline void show(const QueueView& q, const WorkArea* area, ScoutState
 template <class Handler>
 __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   LaneLine l = read_lines(q, s.next);
-  if (l.seen == Seen::arriving && s.arriving_since != 0 && global_time_ns() - s.arriving_since > kArrivalPatience) {
+  if (l.seen == Seen::arriving && l.ticket == s.next && s.arriving_since != 0 && global_time_ns() - s.arriving_since > kArrivalPatience) {
     l.seen = Seen::present;  // its writer never wrote the rest: nonsense
     l.kind = 0;
   }
@@ -371,11 +372,12 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
     s.reason = static_cast<EndReason>(__shfl_sync(~0u, static_cast<std::uint32_t>(s.reason), 0));
     s.busy_at = __shfl_sync(~0u, s.busy_at, 0);
   }
-  // Before a hand-over everything that was published before it is done; a stop leaves what waits for its payload.
-  while (s.late != 0 && s.reason != EndReason::stop) {
+  // Before a hand-over everything that was published before it is done. A stop leaves what waits for its payload to the
+  // next launch, or to the executor that is handed over to.
+  bool stop = s.reason == EndReason::stop;
+  while (s.late != 0 && !stop) {
     dispatch_ready(q, area, shared, s);
-    if (load_relaxed_system(&box->stop) != 0) s.reason = EndReason::stop;
-    s.reason = static_cast<EndReason>(__shfl_sync(~0u, static_cast<std::uint32_t>(s.reason), 0));
+    stop = __shfl_sync(~0u, load_relaxed_system(&box->stop), 0) != 0;
   }
   while (load_acquire_device(&area->completed) != s.dispatched) __nanosleep(100);
   show(q, area, s);

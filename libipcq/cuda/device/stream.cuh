@@ -1,50 +1,41 @@
-// Kernels of the stream executor: one message, or one run of inline messages, each.
+// Kernels of the stream executor: one message, or one run of inline messages, each. Payloads are complete: the runner
+// has looked.
 #pragma once
 
 #include "device/handle.cuh"
 
 namespace ipcq::device {
 
-
 // By the one kernel of the stream that runs.
 __device__ inline void show_totals(const QueueView& q, const StreamTotals* totals) {
   for (unsigned i = 0; i < 3; ++i) store_relaxed_system(&q.counters[i], totals->counted[i]);
 }
 
-// By one thread: whether the message's payload will never come. The stream has waited for gpub, which comes after tomb.
-__device__ inline bool is_tombed(const QueueView& q, const SlotMessage& m) {
-  return (m.flags & kPayloadReady) == 0 && load_relaxed_system(&q.tomb[m.slot]) == m.lease;
+template <class Handler>
+__device__ void end_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
+  finish_message<Handler>(q, m);
+  ++totals->counted[0];
+  totals->counted[1] += !Handler::accepts(m.length);
+  show_totals(q, totals);
 }
 
 // The message's handler; with `finish` its `out` line too, by the last block.
 template <class Handler>
 __device__ void run_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m, bool finish) {
-  __shared__ bool tombed;
-  if (threadIdx.x == 0) tombed = is_tombed(q, m);
-  __syncthreads();
-  if (!tombed) {
-    handle_share<Handler>(q, m, {blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x, gridDim.x * std::uint64_t{blockDim.x}});
-  }
+  handle_share<Handler>(q, m, {blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x, gridDim.x * std::uint64_t{blockDim.x}});
   if (!finish) return;
   __syncthreads();
   if (threadIdx.x != 0) return;
   fence_device();
   if (add_device(&totals->done, 1) != gridDim.x - 1) return;
   totals->done = 0;
-  finish_message<Handler>(q, m, tombed);
-  totals->counted[0] += !tombed;
-  totals->counted[1] += !tombed && !Handler::accepts(m.length);
-  show_totals(q, totals);
+  end_message<Handler>(q, totals, m);
 }
 
 // The `out` line of a message whose copy to the mirror has been made.
 template <class Handler>
 __device__ void run_finish(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
-  const bool tombed = is_tombed(q, m);
-  finish_message<Handler>(q, m, tombed);
-  totals->counted[0] += !tombed;
-  totals->counted[1] += !tombed && !Handler::accepts(m.length);
-  show_totals(q, totals);
+  end_message<Handler>(q, totals, m);
 }
 
 // Tickets [first, first + count) that carry no slot, by one block.
@@ -58,7 +49,8 @@ __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint6
   __syncthreads();
   for (std::uint32_t at = warp * kWarpLines; at < count; at += kWarps * kWarpLines) {
     LaneLine l = read_lines(q, first + at);
-    if (l.seen != Seen::present || l.kind == kSlot) l.kind = 0;  // the runner saw another line here: scribbled over
+    // Scribbled over since the runner looked; or a message whose payload never came.
+    if (l.seen != Seen::present || l.kind == kSlot) l.kind = 0;
     std::uint32_t counts[3] = {};
     process_inlined<Handler>(q, l, l.ticket < first + count, buffer[warp], counts[0], counts[1], counts[2]);
     for (unsigned i = 0; i < 3; ++i) {
