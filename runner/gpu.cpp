@@ -38,8 +38,7 @@ Gpu::Gpu(int device) : object_("GPU " + std::to_string(device)) {
   }
   multiprocessors_ = static_cast<unsigned>(attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
   // Threads that wait for the GPU sleep.
-  check_cuda(cu.cuDevicePrimaryCtxSetFlags(device_, CU_CTX_SCHED_BLOCKING_SYNC),
-             "cuDevicePrimaryCtxSetFlags", object_);
+  check_cuda(cu.cuDevicePrimaryCtxSetFlags(device_, CU_CTX_SCHED_BLOCKING_SYNC), "cuDevicePrimaryCtxSetFlags", object_);
   check_cuda(cu.cuDevicePrimaryCtxRetain(&context_, device_), "cuDevicePrimaryCtxRetain", object_,
              "is the device in exclusive mode and in use (nvidia-smi -q -d COMPUTE)?");
   const CurrentContext current(context_);
@@ -68,7 +67,8 @@ Kernels Gpu::kernels(std::string_view handler) const {
 CUdeviceptr Gpu::device_address(const void* host) const {
   const CurrentContext current(context_);
   CUdeviceptr address = 0;
-  check_cuda(driver().cuMemHostGetDevicePointer(&address, const_cast<void*>(host), 0), "cuMemHostGetDevicePointer", object_);
+  check_cuda(driver().cuMemHostGetDevicePointer(&address, const_cast<void*>(host), 0), "cuMemHostGetDevicePointer",
+             object_);
   return address;
 }
 
@@ -140,7 +140,8 @@ PinnedBlock::~PinnedBlock() {
 
 bool runs_under_mps() {
   const char* directory = std::getenv("CUDA_MPS_PIPE_DIRECTORY");
-  const std::string path = std::string(directory != nullptr ? directory : "/tmp/nvidia-mps") + "/nvidia-cuda-mps-control.pid";
+  const std::string path =
+      std::string(directory != nullptr ? directory : "/tmp/nvidia-mps") + "/nvidia-cuda-mps-control.pid";
   std::FILE* const file = std::fopen(path.c_str(), "re");
   if (file == nullptr) return false;
   int pid = 0;

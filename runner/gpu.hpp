@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 #include <string>
 #include <string_view>
-#include <new>
 
 #include "device/work.hpp"
 #include "driver.hpp"

@@ -53,7 +53,8 @@ int serve(int device) {
   if (!send_message(socket.get(), &hello, sizeof hello) || hello.failed != 0) return 1;
   RunnerRequest request;
   Fd unused;
-  while (await_request(socket.get(), broker.get()) && receive_message(socket.get(), &request, sizeof request, unused) > 0) {
+  while (await_request(socket.get(), broker.get()) &&
+         receive_message(socket.get(), &request, sizeof request, unused) > 0) {
     if (request.magic != kRunnerMagic || request.protocol != kRunnerProtocol) break;
     const RunnerReply reply = served->answer(request);
     if (!send_message(socket.get(), &reply, sizeof reply)) break;
@@ -64,10 +65,11 @@ int serve(int device) {
 }
 
 int usage(std::FILE* to) {
-  std::fputs("usage: ipcq-runner --probe     what this machine's GPUs can do, as one JSON object\n"
-             "       ipcq-runner --version\n"
-             "ipcq-broker starts it with --device N for each GPU that its queues use.\n",
-             to);
+  std::fputs(
+      "usage: ipcq-runner --probe     what this machine's GPUs can do, as one JSON object\n"
+      "       ipcq-runner --version\n"
+      "ipcq-broker starts it with --device N for each GPU that its queues use.\n",
+      to);
   return to == stdout ? 0 : 2;
 }
 

@@ -79,9 +79,11 @@ void check_host_memory(const Gpu& gpu, bool operate) {
     const auto at = reinterpret_cast<CUdeviceptr>(gpu.address(page));
     if (operate) {
       CUstream stream = nullptr;
-      check_cuda(driver().cuStreamCreateWithPriority(&stream, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreate", gpu.object());
+      check_cuda(driver().cuStreamCreateWithPriority(&stream, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreate",
+                 gpu.object());
       check_cuda(driver().cuStreamWriteValue64(stream, at, 7, 0), "cuStreamWriteValue64", gpu.object());
-      check_cuda(driver().cuStreamWaitValue64(stream, at, 7, CU_STREAM_WAIT_VALUE_GEQ), "cuStreamWaitValue64", gpu.object());
+      check_cuda(driver().cuStreamWaitValue64(stream, at, 7, CU_STREAM_WAIT_VALUE_GEQ), "cuStreamWaitValue64",
+                 gpu.object());
       check_cuda(driver().cuStreamSynchronize(stream), "cuStreamSynchronize", gpu.object());
       driver().cuStreamDestroy(stream);
     }

@@ -24,9 +24,11 @@ constexpr std::uint64_t kBytesPerWorker = 32 * 1024;
 // multiprocessor). A queue for which there is no room waits for another one's kernel to park.
 unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
   if (pool.backend != static_cast<std::uint32_t>(PoolBackend::cuda)) return 0;
-  const auto useful = static_cast<unsigned>(std::min<std::uint64_t>(pool.slot_bytes / kBytesPerWorker, device::kMaxWorkers));
-  return std::clamp(useful, kMinWorkers, std::min(std::max(gpu.multiprocessors() / 2, kMinWorkers + 1) - 1,  // one is the scout's
-                                                       device::kMaxWorkers));
+  const auto useful =
+      static_cast<unsigned>(std::min<std::uint64_t>(pool.slot_bytes / kBytesPerWorker, device::kMaxWorkers));
+  return std::clamp(useful, kMinWorkers,
+                    std::min(std::max(gpu.multiprocessors() / 2, kMinWorkers + 1) - 1,  // one is the scout's
+                             device::kMaxWorkers));
 }
 
 // A kernel that fails has spoilt the context: nothing of this process can go on. The broker sees the process end.
@@ -161,7 +163,8 @@ void QueueRunner::run_persistent() {
   device::Mailbox* mailbox = gpu_.address(mailbox_.get());
   std::uint64_t park_after = plan_.park_after_ns;
   void* arguments[] = {&view_, &area, &mailbox, &resume_, &limit_, &park_after};
-  check_cuda(driver().cuMemsetD8Async(area_.address(), 0, sizeof(device::WorkArea), stream_.get()), "cuMemsetD8Async", object_);
+  check_cuda(driver().cuMemsetD8Async(area_.address(), 0, sizeof(device::WorkArea), stream_.get()), "cuMemsetD8Async",
+             object_);
   launch(kernels_.persistent, 1 + workers_, device::kBlockThreads, arguments);
   synchronize();
   resume_ = mailbox_->resume;

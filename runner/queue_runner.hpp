@@ -31,12 +31,13 @@ class QueueRunner {
     std::uint64_t park_after_ns = 0;
   };
   // `payloads` may be null: a queue of inline messages.
-  QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<PinnedPool> pool, std::shared_ptr<DeviceBlock> payloads);
+  QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<PinnedPool> pool,
+              std::shared_ptr<DeviceBlock> payloads);
   ~QueueRunner();  // finishes the messages being worked on
 
   const std::string& segment() const noexcept { return plan_.queue_segment; }
-  // From the end of await_pause() to resume() no kernel of this queue stays on the GPU. Ask all queues before waiting for
-  // one: a kernel may need the room that another one takes.
+  // From the end of await_pause() to resume() no kernel of this queue stays on the GPU. Ask all queues before waiting
+  // for one: a kernel may need the room that another one takes.
   void ask_to_pause();
   void await_pause();
   void resume();

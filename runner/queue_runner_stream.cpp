@@ -1,5 +1,5 @@
-// The stream executor: follows the lines on the CPU, enqueues their work once their payload is complete. Nothing that it
-// enqueues waits for another process: allocations for other queues wait for streams.
+// The stream executor: follows the lines on the CPU, enqueues their work once their payload is complete. Nothing that
+// it enqueues waits for another process: allocations for other queues wait for streams.
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -13,8 +13,8 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t kMaxRun = 1024;  // inline messages of one kernel
-constexpr std::uint64_t kSpinForPayload = 100'000;                // ns
+constexpr std::uint32_t kMaxRun = 1024;                         // inline messages of one kernel
+constexpr std::uint64_t kSpinForPayload = 100'000;              // ns
 constexpr auto kNapForPayload = std::chrono::microseconds(10);  // then: without MPS a writer's turn comes in ms
 
 device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ticket, const Descriptor& d) {
@@ -40,7 +40,8 @@ void QueueRunner::run_stream() {
   totals.counted[0] = control.processed.load(std::memory_order_relaxed);
   totals.counted[1] = control.failed.load(std::memory_order_relaxed);
   totals.counted[2] = control.damaged.load(std::memory_order_relaxed);
-  check_cuda(driver().cuMemcpyHtoDAsync(area_.address(), &totals, sizeof totals, stream_.get()), "cuMemcpyHtoDAsync", object_);
+  check_cuda(driver().cuMemcpyHtoDAsync(area_.address(), &totals, sizeof totals, stream_.get()), "cuMemcpyHtoDAsync",
+             object_);
   synchronize();
   std::uint64_t next = resume_;
   const auto published = [&] { return is_tagged(ring_.in(next), ring_.lap(next)); };
@@ -124,7 +125,8 @@ void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
   device::StreamTotals* totals = reinterpret_cast<device::StreamTotals*>(area_.address());
   std::uint32_t finish = view_.host_readable ? 0 : 1;
   void* arguments[] = {&view_, &totals, &m, &finish};
-  launch(kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(workers_, 1u), device::kBlockThreads, arguments);
+  launch(kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(workers_, 1u), device::kBlockThreads,
+         arguments);
   if (finish != 0) return;
   if (m.length != 0) {
     check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, stream_.get()), "cuMemcpyDtoHAsync", object_);

@@ -10,10 +10,10 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint64_t kSpin = 50'000;                   // ns: about what a wake-up costs anyway
-constexpr auto kNap = std::chrono::microseconds(20);      // then: while a large payload is worked on
-constexpr auto kLongNap = std::chrono::milliseconds(1);   // then: a producer or its stream is held up
-constexpr std::uint64_t kLongAfter = 5'000'000;           // ns
+constexpr std::uint64_t kSpin = 50'000;                  // ns: about what a wake-up costs anyway
+constexpr auto kNap = std::chrono::microseconds(20);     // then: while a large payload is worked on
+constexpr auto kLongNap = std::chrono::milliseconds(1);  // then: a producer or its stream is held up
+constexpr std::uint64_t kLongAfter = 5'000'000;          // ns
 
 bool is_armed(const Doorbell& bell) noexcept {
   return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);

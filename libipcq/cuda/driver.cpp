@@ -8,8 +8,9 @@
 namespace ipcq::detail {
 namespace {
 
-// Version of the interface that is asked for: the oldest toolkit that builds this. With CUDA_VERSION, later drivers would
-// hand out successors with other parameters under the same names (cuStreamGetCtx of 12.5, cuCtxGetDevice of 13.0).
+// Version of the interface that is asked for: the oldest toolkit that builds this. With CUDA_VERSION, later drivers
+// would hand out successors with other parameters under the same names (cuStreamGetCtx of 12.5, cuCtxGetDevice
+// of 13.0).
 constexpr int kInterface = 12040;
 
 using GetProcAddress = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
@@ -17,8 +18,9 @@ using GetProcAddress = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriv
 Driver load() {
   void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);  // stays: streams and contexts outlive us
   if (library == nullptr) {
-    throw BackendError("GPU: no CUDA driver on this machine (libcuda.so.1 does not load); install the NVIDIA driver, or "
-                       "use --backend host");
+    throw BackendError(
+        "GPU: no CUDA driver on this machine (libcuda.so.1 does not load); install the NVIDIA driver, or "
+        "use --backend host");
   }
   const auto get = reinterpret_cast<GetProcAddress>(::dlsym(library, "cuGetProcAddress_v2"));
   if (get == nullptr) throw BackendError("GPU: the CUDA driver is older than 12.0; update the NVIDIA driver");

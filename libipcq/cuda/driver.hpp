@@ -11,63 +11,63 @@
 namespace ipcq::detail {
 
 // X(name as in cuda.h). cuGetProcAddress gives the version that had these parameters in CUDA 12.4.
-#define IPCQ_DRIVER_FUNCTIONS(X) \
-  X(cuCtxGetCurrent)             \
-  X(cuCtxGetDevice)              \
-  X(cuCtxPopCurrent)             \
-  X(cuCtxPushCurrent)            \
-  X(cuCtxSetCurrent)             \
-  X(cuCtxSynchronize)            \
-  X(cuDeviceCanAccessPeer)       \
-  X(cuDeviceGet)                 \
-  X(cuDeviceGetAttribute)        \
-  X(cuDeviceGetCount)            \
-  X(cuDeviceGetName)             \
-  X(cuDeviceGetUuid)             \
-  X(cuDevicePrimaryCtxRelease)   \
-  X(cuDevicePrimaryCtxRetain)    \
-  X(cuDevicePrimaryCtxSetFlags)  \
-  X(cuDeviceTotalMem)            \
-  X(cuDriverGetVersion)          \
-  X(cuEventCreate)               \
-  X(cuEventDestroy)              \
-  X(cuEventElapsedTime)          \
-  X(cuEventQuery)                \
-  X(cuEventRecord)               \
-  X(cuEventSynchronize)          \
-  X(cuFuncGetAttribute)          \
-  X(cuGetErrorName)              \
-  X(cuGetErrorString)            \
-  X(cuInit)                      \
-  X(cuIpcCloseMemHandle)         \
-  X(cuIpcGetMemHandle)           \
-  X(cuIpcOpenMemHandle)          \
-  X(cuLaunchHostFunc)            \
-  X(cuLaunchKernel)              \
-  X(cuMemAlloc)                  \
-  X(cuMemFree)                   \
-  X(cuMemFreeHost)               \
-  X(cuMemGetAddressRange)        \
-  X(cuMemGetInfo)                \
-  X(cuMemHostAlloc)              \
-  X(cuMemHostGetDevicePointer)   \
-  X(cuMemHostRegister)           \
-  X(cuMemHostUnregister)         \
-  X(cuMemcpyDtoHAsync)           \
-  X(cuMemcpyHtoDAsync)           \
-  X(cuMemsetD8Async)             \
-  X(cuModuleGetFunction)         \
-  X(cuModuleLoadData)            \
-  X(cuModuleUnload)              \
+#define IPCQ_DRIVER_FUNCTIONS(X)                 \
+  X(cuCtxGetCurrent)                             \
+  X(cuCtxGetDevice)                              \
+  X(cuCtxPopCurrent)                             \
+  X(cuCtxPushCurrent)                            \
+  X(cuCtxSetCurrent)                             \
+  X(cuCtxSynchronize)                            \
+  X(cuDeviceCanAccessPeer)                       \
+  X(cuDeviceGet)                                 \
+  X(cuDeviceGetAttribute)                        \
+  X(cuDeviceGetCount)                            \
+  X(cuDeviceGetName)                             \
+  X(cuDeviceGetUuid)                             \
+  X(cuDevicePrimaryCtxRelease)                   \
+  X(cuDevicePrimaryCtxRetain)                    \
+  X(cuDevicePrimaryCtxSetFlags)                  \
+  X(cuDeviceTotalMem)                            \
+  X(cuDriverGetVersion)                          \
+  X(cuEventCreate)                               \
+  X(cuEventDestroy)                              \
+  X(cuEventElapsedTime)                          \
+  X(cuEventQuery)                                \
+  X(cuEventRecord)                               \
+  X(cuEventSynchronize)                          \
+  X(cuFuncGetAttribute)                          \
+  X(cuGetErrorName)                              \
+  X(cuGetErrorString)                            \
+  X(cuInit)                                      \
+  X(cuIpcCloseMemHandle)                         \
+  X(cuIpcGetMemHandle)                           \
+  X(cuIpcOpenMemHandle)                          \
+  X(cuLaunchHostFunc)                            \
+  X(cuLaunchKernel)                              \
+  X(cuMemAlloc)                                  \
+  X(cuMemFree)                                   \
+  X(cuMemFreeHost)                               \
+  X(cuMemGetAddressRange)                        \
+  X(cuMemGetInfo)                                \
+  X(cuMemHostAlloc)                              \
+  X(cuMemHostGetDevicePointer)                   \
+  X(cuMemHostRegister)                           \
+  X(cuMemHostUnregister)                         \
+  X(cuMemcpyDtoHAsync)                           \
+  X(cuMemcpyHtoDAsync)                           \
+  X(cuMemsetD8Async)                             \
+  X(cuModuleGetFunction)                         \
+  X(cuModuleLoadData)                            \
+  X(cuModuleUnload)                              \
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor) \
-  X(cuStreamCreateWithPriority)  \
-  X(cuStreamDestroy)             \
-  X(cuStreamGetCtx)              \
-  X(cuStreamQuery)               \
-  X(cuStreamSynchronize)         \
-  X(cuStreamWaitValue32)         \
-  X(cuStreamWaitValue64)         \
-  X(cuStreamWriteValue32)        \
+  X(cuStreamCreateWithPriority)                  \
+  X(cuStreamDestroy)                             \
+  X(cuStreamGetCtx)                              \
+  X(cuStreamQuery)                               \
+  X(cuStreamSynchronize)                         \
+  X(cuStreamWaitValue32)                         \
+  X(cuStreamWaitValue64)                         \
+  X(cuStreamWriteValue32)                        \
   X(cuStreamWriteValue64)
 
 struct Driver {
@@ -88,7 +88,9 @@ void check_cuda(CUresult result, const char* call, const std::string& object, co
 // Makes a context current in this thread while it lives.
 class CurrentContext {
  public:
-  explicit CurrentContext(CUcontext context) { check_cuda(driver().cuCtxPushCurrent(context), "cuCtxPushCurrent", "GPU"); }
+  explicit CurrentContext(CUcontext context) {
+    check_cuda(driver().cuCtxPushCurrent(context), "cuCtxPushCurrent", "GPU");
+  }
   ~CurrentContext() {
     CUcontext ignored = nullptr;
     driver().cuCtxPopCurrent(&ignored);

@@ -62,7 +62,8 @@ void set_executor(const std::string& queue, ExecutorKind kind, const std::string
     if (now_ns() >= deadline) {
       throw SystemError(ETIMEDOUT, "queue '" + queue + "': executor " + std::string(to_string(kind)) +
                                        " has not begun within 10 s; messages before the switch wait for their "
-                                       "payloads (ipcq stats " + queue + " shows them)");
+                                       "payloads (ipcq stats " +
+                                       queue + " shows them)");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }

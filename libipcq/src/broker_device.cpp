@@ -165,12 +165,16 @@ std::string BrokerCore::device_refusal(const QueueEntry& q, bool consumer, bool 
   const std::string object = "queue '" + q.name + "': ";
   const char* const gpu_client = ", or attach with a GPU ({.cuda = true}; --device)";
   if (!q.pool->map->has_host_payloads()) {
-    return object + "its payloads are in device memory alone (mirror=none), which a client without a GPU cannot reach; "
-                    "create the pool with mirror=full" + gpu_client;
+    return object +
+           "its payloads are in device memory alone (mirror=none), which a client without a GPU cannot reach; "
+           "create the pool with mirror=full" +
+           gpu_client;
   }
   if (consumer && !q.map->is_host_readable()) {
-    return object + "its results stay in device memory (host_readable=no), where a consumer without a GPU cannot read "
-                    "them; create the queue with host_readable=yes" + gpu_client;
+    return object +
+           "its results stay in device memory (host_readable=no), where a consumer without a GPU cannot read "
+           "them; create the queue with host_readable=yes" +
+           gpu_client;
   }
   return {};
 }
@@ -222,7 +226,8 @@ bool BrokerCore::is_runner(int fd) const {
 
 // Its memory is gone: the queues that lay there end, and new ones take their names.
 void BrokerCore::runner_died(int fd) {
-  const auto it = std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
+  const auto it =
+      std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
   const int device = it->first;
   const std::string how = it->second.link->how_it_ended();
   // By hand: other brokers of this process watch copies of the same socket, and closing this one alone leaves it in.

@@ -163,7 +163,8 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     return false;
   }
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
-  if (!early && d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0 && !await_processed(message.m_.ticket, d)) {
+  if (!early && d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0 &&
+      !await_processed(message.m_.ticket, d)) {
     if (session_->interruption(*queue_).check() != Status::ok) {
       (void)nack(message);
     } else {

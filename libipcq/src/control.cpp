@@ -109,6 +109,13 @@ Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid) 
   return fd;
 }
 
+Reply refuse(Refusal why, const std::string& text) {
+  Reply r;
+  r.refusal = why;
+  set_text(r.text, sizeof r.text, text);
+  return r;
+}
+
 void set_text(char* to, std::size_t size, const std::string& text) noexcept {
   const std::size_t n = std::min(size - 1, text.size());
   std::memcpy(to, text.data(), n);

@@ -68,6 +68,9 @@ struct Reply {
 };
 static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyable_v<Reply>);
 
+// A reply that says why not.
+Reply refuse(Refusal why, const std::string& text);
+
 // Sends one message with an optional descriptor. False with errno set when the peer is gone or does not take it.
 bool send_message(int socket, const void* message, std::size_t bytes, int fd = -1) noexcept;
 // Receives one message of exactly `bytes`, and a descriptor if one came. >0: received; 0: the peer closed; -1: errno.

@@ -104,7 +104,8 @@ Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Inter
     if (const Status s = interruption.check(); s != Status::ok) return ready() ? Status::ok : s;
     if (deadline != kNever && now_ns() >= deadline) return Status::timeout;
     IPCQ_STEP("wait.armed");
-    if (attendant != nullptr) ring(*attendant);  // sleeper_fence() stands between: either it sees us, or we see it sleep
+    if (attendant != nullptr)
+      ring(*attendant);  // sleeper_fence() stands between: either it sees us, or we see it sleep
     sleep_on(bell, sequence, deadline);
   }
 }

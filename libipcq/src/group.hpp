@@ -130,9 +130,7 @@ class GroupMember {
   bool others_have(std::uint64_t end) const {
     const std::uint64_t first = end > ring_.lines() ? end - ring_.lines() : 0;
     for (std::uint64_t t = first; t < end; ++t) {
-      // Taken, and on the way to a held entry.
-      const std::uint64_t e = ring_.own(1 + w_.group, t).load(std::memory_order_acquire);
-      if (own_lap(e) != ring_.lap(t) || own_state(e) != OwnState::done) return true;
+      if (!ring_.has_finished(w_.group, t)) return true;  // taken, and on the way to a held entry
     }
     for (std::uint32_t i = 0; i < w_.entries; ++i) {
       const HeldWord h = unpack_held(w_.held[i].word.load(std::memory_order_acquire));

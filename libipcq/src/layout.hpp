@@ -60,8 +60,8 @@ struct SegmentHeader {
 };
 
 enum QueueFlag : std::uint32_t {
-  kQueueHasHandler = 1,   // an executor stands between `in` and `out`
-  kQueueOnDevice = 2,     // that executor is a GPU's: units of `out` may arrive in any order
+  kQueueHasHandler = 1,    // an executor stands between `in` and `out`
+  kQueueOnDevice = 2,      // that executor is a GPU's: units of `out` may arrive in any order
   kQueueHostReadable = 4,  // it copies what it has processed to the mirror
   kQueueMovesOnly = 8      // it has no handler: payloads stay as they are
 };

@@ -50,18 +50,18 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
   for (std::uint64_t at = 0; (at = ring.cursor(1 + g).next) < end;) {
     Descriptor d;
     InlineData data;
-    const bool late = pool.on_device() && !ring.has_handler() && ring.read(at, d, data) == LineRead::present &&
-                      !is_written(d, pool);
+    const bool late =
+        pool.on_device() && !ring.has_handler() && ring.read(at, d, data) == LineRead::present && !is_written(d, pool);
     bool dropped = false;
     bool freed = false;
-    if (!late && GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed)) continue;
+    if (!late && GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed))
+      continue;
     wake_producers();
     return false;
   }
   // A producer that was discarding may stand between claim and finish: its line must stay as it is until then.
   for (std::uint64_t t = end > ring.lines() ? end - ring.lines() : 0; t < end; ++t) {
-    const std::uint64_t e = ring.own(1 + g, t).load(std::memory_order_acquire);
-    if (own_lap(e) < ring.lap(t) || (own_lap(e) == ring.lap(t) && own_state(e) != OwnState::done)) {
+    if (!ring.has_finished(g, t)) {
       wake_producers();
       return false;
     }

@@ -3,16 +3,9 @@
 #include <cstring>
 #include <exception>
 
-#include "consumer_core.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
-namespace {
-
-constexpr std::uint64_t kForwardRound = 1'000'000;  // ns
-
-}  // namespace
-
 ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait)
     : keep_(std::move(session)),
       session_(keep_.get()),
@@ -300,75 +293,6 @@ void ProducerCore::give_back(const SlotLoan& loan) noexcept {
     publisher_fence();
     ring(pool_->control().free);
   }
-}
-
-Status ProducerCore::forward(Message& message, Duration timeout) {
-  ConsumerCore* const reader = message.m_.core;
-  if (reader == nullptr) return Status::not_held;
-  if (is_unusable() || reader->is_unusable()) return Status::closed;
-  const Descriptor from = reader->descriptor(message);
-  if (from.kind == LineKind::slot) return forward_slot(message, from, *reader, timeout);
-  if (const Status s = send(message.bytes(), timeout); s != Status::ok) return s;
-  return message.release();
-}
-
-Status ProducerCore::forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
-                                  Duration timeout) {
-  if (reader.pool().config().segment.generation != pool_->config().segment.generation) {
-    throw UsageError("forward to queue '" + get_text(queue_->config().segment.name, kNameBytes) + "': its pool '" +
-                     get_text(queue_->config().pool, kNameBytes) + "' is not the pool of the message, '" +
-                     get_text(reader.pool().config().segment.name, kNameBytes) +
-                     "'; create both queues with one pool, or send() a copy");
-  }
-  if (!is_sound(from, *pool_)) return Status::not_held;  // somebody scribbled over the held entry
-  const SlotLoan parent =
-      from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
-  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
-  SlotLoan alias;
-  for (;;) {
-    // A handler changes the payload in place: that is only right when nobody else reads it. And a message that goes
-    // round and round is copied now and then, so that its chain of aliases ends.
-    const auto chain = pool_->pool().chain(parent.slot, parent.lease, reader.group());
-    const bool copy =
-        (queue_->changes_payloads() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
-    // In short rounds: nobody rings when the other readers have finished, or when an alias alone comes free.
-    const std::uint64_t round = deadline == 0 ? 0 : std::min(deadline, now_ns() + kForwardRound);
-    Status s = Status::ok;
-    if (copy) {
-      s = send(message.bytes(), time_left(round));
-      if (s == Status::ok) return message.release();
-    } else {
-      const auto try_alias = [&] {
-        alias = pool_->pool().borrow_alias(client_, alias_hint_, parent, reader.group());
-        return alias.slot != kNone;
-      };
-      s = wait_until(pool_->control().free, wait_, round, session_->interruption(*queue_), try_alias);
-      if (s == Status::ok) break;
-    }
-    if (s != Status::timeout && s != Status::full) return s;
-    if (deadline == 0) return Status::full;
-    if (now_ns() >= deadline) return Status::timeout;
-  }
-  IPCQ_STEP("forward.alias_borrowed");
-  PublishClaim c;
-  if (const Status s = claim(1, time_left(deadline), c); s != Status::ok) {
-    pool_->pool().give_back(alias, client_);
-    return s;
-  }
-  Descriptor d;
-  d.kind = LineKind::slot;
-  d.flags = kPayloadReady;
-  d.length = from.length;
-  d.slot = from.slot;
-  d.lease = from.lease;
-  d.alias = alias.slot;
-  d.alias_lease = alias.lease;
-  d.published_at_ns = now_ns();
-  publish_line(c.ticket, c.groups, d, nullptr);
-  IPCQ_STEP("forward.published");
-  after_publish(c.groups);
-  if (c.groups == 0) return message.release();
-  return message.m_.core->hand_over(message) ? Status::ok : Status::not_held;
 }
 
 }  // namespace ipcq::detail

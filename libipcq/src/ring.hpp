@@ -160,6 +160,12 @@ class Ring {
     own(1 + group, ticket).store(pack_own(lap(ticket), OwnState::done, client), std::memory_order_release);
   }
 
+  // Whether the group is done with the ticket, perhaps laps ago.
+  bool has_finished(unsigned group, std::uint64_t ticket) const {
+    const std::uint64_t e = own(1 + group, ticket).load(std::memory_order_acquire);
+    return own_lap(e) > lap(ticket) || (own_lap(e) == lap(ticket) && own_state(e) == OwnState::done);
+  }
+
   // Whether the line of `ticket` may be written: its predecessor was processed and every live group is done with it.
   bool is_free(std::uint64_t ticket, std::uint64_t live) const {
     if (ticket < w_.lines) return true;

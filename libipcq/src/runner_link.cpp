@@ -56,14 +56,16 @@ std::map<int, std::weak_ptr<RunnerLink>>& links() {
 }  // namespace
 
 std::string RunnerLink::find_program() {
-  if (const char* path = std::getenv("IPCQ_RUNNER"); path != nullptr && *path != '\0') return is_program(path) ? path : "";
+  if (const char* path = std::getenv("IPCQ_RUNNER"); path != nullptr && *path != '\0')
+    return is_program(path) ? path : "";
   std::string places[4];
   char self[PATH_MAX];
   if (const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1); n > 0) {
     places[0] = directory_of(std::string(self, static_cast<std::size_t>(n)));
   }
   Dl_info library{};
-  if (::dladdr(reinterpret_cast<const void*>(&RunnerLink::find_program), &library) != 0 && library.dli_fname != nullptr) {
+  if (::dladdr(reinterpret_cast<const void*>(&RunnerLink::find_program), &library) != 0 &&
+      library.dli_fname != nullptr) {
     char real[PATH_MAX];
     if (::realpath(library.dli_fname, real) != nullptr) {
       const std::string lib = directory_of(real);
@@ -104,7 +106,8 @@ RunnerLink::RunnerLink(int device) : device_(device) {
                        "installed without CUDA; use --backend host, or set IPCQ_RUNNER to the program");
   }
   int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) throw_system(errno, "socketpair", object_of(device));
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    throw_system(errno, "socketpair", object_of(device));
   socket_ = Fd(pair[0]);
   const Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that dup2 below clears close-on-exec
   ::close(pair[1]);

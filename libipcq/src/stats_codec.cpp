@@ -86,7 +86,8 @@ void visit_fields(Visitor& v, S& s, QueueStats*) {
 }
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, BrokerStats*) {
-  v(s.name), v(s.version), v(s.pid), v(s.uptime_ns), v(s.shm_bytes), v(s.abi), v(s.clients), v(s.deaths), v(s.runner_deaths), v(s.queues);
+  v(s.name), v(s.version), v(s.pid), v(s.uptime_ns), v(s.shm_bytes), v(s.abi), v(s.clients), v(s.deaths),
+      v(s.runner_deaths), v(s.queues);
 }
 template <class Visitor, class S>
 void visit(Visitor& v, S& s) {

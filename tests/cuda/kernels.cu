@@ -11,7 +11,7 @@ __device__ void check_bytes(const std::uint8_t* data, std::uint64_t length, std:
   for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < length; i += stride) {
     if (data[i] != (ipcq_test::pattern_byte(seed, i) ^ mask)) ++wrong;
   }
-  if (wrong != 0) atomicAdd_system(&findings->wrong_bytes, wrong);
+  if (wrong != 0) atomicAdd(&findings->wrong_bytes, wrong);
 }
 
 __device__ void spin_for(unsigned long long ns) {
@@ -42,7 +42,7 @@ __global__ void check(const std::uint8_t* data, std::uint64_t length, std::uint6
     spin_for(spin_ns);
     check_bytes(data, length, seed, mask, findings);
   }
-  if (blockIdx.x == 0 && threadIdx.x == 0) atomicAdd_system(&findings->messages, 1ull);
+  if (blockIdx.x == 0 && threadIdx.x == 0) atomicAdd(&findings->messages, 1ull);
 }
 
 // The same for what a receive_ahead() brings; the seed is the sequence number plus `seed`.
@@ -51,7 +51,7 @@ __global__ void check_header(const ipcq::cuda::Header* header, std::uint64_t see
   const ipcq::Status status = header->status();
   if (blockIdx.x == 0 && threadIdx.x == 0) {
     findings->status[number] = static_cast<unsigned>(status);
-    if (status == ipcq::Status::ok) atomicAdd_system(&findings->messages, 1ull);
+    if (status == ipcq::Status::ok) atomicAdd(&findings->messages, 1ull);
   }
   if (status != ipcq::Status::ok) return;
   check_bytes(reinterpret_cast<const std::uint8_t*>(header->data), header->length, header->sequence + seed, mask,

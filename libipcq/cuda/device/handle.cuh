@@ -17,8 +17,8 @@ struct Team {
 inline constexpr unsigned kInlineBuffer = 80;  // most inline bytes, 72, in whole 16-byte words
 
 // The four lines of a warp, those with `mine` set: inlined payloads go through the handler, tombstones and nonsense are
-// passed over. `buffer`: kWarpLines x kInlineBuffer bytes of shared memory. What lane 0 of each line counted is added to
-// `failed` and `damaged`.
+// passed over. `buffer`: kWarpLines x kInlineBuffer bytes of shared memory. What lane 0 of each line counted is added
+// to `failed` and `damaged`.
 template <class Handler>
 __device__ void process_inlined(const QueueView& q, LaneLine& l, bool mine, std::uint8_t (*buffer)[kInlineBuffer],
                                 std::uint32_t& processed, std::uint32_t& failed, std::uint32_t& damaged) {
@@ -60,7 +60,8 @@ __device__ inline std::uint8_t* payload_of(const QueueView& q, const SlotMessage
 
 // This team's share of a copy between mirror and device memory. Whole words: a slot's stride is a multiple of 128.
 template <class Load>
-__device__ void copy_share(std::uint8_t* to, const std::uint8_t* from, std::uint64_t length, const Team& team, Load load) {
+__device__ void copy_share(std::uint8_t* to, const std::uint8_t* from, std::uint64_t length, const Team& team,
+                           Load load) {
   const std::uint64_t words = (length + 15) / 16;
   const auto* const source = reinterpret_cast<const uint4*>(from);
   auto* const target = reinterpret_cast<uint4*>(to);

@@ -26,12 +26,12 @@ enum class Seen : std::uint32_t { absent, arriving, present };
 struct LaneLine {
   std::uint64_t ticket;
   DeviceUnit mine;
-  std::uint32_t unit;       // which unit `mine` is
-  std::uint32_t kind;       // 0: makes no sense
+  std::uint32_t unit;  // which unit `mine` is
+  std::uint32_t kind;  // 0: makes no sense
   std::uint32_t flags;
   std::uint32_t data_unit;  // of an inlined payload
   std::uint32_t length;
-  std::uint32_t used;       // bit u: unit u belongs to the line
+  std::uint32_t used;  // bit u: unit u belongs to the line
   Seen seen;
 };
 

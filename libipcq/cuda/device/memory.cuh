@@ -10,20 +10,19 @@ namespace ipcq::device {
 // A whole unit in one access, so that who sees the tag sees the data. Relaxed, system scope.
 __device__ inline DeviceUnit load_unit(const DeviceUnit* from) {
   std::uint64_t lo, hi;
-  asm volatile(
-      "{\n .reg .b128 v;\n ld.relaxed.sys.global.b128 v, [%2];\n mov.b128 {%0, %1}, v;\n}"
-      : "=l"(lo), "=l"(hi)
-      : "l"(from)
-      : "memory");
+  asm volatile("{\n .reg .b128 v;\n ld.relaxed.sys.global.b128 v, [%2];\n mov.b128 {%0, %1}, v;\n}"
+               : "=l"(lo), "=l"(hi)
+               : "l"(from)
+               : "memory");
   return {{static_cast<std::uint32_t>(lo), static_cast<std::uint32_t>(lo >> 32), static_cast<std::uint32_t>(hi),
            static_cast<std::uint32_t>(hi >> 32)}};
 }
 __device__ inline void store_unit(DeviceUnit* to, const DeviceUnit& unit) {
   const std::uint64_t lo = unit.word[0] | (static_cast<std::uint64_t>(unit.word[1]) << 32);
   const std::uint64_t hi = unit.word[2] | (static_cast<std::uint64_t>(unit.word[3]) << 32);
-  asm volatile(
-      "{\n .reg .b128 v;\n mov.b128 v, {%1, %2};\n st.relaxed.sys.global.b128 [%0], v;\n}" ::"l"(to), "l"(lo), "l"(hi)
-      : "memory");
+  asm volatile("{\n .reg .b128 v;\n mov.b128 v, {%1, %2};\n st.relaxed.sys.global.b128 [%0], v;\n}" ::"l"(to), "l"(lo),
+               "l"(hi)
+               : "memory");
 }
 
 // Words that the CPU, or another process' stream, writes or reads.

@@ -22,7 +22,8 @@ __device__ void end_message(const QueueView& q, StreamTotals* totals, const Slot
 // The message's handler; with `finish` its `out` line too, by the last block.
 template <class Handler>
 __device__ void run_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m, bool finish) {
-  handle_share<Handler>(q, m, {blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x, gridDim.x * std::uint64_t{blockDim.x}});
+  handle_share<Handler>(q, m,
+                        {blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x, gridDim.x * std::uint64_t{blockDim.x}});
   if (!finish) return;
   __syncthreads();
   if (threadIdx.x != 0) return;

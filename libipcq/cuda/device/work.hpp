@@ -6,10 +6,10 @@
 namespace ipcq::device {
 
 inline constexpr unsigned kBlockThreads = 512;
-inline constexpr unsigned kWarpLines = 4;      // lines that one warp reads at once: 32 lanes x 16 bytes
-inline constexpr unsigned kTasks = 512;        // ring of tasks
-inline constexpr unsigned kMaxWorkers = 256;   // blocks beside the scout's
-inline constexpr unsigned kMessageUnits = 5;   // units of a line that names a slot
+inline constexpr unsigned kWarpLines = 4;                // lines that one warp reads at once: 32 lanes x 16 bytes
+inline constexpr unsigned kTasks = 512;                  // ring of tasks
+inline constexpr unsigned kMaxWorkers = 256;             // blocks beside the scout's
+inline constexpr unsigned kMessageUnits = 5;             // units of a line that names a slot
 inline constexpr std::uint32_t kSplitBytes = 64 * 1024;  // a message from this size on is shared by all workers
 
 // A message in a slot, checked, as its line said.
@@ -18,8 +18,8 @@ struct SlotMessage {
   std::uint64_t lease;
   std::uint32_t slot;
   std::uint32_t length;
-  std::uint32_t flags;                       // LineFlag
-  std::uint32_t unit[kMessageUnits][3];      // the line's data, for `out`
+  std::uint32_t flags;                   // LineFlag
+  std::uint32_t unit[kMessageUnits][3];  // the line's data, for `out`
 };
 
 enum class Stage : std::uint32_t { whole, pull, handle, push };
@@ -59,8 +59,8 @@ struct StreamTotals {
 
 // In pinned memory: between one launch and its runner.
 struct Mailbox {
-  std::uint32_t stop;  // written by the runner: end soon
-  EndReason reason;    // written by the kernel at its end, with the resume point
+  std::uint32_t stop;    // written by the runner: end soon
+  EndReason reason;      // written by the kernel at its end, with the resume point
   std::uint64_t resume;  // first ticket that is not done
   std::uint64_t limit;   // first ticket that was not looked at; between the two, one is done if its `out` is tagged
 };

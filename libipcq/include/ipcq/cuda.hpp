@@ -1,8 +1,8 @@
 // ipcq::cuda: payloads in device memory, in the order of the caller's streams. No call here waits for the GPU.
 //
 // Open the endpoint with {.cuda = true}. The stream's context decides the device; the first call on it maps the pool
-// (milliseconds, once per process), so make it before you launch a kernel that stays. A pool that cannot be mapped there
-// is used through its mirror in host memory, which the session's log callback is told; without one: BackendError.
+// (milliseconds, once per process), so make it before you launch a kernel that stays. A pool that cannot be mapped
+// there is used through its mirror in host memory, which the session's log callback is told; without one: BackendError.
 //
 //   auto v = ipcq::cuda::loan(p, stream);
 //   fill<<<g, b, 0, stream>>>(v->device(), n);
@@ -13,7 +13,8 @@
 //                                               // released behind use when m goes out of scope
 //
 // Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
-// CUDA_DEVICE_MAX_CONNECTIONS (8 by default, 2 under MPS; 32 at most) before the process' first CUDA call. Handles belong to the thread of their producer or consumer.
+// CUDA_DEVICE_MAX_CONNECTIONS (8 by default, 2 under MPS; 32 at most) before the process' first CUDA call. Handles
+// belong to the thread of their producer or consumer.
 #pragma once
 
 #include <cstddef>

@@ -58,7 +58,7 @@ struct QueueStats {
   double publish_rate = 0;  // messages per second since the previous stats call, or since creation
   // Depth per visible state, in slots (slots of a shared pool count for every queue of it) and lines.
   std::uint64_t empty = 0, claimed = 0, ready = 0, inflight = 0, done = 0, reading = 0;
-  std::uint64_t quarantined = 0;  // slots out of use, because GPU work of a dead client may still write them
+  std::uint64_t quarantined = 0;    // slots out of use, because GPU work of a dead client may still write them
   std::int32_t blocked_by_pid = 0;  // process that took a place and has not published: holds the order up; 0: none
   std::vector<GroupStats> groups;
   std::vector<EndpointStats> endpoints;

@@ -1,0 +1,60 @@
+// What user code holds of a receive: thin shells over ReceiveSide.
+#include "receives.hpp"
+
+namespace ipcq::cuda {
+namespace {
+
+// Null until it is known that a message came.
+const detail::MessageState* came(const detail::MessageState* state) noexcept {
+  if (state == nullptr || !state->resolved.load(std::memory_order_acquire)) return nullptr;
+  return state->pinned->header.state == static_cast<std::uint32_t>(Status::ok) ? state : nullptr;
+}
+
+}  // namespace
+
+Message::~Message() {
+  if (state_ != nullptr) state_->side->end(*state_);
+}
+
+const Header* Message::header() const noexcept { return state_ != nullptr ? &state_->pinned->header : nullptr; }
+const std::byte* Message::device() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->pinned->header.data : nullptr;
+}
+std::size_t Message::length() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.length : 0;
+}
+std::uint64_t Message::sequence() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.sequence : 0;
+}
+std::uint32_t Message::producer() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.producer : 0;
+}
+std::uint64_t Message::ticket() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->message.ticket() : 0;
+}
+std::uint64_t Message::published_at_ns() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->descriptor.published_at_ns : 0;
+}
+bool Message::resolved() const noexcept {
+  return state_ != nullptr && state_->resolved.load(std::memory_order_acquire);
+}
+
+Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout) {
+  auto* const core = ipcq::detail::CudaAccess::core(consumer);
+  if (core == nullptr) return Status::closed;
+  return ipcq::detail::ReceiveSide::of(*core).receive(stream, timeout);
+}
+
+Result<Message> receive_ahead(Consumer& consumer, Stream stream) {
+  auto* const core = ipcq::detail::CudaAccess::core(consumer);
+  if (core == nullptr) return Status::closed;
+  return ipcq::detail::ReceiveSide::of(*core).receive_ahead(stream);
+}
+
+}  // namespace ipcq::cuda

@@ -1,0 +1,230 @@
+// Endpoints and groups: who opens and closes, which group a consumer joins, when a stream has ended.
+#include <algorithm>
+
+#include "broker_core.hpp"
+#include "membership.hpp"
+
+namespace ipcq::detail {
+
+bool BrokerCore::is_id_used(std::uint32_t id) const {
+  for (const auto& [name, q] : queues_) {
+    for (const auto& e : q.endpoints) {
+      if (e.client == id) return true;
+    }
+  }
+  return false;
+}
+
+// Ids go round all 22 bits before one comes back, and only those of endpoints that were repaired are free.
+std::uint32_t BrokerCore::new_client_id() {
+  do {
+    last_client_ = (last_client_ + 1) & kClientMask;
+  } while (last_client_ <= kBrokerClient || is_id_used(last_client_));
+  return last_client_;
+}
+
+Reply BrokerCore::open_endpoint(const ClientState& client, const Request& request) {
+  if (!client.attached) return refuse(Refusal::usage, "client pid " + std::to_string(client.pid) + ": said no hello");
+  QueueEntry& q = find(get_text(request.name, sizeof request.name));
+  if (stopped_) return refuse(Refusal::not_found, "queue '" + q.name + "': its broker is stopping");
+  const bool consumer = request.op == Op::open_consumer;
+  const bool uses_cuda = (request.flags & kUsesCuda) != 0;
+  if (const std::string why = device_refusal(q, consumer, uses_cuda); !why.empty()) {
+    return refuse(Refusal::backend, why);
+  }
+  const std::uint32_t index = choose_endpoint(q, consumer);
+  if (index == q.endpoints.size()) {
+    return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
+                                      " endpoints are in use; create it with more max_endpoints (endpoints=N)");
+  }
+  unsigned group = 0;
+  Reply reply;
+  if (uses_cuda) prefer_stream(q);
+  if (consumer && !choose_group(q, request, group, reply)) return reply;
+
+  EndpointState& e = q.endpoints[index];
+  e.client = new_client_id();
+  e.kind = consumer ? EndpointKind::consumer : EndpointKind::producer;
+  e.group = group;
+  e.pid = client.pid;
+  e.uid = client.uid;
+  e.session = client.socket.get();
+  e.uses_cuda = uses_cuda;
+  Endpoint& shared = q.map->endpoint(index);
+  shared.kind = static_cast<std::uint32_t>(e.kind);
+  shared.pid = e.pid;
+  shared.uid = e.uid;
+  shared.group = group;
+  for (Word* w : {&shared.messages, &shared.bytes, &shared.redelivered, &shared.damaged, &shared.sequence}) {
+    w->store(0, std::memory_order_relaxed);
+  }
+  shared.client.store(e.client, std::memory_order_release);
+  if (consumer) {
+    ++q.groups[group].members;
+  } else {
+    ++q.producers;
+    q.had_producer = true;
+    if (q.producers_lost > 0) --q.producers_lost;  // takes the place of one that died
+    q.map->control().end_ticket.store(kNoTicket, std::memory_order_release);
+  }
+  reply.client = e.client;
+  reply.endpoint = index;
+  reply.group = group;
+  reply.durable = consumer && q.groups[group].durable ? 1 : 0;
+  reply.generation = q.map->config().segment.generation;
+  set_text(reply.queue_segment, sizeof reply.queue_segment, q.map->segment().name());
+  set_text(reply.pool_segment, sizeof reply.pool_segment, q.pool->map->segment().name());
+  return reply;
+}
+
+// A free endpoint. Messages that a former owner gave back may still lie in its held entries: a consumer gets the one
+// with the most free entries, a producer, which needs none, the one with the fewest.
+std::uint32_t BrokerCore::choose_endpoint(const QueueEntry& q, bool consumer) const {
+  const auto count = static_cast<std::uint32_t>(q.endpoints.size());
+  const std::uint32_t block = q.map->config().held_per_endpoint;
+  std::uint32_t best = count;
+  std::ptrdiff_t best_free = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (q.endpoints[i].client != 0) continue;
+    const Held* const first = q.map->held() + std::size_t{i} * block;
+    const auto free =
+        std::count_if(first, first + block, [](const Held& h) { return h.word.load(std::memory_order_relaxed) == 0; });
+    if (best == count || (consumer ? free > best_free : free < best_free)) {
+      best = i;
+      best_free = free;
+    }
+  }
+  return best;
+}
+
+bool BrokerCore::choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal) {
+  const std::string name = get_text(request.group, sizeof request.group);
+  check_name(name, "group");
+  unsigned free = kMaxGroups;
+  bool leaving = false;
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    GroupState& state = q.groups[g];
+    if (state.leaving) {
+      leaving = true;
+      if (state.name != name) continue;
+      refusal = refuse(Refusal::busy, "group '" + name + "': is being dissolved; try again");
+      return false;
+    }
+    if (state.name == name) {
+      group = g;
+      return true;
+    }
+    if (state.name.empty() && free == kMaxGroups) free = g;
+  }
+  if (free == kMaxGroups) {
+    refusal = refuse(leaving ? Refusal::busy : Refusal::usage, "group '" + name + "': queue '" + q.name + "' has " +
+                                                                   std::to_string(kMaxGroups) +
+                                                                   " groups already, the most that are possible");
+    return false;
+  }
+  GroupState& state = q.groups[free];
+  state = GroupState{};
+  state.name = name;
+  state.lossy = (request.flags & kLossy) != 0;
+  auto& shared = q.map->control().group[free];
+  set_text(shared.name, sizeof shared.name, name);
+  shared.policy.store(state.lossy ? 1 : 0, std::memory_order_relaxed);
+  state.joined_at = join_group(*q.map, free);
+  state.damaged_before = q.map->control().damaged.load(std::memory_order_relaxed);
+  group = free;
+  return true;
+}
+
+void BrokerCore::end_stream(QueueEntry& q) {
+  q.producers_lost = 0;
+  q.had_producer = true;
+  look_for_end(q);
+}
+
+void BrokerCore::look_for_end(QueueEntry& q) {
+  if (!q.had_producer || q.producers != 0 || q.producers_lost != 0) return;
+  auto& control = q.map->control();
+  if (control.end_ticket.load(std::memory_order_relaxed) != kNoTicket) return;  // it has ended already
+  control.end_count.fetch_add(1, std::memory_order_relaxed);
+  // SYNC stream-end (release): the count before the ticket. Pairs with: is_at_end.
+  control.end_ticket.store(q.map->ring().cursor(kProducers).next, std::memory_order_release);
+  for (auto& bell : q.map->control().ready) ring_always(bell);
+}
+
+void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, bool alive) {
+  const auto index = static_cast<std::uint32_t>(&e - q.endpoints.data());
+  RepairReport report = repair_endpoint(*q.map, *q.pool->map,
+                                        {.client = e.client,
+                                         .endpoint = index,
+                                         .kind = e.kind,
+                                         .uses_cuda = e.uses_cuda,
+                                         .alive = alive,
+                                         .mps = has_mps(q)});
+  q.tombstones.insert(q.tombstones.end(), report.tombstones.begin(), report.tombstones.end());
+  std::sort(q.tombstones.begin(), q.tombstones.end());
+  Endpoint& shared = q.map->endpoint(index);
+  const bool consumer = e.kind == EndpointKind::consumer;
+  const unsigned group = e.group;
+  if (consumer) {
+    q.groups[group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
+    q.groups[group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
+  }
+  if (report.loans + report.tombstones.size() + report.orphans + report.finished + report.lost + report.unwritten !=
+          0 ||
+      report.quarantined != 0) {
+    log(LogLevel::info, "queue '" + q.name + "': after " + (consumer ? "consumer" : "producer") + " of pid " +
+                            std::to_string(e.pid) + ": " + std::to_string(report.loans) + " slots freed, " +
+                            std::to_string(report.tombstones.size()) + " tombstones, " +
+                            std::to_string(report.orphans) + " messages given back, " +
+                            std::to_string(report.finished) + " steps finished, " + std::to_string(report.lost) +
+                            " lost, " + std::to_string(report.unwritten) + " never completed by its GPU, " +
+                            std::to_string(report.quarantined) + " slots quarantined");
+  }
+  shared.client.store(0, std::memory_order_release);
+  e = EndpointState{};
+  if (consumer) {
+    remove_member(q, group);
+    return;
+  }
+  --q.producers;
+  if (!clean) ++q.producers_lost;
+  look_for_end(q);
+}
+
+void BrokerCore::remove_member(QueueEntry& q, unsigned g) {
+  GroupState& state = q.groups[g];
+  if (--state.members != 0 || state.durable) return;
+  state.leaving = true;
+  state.left_at = leave_group(*q.map, g);
+  leaving_ = true;  // finish_leaving() follows in serve()
+}
+
+bool BrokerCore::finish_leaving() {
+  bool all = true;
+  for (auto& [name, q] : queues_) {
+    for (unsigned g = 0; g < kMaxGroups; ++g) {
+      if (!q.groups[g].leaving) continue;
+      if (drain_left_group(*q.map, *q.pool->map, g, q.groups[g].left_at)) {
+        q.groups[g] = GroupState{};
+      } else {
+        all = false;
+      }
+    }
+  }
+  return all;
+}
+
+// Producers first: what a forwarder had not published must be undone before the message that it held is given back.
+void BrokerCore::end_sessions(const std::vector<ClientState*>& sessions, bool clean) {
+  for (const EndpointKind kind : {EndpointKind::producer, EndpointKind::consumer}) {
+    for (auto& [name, q] : queues_) {
+      for (auto& e : q.endpoints) {
+        const bool ours = std::any_of(sessions.begin(), sessions.end(),
+                                      [&](const ClientState* c) { return c->socket.get() == e.session; });
+        if (e.client != 0 && e.kind == kind && ours) close_endpoint(q, e, clean, clean);
+      }
+    }
+  }
+}
+
+}  // namespace ipcq::detail
