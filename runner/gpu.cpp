@@ -8,7 +8,7 @@
 
 #include "ipcq/handler.hpp"
 
-extern "C" const unsigned char ipcq_executor_kernels[];
+extern "C" const unsigned char ipcq_executor_kernels[];  // NOLINT(readability-identifier-naming): an assembler's name
 
 namespace ipcq::runner {
 

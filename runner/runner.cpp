@@ -71,7 +71,7 @@ RunnerReply Runner::allocate(const RunnerRequest& request) {
 std::shared_ptr<PinnedPool> Runner::pinned_pool(const std::string& segment) {
   auto& known = pools_[segment];
   if (auto pool = known.lock()) return pool;
-  const auto pool = std::make_shared<PinnedPool>(gpu_, segment);
+  auto pool = std::make_shared<PinnedPool>(gpu_, segment);
   known = pool;
   return pool;
 }

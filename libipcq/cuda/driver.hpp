@@ -71,7 +71,7 @@ namespace ipcq::detail {
   X(cuStreamWriteValue64)
 
 struct Driver {
-#define IPCQ_DECLARE(name) decltype(&::name) name = nullptr;
+#define IPCQ_DECLARE(name) decltype(&::name) name = nullptr;  // NOLINT(bugprone-macro-parentheses): it declares
   IPCQ_DRIVER_FUNCTIONS(IPCQ_DECLARE)
 #undef IPCQ_DECLARE
   int version = 0;  // as cuDriverGetVersion gives it: 13000 is CUDA 13.0

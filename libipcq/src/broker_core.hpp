@@ -1,6 +1,6 @@
 // The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_device.cpp: runners and
-// device queues. broker_serve.cpp: the event loop, requests, deaths. broker_endpoints.cpp: who opens and closes, groups,
-// ends of streams. broker_stats.cpp: counters and the dump.
+// device queues. broker_serve.cpp: the event loop, requests, deaths. broker_endpoints.cpp: who opens and closes,
+// groups, ends of streams. broker_stats.cpp: counters and the dump.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
 // happens: no timer, so that an idle broker costs nothing.
@@ -69,7 +69,7 @@ struct GroupState {
   std::uint64_t damaged_before = 0;  // lines that the executor had passed over when the group joined
 };
 
-struct QueueEntry {
+struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming): of the move that clang makes
   std::string name;
   QueueOptions options;
   std::shared_ptr<PoolState> pool;

@@ -80,7 +80,7 @@ std::string RunnerLink::find_program() {
   std::string rest = path != nullptr ? path : "";
   while (!rest.empty()) {
     const auto colon = rest.find(':');
-    const std::string program = rest.substr(0, colon) + "/ipcq-runner";
+    std::string program = rest.substr(0, colon) + "/ipcq-runner";
     if (is_program(program)) return program;
     rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
   }
@@ -93,7 +93,7 @@ std::shared_ptr<RunnerLink> RunnerLink::get(int device) {
   if (auto link = known.lock(); link && link->epoch_ == fork_epoch() && !has_ended(link->socket_.get())) {
     return link;
   }
-  const std::shared_ptr<RunnerLink> link(new RunnerLink(device));
+  std::shared_ptr<RunnerLink> link(new RunnerLink(device));
   known = link;
   return link;
 }

@@ -22,7 +22,7 @@ class GpuDevice {
  public:
   // The GPU of that number, as CUDA counts them. Throws BackendError: no driver, no such GPU, no context to be had.
   explicit GpuDevice(int ordinal);
-  ~GpuDevice();
+  ~GpuDevice();  // NOLINT(performance-trivially-destructible): of the build without CUDA alone
   GpuDevice(const GpuDevice&) = delete;
   GpuDevice& operator=(const GpuDevice&) = delete;
 
