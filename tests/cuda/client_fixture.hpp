@@ -1,0 +1,247 @@
+// Fixture of the tests of clients with a GPU: a broker of its own each, and with it a runner. Every wait is bounded by
+// kBound.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "driver.hpp"
+#include "ipcq/cuda.hpp"
+#include "ipcq/ipcq.hpp"
+#include "pattern.hpp"
+
+extern "C" const unsigned char ipcq_test_kernels[];
+
+namespace ipcq_test {
+
+// Several streams of a test wait at once, each on a hardware queue of its own; under MPS a process has two by default.
+inline const bool kManyQueues = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
+
+using namespace ipcq;
+using namespace std::chrono_literals;
+using ipcq::detail::check_cuda;
+using ipcq::detail::driver;
+
+constexpr Duration kBound = 20s;
+constexpr Duration kMoment = 50ms;
+constexpr std::size_t kBytes = 64 * 1024;
+constexpr unsigned kNoStatus = 0xff;
+
+template <class Done>
+[[nodiscard]] bool eventually(Done done) {
+  const auto until = std::chrono::steady_clock::now() + kBound;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+  return true;
+}
+
+// GPU 0 of this process, with its kernels; made once.
+class Gpu {
+ public:
+  static Gpu& get() {
+    static auto* const gpu = new Gpu;  // a failed attempt throws
+    return *gpu;
+  }
+  CUcontext context() const { return context_; }
+
+  CUstream stream() const {
+    CUstream s = nullptr;
+    check_cuda(driver().cuStreamCreateWithPriority(&s, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreateWithPriority",
+               "test");
+    return s;
+  }
+  void fill(CUstream s, std::byte* data, std::size_t bytes, std::uint64_t seed, std::uint64_t spin_ns = 0) {
+    launch(fill_, 16, s, data, std::uint64_t{bytes}, seed, spin_ns);
+  }
+  void check(CUstream s, const std::byte* data, std::size_t bytes, std::uint64_t seed, unsigned mask, Findings* f,
+             std::uint64_t spin_ns = 0) {
+    launch(check_, 16, s, data, std::uint64_t{bytes}, seed, mask, spin_ns, f);
+  }
+  void check_header(CUstream s, const cuda::Header* h, std::uint64_t seed, unsigned mask, unsigned number,
+                    Findings* f) {
+    launch(check_header_, 16, s, h, seed, mask, number, f);
+  }
+  void spin(CUstream s, std::uint64_t ns) { launch(spin_, 1, s, ns); }
+
+ private:
+  Gpu() {
+    const auto& cu = driver();
+    CUdevice device = 0;
+    check_cuda(cu.cuDeviceGet(&device, 0), "cuDeviceGet", "GPU 0");
+    check_cuda(cu.cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain", "GPU 0");
+    check_cuda(cu.cuCtxSetCurrent(context_), "cuCtxSetCurrent", "GPU 0");
+    CUmodule module = nullptr;
+    check_cuda(cu.cuModuleLoadData(&module, ipcq_test_kernels), "cuModuleLoadData", "test kernels");
+    const auto find = [&](CUfunction& f, const char* name) {
+      check_cuda(cu.cuModuleGetFunction(&f, module, name), "cuModuleGetFunction", name);
+    };
+    find(fill_, "fill");
+    find(check_, "check");
+    find(check_header_, "check_header");
+    find(spin_, "spin");
+  }
+
+  template <class... Arguments>
+  void launch(CUfunction f, unsigned blocks, CUstream s, Arguments... arguments) {
+    void* pointers[] = {&arguments...};
+    check_cuda(driver().cuLaunchKernel(f, blocks, 1, 1, 256, 1, 1, 0, s, pointers, nullptr), "cuLaunchKernel", "test");
+  }
+
+  CUcontext context_ = nullptr;
+  CUfunction fill_ = nullptr;
+  CUfunction check_ = nullptr;
+  CUfunction check_header_ = nullptr;
+  CUfunction spin_ = nullptr;
+};
+
+// How a queue is made.
+struct Kind {
+  const char* name;
+  const char* handler;
+  Mirror mirror;
+  unsigned mask;  // what the handler does to every byte
+};
+constexpr Kind kKinds[] = {{"Direct", "", Mirror::none, 0},
+                           {"Mirrored", "", Mirror::full, 0},
+                           {"Invert", "invert", Mirror::none, 0xff},
+                           {"InvertMirrored", "invert", Mirror::full, 0xff}};
+inline void PrintTo(const Kind& k, std::ostream* out) { *out << k.name; }
+
+class CudaClient : public testing::TestWithParam<Kind> {
+ protected:
+  void SetUp() override {
+    try {
+      gpu_ = &Gpu::get();
+      check_cuda(driver().cuCtxSetCurrent(gpu_->context()), "cuCtxSetCurrent", "GPU 0");
+    } catch (const BackendError& e) {
+      GTEST_SKIP() << e.what();
+    }
+    const char* const bin = std::getenv("IPCQ_BIN_DIR");
+    if (bin != nullptr) ::setenv("IPCQ_RUNNER", (std::string(bin) + "/ipcq-runner").c_str(), 0);
+    static std::atomic<unsigned> count{0};
+    name_ = "cuda-client-" + std::to_string(getpid()) + "-" + std::to_string(count++);
+    check_cuda(driver().cuMemHostAlloc(reinterpret_cast<void**>(&findings_), sizeof *findings_,
+                                       CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+               "cuMemHostAlloc", "test");
+    clear_findings();
+  }
+
+  void TearDown() override {
+    if (broker_pid_ > 0) {
+      ::kill(broker_pid_, SIGKILL);
+      ::waitpid(broker_pid_, nullptr, 0);
+    }
+  }
+
+  // A broker within the test with one queue "q". False: this machine cannot (the test is skipped).
+  bool start(Kind kind, std::uint32_t slots, std::vector<GroupOptions> groups = {GroupOptions{}}) {
+    broker_.emplace(BrokerOptions{.name = name_, .log = log()});
+    try {
+      broker_->create("q", {.slots = slots,
+                            .slot_bytes = kBytes,
+                            .handler = kind.handler,
+                            .backend = "cuda",
+                            .mirror = kind.mirror,
+                            .groups = std::move(groups),
+                            .held_per_consumer = 64});
+    } catch (const BackendError& e) {
+      if (std::string(e.what()).find("runner") == std::string::npos) throw;
+      skip_ = e.what();
+      return false;
+    }
+    session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
+    return true;
+  }
+  // The same in a process of its own, to be killed.
+  void start_process(const std::string& queue) {
+    const char* const bin = std::getenv("IPCQ_BIN_DIR");
+    ASSERT_NE(bin, nullptr) << "IPCQ_BIN_DIR is not set";
+    std::string program = std::string(bin) + "/ipcq-broker";
+    std::string arguments[] = {program, "--name", name_, "--queue", queue};
+    std::vector<char*> argv;
+    for (auto& a : arguments) argv.push_back(a.data());
+    argv.push_back(nullptr);
+    ASSERT_EQ(::posix_spawn(&broker_pid_, program.c_str(), nullptr, nullptr, argv.data(), environ), 0);
+    session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
+  }
+  void kill_broker() {
+    ::kill(broker_pid_, SIGKILL);
+    ::waitpid(broker_pid_, nullptr, 0);
+    broker_pid_ = 0;
+  }
+
+  Producer producer(bool cuda = true) { return session_->producer("q", {.wait_for = kBound, .cuda = cuda}); }
+  Consumer consumer(bool cuda = true, const std::string& group = "default", Until until = Until::end) {
+    return session_->consumer("q", {.group = group, .until = until, .wait_for = kBound, .cuda = cuda});
+  }
+
+  Status publish(Producer& p, CUstream s, std::uint64_t seed, std::uint64_t spin_ns = 0) {
+    auto v = cuda::loan(p, s, kBound);
+    if (!v) return v.status();
+    gpu_->fill(s, v->device(), kBytes, seed, spin_ns);
+    return v->publish(kBytes, kBound);
+  }
+
+  static bool is_done(CUstream s) { return driver().cuStreamQuery(s) == CUDA_SUCCESS; }
+  // Waits for the stream, within bounds.
+  static bool finish(CUstream s) {
+    return eventually([s] { return is_done(s); });
+  }
+  // A word that streams can wait for.
+  std::uint32_t* gate() {
+    std::uint32_t* word = nullptr;
+    check_cuda(driver().cuMemHostAlloc(reinterpret_cast<void**>(&word), 64,
+                                       CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+               "cuMemHostAlloc", "test");
+    *word = 0;
+    return word;
+  }
+  void wait_for(CUstream s, std::uint32_t* word) {
+    check_cuda(driver().cuStreamWaitValue32(s, reinterpret_cast<CUdeviceptr>(word), 1, CU_STREAM_WAIT_VALUE_GEQ),
+               "cuStreamWaitValue32", "test");
+  }
+  static void open(std::uint32_t* word) { __atomic_store_n(word, 1u, __ATOMIC_RELEASE); }
+
+  void clear_findings() {
+    std::memset(findings_, 0, sizeof *findings_);
+    for (auto& s : findings_->status) s = kNoStatus;
+  }
+  Status status(unsigned number) const { return static_cast<Status>(findings_->status[number]); }
+
+  LogCallback log() {
+    return [](LogLevel level, std::string_view text) {
+      if (level >= LogLevel::warning) std::fprintf(stderr, "log: %.*s\n", static_cast<int>(text.size()), text.data());
+    };
+  }
+
+  Gpu* gpu_ = nullptr;
+  Findings* findings_ = nullptr;
+  std::string name_;
+  std::string skip_;
+  std::optional<Broker> broker_;
+  pid_t broker_pid_ = 0;
+  std::optional<Session> session_;
+};
+
+#define START_OR_SKIP(...) \
+  if (!start(__VA_ARGS__)) GTEST_SKIP() << skip_
+
+inline std::string kind_name(const testing::TestParamInfo<Kind>& info_) { return info_.param.name; }
+
+}  // namespace ipcq_test
