@@ -78,7 +78,7 @@ bool QueueRunner::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
     if (inlined != 0) return false;
     if (!await_payload(d)) return false;
   }
-  const bool came = slot && pool_->map->tomb(d.slot).load(std::memory_order_acquire) != d.lease;
+  const bool came = slot && !is_buried(d, *pool_->map);
   const bool control = read == LineRead::present && d.kind == LineKind::control;
   if (!came && !control) {
     ++inlined;

@@ -40,6 +40,7 @@ RunnerReply Runner::answer(const RunnerRequest& request) noexcept {
         if (q == queues_.end()) return reply;
         std::unique_ptr<QueueRunner> ended = std::move(q->second);
         queues_.erase(q);
+        ended->ask_to_pause();  // the others' kernels may need its room to end
         const Paused paused(*this);
         ended.reset();
         return reply;

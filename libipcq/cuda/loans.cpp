@@ -155,6 +155,20 @@ bool LoanSide::all_written() const noexcept {
   return true;
 }
 
+// Its context has failed: what it published and did not complete never comes.
+void LoanSide::bury_unwritten() noexcept {
+  const PoolMap& pool = memory_.pool();
+  for (std::uint32_t slot = 0; slot < published_.size(); ++slot) {
+    if (published_[slot] == 0 || reached(pool.gpub(slot), published_[slot])) continue;
+    pool.tomb(slot).store(published_[slot], std::memory_order_relaxed);
+    // SYNC gpub (release, system): the tomb before it. Pairs with: dispatch_ready, the readers' streams.
+    pool.gpub(slot).store(published_[slot], std::memory_order_release);
+  }
+  session_->log(LogLevel::error, memory_.object() +
+                                     ": its GPU context has failed (a kernel faulted); what it had published and not "
+                                     "completed is lost");
+}
+
 void LoanSide::close() noexcept {
   if (closed_) return;
   if (epoch_ != fork_epoch()) {
@@ -164,13 +178,22 @@ void LoanSide::close() noexcept {
   watcher_->stop();
   // Loans still out: what their streams have been given so far may still run.
   for (const auto& state : states_) {
-    if (state->side == nullptr || state->announced || !announce(*state)) continue;
+    if (state->side == nullptr) continue;
+    if (state->announced) {  // announced by a publish that failed: the stream may have work behind that
+      (void)finish(*state, "closing");
+      continue;
+    }
+    if (!announce(*state)) continue;
     const std::scoped_lock lock(mutex_);
     dropped_.push_back(state->loan);
   }
   const std::uint64_t start = now_ns();
   const std::uint64_t deadline = deadline_after(kCloseBound);
   while (!harvest() || !all_written()) {
+    if (memory_.is_broken()) {
+      bury_unwritten();
+      break;
+    }
     if (now_ns() >= deadline) {
       session_->log(LogLevel::warning,
                     memory_.object() +

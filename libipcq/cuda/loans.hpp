@@ -58,6 +58,7 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   bool harvest() noexcept;
   std::uint64_t look() noexcept;
   bool all_written() const noexcept;
+  void bury_unwritten() noexcept;
 
   ProducerCore* core_;  // not used once closed
   SessionCore* session_;

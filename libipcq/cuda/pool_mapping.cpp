@@ -145,6 +145,15 @@ EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> q
       reads_(reads),
       object_(std::string(reads ? "consumer" : "producer") + " of queue '" + queue_->config().segment.name + "'") {}
 
+bool EndpointMemory::is_broken() const noexcept {
+  for (const auto& v : views_) {
+    const ContextScope current(v->context);
+    const CUresult result = driver().cuStreamQuery(nullptr);
+    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY) return true;
+  }
+  return false;
+}
+
 const View& EndpointMemory::view(cuda::Stream stream) {
   const CUcontext context = context_of(stream, object_);
   for (const auto& v : views_) {

@@ -88,6 +88,9 @@ class EndpointMemory {
   // For the context of `stream`. The first call for a context sets up; throws BackendError, UsageError (no context).
   const View& view(cuda::Stream stream);
 
+  // Whether a context has failed: nothing that was enqueued there will be done any more.
+  bool is_broken() const noexcept;
+
   const QueueMap& queue() const noexcept { return *queue_; }
   const PoolMap& pool() const noexcept { return *pool_; }
   // "consumer of queue 'frames'", for errors.

@@ -111,8 +111,8 @@ bool ReceiveSide::is_complete(const MessageState& state) const noexcept {
   return reached(memory_.pool().gpub(d.slot), d.lease);
 }
 
-void ReceiveSide::enqueue_wait_for(MessageState& state) {
-  if (is_complete(state)) return;
+bool ReceiveSide::enqueue_wait_for(MessageState& state) {
+  if (is_complete(state)) return false;
   const Descriptor& d = state.descriptor;
   const std::uint64_t ticket = state.message.ticket();
   if ((d.flags & kBeforeExecutor) != 0) {
@@ -128,6 +128,7 @@ void ReceiveSide::enqueue_wait_for(MessageState& state) {
   const std::scoped_lock lock(mutex_);
   state.awaited = true;
   awaited_.push_back(&state);
+  return true;
 }
 
 void ReceiveSide::fill_header(MessageState& state, Status status) noexcept {
@@ -177,8 +178,9 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   }
   fill_header(*state, Status::ok);
+  bool awaited = false;
   try {
-    enqueue_wait_for(*state);
+    awaited = enqueue_wait_for(*state);
   } catch (...) {
     (void)state->message.nack();
     const std::scoped_lock lock(mutex_);
@@ -187,7 +189,7 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
   }
   state->resolved.store(true, std::memory_order_release);
   state->side = shared_from_this();
-  if (state->awaited) watcher_->wake();  // if only to guard the wait
+  if (awaited) watcher_->wake();  // if only to guard the wait
   return cuda::Message(state);
 }
 
@@ -253,7 +255,9 @@ bool ReceiveSide::harvest() noexcept {
   for (std::size_t i = 0; i < releasing_.size();) {
     MessageState& state = *releasing_[i];
     // An unresolved one is still in ahead_, whatever its stream says.
-    if (!state.resolved.load(std::memory_order_relaxed) || !reached(state.pinned->released, state.use)) {
+    // And a message whose stream broke may not be complete: released now, its slot would have two writers.
+    if (!state.resolved.load(std::memory_order_relaxed) || !reached(state.pinned->released, state.use) ||
+        (state.message && !is_complete(state) && gone() == Status::ok)) {
       ++i;
       continue;
     }

@@ -77,7 +77,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
 
   // Whether the payload is there to be read, as far as a CPU can see now.
   bool is_complete(const MessageState& state) const noexcept;
-  void enqueue_wait_for(MessageState& state);
+  bool enqueue_wait_for(MessageState& state);  // false: nothing to wait for
   void fill_header(MessageState& state, Status status) noexcept;
 
   // The following with mutex_ held.

@@ -87,6 +87,15 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   mutable std::uint64_t rate_at_ns = 0;
 };
 
+// A producer that closed while its GPU had not completed what it had published. Should its process end first, nobody
+// else would end the wait for these payloads.
+struct LateWriter {
+  Fd pidfd;
+  std::uint32_t client = 0;
+  std::string queue;
+  std::uint64_t generation = 0;
+};
+
 struct ClientState {
   Fd socket;
   Fd pidfd;
@@ -133,6 +142,8 @@ class BrokerCore {
   std::string device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda) const;
   void prefer_stream(QueueEntry& q);
   void switch_executor(QueueEntry& q, ExecutorKind kind);
+  void keep_late_writer(const QueueEntry& q, const EndpointState& e);
+  bool late_writer_died(int fd);
   bool is_runner(int fd) const;
   void runner_died(int fd);
 
@@ -188,6 +199,7 @@ class BrokerCore {
   std::map<std::string, std::shared_ptr<PoolState>> pools_;
   std::map<std::string, QueueEntry> queues_;
   std::vector<std::unique_ptr<ClientState>> clients_;
+  std::vector<LateWriter> late_writers_;
   Fd listener_;
   Fd epoll_;
   Fd quit_;

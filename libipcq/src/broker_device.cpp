@@ -1,4 +1,5 @@
 // Device queues: which backend a queue gets, its runner, its executor, and what happens when a runner dies.
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -63,26 +64,19 @@ PoolState::~PoolState() {
 }
 
 std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
-  auto& watched = runners_[device];
-  if (!watched.link) {
-    try {
-      watched.link = RunnerLink::get(device);
-    } catch (...) {
-      runners_.erase(device);
-      throw;
-    }
-    watched.fd = watched.link->watch();
-    epoll_event e{};
-    e.events = EPOLLRDHUP;  // answers are read by whoever asked
-    e.data.fd = watched.fd.get();
-    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched.fd.get(), &e) != 0) {
-      throw_system(errno, "epoll_ctl", "runner of GPU " + std::to_string(device));
-    }
-    log(LogLevel::info, "GPU " + std::to_string(device) + " (" + watched.link->device_name() + "): runner pid " +
-                            std::to_string(watched.link->pid()) + ", " +
-                            (watched.link->has_mps() ? "under MPS" : "without MPS"));
+  if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;
+  WatchedRunner watched{RunnerLink::get(device), {}};
+  watched.fd = watched.link->watch();
+  epoll_event e{};
+  e.events = EPOLLRDHUP;  // answers are read by whoever asked
+  e.data.fd = watched.fd.get();
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched.fd.get(), &e) != 0) {
+    throw_system(errno, "epoll_ctl", "runner of GPU " + std::to_string(device));
   }
-  return watched.link;
+  log(LogLevel::info, "GPU " + std::to_string(device) + " (" + watched.link->device_name() + "): runner pid " +
+                          std::to_string(watched.link->pid()) + ", " +
+                          (watched.link->has_mps() ? "under MPS" : "without MPS"));
+  return (runners_[device] = std::move(watched)).link;
 }
 
 // The runner of a GPU that `object` must have.
@@ -220,6 +214,39 @@ void BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
   ring_always(q.map->control().waker);
 }
 
+void BrokerCore::keep_late_writer(const QueueEntry& q, const EndpointState& e) {
+  const auto client =
+      std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == e.session; });
+  if (client == clients_.end()) return;
+  LateWriter w{Fd(::fcntl((*client)->pidfd.get(), F_DUPFD_CLOEXEC, 0)), e.client, q.name,
+               q.map->config().segment.generation};
+  if (!w.pidfd) throw_system(errno, "dup", "pidfd of process " + std::to_string(e.pid));
+  watch(w.pidfd.get());
+  log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(e.pid) +
+                             " has closed, but its GPU has not completed what it published; readers wait for that");
+  late_writers_.push_back(std::move(w));
+}
+
+// False when the descriptor is not that of one.
+bool BrokerCore::late_writer_died(int fd) {
+  const auto w = std::find_if(late_writers_.begin(), late_writers_.end(),
+                              [&](const LateWriter& l) { return l.pidfd.get() == fd; });
+  if (w == late_writers_.end()) return false;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  const auto q = queues_.find(w->queue);
+  if (q != queues_.end() && q->second.map->config().segment.generation == w->generation) {
+    const Ended ended{
+        .client = w->client, .kind = EndpointKind::producer, .uses_cuda = true, .mps = has_mps(q->second)};
+    const RepairReport report = repair_late_writes(*q->second.map, *q->second.pool->map, ended);
+    if (report.unwritten != 0) {
+      log(LogLevel::error, "queue '" + w->queue + "': " + std::to_string(report.unwritten) +
+                               " messages of a process that has ended were never completed by its GPU, and are lost");
+    }
+  }
+  late_writers_.erase(w);
+  return true;
+}
+
 bool BrokerCore::is_runner(int fd) const {
   return std::any_of(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
 }
@@ -228,6 +255,7 @@ bool BrokerCore::is_runner(int fd) const {
 void BrokerCore::runner_died(int fd) {
   const auto it =
       std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
+  if (!it->second.link->has_ended()) return;  // the event was for an earlier owner of this number
   const int device = it->first;
   const std::string how = it->second.link->how_it_ended();
   // By hand: other brokers of this process watch copies of the same socket, and closing this one alone leaves it in.
@@ -254,7 +282,7 @@ void BrokerCore::runner_died(int fd) {
     q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
     close_intake(*q.map);
     release_late_payloads(*q.map, *q.pool->map);
-    bury_unprocessed(*q.map);
+    bury_unprocessed(*q.map, *q.pool->map);
     q.map->ring_all_bells();
     ring_always(q.pool->map->control().free);
   }

@@ -7,6 +7,9 @@
 namespace ipcq::detail {
 
 bool BrokerCore::is_id_used(std::uint32_t id) const {
+  for (const auto& w : late_writers_) {
+    if (w.client == id) return true;
+  }
   for (const auto& [name, q] : queues_) {
     for (const auto& e : q.endpoints) {
       if (e.client == id) return true;
@@ -180,6 +183,7 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, boo
                             " lost, " + std::to_string(report.unwritten) + " never completed by its GPU, " +
                             std::to_string(report.quarantined) + " slots quarantined");
   }
+  if (report.late != 0) keep_late_writer(q, e);
   shared.client.store(0, std::memory_order_release);
   e = EndpointState{};
   if (consumer) {

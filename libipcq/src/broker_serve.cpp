@@ -33,6 +33,8 @@ void BrokerCore::serve() noexcept {
       try {
         if (fd == listener_.get()) {
           accept_clients();
+        } else if (late_writer_died(fd)) {
+          continue;
         } else if (is_runner(fd)) {
           runner_died(fd);
         } else if (std::any_of(clients_.begin(), clients_.end(), [&](auto& c) { return c->socket.get() == fd; })) {

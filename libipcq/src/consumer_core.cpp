@@ -120,33 +120,50 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dura
     } else if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) {
       return s;
     }
-    const auto ready = [&] { return member.has_work() || is_at_end(); };
+    auto& control = queue_->control();
+    // Who takes early waits for the publication; an inline message that is published it must see processed.
+    const std::uint64_t next = member.next_ticket();
+    const bool published = kEarly && is_tagged(ring_.in(next), ring_.lap(next));
+    const auto ready = [&] {
+      return member.has_work() || is_at_end() || (kEarly && !published && is_tagged(ring_.in(next), ring_.lap(next)));
+    };
     // The end of the grace makes a stream that is over already count: look then.
     const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;
     std::uint64_t until = in_grace ? grace_until_ : deadline;
     if constexpr (kEarly) until = std::min(until, now_ns() + kEarlyRound);
-    auto& control = queue_->control();
-    const Status s = wait_until(kEarly ? control.work : control.ready[member_.group()], wait_, until,
+    const Status s = wait_until(kEarly && !published ? control.work : control.ready[member_.group()], wait_, until,
                                 session_->interruption(*queue_), ready, queue_->attendant());
     if (s != Status::ok && !(until < deadline && s == Status::timeout)) return s;
   }
 }
 
-bool ConsumerCore::await_processed(std::uint64_t ticket, Descriptor& d) const noexcept {
+// For a CPU that is to read, or release, what was copied before its payload was complete: a message that a stream took
+// early and gave back, or one of a direct device queue, whose slot would have two writers. Rare, and nobody rings for
+// it.
+ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d) const noexcept {
   const EarlyRing<SharedAtomics> ring(ring_);
-  while (!ring.is_processed(ticket)) {  // rare, and nobody rings for it
-    if (session_->interruption(*queue_).check() != Status::ok) return false;
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
-  }
-  if (pool_->tomb(d.slot).load(std::memory_order_acquire) == d.lease) return false;
+  const bool early = (d.flags & kBeforeExecutor) != 0;
   Descriptor processed;
   InlineData ignored;
-  const LineRead read = ring_.read(ticket, processed, ignored);
-  // Gone where the line serves another lap by now: then what the executor does to every payload.
-  d.flags = read == LineRead::present && processed.kind == LineKind::slot && processed.lease == d.lease
+  LineRead read = LineRead::absent;
+  const auto complete = [&] {
+    if (!early) return is_written(d, *pool_);
+    if (!ring.is_processed(ticket)) return false;
+    read = ring_.read(ticket, processed, ignored);
+    return read != LineRead::absent || !ring_.readable(ticket);  // all units, unless the line serves another lap
+  };
+  for (unsigned looks = 0; !complete(); ++looks) {
+    if (looks == kLooksForPayload || session_->interruption(*queue_).check() != Status::ok) return Payload::not_yet;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  if (is_buried(d, *pool_)) return Payload::lost;
+  if (!early) return Payload::there;
+  if (read == LineRead::present && !carries_message(processed)) return Payload::lost;
+  // Where the line serves another lap: what the executor does to every payload.
+  d.flags = read == LineRead::present
                 ? processed.flags
                 : static_cast<std::uint8_t>(queue_->is_host_readable() ? kPayloadReady | kInMirror : kPayloadReady);
-  return true;
+  return Payload::there;
 }
 
 bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, bool early) noexcept {
@@ -163,23 +180,18 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     return false;
   }
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
-  if (!early && d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0 &&
-      !await_processed(message.m_.ticket, d)) {
-    if (session_->interruption(*queue_).check() != Status::ok) {
-      (void)nack(message);
-    } else {
-      ++damaged_;
-      (void)release(message);
+  if (!early && d.kind == LineKind::slot && pool_->on_device()) {
+    switch (await_payload(message.m_.ticket, d)) {
+      case Payload::there:
+        break;
+      case Payload::not_yet:
+        (void)nack(message);
+        return false;
+      case Payload::lost:
+        ++damaged_;
+        (void)release(message);
+        return false;
     }
-    return false;
-  }
-  // A direct device queue, read by the CPU: released before its payload is complete, the slot would have two writers.
-  for (unsigned looks = 0; !early && pool_->on_device() && !is_written(d, *pool_); ++looks) {
-    if (looks == kLooksForPayload || session_->interruption(*queue_).check() != Status::ok) {
-      (void)nack(message);
-      return false;
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
   message.m_.data = d.kind != LineKind::slot                           ? h.data.view().bytes
                     : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone

@@ -52,9 +52,8 @@ class ConsumerCore {
   template <class Member>
   Status take(Member& member, std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept;
   bool takes_early() const noexcept { return queue_->on_device(); }
-  // Waits until what was taken before the executor, and given back, is processed; then as `out` has it. False: it never
-  // will be, or the wait was interrupted.
-  bool await_processed(std::uint64_t ticket, Descriptor& d) const noexcept;
+  enum class Payload : std::uint8_t { there, lost, not_yet };
+  Payload await_payload(std::uint64_t ticket, Descriptor& d) const noexcept;
   Status after_unsound(Duration timeout, std::uint64_t& deadline) const noexcept;
   Status settle_device_side(Duration& timeout) noexcept;
   std::uint64_t await_batch(std::size_t room) const noexcept;

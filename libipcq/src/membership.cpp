@@ -1,6 +1,7 @@
 #include "membership.hpp"
 
 #include "doorbell.hpp"
+#include "early_ring.hpp"
 
 namespace ipcq::detail {
 
@@ -71,6 +72,13 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
     const HeldWord word = unpack_held(h.word.load(std::memory_order_acquire));
     if (word.state == HeldState::free || word.group != g) continue;
     const Descriptor d = h.descriptor.load();
+    // Taken early, and not complete: its slot still has a writer.
+    const std::uint64_t ticket = h.ticket.load(std::memory_order_relaxed);
+    const bool early = d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0;
+    if (early ? !EarlyRing<SharedAtomics>(ring).is_processed(ticket) : pool.on_device() && !is_written(d, pool)) {
+      wake_producers();
+      return false;
+    }
     if (d.kind == LineKind::slot) GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g);
     h.word.store(0, std::memory_order_release);
   }
@@ -112,15 +120,22 @@ bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease) 
   return true;
 }
 
-void bury_unprocessed(const QueueMap& queue) {
+void bury_unprocessed(const QueueMap& queue, const PoolMap& pool) {
   const auto& ring = queue.ring();
   if (!ring.has_handler()) return;
   const std::uint64_t next = ring.cursor(kProducers).next;
   for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
     if (ring.readable(t)) continue;
+    // Streams that took the message early go on at the tag of `out`; they look at the tomb then.
     Descriptor d;
-    d.kind = LineKind::tombstone;
-    write_line(ring.out(t), ring.lap(t), d, nullptr);
+    InlineData data;
+    if (read_line(ring.in(t), ring.lap(t), d, data) == LineRead::present && is_sound(d, pool) &&
+        d.kind == LineKind::slot) {
+      pool.tomb(d.slot).store(d.lease, std::memory_order_release);
+    }
+    Descriptor tombstone;
+    tombstone.kind = LineKind::tombstone;
+    write_line(ring.out(t), ring.lap(t), tombstone, nullptr);
   }
 }
 

@@ -31,6 +31,6 @@ bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease);
 // For a queue that ends. Payloads that streams have not completed never come: everybody who waits for one goes on.
 void release_late_payloads(const QueueMap& queue, const PoolMap& pool);
 // Its executor is gone: every published line that it has not passed on becomes a tombstone for the readers.
-void bury_unprocessed(const QueueMap& queue);
+void bury_unprocessed(const QueueMap& queue, const PoolMap& pool);
 
 }  // namespace ipcq::detail

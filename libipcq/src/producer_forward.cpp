@@ -41,6 +41,11 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
         (queue_->changes_payloads() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
     // In short rounds: nobody rings when the other readers have finished, or when an alias alone comes free.
     const std::uint64_t round = deadline == 0 ? 0 : std::min(deadline, now_ns() + kForwardRound);
+    if (copy && message.bytes().data() == nullptr && from.length != 0) {
+      throw UsageError("forward to queue '" + get_text(queue_->config().segment.name, kNameBytes) +
+                       "': others still read the payload, which is in device memory alone, so it cannot be copied; "
+                       "create the message's queue with host_readable=yes");
+    }
     Status s = Status::ok;
     if (copy) {
       s = send(message.bytes(), time_left(round));

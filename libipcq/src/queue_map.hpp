@@ -122,4 +122,11 @@ inline bool is_written(const Descriptor& d, const PoolMap& pool) noexcept {
   return pool.gpub(d.slot).load(std::memory_order_acquire) >= d.lease;
 }
 
+// Whether it never will be: somebody ended it. A later lease's tomb says so too: the slot was lent again only because
+// this message was over.
+inline bool is_buried(const Descriptor& d, const PoolMap& pool) noexcept {
+  return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) &&
+         pool.tomb(d.slot).load(std::memory_order_acquire) >= d.lease;
+}
+
 }  // namespace ipcq::detail

@@ -26,6 +26,11 @@ class Repair {
         first_entry_(ended.endpoint * queue.config().held_per_endpoint),
         end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
 
+  RepairReport run_late() {
+    settle_gpu_writes();
+    pool_.restore_free_bits();
+    return std::move(report_);
+  }
   RepairReport run() {
     note_last_claims();
     bury_unpublished();
@@ -78,16 +83,26 @@ class Repair {
   void settle_gpu_writes() {
     for (std::uint32_t i = 0; i < pool_.payload_slots(); ++i) {
       const Slot s = pool_.slot(i);
-      if (s.client != client_ || map_.gpub(i).load(std::memory_order_acquire) >= s.lease) continue;
-      if (is_gpu_loan(s) && gpu_may_live_on_ && pool_.quarantine(i, s)) ++report_.quarantined;
-      if (s.state != SlotState::message || alive_) continue;
-      if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
-      // Its readers see the tomb: nothing is left that they would have to release.
-      if (gpu_may_live_on_) {
-        if (pool_.quarantine(i, s)) ++report_.quarantined;
-      } else {
-        pool_.make_free(i, s);
+      if (s.client != client_) continue;
+      if (s.state == SlotState::message && map_.tomb(i).load(std::memory_order_acquire) >= s.lease) {
+        pool_.make_free(i, s);  // it said itself that the payload never comes: readers pass over it and release nothing
+        continue;
       }
+      if (map_.gpub(i).load(std::memory_order_acquire) >= s.lease) continue;
+      if (is_gpu_loan(s) && gpu_may_live_on_ && pool_.quarantine(i, s)) ++report_.quarantined;
+      if (s.state != SlotState::message) continue;
+      if (alive_) {
+        ++report_.late;
+        continue;
+      }
+      // Its readers see the tomb: nothing is left that they would have to release. Quarantined first: where the GPU's
+      // write comes after all, the slot must not be another lease's by then.
+      if (gpu_may_live_on_) {
+        if (!pool_.quarantine(i, s)) continue;
+        ++report_.quarantined;
+      }
+      if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
+      if (!gpu_may_live_on_) pool_.make_free(i, s);
     }
   }
 
@@ -236,6 +251,13 @@ class Repair {
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
   RepairReport report = Repair(queue, pool, ended).run();
   // Also for a waker that died between incrementing a bell and waking its sleepers.
+  queue.ring_all_bells();
+  ring_always(pool.control().free);
+  return report;
+}
+
+RepairReport repair_late_writes(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
+  RepairReport report = Repair(queue, pool, ended).run_late();
   queue.ring_all_bells();
   ring_always(pool.control().free);
   return report;

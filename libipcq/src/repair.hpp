@@ -18,6 +18,7 @@ struct RepairReport {
   std::uint64_t finished = 0;             // releases, drops and takes completed
   std::uint64_t lost = 0;                 // taken messages for which no held entry was free
   std::uint64_t unwritten = 0;            // published messages whose payload its GPU had not completed
+  std::uint64_t late = 0;                 // published messages whose payload its GPU, which lives, has not completed
   std::uint64_t quarantined = 0;          // slots that its GPU work may still write
 };
 
@@ -32,5 +33,7 @@ struct Ended {
 };
 
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended);
+// For an endpoint that had closed with late payloads, once its process has ended too: the rest of its repair.
+RepairReport repair_late_writes(const QueueMap& queue, const PoolMap& pool, const Ended& ended);
 
 }  // namespace ipcq::detail

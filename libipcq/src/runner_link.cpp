@@ -41,12 +41,6 @@ bool await_input(int fd, int timeout_ms) {
   return ready > 0;
 }
 
-// An answer on its way is not the end.
-bool has_ended(int socket) {
-  pollfd p{socket, POLLRDHUP, 0};
-  return ::poll(&p, 1, 0) > 0;
-}
-
 std::mutex links_mutex;
 std::map<int, std::weak_ptr<RunnerLink>>& links() {
   static std::map<int, std::weak_ptr<RunnerLink>> all;
@@ -90,7 +84,7 @@ std::string RunnerLink::find_program() {
 std::shared_ptr<RunnerLink> RunnerLink::get(int device) {
   const std::scoped_lock lock(links_mutex);
   auto& known = links()[device];
-  if (auto link = known.lock(); link && link->epoch_ == fork_epoch() && !has_ended(link->socket_.get())) {
+  if (auto link = known.lock(); link && link->epoch_ == fork_epoch() && !link->has_ended()) {
     return link;
   }
   std::shared_ptr<RunnerLink> link(new RunnerLink(device));
@@ -109,7 +103,7 @@ RunnerLink::RunnerLink(int device) : device_(device) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw_system(errno, "socketpair", object_of(device));
   socket_ = Fd(pair[0]);
-  const Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that dup2 below clears close-on-exec
+  Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that dup2 below clears close-on-exec
   ::close(pair[1]);
 
   posix_spawn_file_actions_t actions;
@@ -118,18 +112,23 @@ RunnerLink::RunnerLink(int device) : device_(device) {
   ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kRunnerSocket);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // what the program has open is its own
   ::posix_spawnattr_init(&attributes);
   // A process group of its own: Ctrl-C is for the broker, which ends it in order. No signal is blocked in it.
   sigset_t none;
   ::sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setpgroup(&attributes, 0);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  sigset_t all;
+  ::sigfillset(&all);
+  ::posix_spawnattr_setsigdefault(&attributes, &all);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::string number = std::to_string(device);
   std::string name = "ipcq-runner";
   std::string option = "--device";
   char* const arguments[] = {name.data(), option.data(), number.data(), nullptr};
   const int error = ::posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments, environ);
+  theirs.reset();  // or its end would not be seen
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
@@ -161,8 +160,15 @@ void RunnerLink::await_hello() {
 
 RunnerLink::~RunnerLink() {
   if (pid_ <= 0 || epoch_ != fork_epoch()) return;
-  socket_.reset();  // tells it to end
+  ::shutdown(socket_.get(), SHUT_RDWR);  // tells it to end, whoever else has a copy
+  socket_.reset();
   if (ended_.empty()) (void)how_it_ended();
+}
+
+// An answer on its way is not the end.
+bool RunnerLink::has_ended() const noexcept {
+  pollfd p{socket_.get(), POLLRDHUP, 0};
+  return ::poll(&p, 1, 0) > 0;
 }
 
 std::string RunnerLink::device_name() const { return get_text(hello_.device_name, sizeof hello_.device_name); }
@@ -200,7 +206,7 @@ std::string RunnerLink::how_it_ended() {
   for (int i = 0; i < kPatience && (got = ::waitpid(pid_, &status, WNOHANG)) == 0; ++i) ::usleep(50'000);
   if (got == 0) {
     ::kill(pid_, SIGKILL);
-    got = ::waitpid(pid_, &status, 0);
+    for (int i = 0; i < kPatience && (got = ::waitpid(pid_, &status, WNOHANG)) == 0; ++i) ::usleep(10'000);
   }
   if (got != pid_) {
     ended_ = "gone";

@@ -74,6 +74,7 @@ class RunnerLink {
   pid_t pid() const noexcept { return pid_; }
   // Becomes readable, with end of file, when the runner has ended. For epoll; a copy, so that each broker has its own.
   Fd watch() const;
+  bool has_ended() const noexcept;
   // How it ended: "killed by signal 9". To be called after watch() told so.
   std::string how_it_ended();
 

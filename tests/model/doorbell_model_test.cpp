@@ -1,56 +1,8 @@
-// No wake is lost. The Doorbell is no template (a futex needs the real word), so this is the same sequence as in
-// doorbell.hpp, word by word: wait_until() for one sleeper, ring() for a publisher. Both fences are full ones, which is
-// what fence.hpp's membarrier amounts to for the pair. The futex is a mutex and a condition variable; a sleeper that is
-// never woken is a deadlock to Relacy.
-#include "relacy_atomics.hpp"
+// No wake is lost: publishers ring a bell only when they see it armed.
+#include "bell.hpp"
 
 namespace ipcq::detail::model {
 namespace {
-
-struct Bell {
-  rl::atomic<unsigned> sequence;
-  rl::atomic<unsigned> armed;
-  rl::mutex kernel;
-  rl::condition_variable sleepers;
-
-  Bell() {
-    sequence.store(0, rl::mo_relaxed, RL_INFO);
-    armed.store(~0u, rl::mo_relaxed, RL_INFO);
-  }
-  void fence(Fault without) {
-    if (fault != without) rl::atomic_thread_fence(rl::mo_seq_cst, RL_INFO);
-  }
-  void ring() {
-    fence(Fault::no_publisher_fence);
-    if (armed.load(rl::mo_relaxed, RL_INFO) != sequence.load(rl::mo_relaxed, RL_INFO)) return;
-    sequence.fetch_add(1, rl::mo_release, RL_INFO);
-    kernel.lock(RL_INFO);
-    sleepers.notify_all(RL_INFO);
-    kernel.unlock(RL_INFO);
-  }
-  // Only ever forwards: a sleeper that read an older sequence must not hide that another one sleeps on a newer.
-  void arm(unsigned seen) {
-    if (fault == Fault::armed_overwritten) return armed.store(seen, rl::mo_relaxed, RL_INFO);
-    unsigned before = armed.load(rl::mo_relaxed, RL_INFO);
-    while (static_cast<int>(before - seen) < 0 &&
-           !armed.compare_exchange_strong(before, seen, rl::mo_relaxed, RL_INFO, rl::mo_relaxed, RL_INFO)) {
-    }
-  }
-  template <class Ready>
-  void wait_until(Ready ready) {
-    if (ready()) return;
-    for (;;) {
-      const unsigned seen = sequence.load(rl::mo_acquire, RL_INFO);
-      arm(seen);
-      fence(Fault::no_sleeper_fence);
-      if (ready()) return;
-      kernel.lock(RL_INFO);
-      // The kernel compares under its lock; a read-modify-write sees the newest value.
-      if (sequence.fetch_add(0, rl::mo_relaxed, RL_INFO) == seen) sleepers.wait(kernel, RL_INFO);
-      kernel.unlock(RL_INFO);
-    }
-  }
-};
 
 // One sleeper, two publishers; the sleeper waits for each message.
 struct OneSleeper : rl::test_suite<OneSleeper, 3> {
@@ -64,6 +16,7 @@ struct OneSleeper : rl::test_suite<OneSleeper, 3> {
       for (auto& p : published) bell.wait_until([&] { return p.load(rl::mo_acquire, RL_INFO) != 0; });
     } else {
       published[i].store(1, rl::mo_release, RL_INFO);
+      publisher_fence();
       bell.ring();
     }
   }
@@ -85,6 +38,7 @@ struct TwoSleepers : rl::test_suite<TwoSleepers, 3> {
     if (i < 2) return bell.wait_until([&] { return take(); });
     for (unsigned n = 0; n < 2; ++n) {
       waiting.fetch_add(1, rl::mo_release, RL_INFO);
+      publisher_fence();
       bell.ring();
     }
   }

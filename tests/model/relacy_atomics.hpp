@@ -41,6 +41,9 @@ enum class Fault {
   no_sleeper_fence,
   no_publisher_fence,
   armed_overwritten,  // a late sleeper arms over an earlier one's newer value
+  sleeper_rings_no_waker,
+  publisher_rings_no_waker,
+  waker_sleeps_blind,  // without the look after arming
 };
 inline Fault fault = Fault::none;
 

@@ -93,12 +93,26 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   EXPECT_THAT(refused({.max_endpoints = 0}), HasSubstr("max_endpoints"));
   EXPECT_THAT(refused({.held_per_consumer = 4097}), HasSubstr("held_per_consumer"));
   EXPECT_THAT(error_of<UsageError>([&] { b.create("-q"); }), HasSubstr("'-q'"));
+  ::setenv("IPCQ_RUNNER", "/nowhere/ipcq-runner", 1);  // as on a machine without CUDA
   const auto text = error_of<BackendError>([&] { b.create("q", {.backend = "cuda"}); });
+  ::unsetenv("IPCQ_RUNNER");
   EXPECT_THAT(text, AllOf(HasSubstr("'q'"), HasSubstr("cuda"), HasSubstr("host")));
   EXPECT_TRUE(b.stats().queues.empty());
   EXPECT_TRUE(segments().empty());
   b.create("q");  // the name is free
   EXPECT_THAT(error_of<UsageError>([&] { b.create("q"); }), HasSubstr("exists already"));
+}
+
+// Its end of the socket must not be held open by the broker itself, or the broker would wait for a minute.
+TEST_F(BadInput, ARunnerThatEndsAtItsStartIsSaidAtOnce) {
+  Broker& b = embed_broker();
+  ::setenv("IPCQ_RUNNER", "/bin/false", 1);
+  const auto before = std::chrono::steady_clock::now();
+  const auto text = error_of<BackendError>([&] { b.create("q", {.backend = "cuda"}); });
+  ::unsetenv("IPCQ_RUNNER");
+  EXPECT_THAT(text, AllOf(HasSubstr("'q'"), HasSubstr("ended at its start"), HasSubstr("/bin/false")));
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(30));
+  EXPECT_TRUE(segments().empty());
 }
 
 // A copy of a segment that a test may spoil: the original is in use.

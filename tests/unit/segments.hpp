@@ -11,14 +11,17 @@
 namespace ipcq::detail {
 
 struct Segments {
-  explicit Segments(QueueOptions options, std::uint32_t slots = 4, std::size_t slot_bytes = 256) {
+  explicit Segments(const QueueOptions& options, std::uint32_t slots = 4, std::size_t slot_bytes = 256)
+      : Segments(options, options.handler.empty() ? QueueMap::Executed::none : QueueMap::Executed::by_host,
+                 {.slots = slots, .slot_bytes = slot_bytes}, nullptr) {}
+  // `device`: where a pool with the backend "cuda" says that it lies.
+  Segments(const QueueOptions& options, QueueMap::Executed executed, const PoolOptions& pool,
+           const DeviceMemory* device) {
     static int count = 0;
     const std::string unique = std::to_string(getpid()) + "-" + std::to_string(++count);
-    pool_owner =
-        PoolMap::create("ipcq-test-pool-" + unique, "pool", {.slots = slots, .slot_bytes = slot_bytes}, nullptr, 1, {});
-    queue_owner = QueueMap::create("ipcq-test-queue-" + unique, "queue", options,
-                                   options.handler.empty() ? QueueMap::Executed::none : QueueMap::Executed::by_host,
-                                   pool_owner->config(), 2, {});
+    pool_owner = PoolMap::create("ipcq-test-pool-" + unique, "pool", pool, device, 1, {});
+    queue_owner =
+        QueueMap::create("ipcq-test-queue-" + unique, "queue", options, executed, pool_owner->config(), 2, {});
   }
   static QueueOptions small(std::size_t groups = 1) {
     QueueOptions o;

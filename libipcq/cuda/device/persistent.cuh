@@ -147,7 +147,7 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
       sound = is_sound(q, m);
       // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
       ready = !sound || (m.flags & kPayloadReady) != 0 || load_acquire_system(&q.gpub[m.slot]) >= m.lease;
-      tombed = ready && sound && (m.flags & kPayloadReady) == 0 && load_acquire_system(&q.tomb[m.slot]) == m.lease;
+      tombed = ready && sound && (m.flags & kPayloadReady) == 0 && load_acquire_system(&q.tomb[m.slot]) >= m.lease;
     }
     const std::uint32_t count = min(32u, s.late - first);
     const std::uint32_t all_ready = __ballot_sync(~0u, ready);

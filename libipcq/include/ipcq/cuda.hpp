@@ -38,7 +38,7 @@ struct Header {
   std::uint64_t length = 0;         // bytes
   std::uint64_t sequence = 0;       // as Message::sequence()
   std::uint64_t lease = 0;
-  const std::uint64_t* tomb = nullptr;  // holds `lease` when the payload will never come
+  const std::uint64_t* tomb = nullptr;  // reaches `lease` when the payload will never come
   std::uint32_t state = 0;              // ipcq::Status
 
   // ok; peer_dead: whoever wrote the payload died before it was complete; else what receive_ahead() came to: end,
@@ -46,7 +46,7 @@ struct Header {
   IPCQ_HOST_DEVICE Status status() const noexcept {
     const auto s = static_cast<Status>(*static_cast<const volatile std::uint32_t*>(&state));
     if (s != Status::ok || tomb == nullptr) return s;
-    return *static_cast<const volatile std::uint64_t*>(tomb) == lease ? Status::peer_dead : Status::ok;
+    return *static_cast<const volatile std::uint64_t*>(tomb) >= lease ? Status::peer_dead : Status::ok;
   }
 };
 

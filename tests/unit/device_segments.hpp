@@ -1,0 +1,67 @@
+// A pool and a queue of a GPU, without a GPU: the words are in shared memory, nobody looks at the device. Tests play
+// the producers' streams and the executor by hand.
+#pragma once
+
+#include "segments.hpp"
+
+namespace ipcq::detail {
+
+struct DeviceSegments : Segments {
+  explicit DeviceSegments(QueueMap::Executed executed, const QueueOptions& options = small(), std::uint32_t slots = 4)
+      : Segments(options, executed,
+                 {.slots = slots, .slot_bytes = 256, .backend = "cuda", .mirror = mirror_of(executed)}, &kNowhere) {}
+
+  // A loan that a stream of the client may write to.
+  SlotLoan borrow_for_gpu(std::uint32_t client) {
+    const SlotLoan loan = borrow(client);
+    if (loan.slot != kNone) pool().mark_for_gpu(loan, client);
+    return loan;
+  }
+  // Marks the loan as the message of a ticket, and returns that.
+  std::uint64_t mark(const SlotLoan& loan, std::uint32_t client) {
+    const PublishClaim c = claim(client);
+    EXPECT_EQ(c.outcome, ClaimOutcome::ok);
+    pool().publish(loan, client, c.groups, c.ticket);
+    return c.ticket;
+  }
+  // Publishes a message that the client's stream has still to write.
+  SlotLoan send_late(std::uint32_t client, std::uint64_t sequence) {
+    const SlotLoan loan = borrow_for_gpu(client);
+    const std::uint64_t ticket = mark(loan, client);
+    Descriptor d = slot_message(loan, sequence);
+    d.flags = 0;
+    ring().publish(ticket, d, nullptr);
+    return loan;
+  }
+  // The stream has written the payload.
+  void write(const SlotLoan& loan) { gpub(loan.slot).store(loan.lease, std::memory_order_release); }
+  // The executor's line for the readers: the message of `in`, or a tombstone.
+  void process(std::uint64_t ticket, bool tombstone = false) {
+    Descriptor d;
+    InlineData data;
+    ASSERT_EQ(read_line(ring().in(ticket), ring().lap(ticket), d, data), LineRead::present);
+    if (tombstone) d.kind = LineKind::tombstone;
+    if (d.kind == LineKind::slot) d.flags = kPayloadReady | kInMirror;
+    write_line(ring().out(ticket), ring().lap(ticket), d, data.bytes);
+  }
+  // Takes one message before the executor, as take().
+  std::uint32_t take_early(unsigned g, std::uint32_t e, std::uint32_t client) {
+    std::uint32_t entry = kNone;
+    auto member = queue().early_member(g, e, client);
+    return member.take({&entry, 1}).count == 1 ? entry : kNone;
+  }
+
+  Word& gpub(std::uint32_t slot) { return pool_map().gpub(slot); }
+  std::uint64_t written(std::uint32_t slot) { return gpub(slot).load(std::memory_order_acquire); }
+  std::uint64_t buried(std::uint32_t slot) { return pool_map().tomb(slot).load(std::memory_order_acquire); }
+  SlotState state(std::uint32_t slot) { return pool().slot(slot).state; }
+
+ private:
+  static constexpr DeviceMemory kNowhere{};
+  // Without an executor nobody would copy anything to it.
+  static Mirror mirror_of(QueueMap::Executed executed) {
+    return executed == QueueMap::Executed::none ? Mirror::none : Mirror::full;
+  }
+};
+
+}  // namespace ipcq::detail
