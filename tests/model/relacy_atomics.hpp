@@ -40,6 +40,7 @@ enum class Fault {
   groups_ignored,     // a line is reused though a group has not taken it
   no_sleeper_fence,
   no_publisher_fence,
+  no_waker_fence,
   armed_overwritten,  // a late sleeper arms over an earlier one's newer value
   sleeper_rings_no_waker,
   publisher_rings_no_waker,
