@@ -1,62 +1,19 @@
-// What clients with a GPU leave half-done, built by hand, and what becomes of it: their streams may still write to
-// slots (gpub tells which), and they take messages before the executor is done with them. No GPU is needed. Clients: 2,
-// 3 producers; 5, 6 members of group 0 at endpoints 0, 1; 9 whoever comes later.
+// What clients with a GPU leave half-done, built by hand, and what the repair makes of it: their streams may still
+// write to slots (gpub tells which), and they take messages before the executor is done with them. No GPU is needed.
+#include "repair.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <optional>
-
-#include "device_segments.hpp"
-#include "ipcq/broker.hpp"
+#include "device_ends.hpp"
 #include "membership.hpp"
-#include "producer_core.hpp"
-#include "repair.hpp"
 
 namespace ipcq::detail {
 namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
-using Executed = QueueMap::Executed;
 
-// How a process with a GPU ended, as the broker knows it.
-enum class End { died, died_under_mps, closed };
-std::ostream& operator<<(std::ostream& s, End end) {
-  return s << (end == End::died ? "died" : end == End::closed ? "closed" : "died_under_mps");
-}
-
-struct Ends {
-  DeviceSegments s;
-  explicit Ends(Executed executed = Executed::by_device) : s(executed) {}
-
-  RepairReport end(End how, EndpointKind kind, std::uint32_t client, std::uint32_t endpoint) {
-    return repair_endpoint(s.queue(), s.pool_map(),
-                           {.client = client,
-                            .endpoint = endpoint,
-                            .kind = kind,
-                            .uses_cuda = true,
-                            .alive = how == End::closed,
-                            .mps = how == End::died_under_mps});
-  }
-  RepairReport producer_ends(End how, std::uint32_t client = 2) { return end(how, EndpointKind::producer, client, 3); }
-  RepairReport consumer_ends(End how) { return end(how, EndpointKind::consumer, 5, 0); }
-
-  // What the surviving member receives, by sequence number.
-  std::vector<std::uint64_t> receive_all() {
-    std::vector<std::uint64_t> got;
-    for (std::uint32_t e = s.take(0, 1, 6); e != kNone; e = s.take(0, 1, 6)) {
-      got.push_back(s.held(e).descriptor.load().sequence);
-      EXPECT_TRUE(s.release(0, 1, 6, e, s.held_word(e).deliveries));
-    }
-    return got;
-  }
-  // The slots that can still be lent.
-  std::size_t slots_to_lend() {
-    std::size_t n = 0;
-    while (s.borrow(9).slot != kNone) ++n;
-    return n;
-  }
-};
 class DeviceRepair : public Ends, public testing::Test {};
 class DeviceEnds : public Ends, public testing::TestWithParam<End> {};
 INSTANTIATE_TEST_SUITE_P(After, DeviceEnds, testing::Values(End::died, End::died_under_mps, End::closed),
@@ -162,6 +119,7 @@ TEST_F(DeviceRepair, LeavesAMessageAloneWhoseProducerOnlyClosed) {
   const SlotLoan loan = s.send_late(2, 0);
   const RepairReport r = producer_ends(End::closed);
   EXPECT_EQ(r.unwritten + r.quarantined + r.loans, 0u);
+  EXPECT_EQ(r.late, 1u);  // the broker watches the process until then
   EXPECT_EQ(s.buried(loan.slot), 0u);
   EXPECT_LT(s.written(loan.slot), loan.lease);
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
@@ -171,11 +129,59 @@ TEST_F(DeviceRepair, LeavesAMessageAloneWhoseProducerOnlyClosed) {
   EXPECT_TRUE(s.all_slots_free());
 }
 
+// It closed, and its process ends before its streams have written.
+TEST_F(DeviceRepair, BuriesALateMessageOnceTheProcessHasEndedToo) {
+  const SlotLoan late = s.send_late(2, 0);
+  const SlotLoan written = s.send_late(2, 1);
+  ASSERT_EQ(producer_ends(End::closed).late, 2u);
+  s.write(written);
+  const RepairReport r = process_ends(End::died);
+  EXPECT_EQ(r.unwritten, 1u);
+  EXPECT_EQ(r.quarantined + r.late, 0u);
+  EXPECT_EQ(s.buried(late.slot), late.lease);
+  EXPECT_EQ(s.written(late.slot), late.lease);
+  EXPECT_EQ(s.state(late.slot), SlotState::free);
+  EXPECT_TRUE(s.is_bit_set(late.slot));
+  EXPECT_EQ(s.buried(written.slot), 0u);
+  EXPECT_EQ(s.state(written.slot), SlotState::message);
+}
+
+TEST_F(DeviceRepair, QuarantinesALateMessageOnceTheProcessHasEndedUnderMps) {
+  const SlotLoan late = s.send_late(2, 0);
+  ASSERT_EQ(producer_ends(End::closed).late, 1u);
+  const RepairReport r = process_ends(End::died_under_mps);
+  EXPECT_EQ(r.unwritten, 1u);
+  EXPECT_EQ(r.quarantined, 1u);
+  EXPECT_EQ(s.buried(late.slot), late.lease);
+  EXPECT_EQ(s.state(late.slot), SlotState::quarantine);
+}
+
+// The tomb of the slot's earlier loan says nothing about this one.
+TEST_F(DeviceRepair, LeavesAMessageAloneWhoseSlotWasBuriedBefore) {
+  s.send_late(3, 0);
+  ASSERT_EQ(producer_ends(End::died, 3).unwritten, 1u);
+  const SlotLoan loan = s.send_late(2, 1);
+  ASSERT_EQ(s.buried(loan.slot), loan.lease - 1);
+  EXPECT_EQ(producer_ends(End::closed).late, 1u);
+  EXPECT_EQ(s.state(loan.slot), SlotState::message);
+}
+
+// Its own context had failed: it said so in tomb and gpub before it ended. Readers pass over the message.
+TEST_P(DeviceEnds, AMessageThatItsProducerBuriedIsFree) {
+  const SlotLoan loan = s.send_late(2, 0);
+  ASSERT_TRUE(bury_payload(s.pool_map(), loan.slot, loan.lease));
+  const RepairReport r = producer_ends(GetParam());
+  EXPECT_EQ(r.unwritten + r.quarantined + r.late, 0u);
+  s.process(0, true);
+  EXPECT_THAT(receive_all(), IsEmpty());
+  EXPECT_EQ(slots_to_lend(), 4u);
+}
+
 TEST_P(DeviceEnds, AMessageThatIsWrittenArrives) {
   const SlotLoan loan = s.send_late(2, 0);
   s.write(loan);
   const RepairReport r = producer_ends(GetParam());
-  EXPECT_EQ(r.unwritten + r.quarantined + r.loans, 0u);
+  EXPECT_EQ(r.unwritten + r.quarantined + r.loans + r.late, 0u);
   EXPECT_EQ(s.buried(loan.slot), 0u);
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
   s.process(0);
@@ -333,211 +339,18 @@ TEST_P(TakenEarly, AClaimedMessageWhoseWriterDiedTooIsHandedOnWithItsTomb) {
   EXPECT_EQ(slots_to_lend(), 4u);
 }
 
-// A direct queue: what is published is what readers take, written or not.
-class DirectQueue : public Ends, public testing::Test {
- protected:
-  DirectQueue() : Ends(Executed::none) {}
-  bool drain(std::uint64_t end) { return drain_left_group(s.queue(), s.pool_map(), 0, end); }
-};
-
-TEST_F(DirectQueue, GivesAnUnwrittenMessageOfADeadReaderToAnother) {
+// A direct queue has no executor: readers wait for gpub.
+TEST(DirectDeviceRepair, GivesAnUnwrittenMessageOfADeadReaderToAnother) {
+  Ends q(QueueMap::Executed::none);
+  DeviceSegments& s = q.s;
   const SlotLoan loan = s.send_late(2, 7);
   ASSERT_EQ(s.take_early(0, 0, 5), 0u);
-  EXPECT_EQ(consumer_ends(End::died).orphans, 1u);
+  EXPECT_EQ(q.consumer_ends(End::died).orphans, 1u);
   EXPECT_EQ(unsigned{s.held(0).descriptor.load().flags}, 0u);  // nobody stands between: the other waits for gpub
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
   s.write(loan);
-  EXPECT_THAT(receive_all(), ElementsAre(7));
+  EXPECT_THAT(q.receive_all(), ElementsAre(7));
   EXPECT_TRUE(s.all_slots_free());
-}
-
-// Late payloads are neither discarded nor freed: the slot's next loaner would write beside the stream.
-
-TEST_F(DirectQueue, AGroupThatLeavesWaitsForALatePayload) {
-  const SlotLoan loan = s.send_late(2, 0);
-  const std::uint64_t end = leave_group(s.queue(), 0);
-  EXPECT_FALSE(drain(end));
-  EXPECT_EQ(s.state(loan.slot), SlotState::message);
-  EXPECT_EQ(s.ring().cursor(1).next, 0u);
-  EXPECT_EQ(s.ring().live_groups(), 1u);
-  s.write(loan);
-  EXPECT_TRUE(drain(end));
-  EXPECT_TRUE(s.all_slots_free());
-  EXPECT_EQ(s.ring().live_groups(), 0u);
-}
-
-TEST_F(DirectQueue, AGroupThatLeavesWaitsForALatePayloadThatWasGivenBack) {
-  const SlotLoan loan = s.send_late(2, 0);
-  ASSERT_TRUE(s.queue().early_member(0, 0, 5).give_back(s.take_early(0, 0, 5), 0));
-  const std::uint64_t end = leave_group(s.queue(), 0);
-  EXPECT_FALSE(drain(end));
-  EXPECT_EQ(s.state(loan.slot), SlotState::message);
-  EXPECT_EQ(s.held_word(0).state, HeldState::orphan);
-  s.write(loan);
-  EXPECT_TRUE(drain(end));
-  EXPECT_EQ(s.held_word(0).state, HeldState::free);
-  EXPECT_TRUE(s.all_slots_free());
-}
-
-// The executor, too, writes to the slot of a message that was taken early.
-TEST_F(DeviceRepair, AGroupThatLeavesWaitsForTheExecutorOfWhatWasGivenBackEarly) {
-  const SlotLoan loan = s.send_late(2, 0);
-  s.write(loan);
-  ASSERT_TRUE(s.queue().early_member(0, 0, 5).give_back(s.take_early(0, 0, 5), 0));
-  const std::uint64_t end = leave_group(s.queue(), 0);
-  EXPECT_FALSE(drain_left_group(s.queue(), s.pool_map(), 0, end));
-  EXPECT_EQ(s.state(loan.slot), SlotState::message);
-  s.process(0);
-  EXPECT_TRUE(drain_left_group(s.queue(), s.pool_map(), 0, end));
-  EXPECT_TRUE(s.all_slots_free());
-}
-
-TEST_F(DirectQueue, AGroupThatLeavesDoesNotWaitForAPayloadThatWasReadyBeforeItsLine) {
-  s.send_slot(3, 0);
-  EXPECT_TRUE(drain(leave_group(s.queue(), 0)));
-  EXPECT_TRUE(s.all_slots_free());
-}
-
-TEST_F(DirectQueue, AGroupThatLeavesPassesOverABuriedMessage) {
-  s.send_late(2, 0);
-  ASSERT_EQ(producer_ends(End::died).unwritten, 1u);
-  EXPECT_TRUE(drain(leave_group(s.queue(), 0)));
-  EXPECT_TRUE(s.all_slots_free());
-}
-
-// A producer's own look for room. The broker only keeps its session alive; the maps are made here.
-class DropOldest : public testing::Test {
- protected:
-  static QueueOptions options() {
-    QueueOptions o = Segments::small();
-    o.backpressure = Backpressure::drop_oldest;
-    return o;
-  }
-  void open(Executed executed, std::uint32_t slots) {
-    s = std::make_shared<DeviceSegments>(executed, options(), slots);
-    const Attachment a{{s, &s->queue()}, {s, &s->pool_map()}, 3, 3, 0, true};
-    producer.emplace(session, a, Wait::sleep());
-  }
-  Status send() { return producer->send({}, Duration::zero()); }
-  Status borrow() {
-    SlotLoan loan;
-    return producer->borrow(Duration::zero(), loan);
-  }
-  std::uint64_t dropped() { return s->control().group[0].dropped.load(std::memory_order_relaxed); }
-
-  Broker broker{{"device-repair-" + std::to_string(getpid()), "", {}}};
-  std::shared_ptr<SessionCore> session =
-      std::make_shared<SessionCore>(ConnectOptions{broker.socket_path(), Duration::zero(), {}});
-  std::shared_ptr<DeviceSegments> s;
-  std::optional<ProducerCore> producer;
-};
-
-TEST_F(DropOldest, LeavesALatePayloadAloneForALine) {
-  open(Executed::none, 4);
-  const SlotLoan loan = s->send_late(2, 0);
-  for (int n = 0; n < 3; ++n) ASSERT_EQ(send(), Status::ok);
-  EXPECT_EQ(send(), Status::full);
-  EXPECT_EQ(dropped(), 0u);
-  EXPECT_EQ(s->state(loan.slot), SlotState::message);
-  s->write(loan);
-  EXPECT_EQ(send(), Status::ok);
-  EXPECT_EQ(dropped(), 1u);
-  EXPECT_EQ(s->state(loan.slot), SlotState::free);
-}
-
-TEST_F(DropOldest, LeavesALatePayloadAloneForASlot) {
-  open(Executed::none, 1);
-  const SlotLoan loan = s->send_late(2, 0);
-  EXPECT_EQ(borrow(), Status::full);
-  EXPECT_EQ(dropped(), 0u);
-  s->write(loan);
-  EXPECT_EQ(borrow(), Status::ok);
-  EXPECT_EQ(dropped(), 1u);
-}
-
-TEST_F(DropOldest, LeavesWhatTheExecutorHasNotFinishedAlone) {
-  open(Executed::by_device, 1);
-  const SlotLoan loan = s->send_late(2, 0);
-  s->write(loan);
-  EXPECT_EQ(borrow(), Status::full);
-  EXPECT_EQ(dropped(), 0u);
-  s->process(0);
-  EXPECT_EQ(borrow(), Status::ok);
-  EXPECT_EQ(dropped(), 1u);
-}
-
-// The end of a queue, or of its runner.
-
-TEST_F(DeviceRepair, ReleasesEveryWaitForALatePayload) {
-  const SlotLoan late = s.send_late(2, 0);
-  const SlotLoan written = s.send_late(2, 1);
-  s.write(written);
-  const SlotLoan ready = s.send_slot(3, 2);
-  s.send(3, 3);
-  release_late_payloads(s.queue(), s.pool_map());
-  EXPECT_EQ(s.buried(late.slot), late.lease);
-  EXPECT_EQ(s.written(late.slot), late.lease);
-  EXPECT_EQ(s.buried(written.slot), 0u);
-  EXPECT_EQ(s.buried(ready.slot), 0u);
-  EXPECT_EQ(s.written(ready.slot), 0u);
-}
-
-TEST(DeviceMembership, HasNoLatePayloadsInHostMemory) {
-  Segments s(Segments::small());
-  const SlotLoan loan = s.borrow(2);
-  const PublishClaim c = s.claim(2);
-  s.pool().publish(loan, 2, c.groups, c.ticket);
-  Descriptor d = Segments::slot_message(loan, 0);
-  d.flags = 0;  // scribbled
-  s.ring().publish(c.ticket, d, nullptr);
-  release_late_payloads(s.queue(), s.pool_map());
-  EXPECT_EQ(s.pool_map().gpub(loan.slot).load(std::memory_order_relaxed), 0u);
-}
-
-TEST_F(DeviceRepair, BuriesWhatTheLostExecutorHadNotPassedOn) {
-  for (std::uint64_t n = 0; n < 4; ++n) s.send(3, n);
-  s.process(0);
-  s.process(2);  // several at a time, in any order
-  bury_unprocessed(s.queue(), s.pool_map());
-  EXPECT_THAT(receive_all(), ElementsAre(0, 2));
-  EXPECT_EQ(s.ring().cursor(1).next, 4u);
-  bury_unprocessed(s.queue(), s.pool_map());
-  EXPECT_THAT(receive_all(), IsEmpty());
-}
-
-// Streams that took it early are let go by the tag of `out`: only the tomb tells them.
-TEST_F(DeviceRepair, ATombSaysWhatTheLostExecutorHadNotProcessed) {
-  const SlotLoan lost = s.send_late(2, 0);
-  const SlotLoan done = s.send_late(2, 1);
-  s.write(lost);
-  s.write(done);
-  s.process(1);
-  bury_unprocessed(s.queue(), s.pool_map());
-  EXPECT_EQ(s.buried(lost.slot), lost.lease);
-  EXPECT_EQ(s.buried(done.slot), 0u);
-}
-
-TEST_F(DeviceRepair, BuriesNothingOfTheLapBefore) {
-  for (std::uint64_t n = 0; n < 6; ++n) {
-    ASSERT_EQ(s.send(3, n), n);
-    if (n < 4) {
-      s.process(n);
-      EXPECT_THAT(receive_all(), ElementsAre(n));
-    }
-  }
-  bury_unprocessed(s.queue(), s.pool_map());
-  for (const std::uint64_t done : {2u, 3u}) EXPECT_TRUE(s.ring().readable(done));
-  for (const std::uint64_t gone : {4u, 5u}) EXPECT_TRUE(s.ring().readable(gone));
-  EXPECT_THAT(receive_all(), IsEmpty());
-}
-
-// Nobody stands between: the lines are the producers'.
-TEST_F(DirectQueue, LosesNothingWithoutAnExecutor) {
-  const PublishClaim c = s.claim(2);
-  bury_unprocessed(s.queue(), s.pool_map());
-  EXPECT_FALSE(s.ring().readable(c.ticket));
-  s.ring().publish(c.ticket, Segments::inline_message(3), nullptr);
-  EXPECT_THAT(receive_all(), ElementsAre(3));
 }
 
 }  // namespace
