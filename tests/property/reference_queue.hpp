@@ -1,5 +1,5 @@
 // What a queue should do, as plainly as it can be said: a vector of messages, a cursor for each group, sets of slots.
-// One thread, no sharing. property_test.cpp compares the library with it, step by step.
+// One thread, no sharing. world.hpp compares the library with it, step by step.
 #pragma once
 
 #include <algorithm>
