@@ -2,6 +2,8 @@
 // the producers' streams and the executor by hand.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include "segments.hpp"
 
 namespace ipcq::detail {
