@@ -52,6 +52,7 @@ bool Waker::advance() noexcept {
 }
 
 void Waker::wake() noexcept {
+  publisher_fence();  // the look at `out` before the looks at who sleeps
   auto& control = queue_.control();
   for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
     ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);

@@ -82,28 +82,33 @@ class Repair {
   // that is dead nobody waits for them for ever; of one that lives, published payloads still come.
   void settle_gpu_writes() {
     for (std::uint32_t i = 0; i < pool_.payload_slots(); ++i) {
-      const Slot s = pool_.slot(i);
-      if (s.client != client_) continue;
-      if (s.state == SlotState::message && map_.tomb(i).load(std::memory_order_acquire) >= s.lease) {
-        pool_.make_free(i, s);  // it said itself that the payload never comes: readers pass over it and release nothing
-        continue;
+      while (!settle_gpu_write(i)) {
       }
-      if (map_.gpub(i).load(std::memory_order_acquire) >= s.lease) continue;
-      if (is_gpu_loan(s) && gpu_may_live_on_ && pool_.quarantine(i, s)) ++report_.quarantined;
-      if (s.state != SlotState::message) continue;
-      if (alive_) {
-        ++report_.late;
-        continue;
-      }
-      // Its readers see the tomb: nothing is left that they would have to release. Quarantined first: where the GPU's
-      // write comes after all, the slot must not be another lease's by then.
-      if (gpu_may_live_on_) {
-        if (!pool_.quarantine(i, s)) continue;
-        ++report_.quarantined;
-      }
-      if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
-      if (!gpu_may_live_on_) pool_.make_free(i, s);
     }
+  }
+  // False when a reader changed the word meanwhile: look again.
+  bool settle_gpu_write(std::uint32_t i) {
+    const Slot s = pool_.slot(i);
+    if (s.client != client_ || (s.state != SlotState::message && !is_gpu_loan(s))) return true;
+    // Buried, by itself or just now: readers pass over it and release nothing.
+    if (s.state == SlotState::message && map_.tomb(i).load(std::memory_order_acquire) >= s.lease) {
+      return pool_.make_free(i, s);
+    }
+    if (map_.gpub(i).load(std::memory_order_acquire) >= s.lease) return true;
+    if (s.state == SlotState::message && alive_) {
+      ++report_.late;
+      return true;
+    }
+    if (!gpu_may_live_on_) {
+      if (s.state != SlotState::message) return true;  // a loan: free_slots()
+      if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
+      return false;
+    }
+    // Quarantined before it is buried: where the GPU's write comes after all, the slot must not be another lease's.
+    if (!pool_.quarantine(i, s)) return false;
+    ++report_.quarantined;
+    if (s.state == SlotState::message && bury_payload(map_, i, s.lease)) ++report_.unwritten;
+    return true;
   }
 
   // Its loans, and slots marked for a ticket that was never published, go back. An alias among them gives up its claim
