@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -96,6 +97,13 @@ struct LateWriter {
   std::uint64_t generation = 0;
 };
 
+// Something to be created anew after its runner died.
+struct Recovery {
+  std::string object;  // for the log
+  std::uint64_t give_up = 0;
+  std::function<void()> create;
+};
+
 struct ClientState {
   Fd socket;
   Fd pidfd;
@@ -104,6 +112,8 @@ struct ClientState {
   bool attached = false;  // said hello
   bool suspect = false;   // connection lost, process alive: nothing is taken from it until it ends
 };
+
+inline constexpr auto kRetryEvery = std::chrono::milliseconds(250);  // recoveries
 
 class BrokerCore {
  public:
@@ -144,8 +154,11 @@ class BrokerCore {
   void switch_executor(QueueEntry& q, ExecutorKind kind);
   void keep_late_writer(const QueueEntry& q, const EndpointState& e);
   bool late_writer_died(int fd);
+
+  // broker_recovery.cpp
   bool is_runner(int fd) const;
   void runner_died(int fd);
+  void recover();
 
   // broker_serve.cpp
   void serve() noexcept;
@@ -195,6 +208,8 @@ class BrokerCore {
   bool stopped_ = false;  // by stop(): nothing new is taken on
   bool gone_ = false;     // nothing is left
   std::uint64_t runner_deaths_ = 0;
+  std::vector<Recovery> recoveries_;
+  std::uint64_t next_recovery_ = 0;       // not before (ns)
   std::map<int, WatchedRunner> runners_;  // by device
   std::map<std::string, std::shared_ptr<PoolState>> pools_;
   std::map<std::string, QueueEntry> queues_;

@@ -1,4 +1,4 @@
-// Device queues: which backend a queue gets, its runner, its executor, and what happens when a runner dies.
+// Device queues: which backend a queue gets, its runner, its executor, and producers whose GPU is late.
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -16,8 +16,6 @@ namespace {
 
 // An idle persistent kernel ends after this long: other processes' GPU work is then as fast as on an empty GPU.
 constexpr std::uint64_t kParkAfter = 20'000'000;
-constexpr auto kRecovery = std::chrono::seconds(5);
-constexpr auto kRetryEvery = std::chrono::milliseconds(200);
 constexpr auto kControlPatience = std::chrono::milliseconds(500);
 
 // The executor of a queue, in a runner.
@@ -245,82 +243,6 @@ bool BrokerCore::late_writer_died(int fd) {
   }
   late_writers_.erase(w);
   return true;
-}
-
-bool BrokerCore::is_runner(int fd) const {
-  return std::any_of(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
-}
-
-// Its memory is gone: the queues that lay there end, and new ones take their names.
-void BrokerCore::runner_died(int fd) {
-  const auto it =
-      std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
-  if (!it->second.link->has_ended()) return;  // the event was for an earlier owner of this number
-  const int device = it->first;
-  const std::string how = it->second.link->how_it_ended();
-  // By hand: other brokers of this process watch copies of the same socket, and closing this one alone leaves it in.
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  runners_.erase(it);
-  ++runner_deaths_;
-  std::vector<QueueEntry> ended;
-  for (auto q = queues_.begin(); q != queues_.end();) {
-    const bool on_it = (q->second.map->on_device() && q->second.device == device) ||
-                       (q->second.pool->map->on_device() && q->second.pool->options.device == device);
-    if (on_it) ended.push_back(std::move(q->second));
-    q = on_it ? queues_.erase(q) : std::next(q);
-  }
-  std::vector<std::shared_ptr<PoolState>> pools;
-  for (auto p = pools_.begin(); p != pools_.end();) {
-    const bool on_it = p->second->map->on_device() && p->second->options.device == device;
-    if (on_it) pools.push_back(p->second);
-    p = on_it ? pools_.erase(p) : std::next(p);
-  }
-  for (auto& q : ended) {
-    log(LogLevel::error, "queue '" + q.name + "': the runner of GPU " + std::to_string(device) + " was lost (" + how +
-                             "), and with it " + std::to_string(left_in(q)) +
-                             " messages; its clients are told that it is closed, and it is created anew");
-    q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
-    close_intake(*q.map);
-    release_late_payloads(*q.map, *q.pool->map);
-    bury_unprocessed(*q.map, *q.pool->map);
-    q.map->ring_all_bells();
-    ring_always(q.pool->map->control().free);
-  }
-  // A multi-process service that lost a client needs a moment before it takes new ones.
-  const std::uint64_t give_up = deadline_after(kRecovery);
-  const auto anew = [&](const std::string& object, auto create) {
-    for (;;) {
-      try {
-        return create();
-      } catch (const BackendError& e) {
-        if (now_ns() < give_up) {
-          std::this_thread::sleep_for(kRetryEvery);
-          continue;
-        }
-        log(LogLevel::error, object + ": cannot be created anew: " + e.what());
-      } catch (const std::exception& e) {
-        log(LogLevel::error, object + ": cannot be created anew: " + e.what());
-      }
-      return;
-    }
-  };
-  if (stopped_) return;
-  for (const auto& p : pools) {
-    const bool of_a_queue = std::any_of(ended.begin(), ended.end(), [&](const auto& q) {
-      return q.options.pool.empty() && q.pool == p;  // comes with its queue
-    });
-    if (!of_a_queue) anew("pool '" + p->name + "'", [&] { pools_[p->name] = make_pool(p->name, p->options); });
-  }
-  // Queues with a pool of their own first: others may share it.
-  std::stable_sort(ended.begin(), ended.end(),
-                   [](const auto& a, const auto& b) { return a.options.pool.empty() > b.options.pool.empty(); });
-  for (const auto& q : ended) {
-    if (!q.options.pool.empty() && pools_.count(q.options.pool) == 0) {
-      log(LogLevel::error, "queue '" + q.name + "': cannot be created anew: its pool '" + q.options.pool + "' was not");
-      continue;
-    }
-    anew("queue '" + q.name + "'", [&] { add_queue(q.name, q.options); });
-  }
 }
 
 }  // namespace ipcq::detail

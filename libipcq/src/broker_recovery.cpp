@@ -1,0 +1,99 @@
+// What happens when a runner dies: its queues end, and come back under their names.
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "broker_core.hpp"
+#include "ipcq/error.hpp"
+#include "membership.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(60);
+
+}  // namespace
+
+bool BrokerCore::is_runner(int fd) const {
+  return std::any_of(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
+}
+
+// Its memory is gone: the queues that lay there end, and new ones take their names.
+void BrokerCore::runner_died(int fd) {
+  const auto it =
+      std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
+  if (!it->second.link->has_ended()) return;  // the event was for an earlier owner of this number
+  const int device = it->first;
+  const std::string how = it->second.link->how_it_ended();
+  // By hand: other brokers of this process watch copies of the same socket, and closing this one alone leaves it in.
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  runners_.erase(it);
+  ++runner_deaths_;
+  std::vector<QueueEntry> ended;
+  for (auto q = queues_.begin(); q != queues_.end();) {
+    const bool on_it = (q->second.map->on_device() && q->second.device == device) ||
+                       (q->second.pool->map->on_device() && q->second.pool->options.device == device);
+    if (on_it) ended.push_back(std::move(q->second));
+    q = on_it ? queues_.erase(q) : std::next(q);
+  }
+  std::vector<std::shared_ptr<PoolState>> pools;
+  for (auto p = pools_.begin(); p != pools_.end();) {
+    const bool on_it = p->second->map->on_device() && p->second->options.device == device;
+    if (on_it) pools.push_back(p->second);
+    p = on_it ? pools_.erase(p) : std::next(p);
+  }
+  for (auto& q : ended) {
+    log(LogLevel::error, "queue '" + q.name + "': the runner of GPU " + std::to_string(device) + " was lost (" + how +
+                             "), and with it " + std::to_string(left_in(q)) +
+                             " messages; its clients are told that it is closed, and it is created anew");
+    q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
+    close_intake(*q.map);
+    release_late_payloads(*q.map, *q.pool->map);
+    bury_unprocessed(*q.map, *q.pool->map);
+    q.map->ring_all_bells();
+    ring_always(q.pool->map->control().free);
+  }
+  if (stopped_) return;
+  const std::uint64_t give_up = deadline_after(kPatience);
+  for (const auto& p : pools) {
+    const bool of_a_queue = std::any_of(ended.begin(), ended.end(), [&](const auto& q) {
+      return q.options.pool.empty() && q.pool == p;  // comes with its queue
+    });
+    if (of_a_queue) continue;
+    recoveries_.push_back({"pool '" + p->name + "'", give_up,
+                           [this, name = p->name, o = p->options] { pools_[name] = make_pool(name, o); }});
+  }
+  // Queues with a pool of their own first: others may share it.
+  std::stable_sort(ended.begin(), ended.end(),
+                   [](const auto& l, const auto& r) { return l.options.pool.empty() > r.options.pool.empty(); });
+  for (const auto& q : ended) {
+    recoveries_.push_back({"queue '" + q.name + "'", give_up, [this, name = q.name, o = q.options] {
+                             check_options(name, o);  // its pool may not have come back
+                             add_queue(name, o);
+                           }});
+  }
+  next_recovery_ = 0;
+  recover();
+}
+
+// Creates anew what a runner took along, in order. A multi-process service that lost a client needs a moment before it
+// takes new ones, and clients may keep the old memory mapped for a while: tried again by the event loop.
+void BrokerCore::recover() {
+  while (!recoveries_.empty() && now_ns() >= next_recovery_) {
+    const Recovery& r = recoveries_.front();
+    try {
+      r.create();
+    } catch (const BackendError& e) {
+      if (now_ns() < r.give_up) {
+        next_recovery_ = deadline_after(kRetryEvery);
+        return;
+      }
+      log(LogLevel::error, r.object + ": cannot be created anew, and is gone: " + e.what());
+    } catch (const std::exception& e) {
+      log(LogLevel::error, r.object + ": cannot be created anew, and is gone: " + e.what());
+    }
+    recoveries_.erase(recoveries_.begin());
+  }
+}
+
+}  // namespace ipcq::detail
