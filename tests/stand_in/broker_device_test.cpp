@@ -1,0 +1,128 @@
+// What a broker does about queues on a GPU, with the stand-in for the runner: who may attach, the switch of executors
+// that a client with a GPU brings about, and queues that come back after their runner's death.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "gpu/runners.hpp"
+#include "ipcq/ipcq.hpp"
+
+namespace ipcq_test {
+namespace {
+
+using namespace ipcq;
+using namespace std::chrono_literals;
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr Duration kBound = 20s;
+
+template <class Done>
+[[nodiscard]] bool eventually(Done done) {
+  const auto until = std::chrono::steady_clock::now() + kBound;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(2ms);
+  }
+  return true;
+}
+
+template <class Call>
+std::string backend_error(Call call) {
+  try {
+    call();
+  } catch (const BackendError& e) {
+    return e.what();
+  }
+  return "no BackendError";
+}
+
+class BrokerDevice : public testing::Test {
+ protected:
+  BrokerDevice() { ::setenv("IPCQ_STAND_IN_FAILS", fails_.c_str(), 1); }
+  ~BrokerDevice() override {
+    std::filesystem::remove(fails_);
+    ::unsetenv("IPCQ_STAND_IN_FAILS");
+  }
+  static QueueOptions on_device() { return {.slots = 4, .slot_bytes = 4096, .handler = "invert", .backend = "cuda"}; }
+  void exchange() {
+    auto c = session_.consumer("q", {.until = Until::forever, .wait_for = kBound});
+    auto p = session_.producer("q", {.wait_for = kBound});
+    const std::string text(1000, 'x');
+    ASSERT_EQ(p.send(text.data(), text.size(), kBound), Status::ok);
+    auto m = c.receive(kBound);
+    ASSERT_TRUE(m) << to_string(m.status());
+    ASSERT_EQ(m->bytes().size(), text.size());
+    for (const auto b : m->bytes()) ASSERT_EQ(b, static_cast<std::byte>(255 - 'x'));
+  }
+
+  const std::string name_ = "broker-device-" + std::to_string(getpid());
+  const std::string fails_ = (std::filesystem::temp_directory_path() / (name_ + "-fails")).string();
+  Broker broker_{BrokerOptions{.name = name_}};
+  Session session_ = connect({.broker = name_});
+};
+
+TEST_F(BrokerDevice, QueuesOfARunnerComeBackOnceTheDeviceTakesThemAgain) {
+  broker_.create("q", on_device());
+  exchange();
+  ASSERT_EQ(runners().size(), 1u);
+  std::ofstream(fails_) << "";
+  ::kill(runners().front(), SIGKILL);
+  ASSERT_TRUE(eventually([&] { return broker_.stats().runner_deaths == 1; }));
+  std::this_thread::sleep_for(600ms);  // more than one try
+  EXPECT_TRUE(broker_.stats().queues.empty());
+  std::filesystem::remove(fails_);
+  ASSERT_TRUE(eventually([&] { return broker_.stats().queues.size() == 1; }));
+  exchange();
+}
+
+TEST_F(BrokerDevice, ClientsWithoutAGpuAreToldWhatTheyCannotReach) {
+  broker_.create("bare", {.slots = 2, .backend = "cuda", .mirror = Mirror::none});
+  const auto needs_mirror = AllOf(HasSubstr("'bare'"), HasSubstr("mirror=full"), HasSubstr("--device"));
+  EXPECT_THAT(backend_error([&] { (void)session_.producer("bare"); }), needs_mirror);
+  EXPECT_THAT(backend_error([&] { (void)session_.consumer("bare"); }), needs_mirror);
+  QueueOptions o = on_device();
+  o.host_readable = false;
+  broker_.create("q", o);
+  (void)session_.producer("q");
+  EXPECT_THAT(backend_error([&] { (void)session_.consumer("q"); }),
+              AllOf(HasSubstr("'q'"), HasSubstr("host_readable=yes")));
+}
+
+TEST_F(BrokerDevice, AClientWithAGpuBringsTheStreamExecutorWhereNoMpsRuns) {
+  broker_.create("q", on_device());
+  EXPECT_EQ(broker_.stats().queues.at(0).executor, "persistent");
+  {
+    auto p = session_.producer("q", {.cuda = true});
+    EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 1u);  // the control line
+  }
+  exchange();
+  QueueOptions o = on_device();
+  o.executor = ExecutorKind::persistent;
+  broker_.create("asked", o);
+  auto p = session_.producer("asked", {.cuda = true});
+  EXPECT_EQ(broker_.stats().queues.at(0).name, "asked");
+  EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 0u);
+}
+
+TEST_F(BrokerDevice, AFullQueueStillTakesAClientWithAGpu) {
+  QueueOptions o = on_device();
+  o.lines = 2;
+  broker_.create("q", o);
+  auto p = session_.producer("q");
+  ASSERT_EQ(p.send("1", 1, kBound), Status::ok);
+  ASSERT_EQ(p.send("2", 1, kBound), Status::ok);
+  auto c = session_.consumer("q", {.cuda = true});
+  EXPECT_TRUE(c.receive(kBound));
+}
+
+}  // namespace
+}  // namespace ipcq_test
