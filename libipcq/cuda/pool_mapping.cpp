@@ -149,7 +149,10 @@ bool EndpointMemory::is_broken() const noexcept {
   for (const auto& v : views_) {
     const ContextScope current(v->context);
     const CUresult result = driver().cuStreamQuery(nullptr);
-    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY) return true;
+    // What a capture of the caller's refuses says nothing of the context.
+    const bool capture =
+        result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED && result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY && !capture) return true;
   }
   return false;
 }
