@@ -132,7 +132,8 @@ TEST_P(Stop, StopEndsWithMessagesInFlight) {
   EXPECT_GE(left, 8u);
   traffic.end();
   EXPECT_EQ(traffic.sender_ended(), Status::closed);
-  EXPECT_EQ(traffic.receiver_ended(), Status::closed);
+  // The end, where the one producer heard of the stop and closed cleanly before the broker was gone.
+  EXPECT_THAT(traffic.receiver_ended(), testing::AnyOf(Status::closed, Status::end));
   EXPECT_EQ(traffic.wrong(), 0u);
   EXPECT_EQ(p.send("x", 1, kBound), Status::closed);
 }
