@@ -34,15 +34,12 @@ namespace ipcq::detail {
   X(cuEventElapsedTime)                          \
   X(cuEventQuery)                                \
   X(cuEventRecord)                               \
-  X(cuEventSynchronize)                          \
-  X(cuFuncGetAttribute)                          \
   X(cuGetErrorName)                              \
   X(cuGetErrorString)                            \
   X(cuInit)                                      \
   X(cuIpcCloseMemHandle)                         \
   X(cuIpcGetMemHandle)                           \
   X(cuIpcOpenMemHandle)                          \
-  X(cuLaunchHostFunc)                            \
   X(cuLaunchKernel)                              \
   X(cuMemAlloc)                                  \
   X(cuMemFree)                                   \
@@ -67,7 +64,6 @@ namespace ipcq::detail {
   X(cuStreamSynchronize)                         \
   X(cuStreamWaitValue32)                         \
   X(cuStreamWaitValue64)                         \
-  X(cuStreamWriteValue32)                        \
   X(cuStreamWriteValue64)
 
 struct Driver {

@@ -21,6 +21,11 @@ Segment::Access access_for(const std::string& group) {
   return {0660, static_cast<std::int64_t>(entry->gr_gid)};
 }
 
+void check_backend(const std::string& object, const std::string& backend) {
+  if (backend == "auto" || backend == "host" || backend == "cuda") return;
+  throw UsageError(object + ": backend '" + backend + "': use auto, host or cuda");
+}
+
 }  // namespace
 
 BrokerCore::BrokerCore(const BrokerOptions& options)
@@ -71,9 +76,7 @@ void BrokerCore::create_pool(const std::string& name, const PoolOptions& options
   if (stopped_) throw UsageError("pool '" + name + "': the broker has stopped");
   if (pools_.count(name) != 0) throw UsageError("pool '" + name + "': exists already");
   if (options.slots == 0) throw UsageError("pool '" + name + "': slots is 0; a pool that queues share needs some");
-  if (options.backend != "auto" && options.backend != "host" && options.backend != "cuda") {
-    throw UsageError("pool '" + name + "': backend '" + options.backend + "': use auto, host or cuda");
-  }
+  check_backend("pool '" + name + "'", options.backend);
   if (options.backend == "cuda") require_runner("pool '" + name + "'", options.device);
   pools_[name] = make_pool(name, options);
 }
@@ -81,9 +84,7 @@ void BrokerCore::create_pool(const std::string& name, const PoolOptions& options
 void BrokerCore::check_options(const std::string& name, const QueueOptions& o) const {
   const std::string object = "queue '" + name + "'";
   if (queues_.count(name) != 0) throw UsageError(object + ": exists already");
-  if (o.backend != "auto" && o.backend != "host" && o.backend != "cuda") {
-    throw UsageError(object + ": backend '" + o.backend + "': use auto, host or cuda");
-  }
+  check_backend(object, o.backend);
   if (!o.handler.empty() && find_host_handler(o.handler) == nullptr) {
     std::string known;
     for (const auto& h : handler_names()) known += (known.empty() ? "" : ", ") + h;

@@ -81,14 +81,6 @@ class Ring {
   explicit Ring(const RingWords<A>& words)
       : w_(words), mask_(words.lines - 1), shift_(static_cast<unsigned>(std::countr_zero(words.lines))) {}
 
-  // The same ring, read before the executor: what is published, whether it is processed or not.
-  Ring before_executor() const {
-    RingWords<A> w = w_;
-    w.out = w.in;
-    w.device_writes_out = false;
-    return Ring(w);
-  }
-
   std::uint64_t lines() const { return w_.lines; }
   bool has_handler() const { return w_.in != w_.out; }
   std::uint64_t index(std::uint64_t ticket) const { return ticket & mask_; }

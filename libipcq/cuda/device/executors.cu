@@ -15,7 +15,7 @@ using namespace ipcq::device;
     run_message<Handler>(q, totals, m, finish != 0);                                                               \
   }                                                                                                                \
   extern "C" __global__ void ipcq_finish_##name(QueueView q, StreamTotals* totals, SlotMessage m) {                \
-    run_finish<Handler>(q, totals, m);                                                                             \
+    end_message<Handler>(q, totals, m);                                                                            \
   }                                                                                                                \
   extern "C" __global__ void __launch_bounds__(kBlockThreads)                                                      \
       ipcq_inlined_##name(QueueView q, StreamTotals* totals, std::uint64_t first, std::uint32_t count) {           \

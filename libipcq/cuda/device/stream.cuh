@@ -11,6 +11,7 @@ __device__ inline void show_totals(const QueueView& q, const StreamTotals* total
   for (unsigned i = 0; i < 3; ++i) store_relaxed_system(&q.counters[i], totals->counted[i]);
 }
 
+// Counts the message and writes its `out` line, once its handler and any copy to the mirror are done. By one thread.
 template <class Handler>
 __device__ void end_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
   finish_message<Handler>(q, m);
@@ -30,12 +31,6 @@ __device__ void run_message(const QueueView& q, StreamTotals* totals, const Slot
   fence_device();
   if (add_device(&totals->done, 1) != gridDim.x - 1) return;
   totals->done = 0;
-  end_message<Handler>(q, totals, m);
-}
-
-// The `out` line of a message whose copy to the mirror has been made.
-template <class Handler>
-__device__ void run_finish(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
   end_message<Handler>(q, totals, m);
 }
 

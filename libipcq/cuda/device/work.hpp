@@ -41,7 +41,6 @@ struct WorkArea {
   alignas(128) std::uint64_t quit;       // 1 + number of tasks after which workers end; 0: not yet
   alignas(128) std::uint64_t completed;  // messages
   std::uint64_t failed;                  // of these, refused by the handler
-  std::uint64_t tombed;                  // of these, whose payload never came
   // A block that runs takes the next worker's number; the scout enlists it by saying with which task it begins. So a
   // block for which the GPU has no room yet is waited for by nobody.
   alignas(128) std::uint32_t present;
