@@ -78,6 +78,8 @@ int usage(std::FILE* to) {
 int main(int argc, char** argv) {
   // Before the driver starts: a kernel that is loaded on first use cannot be loaded behind one that stays.
   ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
+  // Hardware queues: the driver's default, but for MPS, where it takes 2. Queues that share one take turns.
+  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "8", 0);
   if (argc == 2 && std::strcmp(argv[1], "--help") == 0) return usage(stdout);
   if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
     std::printf("ipcq-runner %s, ABI %u, CUDA toolkit %d.%d\n", IPCQ_VERSION, kLayoutVersion, CUDA_VERSION / 1000,

@@ -21,7 +21,7 @@ constexpr std::uint64_t kBytesPerWorker = 32 * 1024;
 
 // As many blocks as a message of this queue can keep busy, up to half of what the GPU has multiprocessors: handlers are
 // bound by memory, for which that is enough, and it leaves room for the kernels of three more such queues (two blocks a
-// multiprocessor). A queue for which there is no room waits for another one's kernel to park.
+// multiprocessor). Queues for which there is no room take turns.
 unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
   if (pool.backend != static_cast<std::uint32_t>(PoolBackend::cuda)) return 0;
   const auto useful =
@@ -47,7 +47,7 @@ PinnedPool::PinnedPool(const Gpu& gpu, const std::string& segment)
   }
 }
 
-QueueRunner::QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<PinnedPool> pool,
+QueueRunner::QueueRunner(const Gpu& gpu, Turns& turns, const Plan& plan, std::shared_ptr<PinnedPool> pool,
                          std::shared_ptr<DeviceBlock> payloads)
     : gpu_(gpu),
       plan_(plan),
@@ -59,13 +59,20 @@ QueueRunner::QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<Pinne
       pinned_control_(gpu.context(), &queue_->control(), sizeof(QueueControl), object_),
       pinned_lines_(gpu.context(), &ring_.in(0), queue_->config().held_offset - queue_->config().in_offset, object_),
       kernels_(gpu.kernels(plan.handler)),
-      area_(gpu, std::max(sizeof(device::WorkArea), sizeof(device::StreamTotals)), object_),
+      memory_(gpu, sizeof(device::ExecutorMemory), object_),
       view_(view()),
       workers_(workers_for(gpu, pool_->map->config())),
       stream_(gpu, object_),
       mailbox_(gpu, object_),
-      kind_(plan.executor) {
+      kind_(plan.executor),
+      seat_(turns, *this) {
   ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, and of the threads started here: naps are as short as they say
+  {
+    const CurrentContext current(gpu.context());
+    check_cuda(driver().cuMemsetD8Async(memory_.address(), 0, sizeof(device::ExecutorMemory), stream_.get()),
+               "cuMemsetD8Async", object_);
+    synchronize();
+  }
   waker_ = std::make_unique<Waker>(*queue_, *pool_->map);
   thread_ = std::thread([this] { keep(); });
 }
@@ -120,6 +127,14 @@ void QueueRunner::resume() {
   changed_.notify_all();
 }
 
+bool QueueRunner::make_room() {
+  const std::scoped_lock lock(mutex_);
+  if (!kernel_stays_) return false;
+  ++paused_;
+  std::atomic_ref(mailbox_->stop).store(1);
+  return true;
+}
+
 void QueueRunner::change_to(ExecutorKind kind) noexcept {
   kind_ = kind;
   queue_->control().executor.store(static_cast<std::uint64_t>(kind), std::memory_order_release);
@@ -149,6 +164,30 @@ void QueueRunner::synchronize() {
   check_cuda(driver().cuStreamSynchronize(stream_.get()), "cuStreamSynchronize", object_, "the kernel failed");
 }
 
+bool QueueRunner::is_idle() const {
+  const CUresult r = driver().cuStreamQuery(stream_.get());
+  if (r != CUDA_ERROR_NOT_READY) check_cuda(r, "cuStreamQuery", object_, "the kernel failed");
+  return r == CUDA_SUCCESS;
+}
+
+device::StreamTotals* QueueRunner::totals() const noexcept {
+  return &reinterpret_cast<device::ExecutorMemory*>(memory_.address())->totals;
+}
+
+// What was launched begins at once, or when other queues' kernels have made room for it.
+void QueueRunner::await_begin() {
+  const auto has_begun = [&] {
+    const bool scouts = std::atomic_ref(mailbox_->scouts).load() != 0;
+    const bool works = workers_ == 0 || std::atomic_ref(mailbox_->works).load() != 0;
+    return (scouts && works) || is_idle();
+  };
+  patience_.begin();
+  while (!patience_.await(has_begun)) {
+    seat_.take_turn(has_begun);
+    patience_.after_turn();
+  }
+}
+
 // One life of the persistent kernel.
 void QueueRunner::run_persistent() {
   {
@@ -156,16 +195,18 @@ void QueueRunner::run_persistent() {
     changed_.wait(lock, [&] { return paused_ == 0 || stop_.load(); });
     if (stop_.load()) return;
     std::atomic_ref(mailbox_->stop).store(0);
+    mailbox_->scouts = mailbox_->works = 0;
     mailbox_->reason = device::EndReason::none;
     kernel_stays_ = true;
   }
-  device::WorkArea* area = reinterpret_cast<device::WorkArea*>(area_.address());
+  auto* const memory = reinterpret_cast<device::ExecutorMemory*>(memory_.address());  // not this process' to follow
+  device::WorkArea* area = &memory->area[launches_ % 2];
+  device::WorkArea* next_area = &memory->area[++launches_ % 2];
   device::Mailbox* mailbox = gpu_.address(mailbox_.get());
   std::uint64_t park_after = plan_.park_after_ns;
-  void* arguments[] = {&view_, &area, &mailbox, &resume_, &limit_, &park_after};
-  check_cuda(driver().cuMemsetD8Async(area_.address(), 0, sizeof(device::WorkArea), stream_.get()), "cuMemsetD8Async",
-             object_);
+  void* arguments[] = {&view_, &area, &next_area, &mailbox, &resume_, &limit_, &park_after};
   launch(kernels_.persistent, 1 + workers_, device::kBlockThreads, arguments);
+  await_begin();
   synchronize();
   resume_ = mailbox_->resume;
   limit_ = mailbox_->limit;

@@ -11,6 +11,7 @@
 #include "device/queue_view.hpp"
 #include "gpu.hpp"
 #include "ipcq/options.hpp"
+#include "turns.hpp"
 #include "waker.hpp"
 
 namespace ipcq::runner {
@@ -31,7 +32,7 @@ class QueueRunner {
     std::uint64_t park_after_ns = 0;
   };
   // `payloads` may be null: a queue of inline messages.
-  QueueRunner(const Gpu& gpu, const Plan& plan, std::shared_ptr<PinnedPool> pool,
+  QueueRunner(const Gpu& gpu, Turns& turns, const Plan& plan, std::shared_ptr<PinnedPool> pool,
               std::shared_ptr<DeviceBlock> payloads);
   ~QueueRunner();  // finishes the messages being worked on
 
@@ -41,6 +42,8 @@ class QueueRunner {
   void ask_to_pause();
   void await_pause();
   void resume();
+  // For Turns: ask_to_pause(), if a kernel of this queue stays now. Returns whether.
+  bool make_room();
 
  private:
   void keep() noexcept;
@@ -53,6 +56,10 @@ class QueueRunner {
   void enqueue_message(std::uint64_t ticket, const detail::Descriptor& d);
   void launch(CUfunction kernel, unsigned blocks, unsigned threads, void** arguments);
   void synchronize();
+  bool is_idle() const;  // the stream
+  void await_begin();
+  void see_to_progress();
+  device::StreamTotals* totals() const noexcept;
   void change_to(ExecutorKind kind) noexcept;
   device::QueueView view() const;
 
@@ -66,7 +73,8 @@ class QueueRunner {
   detail::RegisteredMemory pinned_control_;
   detail::RegisteredMemory pinned_lines_;
   Kernels kernels_;
-  DeviceBlock area_;  // WorkArea, or StreamTotals
+  DeviceBlock memory_;     // ExecutorMemory
+  unsigned launches_ = 0;  // of the persistent kernel
   device::QueueView view_;
   unsigned workers_ = 0;  // blocks that share a large message
   Stream stream_;
@@ -75,6 +83,8 @@ class QueueRunner {
   ExecutorKind kind_;
   std::uint64_t resume_ = 0;  // as in Mailbox
   std::uint64_t limit_ = 0;
+  Patience patience_;
+  std::uint64_t seen_done_ = 0;  // messages, when patience_ began
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -82,6 +92,7 @@ class QueueRunner {
   bool kernel_stays_ = false;
   std::atomic<bool> stop_{false};
   std::unique_ptr<Waker> waker_;
+  Turns::Seat seat_;
   std::thread thread_;
 };
 

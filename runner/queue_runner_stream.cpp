@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "doorbell.hpp"
 #include "queue_runner.hpp"
@@ -14,6 +15,7 @@ using namespace detail;
 namespace {
 
 constexpr std::uint32_t kMaxRun = 1024;                         // inline messages of one kernel
+constexpr std::uint64_t kLook = 20'000'000;                     // ns between looks at work that has been enqueued
 constexpr std::uint64_t kSpinForPayload = 100'000;              // ns
 constexpr auto kNapForPayload = std::chrono::microseconds(10);  // then: without MPS a writer's turn comes in ms
 
@@ -35,19 +37,25 @@ device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ti
 
 void QueueRunner::run_stream() {
   // Counters go on from where the other executor left them.
-  device::StreamTotals totals{};
+  device::StreamTotals before{};
   auto& control = queue_->control();
-  totals.counted[0] = control.processed.load(std::memory_order_relaxed);
-  totals.counted[1] = control.failed.load(std::memory_order_relaxed);
-  totals.counted[2] = control.damaged.load(std::memory_order_relaxed);
-  check_cuda(driver().cuMemcpyHtoDAsync(area_.address(), &totals, sizeof totals, stream_.get()), "cuMemcpyHtoDAsync",
-             object_);
+  before.counted[0] = control.processed.load(std::memory_order_relaxed);
+  before.counted[1] = control.failed.load(std::memory_order_relaxed);
+  before.counted[2] = control.damaged.load(std::memory_order_relaxed);
+  check_cuda(driver().cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(totals()), &before, sizeof before, stream_.get()),
+             "cuMemcpyHtoDAsync", object_);
   synchronize();
   std::uint64_t next = resume_;
   const auto published = [&] { return is_tagged(ring_.in(next), ring_.lap(next)); };
-  while (kind_ == ExecutorKind::stream &&
-         wait_until(control.work, Wait::hybrid(), kNever, {nullptr, nullptr, &stop_}, published) == Status::ok &&
-         !stop_.load()) {
+  bool busy = false;  // perhaps
+  patience_.begin();
+  while (kind_ == ExecutorKind::stream) {
+    const std::uint64_t until = busy ? now_ns() + kLook : kNever;
+    const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &stop_}, published);
+    if (stop_.load()) break;
+    see_to_progress();
+    busy = s == Status::ok || !is_idle();
+    if (s != Status::ok) continue;
     std::uint32_t inlined = 0;
     while (inlined < kMaxRun && is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined)) &&
            enqueue(next + inlined, inlined)) {
@@ -63,6 +71,23 @@ void QueueRunner::run_stream() {
   }
   synchronize();
   resume_ = limit_ = next;
+}
+
+// What was enqueued is being worked on, or nothing is enqueued; or else other queues' kernels make room.
+void QueueRunner::see_to_progress() {
+  auto& control = queue_->control();
+  const auto has_moved = [&] {
+    const std::uint64_t done =
+        control.processed.load(std::memory_order_relaxed) + control.damaged.load(std::memory_order_relaxed);
+    return std::exchange(seen_done_, done) != done || is_idle();
+  };
+  if (!patience_.is_at_end()) return;
+  if (!has_moved()) {
+    seat_.take_turn(has_moved);
+    patience_.after_turn();
+  } else {
+    patience_.begin();
+  }
 }
 
 // Enqueues the work of one published ticket; or, of one that carries no slot, counts it in the run `inlined`, whose
@@ -109,8 +134,8 @@ bool QueueRunner::await_payload(const Descriptor& d) {
 }
 
 void QueueRunner::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
-  device::StreamTotals* totals = reinterpret_cast<device::StreamTotals*>(area_.address());
-  void* arguments[] = {&view_, &totals, &first, &count};
+  device::StreamTotals* to = totals();
+  void* arguments[] = {&view_, &to, &first, &count};
   launch(kernels_.inlined, 1, device::kBlockThreads, arguments);
 }
 
@@ -122,9 +147,9 @@ void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
   if ((m.flags & kInMirror) != 0 && m.length != 0) {
     check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, stream_.get()), "cuMemcpyHtoDAsync", object_);
   }
-  device::StreamTotals* totals = reinterpret_cast<device::StreamTotals*>(area_.address());
+  device::StreamTotals* to = totals();
   std::uint32_t finish = view_.host_readable ? 0 : 1;
-  void* arguments[] = {&view_, &totals, &m, &finish};
+  void* arguments[] = {&view_, &to, &m, &finish};
   launch(kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(workers_, 1u), device::kBlockThreads,
          arguments);
   if (finish != 0) return;

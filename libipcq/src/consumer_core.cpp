@@ -185,7 +185,7 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
       case Payload::there:
         break;
       case Payload::not_yet:
-        (void)nack(message);
+        put_back(message);
         return false;
       case Payload::lost:
         ++damaged_;
@@ -316,9 +316,18 @@ Status ConsumerCore::nack(Message& message) noexcept {
   message.m_.core = nullptr;
   if (is_unusable()) return Status::closed;
   if (!member_.give_back(message.m_.held, message.m_.redeliveries)) return Status::not_held;
+  after_return();
+  return Status::ok;
+}
+
+void ConsumerCore::put_back(Message& message) noexcept {
+  message.m_.core = nullptr;
+  if (!is_unusable() && member_.put_back(message.m_.held, message.m_.redeliveries)) after_return();
+}
+
+void ConsumerCore::after_return() noexcept {
   publisher_fence();
   ring(queue_->control().ready[member_.group()]);
-  return Status::ok;
 }
 
 }  // namespace ipcq::detail

@@ -61,6 +61,8 @@ class ConsumerCore {
   bool fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, bool early = false) noexcept;
   void show_counters() const noexcept;
   void after_release(bool slot_freed) noexcept;
+  void put_back(Message& message) noexcept;  // it was not delivered
+  void after_return() noexcept;
 
   std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
   SessionCore* session_;               // not used once closed

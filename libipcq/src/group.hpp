@@ -169,15 +169,12 @@ class GroupMember {
     return w_.held[entry].word.cas(mine, 0, std::memory_order_acq_rel);
   }
 
-  // Gives an entry back to the group.
+  // Gives a delivered message back to the group.
   bool give_back(std::uint32_t entry, std::uint32_t deliveries) const {
-    const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
-    const std::uint64_t orphan = pack(HeldWord{HeldState::orphan, 0, w_.group, std::min(deliveries + 1, 0xffffu)});
-    if (!w_.held[entry].word.cas(mine, orphan, std::memory_order_acq_rel)) return false;
-    IPCQ_STEP("nack.orphaned");
-    w_.orphans->fetch_add(kOneGivenBack, std::memory_order_acq_rel);
-    return true;
+    return orphan(entry, deliveries, std::min(deliveries + 1, 0xffffu));
   }
+  // Likewise one that was taken and not delivered.
+  bool put_back(std::uint32_t entry, std::uint32_t deliveries) const { return orphan(entry, deliveries, deliveries); }
 
   // Taken over by this member, from whoever gave it back. False when there was none.
   bool take_orphan(std::uint32_t& entry) const {
@@ -234,6 +231,15 @@ class GroupMember {
   static constexpr std::size_t kMaxTake = 256;
   static constexpr std::uint64_t kFetchAhead = 8;
   enum class Copied : std::uint8_t { absent, message, tombstone, damaged };
+
+  bool orphan(std::uint32_t entry, std::uint32_t deliveries, std::uint32_t deliveries_then) const {
+    const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
+    const std::uint64_t orphan = pack(HeldWord{HeldState::orphan, 0, w_.group, deliveries_then});
+    if (!w_.held[entry].word.cas(mine, orphan, std::memory_order_acq_rel)) return false;
+    IPCQ_STEP("nack.orphaned");
+    w_.orphans->fetch_add(kOneGivenBack, std::memory_order_acq_rel);
+    return true;
+  }
 
   // Finds free entries of this member's block; writes their indices.
   std::size_t reserve(std::span<std::uint32_t> entries) {

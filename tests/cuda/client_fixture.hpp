@@ -28,9 +28,6 @@ extern "C" const unsigned char ipcq_test_kernels[];
 
 namespace ipcq_test {
 
-// Several streams of a test wait at once, each on a hardware queue of its own; under MPS a process has two by default.
-inline const bool kManyQueues = ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0) == 0;
-
 using namespace ipcq;
 using namespace std::chrono_literals;
 using ipcq::detail::check_cuda;
@@ -81,11 +78,15 @@ class Gpu {
 
  private:
   Gpu() {
+    // Several streams of a test wait at once, each on a hardware queue of its own; under MPS a process has two by
+    // default. Runners that the tests start need fewer, and start faster for it.
+    ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 1);
     const auto& cu = driver();
     CUdevice device = 0;
     check_cuda(cu.cuDeviceGet(&device, 0), "cuDeviceGet", "GPU 0");
     check_cuda(cu.cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain", "GPU 0");
     check_cuda(cu.cuCtxSetCurrent(context_), "cuCtxSetCurrent", "GPU 0");
+    ::unsetenv("CUDA_DEVICE_MAX_CONNECTIONS");
     CUmodule module = nullptr;
     check_cuda(cu.cuModuleLoadData(&module, ipcq_test_kernels), "cuModuleLoadData", "test kernels");
     const auto find = [&](CUfunction& f, const char* name) {

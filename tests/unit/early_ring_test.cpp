@@ -212,7 +212,7 @@ class GivenBackEarly : public testing::Test {
     bool taken = false;
     while (!(taken = s->held_word(0).client == 6) && now_ns() < deadline) std::this_thread::yield();
     EXPECT_TRUE(taken);
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));  // it goes back, uncounted, and is taken again
     EXPECT_FALSE(returned);
     return t;
   }
@@ -235,7 +235,7 @@ TEST_F(GivenBackEarly, IsReceivedOnceItIsProcessed) {
   t.join();
   ASSERT_EQ(status, Status::ok);
   EXPECT_EQ(message.sequence(), 7u);
-  EXPECT_GE(message.redeliveries(), 1u);  // it may have gone back in between
+  EXPECT_EQ(message.redeliveries(), 1u);  // by the test; that it went back while it was waited for is none
   EXPECT_EQ(message.bytes().data(), s->pool_map().payload(loan.slot));
   EXPECT_EQ(message.release(), Status::ok);
   EXPECT_TRUE(s->all_slots_free());
@@ -254,7 +254,7 @@ TEST_F(GivenBackEarly, GoesBackAgainWhenTheWaitIsInterrupted) {
   t.join();
   EXPECT_EQ(status, Status::interrupted);
   EXPECT_EQ(s->held_word(0).state, HeldState::orphan);
-  EXPECT_GE(s->held_word(0).deliveries, 2u);
+  EXPECT_EQ(s->held_word(0).deliveries, 1u);
 }
 
 // Its tombstone is gone already: only the tomb tells.

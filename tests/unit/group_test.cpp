@@ -123,6 +123,17 @@ TEST_F(GroupTest, CountsDeliveriesUpTo65535) {
   EXPECT_EQ(s.held_word(e).deliveries, 0xffffu);
 }
 
+TEST_F(GroupTest, DoesNotCountWhatItPutsBack) {
+  s.send(2, 0);
+  const std::uint32_t e = s.take(0, 0, 5);
+  auto member = s.queue().member(0, 0, 5);
+  EXPECT_TRUE(member.put_back(e, 0));
+  EXPECT_FALSE(member.put_back(e, 0));
+  EXPECT_EQ(s.held_word(e).deliveries, 0u);
+  EXPECT_EQ(s.take(0, 1, 6), e);
+  EXPECT_EQ(s.held_word(e).client, 6u);
+}
+
 TEST_F(GroupTest, FindsAMessageGivenBackThoughTheHintIsTooHigh) {
   s.control().group[0].orphans.store(7, std::memory_order_relaxed);
   s.send(2, 0);

@@ -6,9 +6,9 @@ using namespace ipcq::device;
 
 #define IPCQ_EXECUTOR_KERNELS(name, Handler)                                                                       \
   extern "C" __global__ void __launch_bounds__(kBlockThreads, 2)                                                   \
-      ipcq_persistent_##name(QueueView q, WorkArea* area, Mailbox* box, std::uint64_t resume, std::uint64_t limit, \
-                             std::uint64_t park_after_ns) {                                                        \
-    run_persistent<Handler>(q, area, box, resume, limit, park_after_ns);                                           \
+      ipcq_persistent_##name(QueueView q, WorkArea* area, WorkArea* next_area, Mailbox* box, std::uint64_t resume, \
+                             std::uint64_t limit, std::uint64_t park_after_ns) {                                   \
+    run_persistent<Handler>(q, area, next_area, box, resume, limit, park_after_ns);                                \
   }                                                                                                                \
   extern "C" __global__ void __launch_bounds__(kBlockThreads)                                                      \
       ipcq_message_##name(QueueView q, StreamTotals* totals, SlotMessage m, std::uint32_t finish) {                \

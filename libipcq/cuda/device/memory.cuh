@@ -40,6 +40,10 @@ __device__ inline void store_relaxed_system(std::uint64_t* to, std::uint64_t v) 
   asm volatile("st.relaxed.sys.global.u64 [%0], %1;" ::"l"(to), "l"(v) : "memory");
 }
 
+__device__ inline void store_relaxed_system(std::uint32_t* to, std::uint32_t v) {
+  asm volatile("st.relaxed.sys.global.u32 [%0], %1;" ::"l"(to), "r"(v) : "memory");
+}
+
 // Words in VRAM that blocks of one kernel share.
 __device__ inline std::uint64_t load_acquire_device(const std::uint64_t* from) {
   std::uint64_t v;

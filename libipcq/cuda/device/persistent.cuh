@@ -310,11 +310,14 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
 }
 
 template <class Handler>
-__device__ void run_persistent(const QueueView& q, WorkArea* area, Mailbox* box, std::uint64_t resume,
-                               std::uint64_t limit, std::uint64_t park_after_ns) {
-  if (blockIdx.x != 0) return work<Handler>(q, area);
+__device__ void run_persistent(const QueueView& q, WorkArea* area, WorkArea* next_area, Mailbox* box,
+                               std::uint64_t resume, std::uint64_t limit, std::uint64_t park_after_ns) {
+  if (blockIdx.x != 0) return work<Handler>(q, area, box);
   __shared__ Scout shared;
-  if (threadIdx.x == 0) shared.quit = false;
+  if (threadIdx.x == 0) {
+    store_relaxed_system(&box->scouts, 1);
+    shared.quit = false;
+  }
   __syncthreads();
   if (threadIdx.x < 32) {
     ScoutState s;
@@ -322,12 +325,17 @@ __device__ void run_persistent(const QueueView& q, WorkArea* area, Mailbox* box,
     s.limit = limit;
     for (unsigned i = 0; i < 4; ++i) s.shown[i] = load_acquire_system(&q.counters[i]);
     for (unsigned i = 0; i < 3; ++i) s.counted[i] = s.shown[i];  // the counters go on from where they were
-    return scout<Handler>(q, area, shared, s, box, park_after_ns);
+    scout<Handler>(q, area, shared, s, box, park_after_ns);
+  } else {
+    for (;;) {
+      scout_barrier();
+      if (shared.quit) break;
+      burst<Handler>(q, shared);
+    }
   }
-  for (;;) {
-    scout_barrier();
-    if (shared.quit) return;
-    burst<Handler>(q, shared);
+  static_assert(sizeof(WorkArea) % sizeof(uint4) == 0);
+  for (unsigned i = threadIdx.x; i < sizeof(WorkArea) / sizeof(uint4); i += kBlockThreads) {
+    reinterpret_cast<uint4*>(next_area)[i] = uint4{};
   }
 }
 

@@ -35,7 +35,7 @@ struct alignas(128) Task {
   SlotMessage message;
 };
 
-// In VRAM; zeroed before each launch.
+// In VRAM, zeroed. A launch zeroes the one of the next launch at its end.
 struct WorkArea {
   Task task[kTasks];
   alignas(128) std::uint64_t quit;       // 1 + number of tasks after which workers end; 0: not yet
@@ -50,15 +50,23 @@ struct WorkArea {
 
 enum class EndReason : std::uint32_t { none, stop, idle, to_persistent, to_stream };
 
-// In VRAM, zeroed once: what the kernels of one stream, which run one after the other, add up.
+// In VRAM: what the kernels of one stream, which run one after the other, add up.
 struct StreamTotals {
   std::uint64_t counted[3];  // processed, failed, damaged
   std::uint32_t done;        // blocks of the running kernel that have finished
 };
 
+// One queue's.
+struct ExecutorMemory {
+  WorkArea area[2];  // launches take turns
+  StreamTotals totals;
+};
+
 // In pinned memory: between one launch and its runner.
 struct Mailbox {
   std::uint32_t stop;    // written by the runner: end soon
+  std::uint32_t scouts;  // written by the kernel: 1 when its scout runs
+  std::uint32_t works;   // likewise, a worker
   EndReason reason;      // written by the kernel at its end, with the resume point
   std::uint64_t resume;  // first ticket that is not done
   std::uint64_t limit;   // first ticket that was not looked at; between the two, one is done if its `out` is tagged

@@ -18,13 +18,14 @@ __device__ inline bool await(const std::uint64_t* word, std::uint64_t value, con
 // All workers reach every task in the same order; a large message is shared by all that are there, a small one belongs
 // to one.
 template <class Handler>
-__device__ void work(const QueueView& q, WorkArea* area) {
+__device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
   __shared__ Task task;
   __shared__ bool more;
   __shared__ std::uint32_t number;
   __shared__ std::uint64_t first;
   if (threadIdx.x == 0) {
     number = add_device(&area->present, 1);
+    if (number == 0) store_relaxed_system(&box->works, 1);
     // SYNC device-enlist (acquire, device). Pairs with: enlist.
     for (unsigned nap = 32; (first = load_acquire_device(&area->start[number])) == 0; nap = nap < 256 ? nap * 2 : nap) {
       if (load_acquire_device(&area->quit) != 0) break;

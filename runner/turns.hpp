@@ -1,0 +1,52 @@
+// Room on the GPU for every queue. A kernel that stays may keep another queue's work from beginning for ever: it takes
+// the multiprocessors, or it stands before that work in a hardware queue, of which a process has few. So a queue whose
+// work does not move asks the others to end their kernels; these begin again behind it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace ipcq::runner {
+
+class QueueRunner;
+
+class Turns {
+ public:
+  // A queue's, as long as it lives.
+  class Seat {
+   public:
+    Seat(Turns& turns, QueueRunner& queue);
+    ~Seat();
+    Seat(const Seat&) = delete;
+    Seat& operator=(const Seat&) = delete;
+    // Keeps the other queues' kernels away until `has_moved`, at most 50 ms.
+    void take_turn(const std::function<bool()>& has_moved);
+
+   private:
+    Turns& turns_;
+    QueueRunner& queue_;
+  };
+
+ private:
+  std::mutex mutex_;  // one turn at a time
+  std::vector<QueueRunner*> queues_;
+};
+
+// How long a queue's work may stand still before it takes a turn: 20 ms, twice as long after each time in vain, at most
+// 1 s. What holds it up may be another process, or a handler that takes its time.
+class Patience {
+ public:
+  void begin();
+  bool is_at_end() const;
+  void after_turn();  // in vain
+  // Sleeps in short naps until `has_moved`, or the end of patience; true in the former case.
+  bool await(const std::function<bool()>& has_moved);
+
+ private:
+  std::uint64_t most_ = 0;   // ns
+  std::uint64_t since_ = 0;  // now_ns()
+};
+
+}  // namespace ipcq::runner
