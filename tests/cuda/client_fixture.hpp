@@ -144,10 +144,9 @@ class CudaClient : public testing::TestWithParam<Kind> {
   }
 
   void TearDown() override {
-    if (broker_pid_ > 0) {
-      ::kill(broker_pid_, SIGKILL);
-      ::waitpid(broker_pid_, nullptr, 0);
-    }
+    if (broker_pid_ > 0) kill_broker();
+    session_.reset();
+    if (killed_) Broker({.name = name_});  // removes what the killed one left
   }
 
   // A broker within the test with one queue "q". False: this machine cannot (the test is skipped).
@@ -185,6 +184,7 @@ class CudaClient : public testing::TestWithParam<Kind> {
     ::kill(broker_pid_, SIGKILL);
     ::waitpid(broker_pid_, nullptr, 0);
     broker_pid_ = 0;
+    killed_ = true;
   }
 
   Producer producer(bool cuda = true) { return session_->producer("q", {.wait_for = kBound, .cuda = cuda}); }
@@ -237,6 +237,7 @@ class CudaClient : public testing::TestWithParam<Kind> {
   std::string skip_;
   std::optional<Broker> broker_;
   pid_t broker_pid_ = 0;
+  bool killed_ = false;
   std::optional<Session> session_;
 };
 
