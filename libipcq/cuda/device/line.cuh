@@ -35,15 +35,22 @@ struct LaneLine {
   Seen seen;
 };
 
-// The warp reads lines [first, first + 4). What is checked is the copy in registers.
-__device__ inline LaneLine read_lines(const QueueView& q, std::uint64_t first) {
+// This lane's unit of lines [first, first + 4).
+__device__ inline DeviceUnit load_lane(const QueueView& q, std::uint64_t first) {
+  const unsigned lane = threadIdx.x % 32;
+  return load_unit(&q.in[first_unit(q, first + lane / kLineUnits) + lane % kLineUnits]);
+}
+
+// What the warp's units of lines [first, first + 4) say. `unit` is a copy; it is checked and used, the line is not
+// looked at again.
+__device__ inline LaneLine lines_of(const QueueView& q, std::uint64_t first, const DeviceUnit& unit) {
   const unsigned lane = threadIdx.x % 32;
   const unsigned leader = lane / kLineUnits * kLineUnits;
   LaneLine l;
   l.unit = lane % kLineUnits;
   l.ticket = first + lane / kLineUnits;
   const auto tag = static_cast<std::uint32_t>(lap_of(q, l.ticket));
-  l.mine = load_unit(&q.in[first_unit(q, l.ticket) + l.unit]);
+  l.mine = unit;
   const std::uint32_t tags = __ballot_sync(~0u, l.mine.word[3] == tag) >> leader & 0xff;
   const std::uint32_t head = __shfl_sync(~0u, l.mine.word[0], leader);
   l.length = __shfl_sync(~0u, l.mine.word[1], leader);
@@ -73,6 +80,10 @@ __device__ inline LaneLine read_lines(const QueueView& q, std::uint64_t first) {
   }
   l.seen = (tags & 1) == 0 ? Seen::absent : (tags & l.used) == l.used ? Seen::present : Seen::arriving;
   return l;
+}
+
+__device__ inline LaneLine read_lines(const QueueView& q, std::uint64_t first) {
+  return lines_of(q, first, load_lane(q, first));
 }
 
 // Writes this lane's unit of an `out` line. Any order: readers look at every tag.

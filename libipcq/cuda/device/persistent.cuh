@@ -11,6 +11,8 @@ inline constexpr unsigned kWarps = kBlockThreads / 32;
 inline constexpr unsigned kLate = 128;                         // messages that wait for their payload, at most
 inline constexpr std::uint64_t kArrivalPatience = 10'000'000;  // ns that the units of one line may come apart
 inline constexpr unsigned kLooksPerCheck = 64;
+inline constexpr unsigned kLooksPerShow = 16;
+inline constexpr unsigned kAhead = 4;  // looks' worth of lines that are read at once while there is a backlog
 
 // All warps of block 0 meet, each where its own part of the work is: a barrier of threads, not of one place in the
 // code.
@@ -20,6 +22,7 @@ __device__ inline void scout_barrier() { asm volatile("barrier.sync 1, %0;" ::"n
 struct Scout {
   alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
   SlotMessage late[kLate];
+  DeviceUnit ahead[kAhead][32];
   std::uint64_t burst_first;
   std::uint32_t burst_present[kWarps];
   std::uint32_t burst_counts[3];  // processed, failed, damaged
@@ -39,6 +42,9 @@ struct ScoutState {
   std::uint64_t arriving_since = 0;
   std::uint64_t busy_at = 0;  // last time that anything was to do
   std::uint32_t late = 0;
+  std::uint32_t ahead = 0;  // looks whose lines have been read already
+  bool backlog = false;     // the last look took all its lines
+  bool slots = false;       // and among them messages in slots
   EndReason reason = EndReason::none;
 };
 
@@ -77,38 +83,62 @@ __device__ inline void await_room(WorkArea* area, ScoutState& s, unsigned want) 
   }
 }
 
+// Who takes part in a task.
+struct Crew {
+  std::uint64_t whose;    // kEveryone, kEven, kOdd, or a worker's number
+  std::uint32_t workers;  // how many they are
+  std::uint32_t step;
+};
+
 // By one lane; room has been made.
-__device__ inline void push_task(WorkArea* area, std::uint64_t at, std::uint32_t workers, const SlotMessage& m,
-                                 Stage stage, bool wait, bool last) {
+__device__ inline void push_task(WorkArea* area, std::uint64_t at, const Crew& crew, const SlotMessage& m, Stage stage,
+                                 std::uint32_t awaited, bool last) {
   Task* const task = &area->task[at % kTasks];
   task->stage = stage;
-  task->workers = workers;
-  task->wait = wait;
+  task->workers = crew.workers;
+  task->step = crew.step;
   task->last = last;
+  task->awaited = awaited;
   task->done = 0;
   task->message = m;
-  // SYNC device-task (release, device). Pairs with: work.
-  store_release_device(&task->number, at + 1);
+  // SYNC device-task (release, device). Pairs with: find_task.
+  store_release_device(&area->key[at % kTasks], task_key(at, crew.whose));
 }
 
-// The whole warp calls it with the same message, whose payload is there.
-__device__ inline void dispatch(const QueueView& q, WorkArea* area, ScoutState& s, const SlotMessage& m) {
+// A message that all workers share, and whose payload is there. The whole warp calls it with the same one.
+__device__ inline void dispatch_to_all(const QueueView& q, WorkArea* area, ScoutState& s, const SlotMessage& m) {
   await_room(area, s, 3);
+  const bool pull = (m.flags & kInMirror) != 0;
+  const bool push = q.host_readable != 0;
   if (threadIdx.x % 32 == 0) {
     // The CPU wrote the mirror before the line, which was read without an order.
-    if ((m.flags & kInMirror) != 0) fence_system();
-    if (m.length < kSplitBytes) {
-      push_task(area, s.tasks, s.workers, m, Stage::whole, false, true);
-    } else {
-      std::uint64_t at = s.tasks;
-      const bool pull = (m.flags & kInMirror) != 0;
-      if (pull) push_task(area, at++, s.workers, m, Stage::pull, false, false);
-      push_task(area, at++, s.workers, m, Stage::handle, pull, !q.host_readable);
-      if (q.host_readable) push_task(area, at++, s.workers, m, Stage::push, true, true);
-    }
+    if (pull) fence_system();
+    const bool halves = pull && push && s.workers > 1;
+    const Crew all{kEveryone, s.workers, 1};
+    const Crew in = halves ? Crew{kEven, (s.workers + 1) / 2, 2} : all;
+    const Crew out = halves ? Crew{kOdd, s.workers / 2, 2} : all;
+    std::uint64_t at = s.tasks;
+    if (pull) push_task(area, at++, in, m, Stage::pull, 0, false);
+    push_task(area, at++, out, m, Stage::handle, pull ? in.workers : 0, !push);
+    if (push) push_task(area, at++, out, m, Stage::push, out.workers, true);
   }
-  s.tasks += m.length < kSplitBytes ? 1 : 1 + ((m.flags & kInMirror) != 0) + (q.host_readable != 0);
+  s.tasks += 1 + pull + push;
   ++s.dispatched;
+  __syncwarp();
+}
+
+// Messages of one worker each: that of every lane with `mine`, whose payload is there. The whole warp calls it.
+__device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const SlotMessage* m, bool mine) {
+  const std::uint32_t all = __ballot_sync(~0u, mine);
+  if (all == 0) return;
+  await_room(area, s, __popc(all));
+  const std::uint64_t at = s.tasks + __popc(all & ((1u << threadIdx.x % 32) - 1));
+  if (mine) {
+    if ((m->flags & kInMirror) != 0) fence_system();  // as above
+    push_task(area, at, {at % s.workers, 1, 1}, *m, Stage::whole, 0, true);
+  }
+  s.tasks += __popc(all);
+  s.dispatched += __popc(all);
   __syncwarp();
 }
 
@@ -141,19 +171,24 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
   std::uint32_t kept = 0;
   for (std::uint32_t first = 0; first < s.late; first += 32) {
     const std::uint32_t mine = first + lane;
-    bool ready = false, tombed = false, sound = true;
+    bool ready = false, tombed = false, sound = true, small = false;
     if (mine < s.late) {
       const SlotMessage& m = shared.late[mine];
+      small = m.length < kSplitBytes;
       sound = is_sound(q, m);
       // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
       ready = !sound || (m.flags & kPayloadReady) != 0 || load_acquire_system(&q.gpub[m.slot]) >= m.lease;
       tombed = ready && sound && (m.flags & kPayloadReady) == 0 && load_acquire_system(&q.tomb[m.slot]) >= m.lease;
     }
     const std::uint32_t count = min(32u, s.late - first);
+    const bool goes = ready && sound && !tombed;
+    const std::uint32_t all_dispatched = __ballot_sync(~0u, goes && small);
+    dispatch_to_one(area, s, &shared.late[mine % kLate], goes && small);
     const std::uint32_t all_ready = __ballot_sync(~0u, ready);
     const std::uint32_t all_tombed = __ballot_sync(~0u, tombed);
     const std::uint32_t all_sound = __ballot_sync(~0u, sound);
     for (std::uint32_t i = 0; i < count; ++i) {
+      if ((all_dispatched >> i & 1) != 0) continue;
       const SlotMessage m = shared.late[first + i];
       __syncwarp();
       if ((all_ready >> i & 1) == 0) {
@@ -163,7 +198,7 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
         if (lane == 0) write_message(q, m, kTombstone);
         ++s.counted[2];
       } else {
-        dispatch(q, area, s, m);
+        dispatch_to_all(q, area, s, m);
       }
       __syncwarp();
     }
@@ -181,10 +216,29 @@ __device__ inline void show(const QueueView& q, const WorkArea* area, ScoutState
   }
 }
 
+// The next four lines. While there is a backlog the lines of several looks are read at once: over PCIe that takes no
+// longer. A line that was not there when it was read ahead ends the look, and is read again.
+__device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutState& s) {
+  const unsigned lane = threadIdx.x % 32;
+  if (s.ahead == 0) {
+    const unsigned looks = s.backlog ? kAhead : 1;
+    DeviceUnit unit[kAhead];
+#pragma unroll
+    for (unsigned i = 0; i < kAhead; ++i) {
+      if (i < looks) unit[i] = load_lane(q, s.next + i * kWarpLines);
+    }
+    if (looks == 1) return lines_of(q, s.next, unit[0]);
+#pragma unroll
+    for (unsigned i = 0; i < kAhead; ++i) shared.ahead[i][lane] = unit[i];
+    s.ahead = kAhead;
+  }
+  return lines_of(q, s.next, shared.ahead[kAhead - s.ahead--][lane]);
+}
+
 // One look at the next four lines. Returns how many of them, in a row, it took.
 template <class Handler>
 __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
-  LaneLine l = read_lines(q, s.next);
+  LaneLine l = next_lines(q, shared, s);
   if (l.seen == Seen::arriving && l.ticket == s.next && s.arriving_since != 0 &&
       global_time_ns() - s.arriving_since > kArrivalPatience) {
     l.seen = Seen::present;  // its writer never wrote the rest: nonsense
@@ -199,6 +253,7 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   s.arriving_since = !head_arrives ? 0 : s.arriving_since != 0 ? s.arriving_since : global_time_ns();
   unsigned taken = 0;
   bool ended = false;
+  s.slots = slots != 0;
   while (taken < kWarpLines && !ended && (heads >> (taken * kLineUnits) & 1) != 0) {
     if ((slots >> (taken * kLineUnits) & 1) != 0 && s.late == kLate) break;
     const bool again = s.next + taken < s.limit && is_done_before(q, s.next + taken);
@@ -221,6 +276,8 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   process_inlined<Handler>(q, l, mine, shared.buffer[0], counts[0], counts[1], counts[2]);
   for (unsigned i = 0; i < 3; ++i) s.counted[i] += __popc(__ballot_sync(~0u, counts[i] != 0));
   s.next += taken;
+  s.backlog = taken == kWarpLines;
+  if (!s.backlog) s.ahead = 0;
   return taken;
 }
 
@@ -254,6 +311,7 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
 template <class Handler>
 __device__ void run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
   unsigned all = kWarps * kWarpLines;
+  s.ahead = 0;
   for (unsigned round = 0; all == kWarps * kWarpLines && round < kLooksPerCheck; ++round) {
     if (threadIdx.x == 0) {
       shared.burst_first = s.next;
@@ -274,12 +332,13 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
   s.busy_at = global_time_ns();
   for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
     const unsigned taken = look<Handler>(q, shared, s);
-    if (s.late != 0) dispatch_ready(q, area, shared, s);
-    if (taken == kWarpLines && s.late == 0 && s.next >= s.limit && s.reason == EndReason::none) {
+    // Many at once, as long as more come.
+    if (s.late != 0 && (taken != kWarpLines || s.late >= 32)) dispatch_ready(q, area, shared, s);
+    if (taken == kWarpLines && !s.slots && s.late == 0 && s.next >= s.limit && s.reason == EndReason::none) {
       run_bursts<Handler>(q, shared, s, area);
     }
     if (taken != 0 || s.late != 0) s.busy_at = 0;
-    if (taken != 0 || looks % kLooksPerCheck == 0) show(q, area, s);
+    if ((taken != 0 && !s.backlog) || looks % kLooksPerShow == 0) show(q, area, s);
     if (looks % kLooksPerCheck != 0 || s.reason != EndReason::none) continue;
     if (load_relaxed_system(&box->stop) != 0) s.reason = EndReason::stop;
     const std::uint64_t now = global_time_ns();

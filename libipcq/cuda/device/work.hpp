@@ -24,19 +24,21 @@ struct SlotMessage {
 
 enum class Stage : std::uint32_t { whole, pull, handle, push };
 
-// In VRAM. `number` is written last: 1 + the task's place in the order.
+// In VRAM.
 struct alignas(128) Task {
-  std::uint64_t number;
   Stage stage;
-  std::uint32_t workers;  // who are there to share it: numbers below this
+  std::uint32_t workers;  // that share it: every one of those that were there, or every `step`th
+  std::uint32_t step;
   std::uint32_t last;     // the message is finished after this task
-  std::uint32_t wait;     // 1: the task before this one must be done by all workers first
+  std::uint32_t awaited;  // workers that must have done the task before this one; 0: it need not be
   std::uint32_t done;     // workers that have finished their share
   SlotMessage message;
 };
 
 // In VRAM, zeroed. A launch zeroes the one of the next launch at its end.
 struct WorkArea {
+  alignas(128) std::uint64_t
+      key[kTasks];  // last word of a task to be written; apart from the tasks, so that a warp reads 32 of them at once
   Task task[kTasks];
   alignas(128) std::uint64_t quit;       // 1 + number of tasks after which workers end; 0: not yet
   alignas(128) std::uint64_t completed;  // messages

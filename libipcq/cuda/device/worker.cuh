@@ -5,86 +5,116 @@
 
 namespace ipcq::device {
 
-// Thread 0 waits for `word` to become `value`. False when the kernel ends before task `at`.
-__device__ inline bool await(const std::uint64_t* word, std::uint64_t value, const WorkArea* area, std::uint64_t at) {
-  for (unsigned nap = 32;; nap = nap < 256 ? nap * 2 : nap) {
-    if (load_acquire_device(word) == value) return true;
-    const std::uint64_t quit = load_acquire_device(&area->quit);
-    if (quit != 0 && at + 1 >= quit) return load_acquire_device(word) == value;
+// Tells workers that a task is there, and whose it is.
+inline constexpr unsigned kPlaceBits = 48;
+inline constexpr std::uint64_t kEveryone = 0xffff, kEven = 0xfffe, kOdd = 0xfffd;  // else one worker
+__device__ inline std::uint64_t task_key(std::uint64_t place, std::uint64_t worker) {
+  return (place + 1) | worker << kPlaceBits;
+}
+
+__device__ inline bool concerns(std::uint64_t whose, unsigned worker) {
+  return whose == worker || whose == kEveryone || whose == (worker % 2 == 0 ? kEven : kOdd);
+}
+
+// A whole warp looks for the next task that concerns `worker`, from place `at` on, all before which it has
+// behind it. False when the kernel ends first.
+__device__ inline bool find_task(WorkArea* area, unsigned worker, std::uint64_t& at) {
+  const unsigned lane = threadIdx.x % 32;
+  for (unsigned nap = 32;;) {
+    if (lane == 0) store_release_device(&area->progress[worker], at);
+    const std::uint64_t quit = __shfl_sync(~0u, load_acquire_device(&area->quit), 0);
+    // SYNC device-task (acquire, device): the task behind its key. Pairs with: push_task.
+    const std::uint64_t key = load_acquire_device(&area->key[(at + lane) % kTasks]);
+    const std::uint64_t whose = key >> kPlaceBits;
+    const bool there = key == task_key(at + lane, whose);
+    const std::uint32_t missing = __ballot_sync(~0u, !there);
+    const unsigned in_row = missing == 0 ? 32 : __ffs(missing) - 1;
+    const std::uint32_t mine = __ballot_sync(~0u, lane < in_row && concerns(whose, worker));
+    if (mine != 0) {
+      at += __ffs(mine) - 1;
+      return true;
+    }
+    if (in_row != 0) {
+      at += in_row;
+      nap = 32;
+      continue;
+    }
+    if (quit != 0 && at + 1 >= quit) return false;
     __nanosleep(nap);
+    if (nap < 256) nap *= 2;
   }
 }
 
-// All workers reach every task in the same order; a large message is shared by all that are there, a small one belongs
-// to one.
+// Workers go through the tasks in the same order; a large message is shared by all that are there, a small one belongs
+// to one. A large one that comes from the mirror and goes back is pulled by the even workers, and handled and pushed by
+// the odd ones, so that the next one is pulled meanwhile: PCIe works in both directions at once.
 template <class Handler>
 __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
   __shared__ Task task;
   __shared__ bool more;
   __shared__ std::uint32_t number;
-  __shared__ std::uint64_t first;
+  __shared__ std::uint64_t place;
   if (threadIdx.x == 0) {
     number = add_device(&area->present, 1);
     if (number == 0) store_relaxed_system(&box->works, 1);
     // SYNC device-enlist (acquire, device). Pairs with: enlist.
-    for (unsigned nap = 32; (first = load_acquire_device(&area->start[number])) == 0; nap = nap < 256 ? nap * 2 : nap) {
+    for (unsigned nap = 32; (place = load_acquire_device(&area->start[number])) == 0; nap = nap < 256 ? nap * 2 : nap) {
       if (load_acquire_device(&area->quit) != 0) break;
       __nanosleep(nap);
     }
   }
   __syncthreads();
-  if (first == 0) return;
+  if (place == 0) return;
   const unsigned worker = number;
-  for (std::uint64_t at = first - 1;; ++at) {
-    Task* const entry = &area->task[at % kTasks];
-    if (threadIdx.x == 0) {
-      // SYNC device-task (acquire, device): the task behind its number. Pairs with: push_task.
-      more = await(&entry->number, at + 1, area, at);
+  for (std::uint64_t at = place - 1;; ++at) {
+    __syncthreads();  // `task` and `place` are used to the end
+    if (threadIdx.x < 32) {
+      const bool found = find_task(area, worker, at);
+      if (threadIdx.x == 0) place = at, more = found;
     }
     __syncthreads();
     if (!more) return;
+    at = place;
+    Task* const entry = &area->task[at % kTasks];
     if (threadIdx.x < sizeof(Task) / 4) {
       reinterpret_cast<std::uint32_t*>(&task)[threadIdx.x] =
           reinterpret_cast<const volatile std::uint32_t*>(entry)[threadIdx.x];
     }
     __syncthreads();
-    const unsigned workers = task.workers;
     const bool alone = task.stage == Stage::whole;
-    if (!alone || at % workers == worker) {
-      if (task.wait && threadIdx.x == 0) {
-        // SYNC device-stage (acquire, device): every share of the stage before. Pairs with: the add below.
-        while (load_acquire_device(&area->task[(at - 1) % kTasks].done) != workers) __nanosleep(64);
-      }
-      __syncthreads();
-      const Team team =
-          alone ? Team{threadIdx.x, kBlockThreads}
-                : Team{worker * std::uint64_t{kBlockThreads} + threadIdx.x, workers * std::uint64_t{kBlockThreads}};
-      if (task.stage == Stage::pull || (alone && (task.message.flags & kInMirror) != 0)) {
-        pull_share(q, task.message, team);
-        __syncthreads();
-      }
-      if (task.stage == Stage::handle || alone) handle_share<Handler>(q, task.message, team);
-      if (task.stage == Stage::push || (alone && q.host_readable)) {
-        __syncthreads();
-        push_share(q, task.message, team);
-      }
-      __syncthreads();
-      if (threadIdx.x == 0) {
-        // What goes to the CPU is waited for by whoever wrote it.
-        if (task.stage == Stage::push || (alone && q.host_readable)) fence_system();
-        fence_device();
-        // SYNC device-stage (acquire, release, device): this share; the last one sees all. Pairs with: itself, the wait
-        // above.
-        const bool last = alone || add_device(&entry->done, 1) == workers - 1;
-        if (last && task.last) {
-          finish_message<Handler>(q, task.message);
-          if (!Handler::accepts(task.message.length)) add_device(&area->failed, 1);
-          add_device(&area->completed, 1);
-        }
-      }
+    if (task.awaited != 0 && threadIdx.x == 0) {
+      // SYNC device-stage (acquire, device): every share of the stage before. Pairs with: the add below.
+      while (load_acquire_device(&area->task[(at - 1) % kTasks].done) != task.awaited) __nanosleep(64);
     }
-    // The copy in shared memory is used to the end before the ring's entry may be used again.
-    if (threadIdx.x == 0) store_release_device(&area->progress[worker], at + 1);
+    __syncthreads();
+    const Team team = alone ? Team{threadIdx.x, kBlockThreads}
+                            : Team{worker / task.step * std::uint64_t{kBlockThreads} + threadIdx.x,
+                                   task.workers * std::uint64_t{kBlockThreads}};
+    if (task.stage == Stage::pull || (alone && (task.message.flags & kInMirror) != 0)) {
+      pull_share(q, task.message, team);
+      __syncthreads();
+    }
+    if (task.stage == Stage::handle || alone) handle_share<Handler>(q, task.message, team);
+    if (task.stage == Stage::push || (alone && q.host_readable)) {
+      __syncthreads();
+      push_share(q, task.message, team);
+    }
+    __syncthreads();
+    if (threadIdx.x != 0) continue;
+    bool last = alone;
+    if (!alone) {
+      // What goes to the CPU is waited for by whoever wrote it.
+      if (task.stage == Stage::push) fence_system();
+      fence_device();
+      // SYNC device-stage (acquire, release, device): this share; the last one sees all. Pairs with: itself, the wait
+      // above.
+      last = add_device(&entry->done, 1) == task.workers - 1;
+    }
+    if (last && task.last) {
+      finish_message<Handler>(q, task.message);
+      if (!Handler::accepts(task.message.length)) add_device(&area->failed, 1);
+      add_device(&area->completed, 1);
+    }
   }
 }
 
