@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "ipcq/error.hpp"
@@ -25,6 +26,21 @@ void check_backend(const std::string& object, const std::string& backend) {
   if (backend == "auto" || backend == "host" || backend == "cuda") return;
   throw UsageError(object + ": backend '" + backend + "': use auto, host or cuda");
 }
+
+// A name is taken while what bears it is being made.
+class Reserved {
+ public:
+  Reserved(std::set<std::string>& names, std::string object) : names_(names), object_(std::move(object)) {
+    if (!names_.insert(object_).second) throw UsageError(object_ + ": is being created already");
+  }
+  ~Reserved() { names_.erase(object_); }
+  Reserved(const Reserved&) = delete;
+  Reserved& operator=(const Reserved&) = delete;
+
+ private:
+  std::set<std::string>& names_;
+  std::string object_;
+};
 
 }  // namespace
 
@@ -73,12 +89,25 @@ std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const 
 void BrokerCore::create_pool(const std::string& name, const PoolOptions& options) {
   check_name(name, "pool");
   const std::scoped_lock lock(mutex_);
-  if (stopped_) throw UsageError("pool '" + name + "': the broker has stopped");
+  check_running("pool '" + name + "'");
   if (pools_.count(name) != 0) throw UsageError("pool '" + name + "': exists already");
   if (options.slots == 0) throw UsageError("pool '" + name + "': slots is 0; a pool that queues share needs some");
   check_backend("pool '" + name + "'", options.backend);
-  if (options.backend == "cuda") require_runner("pool '" + name + "'", options.device);
-  pools_[name] = make_pool(name, options);
+  add_pool(name, options);
+}
+
+void BrokerCore::add_pool(const std::string& name, const PoolOptions& options) {
+  const std::string object = "pool '" + name + "'";
+  const Reserved reserved(creating_, object);
+  if (options.backend == "cuda") require_runner(object, options.device);
+  auto pool = make_pool(name, options);
+  check_running(object);
+  if (pool->runner && pool->runner->has_ended()) throw BackendError(object + ": its runner ended meanwhile");
+  if (!pools_.emplace(name, std::move(pool)).second) throw UsageError(object + ": exists already");
+}
+
+void BrokerCore::check_running(const std::string& object) const {
+  if (stopped_) throw UsageError(object + ": the broker has stopped");
 }
 
 void BrokerCore::check_options(const std::string& name, const QueueOptions& o) const {
@@ -110,24 +139,29 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
 void BrokerCore::create_queue(const std::string& name, const QueueOptions& options) {
   check_name(name, "queue");
   const std::scoped_lock lock(mutex_);
-  if (stopped_) throw UsageError("queue '" + name + "': the broker has stopped");
+  check_running("queue '" + name + "'");
   check_options(name, options);
   add_queue(name, options);
 }
 
 void BrokerCore::add_queue(const std::string& name, const QueueOptions& options) {
+  const std::string object = "queue '" + name + "'";
+  const Reserved reserved(creating_, object);
+  std::optional<Reserved> own_pool;
+  if (options.pool.empty()) own_pool.emplace(creating_, "pool '" + name + "'");
+  const std::shared_ptr<PoolState> shared = options.pool.empty() ? nullptr : pools_.at(options.pool);
   QueueEntry q;
   q.name = name;
   q.options = options;
-  q.options.backend = backend_for(name, options);
+  q.options.backend = backend_for(name, options, shared.get());
   const bool cuda = q.options.backend == "cuda";
   // A queue's own pool has the queue's name; other queues may share it by that.
-  q.pool = options.pool.empty() ? make_pool(name, {.slots = options.slots,
-                                                   .slot_bytes = options.slot_bytes,
-                                                   .backend = cuda && options.slots != 0 ? "cuda" : "host",
-                                                   .device = options.device,
-                                                   .mirror = options.mirror})
-                                : pools_.at(options.pool);
+  q.pool = shared ? shared
+                  : make_pool(name, {.slots = options.slots,
+                                     .slot_bytes = options.slot_bytes,
+                                     .backend = cuda && options.slots != 0 ? "cuda" : "host",
+                                     .device = options.device,
+                                     .mirror = options.mirror});
   const std::uint64_t generation = new_generation();
   // Without a handler somebody must still move payloads between device memory and mirror.
   const bool moves = q.pool->map->on_device() && q.pool->map->has_host_payloads();
@@ -149,7 +183,14 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
     q.executor = make_host_executor(*q.map, *q.pool->map, find_host_handler(options.handler), options.executor_threads,
                                     options.executor_wait);
   }
-  pools_.emplace(q.pool->name, q.pool);
+  // The mutex may have been open.
+  check_running(object);
+  if (q.executed_by && q.executed_by->has_ended()) throw BackendError(object + ": its runner ended meanwhile");
+  const auto [pool, fresh] = pools_.emplace(q.pool->name, q.pool);
+  if (pool->second != q.pool || fresh != options.pool.empty()) {
+    if (fresh) pools_.erase(pool);
+    throw BackendError(object + ": pool '" + q.pool->name + "' was lost meanwhile; try again");
+  }
   queues_.emplace(name, std::move(q));
 }
 
@@ -193,6 +234,7 @@ std::uint64_t BrokerCore::left_in(const QueueEntry& q) const {
 std::uint64_t BrokerCore::stop(Duration drain_for) {
   if (fork_epoch() != epoch_) {  // a forked child's copy: everything here is the parent's
     if (thread_.joinable()) thread_.detach();
+    if (recovery_.joinable()) recovery_.detach();
     return 0;
   }
   // Before waiting for a stop() that drains already: a more impatient one shortens it.
@@ -225,8 +267,10 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
       left += n;
     }
   }
+  stopping_soon_.notify_all();
   signal_eventfd(quit_.get());
   thread_.join();
+  if (recovery_.joinable()) recovery_.join();
   for (auto& [name, q] : queues_) {
     if (q.executor) q.executor->stop();
     q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);

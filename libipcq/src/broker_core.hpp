@@ -3,14 +3,18 @@
 // groups, ends of streams. broker_stats.cpp: counters and the dump.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
-// happens: no timer, so that an idle broker costs nothing.
+// happens: no timer, so that an idle broker costs nothing. It never waits for a runner, which may take long: who
+// creates something on a device does that on a thread of its own, with the mutex open meanwhile.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -75,8 +79,9 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   QueueOptions options;
   std::shared_ptr<PoolState> pool;
   std::unique_ptr<QueueMap> map;
-  std::unique_ptr<Executor> executor;  // after the map: ends first
-  int device = 0;                      // of a device queue
+  std::unique_ptr<Executor> executor;       // after the map: ends first
+  std::shared_ptr<RunnerLink> executed_by;  // of a queue whose executor is a runner's
+  int device = 0;                           // of a device queue
   std::vector<EndpointState> endpoints;
   GroupState groups[kMaxGroups];
   std::uint32_t producers = 0;       // open now
@@ -113,8 +118,6 @@ struct ClientState {
   bool suspect = false;   // connection lost, process alive: nothing is taken from it until it ends
 };
 
-inline constexpr auto kRetryEvery = std::chrono::milliseconds(250);  // recoveries
-
 class BrokerCore {
  public:
   explicit BrokerCore(const BrokerOptions& options);
@@ -132,20 +135,23 @@ class BrokerCore {
 
  private:
   // broker_core.cpp
-  std::shared_ptr<PoolState> make_pool(const std::string& name, const PoolOptions& options);
+  std::shared_ptr<PoolState> make_pool(const std::string& name, const PoolOptions& options);  // opens the mutex
+  void add_pool(const std::string& name, const PoolOptions& options);                         // likewise
   void check_options(const std::string& name, const QueueOptions& options) const;
   std::uint64_t new_generation() noexcept;
   bool is_drained(const QueueEntry& q) const;
   std::uint64_t left_in(const QueueEntry& q) const;
-  void add_queue(const std::string& name, const QueueOptions& options);
+  void add_queue(const std::string& name, const QueueOptions& options);  // likewise
+  void check_running(const std::string& object) const;
   QueueEntry& find(const std::string& queue);
   const QueueEntry& find(const std::string& queue) const;
   void log(LogLevel level, const std::string& text) const;
 
-  // broker_device.cpp
+  // broker_device.cpp. What asks a runner opens the mutex while it waits: look again at everything behind it.
+  RunnerReply ask(RunnerLink& runner, const RunnerRequest& request);
   std::shared_ptr<RunnerLink> runner_of(int device);
   void require_runner(const std::string& object, int device);
-  std::string backend_for(const std::string& name, const QueueOptions& options);
+  std::string backend_for(const std::string& name, const QueueOptions& options, const PoolState* shared);
   DeviceMemory allocate(PoolState& pool);
   void start_on_device(QueueEntry& q);
   bool has_mps(const QueueEntry& q) const;
@@ -158,7 +164,7 @@ class BrokerCore {
   // broker_recovery.cpp
   bool is_runner(int fd) const;
   void runner_died(int fd);
-  void recover();
+  void recover() noexcept;
 
   // broker_serve.cpp
   void serve() noexcept;
@@ -208,8 +214,11 @@ class BrokerCore {
   bool stopped_ = false;  // by stop(): nothing new is taken on
   bool gone_ = false;     // nothing is left
   std::uint64_t runner_deaths_ = 0;
-  std::vector<Recovery> recoveries_;
-  std::uint64_t next_recovery_ = 0;       // not before (ns)
+  std::deque<Recovery> recoveries_;
+  std::condition_variable stopping_soon_;  // stopped_ is set
+  bool recovering_ = false;                // by `recovery_`
+  std::thread recovery_;
+  std::set<std::string> creating_;        // pools and queues that are being made: "queue 'q'"
   std::map<int, WatchedRunner> runners_;  // by device
   std::map<std::string, std::shared_ptr<PoolState>> pools_;
   std::map<std::string, QueueEntry> queues_;

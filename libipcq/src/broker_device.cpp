@@ -46,6 +46,18 @@ class DeviceExecutor final : public Executor {
   bool stopped_ = false;
 };
 
+// For what may take long: others get the mutex meanwhile.
+class Opened {
+ public:
+  explicit Opened(std::mutex& mutex) : mutex_(mutex) { mutex_.unlock(); }
+  ~Opened() { mutex_.lock(); }
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+
+ private:
+  std::mutex& mutex_;
+};
+
 bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program().empty(); }
 
 }  // namespace
@@ -61,10 +73,24 @@ PoolState::~PoolState() {
   }
 }
 
+RunnerReply BrokerCore::ask(RunnerLink& runner, const RunnerRequest& request) {
+  const Opened opened(mutex_);
+  return runner.request(request);
+}
+
 std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
+  if (const auto known = runners_.find(device); known != runners_.end()) {
+    if (!known->second.link->has_ended()) return known->second.link;
+    runner_died(known->second.fd.get());  // not yet seen by the event loop
+  }
+  WatchedRunner watched;
+  {
+    const Opened opened(mutex_);
+    watched.link = RunnerLink::get(device);
+    watched.fd = watched.link->watch();
+  }
+  check_running("GPU " + std::to_string(device));
   if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;
-  WatchedRunner watched{RunnerLink::get(device), {}};
-  watched.fd = watched.link->watch();
   epoll_event e{};
   e.events = EPOLLRDHUP;  // answers are read by whoever asked
   e.data.fd = watched.fd.get();
@@ -86,9 +112,8 @@ void BrokerCore::require_runner(const std::string& object, int device) {
   }
 }
 
-// "host" or "cuda" for a queue that may have left it open.
-std::string BrokerCore::backend_for(const std::string& name, const QueueOptions& o) {
-  const PoolState* const shared = o.pool.empty() ? nullptr : pools_.at(o.pool).get();
+// "host" or "cuda" for a queue that may have left it open. `shared`: the pool that it shares, or null.
+std::string BrokerCore::backend_for(const std::string& name, const QueueOptions& o, const PoolState* shared) {
   const bool on_device = shared != nullptr && shared->map->on_device();
   const std::string object = "queue '" + name + "'";
   if (o.backend == "host" && on_device) {
@@ -124,7 +149,7 @@ DeviceMemory BrokerCore::allocate(PoolState& pool) {
   RunnerRequest r;
   r.op = RunnerOp::allocate;
   r.bytes = needs.device_memory;
-  const RunnerReply reply = runner->request(r);
+  const RunnerReply reply = ask(*runner, r);
   pool.runner = std::move(runner);
   pool.block = reply.id;
   return reply.memory;
@@ -142,7 +167,8 @@ void BrokerCore::start_on_device(QueueEntry& q) {
   set_text(r.pool_segment, sizeof r.pool_segment, q.pool->map->segment().name());
   set_text(r.handler, sizeof r.handler, q.options.handler.empty() ? "identity" : q.options.handler);
   q.map->control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
-  const std::uint64_t id = runner->request(r).id;
+  const std::uint64_t id = ask(*runner, r).id;
+  q.executed_by = runner;
   q.executor = std::make_unique<DeviceExecutor>(runner, id, *q.map, *q.pool->map);
 }
 

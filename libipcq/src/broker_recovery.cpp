@@ -11,6 +11,7 @@ namespace ipcq::detail {
 namespace {
 
 constexpr auto kPatience = std::chrono::seconds(60);
+constexpr auto kRetryEvery = std::chrono::milliseconds(250);
 
 }  // namespace
 
@@ -60,8 +61,8 @@ void BrokerCore::runner_died(int fd) {
       return q.options.pool.empty() && q.pool == p;  // comes with its queue
     });
     if (of_a_queue) continue;
-    recoveries_.push_back({"pool '" + p->name + "'", give_up,
-                           [this, name = p->name, o = p->options] { pools_[name] = make_pool(name, o); }});
+    recoveries_.push_back(
+        {"pool '" + p->name + "'", give_up, [this, name = p->name, o = p->options] { add_pool(name, o); }});
   }
   // Queues with a pool of their own first: others may share it.
   std::stable_sort(ended.begin(), ended.end(),
@@ -72,28 +73,35 @@ void BrokerCore::runner_died(int fd) {
                              add_queue(name, o);
                            }});
   }
-  next_recovery_ = 0;
-  recover();
+  if (recovering_ || recoveries_.empty()) return;
+  if (recovery_.joinable()) recovery_.join();  // it has ended
+  const AllSignalsBlocked blocked;
+  recovery_ = std::thread([this] { recover(); });
+  recovering_ = true;
 }
 
 // Creates anew what a runner took along, in order. A multi-process service that lost a client needs a moment before it
-// takes new ones, and clients may keep the old memory mapped for a while: tried again by the event loop.
-void BrokerCore::recover() {
-  while (!recoveries_.empty() && now_ns() >= next_recovery_) {
-    const Recovery& r = recoveries_.front();
+// takes new ones, and clients may keep the old memory mapped for a while: tried again until it is time to give up. On a
+// thread of its own, since a device may take its time.
+void BrokerCore::recover() noexcept {
+  std::unique_lock lock(mutex_);
+  while (!stopped_ && !recoveries_.empty()) {
+    Recovery r = std::move(recoveries_.front());
+    recoveries_.pop_front();
     try {
       r.create();
     } catch (const BackendError& e) {
       if (now_ns() < r.give_up) {
-        next_recovery_ = deadline_after(kRetryEvery);
-        return;
+        recoveries_.push_front(std::move(r));
+        stopping_soon_.wait_for(lock, kRetryEvery, [this] { return stopped_; });
+        continue;
       }
       log(LogLevel::error, r.object + ": cannot be created anew, and is gone: " + e.what());
     } catch (const std::exception& e) {
-      log(LogLevel::error, r.object + ": cannot be created anew, and is gone: " + e.what());
+      if (!stopped_) log(LogLevel::error, r.object + ": cannot be created anew, and is gone: " + e.what());
     }
-    recoveries_.erase(recoveries_.begin());
   }
+  recovering_ = false;
 }
 
 }  // namespace ipcq::detail

@@ -25,8 +25,7 @@ void BrokerCore::serve() noexcept {
   for (;;) {
     epoll_event events[16];
     // A group waits to be dissolved only while a producer stands between claim and publish.
-    constexpr int kRetryMs = static_cast<int>(kRetryEvery.count());
-    const int n = ::epoll_wait(epoll_.get(), events, 16, leaving_ ? 1 : recoveries_.empty() ? -1 : kRetryMs);
+    const int n = ::epoll_wait(epoll_.get(), events, 16, leaving_ ? 1 : -1);
     const std::scoped_lock lock(mutex_);
     for (int i = 0; i < n; ++i) {
       const int fd = events[i].data.fd;
@@ -48,7 +47,6 @@ void BrokerCore::serve() noexcept {
       }
     }
     leaving_ = leaving_ && !finish_leaving();
-    if (!recoveries_.empty() && !stopped_) recover();
   }
 }
 

@@ -14,6 +14,7 @@
 #include <tuple>
 #include <vector>
 
+#include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
 #include "stamped.hpp"
 
@@ -47,8 +48,6 @@ inline constexpr Backend kBackends[] = {
 #endif
 inline void PrintTo(const Backend& b, std::ostream* out) { *out << b.name; }
 
-// Far beyond anything that goes right, also under ThreadSanitizer on a busy machine.
-inline constexpr Duration kBound = 20s;
 // Long enough to see that nothing happens.
 inline constexpr Duration kMoment = 20ms;
 
@@ -126,16 +125,6 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
     return {};
   }
 
-  // Waits for what another thread or the executor is about to do.
-  template <class Done>
-  [[nodiscard]] static bool eventually(Done done) {
-    const auto until = std::chrono::steady_clock::now() + kBound;
-    while (!done()) {
-      if (std::chrono::steady_clock::now() > until) return false;
-      std::this_thread::sleep_for(1ms);
-    }
-    return true;
-  }
   // The executor has passed on whatever was published.
   [[nodiscard]] bool all_processed(const std::string& queue = "q") const {
     return eventually([&] {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "driver.hpp"
+#include "eventually.hpp"
 #include "ipcq/cuda.hpp"
 #include "ipcq/ipcq.hpp"
 #include "pattern.hpp"
@@ -33,20 +34,9 @@ using namespace std::chrono_literals;
 using ipcq::detail::check_cuda;
 using ipcq::detail::driver;
 
-constexpr Duration kBound = 20s;
 constexpr Duration kMoment = 50ms;
 constexpr std::size_t kBytes = 64 * 1024;
 constexpr unsigned kNoStatus = 0xff;
-
-template <class Done>
-[[nodiscard]] bool eventually(Done done) {
-  const auto until = std::chrono::steady_clock::now() + kBound;
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
 
 // GPU 0 of this process, with its kernels; made once.
 class Gpu {

@@ -12,19 +12,17 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <future>
 #include <iostream>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
 #include "stamped.hpp"
@@ -34,54 +32,8 @@ namespace ipcq_test {
 using namespace ipcq;
 using namespace std::chrono_literals;
 
-// Far beyond anything that goes right.
-inline constexpr Duration kBound = 20s;
-// Shorter than the longest time that a sleeper sleeps by itself: a wake-up that was lost shows.
-inline constexpr Duration kPrompt = 3s;
 // A whole test.
 inline constexpr Duration kTestBound = 150s;
-
-// Ends the process when the scope lasts longer than `bound`, after `tell` has said what it can.
-class Watchdog {
- public:
-  Watchdog(Duration bound, std::function<std::string()> tell)
-      : thread_([this, bound, tell = std::move(tell)] {
-          std::unique_lock lock(mutex_);
-          if (done_.wait_for(lock, bound, [this] { return over_; })) return;
-          std::cerr << "watchdog: the test hangs\n" << within(kPrompt, tell) << std::endl;
-          std::_Exit(1);
-        }) {}
-  Watchdog(const Watchdog&) = delete;
-  Watchdog& operator=(const Watchdog&) = delete;
-  ~Watchdog() {
-    {
-      const std::scoped_lock lock(mutex_);
-      over_ = true;
-    }
-    done_.notify_all();
-    thread_.join();
-  }
-
-  // What `tell` says, on a thread of its own: what hangs may be the broker.
-  static std::string within(Duration bound, const std::function<std::string()>& tell) {
-    auto text = std::make_shared<std::promise<std::string>>();
-    auto ready = text->get_future();
-    std::thread([text, tell] {
-      try {
-        text->set_value(tell());
-      } catch (const std::exception& e) {
-        text->set_value(e.what());
-      }
-    }).detach();
-    return ready.wait_for(bound) == std::future_status::ready ? ready.get() : "the broker does not answer\n";
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable done_;
-  bool over_ = false;
-  std::thread thread_;
-};
 
 class GpuTest : public testing::Test {
  protected:
@@ -100,7 +52,7 @@ class GpuTest : public testing::Test {
   }
 
   void TearDown() override {
-    if (HasFailure()) std::cerr << Watchdog::within(kPrompt, [this] { return rings(); });
+    if (HasFailure()) std::cerr << promptly([this] { return rings(); });
     session_.reset();
     if (broker_) broker_->stop();
     broker_.reset();
@@ -118,16 +70,6 @@ class GpuTest : public testing::Test {
     o.executor = executor;
     o.slots = 8;
     return o;
-  }
-
-  template <class Done>
-  [[nodiscard]] static bool eventually(Done done, Duration bound = kBound) {
-    const auto until = std::chrono::steady_clock::now() + bound;
-    while (!done()) {
-      if (std::chrono::steady_clock::now() > until) return false;
-      std::this_thread::sleep_for(1ms);
-    }
-    return true;
   }
 
   QueueStats stats(const std::string& queue = "q") const {

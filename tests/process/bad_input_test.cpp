@@ -164,7 +164,7 @@ TEST_F(SpoiledSegment, OneThatIsNotReadyIsToldApartAndWaitedFor) {
     std::this_thread::sleep_for(kMoment);
     poke(offsetof(detail::SegmentHeader, version), &ready, sizeof ready);
   });
-  EXPECT_NO_THROW((void)detail::QueueMap::open(copy_name(), detail::deadline_after(kBound)));
+  EXPECT_NO_THROW((void)detail::QueueMap::open(copy_name(), detail::deadline_after(kPeerBound)));
   creator.join();
 }
 
@@ -253,8 +253,8 @@ TEST_F(SpoiledSegment, AClientIsToldAndTheBrokerGoesOn) {
   write_version(detail::kLayoutVersion);
   bounded("the endpoint to be free again", [&] { return stats().endpoints.empty(); });
   auto p = s.producer("q");
-  EXPECT_EQ(p.send(stamped(1, 0), kBound), Status::ok);
-  EXPECT_EQ(p.send(patterned(257, 0), kBound), Status::too_large);
+  EXPECT_EQ(p.send(stamped(1, 0), kPeerBound), Status::ok);
+  EXPECT_EQ(p.send(patterned(257, 0), kPeerBound), Status::too_large);
 }
 
 TEST_F(BadInput, AnotherUserIsRefused) {
@@ -327,8 +327,8 @@ TEST_F(BadInput, ASpoiledHeldEntryCrashesNobody) {
   auto p = s.producer("q");
   auto c = s.consumer("q");
   auto out = s.producer("out");
-  ASSERT_EQ(p.send(stamped(1, 0, 200), kBound), Status::ok);
-  auto m = c.receive(kBound);
+  ASSERT_EQ(p.send(stamped(1, 0, 200), kPeerBound), Status::ok);
+  auto m = c.receive(kPeerBound);
   ASSERT_TRUE(m);
   const auto queue = detail::QueueMap::open(segment_of("queue"), 0);
   for (std::uint32_t i = 0; i < queue->held_entries(); ++i) {

@@ -129,7 +129,7 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
     auto from = session.consumer("q"), tap = session.consumer("q", {.group = "tap"}), to = session.consumer("out");
     std::vector<Message> held, forwarded, tapped;
     const auto take = [](Consumer& c, std::vector<Message>& messages) {
-      auto m = c.receive(kBound);
+      auto m = c.receive(kPeerBound);
       ASSERT_EQ(m.status(), Status::ok);
       messages.push_back(std::move(*m));
     };
@@ -252,7 +252,7 @@ TEST_P(KillTest, SurvivorsGoOn) {
     alive.push_back(&tap);
     expect_no_end(alive, "q");
     auto replacement = session.producer("q");
-    for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(replacement.send(stamped(9, i), kBound), Status::ok);
+    for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(replacement.send(stamped(9, i), kPeerBound), Status::ok);
     sent.push_back({9, 3, 3});
     replacement.close();
     alive.pop_back();

@@ -11,11 +11,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <future>
 #include <iostream>
 #include <map>
 #include <sstream>
-#include <thread>
 
 namespace ipcq_test {
 namespace {
@@ -128,10 +126,7 @@ ProcessTest::~ProcessTest() {
 }
 
 void ProcessTest::dump_all() const {
-  // On a thread of its own: what hangs may be the broker.
-  auto text = std::make_shared<std::promise<std::string>>();
-  auto ready = text->get_future();
-  std::thread([text, broker = broker_.get(), name = name_] {
+  std::cerr << promptly([broker = broker_.get(), name = name_] {
     std::string all;
     try {
       for (const auto& q : (broker != nullptr ? broker->stats() : fetch_stats(name)).queues) {
@@ -140,26 +135,15 @@ void ProcessTest::dump_all() const {
     } catch (const std::exception& e) {
       all += e.what();
     }
-    text->set_value(all);
-  }).detach();
-  if (ready.wait_for(3s) == std::future_status::ready) {
-    std::cerr << ready.get();
-  } else {
-    std::cerr << "the broker does not answer\n";
-  }
+    return all;
+  });
 }
 
 bool ProcessTest::bounded(const std::string& what, const std::function<bool()>& done, Duration bound) {
-  const auto until = std::chrono::steady_clock::now() + bound;
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > until) {
-      dump_all();
-      ADD_FAILURE() << "waited in vain: " << what;
-      return false;
-    }
-    std::this_thread::sleep_for(500us);
-  }
-  return true;
+  if (eventually(done, bound)) return true;
+  dump_all();
+  ADD_FAILURE() << "waited in vain: " << what;
+  return false;
 }
 
 std::string ProcessTest::end_of(Peer& peer, Duration bound) {

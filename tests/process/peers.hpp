@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
 #include "process/records.hpp"
 #include "stamped.hpp"
@@ -23,8 +24,8 @@ namespace ipcq_test {
 using namespace ipcq;
 using namespace std::chrono_literals;
 
-// Far beyond anything that goes right.
-inline constexpr Duration kBound = 15s;
+// Far beyond anything that a peer does when it goes right.
+inline constexpr Duration kPeerBound = 15s;
 // Long enough to see that nothing happens.
 inline constexpr Duration kMoment = 50ms;
 
@@ -68,9 +69,9 @@ class ProcessTest : public testing::Test {
   ~ProcessTest() override;
 
   // Waits for `done`. On expiry prints every queue's dump and fails.
-  bool bounded(const std::string& what, const std::function<bool()>& done, Duration bound = kBound);
+  bool bounded(const std::string& what, const std::function<bool()>& done, Duration bound = kPeerBound);
   // Waits for a peer to end, and says how.
-  std::string end_of(Peer& peer, Duration bound = kBound);
+  std::string end_of(Peer& peer, Duration bound = kPeerBound);
 
   Peer& spawn(const std::string& role, std::vector<std::string> arguments, const std::string& step = {});
   // Likewise, once it is attached.

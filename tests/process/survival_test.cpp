@@ -68,11 +68,7 @@ TEST_F(StoppedClient, OneThatHoldsALoanOrAMessageDelaysNobody) {
   EXPECT_EQ(group_stats().held, 1u);
 }
 
-class DeadWaker : public ProcessTest {
- protected:
-  // Shorter than the longest time that a sleeper sleeps by itself.
-  static constexpr Duration kPrompt = 3s;
-};
+class DeadWaker : public ProcessTest {};
 
 // Killed between ringing the bell and waking who sleeps on it: the repair wakes them instead.
 TEST_F(DeadWaker, AConsumerStillHearsOfTheMessage) {
@@ -136,7 +132,7 @@ TEST_F(VanishedClient, OneThatCallsExecIsSuspectUntilItEnds) {
   auto session = connect({.broker = name_});
   auto producer = session.producer("q");
   Peer& suspect = spawn_ready("consumer", {"group=second", "count=1", "hold=1", "at_end=exec"});
-  ASSERT_EQ(producer.send(stamped(1, 0, 200), kBound), Status::ok);
+  ASSERT_EQ(producer.send(stamped(1, 0, 200), kPeerBound), Status::ok);
   const auto state = [&]() -> std::string {
     for (const auto& e : stats().endpoints) {
       if (e.pid == suspect.pid()) return e.state;

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
 
@@ -22,18 +23,6 @@ using namespace ipcq;
 using namespace std::chrono_literals;
 using testing::AllOf;
 using testing::HasSubstr;
-
-constexpr Duration kBound = 20s;
-
-template <class Done>
-[[nodiscard]] bool eventually(Done done) {
-  const auto until = std::chrono::steady_clock::now() + kBound;
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(2ms);
-  }
-  return true;
-}
 
 template <class Call>
 std::string backend_error(Call call) {

@@ -2,13 +2,16 @@
 // threads, in the mirror. So what broker and clients without a GPU do about device queues is tested everywhere: who may
 // attach, lines and bells, and the death of a runner. What a GPU does is tested on one (label gpu).
 //
-// While the file that $IPCQ_STAND_IN_FAILS names exists it says that it cannot start.
+// While the file that $IPCQ_STAND_IN_FAILS names exists it says that it cannot start. It waits $IPCQ_STAND_IN_DELAY_MS
+// before it says anything.
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <thread>
 
 #include "control.hpp"
 #include "doorbell.hpp"
@@ -79,6 +82,9 @@ int main() {
   const Fd socket(kSocket);
   RunnerHello hello;
   set_text(hello.device_name, sizeof hello.device_name, "stand-in");
+  const char* const text = std::getenv("IPCQ_STAND_IN_DELAY_MS");
+  const std::chrono::milliseconds delay(text != nullptr ? std::atoi(text) : 0);
+  std::this_thread::sleep_for(delay);
   const char* const fails = std::getenv("IPCQ_STAND_IN_FAILS");
   if (fails != nullptr && ::access(fails, F_OK) == 0) {
     hello.failed = 1;
@@ -90,6 +96,7 @@ int main() {
   Fd unused;
   while (receive_message(socket.get(), &request, sizeof request, unused) > 0) {
     const RunnerReply reply = runner.answer(request);
+    std::this_thread::sleep_for(delay);
     if (!send_message(socket.get(), &reply, sizeof reply)) break;
   }
   return 0;

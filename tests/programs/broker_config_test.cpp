@@ -1,0 +1,87 @@
+// The broker's configuration file: what it may hold, where an error lies, and which source wins.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/broker_config.hpp"
+#include "programs/usage_error.hpp"
+
+namespace ipcq::program {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(BrokerConfig, ReadsQueuesAndPools) {
+  const auto config = parse_broker_config(R"(
+name = "cameras"
+group = "video"
+drain_seconds = 2.5
+[[pool]]
+name = "frames"
+size = "4k-rgb"
+slots = 16
+[[queue]]
+name = "raw"
+pool = "frames"
+handler = "invert"
+group = ["default", "preview:lossy"]
+[[queue]]
+name = "logs"
+size = 4096
+)",
+                                          "test.toml");
+  EXPECT_EQ(config.name, "cameras");
+  EXPECT_EQ(config.unix_group, "video");
+  EXPECT_EQ(config.drain_seconds, 2.5);
+  ASSERT_EQ(config.pools.size(), 1U);
+  EXPECT_EQ(config.pools[0].options().slots, 16U);
+  ASSERT_EQ(config.queues.size(), 2U);
+  EXPECT_EQ(config.queues[0].options().pool, "frames");
+  ASSERT_EQ(config.queues[0].options().groups.size(), 2U);
+  EXPECT_EQ(config.queues[0].options().groups[1].policy, GroupPolicy::lossy);
+  EXPECT_EQ(config.queues[1].options().slot_bytes, 4096U);
+}
+
+TEST(BrokerConfig, ReadsTheKeysOfAGpu) {
+  const auto config = parse_broker_config(R"(
+[[pool]]
+name = "frames"
+backend = "cuda"
+device = 1
+mirror = "none"
+[[queue]]
+name = "raw"
+backend = "cuda"
+host_readable = false
+executor = "persistent"
+)",
+                                          "test.toml");
+  ASSERT_EQ(config.pools.size(), 1U);
+  EXPECT_EQ(config.pools[0].options().device, 1);
+  EXPECT_EQ(config.pools[0].options().mirror, Mirror::none);
+  ASSERT_EQ(config.queues.size(), 1U);
+  EXPECT_FALSE(config.queues[0].options().host_readable);
+  EXPECT_EQ(config.queues[0].options().executor, ExecutorKind::persistent);
+}
+
+TEST(BrokerConfig, ErrorsNameFileAndLine) {
+  const auto error_in = [](const char* text) { return usage_error_of([&] { parse_broker_config(text, "x.toml"); }); };
+  EXPECT_THAT(error_in("name = \n"), HasSubstr("x.toml:1"));
+  EXPECT_THAT(error_in("\nqueues = 3\n"), AllOf(HasSubstr("x.toml:2"), HasSubstr("unknown key 'queues'")));
+  EXPECT_THAT(error_in("[[queue]]\nsize = 3\n"), HasSubstr("no name"));
+  EXPECT_THAT(error_in("[[queue]]\nname = 'a'\nslots = 'many'\n"), AllOf(HasSubstr("x.toml:1"), HasSubstr("'many'")));
+  EXPECT_THAT(error_in("[queue]\nname = 'a'\n"), HasSubstr("[[queue]]"));
+  EXPECT_THAT(error_in("drain_seconds = -1\n"), HasSubstr("0 or more"));
+}
+
+TEST(BrokerConfig, EarlierSourcesWin) {
+  auto flags = parse_broker_config("name = 'a'\n[[queue]]\nname = 'q'\nslots = 3\n", "1");
+  flags.fill_from(parse_broker_config("name = 'b'\ngroup = 'g'\n[[queue]]\nname = 'q'\n[[queue]]\nname = 'r'\n", "2"));
+  EXPECT_EQ(flags.name, "a");
+  EXPECT_EQ(flags.unix_group, "g");
+  ASSERT_EQ(flags.queues.size(), 2U);
+  EXPECT_EQ(flags.queues[0].options().slots, 3U);
+  EXPECT_EQ(flags.queues[1].name(), "r");
+}
+
+}  // namespace
+}  // namespace ipcq::program

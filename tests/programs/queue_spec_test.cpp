@@ -1,0 +1,120 @@
+// Queues and pools as one word of a command line: all keys, defaults, and errors that name the choices.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/queue_spec.hpp"
+#include "programs/usage_error.hpp"
+
+namespace ipcq::program {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(QueueSpec, TakesAllKeys) {
+  const auto spec = QueueSpec::parse(
+      "q=4KiB,slots=8,lines=64,handler=upper,backpressure=drop-oldest,threads=2,wait=spin,endpoints=4,held=16,backend="
+      "host,"
+      "group=a,group=b:lossy");
+  EXPECT_EQ(spec.name(), "q");
+  const QueueOptions& o = spec.options();
+  EXPECT_EQ(o.slot_bytes, 4096U);
+  EXPECT_EQ(o.slots, 8U);
+  EXPECT_EQ(o.lines, 64U);
+  EXPECT_EQ(o.handler, "upper");
+  EXPECT_EQ(o.backpressure, Backpressure::drop_oldest);
+  EXPECT_EQ(o.executor_threads, 2U);
+  EXPECT_EQ(o.executor_wait.kind(), Wait::Kind::spin);
+  EXPECT_EQ(o.max_endpoints, 4U);
+  EXPECT_EQ(o.held_per_consumer, 16U);
+  EXPECT_EQ(o.backend, "host");
+  ASSERT_EQ(o.groups.size(), 2U);
+  EXPECT_EQ(o.groups[0].name, "a");
+  EXPECT_EQ(o.groups[0].policy, GroupPolicy::must);
+  EXPECT_EQ(o.groups[1].name, "b");
+  EXPECT_EQ(o.groups[1].policy, GroupPolicy::lossy);
+}
+
+TEST(QueueSpec, KeepsTheDefaultsOfTheLibrary) {
+  const auto spec = QueueSpec::parse("frames=4k-rgb");
+  EXPECT_EQ(spec.options().slot_bytes, 24883200U);
+  EXPECT_EQ(spec.options().slots, QueueOptions{}.slots);
+  ASSERT_EQ(spec.options().groups.size(), 1U);
+  EXPECT_EQ(spec.options().groups[0].name, "default");
+}
+
+TEST(QueueSpec, InlineQueueHasNoSlots) {
+  EXPECT_EQ(QueueSpec::parse("ticks=inline,lines=4096").options().slots, 0U);
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("ticks=inline,slots=3"); }), HasSubstr("given twice"));
+}
+
+TEST(QueueSpec, BackendOfTheCommandLineFillsOnlyWhatIsOpen) {
+  auto open = QueueSpec::parse("a=4KiB");
+  auto fixed = QueueSpec::parse("a=4KiB,backend=host");
+  open.default_backend("cuda");
+  fixed.default_backend("cuda");
+  EXPECT_EQ(open.options().backend, "cuda");
+  EXPECT_EQ(fixed.options().backend, "host");
+}
+
+TEST(QueueSpec, TakesTheKeysOfAGpu) {
+  const auto spec = QueueSpec::parse("q=1MiB,backend=cuda,device=3,mirror=none,host_readable=no,executor=stream");
+  const QueueOptions& o = spec.options();
+  EXPECT_EQ(o.backend, "cuda");
+  EXPECT_EQ(o.device, 3);
+  EXPECT_EQ(o.mirror, Mirror::none);
+  EXPECT_FALSE(o.host_readable);
+  EXPECT_EQ(o.executor, ExecutorKind::stream);
+  EXPECT_EQ(QueueSpec::parse("q=1MiB,executor=persistent").options().executor, ExecutorKind::persistent);
+  EXPECT_EQ(QueueSpec::parse("q=1MiB,executor=auto").options().executor, ExecutorKind::automatic);
+  EXPECT_EQ(QueueSpec::parse("q=1MiB,mirror=full,host_readable=yes").options().mirror, Mirror::full);
+}
+
+TEST(QueueSpec, RefusesKeysOfAGpuThatContradict) {
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,backend=host,device=1"); }),
+              AllOf(HasSubstr("queue 'q', device"), HasSubstr("backend=host")));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,mirror=none,host_readable=yes"); }),
+              HasSubstr("use mirror=full"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=pool=p,mirror=none"); }),
+              HasSubstr("leave out device and mirror"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,backend=gpu"); }), HasSubstr("auto, host, cuda"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,mirror=half"); }), HasSubstr("none, full"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,host_readable=1"); }), HasSubstr("yes, no"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,executor=host"); }), HasSubstr("auto, persistent, stream"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,device=-1"); }), HasSubstr("from 0 to 1023"));
+}
+
+TEST(QueueSpec, ErrorsNameQueueKeyAndChoices) {
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("frames"); }), HasSubstr("has no name"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,slot=8"); }),
+              AllOf(HasSubstr("'q'"), HasSubstr("'slot'"), HasSubstr("slots")));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,slots=0"); }), HasSubstr("from 1 to 1048576"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,slots=8,slots=9"); }), HasSubstr("given twice"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,8"); }), HasSubstr("'8' is not KEY=VALUE"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=blur"); }),
+              AllOf(HasSubstr("blur"), HasSubstr("invert")));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,group=a:must-not"); }), HasSubstr("no policy"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,backpressure=drop"); }), HasSubstr("drop-oldest"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,pool=p"); }), HasSubstr("leave out size"));
+}
+
+TEST(PoolSpec, TakesSizeAndSlots) {
+  const auto pool = PoolSpec::parse("shared=1MiB,slots=16");
+  EXPECT_EQ(pool.name(), "shared");
+  EXPECT_EQ(pool.options().slot_bytes, 1048576U);
+  EXPECT_EQ(pool.options().slots, 16U);
+  EXPECT_THAT(usage_error_of([] { PoolSpec::parse("shared=1MiB,lines=4"); }), HasSubstr("size, slots"));
+}
+
+TEST(PoolSpec, MayLieOnAGpu) {
+  auto pool = PoolSpec::parse("shared=1MiB,slots=16,backend=cuda,device=2,mirror=none");
+  EXPECT_EQ(pool.options().backend, "cuda");
+  EXPECT_EQ(pool.options().device, 2);
+  EXPECT_EQ(pool.options().mirror, Mirror::none);
+  pool.default_backend("host");
+  EXPECT_EQ(pool.options().backend, "cuda");
+  EXPECT_THAT(usage_error_of([] { PoolSpec::parse("shared=1MiB,backend=host,mirror=none"); }),
+              HasSubstr("pool 'shared', mirror"));
+}
+
+}  // namespace
+}  // namespace ipcq::program

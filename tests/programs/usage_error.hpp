@@ -1,0 +1,20 @@
+// What the programs tell a user who asked for something that cannot be.
+#pragma once
+
+#include <string>
+
+#include "ipcq/error.hpp"
+
+namespace ipcq::program {
+
+template <class Function>
+std::string usage_error_of(const Function& function) {
+  try {
+    function();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
+
+}  // namespace ipcq::program
