@@ -12,28 +12,27 @@
 //
 // The last lines give the ratios. Figures in counters: times in ns, rates per second.
 #include <benchmark/benchmark.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <boost/interprocess/ipc/message_queue.hpp>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <map>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "common/clock.hpp"
+#include "common/peer.hpp"
+#include "common/report.hpp"
 #include "ipcq/ipcq.hpp"
+
+namespace ipcq::bench {
 
 namespace {
 
 namespace bip = boost::interprocess;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kBytes = 64;
 constexpr std::size_t kRoundTrips = 200'000;
@@ -42,64 +41,20 @@ constexpr std::size_t kOneWay = 4'000'000;
 constexpr std::size_t kBatch = 128;
 constexpr std::size_t kSlotMessages = 400'000;
 
-std::map<std::string, double> results;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "roundtrip_bench: %s\n", what);
-  std::_Exit(1);
-}
-
-// A second process: a fork that never returns from `body`.
-class Peer {
- public:
-  template <class Body>
-  explicit Peer(Body body) : pid_(fork()) {
-    if (pid_ < 0) fail("fork failed");
-    if (pid_ == 0) {
-      try {
-        body();
-      } catch (const std::exception& e) {
-        fail(e.what());
-      }
-      std::_Exit(0);
-    }
-  }
-  ~Peer() {
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    if (status != 0) fail("the peer process failed");
-  }
-
- private:
-  pid_t pid_;
-};
-
-void report_times(benchmark::State& state, const std::string& name, std::vector<double>& ns) {
-  std::sort(ns.begin(), ns.end());
-  const auto at = [&](double q) { return ns[static_cast<std::size_t>(q * static_cast<double>(ns.size() - 1))]; };
-  state.counters["p50_ns"] = at(0.5);
-  state.counters["p99_ns"] = at(0.99);
-  state.counters["p999_ns"] = at(0.999);
-  state.counters["min_ns"] = ns.front();
-  results[name] = at(0.5);
-}
-
 // Times `trip` alone; each returns when its answer is there.
 template <class Trip>
 void time_round_trips(benchmark::State& state, const std::string& name, Trip trip) {
-  std::vector<double> ns;
+  std::vector<std::uint64_t> ns;
   ns.reserve(kRoundTrips);
   for (auto _ : state) {
     for (std::size_t i = 0; i < kWarmUp; ++i) trip(i);
     for (std::size_t i = kWarmUp; i < kWarmUp + kRoundTrips; ++i) {
-      const auto start = Clock::now();
+      const std::uint64_t start = now_ns();
       trip(i);
-      ns.push_back(std::chrono::duration<double, std::nano>(Clock::now() - start).count());
+      ns.push_back(now_ns() - start);
     }
   }
-  report_times(state, name, ns);
+  report_times(state, name, kNanoseconds, ns);
 }
 
 struct Words {
@@ -108,24 +63,20 @@ struct Words {
 };
 
 void roundtrip_bare(benchmark::State& state) {
-  auto* const w =
-      static_cast<Words*>(mmap(nullptr, sizeof(Words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  const SharedMemory<Words> words;
   const auto await = [](std::atomic<std::uint64_t>& word, std::uint64_t value) {
     while (word.load(std::memory_order_acquire) != value) __builtin_ia32_pause();
   };
-  {
-    const Peer peer([&] {
-      for (std::uint64_t i = 1; i <= kWarmUp + kRoundTrips; ++i) {
-        await(w->request, i);
-        w->answer.store(i, std::memory_order_release);
-      }
-    });
-    time_round_trips(state, "roundtrip/bare", [&](std::size_t i) {
-      w->request.store(i + 1, std::memory_order_release);
-      await(w->answer, i + 1);
-    });
-  }
-  munmap(w, sizeof(Words));
+  const Peer peer([&] {
+    for (std::uint64_t i = 1; i <= kWarmUp + kRoundTrips; ++i) {
+      await(words->request, i);
+      words->answer.store(i, std::memory_order_release);
+    }
+  });
+  time_round_trips(state, "roundtrip/bare", [&](std::size_t i) {
+    words->request.store(i + 1, std::memory_order_release);
+    await(words->answer, i + 1);
+  });
 }
 
 std::string broker_name() { return "bench-" + std::to_string(getpid()); }
@@ -133,27 +84,27 @@ std::string broker_name() { return "bench-" + std::to_string(getpid()); }
 void roundtrip_ipcq(benchmark::State& state) {
   const std::string name = broker_name();
   const Peer peer([&] {
-    auto session = ipcq::connect({.broker = name, .wait_for = std::chrono::seconds(5)});
-    auto requests = session.consumer("request", {.wait = ipcq::Wait::spin(), .wait_for = std::chrono::seconds(5)});
-    auto answers = session.producer("answer", {.wait = ipcq::Wait::spin(), .wait_for = std::chrono::seconds(5)});
+    auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
+    auto requests = session.consumer("request", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(5)});
+    auto answers = session.producer("answer", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(5)});
     for (auto& m : requests) {
-      if (answers.send(m.bytes()) != ipcq::Status::ok) fail("answer not sent");
+      if (answers.send(m.bytes()) != Status::ok) fail("answer not sent");
     }
   });
-  ipcq::Broker broker({.name = name});
+  Broker broker({.name = name});
   broker.create("request", {.slots = 0});
   broker.create("answer", {.slots = 0});
-  auto session = ipcq::connect({.broker = name});
+  auto session = connect({.broker = name});
   {
-    auto requests = session.producer("request", {.wait = ipcq::Wait::spin()});
-    auto answers = session.consumer("answer", {.wait = ipcq::Wait::spin()});
+    auto requests = session.producer("request", {.wait = Wait::spin()});
+    auto answers = session.consumer("answer", {.wait = Wait::spin()});
     std::byte message[kBytes] = {};
     time_round_trips(state, "roundtrip/ipcq", [&](std::size_t i) {
       std::memcpy(message, &i, sizeof i);
-      if (requests.send(message) != ipcq::Status::ok) fail("request not sent");
+      if (requests.send(message) != Status::ok) fail("request not sent");
       const auto answer = answers.receive();
       if (!answer) fail("no answer");
-      if (std::memcmp(const_cast<ipcq::Result<ipcq::Message>&>(answer)->bytes().data(), message, kBytes) != 0) {
+      if (std::memcmp(const_cast<Result<Message>&>(answer)->bytes().data(), message, kBytes) != 0) {
         fail("wrong answer");
       }
     });
@@ -187,18 +138,13 @@ void roundtrip_boost(benchmark::State& state) {
   bip::message_queue::remove(answer.c_str());
 }
 
-void report_rate(benchmark::State& state, const std::string& name, double rate) {
-  state.counters["messages_per_s"] = rate;
-  results[name] = rate;
-}
-
 void oneway_ipcq(benchmark::State& state) {
   const std::string name = broker_name();
   double rate = 0;
   for (auto _ : state) {
     const Peer peer([&] {
-      auto session = ipcq::connect({.broker = name, .wait_for = std::chrono::seconds(5)});
-      auto out = session.producer("stream", {.wait = ipcq::Wait::hybrid(), .wait_for = std::chrono::seconds(5)});
+      auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
+      auto out = session.producer("stream", {.wait = Wait::hybrid(), .wait_for = std::chrono::seconds(5)});
       std::vector<std::byte> bytes(kBatch * kBytes);
       std::vector<std::span<const std::byte>> batch;
       for (std::size_t i = 0; i < kBatch; ++i) batch.emplace_back(bytes.data() + i * kBytes, kBytes);
@@ -207,30 +153,30 @@ void oneway_ipcq(benchmark::State& state) {
           const std::size_t number = i + k;
           std::memcpy(bytes.data() + k * kBytes, &number, sizeof number);
         }
-        if (out.send_many(batch).status != ipcq::Status::ok) fail("batch not sent");
+        if (out.send_many(batch).status != Status::ok) fail("batch not sent");
       }
     });
-    ipcq::Broker broker({.name = name});
+    Broker broker({.name = name});
     broker.create("stream", {.slots = 0, .lines = 1024, .held_per_consumer = kBatch});
-    auto session = ipcq::connect({.broker = name});
-    auto in = session.consumer("stream", {.wait = ipcq::Wait::hybrid()});
-    std::vector<ipcq::Message> batch(kBatch);
+    auto session = connect({.broker = name});
+    auto in = session.consumer("stream", {.wait = Wait::hybrid()});
+    std::vector<Message> batch(kBatch);
     Clock::time_point start;
     std::size_t n = 0;
     for (;;) {
       const auto got = in.receive_many(batch);
-      if (got.status == ipcq::Status::end) break;
-      if (got.status != ipcq::Status::ok) fail("receive failed");
+      if (got.status == Status::end) break;
+      if (got.status != Status::ok) fail("receive failed");
       if (n == 0) start = Clock::now();
       for (std::size_t i = 0; i < got.count; ++i, ++n) {
         if (std::memcmp(batch[i].bytes().data(), &n, sizeof n) != 0) fail("wrong message");
-        if (batch[i].release() != ipcq::Status::ok) fail("release failed");
+        if (batch[i].release() != Status::ok) fail("release failed");
       }
       if (n == kOneWay) rate = static_cast<double>(kOneWay) / seconds_since(start);
     }
     if (n != kOneWay) fail("messages missing");
   }
-  report_rate(state, "oneway/ipcq", rate);
+  report_rate(state, "oneway/ipcq", "messages_per_s", rate);
 }
 
 void oneway_boost(benchmark::State& state) {
@@ -259,7 +205,7 @@ void oneway_boost(benchmark::State& state) {
     }
     bip::message_queue::remove(name.c_str());
   }
-  report_rate(state, "oneway/boost_mq", rate);
+  report_rate(state, "oneway/boost_mq", "messages_per_s", rate);
 }
 
 // Messages per second through a pool of `slots` slots, one of which is on loan all the time if `held`.
@@ -269,20 +215,20 @@ double slot_rate(std::uint32_t slots, bool held) {
   double rate = 0;
   {
     const Peer peer([&] {
-      auto session = ipcq::connect({.broker = name, .wait_for = std::chrono::seconds(5)});
-      auto out = session.producer("slots", {.wait = ipcq::Wait::spin(), .wait_for = std::chrono::seconds(5)});
-      auto keep = held ? out.loan() : ipcq::Result<ipcq::Loan>(ipcq::Status::empty);
+      auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
+      auto out = session.producer("slots", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(5)});
+      auto keep = held ? out.loan() : Result<Loan>(Status::empty);
       for (std::size_t i = 0; i < kSlotMessages; ++i) {
         auto loan = out.loan();
         if (!loan) fail("no loan");
         std::memset(loan->bytes().data(), static_cast<int>(i), kSlot);
-        if (loan->publish(kSlot) != ipcq::Status::ok) fail("not published");
+        if (loan->publish(kSlot) != Status::ok) fail("not published");
       }
     });
-    ipcq::Broker broker({.name = name});
+    Broker broker({.name = name});
     broker.create("slots", {.slots = slots, .slot_bytes = kSlot});
-    auto session = ipcq::connect({.broker = name});
-    auto in = session.consumer("slots", {.wait = ipcq::Wait::spin()});
+    auto session = connect({.broker = name});
+    auto in = session.consumer("slots", {.wait = Wait::spin()});
     std::size_t n = 0;
     Clock::time_point start;
     for (auto& m : in) {
@@ -309,24 +255,16 @@ void held(benchmark::State& state) {
       eight.push_back(slot_rate(8, true));
     }
   }
-  state.counters["of7_per_s"] = results["held/7"] = median(seven);
-  state.counters["of8_one_held_per_s"] = results["held/8"] = median(eight);
+  report_rate(state, "held/7", "of7_per_s", median(seven));
+  report_rate(state, "held/8", "of8_one_held_per_s", median(eight));
 }
 
-void print_ratio(const char* text, const char* above, const char* below, double target, bool at_most) {
-  if (results.count(above) == 0 || results.count(below) == 0 || results[below] == 0) return;
-  const double ratio = results[above] / results[below];
-  const bool good = at_most ? ratio <= target : ratio >= target;
-  std::printf("%-58s %7.3f   (target %s %.1f: %s)\n", text, ratio, at_most ? "at most" : "at least", target,
-              good ? "met" : "MISSED");
-}
-
-std::string cpu_model() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
+void print_last_lines() {
+  const Summary lines(58, 7);
+  lines.ratio("round trip p50: ipcq / bare ping-pong", "roundtrip/ipcq", "roundtrip/bare", at_most(2.5));
+  lines.ratio("round trip p50: ipcq / Boost message_queue", "roundtrip/ipcq", "roundtrip/boost_mq", at_most(0.2));
+  lines.ratio("one way, batched: ipcq / Boost message_queue", "oneway/ipcq", "oneway/boost_mq", at_least(5));
+  lines.ratio("8 slots with one held / 7 slots", "held/8", "held/7", at_least(0.9));
 }
 
 }  // namespace
@@ -338,16 +276,14 @@ BENCHMARK(oneway_ipcq)->Name("oneway/ipcq")->Iterations(1)->Unit(benchmark::kMil
 BENCHMARK(oneway_boost)->Name("oneway/boost_mq")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(held)->Name("held")->Iterations(1)->Unit(benchmark::kMillisecond);
 
+}  // namespace ipcq::bench
+
 int main(int argc, char** argv) {
-  benchmark::AddCustomContext("cpu", cpu_model());
-  benchmark::AddCustomContext("ipcq", std::string(ipcq::kVersion) + ", ABI " + std::to_string(ipcq::kAbiVersion));
+  ipcq::bench::add_context();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
-  print_ratio("round trip p50: ipcq / bare ping-pong", "roundtrip/ipcq", "roundtrip/bare", 2.5, true);
-  print_ratio("round trip p50: ipcq / Boost message_queue", "roundtrip/ipcq", "roundtrip/boost_mq", 0.2, true);
-  print_ratio("one way, batched: ipcq / Boost message_queue", "oneway/ipcq", "oneway/boost_mq", 5, false);
-  print_ratio("8 slots with one held / 7 slots", "held/8", "held/7", 0.9, false);
+  ipcq::bench::print_last_lines();
   return 0;
 }

@@ -1,0 +1,53 @@
+// What a benchmark reports: context at the head, counters of each case, and at the end the figures, ratios and targets
+// that compare cases. One thread.
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace ipcq::bench {
+
+// Processor and version of ipcq.
+void add_context();
+
+struct TimeUnit {
+  const char* name;
+  double ns;
+};
+inline constexpr TimeUnit kNanoseconds{"ns", 1};
+inline constexpr TimeUnit kMicroseconds{"us", 1000};
+
+// p50, p99, p99.9 and minimum as counters; p50 is the case's figure under `name`.
+void report_times(benchmark::State& state, const std::string& name, TimeUnit unit, std::span<const std::uint64_t> ns);
+void report_rate(benchmark::State& state, const std::string& name, const std::string& counter, double rate);
+
+struct Target {
+  enum class Bound : unsigned char { at_most, at_least, below };
+  Bound bound;
+  double value;
+};
+constexpr Target at_most(double value) { return {Target::Bound::at_most, value}; }
+constexpr Target at_least(double value) { return {Target::Bound::at_least, value}; }
+constexpr Target below(double value) { return {Target::Bound::below, value}; }
+
+// The last lines. One whose cases did not run is left out.
+class Summary {
+ public:
+  // Widths of the columns.
+  Summary(int text, int number) : text_(text), number_(number) {}
+
+  void ratio(const char* text, const char* above, const char* below, std::optional<Target> target = {}) const;
+  // In units of `unit`; so is the target.
+  void figure(const char* text, const char* name, double unit, const char* unit_name,
+              std::optional<Target> target = {}) const;
+
+ private:
+  int text_;
+  int number_;
+};
+
+}  // namespace ipcq::bench

@@ -1,0 +1,165 @@
+// Messages through a queue on the GPU: producer and consumer in processes of their own, the broker in this one.
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "common/clock.hpp"
+#include "common/peer.hpp"
+#include "gpu_bench.hpp"
+#include "ipcq/ipcq.hpp"
+
+namespace ipcq::bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kBytes = 48;
+constexpr auto kPatience = 60s;  // for broker, runner and queue to come up
+
+Session attach() { return connect({.broker = broker_name(), .wait_for = kPatience}); }
+
+void latency(benchmark::State& state, const char* name, ExecutorKind executor) {
+  struct Area {
+    alignas(128) std::atomic<std::uint64_t> acknowledged;
+  };
+  const std::size_t count = scaled(executor == ExecutorKind::stream ? 50'000 : 200'000);
+  const SharedMemory<Area> area;
+  const SharedMemory<std::uint64_t> ns(count);
+  for (auto _ : state) {
+    area->acknowledged = 0;
+    Peer consumer([&] {
+      auto session = attach();
+      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      for (std::size_t n = 0; n < count; ++n) {
+        auto m = in.receive();
+        const std::uint64_t now = now_ns();
+        if (!m) fail("receive failed");
+        std::uint64_t stamp = 0;
+        std::memcpy(&stamp, m->bytes().data(), sizeof stamp);
+        ns[n] = now - stamp;
+        if (m->bytes().size() != kBytes || m->release() != Status::ok) fail("wrong message");
+        area->acknowledged.store(n + 1, std::memory_order_release);
+      }
+    });
+    Peer producer([&] {
+      auto session = attach();
+      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      std::byte message[kBytes] = {};
+      for (std::size_t n = 0; n < count; ++n) {
+        const std::uint64_t stamp = now_ns();
+        std::memcpy(message, &stamp, sizeof stamp);
+        if (out.send(message) != Status::ok) fail("send failed");
+        while (area->acknowledged.load(std::memory_order_acquire) != n + 1) __builtin_ia32_pause();
+      }
+    });
+    Broker broker({.name = broker_name()});
+    broker.create("q", {.slots = 0, .handler = "identity", .backend = "cuda", .executor = executor});
+    producer.join();
+    consumer.join();
+  }
+  report_latency(state, name, ns.values());
+}
+
+void bulk(benchmark::State& state, const char* name, std::size_t bytes, std::size_t messages, ExecutorKind executor) {
+  const std::size_t count = scaled(messages);
+  const SharedMemory<double> rate;
+  for (auto _ : state) {
+    Peer consumer([&] {
+      auto session = attach();
+      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      Clock::time_point start;
+      for (std::size_t n = 0; n < count; ++n) {
+        auto m = in.receive();
+        if (!m || m->bytes().size() != bytes) fail("receive failed");
+        if (n == 0) start = Clock::now();
+        const std::byte* const data = m->bytes().data();
+        if (std::memcmp(data, &n, sizeof n) != 0 || std::memcmp(data + bytes - sizeof n, &n, sizeof n) != 0) {
+          fail("wrong message");
+        }
+      }
+      const double seconds = seconds_since(start);
+      *rate = static_cast<double>(count - 1) * static_cast<double>(bytes) / seconds;
+    });
+    Peer producer([&] {
+      auto session = attach();
+      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      for (std::size_t n = 0; n < count; ++n) {
+        auto loan = out.loan();
+        if (!loan) fail("no loan");
+        std::memcpy(loan->bytes().data(), &n, sizeof n);
+        std::memcpy(loan->bytes().data() + bytes - sizeof n, &n, sizeof n);
+        if (loan->publish(bytes) != Status::ok) fail("not published");
+      }
+    });
+    Broker broker({.name = broker_name()});
+    broker.create("q", {.slots = bytes < 65536 ? 1024u : 64u,
+                        .slot_bytes = bytes,
+                        .handler = "identity",
+                        .backend = "cuda",
+                        .executor = executor});
+    producer.join();
+    consumer.join();
+  }
+  report_rate(state, name, "bytes_per_s", *rate);
+}
+
+}  // namespace
+
+void latency_persistent(benchmark::State& state) { latency(state, "latency/persistent", ExecutorKind::persistent); }
+void latency_stream(benchmark::State& state) { latency(state, "latency/stream", ExecutorKind::stream); }
+
+void inline_ipcq(benchmark::State& state) {
+  const std::size_t count = scaled(20'000'000) / kBatch * kBatch;
+  const SharedMemory<double> rate;
+  for (auto _ : state) {
+    Peer consumer([&] {
+      auto session = attach();
+      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      std::vector<Message> batch(kBatch);
+      Clock::time_point start;
+      for (std::size_t n = 0; n < count;) {
+        const auto got = in.receive_many(batch);
+        if (got.status != Status::ok) fail("receive failed");
+        if (n == 0) start = Clock::now();
+        for (std::size_t i = 0; i < got.count; ++i, ++n) {
+          if (std::memcmp(batch[i].bytes().data(), &n, sizeof n) != 0) fail("wrong message");
+          if (batch[i].release() != Status::ok) fail("release failed");
+        }
+      }
+      *rate = static_cast<double>(count) / seconds_since(start);
+    });
+    Peer producer([&] {
+      auto session = attach();
+      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      std::vector<std::byte> bytes(kBatch * kBytes);
+      std::vector<std::span<const std::byte>> batch;
+      for (std::size_t i = 0; i < kBatch; ++i) batch.emplace_back(bytes.data() + i * kBytes, kBytes);
+      for (std::size_t n = 0; n < count; n += kBatch) {
+        for (std::size_t i = 0; i < kBatch; ++i) {
+          const std::size_t number = n + i;
+          std::memcpy(bytes.data() + i * kBytes, &number, sizeof number);
+        }
+        if (out.send_many(batch).status != Status::ok) fail("batch not sent");
+      }
+    });
+    Broker broker({.name = broker_name()});
+    broker.create("q", {.slots = 0,
+                        .lines = kLines,
+                        .handler = "identity",
+                        .backend = "cuda",
+                        .executor = ExecutorKind::persistent,
+                        .held_per_consumer = kBatch});
+    producer.join();
+    consumer.join();
+  }
+  report_rate(state, "inline/ipcq", "messages_per_s", *rate);
+}
+
+void bulk_4k(benchmark::State& state) { bulk(state, "bulk/4k", 4096, 400'000, ExecutorKind::persistent); }
+void bulk_1m(benchmark::State& state) { bulk(state, "bulk/1m", 1u << 20, 20'000, ExecutorKind::persistent); }
+void bulk_1m_stream(benchmark::State& state) { bulk(state, "bulk/1m_stream", 1u << 20, 20'000, ExecutorKind::stream); }
+
+}  // namespace ipcq::bench
