@@ -124,6 +124,9 @@ void QueueRunner::await_pause() {
 void QueueRunner::resume() {
   const std::scoped_lock lock(mutex_);
   --paused_;
+  // One that has not begun yet need not end at once.
+  const bool waits = kernel_stays_ && std::atomic_ref(mailbox_->scouts).load() == 0;
+  if (paused_ == 0 && waits && !stop_.load()) std::atomic_ref(mailbox_->stop).store(0);
   changed_.notify_all();
 }
 
@@ -183,9 +186,10 @@ void QueueRunner::await_begin() {
   };
   patience_.begin();
   while (!patience_.await(has_begun)) {
-    seat_.take_turn(has_begun);
-    patience_.after_turn();
+    if (seat_.take_turn(has_begun)) break;
+    patience_.double_after_turn();
   }
+  runs_since_.store(now_ns());
 }
 
 // One life of the persistent kernel.
@@ -214,6 +218,7 @@ void QueueRunner::run_persistent() {
   {
     const std::scoped_lock lock(mutex_);
     kernel_stays_ = false;
+    runs_since_.store(0);
   }
   changed_.notify_all();
   if (reason == device::EndReason::idle) park();

@@ -44,6 +44,8 @@ class QueueRunner {
   void resume();
   // For Turns: ask_to_pause(), if a kernel of this queue stays now. Returns whether.
   bool make_room();
+  // Since when (now_ns()) a kernel of this queue stays and runs; 0: none does.
+  std::uint64_t runs_since() const { return runs_since_.load(); }
 
  private:
   void keep() noexcept;
@@ -59,6 +61,7 @@ class QueueRunner {
   bool is_idle() const;  // the stream
   void await_begin();
   void see_to_progress();
+  void drain();  // the stream
   device::StreamTotals* totals() const noexcept;
   void change_to(ExecutorKind kind) noexcept;
   device::QueueView view() const;
@@ -85,11 +88,13 @@ class QueueRunner {
   std::uint64_t limit_ = 0;
   Patience patience_;
   std::uint64_t seen_done_ = 0;  // messages, when patience_ began
+  unsigned in_flight_ = 0;       // messages enqueued since the stream was last seen idle
 
   std::mutex mutex_;
   std::condition_variable changed_;
   unsigned paused_ = 0;
   bool kernel_stays_ = false;
+  std::atomic<std::uint64_t> runs_since_{0};
   std::atomic<bool> stop_{false};
   std::unique_ptr<Waker> waker_;
   Turns::Seat seat_;

@@ -1,5 +1,6 @@
 // The stream executor: follows the lines on the CPU, enqueues their work once their payload is complete. Nothing that
 // it enqueues waits for another process: allocations for other queues wait for streams.
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -14,10 +15,11 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint32_t kMaxRun = 1024;                         // inline messages of one kernel
-constexpr std::uint64_t kLook = 20'000'000;                     // ns between looks at work that has been enqueued
-constexpr std::uint64_t kSpinForPayload = 100'000;              // ns
-constexpr auto kNapForPayload = std::chrono::microseconds(10);  // then: without MPS a writer's turn comes in ms
+constexpr std::uint32_t kMaxRun = 1024;               // inline messages of one kernel
+constexpr std::uint64_t kLook = 20'000'000;           // ns between looks at work that has been enqueued
+constexpr std::uint64_t kSpinForPayload = 100'000;    // ns
+constexpr auto kNap = std::chrono::microseconds(10);  // then: without MPS a writer's turn comes in ms
+constexpr unsigned kMostInFlight = 128;  // messages: the driver blocks a launch behind about a thousand of them
 
 device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ticket, const Descriptor& d) {
   device::SlotMessage m{};
@@ -44,11 +46,13 @@ void QueueRunner::run_stream() {
   before.counted[2] = control.damaged.load(std::memory_order_relaxed);
   check_cuda(driver().cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(totals()), &before, sizeof before, stream_.get()),
              "cuMemcpyHtoDAsync", object_);
-  synchronize();
-  std::uint64_t next = resume_;
-  const auto published = [&] { return is_tagged(ring_.in(next), ring_.lap(next)); };
-  bool busy = false;  // perhaps
   patience_.begin();
+  drain();
+  std::uint64_t next = resume_;
+  // One that is done already may have a line that serves the next lap by now.
+  const auto is_done = [&](std::uint64_t ticket) { return ticket < limit_ && ring_.readable(ticket); };
+  const auto published = [&] { return is_done(next) || is_tagged(ring_.in(next), ring_.lap(next)); };
+  bool busy = false;  // perhaps
   while (kind_ == ExecutorKind::stream) {
     const std::uint64_t until = busy ? now_ns() + kLook : kNever;
     const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &stop_}, published);
@@ -69,8 +73,9 @@ void QueueRunner::run_stream() {
     }
     control.taken.store(next, std::memory_order_relaxed);
   }
-  synchronize();
-  resume_ = limit_ = next;
+  drain();
+  resume_ = next;
+  limit_ = std::max(limit_, next);
 }
 
 // What was enqueued is being worked on, or nothing is enqueued; or else other queues' kernels make room.
@@ -82,12 +87,19 @@ void QueueRunner::see_to_progress() {
     return std::exchange(seen_done_, done) != done || is_idle();
   };
   if (!patience_.is_at_end()) return;
-  if (!has_moved()) {
-    seat_.take_turn(has_moved);
-    patience_.after_turn();
-  } else {
+  if (has_moved() || seat_.take_turn(has_moved)) {
     patience_.begin();
+  } else {
+    patience_.double_after_turn();
   }
+}
+
+void QueueRunner::drain() {
+  while (!is_idle()) {
+    see_to_progress();
+    std::this_thread::sleep_for(kNap);
+  }
+  in_flight_ = 0;
 }
 
 // Enqueues the work of one published ticket; or, of one that carries no slot, counts it in the run `inlined`, whose
@@ -127,7 +139,8 @@ bool QueueRunner::await_payload(const Descriptor& d) {
     if (now_ns() - start < kSpinForPayload) {
       cpu_pause();
     } else {
-      std::this_thread::sleep_for(kNapForPayload);
+      see_to_progress();  // what came before may be what the writer waits for
+      std::this_thread::sleep_for(kNap);
     }
   }
   return true;
@@ -140,6 +153,7 @@ void QueueRunner::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
 }
 
 void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
+  if (++in_flight_ > kMostInFlight) drain();
   const auto& cu = driver();
   device::SlotMessage m = message_of(ring_, ticket, d);
   const CUdeviceptr payload = payloads_->address() + m.slot * view_.stride;

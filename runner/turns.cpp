@@ -47,15 +47,19 @@ Turns::Seat::~Seat() {
   std::erase(turns_.queues_, &queue_);
 }
 
-void Turns::Seat::take_turn(const std::function<bool()>& has_moved) {
+bool Turns::Seat::take_turn(const std::function<bool()>& has_moved) {
   const std::scoped_lock lock(turns_.mutex_);
-  if (has_moved()) return;
+  std::uint64_t youngest = 0;
+  for (QueueRunner* q : turns_.queues_) youngest = std::max(youngest, q->runs_since());
+  bool moved = nap_until(has_moved, youngest + kPatience);
   std::vector<QueueRunner*> asked;
+  if (moved) return true;
   for (QueueRunner* q : turns_.queues_) {
     if (q != &queue_ && q->make_room()) asked.push_back(q);
   }
-  if (!asked.empty()) (void)nap_until(has_moved, now_ns() + kTurn);
+  if (!asked.empty()) moved = nap_until(has_moved, now_ns() + kTurn);
   for (QueueRunner* q : asked) q->resume();
+  return moved;
 }
 
 void Patience::begin() {
@@ -65,7 +69,7 @@ void Patience::begin() {
 
 bool Patience::is_at_end() const { return now_ns() - since_ >= most_; }
 
-void Patience::after_turn() {
+void Patience::double_after_turn() {
   most_ = std::min(2 * most_, kMostPatience);
   since_ = now_ns();
 }

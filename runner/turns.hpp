@@ -21,8 +21,9 @@ class Turns {
     ~Seat();
     Seat(const Seat&) = delete;
     Seat& operator=(const Seat&) = delete;
-    // Keeps the other queues' kernels away until `has_moved`, at most 50 ms.
-    void take_turn(const std::function<bool()>& has_moved);
+    // Keeps the other queues' kernels away until `has_moved`, at most 50 ms; kernels that have just begun get their
+    // 20 ms before. False when it has not moved.
+    bool take_turn(const std::function<bool()>& has_moved);
 
    private:
     Turns& turns_;
@@ -40,7 +41,7 @@ class Patience {
  public:
   void begin();
   bool is_at_end() const;
-  void after_turn();  // in vain
+  void double_after_turn();  // that was in vain
   // Sleeps in short naps until `has_moved`, or the end of patience; true in the former case.
   bool await(const std::function<bool()>& has_moved);
 

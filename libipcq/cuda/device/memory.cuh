@@ -1,4 +1,4 @@
-// The one place for raw memory accesses of device code. Each names its order and scope.
+// The one place for raw memory accesses of device code. Each names its order and scope. tests/soft_gpu has its twin.
 #pragma once
 
 #include <cstdint>
@@ -83,6 +83,12 @@ __device__ inline uint4 load_mirror(const uint4* from) {
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(from));
   return v;
+}
+
+// A barrier of a block's threads, not of one place in the code.
+template <unsigned kThreads>
+__device__ inline void block_barrier() {
+  asm volatile("barrier.sync 1, %0;" ::"n"(kThreads) : "memory");
 }
 
 __device__ inline std::uint64_t global_time_ns() {

@@ -12,17 +12,18 @@ inline constexpr unsigned kLate = 128;                         // messages that 
 inline constexpr std::uint64_t kArrivalPatience = 10'000'000;  // ns that the units of one line may come apart
 inline constexpr unsigned kLooksPerCheck = 64;
 inline constexpr unsigned kLooksPerShow = 16;
+inline constexpr unsigned kLooksPerDispatch = 8;
 inline constexpr unsigned kAhead = 4;  // looks' worth of lines that are read at once while there is a backlog
 
-// All warps of block 0 meet, each where its own part of the work is: a barrier of threads, not of one place in the
-// code.
-__device__ inline void scout_barrier() { asm volatile("barrier.sync 1, %0;" ::"n"(kBlockThreads) : "memory"); }
+// All warps of block 0 meet, each where its own part of the work is.
+__device__ inline void scout_barrier() { block_barrier<kBlockThreads>(); }
 
 // What block 0's warps share.
 struct Scout {
   alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
   SlotMessage late[kLate];
   DeviceUnit ahead[kAhead][32];
+  std::uint64_t shown[4];  // what the counters in host memory say
   std::uint64_t burst_first;
   std::uint32_t burst_present[kWarps];
   std::uint32_t burst_counts[3];  // processed, failed, damaged
@@ -34,7 +35,6 @@ struct ScoutState {
   std::uint64_t next;            // first ticket not looked at
   std::uint64_t limit;           // tickets before this one may be done already
   std::uint64_t counted[3];      // inline messages: processed, failed, damaged
-  std::uint64_t shown[4];        // what the counters in host memory say
   std::uint64_t tasks = 0;       // in the ring so far
   std::uint64_t dispatched = 0;  // messages that became tasks
   std::uint32_t workers = 0;     // enlisted
@@ -48,9 +48,14 @@ struct ScoutState {
   EndReason reason = EndReason::none;
 };
 
-// Whether `ticket`, which a former launch had looked at, was done by it.
-__device__ inline bool is_done_before(const QueueView& q, std::uint64_t ticket) {
-  return load_unit(&q.out[first_unit(q, ticket)]).word[3] == static_cast<std::uint32_t>(lap_of(q, ticket));
+// Which of the lines [s.next, s.next + 4) were done by a former launch, which had looked at them: a bit for the first
+// lane of each. Whatever their `in` lines say, which may serve the next lap already.
+__device__ inline std::uint32_t done_before(const QueueView& q, const ScoutState& s) {
+  if (s.next >= s.limit) return 0;
+  const std::uint64_t ticket = s.next + threadIdx.x % 32 / kLineUnits;
+  const bool first = threadIdx.x % kLineUnits == 0 && ticket < s.limit;
+  const auto tag = static_cast<std::uint32_t>(lap_of(q, ticket));
+  return __ballot_sync(~0u, first && load_unit(&q.out[first_unit(q, ticket)]).word[3] == tag);
 }
 
 // Lets the blocks that have come take part from the next task on.
@@ -110,9 +115,9 @@ __device__ inline void dispatch_to_all(const QueueView& q, WorkArea* area, Scout
   await_room(area, s, 3);
   const bool pull = (m.flags & kInMirror) != 0;
   const bool push = q.host_readable != 0;
+  fence_system();  // who wrote the line wrote the payload before it; the line was read, by every lane, without an order
+  __syncwarp();
   if (threadIdx.x % 32 == 0) {
-    // The CPU wrote the mirror before the line, which was read without an order.
-    if (pull) fence_system();
     const bool halves = pull && push && s.workers > 1;
     const Crew all{kEveryone, s.workers, 1};
     const Crew in = halves ? Crew{kEven, (s.workers + 1) / 2, 2} : all;
@@ -128,14 +133,15 @@ __device__ inline void dispatch_to_all(const QueueView& q, WorkArea* area, Scout
 }
 
 // Messages of one worker each: that of every lane with `mine`, whose payload is there. The whole warp calls it.
-__device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const SlotMessage* m, bool mine) {
+__device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const SlotMessage& m, bool mine) {
   const std::uint32_t all = __ballot_sync(~0u, mine);
   if (all == 0) return;
   await_room(area, s, __popc(all));
+  fence_system();  // as above
+  __syncwarp();
   const std::uint64_t at = s.tasks + __popc(all & ((1u << threadIdx.x % 32) - 1));
   if (mine) {
-    if ((m->flags & kInMirror) != 0) fence_system();  // as above
-    push_task(area, at, {at % s.workers, 1, 1}, *m, Stage::whole, 0, true);
+    push_task(area, at, {at % s.workers, 1, 1}, m, Stage::whole, 0, true);
   }
   s.tasks += __popc(all);
   s.dispatched += __popc(all);
@@ -163,57 +169,51 @@ __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const Lan
   __syncwarp();
 }
 
-// Dispatches, in their order, the messages whose payload has come.
+// Dispatches the messages whose payload has come, and passes over those whose payload never will.
 __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
   enlist(area, s);
   if (s.workers == 0) return;  // the GPU has no room for one yet
   const unsigned lane = threadIdx.x % 32;
   std::uint32_t kept = 0;
   for (std::uint32_t first = 0; first < s.late; first += 32) {
-    const std::uint32_t mine = first + lane;
-    bool ready = false, tombed = false, sound = true, small = false;
-    if (mine < s.late) {
-      const SlotMessage& m = shared.late[mine];
-      small = m.length < kSplitBytes;
-      sound = is_sound(q, m);
-      // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
-      ready = !sound || (m.flags & kPayloadReady) != 0 || load_acquire_system(&q.gpub[m.slot]) >= m.lease;
-      tombed = ready && sound && (m.flags & kPayloadReady) == 0 && load_acquire_system(&q.tomb[m.slot]) >= m.lease;
-    }
-    const std::uint32_t count = min(32u, s.late - first);
-    const bool goes = ready && sound && !tombed;
-    const std::uint32_t all_dispatched = __ballot_sync(~0u, goes && small);
-    dispatch_to_one(area, s, &shared.late[mine % kLate], goes && small);
-    const std::uint32_t all_ready = __ballot_sync(~0u, ready);
-    const std::uint32_t all_tombed = __ballot_sync(~0u, tombed);
-    const std::uint32_t all_sound = __ballot_sync(~0u, sound);
-    for (std::uint32_t i = 0; i < count; ++i) {
-      if ((all_dispatched >> i & 1) != 0) continue;
-      const SlotMessage m = shared.late[first + i];
-      __syncwarp();
-      if ((all_ready >> i & 1) == 0) {
-        if (lane == 0) shared.late[kept] = m;
-        ++kept;
-      } else if ((all_sound >> i & 1) == 0 || (all_tombed >> i & 1) != 0) {
-        if (lane == 0) write_message(q, m, kTombstone);
-        ++s.counted[2];
+    const bool any = first + lane < s.late;
+    const SlotMessage& m = shared.late[any ? first + lane : 0];
+    const bool sound = is_sound(q, m);
+    const bool written = !sound || (m.flags & kPayloadReady) != 0;
+    // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
+    const bool ready = any && (written || load_acquire_system(&q.gpub[m.slot]) >= m.lease);
+    const bool lost = ready && (!sound || (!written && load_acquire_system(&q.tomb[m.slot]) >= m.lease));
+    const bool small = m.length < kSplitBytes;
+    dispatch_to_one(area, s, m, ready && !lost && small);
+    if (lost) write_message(q, m, kTombstone);
+    s.counted[2] += __popc(__ballot_sync(~0u, lost));
+    const std::uint32_t waits = __ballot_sync(~0u, any && !ready);
+    const std::uint32_t large = __ballot_sync(~0u, ready && !lost && !small);
+    for (std::uint32_t left = waits | large; left != 0; left &= left - 1) {
+      const unsigned i = __ffs(left) - 1;
+      if ((large >> i & 1) != 0) {
+        dispatch_to_all(q, area, s, shared.late[first + i]);
       } else {
-        dispatch_to_all(q, area, s, m);
+        if (lane == 0) shared.late[kept] = shared.late[first + i];
+        ++kept;
+        __syncwarp();
       }
-      __syncwarp();
     }
   }
   s.late = kept;
 }
 
 // Shows the counters to the CPU where they have changed.
-__device__ inline void show(const QueueView& q, const WorkArea* area, ScoutState& s) {
-  const std::uint64_t now[4] = {s.counted[0] + load_acquire_device(&area->completed),
-                                s.counted[1] + load_acquire_device(&area->failed), s.counted[2], s.next};
-  for (unsigned i = 0; i < 4; ++i) {
-    if (now[i] != s.shown[i] && threadIdx.x % 32 == 0) store_relaxed_system(&q.counters[i], now[i]);
-    s.shown[i] = now[i];
+__device__ inline void show(const QueueView& q, const WorkArea* area, Scout& shared, const ScoutState& s) {
+  if (threadIdx.x % 32 == 0) {
+    const std::uint64_t now[4] = {s.counted[0] + load_acquire_device(&area->completed),
+                                  s.counted[1] + load_acquire_device(&area->failed), s.counted[2], s.next};
+    for (unsigned i = 0; i < 4; ++i) {
+      if (now[i] != shared.shown[i]) store_relaxed_system(&q.counters[i], now[i]);
+      shared.shown[i] = now[i];
+    }
   }
+  __syncwarp();
 }
 
 // The next four lines. While there is a backlog the lines of several looks are read at once: over PCIe that takes no
@@ -239,6 +239,8 @@ __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutSt
 template <class Handler>
 __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   LaneLine l = next_lines(q, shared, s);
+  const std::uint32_t again = done_before(q, s);
+  if ((again >> (threadIdx.x % 32 - l.unit) & 1) != 0) l.seen = Seen::absent;
   if (l.seen == Seen::arriving && l.ticket == s.next && s.arriving_since != 0 &&
       global_time_ns() - s.arriving_since > kArrivalPatience) {
     l.seen = Seen::present;  // its writer never wrote the rest: nonsense
@@ -246,7 +248,7 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   }
   const bool present = l.seen == Seen::present;
   // In a row: lines, each told by its unit 0's lane.
-  const std::uint32_t heads = __ballot_sync(~0u, present && l.unit == 0);
+  const std::uint32_t heads = __ballot_sync(~0u, present && l.unit == 0) | again;
   const std::uint32_t slots = __ballot_sync(~0u, present && l.unit == 0 && l.kind == kSlot);
   const std::uint32_t controls = __ballot_sync(~0u, present && l.unit == 0 && l.kind == kControl);
   const bool head_arrives = __shfl_sync(~0u, static_cast<int>(l.seen), 0) == static_cast<int>(Seen::arriving);
@@ -256,11 +258,8 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   s.slots = slots != 0;
   while (taken < kWarpLines && !ended && (heads >> (taken * kLineUnits) & 1) != 0) {
     if ((slots >> (taken * kLineUnits) & 1) != 0 && s.late == kLate) break;
-    const bool again = s.next + taken < s.limit && is_done_before(q, s.next + taken);
     const bool mine = threadIdx.x % 32 / kLineUnits == taken;
-    if (again) {
-      if (mine) l.seen = Seen::absent;
-    } else if ((slots >> (taken * kLineUnits) & 1) != 0) {
+    if ((slots >> (taken * kLineUnits) & 1) != 0) {
       take_slot_message(shared, s, l, taken);
       if (mine) l.seen = Seen::absent;
     } else if ((controls >> (taken * kLineUnits) & 1) != 0) {
@@ -321,7 +320,7 @@ __device__ void run_bursts(const QueueView& q, Scout& shared, ScoutState& s, con
     all = burst<Handler>(q, shared);
     s.next += all;
     for (unsigned i = 0; i < 3; ++i) s.counted[i] += shared.burst_counts[i];
-    show(q, area, s);
+    show(q, area, shared, s);
     __syncwarp();
   }
 }
@@ -333,12 +332,14 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
   for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
     const unsigned taken = look<Handler>(q, shared, s);
     // Many at once, as long as more come.
-    if (s.late != 0 && (taken != kWarpLines || s.late >= 32)) dispatch_ready(q, area, shared, s);
+    if (s.late != 0 && (taken != kWarpLines || s.late >= 32 || looks % kLooksPerDispatch == 0)) {
+      dispatch_ready(q, area, shared, s);
+    }
     if (taken == kWarpLines && !s.slots && s.late == 0 && s.next >= s.limit && s.reason == EndReason::none) {
       run_bursts<Handler>(q, shared, s, area);
     }
     if (taken != 0 || s.late != 0) s.busy_at = 0;
-    if ((taken != 0 && !s.backlog) || looks % kLooksPerShow == 0) show(q, area, s);
+    if ((taken != 0 && !s.backlog) || looks % kLooksPerShow == 0) show(q, area, shared, s);
     if (looks % kLooksPerCheck != 0 || s.reason != EndReason::none) continue;
     if (load_relaxed_system(&box->stop) != 0) s.reason = EndReason::stop;
     const std::uint64_t now = global_time_ns();
@@ -351,15 +352,16 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
   // Before a hand-over everything that was published before it is done. A stop leaves what waits for its payload to the
   // next launch, or to the executor that is handed over to.
   bool stop = s.reason == EndReason::stop;
+  if (s.late != 0) dispatch_ready(q, area, shared, s);
   while (s.late != 0 && !stop) {
     dispatch_ready(q, area, shared, s);
     stop = __shfl_sync(~0u, load_relaxed_system(&box->stop), 0) != 0;
   }
   while (load_acquire_device(&area->completed) != s.dispatched) __nanosleep(100);
-  show(q, area, s);
+  show(q, area, shared, s);
   if (threadIdx.x == 0) {
     box->resume = s.late != 0 ? shared.late[0].ticket : s.next;
-    box->limit = s.next;
+    box->limit = s.next > s.limit ? s.next : s.limit;
     box->reason = s.reason;
     fence_system();
     store_release_device(&area->quit, s.tasks + 1);
@@ -382,8 +384,9 @@ __device__ void run_persistent(const QueueView& q, WorkArea* area, WorkArea* nex
     ScoutState s;
     s.next = resume;
     s.limit = limit;
-    for (unsigned i = 0; i < 4; ++i) s.shown[i] = load_acquire_system(&q.counters[i]);
-    for (unsigned i = 0; i < 3; ++i) s.counted[i] = s.shown[i];  // the counters go on from where they were
+    if (threadIdx.x < 4) shared.shown[threadIdx.x] = load_acquire_system(&q.counters[threadIdx.x]);
+    __syncwarp();
+    for (unsigned i = 0; i < 3; ++i) s.counted[i] = shared.shown[i];  // the counters go on from where they were
     scout<Handler>(q, area, shared, s, box, park_after_ns);
   } else {
     for (;;) {

@@ -38,7 +38,7 @@ __device__ void run_message(const QueueView& q, StreamTotals* totals, const Slot
 template <class Handler>
 __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint64_t first, std::uint32_t count) {
   constexpr unsigned kWarps = kBlockThreads / 32;
-  __shared__ alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
+  alignas(16) __shared__ std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
   __shared__ std::uint32_t sums[3];
   const unsigned warp = threadIdx.x / 32;
   if (threadIdx.x < 3) sums[threadIdx.x] = 0;

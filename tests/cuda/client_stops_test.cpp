@@ -1,0 +1,114 @@
+// A persistent kernel that is stopped and started again, with work of every kind left to do, does each message once.
+#include <cstring>
+
+#include "cuda/client_fixture.hpp"
+
+namespace ipcq_test {
+namespace {
+
+class CudaClientStops : public CudaClient {
+ protected:
+  static constexpr std::size_t kText = 100;  // bytes, in a slot: a handler that comes twice shows
+
+  void SetUp() override {
+    CudaClient::SetUp();
+    if (IsSkipped()) return;
+    broker_.emplace(BrokerOptions{.name = name_, .log = log()});
+    try {
+      QueueOptions o;
+      o.slots = 500;
+      o.slot_bytes = kBytes;
+      o.lines = 512;
+      o.handler = "invert";
+      o.backend = "cuda";
+      o.executor = ExecutorKind::persistent;
+      broker_->create("q", o);
+    } catch (const BackendError& e) {
+      if (std::string(e.what()).find("runner") == std::string::npos) throw;
+      GTEST_SKIP() << e.what();
+    }
+    session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
+  }
+
+  // Creating a queue stops the kernels of all others, twice.
+  void stop_kernels() {
+    QueueOptions o;
+    o.slots = 1;
+    o.handler = "identity";
+    o.backend = "cuda";
+    o.executor = ExecutorKind::stream;
+    broker_->create("other" + std::to_string(others_++), o);
+  }
+  std::uint64_t processed() const {
+    for (const auto& q : broker_->stats().queues) {
+      if (q.name == "q") return q.processed;
+    }
+    return 0;
+  }
+  static Status send(Producer& p, std::uint64_t n) {
+    std::byte text[kText];
+    std::memset(text, static_cast<int>(n % 251), sizeof text);
+    std::memcpy(text, &n, sizeof n);
+    return p.send(text, sizeof text, kBound);
+  }
+  // Whether `m` is number n, inverted once.
+  static bool is_done(const Message& m, std::uint64_t n) {
+    std::byte text[kText];
+    std::memset(text, static_cast<int>(n % 251), sizeof text);
+    std::memcpy(text, &n, sizeof n);
+    for (auto& b : text) b = ~b;
+    return m.bytes().size() == kText && std::memcmp(m.bytes().data(), text, kText) == 0;
+  }
+
+  unsigned others_ = 0;
+};
+INSTANTIATE_TEST_SUITE_P(Once, CudaClientStops, testing::Values(kKinds[3]), kind_name);
+
+// One payload is late; what was published after it is done before, and must not be done again. When the late one comes,
+// readers and writers overtake the kernel, which still goes over the lines that it had left.
+TEST_P(CudaClientStops, MessagesBehindALateOneAreDoneOnce) {
+  constexpr std::uint64_t kBehind = 450, kAfter = 2000;
+  for (unsigned round = 0; round < 3; ++round) {
+    auto late = producer();
+    auto p = producer(false);
+    auto c = consumer(false, "default", Until::forever);
+    CUstream out = gpu_->stream();
+    std::uint32_t* const held_up = gate();
+    wait_for(out, held_up);
+    const std::uint64_t before = processed();
+    ASSERT_EQ(publish(late, out, 3), Status::ok);
+    for (std::uint64_t n = 0; n < kBehind; ++n) ASSERT_EQ(send(p, n), Status::ok);
+    ASSERT_TRUE(eventually([&] { return processed() >= before + kBehind; })) << processed();
+    for (unsigned n = 0; n < 2; ++n) stop_kernels();
+    open(held_up);
+    std::thread writer([&] {
+      for (std::uint64_t n = kBehind; n < kBehind + kAfter; ++n) {
+        if (send(p, n) != Status::ok) return;
+      }
+    });
+    auto first = c.receive(kBound);
+    EXPECT_TRUE(first) << to_string(first.status());
+    if (first) {
+      std::uint64_t wrong = first->bytes().size() != kBytes;
+      for (std::size_t i = 0; i < first->bytes().size(); ++i) {
+        wrong += first->bytes()[i] != static_cast<std::byte>(pattern_byte(3, i) ^ GetParam().mask) ? 1 : 0;
+      }
+      EXPECT_EQ(wrong, 0u);
+      (void)first->release();
+    }
+    std::uint64_t wrong = 0;
+    for (std::uint64_t n = 0; n < kBehind + kAfter; ++n) {
+      auto m = c.receive(kBound);
+      EXPECT_TRUE(m) << "message " << n << ": " << to_string(m.status()) << "\n" << broker_->dump("q").substr(0, 2000);
+      if (!m) break;
+      wrong += is_done(*m, n) ? 0 : 1;
+    }
+    writer.join();
+    ASSERT_EQ(wrong, 0u);
+    ASSERT_FALSE(HasFailure());
+    EXPECT_TRUE(finish(out));
+  }
+}
+
+}  // namespace
+}  // namespace ipcq_test
