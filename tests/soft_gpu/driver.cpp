@@ -1,0 +1,331 @@
+// libcuda.so.1 without a GPU: the part of the driver API that this project looks up. Device memory is shared memory,
+// streams are queues of work, kernels run on the CPU (kernels.cpp). It keeps what on a GPU leads to hangs: streams
+// share hardware queues, in which work waits for what stands before it, and calls that wait for kernels do.
+#include <cuda.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "kernels.hpp"
+#include "simt.hpp"
+
+namespace {
+
+using Work = std::function<void()>;
+
+// Work in the order in which it was enqueued, whatever streams it is of.
+class HardwareQueue {
+ public:
+  void push(Work work) {
+    const std::scoped_lock lock(mutex_);
+    work_.push_back(std::move(work));
+    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+    changed_.notify_all();
+  }
+
+ private:
+  void run() {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return !work_.empty(); });
+      const Work work = std::move(work_.front());
+      work_.pop_front();
+      lock.unlock();
+      work();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Work> work_;
+  std::thread thread_;
+};
+
+HardwareQueue& next_queue() {
+  static const std::size_t count = [] {
+    const char* const text = std::getenv("CUDA_DEVICE_MAX_CONNECTIONS");
+    return text != nullptr ? std::max(std::atoi(text), 1) : 8;
+  }();
+  static auto* const queues = new std::vector<HardwareQueue>(count);  // they work to the end of the process
+  static std::atomic<std::size_t> next{0};
+  return (*queues)[next++ % count];
+}
+
+}  // namespace
+
+struct CUstream_st {
+  HardwareQueue& queue = next_queue();
+  std::shared_ptr<std::atomic<unsigned>> pending = std::make_shared<std::atomic<unsigned>>(0);
+};
+struct CUevent_st {
+  std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(true);
+  std::chrono::steady_clock::time_point at;
+};
+struct CUfunc_st {
+  const soft_gpu::Kernel* kernel;
+};
+struct CUctx_st {};
+
+namespace {
+
+CUctx_st the_context;
+thread_local std::vector<CUcontext> contexts{nullptr};
+std::atomic<unsigned> kernels_running{0};
+
+void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
+
+// What the driver does before it changes what kernels may use.
+void await_kernels() {
+  while (kernels_running != 0) nap();
+}
+
+CUresult enqueue(CUstream s, Work work) {
+  ++*s->pending;
+  s->queue.push([work = std::move(work), pending = s->pending] {
+    work();
+    --*pending;
+  });
+  return CUDA_SUCCESS;
+}
+
+template <class T>
+T* pointer(CUdeviceptr p) {
+  return reinterpret_cast<T*>(p);
+}
+
+// ---- memory ----
+
+struct Allocation {
+  std::size_t bytes = 0;
+  int fd = -1;
+};
+std::mutex memory_mutex;
+std::map<CUdeviceptr, Allocation> memory;
+
+struct Handle {  // in a CUipcMemHandle
+  std::int32_t pid, fd;
+  std::uint64_t bytes;
+};
+
+CUresult map(CUdeviceptr* p, int fd, std::size_t bytes) {
+  void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (data == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
+  *p = reinterpret_cast<CUdeviceptr>(data);
+  const std::scoped_lock lock(memory_mutex);
+  memory[*p] = {bytes, fd};
+  return CUDA_SUCCESS;
+}
+
+CUresult allocate(CUdeviceptr* p, std::size_t bytes) {
+  const int fd = ::memfd_create("soft-gpu", MFD_CLOEXEC);
+  if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) return CUDA_ERROR_OUT_OF_MEMORY;
+  return map(p, fd, bytes);
+}
+
+CUresult release(CUdeviceptr p) {
+  await_kernels();
+  const std::scoped_lock lock(memory_mutex);
+  const auto it = memory.find(p);
+  if (it == memory.end()) return CUDA_ERROR_INVALID_VALUE;
+  ::munmap(pointer<void>(p), it->second.bytes);
+  ::close(it->second.fd);
+  memory.erase(it);
+  return CUDA_SUCCESS;
+}
+
+CUresult export_memory(CUipcMemHandle* handle, CUdeviceptr p) {
+  const std::scoped_lock lock(memory_mutex);
+  const auto it = memory.find(p);
+  if (it == memory.end()) return CUDA_ERROR_INVALID_VALUE;
+  const Handle h{static_cast<std::int32_t>(::getpid()), it->second.fd, it->second.bytes};
+  std::memset(handle, 0, sizeof *handle);
+  std::memcpy(handle, &h, sizeof h);
+  return CUDA_SUCCESS;
+}
+
+CUresult import_memory(CUdeviceptr* p, CUipcMemHandle handle, unsigned) {
+  Handle h;
+  std::memcpy(&h, &handle, sizeof h);
+  const std::string path = "/proc/" + std::to_string(h.pid) + "/fd/" + std::to_string(h.fd);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  return fd < 0 ? CUDA_ERROR_INVALID_VALUE : map(p, fd, h.bytes);
+}
+
+CUresult range_of(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr p) {
+  const std::scoped_lock lock(memory_mutex);
+  auto it = memory.upper_bound(p);
+  if (it == memory.begin()) return CUDA_ERROR_INVALID_VALUE;
+  --it;
+  if (p >= it->first + it->second.bytes) return CUDA_ERROR_INVALID_VALUE;
+  if (base != nullptr) *base = it->first;
+  if (bytes != nullptr) *bytes = it->second.bytes;
+  return CUDA_SUCCESS;
+}
+
+CUresult allocate_host(void** p, std::size_t bytes, unsigned) {
+  await_kernels();
+  constexpr std::size_t kPage = 4096;
+  *p = std::aligned_alloc(kPage, (bytes + kPage - 1) / kPage * kPage);
+  return *p != nullptr ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult free_host(void* p) {
+  await_kernels();
+  std::free(p);
+  return CUDA_SUCCESS;
+}
+
+// ---- streams ----
+
+CUresult launch(CUfunction f, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned, unsigned, unsigned,
+                CUstream s, void** arguments, void**) {
+  return enqueue(s, [=, kernel = (*f->kernel)(arguments)] {
+    ++kernels_running;
+    soft_gpu::run_grid(blocks, threads, kernel);
+    --kernels_running;
+  });
+}
+
+template <class T>
+CUresult wait_value(CUstream s, CUdeviceptr p, T value, unsigned) {
+  return enqueue(s, [=] {
+    using Signed = std::make_signed_t<T>;
+    while (static_cast<Signed>(__atomic_load_n(pointer<T>(p), __ATOMIC_ACQUIRE) - value) < 0) nap();
+  });
+}
+
+CUresult write_value(CUstream s, CUdeviceptr p, cuuint64_t value, unsigned) {
+  return enqueue(s, [=] { __atomic_store_n(pointer<cuuint64_t>(p), value, __ATOMIC_RELEASE); });
+}
+
+CUresult query(CUstream s) { return s == nullptr || *s->pending == 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; }
+
+CUresult synchronize(CUstream s) {
+  while (query(s) != CUDA_SUCCESS) nap();
+  return CUDA_SUCCESS;
+}
+
+CUresult copy_in(CUdeviceptr to, const void* from, std::size_t bytes, CUstream s) {
+  (void)enqueue(s, [=] { std::memcpy(pointer<void>(to), from, bytes); });
+  return bytes < 65536 ? synchronize(s) : CUDA_SUCCESS;  // from the caller's stack, perhaps
+}
+
+// ---- the table ----
+
+CUresult attribute(int* value, CUdevice_attribute which, CUdevice) {
+  *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? 9
+           : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? 0
+           : which == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT     ? 8
+                                                                   : 1;
+  return CUDA_SUCCESS;
+}
+
+CUresult name_of(CUresult r, const char** text) {
+  *text = r == CUDA_SUCCESS ? "CUDA_SUCCESS" : "an error of the soft GPU";
+  return CUDA_SUCCESS;
+}
+
+template <class T>
+void* entry(T function) {
+  return reinterpret_cast<void*>(function);
+}
+
+const std::map<std::string, void*>& table() {
+  static const std::map<std::string, void*> entries{
+      {"cuInit", entry(+[](unsigned) { return CUDA_SUCCESS; })},
+      {"cuDriverGetVersion", entry(+[](int* v) { return *v = 13000, CUDA_SUCCESS; })},
+      {"cuGetErrorName", entry(name_of)},
+      {"cuGetErrorString", entry(name_of)},
+      {"cuDeviceGetCount", entry(+[](int* n) { return *n = 1, CUDA_SUCCESS; })},
+      {"cuDeviceGet", entry(+[](CUdevice* d, int) { return *d = 0, CUDA_SUCCESS; })},
+      {"cuDeviceGetName", entry(+[](char* text, int bytes, CUdevice) {
+         return std::snprintf(text, static_cast<std::size_t>(bytes), "soft GPU"), CUDA_SUCCESS;
+       })},
+      {"cuDeviceGetUuid", entry(+[](CUuuid* id, CUdevice) { return std::memset(id, 7, sizeof *id), CUDA_SUCCESS; })},
+      {"cuDeviceGetAttribute", entry(attribute)},
+      {"cuDeviceTotalMem", entry(+[](std::size_t* n, CUdevice) { return *n = std::size_t{1} << 32, CUDA_SUCCESS; })},
+      {"cuDevicePrimaryCtxSetFlags", entry(+[](CUdevice, unsigned) { return CUDA_SUCCESS; })},
+      {"cuDevicePrimaryCtxRetain", entry(+[](CUcontext* c, CUdevice) { return *c = &the_context, CUDA_SUCCESS; })},
+      {"cuDevicePrimaryCtxRelease", entry(+[](CUdevice) { return CUDA_SUCCESS; })},
+      {"cuCtxGetCurrent", entry(+[](CUcontext* c) { return *c = contexts.back(), CUDA_SUCCESS; })},
+      {"cuCtxSetCurrent", entry(+[](CUcontext c) { return contexts.back() = c, CUDA_SUCCESS; })},
+      {"cuCtxPushCurrent", entry(+[](CUcontext c) { return contexts.push_back(c), CUDA_SUCCESS; })},
+      {"cuCtxPopCurrent", entry(+[](CUcontext* c) {
+         *c = contexts.back();
+         if (contexts.size() > 1) contexts.pop_back();
+         return CUDA_SUCCESS;
+       })},
+      {"cuCtxGetDevice", entry(+[](CUdevice* d) { return *d = 0, CUDA_SUCCESS; })},
+      {"cuCtxSynchronize", entry(+[] { return await_kernels(), CUDA_SUCCESS; })},
+      {"cuStreamGetCtx", entry(+[](CUstream, CUcontext* c) { return *c = &the_context, CUDA_SUCCESS; })},
+      {"cuMemAlloc", entry(allocate)},
+      {"cuMemFree", entry(release)},
+      {"cuMemGetInfo",
+       entry(+[](std::size_t* f, std::size_t* t) { return *f = *t = std::size_t{1} << 32, CUDA_SUCCESS; })},
+      {"cuMemGetAddressRange", entry(range_of)},
+      {"cuMemHostAlloc", entry(allocate_host)},
+      {"cuMemFreeHost", entry(free_host)},
+      {"cuMemHostRegister", entry(+[](void*, std::size_t, unsigned) { return await_kernels(), CUDA_SUCCESS; })},
+      {"cuMemHostUnregister", entry(+[](void*) { return await_kernels(), CUDA_SUCCESS; })},
+      {"cuMemHostGetDevicePointer",
+       entry(+[](CUdeviceptr* d, void* p, unsigned) { return *d = reinterpret_cast<CUdeviceptr>(p), CUDA_SUCCESS; })},
+      {"cuIpcGetMemHandle", entry(export_memory)},
+      {"cuIpcOpenMemHandle", entry(import_memory)},
+      {"cuIpcCloseMemHandle", entry(release)},
+      {"cuModuleLoadData", entry(+[](CUmodule* m, const void*) { return *m = nullptr, CUDA_SUCCESS; })},
+      {"cuModuleUnload", entry(+[](CUmodule) { return CUDA_SUCCESS; })},
+      {"cuModuleGetFunction", entry(+[](CUfunction* f, CUmodule, const char* name) {
+         const soft_gpu::Kernel* const kernel = soft_gpu::find_kernel(name);
+         if (kernel == nullptr) return CUDA_ERROR_NOT_FOUND;
+         *f = new CUfunc_st{kernel};
+         return CUDA_SUCCESS;
+       })},
+      {"cuLaunchKernel", entry(launch)},
+      {"cuMemcpyHtoDAsync", entry(copy_in)},
+      {"cuMemcpyDtoHAsync", entry(+[](void* to, CUdeviceptr from, std::size_t bytes, CUstream s) {
+         return enqueue(s, [=] { std::memcpy(to, pointer<void>(from), bytes); });
+       })},
+      {"cuMemsetD8Async", entry(+[](CUdeviceptr p, unsigned char v, std::size_t bytes, CUstream s) {
+         return enqueue(s, [=] { std::memset(pointer<void>(p), v, bytes); });
+       })},
+      {"cuStreamCreateWithPriority",
+       entry(+[](CUstream* s, unsigned, int) { return *s = new CUstream_st, CUDA_SUCCESS; })},
+      {"cuStreamDestroy", entry(+[](CUstream s) { return delete s, CUDA_SUCCESS; })},
+      {"cuStreamQuery", entry(query)},
+      {"cuStreamSynchronize", entry(synchronize)},
+      {"cuStreamWaitValue32", entry(wait_value<cuuint32_t>)},
+      {"cuStreamWaitValue64", entry(wait_value<cuuint64_t>)},
+      {"cuStreamWriteValue64", entry(write_value)},
+  };
+  return entries;
+}
+
+CUresult not_supported() { return CUDA_ERROR_NOT_SUPPORTED; }
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) CUresult cuGetProcAddress_v2(const char* name, void** function, int,
+                                                                               cuuint64_t,
+                                                                               CUdriverProcAddressQueryResult*) {
+  const auto it = table().find(name);
+  *function = it != table().end() ? it->second : entry(not_supported);
+  return CUDA_SUCCESS;
+}

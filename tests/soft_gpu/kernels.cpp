@@ -1,0 +1,57 @@
+// The project's kernels, compiled for the CPU.
+#include "kernels.hpp"
+
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include "language.hpp"
+//
+#include "device/executors.cu"
+//
+#include "cuda/kernels.cu"
+
+namespace soft_gpu {
+namespace {
+
+template <class... A, std::size_t... kIndex>
+Kernel make(void (*kernel)(A...), std::index_sequence<kIndex...>) {
+  return [kernel](void** arguments) -> std::function<void()> {
+    std::tuple<A...> values(*static_cast<A*>(arguments[kIndex])...);
+    return [kernel, values] { std::apply(kernel, values); };
+  };
+}
+template <class... A>
+Kernel make(void (*kernel)(A...)) {
+  return make(kernel, std::index_sequence_for<A...>{});
+}
+
+#define IPCQ_KERNELS_OF(handler)                                  \
+  {"ipcq_persistent_" #handler, make(ipcq_persistent_##handler)}, \
+      {"ipcq_message_" #handler, make(ipcq_message_##handler)},   \
+      {"ipcq_finish_" #handler, make(ipcq_finish_##handler)}, {   \
+    "ipcq_inlined_" #handler, make(ipcq_inlined_##handler)        \
+  }
+
+const std::map<std::string, Kernel>& all() {
+  static const std::map<std::string, Kernel> kernels{
+      IPCQ_KERNELS_OF(identity),
+      IPCQ_KERNELS_OF(invert),
+      IPCQ_KERNELS_OF(upper),
+      IPCQ_KERNELS_OF(vector_add),
+      {"fill", make(fill)},
+      {"check", make(check)},
+      {"check_header", make(check_header)},
+      {"spin", make(spin)},
+  };
+  return kernels;
+}
+
+}  // namespace
+
+const Kernel* find_kernel(const std::string& name) {
+  const auto it = all().find(name);
+  return it == all().end() ? nullptr : &it->second;
+}
+
+}  // namespace soft_gpu
