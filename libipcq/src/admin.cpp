@@ -1,7 +1,5 @@
 #include "ipcq/admin.hpp"
 
-#include <poll.h>
-
 #include <cerrno>
 #include <thread>
 
@@ -22,16 +20,9 @@ std::string ask(const std::string& broker, Op op, const std::string& queue, Dura
   r.op = op;
   r.executor = executor;
   set_text(r.name, sizeof r.name, queue);
-  Reply reply;
+  if (!send_message(socket.get(), &r, sizeof r)) throw SystemError(errno, "broker '" + name + "': is ending");
   Fd attachment;
-  pollfd p{socket.get(), POLLIN, 0};
-  if (!send_message(socket.get(), &r, sizeof r) || ::poll(&p, 1, 10'000) <= 0 ||
-      receive_message(socket.get(), &reply, sizeof reply, attachment) <= 0) {
-    throw SystemError(errno, "broker '" + name + "': did not answer; is it stopped (SIGSTOP), or just ending?");
-  }
-  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
-    throw LayoutError("broker '" + name + "': speaks another ABI; use one release of libipcq for broker and tools");
-  }
+  const Reply reply = receive_reply(socket.get(), name, attachment);
   if (reply.refusal != Refusal::none) throw_refusal(reply);
   if (!wants_answer) return {};
   if (!attachment) throw LayoutError("broker '" + name + "': answered without content");

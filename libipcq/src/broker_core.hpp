@@ -65,6 +65,7 @@ struct GroupState {
   std::string name;  // empty: free
   bool durable = false;
   bool lossy = false;
+  bool warned = false;  // that nobody reads it
   std::uint64_t joined_at = 0;
   std::uint32_t members = 0;
   bool leaving = false;
@@ -174,6 +175,7 @@ class BrokerCore {
   Reply hello(ClientState& client, Fd& pidfd);
   Reply open_endpoint(const ClientState& client, const Request& request);
   std::uint32_t choose_endpoint(const QueueEntry& q, bool consumer) const;
+  void warn_of_unread_default(QueueEntry& q) const;
   bool choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal);
   // `clean`: the stream of messages ends. `alive`: the process goes on, and its GPU work with it.
   void close_endpoint(QueueEntry& q, EndpointState& e, bool clean, bool alive);

@@ -64,6 +64,7 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   shared.client.store(e.client, std::memory_order_release);
   if (consumer) {
     ++q.groups[group].members;
+    if (!q.groups[group].durable) warn_of_unread_default(q);
   } else {
     ++q.producers;
     q.had_producer = true;
@@ -78,6 +79,17 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   set_text(reply.queue_segment, sizeof reply.queue_segment, q.map->segment().name());
   set_text(reply.pool_segment, sizeof reply.pool_segment, q.pool->map->segment().name());
   return reply;
+}
+
+// A queue that names no group has `default`, which keeps its messages for whoever comes. If consumers come in other
+// groups alone, that is an oversight.
+void BrokerCore::warn_of_unread_default(QueueEntry& q) const {
+  GroupState& g = q.groups[0];
+  if (q.options.groups.size() != 1 || !g.durable || g.lossy || g.members != 0 || g.warned) return;
+  g.warned = true;
+  log(LogLevel::warning, "queue '" + q.name + "': a consumer reads in a group of its own, and none in '" + g.name +
+                             "', which keeps its messages and holds producers up once the queue is full; if nobody is "
+                             "to read there, create the queue with the groups that it is to have (group=NAME)");
 }
 
 // A free endpoint. Messages that a former owner gave back may still lie in its held entries: a consumer gets the one

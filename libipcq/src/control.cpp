@@ -1,5 +1,6 @@
 #include "control.hpp"
 
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +15,8 @@
 
 namespace ipcq::detail {
 namespace {
+
+constexpr int kReplyTimeoutMs = 10'000;
 
 bool fill_address(const std::string& path, sockaddr_un& address) noexcept {
   if (path.size() >= sizeof address.sun_path) return false;
@@ -73,6 +76,28 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
     return -1;
   }
   return 1;
+}
+
+Reply receive_reply(int socket, const std::string& broker, Fd& attachment) {
+  const std::string object = "broker '" + broker + "': ";
+  pollfd p{socket, POLLIN, 0};
+  int ready = -1;
+  do {
+    ready = ::poll(&p, 1, kReplyTimeoutMs);
+  } while (ready < 0 && errno == EINTR);
+  if (ready == 0) {
+    throw SystemError(ETIMEDOUT, object + "no answer within " + std::to_string(kReplyTimeoutMs / 1000) +
+                                     " s; is it stopped (SIGSTOP)?");
+  }
+  Reply reply;
+  if (receive_message(socket, &reply, sizeof reply, attachment) <= 0) {
+    throw SystemError(ECONNRESET, object + "closed the connection; connect again to its successor");
+  }
+  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
+    throw LayoutError(object + "speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
+                      std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
+  }
+  return reply;
 }
 
 Fd connect_socket(const std::string& path) noexcept {

@@ -14,7 +14,6 @@ namespace ipcq::detail {
 namespace {
 
 constexpr auto kRetryEvery = std::chrono::milliseconds(20);
-constexpr int kAnswerTimeoutMs = 10'000;
 
 }  // namespace
 
@@ -97,22 +96,8 @@ Reply SessionCore::exchange(Request request, int fd) {
   if (!send_message(socket_.get(), &request, sizeof request, fd)) throw_lost();
   std::vector<std::uint32_t> strays;  // endpoints that nobody waits for any more
   for (;;) {
-    pollfd p{socket_.get(), POLLIN, 0};
-    int ready = -1;
-    do {
-      ready = ::poll(&p, 1, kAnswerTimeoutMs);
-    } while (ready < 0 && errno == EINTR);
-    if (ready == 0) {
-      throw SystemError(ETIMEDOUT, "broker '" + broker_ + "' (" + path_ + "): no answer within " +
-                                       std::to_string(kAnswerTimeoutMs / 1000) + " s; is it stopped (SIGSTOP)?");
-    }
-    Reply reply;
     Fd unused;
-    if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0) throw_lost();
-    if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
-      throw LayoutError("broker '" + broker_ + "': speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
-                        std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
-    }
+    const Reply reply = receive_reply(socket_.get(), broker_, unused);
     if (reply.serial != request.serial) {  // the late answer to a request that timed out
       if (reply.client != 0) strays.push_back(reply.client);
       continue;

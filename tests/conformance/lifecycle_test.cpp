@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <future>
+#include <mutex>
 #include <stdexcept>
 
 #include "conformance/backend.hpp"
@@ -158,6 +159,33 @@ TEST_P(Lifecycle, ABrokerLeavesNoNamesBehind) {
   EXPECT_THAT(entries_of(), testing::IsEmpty());
   EXPECT_EQ(access(broker_.socket_path().c_str(), F_OK), -1);
   const Broker again(BrokerOptions{.name = name_});  // the name is free
+}
+
+// `default` keeps its messages for whoever comes; that nobody does is said once.
+TEST_P(Lifecycle, ABrokerWarnsOfADefaultGroupThatNobodyReads) {
+  std::mutex mutex;  // the broker has a thread of its own
+  std::vector<std::string> said;
+  const auto warnings = [&] {
+    const std::scoped_lock lock(mutex);
+    return said;
+  };
+  Broker broker({.name = name_ + "-warns", .log = [&](LogLevel level, std::string_view text) {
+                   const std::scoped_lock lock(mutex);
+                   if (level == LogLevel::warning) said.emplace_back(text);
+                 }});
+  broker.create("q", {.slots = 2, .backend = "host"});
+  broker.create("declared", {.slots = 2, .backend = "host", .groups = {{.name = "a"}, {.name = "b"}}});
+  Session session = connect({.broker = name_ + "-warns"});
+  { auto c = session.consumer("declared", {.group = "a"}); }
+  {
+    auto reader = session.consumer("q");
+    auto c = session.consumer("q", {.group = "mine"});
+  }
+  EXPECT_THAT(warnings(), testing::IsEmpty());
+  for (const char* group : {"mine", "another"}) auto c = session.consumer("q", {.group = group});
+  EXPECT_THAT(warnings(),
+              testing::ElementsAre(testing::AllOf(testing::HasSubstr("'q'"), testing::HasSubstr("'default'"),
+                                                  testing::HasSubstr("group=NAME"))));
 }
 
 TEST_P(Lifecycle, TheFirstConsumerMayComeBeforeTheQueue) {
