@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "cuda/client_fixture.hpp"
+#include "gpu/traffic.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -108,6 +109,48 @@ TEST_P(CudaClientStops, MessagesBehindALateOneAreDoneOnce) {
     ASSERT_FALSE(HasFailure());
     EXPECT_TRUE(finish(out));
   }
+}
+
+// The runner has one hardware queue, in which a kernel stays that always has work. What a stream queue enqueues stands
+// behind it, and the next payload of that queue is late until the former message has come through.
+TEST_P(CudaClientStops, AMessageThatALatePayloadWaitsForIsNotHeldUpByABusyQueue) {
+  session_.reset();
+  broker_.reset();
+  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1", 1);
+  broker_.emplace(BrokerOptions{.name = name_, .log = log()});
+  QueueOptions o;
+  o.slots = 8;
+  o.slot_bytes = 256 * 1024;
+  o.handler = "invert";
+  o.backend = "cuda";
+  o.executor = ExecutorKind::persistent;
+  broker_->create("busy", o);
+  o.slot_bytes = kBytes;
+  o.executor = ExecutorKind::stream;
+  broker_->create("q", o);
+  ::unsetenv("CUDA_DEVICE_MAX_CONNECTIONS");
+  session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
+  Traffic busy(*session_, "busy", 256 * 1024);
+  ASSERT_TRUE(eventually([&] { return busy.received() > 20; }));
+  auto p = producer(false);
+  auto answers = producer();
+  auto c = consumer(true, "default", Until::forever);
+  CUstream s = gpu_->stream();
+  for (std::uint64_t n = 0; n < 5; ++n) {
+    ASSERT_EQ(send(p, n), Status::ok);
+    auto m = cuda::receive(c, s, kBound);  // the stream waits for it
+    ASSERT_TRUE(m) << to_string(m.status());
+    ASSERT_EQ(publish(answers, s, n), Status::ok);  // behind that
+    auto answer = cuda::receive(c, s, kBound);
+    ASSERT_TRUE(answer) << to_string(answer.status());
+    gpu_->check(s, answer->device(), answer->length(), n, GetParam().mask, findings_);
+    ASSERT_TRUE(finish(s)) << "message " << n << " does not come through";
+  }
+  EXPECT_EQ(findings_->messages, 5u);
+  EXPECT_EQ(findings_->wrong_bytes, 0u);
+  busy.end();
+  EXPECT_EQ(busy.received(), busy.sent());
+  EXPECT_EQ(busy.wrong(), 0u);
 }
 
 }  // namespace

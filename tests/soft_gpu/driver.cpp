@@ -16,6 +16,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -180,17 +181,38 @@ CUresult range_of(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr p) {
   return CUDA_SUCCESS;
 }
 
-CUresult allocate_host(void** p, std::size_t bytes, unsigned) {
+std::map<std::uintptr_t, std::size_t> pinned;  // under memory_mutex
+
+CUresult pin(void* p, std::size_t bytes, unsigned) {
   await_kernels();
+  const std::scoped_lock lock(memory_mutex);
+  return pinned.emplace(reinterpret_cast<std::uintptr_t>(p), bytes).second ? CUDA_SUCCESS
+                                                                           : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+}
+
+CUresult unpin(void* p) {
+  await_kernels();
+  const std::scoped_lock lock(memory_mutex);
+  return pinned.erase(reinterpret_cast<std::uintptr_t>(p)) == 1 ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+}
+
+bool is_pinned(const void* p) {
+  const std::scoped_lock lock(memory_mutex);
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  auto it = pinned.upper_bound(address);
+  return it != pinned.begin() && address - std::prev(it)->first < std::prev(it)->second;
+}
+
+CUresult allocate_host(void** p, std::size_t bytes, unsigned flags) {
   constexpr std::size_t kPage = 4096;
   *p = std::aligned_alloc(kPage, (bytes + kPage - 1) / kPage * kPage);
-  return *p != nullptr ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+  return *p != nullptr ? pin(*p, bytes, flags) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult free_host(void* p) {
-  await_kernels();
+  const CUresult r = unpin(p);
   std::free(p);
-  return CUDA_SUCCESS;
+  return r;
 }
 
 // ---- streams ----
@@ -223,9 +245,13 @@ CUresult synchronize(CUstream s) {
   return CUDA_SUCCESS;
 }
 
+// Pinned memory is read when the copy's turn comes, other memory now.
 CUresult copy_in(CUdeviceptr to, const void* from, std::size_t bytes, CUstream s) {
-  (void)enqueue(s, [=] { std::memcpy(pointer<void>(to), from, bytes); });
-  return bytes < 65536 ? synchronize(s) : CUDA_SUCCESS;  // from the caller's stack, perhaps
+  if (is_pinned(from)) return enqueue(s, [=] { std::memcpy(pointer<void>(to), from, bytes); });
+  const auto* const begin = static_cast<const char*>(from);
+  return enqueue(s, [to, content = std::vector<char>(begin, begin + bytes)] {
+    std::memcpy(pointer<void>(to), content.data(), content.size());
+  });
 }
 
 // ---- the table ----
@@ -283,8 +309,8 @@ const std::map<std::string, void*>& table() {
       {"cuMemGetAddressRange", entry(range_of)},
       {"cuMemHostAlloc", entry(allocate_host)},
       {"cuMemFreeHost", entry(free_host)},
-      {"cuMemHostRegister", entry(+[](void*, std::size_t, unsigned) { return await_kernels(), CUDA_SUCCESS; })},
-      {"cuMemHostUnregister", entry(+[](void*) { return await_kernels(), CUDA_SUCCESS; })},
+      {"cuMemHostRegister", entry(pin)},
+      {"cuMemHostUnregister", entry(unpin)},
       {"cuMemHostGetDevicePointer",
        entry(+[](CUdeviceptr* d, void* p, unsigned) { return *d = reinterpret_cast<CUdeviceptr>(p), CUDA_SUCCESS; })},
       {"cuIpcGetMemHandle", entry(export_memory)},
