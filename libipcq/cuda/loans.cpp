@@ -43,6 +43,9 @@ LoanSide& LoanSide::of(ProducerCore& core) {
 
 Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
   const View& view = memory_.view(stream);
+  if (!passed_) {
+    passed_ = std::make_unique<HostBlock>(view.context, published_.size() * sizeof(Word), memory_.object());
+  }
   harvest();
   LoanState* state = nullptr;
   if (spare_.empty()) {
@@ -76,11 +79,21 @@ bool LoanSide::announce(LoanState& state) noexcept {
   return false;
 }
 
-bool LoanSide::finish(const LoanState& state, const char* why) noexcept {
-  const CUresult result = synchronize(*state.view, state.stream);
-  if (result == CUDA_SUCCESS) return true;
-  session_->log(LogLevel::error, describe(driver(), result, "cuStreamSynchronize", memory_.object()) + ", " + why);
-  return false;
+Status LoanSide::await_stream(const LoanState& state, Duration timeout) noexcept {
+  const std::uint64_t start = now_ns();
+  const std::uint64_t deadline = deadline_after(timeout);
+  for (;;) {
+    const CUresult result = query(*state.view, state.stream);
+    if (result == CUDA_SUCCESS) return Status::ok;
+    if (result != CUDA_ERROR_NOT_READY) {
+      session_->log(LogLevel::error, describe(driver(), result, "cuStreamQuery", memory_.object()) + ", publishing");
+      return Status::closed;
+    }
+    if (const Status s = session_->interruption(memory_.queue()).check(); s != Status::ok) return s;
+    const std::uint64_t now = now_ns();
+    if (now >= deadline) return Status::timeout;
+    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now - start)));
+  }
 }
 
 Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout) noexcept {
@@ -90,7 +103,8 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
   // gpub says nothing of what was enqueued since: a publish that failed is followed by one that waits for the stream.
   std::uint8_t flags = 0;
   if (state.view->reach == Reach::host || state.announced) {
-    if (!finish(state, "publishing")) return Status::closed;
+    const Status s = await_stream(state, state.announced ? timeout : kForever);
+    if (s != Status::ok) return s;
     flags = kPayloadReady;
   }
   if (state.view->reach == Reach::mirror) flags = static_cast<std::uint8_t>(flags | kInMirror);
@@ -98,23 +112,33 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
   bool kept = false;
   if (const Status s = core_->publish(state.loan, length, flags, timeout, kept); s != Status::ok) return s;
   published_[state.loan.slot] = state.loan.lease;
-  if (kept) return_later(state.loan);
+  if (kept) return_later(state.loan, memory_.pool().gpub(state.loan.slot));
   recycle(state);
   return Status::ok;
 }
 
 void LoanSide::drop(LoanState& state) noexcept {
   const auto keep = state.side;  // perhaps the last
-  if (!closed_ && epoch_ == fork_epoch()) {
-    // Announced before: the stream may have work behind that.
-    if (state.announced || !announce(state)) {
-      (void)finish(state, "giving a slot back");
-      core_->give_back(state.loan);
-    } else {
-      return_later(state.loan);
-    }
-  }
+  if (!closed_ && epoch_ == fork_epoch() && !return_passed(state)) core_->give_back(state.loan);
   recycle(state);
+}
+
+bool LoanSide::return_passed(LoanState& state) noexcept {
+  const SlotLoan& loan = state.loan;
+  if (!state.announced) {
+    if (!announce(state)) return false;
+    return_later(loan, memory_.pool().gpub(loan.slot));
+    return true;
+  }
+  // Announced before: the stream may have work behind that.
+  const CUresult result = enqueue_write(*state.view, state.stream, passed(loan.slot), loan.lease);
+  if (result != CUDA_SUCCESS) {
+    session_->log(LogLevel::error,
+                  describe(driver(), result, "cuStreamWriteValue64", memory_.object()) + ", giving a slot back");
+    return false;
+  }
+  return_later(loan, passed(loan.slot));
+  return true;
 }
 
 void LoanSide::recycle(LoanState& state) noexcept {
@@ -122,10 +146,10 @@ void LoanSide::recycle(LoanState& state) noexcept {
   state.side.reset();
 }
 
-void LoanSide::return_later(const SlotLoan& loan) noexcept {
+void LoanSide::return_later(const SlotLoan& loan, const Word& passed) noexcept {
   {
     const std::scoped_lock lock(mutex_);
-    dropped_.push_back(loan);
+    dropped_.push_back({loan, &passed});
     moved_at_ = now_ns();
   }
   watcher_->wake();
@@ -133,9 +157,9 @@ void LoanSide::return_later(const SlotLoan& loan) noexcept {
 
 bool LoanSide::harvest() noexcept {
   const std::scoped_lock lock(mutex_);
-  const std::size_t gone = std::erase_if(dropped_, [&](const SlotLoan& loan) {
-    if (!reached(memory_.pool().gpub(loan.slot), loan.lease)) return false;
-    core_->give_back(loan);
+  const std::size_t gone = std::erase_if(dropped_, [&](const Dropped& d) {
+    if (!reached(*d.passed, d.loan.lease)) return false;
+    core_->give_back(d.loan);
     return true;
   });
   if (gone != 0) moved_at_ = now_ns();
@@ -178,14 +202,7 @@ void LoanSide::close() noexcept {
   watcher_->stop();
   // Loans still out: what their streams have been given so far may still run.
   for (const auto& state : states_) {
-    if (state->side == nullptr) continue;
-    if (state->announced) {  // announced by a publish that failed: the stream may have work behind that
-      (void)finish(*state, "closing");
-      continue;
-    }
-    if (!announce(*state)) continue;
-    const std::scoped_lock lock(mutex_);
-    dropped_.push_back(state->loan);
+    if (state->side != nullptr) (void)return_passed(*state);
   }
   const std::uint64_t start = now_ns();
   const std::uint64_t deadline = deadline_after(kCloseBound);
@@ -199,6 +216,7 @@ void LoanSide::close() noexcept {
                     memory_.object() +
                         ": closed while its streams still write payloads, 10 s after the close began; synchronize the "
                         "streams before closing");
+      (void)passed_.release();  // they may write there, too
       break;
     }
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));

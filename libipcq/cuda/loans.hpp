@@ -1,7 +1,8 @@
 // A producer's loans of slots that kernels write: published, or given back, in the order of their streams.
 //
 // A slot whose loan is dropped goes back when its stream has passed the drop, which a thread watches for; so does one
-// that was published for no group. Belongs to the producer's thread, except for what `mutex_` guards.
+// that was published for no group. A publish that failed has its stream write gpub all the same; a drop after that is
+// told by a word of this side's own. Belongs to the producer's thread, except for what `mutex_` guards.
 #pragma once
 
 #include <memory>
@@ -50,9 +51,16 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
 
  private:
   bool announce(LoanState& state) noexcept;
-  // Waits on the CPU for the stream. False: the context is broken.
-  bool finish(const LoanState& state, const char* why) noexcept;
-  void return_later(const SlotLoan& loan) noexcept;
+  // Waits on the CPU for what the stream has been given so far. closed: its context is broken.
+  Status await_stream(const LoanState& state, Duration timeout) noexcept;
+  // Gives the slot back once its stream has passed this point. False: the context is broken.
+  bool return_passed(LoanState& state) noexcept;
+  struct Dropped {
+    SlotLoan loan;
+    const Word* passed;  // comes to the lease when the stream has passed
+  };
+  void return_later(const SlotLoan& loan, const Word& passed) noexcept;
+  Word& passed(std::uint32_t slot) const noexcept { return static_cast<Word*>(passed_->data())[slot]; }
   void recycle(LoanState& state) noexcept;
   // Gives back what streams have left. True when nothing is left to give back.
   bool harvest() noexcept;
@@ -63,14 +71,15 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   ProducerCore* core_;  // not used once closed
   SessionCore* session_;
   EndpointMemory memory_;
+  std::unique_ptr<HostBlock> passed_;  // a word per slot: lease whose stream has passed its drop
   std::vector<std::unique_ptr<LoanState>> states_;
   std::vector<LoanState*> spare_;
   std::vector<std::uint64_t> published_;  // per slot: lease that a stream of ours completes, 0: none
   bool closed_ = false;
   const std::uint32_t epoch_ = fork_epoch();
   std::mutex mutex_;
-  std::vector<SlotLoan> dropped_;  // guarded; room for every slot
-  std::uint64_t moved_at_ = 0;     // guarded; ns
+  std::vector<Dropped> dropped_;  // guarded; room for every slot
+  std::uint64_t moved_at_ = 0;    // guarded; ns
   std::unique_ptr<Watcher> watcher_;
 };
 

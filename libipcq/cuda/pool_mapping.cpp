@@ -253,9 +253,9 @@ CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t
   return driver().cuStreamWaitValue32(stream, reinterpret_cast<CUdeviceptr>(word), at_least, CU_STREAM_WAIT_VALUE_GEQ);
 }
 
-CUresult synchronize(const View& view, cuda::Stream stream) noexcept {
+CUresult query(const View& view, cuda::Stream stream) noexcept {
   const ContextScope scope(view.context);
-  return driver().cuStreamSynchronize(stream);
+  return driver().cuStreamQuery(stream);
 }
 
 void synchronize_all(const View& view) noexcept {

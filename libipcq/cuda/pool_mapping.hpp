@@ -116,7 +116,7 @@ CUresult enqueue_write(const View& view, cuda::Stream stream, Word& word, std::u
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const Word& word, std::uint64_t at_least) noexcept;
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t* word,
                       std::uint32_t at_least) noexcept;
-CUresult synchronize(const View& view, cuda::Stream stream) noexcept;
+CUresult query(const View& view, cuda::Stream stream) noexcept;
 void synchronize_all(const View& view) noexcept;  // every stream of the context, as far as it still works
 
 // Whether a word of leases has come to `lease`; leases never wrap.

@@ -165,7 +165,9 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
     }
     Status s = Status::full;
     if (state != nullptr) {
-      s = core_->receive_early(state->message, state->descriptor, time_left(deadline));
+      // A call that waits times out; 0 would say that nothing is there.
+      const Duration left = timeout > Duration::zero() ? std::max(time_left(deadline), Duration(1)) : Duration::zero();
+      s = core_->receive_early(state->message, state->descriptor, left);
       if (s == Status::ok) break;
       const std::scoped_lock lock(mutex_);
       free(*state);

@@ -234,8 +234,14 @@ void BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
                                                                        : ControlOp::switch_to_persistent);
   ring.publish(c.ticket, d, nullptr);
   q.tombstones.insert(std::upper_bound(q.tombstones.begin(), q.tombstones.end(), c.ticket), c.ticket);
-  ring_always(q.map->control().work);
-  ring_always(q.map->control().waker);
+  auto& control = q.map->control();
+  ring_always(control.work);
+  ring_always(control.waker);
+  if (control.end_ticket.load(std::memory_order_relaxed) == kNoTicket) return;
+  // The stream has ended, and does so behind this ticket now.
+  // SYNC stream-end (release). Pairs with: is_at_end.
+  control.end_ticket.store(ring.cursor(kProducers).next, std::memory_order_release);
+  for (Doorbell& bell : control.ready) ring_always(bell);
 }
 
 void BrokerCore::keep_late_writer(const QueueEntry& q, const EndpointState& e) {

@@ -224,7 +224,7 @@ Status ConsumerCore::after_unsound(Duration timeout, std::uint64_t& deadline) co
 Status ConsumerCore::settle_device_side(Duration& timeout) noexcept {
   const std::uint64_t deadline = deadline_after(timeout);
   const Status s = device_side_->settle(timeout);
-  timeout = time_left(deadline);
+  if (timeout > Duration::zero()) timeout = std::max(time_left(deadline), Duration(1));  // a call that waits times out
   return s;
 }
 

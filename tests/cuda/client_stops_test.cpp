@@ -52,8 +52,8 @@ class CudaClientStops : public CudaClient {
     std::memcpy(text, &n, sizeof n);
     return p.send(text, sizeof text, kBound);
   }
-  // Whether `m` is number n, inverted once.
-  static bool is_done(const Message& m, std::uint64_t n) {
+  // Whether `m` holds number n, inverted once.
+  static bool holds(const Message& m, std::uint64_t n) {
     std::byte text[kText];
     std::memset(text, static_cast<int>(n % 251), sizeof text);
     std::memcpy(text, &n, sizeof n);
@@ -102,7 +102,7 @@ TEST_P(CudaClientStops, MessagesBehindALateOneAreDoneOnce) {
       auto m = c.receive(kBound);
       EXPECT_TRUE(m) << "message " << n << ": " << to_string(m.status()) << "\n" << broker_->dump("q").substr(0, 2000);
       if (!m) break;
-      wrong += is_done(*m, n) ? 0 : 1;
+      wrong += holds(*m, n) ? 0 : 1;
     }
     writer.join();
     ASSERT_EQ(wrong, 0u);
@@ -151,6 +151,46 @@ TEST_P(CudaClientStops, AMessageThatALatePayloadWaitsForIsNotHeldUpByABusyQueue)
   busy.end();
   EXPECT_EQ(busy.received(), busy.sent());
   EXPECT_EQ(busy.wrong(), 0u);
+}
+
+// The stream writes gpub though the claim failed, and may have more to do behind that.
+TEST_P(CudaClientStops, NoCallWaitsForTheStreamOfAPublishThatFailed) {
+  auto filler = producer(false);
+  for (unsigned n = 0; n < 512; ++n) ASSERT_EQ(filler.send("x", 1, kBound), Status::ok);
+  auto p = producer();
+  CUstream out = gpu_->stream();
+  std::uint32_t* const held_up = gate();
+  wait_for(out, held_up);
+  std::atomic<bool> over{false};
+  std::thread opener([&] {
+    (void)eventually([&] { return over.load(); });
+    open(held_up);
+  });
+  {
+    auto v = cuda::loan(p, out, kBound);
+    EXPECT_TRUE(v) << to_string(v.status());
+    if (v) {
+      EXPECT_EQ(v->publish(kBytes, kMoment), Status::timeout);
+      EXPECT_EQ(v->publish(kBytes, kMoment), Status::timeout);
+    }
+  }
+  EXPECT_FALSE(is_done(out)) << "a call waited until the stream was let go";
+  const auto lent = [&] { return broker_->stats().queues.at(0).claimed; };
+  EXPECT_EQ(lent(), 1u);
+  over = true;
+  opener.join();
+  EXPECT_TRUE(finish(out));
+  EXPECT_TRUE(eventually([&] { return lent() == 0; })) << lent();
+}
+
+TEST_P(CudaClientStops, ACallThatWaitsTimesOut) {
+  auto c = consumer(true, "default", Until::forever);
+  CUstream in = gpu_->stream();
+  EXPECT_EQ(c.receive(std::chrono::nanoseconds(1)).status(), Status::timeout);
+  EXPECT_EQ(cuda::receive(c, in, std::chrono::nanoseconds(1)).status(), Status::timeout);
+  EXPECT_EQ(c.receive(std::chrono::nanoseconds(1)).status(), Status::timeout);
+  EXPECT_EQ(c.receive(Duration::zero()).status(), Status::empty);
+  EXPECT_EQ(cuda::receive(c, in, Duration::zero()).status(), Status::empty);
 }
 
 }  // namespace

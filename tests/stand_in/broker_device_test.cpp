@@ -102,6 +102,22 @@ TEST_F(BrokerDevice, AClientWithAGpuBringsTheStreamExecutorWhereNoMpsRuns) {
   EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 0u);
 }
 
+// The switch takes a place in the order, behind which the stream ends then.
+TEST_F(BrokerDevice, AStreamThatHasEndedStillEndsAfterASwitch) {
+  broker_.create("q", on_device());
+  {
+    auto p = session_.producer("q");
+    ASSERT_EQ(p.send("x", 1, kBound), Status::ok);
+  }
+  auto c = session_.consumer("q", {.wait_for = Duration::zero()});
+  auto gpu = session_.consumer("q", {.wait_for = Duration::zero(), .cuda = true});  // brings the stream executor
+  EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 1u);
+  EXPECT_TRUE(c.receive(kBound));
+  EXPECT_EQ(c.receive(kPrompt).status(), Status::end);
+  set_executor("q", ExecutorKind::persistent, name_);
+  EXPECT_EQ(c.receive(kPrompt).status(), Status::end);
+}
+
 TEST_F(BrokerDevice, AFullQueueStillTakesAClientWithAGpu) {
   QueueOptions o = on_device();
   o.lines = 2;
