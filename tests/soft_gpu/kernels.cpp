@@ -6,10 +6,9 @@
 #include <utility>
 
 #include "language.hpp"
-//
-#include "device/executors.cu"
-//
+// What is written in it.
 #include "cuda/kernels.cu"
+#include "device/executors.cu"
 
 namespace soft_gpu {
 namespace {
