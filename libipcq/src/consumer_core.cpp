@@ -1,11 +1,13 @@
 #include "consumer_core.hpp"
 
 #include <chrono>
+#include <cstring>
 #include <exception>
 #include <thread>
 #include <type_traits>
 
 #include "ipcq/error.hpp"
+#include "ipcq/handler.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -159,10 +161,15 @@ ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descript
   if (is_buried(d, *pool_)) return Payload::lost;
   if (!early) return Payload::there;
   if (read == LineRead::present && !carries_message(processed)) return Payload::lost;
-  // Where the line serves another lap: what the executor does to every payload.
-  d.flags = read == LineRead::present
-                ? processed.flags
-                : static_cast<std::uint8_t>(queue_->is_host_readable() ? kPayloadReady | kInMirror : kPayloadReady);
+  if (read == LineRead::present) {
+    d.flags = processed.flags;
+    return Payload::there;
+  }
+  // The line serves another lap: what the executor did to this payload, as to every one.
+  d.flags = kPayloadReady;
+  if (queue_->is_host_readable()) d.flags |= kInMirror;
+  const auto& handler = queue_->config().handler;
+  if (!handler_accepts({handler, ::strnlen(handler, sizeof handler)}, d.length)) d.flags |= kNotProcessed;
   return Payload::there;
 }
 

@@ -1,7 +1,5 @@
 #include "ipcq/handler.hpp"
 
-#include <utility>
-
 namespace ipcq {
 namespace {
 
@@ -12,25 +10,42 @@ bool run_on_host(std::byte* data, std::uint64_t length) {
   return true;
 }
 
-constexpr std::pair<std::string_view, HostHandler> kHandlers[] = {
-    {"identity", run_on_host<handlers::Identity>},
-    {"invert", run_on_host<handlers::Invert>},
-    {"upper", run_on_host<handlers::Upper>},
-    {"vector_add", run_on_host<handlers::VectorAdd>},
+struct Known {
+  std::string_view name;
+  HostHandler handler;
+  bool (*accepts)(std::uint64_t length);
+};
+template <class Handler>
+constexpr Known known(std::string_view name) {
+  return {name, run_on_host<Handler>, [](std::uint64_t length) { return Handler::accepts(length); }};
+}
+
+constexpr Known kHandlers[] = {
+    known<handlers::Identity>("identity"),
+    known<handlers::Invert>("invert"),
+    known<handlers::Upper>("upper"),
+    known<handlers::VectorAdd>("vector_add"),
 };
 
 }  // namespace
 
 HostHandler find_host_handler(std::string_view name) noexcept {
-  for (const auto& [known, handler] : kHandlers) {
-    if (known == name) return handler;
+  for (const Known& k : kHandlers) {
+    if (k.name == name) return k.handler;
   }
   return nullptr;
 }
 
+bool handler_accepts(std::string_view name, std::uint64_t length) noexcept {
+  for (const Known& k : kHandlers) {
+    if (k.name == name) return k.accepts(length);
+  }
+  return true;
+}
+
 std::vector<std::string> handler_names() {
   std::vector<std::string> names;
-  for (const auto& [name, handler] : kHandlers) names.emplace_back(name);
+  for (const Known& k : kHandlers) names.emplace_back(k.name);
   return names;
 }
 

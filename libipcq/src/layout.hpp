@@ -69,6 +69,7 @@ enum QueueFlag : std::uint32_t {
 struct QueueHeader {
   SegmentHeader segment;
   char pool[kNameBytes];
+  char handler[kNameBytes];  // empty: none
   std::uint64_t pool_generation;
   std::uint32_t lines;              // M, power of two
   std::uint32_t endpoints;          // E

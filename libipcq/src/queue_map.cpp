@@ -124,6 +124,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   if (executed != QueueMap::Executed::none) h.segment.flags |= kQueueHasHandler;
   if (executed != QueueMap::Executed::none && o.handler.empty()) h.segment.flags |= kQueueMovesOnly;
   if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
+  copy_name(h.handler, o.handler);
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
   h.endpoints = o.max_endpoints;
   h.held_per_endpoint = o.held_per_consumer;

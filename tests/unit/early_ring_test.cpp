@@ -220,7 +220,12 @@ class GivenBackEarly : public testing::Test {
   Broker broker{{"early-ring-" + std::to_string(getpid()), "", {}}};
   std::shared_ptr<SessionCore> session =
       std::make_shared<SessionCore>(ConnectOptions{broker.socket_path(), Duration::zero(), {}});
-  std::shared_ptr<DeviceSegments> s = std::make_shared<DeviceSegments>(Executed::by_device);
+  static QueueOptions adding() {
+    QueueOptions o = DeviceSegments::small();
+    o.handler = "vector_add";
+    return o;
+  }
+  std::shared_ptr<DeviceSegments> s = std::make_shared<DeviceSegments>(Executed::by_device, adding());
   SlotLoan loan;
   std::optional<ConsumerCore> consumer;
   Message message;
@@ -245,7 +250,18 @@ TEST_F(GivenBackEarly, IsReceivedWhenItsLineServesAnotherLapByNow) {
   write_line(s->ring().out(0), 3, Segments::inline_message(0), nullptr);
   ASSERT_EQ(consumer->receive(message, Duration::zero()), Status::ok);
   EXPECT_EQ(message.sequence(), 7u);
+  EXPECT_TRUE(message.processed());
   EXPECT_NE(message.bytes().data(), nullptr);
+}
+
+// What the line said is gone: whether the handler refused the message follows from its length.
+TEST_F(GivenBackEarly, SaysThatTheHandlerRefusedItThoughItsLineServesAnotherLap) {
+  Descriptor d = s->held(0).descriptor.load();
+  d.length = 12;
+  s->held(0).descriptor.store(d);
+  write_line(s->ring().out(0), 3, Segments::inline_message(0), nullptr);
+  ASSERT_EQ(consumer->receive(message, Duration::zero()), Status::ok);
+  EXPECT_FALSE(message.processed());
 }
 
 TEST_F(GivenBackEarly, GoesBackAgainWhenTheWaitIsInterrupted) {

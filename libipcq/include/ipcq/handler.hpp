@@ -154,5 +154,7 @@ using HostHandler = bool (*)(std::byte* data, std::uint64_t length);
 // The built-in handlers: "identity", "invert", "upper", "vector_add". Null for any other name.
 IPCQ_API HostHandler find_host_handler(std::string_view name) noexcept;
 IPCQ_API std::vector<std::string> handler_names();
+// Whether that handler can work on `length` bytes; true for a name that is none of them.
+IPCQ_API bool handler_accepts(std::string_view name, std::uint64_t length) noexcept;
 
 }  // namespace ipcq
