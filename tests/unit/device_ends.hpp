@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <ostream>
-#include <vector>
 
 #include "device_segments.hpp"
 #include "repair.hpp"
@@ -41,15 +40,6 @@ struct Ends {
     return repair_late_writes(s.queue(), s.pool_map(), ended(how, EndpointKind::producer, 2, 3));
   }
 
-  // What the surviving member receives, by sequence number.
-  std::vector<std::uint64_t> receive_all() {
-    std::vector<std::uint64_t> got;
-    for (std::uint32_t e = s.take(0, 1, 6); e != kNone; e = s.take(0, 1, 6)) {
-      got.push_back(s.held(e).descriptor.load().sequence);
-      EXPECT_TRUE(s.release(0, 1, 6, e, s.held_word(e).deliveries));
-    }
-    return got;
-  }
   // The slots that can still be lent.
   std::size_t slots_to_lend() {
     std::size_t n = 0;

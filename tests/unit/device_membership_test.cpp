@@ -175,10 +175,10 @@ TEST_F(DeviceQueue, BuriesWhatTheLostExecutorHadNotPassedOn) {
   s.process(0);
   s.process(2);  // several at a time, in any order
   bury_unprocessed(s.queue(), s.pool_map());
-  EXPECT_THAT(receive_all(), ElementsAre(0, 2));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 2));
   EXPECT_EQ(s.ring().cursor(1).next, 4u);
   bury_unprocessed(s.queue(), s.pool_map());
-  EXPECT_THAT(receive_all(), IsEmpty());
+  EXPECT_THAT(s.receive_all(), IsEmpty());
 }
 
 // Streams that took it early are let go by the tag of `out`: only the tomb tells them.
@@ -198,13 +198,13 @@ TEST_F(DeviceQueue, BuriesNothingOfTheLapBefore) {
     ASSERT_EQ(s.send(3, n), n);
     if (n < 4) {
       s.process(n);
-      EXPECT_THAT(receive_all(), ElementsAre(n));
+      EXPECT_THAT(s.receive_all(), ElementsAre(n));
     }
   }
   bury_unprocessed(s.queue(), s.pool_map());
   for (const std::uint64_t done : {2u, 3u}) EXPECT_TRUE(s.ring().readable(done));
   for (const std::uint64_t gone : {4u, 5u}) EXPECT_TRUE(s.ring().readable(gone));
-  EXPECT_THAT(receive_all(), IsEmpty());
+  EXPECT_THAT(s.receive_all(), IsEmpty());
 }
 
 // Nobody stands between: the lines are the producers'.
@@ -213,7 +213,7 @@ TEST_F(DirectQueue, LosesNothingWithoutAnExecutor) {
   bury_unprocessed(s.queue(), s.pool_map());
   EXPECT_FALSE(s.ring().readable(c.ticket));
   s.ring().publish(c.ticket, Segments::inline_message(3), nullptr);
-  EXPECT_THAT(receive_all(), ElementsAre(3));
+  EXPECT_THAT(s.receive_all(), ElementsAre(3));
 }
 
 }  // namespace

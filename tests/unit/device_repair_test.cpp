@@ -125,7 +125,7 @@ TEST_F(DeviceRepair, LeavesAMessageAloneWhoseProducerOnlyClosed) {
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
   s.write(loan);
   s.process(0);
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   EXPECT_TRUE(s.all_slots_free());
 }
 
@@ -173,7 +173,7 @@ TEST_P(DeviceEnds, AMessageThatItsProducerBuriedIsFree) {
   const RepairReport r = producer_ends(GetParam());
   EXPECT_EQ(r.unwritten + r.quarantined + r.late, 0u);
   s.process(0, true);
-  EXPECT_THAT(receive_all(), IsEmpty());
+  EXPECT_THAT(s.receive_all(), IsEmpty());
   EXPECT_EQ(slots_to_lend(), 4u);
 }
 
@@ -185,7 +185,7 @@ TEST_P(DeviceEnds, AMessageThatIsWrittenArrives) {
   EXPECT_EQ(s.buried(loan.slot), 0u);
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
   s.process(0);
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   EXPECT_TRUE(s.all_slots_free());
 }
 
@@ -196,7 +196,7 @@ TEST_P(DeviceEnds, ABuriedMessageHoldsNobodyUp) {
   s.process(0, buried);  // as the executor does that sees the tomb
   s.process(1);
   const std::vector<std::uint64_t> all = {0, 1}, rest = {1};
-  EXPECT_EQ(receive_all(), buried ? rest : all);
+  EXPECT_EQ(s.receive_all(), buried ? rest : all);
   EXPECT_EQ(s.claim(9, 4).count, 4u);
 }
 
@@ -267,7 +267,7 @@ class TakenEarly : public DeviceEnds {
   void arrives_once_it_is_processed() {
     EXPECT_EQ(s.held_word(0).state, HeldState::orphan);
     s.process(0);
-    EXPECT_THAT(receive_all(), ElementsAre(7));
+    EXPECT_THAT(s.receive_all(), ElementsAre(7));
     EXPECT_TRUE(s.all_slots_free());
     EXPECT_EQ(s.claim(9, 4).count, 4u);
   }
@@ -302,7 +302,7 @@ TEST_P(TakenEarly, AClaimedMessageThatIsProcessedByNowGoesToAnother) {
   s.process(0);
   EXPECT_EQ(consumer_ends(GetParam()).orphans, 1u);
   EXPECT_EQ(s.held(0).descriptor.load().flags & kBeforeExecutor, 0);
-  EXPECT_THAT(receive_all(), ElementsAre(7));
+  EXPECT_THAT(s.receive_all(), ElementsAre(7));
 }
 
 TEST_P(TakenEarly, ATombstoneIsPassedOver) {
@@ -349,7 +349,7 @@ TEST(DirectDeviceRepair, GivesAnUnwrittenMessageOfADeadReaderToAnother) {
   EXPECT_EQ(unsigned{s.held(0).descriptor.load().flags}, 0u);  // nobody stands between: the other waits for gpub
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
   s.write(loan);
-  EXPECT_THAT(q.receive_all(), ElementsAre(7));
+  EXPECT_THAT(s.receive_all(), ElementsAre(7));
   EXPECT_TRUE(s.all_slots_free());
 }
 

@@ -17,7 +17,7 @@ TEST_F(RepairTest, GivesATakenMessageToAnotherMember) {
   const RepairReport r = consumer_died();
   EXPECT_EQ(r.orphans, 1u);
   EXPECT_EQ(s.held_word(0).deliveries, 0u);  // nobody has seen it
-  EXPECT_THAT(receive_all(), ElementsAre(0, 1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 1));
   expect_nothing_left();
 }
 
@@ -28,7 +28,7 @@ TEST_F(RepairTest, GivesATakenMessageOnAfterTheCursorMovedOn) {
   const std::uint32_t e = s.take(0, 1, 6);  // notes 5's claim
   ASSERT_NE(e, kNone);
   EXPECT_EQ(consumer_died().orphans, 1u);
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   EXPECT_TRUE(s.release(0, 1, 6, e));
   expect_nothing_left();
 }
@@ -42,7 +42,7 @@ TEST_F(RepairTest, GivesOnEveryMessageOfABatchOnce) {
   const RepairReport r = consumer_died();  // two were only taken
   EXPECT_EQ(r.orphans, 4u);
   EXPECT_EQ(r.lost, 0u);
-  EXPECT_THAT(receive_all(), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 1, 2, 3));
   expect_nothing_left();
 }
 
@@ -52,7 +52,7 @@ TEST_F(RepairTest, PassesOverTombstonesThatTheDeadTook) {
   producer_died(2);
   claim_take(5, 2);
   EXPECT_EQ(consumer_died().orphans, 1u);
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   expect_nothing_left();
 }
 
@@ -64,7 +64,7 @@ TEST_F(RepairTest, GivesHeldMessagesBackWithOneMoreDelivery) {
   EXPECT_EQ(consumer_died().orphans, 2u);
   EXPECT_EQ(s.held_word(0).deliveries, 1u);
   EXPECT_EQ(s.held_word(0).state, HeldState::orphan);
-  EXPECT_THAT(receive_all(), ElementsAre(0, 1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 1));
   expect_nothing_left();
 }
 
@@ -75,7 +75,7 @@ TEST_F(RepairTest, GivesBackWhatTheDeadHadTakenOverFromAnothersBlock) {
   ASSERT_EQ(s.take(0, 0, 5), e);
   EXPECT_EQ(consumer_died().orphans, 1u);
   EXPECT_EQ(s.held_word(e).deliveries, 2u);
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   expect_nothing_left();
 }
 
@@ -96,7 +96,7 @@ TEST_F(RepairTest, MakesAMessageFindableThatWasGivenBackWithoutSayingSo) {
   EXPECT_FALSE(s.queue().member(0, 1, 6).has_work());
   consumer_died();
   EXPECT_TRUE(s.queue().member(0, 1, 6).has_work());
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   expect_nothing_left();
 }
 
@@ -119,7 +119,7 @@ TEST_P(HalfRelease, IsFinished) {
   EXPECT_EQ(r.finished, 1u);
   EXPECT_EQ(r.orphans, 0u);
   EXPECT_EQ(s.held_word(e).state, HeldState::free);
-  EXPECT_THAT(receive_all(), IsEmpty());
+  EXPECT_THAT(s.receive_all(), IsEmpty());
   EXPECT_EQ(s.pool().slot(loan.slot).state, GetParam() == Half::slot_lent_again ? SlotState::message : SlotState::free);
 }
 

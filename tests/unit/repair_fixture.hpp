@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <vector>
-
 #include "membership.hpp"
 #include "repair.hpp"
 #include "segments.hpp"
@@ -36,15 +34,6 @@ class RepairTest : public testing::Test {
     s.held(entry).descriptor.store(d);
     s.held(entry).ticket.store(ticket, std::memory_order_relaxed);
     s.held(entry).word.store(pack(HeldWord{HeldState::held, client, 0, 0}), std::memory_order_release);
-  }
-  // What the surviving member receives, in order, by sequence number.
-  std::vector<std::uint64_t> receive_all() {
-    std::vector<std::uint64_t> got;
-    for (std::uint32_t e = s.take(0, 1, 6); e != kNone; e = s.take(0, 1, 6)) {
-      got.push_back(s.held(e).descriptor.load().sequence);
-      EXPECT_TRUE(s.release(0, 1, 6, e, s.held_word(e).deliveries));
-    }
-    return got;
   }
   void expect_nothing_left() {
     EXPECT_TRUE(s.all_slots_free());

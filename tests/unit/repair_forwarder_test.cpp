@@ -40,7 +40,7 @@ TEST_F(ForwarderDied, BeforeItsClaim) {
   EXPECT_EQ(forwarding_producer_died().loans, 1u);
   EXPECT_EQ(s.pool().slot(parent.slot).groups, 1);
   EXPECT_EQ(consumer_died().orphans, 1u);
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   expect_nothing_left();
 }
 
@@ -50,7 +50,7 @@ TEST_F(ForwarderDied, AfterMarkingTheAliasForALineNeverTagged) {
   EXPECT_THAT(r.tombstones, ElementsAre(0));
   EXPECT_EQ(r.loans, 1u);
   EXPECT_EQ(consumer_died().orphans, 1u);
-  EXPECT_THAT(receive_all(), ElementsAre(0));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
   expect_nothing_left();
 }
 

@@ -32,7 +32,7 @@ TEST_F(RepairTest, BuriesWhatABatchLeftUnpublished) {
   s.ring().publish(0, Segments::inline_message(0), nullptr);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(1, 2));
   s.send(3, 7);
-  EXPECT_THAT(receive_all(), ElementsAre(0, 7));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 7));
   expect_nothing_left();
 }
 
@@ -40,14 +40,14 @@ TEST_F(RepairTest, BuriesABatchOfWhichOnlyALaterTicketIsPublished) {
   ASSERT_EQ(s.claim(2, 3).count, 3u);
   s.ring().publish(1, Segments::inline_message(1), nullptr);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(0, 2));
-  EXPECT_THAT(receive_all(), ElementsAre(1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(1));
 }
 
 TEST_F(RepairTest, FindsAnUnpublishedTicketAfterTheCursorMovedOn) {
   ASSERT_EQ(s.claim(2, 2).count, 2u);
   ASSERT_EQ(s.send(3, 7), 2u);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(0, 1));
-  EXPECT_THAT(receive_all(), ElementsAre(7));
+  EXPECT_THAT(s.receive_all(), ElementsAre(7));
   expect_nothing_left();
 }
 
@@ -57,7 +57,7 @@ TEST_F(RepairTest, KeepsWhatTheDeadPublished) {
   const RepairReport r = producer_died(2);
   EXPECT_EQ(r.loans, 0u);
   EXPECT_THAT(r.tombstones, IsEmpty());
-  EXPECT_THAT(receive_all(), ElementsAre(0, 1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 1));
   expect_nothing_left();
 }
 
@@ -68,7 +68,7 @@ TEST_F(RepairTest, FreesASlotThatWasMarkedForALineNeverTagged) {
   const RepairReport r = producer_died(2);
   EXPECT_THAT(r.tombstones, ElementsAre(0));
   EXPECT_EQ(r.loans, 1u);
-  EXPECT_THAT(receive_all(), IsEmpty());
+  EXPECT_THAT(s.receive_all(), IsEmpty());
   expect_nothing_left();
 }
 
@@ -78,7 +78,7 @@ TEST_F(RepairTest, FreesTheLoanOfATicketThatWasNotMarkedYet) {
   const RepairReport r = producer_died(2);
   EXPECT_THAT(r.tombstones, ElementsAre(0));
   EXPECT_EQ(r.loans, 1u);
-  (void)receive_all();
+  (void)s.receive_all();
   expect_nothing_left();
 }
 
@@ -88,7 +88,7 @@ TEST_F(RepairTest, OverwritesUnitsThatTheDeadWroteBeforeUnit0) {
     s.ring().in(0).unit[u].store(make_unit(~0ull, ~0u, 1), std::memory_order_relaxed);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(0));
   s.send(3, 7);
-  EXPECT_THAT(receive_all(), ElementsAre(7));
+  EXPECT_THAT(s.receive_all(), ElementsAre(7));
 }
 
 TEST_F(RepairTest, FinishesADropThatWasOnlyClaimed) {
@@ -97,7 +97,7 @@ TEST_F(RepairTest, FinishesADropThatWasOnlyClaimed) {
   claim_take(2);
   EXPECT_EQ(producer_died(2).finished, 1u);
   EXPECT_EQ(s.control().group[0].dropped.load(std::memory_order_relaxed), 1u);
-  EXPECT_THAT(receive_all(), ElementsAre(1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(1));
   expect_nothing_left();
 }
 
@@ -110,7 +110,7 @@ TEST_F(RepairTest, FinishesADropWhoseSlotIsAlreadyAnothers) {
   producer_died(2);
   EXPECT_EQ(s.pool().slot(next.slot).state, SlotState::loan);
   EXPECT_EQ(s.pool().slot(next.slot).client, 3u);
-  EXPECT_THAT(receive_all(), IsEmpty());
+  EXPECT_THAT(s.receive_all(), IsEmpty());
   EXPECT_EQ(s.claim(9, 4).count, 4u);
 }
 
@@ -120,15 +120,15 @@ TEST_F(RepairTest, IsNotMisledByEntriesOfEarlierLaps) {
   ASSERT_EQ(s.claim(3).ticket, 1u);  // notes ticket 0 as taken by 2
   s.ring().publish(0, Segments::inline_message(0), nullptr);
   s.ring().publish(1, Segments::inline_message(1), nullptr);
-  EXPECT_THAT(receive_all(), ElementsAre(0, 1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 1));
   for (std::uint64_t n = 2; n < 7; ++n) {
     ASSERT_EQ(s.send(3, n), n);
-    EXPECT_THAT(receive_all(), ElementsAre(n));
+    EXPECT_THAT(s.receive_all(), ElementsAre(n));
   }
   ASSERT_EQ(s.send(3, 7), 7u);
   ASSERT_EQ(s.send(3, 8), 8u);  // same line as ticket 0
   EXPECT_THAT(producer_died(2).tombstones, IsEmpty());
-  EXPECT_THAT(receive_all(), ElementsAre(7, 8));
+  EXPECT_THAT(s.receive_all(), ElementsAre(7, 8));
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ TEST_F(RepairTest, FindsNothingTheSecondTime) {
     EXPECT_EQ(r.loans + r.orphans + r.finished + r.lost, 0u);
     EXPECT_THAT(r.tombstones, IsEmpty());
   }
-  EXPECT_THAT(receive_all(), ElementsAre(0, 1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0, 1));
   expect_nothing_left();
 }
 
@@ -45,11 +45,11 @@ TEST_P(RepairLaps, WorksWhereTagsWrap) {
   s.ring().publish(start + 1, Segments::inline_message(1), nullptr);
   s.ring().publish(start + 3, Segments::inline_message(3), nullptr);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(start + 2, start));  // in the order of the lines
-  EXPECT_THAT(receive_all(), ElementsAre(1, 3));
+  EXPECT_THAT(s.receive_all(), ElementsAre(1, 3));
   s.send(3, 4);
   claim_take(5);
   EXPECT_EQ(consumer_died().orphans, 1u);
-  EXPECT_THAT(receive_all(), ElementsAre(4));
+  EXPECT_THAT(s.receive_all(), ElementsAre(4));
   expect_nothing_left();
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "doorbell.hpp"
 #include "queue_map.hpp"
@@ -101,6 +102,15 @@ struct Segments {
   bool release(unsigned g, std::uint32_t e, std::uint32_t client, std::uint32_t entry, std::uint32_t deliveries = 0) {
     bool freed = false;
     return queue_owner->member(g, e, client).release(entry, deliveries, pool(), freed);
+  }
+  // What member 6 of group 0, the one that survives, receives, in order, by sequence number.
+  std::vector<std::uint64_t> receive_all() {
+    std::vector<std::uint64_t> got;
+    for (std::uint32_t e = take(0, 1, 6); e != kNone; e = take(0, 1, 6)) {
+      got.push_back(held(e).descriptor.load().sequence);
+      EXPECT_TRUE(release(0, 1, 6, e, held_word(e).deliveries));
+    }
+    return got;
   }
   // Puts the empty ring to `ticket`, as if that many messages had passed.
   void set_next(std::uint64_t ticket) {

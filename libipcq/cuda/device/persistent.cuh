@@ -3,50 +3,17 @@
 // blocks work on tasks, all in the same order. docs/design/cuda.md, "Executors".
 #pragma once
 
-#include "device/worker.cuh"
+#include "device/dispatch.cuh"
 
 namespace ipcq::device {
 
-inline constexpr unsigned kWarps = kBlockThreads / 32;
-inline constexpr unsigned kLate = 128;                         // messages that wait for their payload, at most
 inline constexpr std::uint64_t kArrivalPatience = 10'000'000;  // ns that the units of one line may come apart
 inline constexpr unsigned kLooksPerCheck = 64;
 inline constexpr unsigned kLooksPerShow = 16;
 inline constexpr unsigned kLooksPerDispatch = 8;
-inline constexpr unsigned kAhead = 4;  // looks' worth of lines that are read at once while there is a backlog
 
 // All warps of block 0 meet, each where its own part of the work is.
 __device__ inline void scout_barrier() { block_barrier<kBlockThreads>(); }
-
-// What block 0's warps share.
-struct Scout {
-  alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
-  SlotMessage late[kLate];
-  DeviceUnit ahead[kAhead][32];
-  std::uint64_t shown[4];  // what the counters in host memory say
-  std::uint64_t burst_first;
-  std::uint32_t burst_present[kWarps];
-  std::uint32_t burst_counts[3];  // processed, failed, damaged
-  bool quit;
-};
-
-// Local to the scout's warp; every lane has the same.
-struct ScoutState {
-  std::uint64_t next;            // first ticket not looked at
-  std::uint64_t limit;           // tickets before this one may be done already
-  std::uint64_t counted[3];      // inline messages: processed, failed, damaged
-  std::uint64_t tasks = 0;       // in the ring so far
-  std::uint64_t dispatched = 0;  // messages that became tasks
-  std::uint32_t workers = 0;     // enlisted
-  std::uint64_t behind = 0;      // tasks that every worker has behind it, as last seen
-  std::uint64_t arriving_since = 0;
-  std::uint64_t busy_at = 0;  // last time that anything was to do
-  std::uint32_t late = 0;
-  std::uint32_t ahead = 0;  // looks whose lines have been read already
-  bool backlog = false;     // the last look took all its lines
-  bool slots = false;       // and among them messages in slots
-  EndReason reason = EndReason::none;
-};
 
 // Which of the lines [s.next, s.next + 4) were done by a former launch, which had looked at them: a bit for the first
 // lane of each. Whatever their `in` lines say, which may serve the next lap already.
@@ -56,151 +23,6 @@ __device__ inline std::uint32_t done_before(const QueueView& q, const ScoutState
   const bool first = threadIdx.x % kLineUnits == 0 && ticket < s.limit;
   const auto tag = static_cast<std::uint32_t>(lap_of(q, ticket));
   return __ballot_sync(~0u, first && load_unit(&q.out[first_unit(q, ticket)]).word[3] == tag);
-}
-
-// Lets the blocks that have come take part from the next task on.
-__device__ inline void enlist(WorkArea* area, ScoutState& s) {
-  if (s.workers == gridDim.x - 1) return;
-  const std::uint32_t present = __shfl_sync(~0u, load_acquire_device(&area->present), 0);
-  for (std::uint32_t w = s.workers + threadIdx.x % 32; w < present; w += 32) {
-    area->progress[w] = s.tasks;
-    // SYNC device-enlist (release, device). Pairs with: work.
-    store_release_device(&area->start[w], s.tasks + 1);
-  }
-  s.workers = present;
-  __syncwarp();
-}
-
-// Room in the ring for `want` tasks: those that every worker has behind it.
-__device__ inline void await_room(WorkArea* area, ScoutState& s, unsigned want) {
-  const unsigned lane = threadIdx.x % 32;
-  while (s.tasks + want - s.behind > kTasks - 1) {
-    std::uint64_t least = ~std::uint64_t{0};
-    for (unsigned w = lane; w < s.workers; w += 32) {
-      const std::uint64_t p = load_acquire_device(&area->progress[w]);
-      least = p < least ? p : least;
-    }
-    for (unsigned other = 16; other > 0; other /= 2) {
-      const std::uint64_t theirs = __shfl_xor_sync(~0u, least, other);
-      least = theirs < least ? theirs : least;
-    }
-    s.behind = least;
-  }
-}
-
-// Who takes part in a task.
-struct Crew {
-  std::uint64_t whose;    // kEveryone, kEven, kOdd, or a worker's number
-  std::uint32_t workers;  // how many they are
-  std::uint32_t step;
-};
-
-// By one lane; room has been made.
-__device__ inline void push_task(WorkArea* area, std::uint64_t at, const Crew& crew, const SlotMessage& m, Stage stage,
-                                 std::uint32_t awaited, bool last) {
-  Task* const task = &area->task[at % kTasks];
-  task->stage = stage;
-  task->workers = crew.workers;
-  task->step = crew.step;
-  task->last = last;
-  task->awaited = awaited;
-  task->done = 0;
-  task->message = m;
-  // SYNC device-task (release, device). Pairs with: find_task.
-  store_release_device(&area->key[at % kTasks], task_key(at, crew.whose));
-}
-
-// A message that all workers share, and whose payload is there. The whole warp calls it with the same one.
-__device__ inline void dispatch_to_all(const QueueView& q, WorkArea* area, ScoutState& s, const SlotMessage& m) {
-  await_room(area, s, 3);
-  const bool pull = (m.flags & kInMirror) != 0;
-  const bool push = q.host_readable != 0;
-  fence_system();  // who wrote the line wrote the payload before it; the line was read, by every lane, without an order
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) {
-    const bool halves = pull && push && s.workers > 1;
-    const Crew all{kEveryone, s.workers, 1};
-    const Crew in = halves ? Crew{kEven, (s.workers + 1) / 2, 2} : all;
-    const Crew out = halves ? Crew{kOdd, s.workers / 2, 2} : all;
-    std::uint64_t at = s.tasks;
-    if (pull) push_task(area, at++, in, m, Stage::pull, 0, false);
-    push_task(area, at++, out, m, Stage::handle, pull ? in.workers : 0, !push);
-    if (push) push_task(area, at++, out, m, Stage::push, out.workers, true);
-  }
-  s.tasks += 1 + pull + push;
-  ++s.dispatched;
-  __syncwarp();
-}
-
-// Messages of one worker each: that of every lane with `mine`, whose payload is there. The whole warp calls it.
-__device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const SlotMessage& m, bool mine) {
-  const std::uint32_t all = __ballot_sync(~0u, mine);
-  if (all == 0) return;
-  await_room(area, s, __popc(all));
-  fence_system();  // as above
-  __syncwarp();
-  const std::uint64_t at = s.tasks + __popc(all & ((1u << threadIdx.x % 32) - 1));
-  if (mine) {
-    push_task(area, at, {at % s.workers, 1, 1}, m, Stage::whole, 0, true);
-  }
-  s.tasks += __popc(all);
-  s.dispatched += __popc(all);
-  __syncwarp();
-}
-
-// Moves the slot message of the warp's line `which` to the list of those that wait for their payload.
-__device__ inline void take_slot_message(Scout& shared, ScoutState& s, const LaneLine& l, unsigned which) {
-  if (threadIdx.x % 32 / kLineUnits == which) {
-    SlotMessage& m = shared.late[s.late];
-    if (l.unit < kMessageUnits) {
-      for (unsigned i = 0; i < 3; ++i) m.unit[l.unit][i] = l.mine.word[i];
-    }
-    if (l.unit == 0) {
-      m.ticket = l.ticket;
-      m.length = l.length;
-      m.flags = l.flags;
-    }
-    if (l.unit == 2) {
-      m.lease = l.mine.word[0] | static_cast<std::uint64_t>(l.mine.word[1]) << 32;
-      m.slot = l.mine.word[2];
-    }
-  }
-  ++s.late;
-  __syncwarp();
-}
-
-// Dispatches the messages whose payload has come, and passes over those whose payload never will.
-__device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
-  enlist(area, s);
-  if (s.workers == 0) return;  // the GPU has no room for one yet
-  const unsigned lane = threadIdx.x % 32;
-  std::uint32_t kept = 0;
-  for (std::uint32_t first = 0; first < s.late; first += 32) {
-    const bool any = first + lane < s.late;
-    const SlotMessage& m = shared.late[any ? first + lane : 0];
-    const bool sound = is_sound(q, m);
-    const bool written = !sound || (m.flags & kPayloadReady) != 0;
-    // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
-    const bool ready = any && (written || load_acquire_system(&q.gpub[m.slot]) >= m.lease);
-    const bool lost = ready && (!sound || (!written && load_acquire_system(&q.tomb[m.slot]) >= m.lease));
-    const bool small = m.length < kSplitBytes;
-    dispatch_to_one(area, s, m, ready && !lost && small);
-    if (lost) write_message(q, m, kTombstone);
-    s.counted[2] += __popc(__ballot_sync(~0u, lost));
-    const std::uint32_t waits = __ballot_sync(~0u, any && !ready);
-    const std::uint32_t large = __ballot_sync(~0u, ready && !lost && !small);
-    for (std::uint32_t left = waits | large; left != 0; left &= left - 1) {
-      const unsigned i = __ffs(left) - 1;
-      if ((large >> i & 1) != 0) {
-        dispatch_to_all(q, area, s, shared.late[first + i]);
-      } else {
-        if (lane == 0) shared.late[kept] = shared.late[first + i];
-        ++kept;
-        __syncwarp();
-      }
-    }
-  }
-  s.late = kept;
 }
 
 // Shows the counters to the CPU where they have changed.
