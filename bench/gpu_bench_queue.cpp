@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/clock.hpp"
+#include "common/numbered.hpp"
 #include "common/peer.hpp"
 #include "gpu_bench.hpp"
 #include "ipcq/ipcq.hpp"
@@ -124,26 +125,14 @@ void inline_ipcq(benchmark::State& state) {
         const auto got = in.receive_many(batch);
         if (got.status != Status::ok) fail("receive failed");
         if (n == 0) start = Clock::now();
-        for (std::size_t i = 0; i < got.count; ++i, ++n) {
-          if (std::memcmp(batch[i].bytes().data(), &n, sizeof n) != 0) fail("wrong message");
-          if (batch[i].release() != Status::ok) fail("release failed");
-        }
+        check_numbered(std::span(batch.data(), got.count), n);
       }
       *rate = static_cast<double>(count) / seconds_since(start);
     });
     Peer producer([&] {
       auto session = attach();
       auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
-      std::vector<std::byte> bytes(kBatch * kBytes);
-      std::vector<std::span<const std::byte>> batch;
-      for (std::size_t i = 0; i < kBatch; ++i) batch.emplace_back(bytes.data() + i * kBytes, kBytes);
-      for (std::size_t n = 0; n < count; n += kBatch) {
-        for (std::size_t i = 0; i < kBatch; ++i) {
-          const std::size_t number = n + i;
-          std::memcpy(bytes.data() + i * kBytes, &number, sizeof number);
-        }
-        if (out.send_many(batch).status != Status::ok) fail("batch not sent");
-      }
+      send_numbered<kBatch, kBytes>(out, count);
     });
     Broker broker({.name = broker_name()});
     broker.create("q", {.slots = 0,

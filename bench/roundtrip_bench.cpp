@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "common/clock.hpp"
+#include "common/numbered.hpp"
 #include "common/peer.hpp"
 #include "common/report.hpp"
 #include "ipcq/ipcq.hpp"
@@ -145,16 +146,7 @@ void oneway_ipcq(benchmark::State& state) {
     const Peer peer([&] {
       auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
       auto out = session.producer("stream", {.wait = Wait::hybrid(), .wait_for = std::chrono::seconds(5)});
-      std::vector<std::byte> bytes(kBatch * kBytes);
-      std::vector<std::span<const std::byte>> batch;
-      for (std::size_t i = 0; i < kBatch; ++i) batch.emplace_back(bytes.data() + i * kBytes, kBytes);
-      for (std::size_t i = 0; i < kOneWay; i += kBatch) {
-        for (std::size_t k = 0; k < kBatch; ++k) {
-          const std::size_t number = i + k;
-          std::memcpy(bytes.data() + k * kBytes, &number, sizeof number);
-        }
-        if (out.send_many(batch).status != Status::ok) fail("batch not sent");
-      }
+      send_numbered<kBatch, kBytes>(out, kOneWay);
     });
     Broker broker({.name = name});
     broker.create("stream", {.slots = 0, .lines = 1024, .held_per_consumer = kBatch});
@@ -168,10 +160,7 @@ void oneway_ipcq(benchmark::State& state) {
       if (got.status == Status::end) break;
       if (got.status != Status::ok) fail("receive failed");
       if (n == 0) start = Clock::now();
-      for (std::size_t i = 0; i < got.count; ++i, ++n) {
-        if (std::memcmp(batch[i].bytes().data(), &n, sizeof n) != 0) fail("wrong message");
-        if (batch[i].release() != Status::ok) fail("release failed");
-      }
+      check_numbered(std::span(batch.data(), got.count), n);
       if (n == kOneWay) rate = static_cast<double>(kOneWay) / seconds_since(start);
     }
     if (n != kOneWay) fail("messages missing");
