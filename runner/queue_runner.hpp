@@ -88,7 +88,6 @@ class QueueRunner {
   std::uint64_t limit_ = 0;
   Patience patience_;
   std::uint64_t seen_done_ = 0;  // messages, when patience_ began
-  unsigned in_flight_ = 0;       // messages enqueued since the stream was last seen idle
 
   std::mutex mutex_;
   std::condition_variable changed_;

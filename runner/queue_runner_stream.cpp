@@ -19,7 +19,8 @@ constexpr std::uint32_t kMaxRun = 1024;               // inline messages of one 
 constexpr std::uint64_t kLook = 20'000'000;           // ns between looks at work that has been enqueued
 constexpr std::uint64_t kSpinForPayload = 100'000;    // ns
 constexpr auto kNap = std::chrono::microseconds(10);  // then: without MPS a writer's turn comes in ms
-constexpr unsigned kMostInFlight = 128;  // messages: the driver blocks a launch behind about a thousand of them
+// Messages and runs. Behind about a thousand launches that stand still the driver blocks the next one.
+constexpr unsigned kMostInFlight = 128;
 
 device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ticket, const Descriptor& d) {
   device::SlotMessage m{};
@@ -52,7 +53,8 @@ void QueueRunner::run_stream() {
   // One that is done already may have a line that serves the next lap by now.
   const auto is_done = [&](std::uint64_t ticket) { return ticket < limit_ && ring_.readable(ticket); };
   const auto published = [&] { return is_done(next) || is_tagged(ring_.in(next), ring_.lap(next)); };
-  bool busy = false;  // perhaps
+  bool busy = false;       // perhaps
+  unsigned in_flight = 0;  // at most: messages and runs enqueued since the stream was drained
   while (kind_ == ExecutorKind::stream) {
     const std::uint64_t until = busy ? now_ns() + kLook : kNever;
     const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &stop_}, published);
@@ -60,6 +62,10 @@ void QueueRunner::run_stream() {
     see_to_progress();
     busy = s == Status::ok || !is_idle();
     if (s != Status::ok) continue;
+    if (++in_flight > kMostInFlight) {
+      drain();
+      in_flight = 1;
+    }
     std::uint32_t inlined = 0;
     while (inlined < kMaxRun && is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined)) &&
            enqueue(next + inlined, inlined)) {
@@ -99,7 +105,6 @@ void QueueRunner::drain() {
     see_to_progress();
     std::this_thread::sleep_for(kNap);
   }
-  in_flight_ = 0;
 }
 
 // Enqueues the work of one published ticket; or, of one that carries no slot, counts it in the run `inlined`, whose
@@ -153,7 +158,6 @@ void QueueRunner::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
 }
 
 void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
-  if (++in_flight_ > kMostInFlight) drain();
   const auto& cu = driver();
   device::SlotMessage m = message_of(ring_, ticket, d);
   const CUdeviceptr payload = payloads_->address() + m.slot * view_.stride;
