@@ -12,16 +12,16 @@
 
 namespace ipcq::bench {
 
-// Sends messages 0 to `count`, a multiple of kBatch, of kBytes each.
-template <std::size_t kBatch, std::size_t kBytes>
+// Sends messages 0 to `count`, a multiple of Batch, of Bytes each.
+template <std::size_t Batch, std::size_t Bytes>
 void send_numbered(Producer& out, std::size_t count) {
-  std::vector<std::byte> bytes(kBatch * kBytes);
+  std::vector<std::byte> bytes(Batch * Bytes);
   std::vector<std::span<const std::byte>> batch;
-  for (std::size_t i = 0; i < kBatch; ++i) batch.emplace_back(bytes.data() + i * kBytes, kBytes);
-  for (std::size_t n = 0; n < count; n += kBatch) {
-    for (std::size_t i = 0; i < kBatch; ++i) {
+  for (std::size_t i = 0; i < Batch; ++i) batch.emplace_back(bytes.data() + i * Bytes, Bytes);
+  for (std::size_t n = 0; n < count; n += Batch) {
+    for (std::size_t i = 0; i < Batch; ++i) {
       const std::size_t number = n + i;
-      std::memcpy(bytes.data() + i * kBytes, &number, sizeof number);
+      std::memcpy(bytes.data() + i * Bytes, &number, sizeof number);
     }
     if (out.send_many(batch).status != Status::ok) fail("batch not sent");
   }
