@@ -12,17 +12,22 @@ namespace {
 
 using namespace detail;
 
-std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer,
-                ExecutorKind executor = ExecutorKind::automatic) {
+// What a broker answers, and what is attached to that.
+Reply exchange(const std::string& broker, const Request& request, Duration wait_for, Fd& attachment) {
+  const Fd socket = connect_to_broker(broker, wait_for);
+  if (!send_message(socket.get(), &request, sizeof request)) {
+    throw SystemError(errno, "broker '" + broker + "': is ending");
+  }
+  return receive_reply(socket.get(), broker, attachment);
+}
+
+std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer) {
   const std::string name = broker_name_or_default(broker);
-  const Fd socket = connect_to_broker(name, wait_for);
   Request r;
   r.op = op;
-  r.executor = executor;
   set_text(r.name, sizeof r.name, queue);
-  if (!send_message(socket.get(), &r, sizeof r)) throw SystemError(errno, "broker '" + name + "': is ending");
   Fd attachment;
-  const Reply reply = receive_reply(socket.get(), name, attachment);
+  const Reply reply = exchange(name, r, wait_for, attachment);
   if (reply.refusal != Refusal::none) throw_refusal(reply);
   if (!wants_answer) return {};
   if (!attachment) throw LayoutError("broker '" + name + "': answered without content");
@@ -44,7 +49,19 @@ void end_of_stream(const std::string& queue, const std::string& broker) {
 }
 
 void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker) {
-  ask(broker, Op::set_executor, queue, Duration::zero(), false, kind);
+  const std::string name = broker_name_or_default(broker);
+  Request r;
+  r.op = Op::set_executor;
+  r.executor = kind;
+  set_text(r.name, sizeof r.name, queue);
+  const std::uint64_t place_by = deadline_after(std::chrono::seconds(1));
+  for (;;) {
+    Fd unused;
+    const Reply reply = exchange(name, r, Duration::zero(), unused);
+    if (reply.refusal == Refusal::none) break;
+    if (reply.refusal != Refusal::busy || now_ns() >= place_by) throw_refusal(reply);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
   const std::uint64_t deadline = deadline_after(std::chrono::seconds(10));
   for (;;) {
     for (const auto& q : fetch_stats(broker).queues) {

@@ -88,6 +88,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::uint32_t producers = 0;       // open now
   std::uint32_t producers_lost = 0;  // died, and no other has come in their place
   bool had_producer = false;
+  bool wants_stream = false;              // its executor is to change once the queue has a place for that
   std::vector<std::uint64_t> tombstones;  // tickets, ascending
   // Previous look, for the rate.
   mutable std::uint64_t rate_published = 0;
@@ -158,7 +159,9 @@ class BrokerCore {
   bool has_mps(const QueueEntry& q) const;
   std::string device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda) const;
   void prefer_stream(QueueEntry& q);
-  void switch_executor(QueueEntry& q, ExecutorKind kind);
+  bool finish_switching();
+  ClaimOutcome switch_executor(QueueEntry& q, ExecutorKind kind);
+  Reply set_executor(QueueEntry& q, ExecutorKind kind);
   void keep_late_writer(const QueueEntry& q, const EndpointState& e);
   bool late_writer_died(int fd);
 
@@ -212,9 +215,10 @@ class BrokerCore {
   std::uint64_t last_generation_ = 0;
   std::uint32_t last_client_ = 1;  // 1 is the broker itself
   std::uint64_t deaths_ = 0;
-  bool leaving_ = false;  // some group is being dissolved
-  bool stopped_ = false;  // by stop(): nothing new is taken on
-  bool gone_ = false;     // nothing is left
+  bool leaving_ = false;    // some group is being dissolved
+  bool switching_ = false;  // some executor is to change
+  bool stopped_ = false;    // by stop(): nothing new is taken on
+  bool gone_ = false;       // nothing is left
   std::uint64_t runner_deaths_ = 0;
   std::deque<Recovery> recoveries_;
   std::condition_variable stopping_soon_;  // stopped_ is set

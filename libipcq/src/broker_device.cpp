@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <thread>
 
 #include "broker_core.hpp"
 #include "ipcq/error.hpp"
@@ -16,7 +15,6 @@ namespace {
 
 // An idle persistent kernel ends after this long: other processes' GPU work is then as fast as on an empty GPU.
 constexpr std::uint64_t kParkAfter = 20'000'000;
-constexpr auto kControlPatience = std::chrono::milliseconds(500);
 
 // The executor of a queue, in a runner.
 class DeviceExecutor final : public Executor {
@@ -201,16 +199,30 @@ std::string BrokerCore::device_refusal(const QueueEntry& q, bool consumer, bool 
 void BrokerCore::prefer_stream(QueueEntry& q) {
   if (!q.map->on_device() || q.options.executor != ExecutorKind::automatic) return;
   const auto now = static_cast<ExecutorKind>(q.map->control().executor.load(std::memory_order_relaxed));
-  if (now == ExecutorKind::stream || has_mps(q)) return;
+  if (now == ExecutorKind::stream || has_mps(q) || q.wants_stream) return;
   log(LogLevel::info, "queue '" + q.name + "': a client with a GPU attaches and there is no MPS: executor stream");
-  try {
-    switch_executor(q, ExecutorKind::stream);
-  } catch (const UsageError& e) {  // full: this client may be the one to drain it
-    log(LogLevel::warning, std::string(e.what()) + "; until then its GPU work waits for time slices");
-  }
+  if (switch_executor(q, ExecutorKind::stream) != ClaimOutcome::full) return;
+  log(LogLevel::warning, "queue '" + q.name +
+                             "': it is full; the executor changes as soon as there is a place in it, "
+                             "and until then GPU work of its clients waits for time slices");
+  q.wants_stream = true;
+  switching_ = true;  // finish_switching() follows in serve()
 }
 
-void BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
+bool BrokerCore::finish_switching() {
+  bool all = true;
+  for (auto& [name, q] : queues_) {
+    if (!q.wants_stream) continue;
+    const bool wanted =
+        std::any_of(q.endpoints.begin(), q.endpoints.end(), [](const auto& e) { return e.client != 0 && e.uses_cuda; });
+    q.wants_stream = wanted && switch_executor(q, ExecutorKind::stream) == ClaimOutcome::full;
+    all = all && !q.wants_stream;
+  }
+  return all;
+}
+
+// Does not wait for a place in a queue that is full.
+ClaimOutcome BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
   const std::string object = "queue '" + q.name + "': ";
   if (!q.map->on_device()) {
     throw UsageError(object + "its executor is not a GPU's (backend " + (q.executor ? "host" : "host, no handler") +
@@ -220,13 +232,8 @@ void BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
   // A ticket of the ring: what comes before it is done by the old executor, what comes after it by the new one.
   const auto& ring = q.map->ring();
   std::uint64_t limit = 0;
-  const std::uint64_t deadline = deadline_after(kControlPatience);
-  PublishClaim c;
-  while ((c = ring.claim_publish(kBrokerClient, 1, limit)).outcome == ClaimOutcome::full) {
-    if (now_ns() >= deadline) throw UsageError(object + "it is full, and a switch takes a place in it; try again");
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  if (c.outcome == ClaimOutcome::closed) throw UsageError(object + "it is being closed");
+  const PublishClaim c = ring.claim_publish(kBrokerClient, 1, limit);
+  if (c.outcome != ClaimOutcome::ok) return c.outcome;
   Descriptor d;
   d.kind = LineKind::control;
   d.producer = kBrokerClient;
@@ -237,11 +244,25 @@ void BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
   auto& control = q.map->control();
   ring_always(control.work);
   ring_always(control.waker);
-  if (control.end_ticket.load(std::memory_order_relaxed) == kNoTicket) return;
+  if (control.end_ticket.load(std::memory_order_relaxed) == kNoTicket) return ClaimOutcome::ok;
   // The stream has ended, and does so behind this ticket now.
   // SYNC stream-end (release). Pairs with: is_at_end.
   control.end_ticket.store(ring.cursor(kProducers).next, std::memory_order_release);
   for (Doorbell& bell : control.ready) ring_always(bell);
+  return ClaimOutcome::ok;
+}
+
+Reply BrokerCore::set_executor(QueueEntry& q, ExecutorKind kind) {
+  switch (switch_executor(q, kind)) {
+    case ClaimOutcome::ok:
+      q.wants_stream = false;  // the latest word counts
+      break;
+    case ClaimOutcome::full:
+      return refuse(Refusal::busy, "queue '" + q.name + "': it is full, and a switch takes a place in it; try again");
+    case ClaimOutcome::closed:
+      return refuse(Refusal::usage, "queue '" + q.name + "': it is being closed");
+  }
+  return {};
 }
 
 void BrokerCore::keep_late_writer(const QueueEntry& q, const EndpointState& e) {

@@ -24,8 +24,9 @@ void BrokerCore::watch(int fd) {
 void BrokerCore::serve() noexcept {
   for (;;) {
     epoll_event events[16];
-    // A group waits to be dissolved only while a producer stands between claim and publish.
-    const int n = ::epoll_wait(epoll_.get(), events, 16, leaving_ ? 1 : -1);
+    // A group waits to be dissolved only while a producer stands between claim and publish, an executor to change only
+    // while its queue is full.
+    const int n = ::epoll_wait(epoll_.get(), events, 16, leaving_ ? 1 : switching_ ? 5 : -1);
     const std::scoped_lock lock(mutex_);
     for (int i = 0; i < n; ++i) {
       const int fd = events[i].data.fd;
@@ -47,6 +48,7 @@ void BrokerCore::serve() noexcept {
       }
     }
     leaving_ = leaving_ && !finish_leaving();
+    switching_ = switching_ && !finish_switching();
   }
 }
 
@@ -139,8 +141,7 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& receiv
       end_stream(find(get_text(request.name, sizeof request.name)));
       return {};
     case Op::set_executor:
-      switch_executor(find(get_text(request.name, sizeof request.name)), request.executor);
-      return {};
+      return set_executor(find(get_text(request.name, sizeof request.name)), request.executor);
   }
   return refuse(Refusal::usage, "broker '" + name_.name() + "': unknown request " +
                                     std::to_string(static_cast<std::uint32_t>(request.op)));

@@ -118,6 +118,7 @@ TEST_F(BrokerDevice, AStreamThatHasEndedStillEndsAfterASwitch) {
   EXPECT_EQ(c.receive(kPrompt).status(), Status::end);
 }
 
+// The change of executor waits for a place in the queue, and nobody waits for the change.
 TEST_F(BrokerDevice, AFullQueueStillTakesAClientWithAGpu) {
   QueueOptions o = on_device();
   o.lines = 2;
@@ -126,7 +127,28 @@ TEST_F(BrokerDevice, AFullQueueStillTakesAClientWithAGpu) {
   ASSERT_EQ(p.send("1", 1, kBound), Status::ok);
   ASSERT_EQ(p.send("2", 1, kBound), Status::ok);
   auto c = session_.consumer("q", {.cuda = true});
+  EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 0u);
+  EXPECT_THROW(set_executor("q", ExecutorKind::stream, name_), UsageError);  // full, and stays so
   EXPECT_TRUE(c.receive(kBound));
+  EXPECT_TRUE(eventually([&] { return broker_.stats().queues.at(0).tombstones == 1; }));  // the control line
+  EXPECT_TRUE(c.receive(kBound));
+  ASSERT_EQ(p.send("3", 1, kBound), Status::ok);
+  EXPECT_TRUE(c.receive(kBound));
+}
+
+TEST_F(BrokerDevice, AChangeThatNobodyNeedsAnyMoreIsGivenUp) {
+  QueueOptions o = on_device();
+  o.lines = 2;
+  broker_.create("q", o);
+  auto p = session_.producer("q");
+  ASSERT_EQ(p.send("1", 1, kBound), Status::ok);
+  ASSERT_EQ(p.send("2", 1, kBound), Status::ok);
+  { auto gpu = session_.consumer("q", {.cuda = true}); }
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the broker looks every 5 ms
+  auto c = session_.consumer("q");
+  EXPECT_TRUE(c.receive(kBound));
+  EXPECT_TRUE(c.receive(kBound));
+  EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 0u);
 }
 
 }  // namespace
