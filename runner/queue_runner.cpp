@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #include "control.hpp"
 #include "doorbell.hpp"
@@ -18,6 +19,9 @@ namespace {
 
 constexpr unsigned kMinWorkers = 8;
 constexpr std::uint64_t kBytesPerWorker = 32 * 1024;
+constexpr std::uint64_t kSpinForPayload = 100'000;  // ns
+constexpr std::uint64_t kShortestNap = 10'000;      // without MPS a writer's turn comes in ms
+constexpr std::uint64_t kLongestNap = 1'000'000;
 
 // As many blocks as a message of this queue can keep busy, up to half of what the GPU has multiprocessors: handlers are
 // bound by memory, for which that is enough, and it leaves room for the kernels of three more such queues (two blocks a
@@ -38,6 +42,10 @@ unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
 }
 
 }  // namespace
+
+std::uint64_t nap_for_payload(std::uint64_t late) noexcept {
+  return late < kSpinForPayload ? 0 : std::clamp(late / 64, kShortestNap, kLongestNap);
+}
 
 PinnedPool::PinnedPool(const Gpu& gpu, const std::string& segment)
     : map(PoolMap::open(segment, deadline_after(std::chrono::seconds(1)))) {
@@ -222,6 +230,7 @@ void QueueRunner::run_persistent() {
   }
   changed_.notify_all();
   if (reason == device::EndReason::idle) park();
+  if (reason == device::EndReason::late) await_late();
   if (reason == device::EndReason::to_stream) change_to(ExecutorKind::stream);
   if (reason == device::EndReason::to_persistent) change_to(ExecutorKind::persistent);
 }
@@ -233,6 +242,40 @@ void QueueRunner::park() {
   control.parked.store(1, std::memory_order_relaxed);
   const auto published = [&] { return is_tagged(ring_.in(limit_), ring_.lap(limit_)); };
   (void)wait_until(control.work, Wait::sleep(), kNever, {nullptr, nullptr, &stop_}, published);
+  control.parked.store(0, std::memory_order_relaxed);
+}
+
+// Every message that is left waits for its payload, and no kernel waits for that: until one has come, or a line that
+// the kernel has not looked at.
+void QueueRunner::await_late() {
+  std::vector<Descriptor> late;
+  Descriptor d;
+  InlineData unused;
+  for (std::uint64_t t = resume_; t < limit_; ++t) {
+    if (ring_.readable(t)) continue;
+    if (read_line(ring_.in(t), ring_.lap(t), d, unused) != LineRead::present) return;  // damaged since
+    late.push_back(d);
+  }
+  const auto has_line = [&] {
+    if (!is_tagged(ring_.in(limit_), ring_.lap(limit_))) return false;
+    if (late.size() < device::kLate) return true;
+    return read_line(ring_.in(limit_), ring_.lap(limit_), d, unused) != LineRead::present || d.kind != LineKind::slot;
+  };
+  const auto due = [&] {
+    return has_line() ||
+           std::any_of(late.begin(), late.end(), [&](const auto& m) { return is_written(m, *pool_->map); });
+  };
+  auto& control = queue_->control();
+  control.parked.store(1, std::memory_order_relaxed);
+  const std::uint64_t start = now_ns();
+  while (!stop_.load() && !due()) {
+    const std::uint64_t now = now_ns();
+    if (const std::uint64_t nap = nap_for_payload(now - start); nap != 0) {
+      (void)wait_until(control.work, Wait::sleep(), now + nap, {nullptr, nullptr, &stop_}, due);
+    } else {
+      cpu_pause();
+    }
+  }
   control.parked.store(0, std::memory_order_relaxed);
 }
 

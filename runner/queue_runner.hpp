@@ -23,6 +23,9 @@ struct PinnedPool {
   detail::RegisteredMemory pinned;  // words and mirror
 };
 
+// How long to nap, in ns, when a payload has been late for `late` ns: nobody rings a bell when it comes. 0: not yet.
+std::uint64_t nap_for_payload(std::uint64_t late) noexcept;
+
 class QueueRunner {
  public:
   struct Plan {
@@ -51,6 +54,7 @@ class QueueRunner {
   void keep() noexcept;
   void run_persistent();
   void park();
+  void await_late();
   void run_stream();
   bool await_payload(const detail::Descriptor& d);
   bool enqueue(std::uint64_t ticket, std::uint32_t& inlined);

@@ -17,10 +17,12 @@ namespace {
 
 constexpr std::uint32_t kMaxRun = 1024;               // inline messages of one kernel
 constexpr std::uint64_t kLook = 20'000'000;           // ns between looks at work that has been enqueued
-constexpr std::uint64_t kSpinForPayload = 100'000;    // ns
-constexpr auto kNap = std::chrono::microseconds(10);  // then: without MPS a writer's turn comes in ms
-// Messages and runs. Behind about a thousand launches that stand still the driver blocks the next one.
+constexpr auto kNap = std::chrono::microseconds(10);  // while the stream drains
+// Messages and runs, of one queue and of all in the runner. Queues may share a hardware queue, and behind about a
+// thousand launches that stand still there the driver blocks the next one.
 constexpr unsigned kMostInFlight = 128;
+constexpr unsigned kMostOfAll = 512;
+constexpr unsigned kLeastInFlight = 8;
 
 device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ticket, const Descriptor& d) {
   device::SlotMessage m{};
@@ -62,7 +64,7 @@ void QueueRunner::run_stream() {
     see_to_progress();
     busy = s == Status::ok || !is_idle();
     if (s != Status::ok) continue;
-    if (++in_flight > kMostInFlight) {
+    if (++in_flight > std::clamp(seat_.share_of(kMostOfAll), kLeastInFlight, kMostInFlight)) {
       drain();
       in_flight = 1;
     }
@@ -141,11 +143,11 @@ bool QueueRunner::await_payload(const Descriptor& d) {
   const std::uint64_t start = now_ns();
   while (!is_written(d, *pool_->map)) {
     if (stop_.load()) return false;
-    if (now_ns() - start < kSpinForPayload) {
-      cpu_pause();
-    } else {
+    if (const std::uint64_t nap = nap_for_payload(now_ns() - start); nap != 0) {
       see_to_progress();  // what came before may be what the writer waits for
-      std::this_thread::sleep_for(kNap);
+      std::this_thread::sleep_for(std::chrono::nanoseconds(nap));
+    } else {
+      cpu_pause();
     }
   }
   return true;

@@ -40,12 +40,16 @@ bool nap_until(const std::function<bool()>& done, std::uint64_t deadline) {
 Turns::Seat::Seat(Turns& turns, QueueRunner& queue) : turns_(turns), queue_(queue) {
   const std::scoped_lock lock(turns_.mutex_);
   turns_.queues_.push_back(&queue_);
+  ++turns_.seats_;
 }
 
 Turns::Seat::~Seat() {
   const std::scoped_lock lock(turns_.mutex_);
   std::erase(turns_.queues_, &queue_);
+  --turns_.seats_;
 }
+
+unsigned Turns::Seat::share_of(unsigned all) const { return all / turns_.seats_.load(std::memory_order_relaxed); }
 
 bool Turns::Seat::take_turn(const std::function<bool()>& has_moved) {
   const std::scoped_lock lock(turns_.mutex_);

@@ -3,6 +3,7 @@
 // work does not move asks the others to end their kernels; these begin again behind it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -24,6 +25,8 @@ class Turns {
     // Keeps the other queues' kernels away until `has_moved`, at most 50 ms; kernels that have just begun get their
     // 20 ms before. False when it has not moved.
     bool take_turn(const std::function<bool()>& has_moved);
+    // This queue's share of `all`, of which every queue gets as much.
+    unsigned share_of(unsigned all) const;
 
    private:
     Turns& turns_;
@@ -33,6 +36,7 @@ class Turns {
  private:
   std::mutex mutex_;  // one turn at a time
   std::vector<QueueRunner*> queues_;
+  std::atomic<unsigned> seats_{0};  // their number
 };
 
 // How long a queue's work may stand still before it takes a turn: 20 ms, twice as long after each time in vain, at most

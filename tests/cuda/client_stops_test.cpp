@@ -40,12 +40,13 @@ class CudaClientStops : public CudaClient {
     o.executor = ExecutorKind::stream;
     broker_->create("other" + std::to_string(others_++), o);
   }
-  std::uint64_t processed() const {
+  QueueStats stats() const {
     for (const auto& q : broker_->stats().queues) {
-      if (q.name == "q") return q.processed;
+      if (q.name == "q") return q;
     }
-    return 0;
+    return {};
   }
+  std::uint64_t processed() const { return stats().processed; }
   static Status send(Producer& p, std::uint64_t n) {
     std::byte text[kText];
     std::memset(text, static_cast<int>(n % 251), sizeof text);
@@ -109,6 +110,77 @@ TEST_P(CudaClientStops, MessagesBehindALateOneAreDoneOnce) {
     ASSERT_FALSE(HasFailure());
     EXPECT_TRUE(finish(out));
   }
+}
+
+// The writers may need the room that a kernel takes. What is published behind late payloads is done meanwhile, up to as
+// many late ones as the kernel keeps in mind.
+TEST_P(CudaClientStops, NoKernelStaysForPayloadsThatAreLate) {
+  constexpr std::uint64_t kMany = 140, kBehind = 20;  // the kernel keeps 128
+  const auto parked = [&] { return eventually([&] { return stats().parked; }); };
+  auto late = producer();
+  auto p = producer(false);
+  auto c = consumer(false, "default", Until::forever);
+  CUstream out = gpu_->stream();
+  std::uint32_t* const held_up = gate();
+  wait_for(out, held_up);
+  ASSERT_EQ(publish(late, out, 0), Status::ok);
+  EXPECT_TRUE(parked());
+  const std::uint64_t before = processed();
+  for (std::uint64_t n = 0; n < kBehind; ++n) {
+    ASSERT_EQ(send(p, n), Status::ok);
+    ASSERT_TRUE(eventually([&] { return processed() == before + n + 1; })) << processed();
+    EXPECT_TRUE(n % 4 != 0 || parked());
+  }
+  for (std::uint64_t n = 1; n < kMany; ++n) ASSERT_EQ(publish(late, out, n), Status::ok);
+  ASSERT_EQ(p.send("inline", 6, kBound), Status::ok);
+  EXPECT_TRUE(parked());
+  EXPECT_EQ(processed(), before + kBehind);
+  open(held_up);
+  std::uint64_t wrong = 0;
+  const auto receive_late = [&](std::uint64_t seed) {
+    auto m = c.receive(kBound);
+    ASSERT_TRUE(m) << "late message " << seed << ": " << to_string(m.status());
+    wrong += m->bytes().size() != kBytes;
+    for (std::size_t i = 0; i < m->bytes().size(); ++i) {
+      wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(seed, i) ^ GetParam().mask) ? 1 : 0;
+    }
+  };
+  receive_late(0);
+  for (std::uint64_t n = 0; n < kBehind; ++n) {
+    auto m = c.receive(kBound);
+    ASSERT_TRUE(m) << "message " << n << ": " << to_string(m.status());
+    wrong += holds(*m, n) ? 0 : 1;
+  }
+  for (std::uint64_t n = 1; n < kMany; ++n) receive_late(n);
+  auto last = c.receive(kBound);
+  ASSERT_TRUE(last) << to_string(last.status());
+  EXPECT_EQ(last->bytes().size(), 6u);
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_TRUE(finish(out));
+}
+
+// Nor does the switch wait for them: the other executor takes them over.
+TEST_P(CudaClientStops, ASwitchDoesNotWaitForPayloadsThatAreLate) {
+  auto late = producer();
+  auto c = consumer(false, "default", Until::forever);
+  CUstream out = gpu_->stream();
+  std::uint32_t* const held_up = gate();
+  wait_for(out, held_up);
+  ASSERT_EQ(publish(late, out, 0), Status::ok);
+  ASSERT_NO_THROW(set_executor("q", ExecutorKind::stream, name_));
+  ASSERT_EQ(publish(late, out, 1), Status::ok);
+  open(held_up);
+  for (unsigned n = 0; n < 2; ++n) {
+    auto m = c.receive(kBound);
+    ASSERT_TRUE(m) << "message " << n << ": " << to_string(m.status());
+    std::uint64_t wrong = m->bytes().size() != kBytes;
+    for (std::size_t i = 0; i < m->bytes().size(); ++i) {
+      wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(n, i) ^ GetParam().mask) ? 1 : 0;
+    }
+    EXPECT_EQ(wrong, 0u);
+  }
+  ASSERT_NO_THROW(set_executor("q", ExecutorKind::persistent, name_));
+  EXPECT_TRUE(finish(out));
 }
 
 // The runner has one hardware queue, in which a kernel stays that always has work. What a stream queue enqueues stands

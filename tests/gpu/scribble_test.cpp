@@ -153,6 +153,43 @@ TEST_P(Scribbled, EachKindOfNonsenseIsPassedOver) {
   EXPECT_EQ(s.executor, to_string(GetParam()));
 }
 
+// Its kernel has no workers.
+TEST_P(Scribbled, ASlotInAQueueWithoutSlotsIsPassedOver) {
+  QueueOptions o = on_gpu("identity");
+  o.slots = 0;
+  o.lines = 16;
+  open(o);
+  std::uint64_t nonsense = 0;
+  for (const std::uint64_t flags : {std::uint64_t{0}, std::uint64_t{detail::kPayloadReady}}) {
+    Pair units[detail::kLineUnits] = {};
+    units[0] = {kSlot | flags << 8 | std::uint64_t{2} << 24 | std::uint64_t{100} << 32, producer_->id()};
+    units[2] = {1, 3};
+    units[3] = {0, detail::kNone};
+    write(claim(), units, kAll);
+    const auto sent = stamped(1, sequence_++, 40);
+    ASSERT_EQ(producer_->send(sent, kBound), Status::ok);
+    auto m = consumer_->receive(kBound);
+    ASSERT_TRUE(m) << to_string(m.status());
+    EXPECT_TRUE(std::equal(sent.begin(), sent.end(), m->bytes().begin(), m->bytes().end()));
+    ++nonsense;
+    EXPECT_TRUE(eventually([&] { return damaged() == nonsense; })) << damaged();
+  }
+  EXPECT_TRUE(GetParam() != ExecutorKind::persistent || eventually([&] { return stats().parked; }));
+}
+
+// Nobody will ever write it.
+TEST_P(Scribbled, APayloadThatNeverComesKeepsNoKernel) {
+  open(on_gpu("identity"));
+  ASSERT_TRUE(is_well());
+  Pair units[detail::kLineUnits] = {};
+  units[0] = {kSlot | std::uint64_t{2} << 24 | std::uint64_t{100} << 32, producer_->id()};
+  units[2] = {kGarbage, 3};
+  units[3] = {0, detail::kNone};
+  write(claim(), units, kAll);
+  EXPECT_TRUE(GetParam() != ExecutorKind::persistent || eventually([&] { return stats().parked; }));
+  broker_->stop(Duration::zero());
+}
+
 TEST_P(Scribbled, ControlLinesThatAskForNothingChangeNothing) {
   QueueOptions o = on_gpu("identity");
   o.lines = 16;

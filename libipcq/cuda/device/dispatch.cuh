@@ -7,8 +7,7 @@
 namespace ipcq::device {
 
 inline constexpr unsigned kWarps = kBlockThreads / 32;
-inline constexpr unsigned kLate = 128;  // messages that wait for their payload, at most
-inline constexpr unsigned kAhead = 4;   // looks' worth of lines that are read at once while there is a backlog
+inline constexpr unsigned kAhead = 4;  // looks' worth of lines that are read at once while there is a backlog
 
 // What block 0's warps share.
 struct Scout {
@@ -34,6 +33,7 @@ struct ScoutState {
   std::uint64_t arriving_since = 0;
   std::uint64_t busy_at = 0;  // last time that anything was to do
   std::uint32_t late = 0;
+  bool blocked = false;     // among these, messages whose payload has come, and no worker has
   std::uint32_t ahead = 0;  // looks whose lines have been read already
   bool backlog = false;     // the last look took all its lines
   bool slots = false;       // and among them messages in slots
@@ -152,23 +152,26 @@ __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const Lan
 // Dispatches the messages whose payload has come, and passes over those whose payload never will.
 __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
   enlist(area, s);
-  if (s.workers == 0) return;  // the GPU has no room for one yet
+  const bool crewed = s.workers != 0;  // or else the GPU has no room for one yet
   const unsigned lane = threadIdx.x % 32;
   std::uint32_t kept = 0;
+  s.blocked = false;
   for (std::uint32_t first = 0; first < s.late; first += 32) {
     const bool any = first + lane < s.late;
     const SlotMessage& m = shared.late[any ? first + lane : 0];
     const bool sound = is_sound(q, m);
     const bool written = !sound || (m.flags & kPayloadReady) != 0;
     // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
-    const bool ready = any && (written || load_acquire_system(&q.gpub[m.slot]) >= m.lease);
-    const bool lost = ready && (!sound || (!written && load_acquire_system(&q.tomb[m.slot]) >= m.lease));
+    const bool over = any && (written || load_acquire_system(&q.gpub[m.slot]) >= m.lease);
+    const bool lost = over && (!sound || (!written && load_acquire_system(&q.tomb[m.slot]) >= m.lease));
+    const bool ready = over && !lost && crewed;
     const bool small = m.length < kSplitBytes;
-    dispatch_to_one(area, s, m, ready && !lost && small);
+    dispatch_to_one(area, s, m, ready && small);
     if (lost) write_message(q, m, kTombstone);
     s.counted[2] += __popc(__ballot_sync(~0u, lost));
-    const std::uint32_t waits = __ballot_sync(~0u, any && !ready);
-    const std::uint32_t large = __ballot_sync(~0u, ready && !lost && !small);
+    s.blocked |= __ballot_sync(~0u, over && !lost && !crewed) != 0;
+    const std::uint32_t waits = __ballot_sync(~0u, any && !lost && !ready);
+    const std::uint32_t large = __ballot_sync(~0u, ready && !small);
     for (std::uint32_t left = waits | large; left != 0; left &= left - 1) {
       const unsigned i = __ffs(left) - 1;
       if ((large >> i & 1) != 0) {

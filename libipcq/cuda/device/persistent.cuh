@@ -8,6 +8,7 @@
 namespace ipcq::device {
 
 inline constexpr std::uint64_t kArrivalPatience = 10'000'000;  // ns that the units of one line may come apart
+inline constexpr std::uint64_t kLatePatience = 1'000'000;      // ns that the kernel stays for late payloads alone
 inline constexpr unsigned kLooksPerCheck = 64;
 inline constexpr unsigned kLooksPerShow = 16;
 inline constexpr unsigned kLooksPerDispatch = 8;
@@ -42,14 +43,11 @@ __device__ inline void show(const QueueView& q, const WorkArea* area, Scout& sha
 // longer. A line that was not there when it was read ahead ends the look, and is read again.
 __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutState& s) {
   const unsigned lane = threadIdx.x % 32;
+  if (!s.backlog) return lines_of(q, s.next, load_lane(q, s.next));
   if (s.ahead == 0) {
-    const unsigned looks = s.backlog ? kAhead : 1;
-    DeviceUnit unit[kAhead];
+    DeviceUnit unit[kAhead];  // none is looked at before all have been asked for
 #pragma unroll
-    for (unsigned i = 0; i < kAhead; ++i) {
-      if (i < looks) unit[i] = load_lane(q, s.next + i * kWarpLines);
-    }
-    if (looks == 1) return lines_of(q, s.next, unit[0]);
+    for (unsigned i = 0; i < kAhead; ++i) unit[i] = load_lane(q, s.next + i * kWarpLines);
 #pragma unroll
     for (unsigned i = 0; i < kAhead; ++i) shared.ahead[i][lane] = unit[i];
     s.ahead = kAhead;
@@ -128,12 +126,13 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
   return all;
 }
 
-// The scout's side of bursts: as long as they are full.
+// The scout's side of bursts: as long as they are full. Returns how many there were.
 template <class Handler>
-__device__ void run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
+__device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
   unsigned all = kWarps * kWarpLines;
+  unsigned round = 0;
   s.ahead = 0;
-  for (unsigned round = 0; all == kWarps * kWarpLines && round < kLooksPerCheck; ++round) {
+  for (; all == kWarps * kWarpLines && round < kLooksPerCheck; ++round) {
     if (threadIdx.x == 0) {
       shared.burst_first = s.next;
       for (auto& c : shared.burst_counts) c = 0;
@@ -145,12 +144,14 @@ __device__ void run_bursts(const QueueView& q, Scout& shared, ScoutState& s, con
     show(q, area, shared, s);
     __syncwarp();
   }
+  return round;
 }
 
 template <class Handler>
 __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s, Mailbox* box,
                       std::uint64_t park_after_ns) {
   s.busy_at = global_time_ns();
+  unsigned checked = 0;
   for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
     const unsigned taken = look<Handler>(q, shared, s);
     // Many at once, as long as more come.
@@ -158,27 +159,27 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
       dispatch_ready(q, area, shared, s);
     }
     if (taken == kWarpLines && !s.slots && s.late == 0 && s.next >= s.limit && s.reason == EndReason::none) {
-      run_bursts<Handler>(q, shared, s, area);
+      looks += run_bursts<Handler>(q, shared, s, area);
     }
-    if (taken != 0 || s.late != 0) s.busy_at = 0;
+    if (taken != 0 || s.blocked || s.arriving_since != 0) s.busy_at = 0;
     if ((taken != 0 && !s.backlog) || looks % kLooksPerShow == 0) show(q, area, shared, s);
-    if (looks % kLooksPerCheck != 0 || s.reason != EndReason::none) continue;
+    if (looks - checked < kLooksPerCheck || s.reason != EndReason::none) continue;
+    checked = looks;
     if (load_relaxed_system(&box->stop) != 0) s.reason = EndReason::stop;
     const std::uint64_t now = global_time_ns();
     if (s.busy_at == 0 || load_acquire_device(&area->completed) != s.dispatched) s.busy_at = now;
-    if (now - s.busy_at > park_after_ns && s.reason == EndReason::none) s.reason = EndReason::idle;
+    const std::uint64_t idle = now - s.busy_at;
+    if (s.reason == EndReason::none) {
+      // Whoever is to write late payloads may need the room that this kernel takes.
+      if (s.late != 0 && idle > kLatePatience) s.reason = EndReason::late;
+      if (s.late == 0 && idle > park_after_ns) s.reason = EndReason::idle;
+    }
     // Every lane has the same: lane 0's view.
     s.reason = static_cast<EndReason>(__shfl_sync(~0u, static_cast<std::uint32_t>(s.reason), 0));
     s.busy_at = __shfl_sync(~0u, s.busy_at, 0);
   }
-  // Before a hand-over everything that was published before it is done. A stop leaves what waits for its payload to the
-  // next launch, or to the executor that is handed over to.
-  bool stop = s.reason == EndReason::stop;
+  // What still waits for its payload is left to the next launch, or to the executor that is handed over to.
   if (s.late != 0) dispatch_ready(q, area, shared, s);
-  while (s.late != 0 && !stop) {
-    dispatch_ready(q, area, shared, s);
-    stop = __shfl_sync(~0u, load_relaxed_system(&box->stop), 0) != 0;
-  }
   while (load_acquire_device(&area->completed) != s.dispatched) __nanosleep(100);
   show(q, area, shared, s);
   if (threadIdx.x == 0) {

@@ -10,6 +10,7 @@ inline constexpr unsigned kWarpLines = 4;                // lines that one warp 
 inline constexpr unsigned kTasks = 512;                  // ring of tasks
 inline constexpr unsigned kMaxWorkers = 256;             // blocks beside the scout's
 inline constexpr unsigned kMessageUnits = 5;             // units of a line that names a slot
+inline constexpr unsigned kLate = 128;                   // messages that wait for their payload, at most
 inline constexpr std::uint32_t kSplitBytes = 64 * 1024;  // a message from this size on is shared by all workers
 
 // A message in a slot, checked, as its line said.
@@ -50,7 +51,8 @@ struct WorkArea {
   alignas(128) std::uint64_t progress[kMaxWorkers];  // tasks that a worker has behind it
 };
 
-enum class EndReason : std::uint32_t { none, stop, idle, to_persistent, to_stream };
+// late: only messages are left whose payload has not come.
+enum class EndReason : std::uint32_t { none, stop, idle, late, to_persistent, to_stream };
 
 // In VRAM: what the kernels of one stream, which run one after the other, add up.
 struct StreamTotals {
