@@ -1,54 +1,78 @@
 #include "plan.hpp"
 
 #include <algorithm>
-#include <string_view>
+#include <string>
+#include <type_traits>
 
 #include <fmt/format.h>
 
-#include "common/footprint.hpp"
 #include "common/format.hpp"
 
 namespace ipcq::program {
 namespace {
 
-std::string to_text(const Footprint& memory) {
-  if (memory.vram == 0) return "shared memory " + human_bytes(memory.shared);
-  return fmt::format("VRAM {}, pinned {}, shared memory {}", human_bytes(memory.vram), human_bytes(memory.pinned),
-                     human_bytes(memory.shared));
+std::string to_text(const MemoryNeeds& memory) {
+  if (memory.device_memory == 0 && memory.pinned == 0) return "shared memory " + human_bytes(memory.shared_memory);
+  return fmt::format("VRAM {}, shared memory {}, of it pinned {}", human_bytes(memory.device_memory),
+                     human_bytes(memory.shared_memory), human_bytes(memory.pinned));
 }
 
-// Slots of one pool, and the sum of all before. What `auto` will choose only the broker finds out: both are named, and
-// the larger one counts.
-class Storage {
+// What pools and queues take, and the sum of that. What `auto` will choose only the broker finds out: both are named,
+// and the larger one counts.
+class Memory {
  public:
-  template <class Options>
-  std::string describe(const Options& o, bool may_choose_gpu) {
-    const Footprint host = host_footprint(o.slots, o.slot_bytes);
-    const Footprint device = device_footprint(o.slots, o.slot_bytes, o.mirror);
-    const auto slots = fmt::format("{} slots x {} B", o.slots, o.slot_bytes);
-    if (o.backend == "cuda") {
-      add(device);
-      return fmt::format("{} on GPU {}, mirror {}: {}", slots, o.device, o.mirror == Mirror::full ? "full" : "none",
-                         to_text(device));
+  // `needs(backend)`: as memory_needs().
+  template <class Needs>
+  std::string describe(const std::string& backend, bool may_choose_gpu, const Needs& needs) {
+    if (backend != "auto" || !may_choose_gpu) {
+      const MemoryNeeds one = needs(backend);
+      add(one);
+      return to_text(one);
     }
-    if (o.backend == "auto" && may_choose_gpu) {
-      add({.vram = device.vram, .pinned = device.pinned, .shared = std::max(host.shared, device.shared)});
-      return fmt::format("{}: {}, or on a GPU {}", slots, to_text(host), to_text(device));
-    }
-    add(host);
-    return fmt::format("{}: {}", slots, to_text(host));
+    const MemoryNeeds host = needs("host");
+    const MemoryNeeds device = needs("cuda");
+    add({.shared_memory = std::max(host.shared_memory, device.shared_memory),
+         .pinned = device.pinned,
+         .device_memory = device.device_memory});
+    return fmt::format("{}, or on a GPU {}", to_text(host), to_text(device));
   }
 
-  std::string sum() const { return fmt::format("payloads at most: {}; control blocks besides", to_text(sum_)); }
+  std::string sum() const { return "in all at most: " + to_text(sum_); }
 
  private:
-  void add(const Footprint& memory) {
-    sum_.vram += memory.vram;
+  void add(const MemoryNeeds& memory) {
+    sum_.shared_memory += memory.shared_memory;
     sum_.pinned += memory.pinned;
-    sum_.shared += memory.shared;
+    sum_.device_memory += memory.device_memory;
   }
-  Footprint sum_;
+  MemoryNeeds sum_;
 };
+
+template <class Options>
+std::string slots_text(const Options& o) {
+  auto text = fmt::format("{} slots x {} B", o.slots, o.slot_bytes);
+  if (o.backend == "cuda")
+    text += fmt::format(" on GPU {}, mirror {}", o.device, o.mirror == Mirror::full ? "full" : "none");
+  return text;
+}
+
+template <class Options>
+MemoryNeeds needs_with(Options options, const std::string& backend, const PoolOptions* shared = nullptr) {
+  options.backend = backend;
+  if constexpr (std::is_same_v<Options, QueueOptions>) {
+    return memory_needs(options, shared);
+  } else {
+    return memory_needs(options);
+  }
+}
+
+// The pool that a queue shares, where the plan knows it; else null.
+const PoolOptions* shared_pool(const BrokerConfig& config, const QueueOptions& o) {
+  for (const auto& pool : config.pools) {
+    if (pool.name() == o.pool) return &pool.options();
+  }
+  return nullptr;
+}
 
 std::string backend_text(const QueueOptions& o) {
   if (o.backend == "cuda") return fmt::format("cuda, executor {}", to_string(o.executor));
@@ -70,23 +94,30 @@ std::string groups_text(const QueueOptions& o) {
 
 std::vector<std::string> describe_plan(const BrokerConfig& config) {
   std::vector<std::string> lines;
-  Storage storage;
+  Memory memory;
   for (const auto& pool : config.pools) {
-    lines.push_back(fmt::format("pool '{}': {}", pool.name(), storage.describe(pool.options(), false)));
+    const auto& o = pool.options();
+    const auto text = memory.describe(o.backend, false, [&](const auto& backend) { return needs_with(o, backend); });
+    lines.push_back(fmt::format("pool '{}': {}: {}", pool.name(), slots_text(o), text));
   }
   for (const auto& queue : config.queues) {
     const auto& o = queue.options();
+    const PoolOptions* const shared = shared_pool(config, o);
+    const PoolOptions elsewhere{.slots = 0};  // of another queue
     std::string slots = "inline messages only";
     if (!o.pool.empty()) {
       slots = "slots of pool '" + o.pool + "'";
     } else if (o.slots != 0) {
-      slots = storage.describe(o, !o.handler.empty());
+      slots = slots_text(o);
     }
-    lines.push_back(fmt::format("queue '{}': {}; handler {}, backend {}, backpressure {}, groups {}", queue.name(),
-                                slots, o.handler.empty() ? "none" : o.handler, backend_text(o),
+    const auto text = memory.describe(o.backend, !o.handler.empty() && o.pool.empty(), [&](const std::string& backend) {
+      return needs_with(o, backend, o.pool.empty() ? nullptr : shared != nullptr ? shared : &elsewhere);
+    });
+    lines.push_back(fmt::format("queue '{}': {}: {}; handler {}, backend {}, backpressure {}, groups {}", queue.name(),
+                                slots, text, o.handler.empty() ? "none" : o.handler, backend_text(o),
                                 to_string(o.backpressure), groups_text(o)));
   }
-  lines.push_back(storage.sum());
+  lines.push_back(memory.sum());
   return lines;
 }
 

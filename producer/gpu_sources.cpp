@@ -1,6 +1,7 @@
 #include "gpu_sources.hpp"
 
 #include <ipcq/cuda.hpp>
+#include <ipcq/error.hpp>
 
 #include "common/pattern.hpp"
 #include "gpu/frame_generator.hpp"
@@ -33,6 +34,10 @@ void publish_on_gpu(Publisher& publisher, const GpuDevice& device, const std::st
     return;
   }
   size = generated_size(publisher, size);
+  if (size > publisher.slot_bytes()) {
+    throw UsageError("queue '" + publisher.queue() + "': a GPU writes into slots, which have " +
+                     std::to_string(publisher.slot_bytes()) + " bytes here; lower --size, or use --cpu-only");
+  }
   publish_filled(publisher, device, size, [&](std::uint64_t number, std::byte* data) {
     if (what == "zero") {
       generator.zeros(data, size);

@@ -128,7 +128,7 @@ int run(Options& o, Signals& signals) {
     status = "error";
   }
   const double seconds = publisher.seconds();
-  publisher.close();
+  publisher.close(code != kOk);
   if (signals.stop_requested()) {
     status = "interrupted";
   } else if (publisher.status() != Status::ok) {

@@ -68,9 +68,13 @@ double Publisher::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
-void Publisher::close() noexcept {
+void Publisher::close(bool failed) noexcept {
   progress_.finish();
-  producer_.close();
+  if (failed) {
+    producer_.break_off();
+  } else {
+    producer_.close();
+  }
 }
 
 }  // namespace ipcq::program

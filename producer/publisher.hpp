@@ -31,6 +31,7 @@ class Publisher {
   std::uint64_t room() const noexcept { return limits_.count == 0 ? UINT64_MAX : limits_.count - messages_; }
   std::size_t batch() const noexcept { return limits_.batch; }
   std::size_t max_bytes() const noexcept { return producer_.max_bytes(); }
+  std::size_t slot_bytes() const noexcept { return producer_.slot_bytes(); }
   const std::string& queue() const noexcept { return queue_; }
 
   // Sends all of the batch, however long a queue that rejects stays full: its source could not repeat it. False when
@@ -68,7 +69,8 @@ class Publisher {
   double seconds() const;
   // ok, or what ended the sending.
   Status status() const noexcept { return status_; }
-  void close() noexcept;
+  // `failed`: consumers must not take what was sent for the whole.
+  void close(bool failed) noexcept;
 
  private:
   template <class Take>

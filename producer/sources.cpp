@@ -23,9 +23,22 @@ void require_room(const Publisher& publisher, std::uint64_t size, const char* wh
                                publisher.max_bytes(), what, size, remedy));
 }
 
+// Fills a buffer with fill(span), message after message, and sends it: small ones need no slot.
+template <class Fill>
+void send_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) {
+  std::vector<std::byte> buffer(publisher.batch() * size);
+  std::vector<std::span<const std::byte>> batch;
+  for (std::size_t i = 0; i < publisher.batch(); ++i) batch.emplace_back(buffer.data() + i * size, size);
+  while (publisher.wants_more()) {
+    for (std::size_t i = 0; i < publisher.batch(); ++i) fill(std::span(buffer).subspan(i * size, size));
+    if (!publisher.send(batch)) return;
+  }
+}
+
 // Fills each slot with fill(span) and publishes it.
 template <class Fill>
 void publish_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) {
+  if (size <= Producer::inline_bytes()) return send_filled(publisher, size, fill);
   for (;;) {
     Loan loan = publisher.loan();
     if (loan.bytes().empty()) return;
@@ -70,7 +83,7 @@ void publish_large_blocks(Publisher& publisher, Input& input, std::uint64_t size
 }  // namespace
 
 std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size) {
-  if (size == 0) return publisher.max_bytes();
+  if (size == 0) return publisher.slot_bytes() != 0 ? publisher.slot_bytes() : publisher.max_bytes();
   require_room(publisher, size, "a message of --size", "lower --size or create the queue with larger slots");
   return size;
 }

@@ -34,7 +34,8 @@ Gpu::Gpu(int device) : object_("GPU " + std::to_string(device)) {
     return value;
   };
   if (attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) < 7) {
-    throw BackendError(object_ + " (" + name_ + "): compute capability 7.0 or later is needed; use --backend host");
+    throw BackendError(object_ + " (" + name_ +
+                       "): compute capability 7.0 or later is needed; do without this GPU (backend=host)");
   }
   multiprocessors_ = static_cast<unsigned>(attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
   // Threads that wait for the GPU sleep.

@@ -167,6 +167,12 @@ Finding check_broker(const BrokerEntry& entry) {
             fmt::format("dead; it left {} segments, {}", entry.segments.size(), human_bytes(entry.segment_bytes)),
             "ipcq clean"};
   }
+  if (entry.socket_path.empty()) {
+    return {Level::ok, subject,
+            fmt::format("pid {}, {}; its socket is not in {}", entry.pid, human_bytes(entry.segment_bytes),
+                        run_directory()),
+            "to reach it use the XDG_RUNTIME_DIR it was started with, or name it by its socket's path"};
+  }
   try {
     const auto stats = fetch_stats(entry.socket_path);
     for (const auto& queue : stats.queues) {

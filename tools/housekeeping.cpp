@@ -37,7 +37,8 @@ int list_command(bool json) {
   fmt::print("{:<20} {:<6} {:>8} {:>12} {}\n", "BROKER", "STATE", "PID", "MEMORY", "SOCKET");
   for (const auto& entry : entries) {
     fmt::print("{:<20} {:<6} {:>8} {:>12} {}\n", entry.name, entry.alive ? "alive" : "dead",
-               entry.alive ? std::to_string(entry.pid) : "-", human_bytes(entry.segment_bytes), entry.socket_path);
+               entry.alive ? std::to_string(entry.pid) : "-", human_bytes(entry.segment_bytes),
+               entry.socket_path.empty() ? "elsewhere" : entry.socket_path);
   }
   return kOk;
 }
@@ -61,6 +62,10 @@ int clean_command(bool dry_run, bool json) {
     spdlog::info("{} broker '{}': {} segments, {}",
                  dry_run ? "would remove what is left of" : "removed what was left of", entry.name,
                  entry.segments.size(), human_bytes(entry.segment_bytes));
+    if (entry.socket_path.empty()) {
+      spdlog::info("broker '{}': its socket and lock file are not in {}; the next broker of that name replaces them",
+                   entry.name, run_directory());
+    }
   }
   if (cleaned.empty() && code == kOk) spdlog::info("nothing to clean");
   if (json) print_json({{"dry_run", dry_run}, {"brokers", cleaned}, {"bytes", bytes}});

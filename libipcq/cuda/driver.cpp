@@ -20,7 +20,7 @@ Driver load() {
   if (library == nullptr) {
     throw BackendError(
         "GPU: no CUDA driver on this machine (libcuda.so.1 does not load); install the NVIDIA driver, or "
-        "use --backend host");
+        "do without a GPU (backend=host, --cpu-only)");
   }
   const auto get = reinterpret_cast<GetProcAddress>(::dlsym(library, "cuGetProcAddress_v2"));
   if (get == nullptr) throw BackendError("GPU: the CUDA driver is older than 12.0; update the NVIDIA driver");
@@ -38,8 +38,10 @@ Driver load() {
 #undef IPCQ_FIND
   cu.cuDriverGetVersion(&cu.version);
   if (const CUresult result = cu.cuInit(0); result != CUDA_SUCCESS) {
-    throw BackendError(describe(cu, result, "cuInit", "GPU") +
-                       "; is a GPU there and visible (CUDA_VISIBLE_DEVICES, nvidia-smi)? else use --backend host");
+    throw BackendError(
+        describe(cu, result, "cuInit", "GPU") +
+        "; is a GPU there and visible (CUDA_VISIBLE_DEVICES, nvidia-smi)? else do without (backend=host, "
+        "--cpu-only)");
   }
   return cu;
 }

@@ -209,6 +209,7 @@ void LoanSide::close() noexcept {
   while (!harvest() || !all_written()) {
     if (memory_.is_broken()) {
       bury_unwritten();
+      (void)passed_.release();  // streams of another context, which has not failed, may still write there
       break;
     }
     if (now_ns() >= deadline) {

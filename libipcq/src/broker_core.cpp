@@ -99,6 +99,10 @@ void BrokerCore::create_pool(const std::string& name, const PoolOptions& options
 void BrokerCore::add_pool(const std::string& name, const PoolOptions& options) {
   const std::string object = "pool '" + name + "'";
   const Reserved reserved(creating_, object);
+  if (options.backend == "auto" && (options.device != 0 || options.mirror != Mirror::full)) {
+    throw UsageError(object + ": " + (options.device != 0 ? "device" : "mirror") +
+                     " says nothing here: backend 'auto' is host for a pool; say backend cuda, or leave it out");
+  }
   if (options.backend == "cuda") require_runner(object, options.device);
   auto pool = make_pool(name, options);
   check_running(object);
@@ -120,13 +124,15 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
     throw UsageError(object + ": handler '" + o.handler + "' is not known; there are " + known);
   }
   if (!o.handler.empty() && (o.executor_threads == 0 || o.executor_threads > 256)) {
-    throw UsageError(object + ": executor_threads is " + std::to_string(o.executor_threads) + "; allowed are 1 to 256");
+    throw UsageError(object + ": executor_threads is " + std::to_string(o.executor_threads) +
+                     "; allowed are 1 to 256 (threads=N)");
   }
   if (o.pool.empty() && pools_.count(name) != 0) {
     throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");
   }
   if (!o.pool.empty() && pools_.count(o.pool) == 0) {
-    throw UsageError(object + ": pool '" + o.pool + "' does not exist; create it first");
+    throw UsageError(object + ": pool '" + o.pool + "' does not exist; create it before the queue (--pool " + o.pool +
+                     "=SIZE,slots=N), or name the queue whose own pool it is");
   }
   for (std::size_t i = 0; i < o.groups.size(); ++i) {
     check_name(o.groups[i].name, "group");

@@ -88,8 +88,9 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::uint32_t producers = 0;       // open now
   std::uint32_t producers_lost = 0;  // died, and no other has come in their place
   bool had_producer = false;
-  bool wants_stream = false;              // its executor is to change once the queue has a place for that
-  std::vector<std::uint64_t> tombstones;  // tickets, ascending
+  ExecutorKind asked = ExecutorKind::automatic;  // of a device queue: the last that was asked for
+  bool wants_stream = false;                     // its executor is to change once the queue has a place for that
+  std::vector<std::uint64_t> tombstones;         // tickets, ascending
   // Previous look, for the rate.
   mutable std::uint64_t rate_published = 0;
   mutable std::uint64_t rate_at_ns = 0;

@@ -128,6 +128,17 @@ std::string BrokerCore::backend_for(const std::string& name, const QueueOptions&
   if (o.backend == "cuda") require_runner(object, on_device ? shared->options.device : o.device);
   if (o.backend != "auto") return o.backend;
   if (shared != nullptr) return on_device ? "cuda" : "host";
+  if (o.handler.empty() && o.pool.empty()) {
+    const char* const key = o.device != 0                           ? "device"
+                            : o.mirror != Mirror::full              ? "mirror"
+                            : !o.host_readable                      ? "host_readable"
+                            : o.executor != ExecutorKind::automatic ? "executor"
+                                                                    : nullptr;
+    if (key != nullptr) {
+      throw UsageError(object + ": " + key + " says nothing here: without a handler, backend 'auto' is host; say " +
+                       "backend cuda, or leave it out");
+    }
+  }
   if (o.handler.empty() || !has_gpu()) return "host";
   try {
     (void)runner_of(o.device);
@@ -139,7 +150,7 @@ std::string BrokerCore::backend_for(const std::string& name, const QueueOptions&
 }
 
 DeviceMemory BrokerCore::allocate(PoolState& pool) {
-  const PoolMap::Needs needs = PoolMap::needs(pool.name, pool.options);
+  const MemoryNeeds needs = PoolMap::needs(pool.name, pool.options);
   log(LogLevel::info, "pool '" + pool.name + "': needs " + format_bytes(needs.device_memory) + " of GPU " +
                           std::to_string(pool.options.device) + "'s memory, " + format_bytes(needs.shared_memory) +
                           " of /dev/shm, of which " + format_bytes(needs.pinned) + " are pinned");
@@ -165,6 +176,7 @@ void BrokerCore::start_on_device(QueueEntry& q) {
   set_text(r.pool_segment, sizeof r.pool_segment, q.pool->map->segment().name());
   set_text(r.handler, sizeof r.handler, q.options.handler.empty() ? "identity" : q.options.handler);
   q.map->control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
+  q.asked = r.executor;
   const std::uint64_t id = ask(*runner, r).id;
   q.executed_by = runner;
   q.executor = std::make_unique<DeviceExecutor>(runner, id, *q.map, *q.pool->map);
@@ -198,8 +210,7 @@ std::string BrokerCore::device_refusal(const QueueEntry& q, bool consumer, bool 
 // Without MPS a kernel that stays would cost every GPU client a time slice per operation.
 void BrokerCore::prefer_stream(QueueEntry& q) {
   if (!q.map->on_device() || q.options.executor != ExecutorKind::automatic) return;
-  const auto now = static_cast<ExecutorKind>(q.map->control().executor.load(std::memory_order_relaxed));
-  if (now == ExecutorKind::stream || has_mps(q) || q.wants_stream) return;
+  if (q.asked == ExecutorKind::stream || has_mps(q) || q.wants_stream) return;
   log(LogLevel::info, "queue '" + q.name + "': a client with a GPU attaches and there is no MPS: executor stream");
   if (switch_executor(q, ExecutorKind::stream) != ClaimOutcome::full) return;
   log(LogLevel::warning, "queue '" + q.name +
@@ -240,6 +251,7 @@ ClaimOutcome BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
   d.sequence = static_cast<std::uint64_t>(kind == ExecutorKind::stream ? ControlOp::switch_to_stream
                                                                        : ControlOp::switch_to_persistent);
   ring.publish(c.ticket, d, nullptr);
+  q.asked = kind;
   q.tombstones.insert(std::upper_bound(q.tombstones.begin(), q.tombstones.end(), c.ticket), c.ticket);
   auto& control = q.map->control();
   ring_always(control.work);

@@ -180,6 +180,7 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, boo
   Endpoint& shared = q.map->endpoint(index);
   const bool consumer = e.kind == EndpointKind::consumer;
   const unsigned group = e.group;
+  const std::int32_t pid = e.pid;
   if (consumer) {
     q.groups[group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
     q.groups[group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
@@ -203,7 +204,12 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, boo
     return;
   }
   --q.producers;
-  if (!clean) ++q.producers_lost;
+  if (!clean) {
+    ++q.producers_lost;
+    log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(pid) +
+                               " has not ended its stream: consumers wait until another producer opens, or `ipcq end " +
+                               q.name + "`");
+  }
   look_for_end(q);
 }
 

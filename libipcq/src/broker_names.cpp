@@ -143,6 +143,7 @@ std::vector<BrokerEntry> list_brokers() {
     e.segments.push_back(s.name);
     e.segment_bytes += s.bytes;
     e.alive = e.alive || s.owned;
+    if (e.pid == 0 && s.owned) e.pid = s.pid;
   }
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return entries;

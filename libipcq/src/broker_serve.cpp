@@ -151,6 +151,12 @@ Reply BrokerCore::hello(ClientState& client, Fd& pidfd) {
   if (client.attached) return refuse(Refusal::usage, "client: said hello twice");
   if (!pidfd) return refuse(Refusal::usage, "client: sent no pidfd");
   const pid_t pid = pid_of(pidfd.get());
+  if (client.pid == 0 || pid == 0) {
+    return refuse(Refusal::permission,
+                  "broker '" + name_.name() +
+                      "': cannot see the client's process, which is in a PID namespace that is not the broker's or "
+                      "below it; start both in one (containers: the same --pid), or the broker in the outer one");
+  }
   if (pid <= 0 || (client.pid != 0 && client.pid != pid)) {
     return refuse(Refusal::permission, "client pid " + std::to_string(client.pid) + ": sent the pidfd of process " +
                                            std::to_string(pid) + "; a client vouches for itself only");

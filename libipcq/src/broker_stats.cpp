@@ -169,6 +169,7 @@ QueueStats BrokerCore::stats_of(const QueueEntry& q) const {
     if (q.endpoints[i].client != 0) s.endpoints.push_back(endpoint_stats(q, i));
   }
   count_depths(q, s);
+  s.producers_lost = q.producers_lost;
   if (const EndpointState* e = blocking_endpoint(q)) s.blocked_by_pid = e->pid;
   return s;
 }

@@ -21,13 +21,13 @@ ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment atta
       uses_cuda_(attachment.uses_cuda),
       exceptions_(std::uncaught_exceptions()) {}
 
-ProducerCore::~ProducerCore() { close(); }
+ProducerCore::~ProducerCore() { close(false); }
 
-void ProducerCore::close() noexcept {
+void ProducerCore::close(bool broken_off) noexcept {
   if (closed_) return;
   if (device_side_) device_side_->close();
   closed_ = true;
-  session_->detach(client_, std::uncaught_exceptions() > exceptions_);
+  session_->detach(client_, broken_off || std::uncaught_exceptions() > exceptions_);
   keep_.reset();
 }
 
@@ -310,10 +310,13 @@ Producer& Producer::operator=(Producer&& other) noexcept {
 }
 Producer::~Producer() { close(); }
 
-void Producer::close() noexcept {
+void Producer::close() noexcept { close(false); }
+void Producer::break_off() noexcept { close(true); }
+
+void Producer::close(bool broken_off) noexcept {
   if (!core_) return;
   const auto session = core_->shared_session();
-  core_->close();
+  core_->close(broken_off);
   if (core_->has_loans()) {  // they refer to the core
     session->retire(std::shared_ptr<detail::ProducerCore>(std::move(core_)));
   }

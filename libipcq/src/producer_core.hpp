@@ -38,7 +38,7 @@ class ProducerCore {
   bool uses_cuda() const noexcept { return uses_cuda_; }
   std::shared_ptr<DeviceSide>& device_side() noexcept { return device_side_; }
 
-  void close() noexcept;
+  void close(bool broken_off) noexcept;
   bool has_loans() const noexcept { return loans_ != 0; }
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
   std::size_t slot_bytes() const noexcept { return pool_->config().slots == 0 ? 0 : pool_->config().slot_bytes; }

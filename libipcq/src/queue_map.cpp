@@ -146,9 +146,9 @@ T* at(const Segment& segment, std::uint64_t offset) {
 
 }  // namespace
 
-PoolMap::Needs PoolMap::needs(const std::string& name, const PoolOptions& options) {
+MemoryNeeds PoolMap::needs(const std::string& name, const PoolOptions& options) {
   const PoolHeader h = header_for(name, options);
-  Needs n;
+  MemoryNeeds n;
   n.shared_memory = h.segment.total_bytes;
   if (h.backend == static_cast<std::uint32_t>(PoolBackend::cuda)) {
     n.device_memory = device_bytes(h);
@@ -287,3 +287,30 @@ void QueueMap::ring_all_bells() const noexcept {
 }
 
 }  // namespace ipcq::detail
+
+namespace ipcq {
+
+using namespace detail;
+
+MemoryNeeds memory_needs(const PoolOptions& options) { return PoolMap::needs("", options); }
+
+MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared) {
+  const bool cuda = options.backend == "cuda";
+  const PoolOptions own{.slots = options.slots,
+                        .slot_bytes = options.slot_bytes,
+                        .backend = cuda && options.slots != 0 ? "cuda" : "host",
+                        .mirror = options.mirror};
+  const PoolHeader pool = header_for("", shared != nullptr ? *shared : own);
+  const bool on_device = pool.backend == static_cast<std::uint32_t>(PoolBackend::cuda);
+  const bool executed = !options.handler.empty() || (on_device && pool.payload_bytes != 0);
+  const auto executor = !executed           ? QueueMap::Executed::none
+                        : cuda || on_device ? QueueMap::Executed::by_device
+                                            : QueueMap::Executed::by_host;
+  const QueueHeader h = header_for("", options, executor, pool.slots);
+  MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("", own);
+  n.shared_memory += h.segment.total_bytes;
+  if (executor == QueueMap::Executed::by_device) n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;
+  return n;
+}
+
+}  // namespace ipcq

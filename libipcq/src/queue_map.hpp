@@ -24,14 +24,8 @@ struct DeviceMemory {
 
 class PoolMap {
  public:
-  // What a pool of these options takes, in bytes. Throws UsageError on bad options. `pinned`: of the shared memory,
-  // what a GPU's owner registers.
-  struct Needs {
-    std::uint64_t shared_memory = 0;
-    std::uint64_t device_memory = 0;
-    std::uint64_t pinned = 0;
-  };
-  static Needs needs(const std::string& name, const PoolOptions& options);
+  // As ipcq::memory_needs().
+  static MemoryNeeds needs(const std::string& name, const PoolOptions& options);
   // `device`: null for a pool in host memory.
   static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name,
                                          const PoolOptions& options, const DeviceMemory* device,

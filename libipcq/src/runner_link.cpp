@@ -95,9 +95,10 @@ std::shared_ptr<RunnerLink> RunnerLink::get(int device) {
 RunnerLink::RunnerLink(int device) : device_(device) {
   const std::string program = find_program();
   if (program.empty()) {
-    throw BackendError(object_of(device) +
-                       ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
-                       "installed without CUDA; use --backend host, or set IPCQ_RUNNER to the program");
+    throw BackendError(
+        object_of(device) +
+        ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
+        "installed without CUDA; install ipcq-runner, set IPCQ_RUNNER to it, or do without a GPU (backend=host)");
   }
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)

@@ -202,11 +202,16 @@ std::vector<SegmentName> find_segments(const std::string& prefix) {
   while (const dirent* entry = ::readdir(dir)) {
     const std::string name = entry->d_name;
     if (name.rfind(prefix, 0) != 0) continue;
-    SegmentName s{name, 0, true};  // one that cannot be opened is somebody else's
+    SegmentName s{.name = name, .owned = true};  // one that cannot be opened is somebody else's
     Fd fd(::open((std::string(kShmDirectory) + "/" + name).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (fd) {
       s.bytes = file_size(fd.get());
       s.owned = is_locked(fd.get());
+      SegmentHeader header{};
+      if (::pread(fd.get(), &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
+          header.version.raw == kLayoutVersion) {
+        s.pid = header.broker_pid;
+      }
     }
     found.push_back(s);
   }

@@ -69,6 +69,7 @@ struct SegmentName {
   std::string name;
   std::uint64_t bytes = 0;
   bool owned = false;
+  std::int32_t pid = 0;  // of the broker that made it; 0: not known
 };
 std::vector<SegmentName> find_segments(const std::string& prefix);
 void unlink_segment(const std::string& name) noexcept;

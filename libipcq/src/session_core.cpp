@@ -44,11 +44,14 @@ Fd connect_to_broker(const std::string& broker, Duration wait_for) {
     const bool absent = error == ENOENT || error == ECONNREFUSED || error == EAGAIN || error == ENOTDIR;
     if (!absent) {
       throw_system(error, "connect", "broker '" + broker + "' (" + path + ")",
-                   "run as the broker's user, or start the broker with --unix-group and join that group");
+                   "run as the broker's user; or start the broker with --unix-group, join that group, and open the "
+                   "directories on that path to it");
     }
     if (deadline == 0 || now_ns() >= deadline) {
       throw NotFoundError("broker '" + broker + "': none answers at " + path + "; start one (ipcq-broker --name " +
-                          broker + " --queue ...) or set IPCQ_BROKER");
+                          broker +
+                          " --queue ...) or set IPCQ_BROKER; if one runs, does it have this user "
+                          "and XDG_RUNTIME_DIR? (`ipcq list`; else name it by its socket's path)");
     }
     std::this_thread::sleep_for(kRetryEvery);
   }

@@ -94,6 +94,24 @@ TEST_P(Lifecycle, AProducerThatBrokeOffGivesNoEndUntilReplaced) {
   EXPECT_EQ(c.receive(kBound).status(), Status::end);
 }
 
+// A stage that has failed says so without an exception.
+TEST_P(Lifecycle, AProducerMayBreakOff) {
+  create("q");
+  auto c = consumer();
+  auto p = producer();
+  ASSERT_EQ(send(p, 1, 0), Status::ok);
+  p.break_off();
+  EXPECT_EQ(send(p, 1, 1), Status::closed);
+  p.close();
+  EXPECT_EQ(next_sequence(c), 0);
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);
+  EXPECT_EQ(broker_.stats().queues.at(0).producers_lost, 1u);
+  auto replacement = producer();
+  EXPECT_EQ(broker_.stats().queues.at(0).producers_lost, 0u);
+  replacement.close();
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+}
+
 TEST_P(Lifecycle, TheBrokerCanSayThatNoOtherProducerComes) {
   create("q");
   auto c = consumer();

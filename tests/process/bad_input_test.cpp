@@ -89,6 +89,12 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   EXPECT_THAT(refused({.slot_bytes = 0}), HasSubstr("slot_bytes"));
   EXPECT_THAT(refused({.pool = "nope"}), HasSubstr("'nope'"));
   EXPECT_THAT(refused({.backend = "gpu"}), HasSubstr("'gpu'"));
+  // Without a handler `auto` is host, to which these say nothing.
+  EXPECT_THAT(refused({.device = 1}), AllOf(HasSubstr("device"), HasSubstr("backend cuda")));
+  EXPECT_THAT(refused({.mirror = Mirror::none}), HasSubstr("mirror"));
+  EXPECT_THAT(refused({.host_readable = false}), HasSubstr("host_readable"));
+  EXPECT_THAT(refused({.executor = ExecutorKind::stream}), HasSubstr("executor"));
+  EXPECT_THAT(error_of<UsageError>([&] { b.create_pool("p", {.device = 1}); }), HasSubstr("device"));
   EXPECT_THAT(refused({.groups = {{"a"}, {"a"}}}), HasSubstr("'a' twice"));
   EXPECT_THAT(refused({.max_endpoints = 0}), HasSubstr("max_endpoints"));
   EXPECT_THAT(refused({.held_per_consumer = 4097}), HasSubstr("held_per_consumer"));
@@ -101,6 +107,45 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   EXPECT_TRUE(segments().empty());
   b.create("q");  // the name is free
   EXPECT_THAT(error_of<UsageError>([&] { b.create("q"); }), HasSubstr("exists already"));
+}
+
+TEST_F(BadInput, TheMemoryOfAQueueIsKnownBeforehand) {
+  Broker& b = embed_broker();
+  std::uint64_t sum = 0;
+  const auto check = [&] { EXPECT_EQ(b.stats().shm_bytes, sum); };
+  const PoolOptions pool{.slots = 700, .slot_bytes = 5000};
+  b.create_pool("p", pool);
+  sum += memory_needs(pool).shared_memory;
+  check();
+  unsigned number = 0;
+  for (const QueueOptions& o : {QueueOptions{}, QueueOptions{.slots = 0, .lines = 5000, .backend = "host"},
+                                QueueOptions{.slots = 3, .slot_bytes = 100, .handler = "upper", .backend = "host"},
+                                QueueOptions{.max_endpoints = 3, .held_per_consumer = 7}}) {
+    b.create("q" + std::to_string(number++), o);
+    sum += memory_needs(o).shared_memory;
+    check();
+  }
+  const QueueOptions shares{.pool = "p"};
+  b.create("shares", shares);
+  sum += memory_needs(shares, &pool).shared_memory;
+  check();
+  EXPECT_EQ(memory_needs(shares, &pool).device_memory + memory_needs(QueueOptions{}).device_memory, 0u);
+
+  constexpr std::uint64_t kFrame = 24883200;  // a whole number of pages
+  const auto on_gpu = [&](Mirror mirror, const char* handler) {
+    return memory_needs(
+        QueueOptions{.slots = 64, .slot_bytes = kFrame, .handler = handler, .backend = "cuda", .mirror = mirror});
+  };
+  const MemoryNeeds bare = on_gpu(Mirror::none, "");
+  const MemoryNeeds mirrored = on_gpu(Mirror::full, "");
+  EXPECT_EQ(bare.device_memory, 1593835520u);  // 760 blocks of 2 MiB
+  EXPECT_LT(bare.shared_memory, kFrame);
+  EXPECT_LT(bare.pinned, bare.shared_memory);
+  EXPECT_EQ(mirrored.device_memory, bare.device_memory);
+  EXPECT_GT(mirrored.pinned, 64 * kFrame);
+  EXPECT_GT(mirrored.shared_memory, mirrored.pinned);
+  EXPECT_EQ(on_gpu(Mirror::full, "upper").pinned, mirrored.pinned);  // both have an executor
+  EXPECT_THROW((void)memory_needs(QueueOptions{.slot_bytes = 0}), UsageError);
 }
 
 // Its end of the socket must not be held open by the broker itself, or the broker would wait for a minute.

@@ -44,7 +44,8 @@ TEST(QueueSpec, KeepsTheDefaultsOfTheLibrary) {
 
 TEST(QueueSpec, InlineQueueHasNoSlots) {
   EXPECT_EQ(QueueSpec::parse("ticks=inline,lines=4096").options().slots, 0U);
-  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("ticks=inline,slots=3"); }), HasSubstr("given twice"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("ticks=inline,slots=3"); }), HasSubstr("has none"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("ticks=slots=3,size=inline"); }), HasSubstr("has none"));
 }
 
 TEST(QueueSpec, BackendOfTheCommandLineFillsOnlyWhatIsOpen) {
@@ -83,8 +84,23 @@ TEST(QueueSpec, RefusesKeysOfAGpuThatContradict) {
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,device=-1"); }), HasSubstr("from 0 to 1023"));
 }
 
+// `auto` is host for them, whatever the machine.
+TEST(QueueSpec, RefusesKeysOfAGpuWhereAutoCannotMeanOne) {
+  for (const char* const key : {"device=0", "mirror=full", "host_readable=yes", "executor=auto"}) {
+    EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,") + key).default_backend("auto"); }),
+                AllOf(HasSubstr("queue 'q'"), HasSubstr("backend=cuda")))
+        << key;
+    EXPECT_NO_THROW(QueueSpec::parse(std::string("q=4KiB,handler=upper,") + key).default_backend("auto")) << key;
+    EXPECT_NO_THROW(QueueSpec::parse(std::string("q=4KiB,") + key).default_backend("cuda")) << key;
+  }
+  EXPECT_THAT(usage_error_of([] { PoolSpec::parse("p=4KiB,slots=2,device=0").default_backend("auto"); }),
+              AllOf(HasSubstr("pool 'p'"), HasSubstr("backend=cuda")));
+}
+
 TEST(QueueSpec, ErrorsNameQueueKeyAndChoices) {
-  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("frames"); }), HasSubstr("has no name"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("frames"); }), HasSubstr("no size"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("=4KiB"); }), HasSubstr("has no name"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,wait=poll"); }), HasSubstr("queue 'q', wait"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,slot=8"); }),
               AllOf(HasSubstr("'q'"), HasSubstr("'slot'"), HasSubstr("slots")));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,slots=0"); }), HasSubstr("from 1 to 1048576"));

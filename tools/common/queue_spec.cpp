@@ -23,7 +23,8 @@ template <class Spec>
 Spec parse_spec(std::string_view text, std::string_view kind, std::string_view example) {
   const auto equals = text.find('=');
   if (equals == std::string_view::npos || equals == 0) {
-    throw UsageError(fmt::format("{} '{}' has no name; write NAME=SIZE,KEY=VALUE,... such as {}", kind, text, example));
+    const char* const lacks = equals == 0 ? "has no name" : "says no size and no key";
+    throw UsageError(fmt::format("{} '{}' {}; write NAME=SIZE,KEY=VALUE,... such as {}", kind, text, lacks, example));
   }
   Spec spec{std::string(text.substr(0, equals))};
   std::string_view rest = text.substr(equals + 1);
@@ -107,16 +108,21 @@ QueueSpec QueueSpec::parse(std::string_view text) {
 
 std::string QueueSpec::what(std::string_view key) const { return fmt::format("queue '{}', {}", name_, key); }
 
+bool QueueSpec::has(std::string_view key) const { return seen_.find(key) != seen_.end(); }
+
 void QueueSpec::set(std::string_view key, std::string_view value) {
   const auto number = [&](std::uint64_t low, std::uint64_t high) {
     return static_cast<std::uint32_t>(parse_number(value, what(key), low, high));
   };
-  const auto tag = fmt::format(",{},", key);
-  if (seen_.find(tag) != std::string::npos && key != "group") throw UsageError(what(key) + ": given twice");
+  if (has(key) && key != "group") throw UsageError(what(key) + ": given twice");
+  if (key == "slots" && inline_) throw UsageError(what(key) + ": a queue of size 'inline' has none; leave it out");
   if (key == "size") {
     if (value == "inline") {
+      if (has("slots")) {
+        throw UsageError(what("slots") + ": a queue of size 'inline' has none; leave it out");
+      }
       options_.slots = 0;
-      seen_ += "slots,";
+      inline_ = true;
     } else {
       options_.slot_bytes = parse_size(value, what(key));
     }
@@ -140,9 +146,13 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     groups_given_ = true;
     options_.groups.push_back(parse_group(value, what(key)));
   } else if (key == "threads") {
-    options_.executor_threads = number(1, 1024);
+    options_.executor_threads = number(1, 256);
   } else if (key == "wait") {
-    options_.executor_wait = parse_wait(value);
+    try {
+      options_.executor_wait = parse_wait(value);
+    } catch (const UsageError& error) {
+      throw UsageError(what(key) + ": " + error.what());
+    }
   } else if (key == "endpoints") {
     options_.max_endpoints = number(1, 1024);
   } else if (key == "held") {
@@ -160,31 +170,36 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else {
     throw UsageError(fmt::format("queue '{}': unknown key '{}'; there are {}", name_, key, kQueueKeys));
   }
-  seen_ += tag.substr(1);
+  seen_.emplace(key);
 }
 
 void QueueSpec::finish() {
-  const auto seen = [&](std::string_view key) { return seen_.find(fmt::format(",{},", key)) != std::string::npos; };
-  if (seen("pool") && (seen("size") || seen("slots"))) {
+  if (has("pool") && (has("size") || has("slots"))) {
     throw UsageError(fmt::format(
         "queue '{}': a queue in pool '{}' takes its slots from there; leave out size and slots", name_, options_.pool));
   }
-  if (seen("pool") && (seen("mirror") || seen("device"))) {
+  if (has("pool") && (has("mirror") || has("device"))) {
     throw UsageError(fmt::format("queue '{}': pool '{}' says where its slots lie; leave out device and mirror", name_,
                                  options_.pool));
   }
   if (options_.backend == "host") {
     for (const char* key : {"device", "mirror", "host_readable", "executor"}) {
-      if (seen(key)) throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
+      if (has(key)) throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
     }
   }
-  if (options_.mirror == Mirror::none && seen("host_readable") && options_.host_readable) {
+  if (options_.mirror == Mirror::none && has("host_readable") && options_.host_readable) {
     throw UsageError(what("host_readable") + ": without a mirror nothing is readable on the host; use mirror=full");
   }
 }
 
 void QueueSpec::default_backend(const std::string& backend) {
   if (options_.backend == "auto") options_.backend = backend;
+  if (options_.backend != "auto" || !options_.handler.empty() || !options_.pool.empty()) return;
+  for (const char* key : {"device", "mirror", "host_readable", "executor"}) {
+    if (!has(key)) continue;
+    throw UsageError(what(key) + ": without a handler backend=auto is host, to which this says nothing; write " +
+                     "backend=cuda, or leave it out");
+  }
 }
 
 PoolSpec::PoolSpec(std::string name) : name_(std::move(name)) {}
@@ -223,6 +238,12 @@ void PoolSpec::finish() {
 
 void PoolSpec::default_backend(const std::string& backend) {
   if (options_.backend == "auto") options_.backend = backend;
+  if (options_.backend == "auto" && !for_device_.empty()) {
+    throw UsageError(
+        fmt::format("pool '{}', {}: backend=auto is host for a pool, to which this says nothing; write "
+                    "backend=cuda, or leave it out",
+                    name_, for_device_));
+  }
 }
 
 }  // namespace ipcq::program

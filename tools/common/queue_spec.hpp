@@ -8,7 +8,9 @@
 // mirror.
 #pragma once
 
+#include <functional>
 #include <ipcq/options.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -32,10 +34,12 @@ class QueueSpec {
 
  private:
   std::string what(std::string_view key) const;
+  bool has(std::string_view key) const;
 
   std::string name_;
   QueueOptions options_;
-  std::string seen_ = ",";  // ",key,key,"
+  std::set<std::string, std::less<>> seen_;
+  bool inline_ = false;  // its size
   bool groups_given_ = false;
 };
 

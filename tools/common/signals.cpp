@@ -11,6 +11,9 @@
 namespace ipcq::program {
 namespace {
 
+// Some senders signal a process and then its group, as timeout(1) does: that is one signal.
+constexpr auto kOneSignal = std::chrono::milliseconds(200);
+
 bool is_ignored(int signal) {
   struct sigaction action {};
   return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
@@ -67,10 +70,14 @@ void Signals::set_callback(Callback callback) {
 }
 
 void Signals::take_signals() noexcept {
+  std::chrono::steady_clock::time_point last;
   for (;;) {
     int signal = 0;
     if (sigwait(&set_, &signal) != 0) continue;
     if (ending_.load(std::memory_order_acquire)) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (stop_requested() && now - last < kOneSignal) continue;
+    last = now;
     const int count = count_.fetch_add(1, std::memory_order_acq_rel) + 1;
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);  // fails only on overflow

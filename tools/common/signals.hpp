@@ -24,9 +24,9 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  // Called on the signal thread with the number of the signal, from 1. While nobody has subscribed a signal ends the
-  // process with 128 + signal: nothing was begun yet. After the subscription ended signals are ignored: the program is
-  // about to end anyway.
+  // Called on the signal thread with the number of the signal, from 1; those within 200 ms count as one. While nobody
+  // has subscribed a signal ends the process with 128 + signal: nothing was begun yet. After the subscription ended
+  // signals are ignored: the program is about to end anyway.
   using Callback = std::function<void(int count)>;
   class Subscription {
    public:

@@ -48,6 +48,7 @@ json to_json(const QueueStats& queue) {
                  {"processed", queue.processed},
                  {"handler_errors", queue.handler_errors},
                  {"publish_rate", queue.publish_rate},
+                 {"producers_lost", queue.producers_lost},
                  {"blocked_by_pid", queue.blocked_by_pid},
                  {"depth",
                   {{"empty", queue.empty},
@@ -91,6 +92,11 @@ std::string to_text(const QueueStats& queue) {
                       queue.claimed, queue.ready, queue.inflight, queue.done, queue.reading);
   if (queue.quarantined != 0) {
     text += fmt::format("  {} slots out of use: GPU work of a dead client may still write them\n", queue.quarantined);
+  }
+  if (queue.producers_lost != 0) {
+    text += fmt::format(
+        "  {} producers have gone without ending their stream: consumers wait for others, or for `ipcq end {}`\n",
+        queue.producers_lost, queue.name);
   }
   if (queue.blocked_by_pid != 0) {
     text += fmt::format("  held up by process {}: it took a place in the order and has not published\n",

@@ -23,7 +23,7 @@ IPCQ_API void set_executor(const std::string& queue, ExecutorKind kind, const st
 // One broker name seen in the run directory of this user.
 struct BrokerEntry {
   std::string name;
-  std::string socket_path;
+  std::string socket_path;  // empty: not in run_directory(), so the broker has another one, or a path for a name
   bool alive = false;
   std::int32_t pid = 0;               // of a live broker
   std::vector<std::string> segments;  // shared memory names that belong to it

@@ -80,4 +80,15 @@ struct QueueOptions {
   std::uint32_t held_per_consumer = 128;                // messages one consumer may hold at once, 1 .. 4096
 };
 
+// Bytes that a pool or a queue takes, known before it is created.
+struct MemoryNeeds {
+  std::uint64_t shared_memory = 0;  // in /dev/shm
+  std::uint64_t pinned = 0;         // of these, pinned for the GPU
+  std::uint64_t device_memory = 0;  // on the GPU
+};
+// "auto" counts as "host"; ask for both where it is open. A queue's own pool is counted in; `shared`: the pool of a
+// queue that has none, whose memory is not. Throw UsageError for options out of range.
+IPCQ_API MemoryNeeds memory_needs(const PoolOptions& options);
+IPCQ_API MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared = nullptr);
+
 }  // namespace ipcq

@@ -54,9 +54,15 @@ class IPCQ_API Producer {
 
   // Ends this producer's stream cleanly. Idempotent; the destructor calls it.
   void close() noexcept;
+  // Closes, but does not end the stream: for a producer that has failed half way. Consumers go on waiting, as after its
+  // death, until another producer opens or end_of_stream(). An exception that leaves the producer's scope does the
+  // same.
+  void break_off() noexcept;
 
  private:
   friend struct detail::CudaAccess;
+  void close(bool broken_off) noexcept;
+
   std::unique_ptr<detail::ProducerCore> core_;
 };
 

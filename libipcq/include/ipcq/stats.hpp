@@ -52,14 +52,15 @@ struct QueueStats {
   std::uint64_t slot_bytes = 0;
   std::uint64_t lines = 0;
   std::uint64_t published = 0;   // tickets taken, tombstones left out
-  std::uint64_t tombstones = 0;  // places whose producer died before publishing
+  std::uint64_t tombstones = 0;  // places whose producer died before publishing, and switches of executors
   std::uint64_t processed = 0;   // by the handler
   std::uint64_t handler_errors = 0;
   double publish_rate = 0;  // messages per second since the previous stats call, or since creation
   // Depth per visible state, in slots (slots of a shared pool count for every queue of it) and lines.
   std::uint64_t empty = 0, claimed = 0, ready = 0, inflight = 0, done = 0, reading = 0;
-  std::uint64_t quarantined = 0;    // slots out of use, because GPU work of a dead client may still write them
-  std::int32_t blocked_by_pid = 0;  // process that took a place and has not published: holds the order up; 0: none
+  std::uint64_t quarantined = 0;     // slots out of use, because GPU work of a dead client may still write them
+  std::uint32_t producers_lost = 0;  // died or broke off, and no other has come: the stream stays open for them
+  std::int32_t blocked_by_pid = 0;   // process that took a place and has not published: holds the order up; 0: none
   std::vector<GroupStats> groups;
   std::vector<EndpointStats> endpoints;
 };
