@@ -9,7 +9,7 @@
 //   check(v->publish(n));                       // enqueued behind fill; nothing waits
 //
 //   auto m = ipcq::cuda::receive(c, stream);    // published; the stream waits until it is complete and processed
-//   use<<<g, b, 0, stream>>>(m->device(), m->length());
+//   use<<<g, b, 0, stream>>>(m->header());      // which reads header->data only if header->status() is ok
 //                                               // released behind use when m goes out of scope
 //
 // Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
@@ -41,8 +41,10 @@ struct Header {
   const std::uint64_t* tomb = nullptr;  // reaches `lease` when the payload will never come
   std::uint32_t state = 0;              // ipcq::Status
 
-  // ok; peer_dead: whoever wrote the payload died before it was complete; else what receive_ahead() came to: end,
-  // closed, peer_dead, interrupted. `data` may be read only after ok.
+  // `data` may be read only after ok. peer_dead while `state` is ok: there is a message, but its payload will never be
+  // complete: its producer (process or GPU context) or the queue's runner died before, or the queue closed or the
+  // broker died. Else `state`, what receive_ahead() came to, without a message: end, closed, peer_dead (the broker
+  // died), interrupted.
   IPCQ_HOST_DEVICE Status status() const noexcept {
     const auto s = static_cast<Status>(*static_cast<const volatile std::uint32_t*>(&state));
     if (s != Status::ok || tomb == nullptr) return s;
@@ -94,7 +96,7 @@ class IPCQ_API Message {
   // Readable on the device and, once the stream has passed the receive, on the CPU.
   const Header* header() const noexcept;
   // The payload on the stream's device, its bytes and its number among those of its producer. Null and 0 after
-  // receive_ahead() until resolved().
+  // receive_ahead() until resolved(). What they name may yet turn out never to be written: a kernel asks header().
   const std::byte* device() const noexcept;
   std::size_t length() const noexcept;
   std::uint64_t sequence() const noexcept;

@@ -25,7 +25,9 @@ class IPCQ_API Producer {
   explicit Producer(std::unique_ptr<detail::ProducerCore> core) noexcept;
   Producer(Producer&&) noexcept;
   Producer& operator=(Producer&&) noexcept;
-  ~Producer();  // close(); after an exception the stream counts as broken off, not ended
+  // close(). While an exception that was thrown since the producer was opened unwinds the stack, the stream is broken
+  // off instead: consumers see no end. So throw through the producer on an error; to return is to end the stream.
+  ~Producer();
 
   // Borrows a free slot of slot_bytes(), waiting `timeout` at most as the queue's backpressure says.
   // Statuses: ok, full (policy reject), timeout, closed, peer_dead, interrupted.
@@ -52,7 +54,7 @@ class IPCQ_API Producer {
   // This producer's id, as Message::producer() shows it.
   std::uint32_t id() const noexcept;
 
-  // Ends this producer's stream cleanly. Idempotent; the destructor calls it.
+  // Ends this producer's stream cleanly, whatever calls came to before. Idempotent; the destructor calls it.
   void close() noexcept;
   // Closes, but does not end the stream: for a producer that has failed half way. Consumers go on waiting, as after its
   // death, until another producer opens or end_of_stream(). An exception that leaves the producer's scope does the
