@@ -88,6 +88,8 @@ void check_range(const std::string& object, const char* what, std::uint64_t valu
   }
 }
 
+constexpr std::uint32_t kManyAliases = 1u << 16;
+
 PoolHeader header_for(const std::string& name, const PoolOptions& o) {
   const std::string object = "pool '" + name + "'";
   check_range(object, "slots", o.slots, 0, 1u << 20);
@@ -96,7 +98,9 @@ PoolHeader header_for(const std::string& name, const PoolOptions& o) {
   h.segment.magic = kPoolMagic;
   copy_name(h.segment.name, name);
   h.slots = o.slots;
-  h.aliases = o.slots;  // every slot can be forwarded once while it has other readers
+  // So that every slot can be forwarded eight times while its former readers still have it: stages in a row that
+  // forward never wait for each other's. Large pools have less for each slot; not all of theirs is forwarded at once.
+  h.aliases = std::max(o.slots, std::min(8 * o.slots, kManyAliases));
   h.slot_bytes = o.slot_bytes;
   if (o.backend == "cuda") {
     h.backend = static_cast<std::uint32_t>(PoolBackend::cuda);

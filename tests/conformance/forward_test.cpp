@@ -177,8 +177,26 @@ TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
   EXPECT_TRUE(last.receive(kBound));
 }
 
-// Disabled until forward() waits for an alias as the queue's backpressure says: it answers `full` at once, the word of
-// queues that reject.
+// Stages in a row: what waits between the first two must leave the second its aliases.
+TEST_P(Forward, StagesInARowDoNotWaitForEachOthersAliases) {
+  constexpr std::uint64_t kStages = 8;
+  create_as_is("stage0", {.slots = 4, .slot_bytes = 100});
+  for (std::uint64_t i = 1; i <= kStages; ++i) create_as_is("stage" + std::to_string(i), {.pool = "stage0"});
+  auto p = producer("stage0");
+  for (std::uint64_t n = 0; n < 4; ++n) ASSERT_EQ(send(p, 1, n, 90), Status::ok);
+  for (std::uint64_t i = 0; i < kStages; ++i) {
+    auto c = consumer("stage" + std::to_string(i));
+    auto next = producer("stage" + std::to_string(i + 1));
+    for (unsigned n = 0; n < 4; ++n) {
+      auto m = c.receive(kBound);
+      ASSERT_TRUE(m) << to_string(m.status());
+      ASSERT_EQ(next.forward(*m, kBound), Status::ok) << "stage " << i << ", message " << n;
+    }
+  }
+  auto last = consumer("stage" + std::to_string(kStages));
+  for (std::int64_t n = 0; n < 4; ++n) EXPECT_EQ(next_sequence(last), n);
+}
+
 TEST_P(Forward, WaitsForAnAliasWhereTheQueueBlocks) {
   create_as_is("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
   create_as_is("first", {.pool = "one"});
@@ -188,9 +206,15 @@ TEST_P(Forward, WaitsForAnAliasWhereTheQueueBlocks) {
   ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
   auto m = c.receive(kBound), tapped = tap.receive(kBound);
   ASSERT_TRUE(m && tapped);
-  ASSERT_EQ(to_first.forward(*m, kBound), Status::ok);  // the one alias of a pool of one slot
+  ASSERT_EQ(to_first.forward(*m, kBound), Status::ok);
   auto forwarded = first.receive(kBound);
+  for (unsigned n = 1; n < 8; ++n) {  // a pool of one slot has eight aliases
+    ASSERT_TRUE(forwarded);
+    ASSERT_EQ(to_first.forward(*forwarded, kBound), Status::ok);
+    forwarded = first.receive(kBound);
+  }
   ASSERT_TRUE(forwarded);
+  EXPECT_EQ(to_second.forward(*tapped, kMoment), Status::timeout);
   auto forwarding = std::async(std::launch::async, [&] { return to_second.forward(*tapped, 2s); });
   std::this_thread::sleep_for(kMoment);
   EXPECT_EQ(forwarded->release(), Status::ok);

@@ -26,7 +26,8 @@ class IPCQ_API Producer {
   Producer(Producer&&) noexcept;
   Producer& operator=(Producer&&) noexcept;
   // close(). While an exception that was thrown since the producer was opened unwinds the stack, the stream is broken
-  // off instead: consumers see no end. So throw through the producer on an error; to return is to end the stream.
+  // off instead: consumers see no end. On an error throw through the producer or break_off(); to return ends the
+  // stream.
   ~Producer();
 
   // Borrows a free slot of slot_bytes(), waiting `timeout` at most as the queue's backpressure says.
