@@ -97,14 +97,15 @@ Status LoanSide::await_stream(const LoanState& state, Duration timeout) noexcept
 }
 
 Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout) noexcept {
-  if (closed_) return Status::closed;
+  if (closed_ || epoch_ != fork_epoch()) return Status::closed;
   if (length > capacity()) return Status::too_large;
   // Of a pool in host memory, readers on the CPU take the payload as soon as they see the line. And once announced,
   // gpub says nothing of what was enqueued since: a publish that failed is followed by one that waits for the stream.
   std::uint8_t flags = 0;
   if (state.view->reach == Reach::host || state.announced) {
-    const Status s = await_stream(state, state.announced ? timeout : kForever);
-    if (s != Status::ok) return s;
+    const std::uint64_t deadline = deadline_after(timeout);
+    if (const Status s = await_stream(state, timeout); s != Status::ok) return s;
+    timeout = time_left(deadline);
     flags = kPayloadReady;
   }
   if (state.view->reach == Reach::mirror) flags = static_cast<std::uint8_t>(flags | kInMirror);
@@ -210,6 +211,7 @@ void LoanSide::close() noexcept {
     if (memory_.is_broken()) {
       bury_unwritten();
       (void)passed_.release();  // streams of another context, which has not failed, may still write there
+      keep_for_ever(shared_from_this());
       break;
     }
     if (now_ns() >= deadline) {
@@ -218,6 +220,7 @@ void LoanSide::close() noexcept {
                         ": closed while its streams still write payloads, 10 s after the close began; synchronize the "
                         "streams before closing");
       (void)passed_.release();  // they may write there, too
+      keep_for_ever(shared_from_this());
       break;
     }
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));

@@ -14,6 +14,8 @@ namespace {
 constexpr auto kCloseBound = std::chrono::seconds(10);
 // How long the watcher waits at a time for a message to be published.
 constexpr auto kTakeRound = std::chrono::milliseconds(10);
+// How often it looks for an entry that the caller has released on the CPU, while all are held (ns).
+constexpr std::uint64_t kFullNap = 1'000'000;
 // How often it looks whether queue and broker are still there while streams wait for payloads (ns).
 constexpr std::uint64_t kGuardEvery = 10'000'000;
 // Who works on what was published may still finish it after the queue closed or the broker died (ns).
@@ -237,6 +239,7 @@ void ReceiveSide::end(MessageState& state) noexcept {
   if (closed_) {  // its message has gone back to the group
     ended_late_ = true;
     state.message = {};
+    if (query(*state.view, state.stream) != CUDA_SUCCESS) keep_for_ever(keep);  // it may still read
     return;
   }
   const CUresult result = enqueue_write(*state.view, state.stream, state.pinned->released, state.use);
@@ -283,35 +286,41 @@ void ReceiveSide::resolve(Status status) noexcept {
   moved_at_ = now_ns();
 }
 
-void ReceiveSide::advance(std::unique_lock<std::mutex>& lock) noexcept {
+ReceiveSide::Advance ReceiveSide::advance(std::unique_lock<std::mutex>& lock) noexcept {
   MessageState& state = *ahead_.front();
   if (closing_) {
     if (state.message) (void)state.message.nack();
     resolve(Status::closed);
-    return;
+    return Advance::looked;
   }
+  Advance result = Advance::looked;
   if (!state.taken) {
     const Duration round = releasing_.empty() ? Duration(kTakeRound) : Duration::zero();
     lock.unlock();
     const Status s = core_->receive_early(state.message, state.descriptor, round);
     lock.lock();
-    if (s == Status::empty || s == Status::timeout || s == Status::full) return;
-    if (s != Status::ok) {
+    if (s == Status::empty || s == Status::timeout) return s == Status::timeout ? Advance::waited : Advance::looked;
+    if (s == Status::full) {
+      result = Advance::full;
+    } else if (s != Status::ok) {
       resolve(s);
-      return;
+      return Advance::looked;
+    } else {
+      state.taken = true;
+      moved_at_ = now_ns();
     }
-    state.taken = true;
-    moved_at_ = now_ns();
   }
-  if (is_complete(state)) {
+  if (state.taken && is_complete(state)) {
     resolve(Status::ok);
-    return;
+    return Advance::looked;
   }
   const Status why = session_->interruption(memory_.queue()).check();
   if (why == Status::interrupted || (why != Status::ok && gone_for_good())) {
-    (void)state.message.nack();
+    if (state.message) (void)state.message.nack();
     resolve(why);
+    return Advance::looked;
   }
+  return result;
 }
 
 void ReceiveSide::prune_awaited() noexcept {
@@ -342,15 +351,16 @@ void ReceiveSide::end_waits() noexcept {
 std::uint64_t ReceiveSide::look() noexcept {
   std::unique_lock lock(mutex_);
   bool moved = harvest();
+  Advance advanced = Advance::looked;
   if (!ahead_.empty()) {
     const std::size_t before = ahead_.size();
-    advance(lock);
+    advanced = advance(lock);
     moved = moved || ahead_.size() < before;
   }
   prune_awaited();
   if (!awaited_.empty() && gone_for_good()) end_waits();
-  if (moved) return 0;
-  if (!ahead_.empty() && !ahead_.front()->taken && releasing_.empty()) return 0;  // advance() has waited
+  if (moved || advanced == Advance::waited) return 0;
+  if (advanced == Advance::full && releasing_.empty()) return kFullNap;
   if (!ahead_.empty() || !releasing_.empty()) return nap_after(now_ns() - moved_at_);
   return awaited_.empty() ? kNever : kGuardEvery;
 }
@@ -375,6 +385,7 @@ void ReceiveSide::close() noexcept {
                     memory_.object() + ": closed while streams still read " + std::to_string(releasing_.size()) +
                         " messages that were released on them 10 s ago or later; they go back to the group. "
                         "Synchronize the streams before closing");
+      keep_for_ever(shared_from_this());
       break;
     }
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));

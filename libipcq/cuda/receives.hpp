@@ -81,10 +81,12 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   void fill_header(MessageState& state, Status status) noexcept;
 
   // The following with mutex_ held.
-  bool harvest() noexcept;                               // true: something was released
-  void advance(std::unique_lock<std::mutex>&) noexcept;  // the first receive_ahead()
-  void resolve(Status status) noexcept;                  // it
-  bool gone_for_good() noexcept;  // and whoever worked on what was published has had time to finish
+  bool harvest() noexcept;  // true: something was released
+  // The first receive_ahead(). waited: it had time to come; full: the consumer holds all that it may.
+  enum class Advance : std::uint8_t { looked, waited, full };
+  Advance advance(std::unique_lock<std::mutex>&) noexcept;
+  void resolve(Status status) noexcept;  // it
+  bool gone_for_good() noexcept;         // and whoever worked on what was published has had time to finish
   void prune_awaited() noexcept;
   void end_waits() noexcept;
   std::uint64_t look() noexcept;  // takes mutex_

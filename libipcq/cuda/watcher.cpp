@@ -32,7 +32,7 @@ void Watcher::wake() noexcept {
 
 void Watcher::stop() noexcept {
   if (epoch_ != fork_epoch()) {
-    if (thread_.joinable()) thread_.detach();  // it lives in the parent only
+    forget_thread(thread_);
     return;
   }
   {

@@ -239,8 +239,6 @@ std::uint64_t BrokerCore::left_in(const QueueEntry& q) const {
 
 std::uint64_t BrokerCore::stop(Duration drain_for) {
   if (fork_epoch() != epoch_) {  // a forked child's copy: everything here is the parent's
-    if (thread_.joinable()) thread_.detach();
-    if (recovery_.joinable()) recovery_.detach();
     return 0;
   }
   // Before waiting for a stop() that drains already: a more impatient one shortens it.
@@ -298,15 +296,28 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
 
 namespace ipcq {
 
+namespace {
+
+detail::BrokerCore& usable(const std::unique_ptr<detail::BrokerCore>& core) {
+  if (core->is_forked_child()) {
+    throw UsageError("broker at " + core->socket_path() + ": used after fork; it is the parent's");
+  }
+  return *core;
+}
+
+}  // namespace
+
 Broker::Broker(BrokerOptions options) : core_(std::make_unique<detail::BrokerCore>(options)) {}
 Broker::Broker(Broker&&) noexcept = default;
-Broker::~Broker() = default;
-void Broker::create_pool(const std::string& name, PoolOptions options) { core_->create_pool(name, options); }
-void Broker::create(const std::string& queue, QueueOptions options) { core_->create_queue(queue, options); }
-void Broker::end_of_stream(const std::string& queue) { core_->end_of_stream(queue); }
+Broker::~Broker() {
+  if (core_ && core_->is_forked_child()) detail::keep_for_ever(std::move(core_));
+}
+void Broker::create_pool(const std::string& name, PoolOptions options) { usable(core_).create_pool(name, options); }
+void Broker::create(const std::string& queue, QueueOptions options) { usable(core_).create_queue(queue, options); }
+void Broker::end_of_stream(const std::string& queue) { usable(core_).end_of_stream(queue); }
 std::uint64_t Broker::stop(Duration drain_for) { return core_->stop(drain_for); }
-BrokerStats Broker::stats() const { return core_->stats(); }
+BrokerStats Broker::stats() const { return usable(core_).stats(); }
 std::string Broker::socket_path() const { return core_->socket_path(); }
-std::string Broker::dump(const std::string& queue) const { return core_->dump(queue); }
+std::string Broker::dump(const std::string& queue) const { return usable(core_).dump(queue); }
 
 }  // namespace ipcq

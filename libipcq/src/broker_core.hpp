@@ -113,6 +113,11 @@ struct Recovery {
 };
 
 struct ClientState {
+  ClientState() = default;
+  ClientState(const ClientState&) = delete;
+  ClientState& operator=(const ClientState&) = delete;
+  ~ClientState();  // hangs up, though a child of this process may have the socket, too
+
   Fd socket;
   Fd pidfd;
   std::int32_t pid = 0;
@@ -135,6 +140,7 @@ class BrokerCore {
   BrokerStats stats() const;
   std::string dump(const std::string& queue) const;
   const std::string& socket_path() const noexcept { return name_.socket_path(); }
+  bool is_forked_child() const noexcept { return fork_epoch() != epoch_; }
 
  private:
   // broker_core.cpp

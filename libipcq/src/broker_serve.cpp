@@ -12,6 +12,10 @@
 
 namespace ipcq::detail {
 
+ClientState::~ClientState() {
+  if (socket) ::shutdown(socket.get(), SHUT_RDWR);
+}
+
 void BrokerCore::watch(int fd) {
   epoll_event e{};
   e.events = EPOLLIN | EPOLLRDHUP;

@@ -229,6 +229,7 @@ Status ConsumerCore::after_unsound(Duration timeout, std::uint64_t& deadline) co
 }
 
 Status ConsumerCore::settle_device_side(Duration& timeout) noexcept {
+  if (is_unusable()) return Status::closed;
   const std::uint64_t deadline = deadline_after(timeout);
   const Status s = device_side_->settle(timeout);
   if (timeout > Duration::zero()) timeout = std::max(time_left(deadline), Duration(1));  // a call that waits times out
@@ -354,6 +355,7 @@ Consumer::~Consumer() { close(); }
 
 void Consumer::close() noexcept {
   if (!core_) return;
+  if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
   core_->close_device_side();
   const bool messages_out = core_->holds_any();
   const auto session = core_->shared_session();

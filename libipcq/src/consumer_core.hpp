@@ -46,7 +46,8 @@ class ConsumerCore {
   Descriptor descriptor(const Message& message) const noexcept;
   // Ends the holding; the slot bit has a new owner.
   bool hand_over(Message& message) noexcept;
-  bool is_unusable() const noexcept { return closed_.load(std::memory_order_relaxed) || session_->is_forked_child(); }
+  bool is_forked_child() const noexcept { return epoch_ != fork_epoch(); }
+  bool is_unusable() const noexcept { return closed_.load(std::memory_order_relaxed) || is_forked_child(); }
 
  private:
   template <class Member>
@@ -83,6 +84,7 @@ class ConsumerCore {
   std::uint64_t damaged_ = 0;
   bool uses_cuda_ = false;
   std::atomic<bool> closed_{false};
+  const std::uint32_t epoch_ = fork_epoch();
   std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
 };
 

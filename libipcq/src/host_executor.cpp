@@ -25,8 +25,8 @@ class HostExecutor final : public Executor {
   ~HostExecutor() override { stop(); }
 
   void stop() noexcept override {
-    if (fork_epoch() != epoch_) {  // the threads live in the parent only
-      for (auto& w : workers_) w.detach();
+    if (fork_epoch() != epoch_) {
+      for (auto& w : workers_) forget_thread(w);
       workers_.clear();
       return;
     }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,7 +28,24 @@ namespace {
 const int registered_atfork =
     pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
 
+// Reachable, so that no leak checker takes them for lost; without a lock, which a fork could leave locked.
+struct Kept {
+  std::shared_ptr<void> object;
+  Kept* next;
+};
+std::atomic<Kept*> kept{nullptr};
+
 }  // namespace
+
+void keep_for_ever(std::shared_ptr<void> object) noexcept {
+  auto* const k = std::make_unique<Kept>(Kept{std::move(object), kept.load(std::memory_order_relaxed)}).release();
+  while (!kept.compare_exchange_weak(k->next, k, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+}
+
+void forget_thread(std::thread& thread) noexcept {
+  if (thread.joinable()) keep_for_ever(std::make_shared<std::thread>(std::move(thread)));
+}
 
 void Fd::reset(int fd) noexcept {
   if (fd_ >= 0) ::close(fd_);
@@ -73,6 +91,12 @@ pid_t pid_of(int pidfd) noexcept {
     if (line.rfind("Pid:", 0) == 0) return static_cast<pid_t>(std::strtol(line.c_str() + 4, nullptr, 10));
   }
   return -1;
+}
+
+pid_t peer_of(int socket) noexcept {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }
 
 bool is_stopped(pid_t pid) noexcept {

@@ -6,7 +6,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "ipcq/export.hpp"
@@ -48,6 +50,8 @@ Fd open_pidfd(pid_t pid) noexcept;
 // Pid of the process that a pidfd names, as this process' PID namespace sees it; -1 when it has ended or is not
 // visible.
 pid_t pid_of(int pidfd) noexcept;
+// Who listens at the other end of a connected Unix socket, as this process' PID namespace sees it; 0: not visible.
+pid_t peer_of(int socket) noexcept;
 // Whether a process is stopped (SIGSTOP, a debugger).
 bool is_stopped(pid_t pid) noexcept;
 
@@ -72,6 +76,13 @@ void drain_eventfd(int fd) noexcept;
 // Counts forks: differs from the value at creation in a forked child.
 IPCQ_INTERNAL_API extern std::atomic<std::uint32_t> fork_count;
 inline std::uint32_t fork_epoch() noexcept { return fork_count.load(std::memory_order_relaxed); }
+
+// Never destroys it. For what a forked child inherited: its threads, and whoever held its locks, live in the parent;
+// and for memory that streams may still write when its owner ends.
+IPCQ_INTERNAL_API void keep_for_ever(std::shared_ptr<void> object) noexcept;
+// A thread of the parent's, in a forked child: neither joined nor detached, because a new thread of the child's may
+// bear its id.
+IPCQ_INTERNAL_API void forget_thread(std::thread& thread) noexcept;
 
 // Where sockets and locks of this user's brokers are; made if missing (make).
 std::string run_directory(bool make);

@@ -254,6 +254,7 @@ Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
 
 Status ProducerCore::publish(Loan& loan, std::size_t length, Duration timeout) noexcept {
   const auto flags = static_cast<std::uint8_t>(pool_->on_device() ? kPayloadReady | kInMirror : kPayloadReady);
+  if (is_unusable()) return Status::closed;  // another may have the slot by now
   // The repair after a producer with a GPU takes a message for complete by this word.
   if (uses_cuda_) pool_->gpub(loan.slot_).store(loan.lease_, std::memory_order_release);
   bool kept = false;
@@ -315,6 +316,7 @@ void Producer::break_off() noexcept { close(true); }
 
 void Producer::close(bool broken_off) noexcept {
   if (!core_) return;
+  if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
   const auto session = core_->shared_session();
   core_->close(broken_off);
   if (core_->has_loans()) {  // they refer to the core

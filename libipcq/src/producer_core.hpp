@@ -39,13 +39,14 @@ class ProducerCore {
   std::shared_ptr<DeviceSide>& device_side() noexcept { return device_side_; }
 
   void close(bool broken_off) noexcept;
+  bool is_forked_child() const noexcept { return epoch_ != fork_epoch(); }
   bool has_loans() const noexcept { return loans_ != 0; }
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
   std::size_t slot_bytes() const noexcept { return pool_->config().slots == 0 ? 0 : pool_->config().slot_bytes; }
   std::uint32_t client() const noexcept { return client_; }
 
  private:
-  bool is_unusable() const noexcept { return closed_ || session_->is_forked_child(); }
+  bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
   Status claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
   Status claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
   Status borrow_slow(Duration timeout, SlotLoan& loan) noexcept;
@@ -75,6 +76,7 @@ class ProducerCore {
   std::uint32_t loans_ = 0;
   bool uses_cuda_ = false;
   int exceptions_ = 0;  // in flight when the producer was opened
+  const std::uint32_t epoch_ = fork_epoch();
   bool closed_ = false;
   std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
 };

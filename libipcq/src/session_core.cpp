@@ -61,6 +61,9 @@ SessionCore::SessionCore(const ConnectOptions& options)
     : broker_(broker_name_or_default(options.broker)), path_(socket_path_of(broker_)), log_(options.log) {
   socket_ = connect_to_broker(broker_, options.wait_for);
   stop_ = make_eventfd();
+  // A child of the broker's may keep the other end of the socket open after its death. The answer to `hello` proves
+  // that it lived when the pidfd was opened.
+  if (const pid_t pid = peer_of(socket_.get()); pid > 0) broker_process_ = open_pidfd(pid);
   const Fd self = open_pidfd(getpid());
   if (!self) throw_system(errno, "pidfd_open", "this process", "Linux 5.3 or later is needed");
   Request hello;
@@ -73,7 +76,7 @@ SessionCore::SessionCore(const ConnectOptions& options)
 
 SessionCore::~SessionCore() {
   if (is_forked_child()) {
-    watcher_.detach();  // the thread lives in the parent only
+    forget_thread(watcher_);
     return;
   }
   retired_.clear();
@@ -218,14 +221,15 @@ void SessionCore::ring_all() noexcept {
   for (const auto& p : pools_) ring_always(p->control().free);
 }
 
-// The kernel tells at once when the broker's end of the connection closes: no heartbeat, no time-out, no wake-up while
-// all is well.
+// The kernel tells at once when the broker ends, or its end of the connection closes: no heartbeat, no time-out, no
+// wake-up while all is well.
 void SessionCore::watch() noexcept {
   for (;;) {
-    pollfd p[2] = {{socket_.get(), POLLRDHUP, 0}, {stop_.get(), POLLIN, 0}};
-    if (::poll(p, 2, -1) < 0) continue;  // EINTR: all signals are blocked, but a debugger may cause one
+    // A negative descriptor is passed over.
+    pollfd p[3] = {{socket_.get(), POLLRDHUP, 0}, {stop_.get(), POLLIN, 0}, {broker_process_.get(), POLLIN, 0}};
+    if (::poll(p, 3, -1) < 0) continue;  // EINTR: all signals are blocked, but a debugger may cause one
     if (p[1].revents != 0) return;
-    if (p[0].revents != 0) {
+    if (p[0].revents != 0 || p[2].revents != 0) {
       disconnected_.store(true, std::memory_order_release);
       ring_all();
       return;
@@ -241,8 +245,16 @@ Session connect(ConnectOptions options) { return Session(std::make_shared<detail
 
 Session::Session(std::shared_ptr<detail::SessionCore> core) noexcept : core_(std::move(core)) {}
 Session::Session(Session&&) noexcept = default;
-Session& Session::operator=(Session&&) noexcept = default;
-Session::~Session() = default;
+Session& Session::operator=(Session&& other) noexcept {
+  if (this != &other) {
+    const Session before(std::move(*this));
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+Session::~Session() {
+  if (core_ && core_->is_forked_child()) detail::keep_for_ever(std::move(core_));
+}
 
 void Session::interrupt() noexcept { core_->interrupt(); }
 void Session::resume() noexcept { core_->resume(); }

@@ -62,6 +62,7 @@ class SessionCore {
   std::string path_;
   LogCallback log_;
   Fd socket_;
+  Fd broker_process_;  // pidfd; none where its PID namespace is not ours
   Fd stop_;
   std::atomic<bool> disconnected_{false};
   std::atomic<bool> interrupted_{false};

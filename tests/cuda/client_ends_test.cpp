@@ -1,11 +1,18 @@
 // What streams wait for never keeps them for ever: ends, closes and deaths, as clients with a GPU see them.
+#include <sys/wait.h>
+
+#include <ctime>
+
 #include "cuda/client_fixture.hpp"
+#include "cuda/pattern.hpp"
 
 namespace ipcq_test {
 namespace {
 
 class CudaClientEnds : public CudaClient {};
 INSTANTIATE_TEST_SUITE_P(, CudaClientEnds, testing::ValuesIn(kKinds), kind_name);
+class CudaClientEndsAnyKind : public CudaClient {};
+INSTANTIATE_TEST_SUITE_P(, CudaClientEndsAnyKind, testing::Values(kKinds[3]), kind_name);
 
 TEST_P(CudaClientEnds, TheEndOfTheStreamEndsWaits) {
   START_OR_SKIP(GetParam(), 2);
@@ -105,6 +112,95 @@ TEST_P(CudaClientEnds, TheBrokersDeathEndsWaits) {
     EXPECT_TRUE(finish(out));
   }
   session_.reset();
+}
+
+// An entry comes free only by the caller, who may be waiting for the stream.
+TEST_P(CudaClientEndsAnyKind, TheQueuesCloseEndsWaitsOfAConsumerThatHoldsAllItMay) {
+  START_OR_SKIP(GetParam(), 80);
+  auto p = producer(false);
+  std::vector<Message> held;
+  for (unsigned n = 0; n < 64; ++n) ASSERT_EQ(p.send("x", 1, kBound), Status::ok);
+  auto d = session_->consumer("q", {.until = Until::forever, .wait_for = kBound, .cuda = true});
+  for (unsigned n = 0; n < 64; ++n) {
+    auto m = d.receive(kBound);
+    ASSERT_TRUE(m) << to_string(m.status());
+    held.push_back(std::move(*m));
+  }
+  EXPECT_EQ(d.receive(kMoment).status(), Status::full);
+  CUstream in = gpu_->stream();
+  auto m = cuda::receive_ahead(d, in);
+  ASSERT_TRUE(m);
+  gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
+  const clock_t before = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 4) << "it spins";
+  EXPECT_FALSE(is_done(in));
+  broker_->stop();
+  EXPECT_TRUE(finish(in));
+  EXPECT_THAT(status(0), testing::AnyOf(Status::closed, Status::peer_dead));
+}
+
+// A child has no watcher: what its parent waits for ahead never comes there.
+TEST_P(CudaClientEndsAnyKind, AForkedChildDoesNotWait) {
+  START_OR_SKIP(GetParam(), 2);
+  auto c = consumer();
+  CUstream in = gpu_->stream();
+  auto m = cuda::receive_ahead(c, in);
+  ASSERT_TRUE(m);
+  const pid_t child = fork();
+  ASSERT_NE(child, -1);
+  if (child == 0) {
+    alarm(20);
+    Message batch[2];
+    const bool good =
+        c.receive(kForever).status() == Status::closed && c.receive_many(batch, kForever).status == Status::closed;
+    _exit(good ? 0 : 1);
+  }
+  int end = 0;
+  ASSERT_TRUE(eventually([&] { return ::waitpid(child, &end, WNOHANG) == child; })) << ::kill(child, SIGKILL);
+  EXPECT_TRUE(WIFEXITED(end) && WEXITSTATUS(end) == 0) << end;
+  c.close();
+  EXPECT_TRUE(finish(in));
+}
+
+// Readers on the CPU take the payload as soon as they see the line, so publishing waits for the stream: in bounds.
+TEST_P(CudaClientEndsAnyKind, PublishingIntoHostMemoryTimesOut) {
+  START_OR_SKIP(GetParam(), 1);
+  broker_->create("host", {.slots = 2, .slot_bytes = kBytes, .backend = "host"});
+  auto p = session_->producer("host", {.wait_for = kBound, .cuda = true});
+  auto c = session_->consumer("host", {.wait_for = kBound});
+  CUstream out = gpu_->stream();
+  auto v = cuda::loan(p, out, kBound);
+  ASSERT_TRUE(v) << to_string(v.status());
+  std::uint32_t* const held_up = gate();
+  wait_for(out, held_up);
+  gpu_->fill(out, v->device(), kBytes, 5);
+  EXPECT_EQ(v->publish(kBytes, kMoment), Status::timeout);
+  EXPECT_EQ(c.receive(Duration::zero()).status(), Status::empty);
+  open(held_up);
+  ASSERT_EQ(v->publish(kBytes, kBound), Status::ok);
+  auto m = c.receive(kBound);
+  ASSERT_TRUE(m) << to_string(m.status());
+  std::uint64_t wrong = 0;
+  for (std::size_t i = 0; i < kBytes; ++i) wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(5, i)) ? 1 : 0;
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_TRUE(finish(out));
+}
+
+// What a stream may still write stays mapped, though its session has ended.
+TEST_P(CudaClientEndsAnyKind, AStreamThatIsLateMayStillWriteAfterTheSession) {
+  START_OR_SKIP(GetParam(), 2);
+  CUstream out = gpu_->stream();
+  std::uint32_t* const held_up = gate();
+  {
+    auto p = producer();
+    wait_for(out, held_up);
+    ASSERT_EQ(publish(p, out, 1), Status::ok);
+  }  // its close waits for ten seconds
+  session_.reset();
+  broker_.reset();
+  open(held_up);
+  EXPECT_TRUE(finish(out));
 }
 
 }  // namespace

@@ -190,6 +190,26 @@ TEST_P(Scribbled, APayloadThatNeverComesKeepsNoKernel) {
   broker_->stop(Duration::zero());
 }
 
+// The slot has another owner by now, who may have announced a payload.
+TEST_P(Scribbled, ALoanThatOutlivesItsProducerWritesNothing) {
+  QueueOptions o = on_gpu("identity");
+  o.slots = 1;
+  open(o);
+  const auto pool = detail::PoolMap::open(segment("pool"), detail::deadline_after(kBound));
+  auto p = session_->producer("q", {.cuda = true});
+  auto stale = p.loan(kBound);
+  ASSERT_TRUE(stale);
+  p.close();
+  auto q = session_->producer("q", {.cuda = true});
+  auto loan = q.loan(kBound);
+  ASSERT_TRUE(loan) << to_string(loan.status());
+  ASSERT_EQ(loan->publish(10, kBound), Status::ok);
+  const std::uint64_t written = pool->gpub(0).load(std::memory_order_acquire);
+  ASSERT_NE(written, 0u);
+  EXPECT_EQ(stale->publish(10, kBound), Status::closed);
+  EXPECT_EQ(pool->gpub(0).load(std::memory_order_acquire), written);
+}
+
 TEST_P(Scribbled, ControlLinesThatAskForNothingChangeNothing) {
   QueueOptions o = on_gpu("identity");
   o.lines = 16;

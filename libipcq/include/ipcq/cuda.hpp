@@ -1,7 +1,9 @@
-// ipcq::cuda: payloads in device memory, in the order of the caller's streams. No call here waits for the GPU.
+// ipcq::cuda: payloads in device memory, in the order of the caller's streams. No call here waits for the GPU, but
+// Loan::publish() into a pool in host memory, whose readers look at the payload as soon as it is published.
 //
 // Open the endpoint with {.cuda = true}. The stream's context decides the device; the first call on it maps the pool
-// (milliseconds, once per process), so make it before you launch a kernel that stays. A pool that cannot be mapped
+// (milliseconds, once per process), and the first call of each endpoint pins some host memory, so make both before you
+// launch a kernel that stays. A pool that cannot be mapped
 // there is used through its mirror in host memory, which the session's log callback is told; without one: BackendError.
 //
 //   auto v = ipcq::cuda::loan(p, stream);
@@ -120,8 +122,9 @@ IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Duration timeout =
 IPCQ_API Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout = kForever);
 
 // The same without any wait on the CPU: `stream` waits for the publication too, and header() tells kernels what came.
-// Taken in the order of the calls, together with receive(). Statuses: ok, full (held_per_consumer messages are held or
-// waited for), closed, peer_dead. Throws as loan().
+// Taken in the order of the calls, together with receive(). Statuses: ok, full (held_per_consumer of these are held or
+// waited for; what receive() of the consumer holds besides makes them wait for its release), closed, peer_dead. Throws
+// as loan().
 IPCQ_API Result<Message> receive_ahead(Consumer& consumer, Stream stream);
 
 }  // namespace ipcq::cuda
