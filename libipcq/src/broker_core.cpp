@@ -191,7 +191,9 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
   }
   // The mutex may have been open.
   check_running(object);
-  if (q.executed_by && q.executed_by->has_ended()) throw BackendError(object + ": its runner ended meanwhile");
+  const bool lost_runner = q.executed_by && q.executed_by->has_ended();
+  const bool lost_memory = q.pool->runner && q.pool->runner->has_ended();
+  if (lost_runner || lost_memory) throw BackendError(object + ": its runner ended meanwhile");
   const auto [pool, fresh] = pools_.emplace(q.pool->name, q.pool);
   if (pool->second != q.pool || fresh != options.pool.empty()) {
     if (fresh) pools_.erase(pool);
@@ -207,6 +209,9 @@ QueueEntry& BrokerCore::find(const std::string& queue) {
 const QueueEntry& BrokerCore::find(const std::string& queue) const {
   const auto it = queues_.find(queue);
   if (it != queues_.end()) return it->second;
+  if (recoveries_.awaits_queue(queue)) {
+    throw NotFoundError("queue '" + queue + "': its runner was lost, and it is being created anew; wait for it");
+  }
   std::string known;
   for (const auto& [name, q] : queues_) known += (known.empty() ? "" : ", ") + name;
   throw NotFoundError("queue '" + queue + "': broker '" + name_.name() + "' has no such queue; it has " +

@@ -1,6 +1,6 @@
 // The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_device.cpp: runners and
-// device queues. broker_serve.cpp: the event loop, requests, deaths. broker_endpoints.cpp: who opens and closes,
-// groups, ends of streams. broker_stats.cpp: counters and the dump.
+// device queues. broker_recovery.cpp: runners that die. broker_serve.cpp: the event loop, requests, deaths.
+// broker_endpoints.cpp: who opens and closes, groups, ends of streams. broker_stats.cpp: counters and the dump.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
 // happens: no timer, so that an idle broker costs nothing. It never waits for a runner, which may take long: who
@@ -9,8 +9,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -25,6 +23,7 @@
 #include "executor.hpp"
 #include "ipcq/broker.hpp"
 #include "queue_map.hpp"
+#include "recoveries.hpp"
 #include "repair.hpp"
 #include "runner_link.hpp"
 
@@ -103,13 +102,6 @@ struct LateWriter {
   std::uint32_t client = 0;
   std::string queue;
   std::uint64_t generation = 0;
-};
-
-// Something to be created anew after its runner died.
-struct Recovery {
-  std::string object;  // for the log
-  std::uint64_t give_up = 0;
-  std::function<void()> create;
 };
 
 struct ClientState {
@@ -227,7 +219,7 @@ class BrokerCore {
   bool stopped_ = false;    // by stop(): nothing new is taken on
   bool gone_ = false;       // nothing is left
   std::uint64_t runner_deaths_ = 0;
-  std::deque<Recovery> recoveries_;
+  Recoveries recoveries_;
   std::condition_variable stopping_soon_;  // stopped_ is set
   bool recovering_ = false;                // by `recovery_`
   std::thread recovery_;

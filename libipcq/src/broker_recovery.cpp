@@ -10,7 +10,6 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(60);
 constexpr auto kRetryEvery = std::chrono::milliseconds(250);
 
 }  // namespace
@@ -39,9 +38,12 @@ void BrokerCore::runner_died(int fd) {
   }
   std::vector<std::shared_ptr<PoolState>> pools;
   for (auto p = pools_.begin(); p != pools_.end();) {
+    // Goes and comes with its queue, wherever it lies.
+    const bool of_a_queue = std::any_of(ended.begin(), ended.end(),
+                                        [&](const auto& q) { return q.options.pool.empty() && q.pool == p->second; });
     const bool on_it = p->second->map->on_device() && p->second->options.device == device;
-    if (on_it) pools.push_back(p->second);
-    p = on_it ? pools_.erase(p) : std::next(p);
+    if (on_it && !of_a_queue) pools.push_back(p->second);
+    p = on_it || of_a_queue ? pools_.erase(p) : std::next(p);
   }
   for (auto& q : ended) {
     log(LogLevel::error, "queue '" + q.name + "': the runner of GPU " + std::to_string(device) + " was lost (" + how +
@@ -55,23 +57,18 @@ void BrokerCore::runner_died(int fd) {
     ring_always(q.pool->map->control().free);
   }
   if (stopped_) return;
-  const std::uint64_t give_up = deadline_after(kPatience);
+  const std::uint64_t now = now_ns();
   for (const auto& p : pools) {
-    const bool of_a_queue = std::any_of(ended.begin(), ended.end(), [&](const auto& q) {
-      return q.options.pool.empty() && q.pool == p;  // comes with its queue
-    });
-    if (of_a_queue) continue;
-    recoveries_.push_back(
-        {"pool '" + p->name + "'", give_up, [this, name = p->name, o = p->options] { add_pool(name, o); }});
+    recoveries_.add({Recovery::Kind::pool, p->name, {}, [this, name = p->name, o = p->options] { add_pool(name, o); }},
+                    now);
   }
-  // Queues with a pool of their own first: others may share it.
-  std::stable_sort(ended.begin(), ended.end(),
-                   [](const auto& l, const auto& r) { return l.options.pool.empty() > r.options.pool.empty(); });
   for (const auto& q : ended) {
-    recoveries_.push_back({"queue '" + q.name + "'", give_up, [this, name = q.name, o = q.options] {
-                             check_options(name, o);  // its pool may not have come back
-                             add_queue(name, o);
-                           }});
+    recoveries_.add({q.options.pool.empty() ? Recovery::Kind::queue : Recovery::Kind::sharing, q.name, q.options.pool,
+                     [this, name = q.name, o = q.options] {
+                       check_options(name, o);  // the name may have been taken
+                       add_queue(name, o);
+                     }},
+                    now);
   }
   if (recovering_ || recoveries_.empty()) return;
   if (recovery_.joinable()) recovery_.join();  // it has ended
@@ -86,20 +83,23 @@ void BrokerCore::runner_died(int fd) {
 void BrokerCore::recover() noexcept {
   std::unique_lock lock(mutex_);
   while (!stopped_ && !recoveries_.empty()) {
-    Recovery r = std::move(recoveries_.front());
-    recoveries_.pop_front();
+    const Recovery r = recoveries_.next();
+    std::string why;
+    bool final = false;
     try {
-      r.create();
-    } catch (const BackendError& e) {
-      if (now_ns() < r.give_up) {
-        recoveries_.push_front(std::move(r));
-        stopping_soon_.wait_for(lock, kRetryEvery, [this] { return stopped_; });
-        continue;
-      }
-      log(LogLevel::error, r.object + ": cannot be created anew, and is gone: " + e.what());
+      r.create();  // opens the mutex: more may have died when it returns
+      recoveries_.succeeded(r, now_ns());
+      continue;
+    } catch (const UsageError& e) {
+      why = e.what();
+      final = true;
     } catch (const std::exception& e) {
-      if (!stopped_) log(LogLevel::error, r.object + ": cannot be created anew, and is gone: " + e.what());
+      why = e.what();
     }
+    if (stopped_) break;
+    const auto gone = recoveries_.failed(r, why, final, now_ns());
+    for (const std::string& text : gone) log(LogLevel::error, text);
+    if (gone.empty()) stopping_soon_.wait_for(lock, kRetryEvery, [this] { return stopped_; });
   }
   recovering_ = false;
 }

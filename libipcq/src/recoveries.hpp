@@ -1,0 +1,54 @@
+// What a broker is to create anew after a runner died, in the order in which that can work: pools, queues with a pool
+// of their own, queues that share one (maybe another queue's). What dies again meanwhile joins in at its place.
+// A queue that shares a pool is given up for good only with that pool. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ipcq::detail {
+
+struct Recovery {
+  enum class Kind { pool, queue, sharing };
+  Kind kind = Kind::pool;
+  std::string name;
+  std::string pool;              // that a sharing queue needs
+  std::function<void()> create;  // throws UsageError when it can never work
+
+  std::string object() const { return (kind == Kind::pool ? "pool '" : "queue '") + name + "'"; }
+};
+
+class Recoveries {
+ public:
+  // How long creation is tried; of a sharing queue, since its pool is there.
+  static constexpr std::uint64_t kPatienceNs = 60'000'000'000;
+
+  bool awaits_queue(const std::string& name) const;
+  bool empty() const noexcept { return waiting_.empty(); }
+  // Whatever waits under this name is replaced.
+  void add(Recovery recovery, std::uint64_t now);
+  // A copy: others may be added before its fate is told. It stays until then.
+  Recovery next() const { return waiting_.begin()->second.recovery; }
+  void succeeded(const Recovery& recovery, std::uint64_t now);
+  // It could not be created, because of `why`; `final`: it never will be. Returns what is to be logged about those that
+  // are given up: nothing when it is to be tried again.
+  std::vector<std::string> failed(const Recovery& recovery, const std::string& why, bool final, std::uint64_t now);
+
+ private:
+  struct Waiting {
+    Recovery recovery;
+    std::uint64_t give_up = 0;
+  };
+  using Key = std::pair<Recovery::Kind, std::string>;
+
+  static Key key(const Recovery& r) { return {r.kind, r.name}; }
+  bool awaits_pool(const std::string& name) const;
+
+  std::map<Key, Waiting> waiting_;
+};
+
+}  // namespace ipcq::detail
