@@ -160,7 +160,7 @@ Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_
   } catch (const bip::interprocess_exception& e) {
     if (e.get_error_code() == bip::not_found_error) {
       throw NotFoundError("segment " + name +
-                          ": does not exist; its broker has stopped, or runs where /dev/shm is "
+                          ": does not exist; what it belongs to has ended, or its broker runs where /dev/shm is "
                           "another one (containers must share it)");
     }
     throw_system(e.get_native_error(), "shm_open", "segment " + name,

@@ -9,6 +9,7 @@
 #include "consumer_core.hpp"
 #include "ipcq/error.hpp"
 #include "producer_core.hpp"
+#include "step.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -130,9 +131,12 @@ Reply SessionCore::request(const Request& request) {
 Attachment SessionCore::attach(Request request, Duration wait_for) {
   const std::uint64_t deadline = deadline_after(wait_for);
   const std::uint64_t busy_until = deadline_after(std::chrono::seconds(1));
+  std::string missing;  // a segment that the broker named and that was not there
   for (;;) {
     const Reply reply = this->request(request);
     if (reply.refusal == Refusal::none) {
+      IPCQ_STEP("attach.answered");
+      // Whatever fails from here on, the endpoint that the broker gave out is closed again.
       try {
         Attachment a;
         a.queue = map_queue(reply);
@@ -152,6 +156,19 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
                                   "' is not declared: ephemeral, starts at the newest message");
         }
         return a;
+      } catch (const NotFoundError&) {
+        detach(reply.client, true);
+        // The queue ended after the answer, as its runner did, and the endpoint with it: may come again, by another
+        // segment's name. The broker tells.
+        const std::string segment = get_text(reply.queue_segment, sizeof reply.queue_segment);
+        if (segment == missing) {
+          throw NotFoundError("queue '" + get_text(request.name, sizeof request.name) + "': broker '" + broker_ +
+                              "' has it, but its segments (" + segment +
+                              ") do not exist here: the broker runs where /dev/shm is another one (containers must "
+                              "share it), or somebody removed them");
+        }
+        missing = segment;
+        continue;
       } catch (...) {
         detach(reply.client, true);
         throw;

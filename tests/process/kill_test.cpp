@@ -101,6 +101,7 @@ std::string case_name(const testing::TestParamInfo<KillCase>& info_) {
 TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   std::set<std::string> tested, named;
   for (const auto& c : kCases) tested.insert(c.step);
+  tested.insert("attach.answered");  // KilledWhileAttaching
   const std::regex step("IPCQ_STEP\\(\"([^\"]+)\"\\)");
   for (const auto& file : std::filesystem::directory_iterator(IPCQ_SOURCE_DIR)) {
     std::ifstream in(file.path());
@@ -109,6 +110,26 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   }
   EXPECT_FALSE(named.empty());
   EXPECT_EQ(named, tested) << "kCases names other steps than " << IPCQ_SOURCE_DIR;
+}
+
+class KilledWhileAttaching : public ProcessTest {};
+
+// The broker has given out an endpoint that nobody has mapped.
+TEST_F(KilledWhileAttaching, LeavesNoEndpoint) {
+  Broker& broker = embed_broker();
+  broker.create("q", {.slots = 2, .slot_bytes = 256});
+  std::uint64_t deaths = 0;
+  for (const char* const role : {"producer", "consumer"}) {
+    EXPECT_EQ(end_of(spawn(role, {"id=1", "count=1"}, "attach.answered:kill")), "signal 9");
+    ++deaths;
+    bounded("the broker to notice the death", [&] { return broker.stats().deaths == deaths; });
+  }
+  EXPECT_TRUE(stats().endpoints.empty());
+  Peer& consumer = spawn("consumer", {});
+  EXPECT_EQ(end_of(spawn("producer", {"id=1", "count=5"})), "exit 0");
+  EXPECT_EQ(end_of(consumer), "exit 0");
+  check_group({&consumer}, {{1, 5, 5}});
+  expect_nothing_left("q");
 }
 
 class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase> {

@@ -1,30 +1,68 @@
-// Runners that die at bad moments, with the stand-in: during the recovery from their predecessor's death.
+// Runners that die at bad moments, with the stand-in: during the recovery from their predecessor's death, and while a
+// client attaches.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
+#include "step.hpp"
 
 namespace ipcq_test {
 namespace {
 
 using namespace ipcq;
 using namespace std::chrono_literals;
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::function<void()> at_answer;  // taken when the broker has answered a client that attaches
+
+void when_answered(const char* step) {
+  if (std::string_view(step) == "attach.answered" && at_answer) std::exchange(at_answer, nullptr)();
+}
+
+template <class Call>
+std::string not_found(Call call) {
+  try {
+    call();
+  } catch (const NotFoundError& e) {
+    return e.what();
+  }
+  return "no NotFoundError";
+}
 
 class Recovery : public testing::Test {
  protected:
-  ~Recovery() override { ::unsetenv("IPCQ_STAND_IN_DELAY_MS"); }
+  Recovery() {
+    ::setenv("IPCQ_STAND_IN_FAILS", fails_.c_str(), 1);
+    detail::set_step_hook(when_answered);
+  }
+  ~Recovery() override {
+    detail::set_step_hook(nullptr);
+    at_answer = nullptr;
+    start_again();
+    ::unsetenv("IPCQ_STAND_IN_FAILS");
+    ::unsetenv("IPCQ_STAND_IN_DELAY_MS");
+  }
   static QueueOptions on_device(const std::string& pool = {}) {
     return {.slots = 4, .slot_bytes = 4096, .pool = pool, .handler = "invert", .backend = "cuda"};
   }
   // From the next runner on.
   static void slow_down() { ::setenv("IPCQ_STAND_IN_DELAY_MS", "40", 1); }
+  void start_no_runner() const { std::ofstream(fails_) << ""; }
+  void start_again() const { std::filesystem::remove(fails_); }
   std::size_t queues() const { return broker_.stats().queues.size(); }
   void kill_runner() {
     ASSERT_TRUE(eventually([] { return runners().size() == 1; }));
@@ -44,6 +82,7 @@ class Recovery : public testing::Test {
   }
 
   const std::string name_ = "recovery-" + std::to_string(getpid());
+  const std::string fails_ = (std::filesystem::temp_directory_path() / (name_ + "-fails")).string();
   Broker broker_{BrokerOptions{.name = name_}};
   Session session_ = connect({.broker = name_});
 };
@@ -74,6 +113,50 @@ TEST_F(Recovery, AQueueWithoutSlotsComesBack) {
   exchange("q", 10);
   kill_runner();
   exchange("q", 10);
+}
+
+TEST_F(Recovery, AClientThatAttachesMeanwhileGetsTheNewQueue) {
+  broker_.create("q", on_device());
+  at_answer = [&] { kill_runner(); };
+  auto p = session_.producer("q", {.wait_for = kBound});
+  ASSERT_EQ(p.send("x", 1, kBound), Status::ok);
+  at_answer = [&] { kill_runner(); };
+  Session other = connect({.broker = name_});  // has no mapping yet
+  auto c = other.consumer("q", {.wait_for = kBound});
+  EXPECT_EQ(p.send("x", 1, kBound), Status::closed);
+  p = session_.producer("q", {.wait_for = kBound});
+  ASSERT_EQ(p.send("x", 1, kBound), Status::ok);
+  EXPECT_TRUE(c.receive(kBound));
+  EXPECT_EQ(broker_.stats().queues.at(0).endpoints.size(), 2u);
+}
+
+TEST_F(Recovery, AClientThatDoesNotWaitIsToldWhatHappens) {
+  broker_.create("q", on_device());
+  at_answer = [&] {
+    start_no_runner();
+    kill_runner();
+  };
+  EXPECT_THAT(not_found([&] { (void)session_.producer("q"); }),
+              AllOf(HasSubstr("queue 'q'"), HasSubstr("created anew")));
+}
+
+// As when a container does not share /dev/shm with the broker.
+TEST_F(Recovery, SegmentsThatAreElsewhereAreNotWaitedFor) {
+  broker_.create("q", {.slots = 2});
+  std::filesystem::path segment;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
+    const std::string file = entry.path().filename();
+    if (file.find("+" + name_ + "+") != std::string::npos && file.find("queue") != std::string::npos) {
+      segment = entry.path();
+    }
+  }
+  ASSERT_FALSE(segment.empty());
+  std::filesystem::remove(segment);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THAT(not_found([&] { (void)session_.consumer("q", {.wait_for = kBound}); }),
+              AllOf(HasSubstr("queue 'q'"), HasSubstr(segment.filename().string()), HasSubstr("/dev/shm")));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, kBound / 2);
+  EXPECT_TRUE(broker_.stats().queues.at(0).endpoints.empty());
 }
 
 }  // namespace
