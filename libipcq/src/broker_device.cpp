@@ -267,7 +267,8 @@ ClaimOutcome BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
 Reply BrokerCore::set_executor(QueueEntry& q, ExecutorKind kind) {
   switch (switch_executor(q, kind)) {
     case ClaimOutcome::ok:
-      q.wants_stream = false;  // the latest word counts
+      q.wants_stream = false;     // the latest word counts
+      q.options.executor = kind;  // and holds when it is created anew
       break;
     case ClaimOutcome::full:
       return refuse(Refusal::busy, "queue '" + q.name + "': it is full, and a switch takes a place in it; try again");

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "control.hpp"
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
@@ -80,6 +81,17 @@ class Recovery : public testing::Test {
     ASSERT_EQ(m->bytes().size(), bytes);
     for (const auto b : m->bytes()) ASSERT_EQ(b, static_cast<std::byte>(255 - 'x'));
   }
+  // As `ipcq executor`, without waiting for the switch: the stand-in has one executor alone.
+  void ask_for(ExecutorKind kind) {
+    const detail::Fd socket = detail::connect_socket(broker_.socket_path());
+    detail::Request r;
+    r.op = detail::Op::set_executor;
+    r.executor = kind;
+    detail::set_text(r.name, sizeof r.name, "q");
+    ASSERT_TRUE(detail::send_message(socket.get(), &r, sizeof r));
+    detail::Fd unused;
+    ASSERT_EQ(detail::receive_reply(socket.get(), name_, unused).refusal, detail::Refusal::none);
+  }
 
   const std::string name_ = "recovery-" + std::to_string(getpid());
   const std::string fails_ = (std::filesystem::temp_directory_path() / (name_ + "-fails")).string();
@@ -113,6 +125,34 @@ TEST_F(Recovery, AQueueWithoutSlotsComesBack) {
   exchange("q", 10);
   kill_runner();
   exchange("q", 10);
+}
+
+TEST_F(Recovery, KeepsTheExecutorThatWasAskedFor) {
+  QueueOptions o = on_device();
+  o.executor = ExecutorKind::persistent;
+  broker_.create("q", o);
+  ask_for(ExecutorKind::stream);
+  kill_runner();
+  exchange("q");
+  EXPECT_EQ(broker_.stats().queues.at(0).executor, "stream");
+  ask_for(ExecutorKind::persistent);
+  kill_runner();
+  exchange("q");
+  EXPECT_EQ(broker_.stats().queues.at(0).executor, "persistent");
+}
+
+TEST_F(Recovery, KeepsTheChoiceOfTheBrokerOpenUntilItIsMadeForIt) {
+  broker_.create("q", on_device());
+  { auto p = session_.producer("q", {.cuda = true}); }  // brings the stream executor
+  EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 1u);
+  kill_runner();
+  exchange("q");
+  EXPECT_EQ(broker_.stats().queues.at(0).executor, "persistent");
+  { auto p = session_.producer("q", {.cuda = true}); }
+  EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 1u);
+  ask_for(ExecutorKind::persistent);
+  { auto p = session_.producer("q", {.cuda = true}); }
+  EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 2u);  // nothing was changed behind the asker's back
 }
 
 TEST_F(Recovery, AClientThatAttachesMeanwhileGetsTheNewQueue) {
