@@ -91,6 +91,7 @@ void BrokerCore::create_pool(const std::string& name, const PoolOptions& options
   const std::scoped_lock lock(mutex_);
   check_running("pool '" + name + "'");
   if (pools_.count(name) != 0) throw UsageError("pool '" + name + "': exists already");
+  if (recoveries_.awaits_pool(name)) throw UsageError("pool '" + name + "': is being created anew already");
   if (options.slots == 0) throw UsageError("pool '" + name + "': slots is 0; a pool that queues share needs some");
   check_backend("pool '" + name + "'", options.backend);
   add_pool(name, options);
@@ -146,6 +147,12 @@ void BrokerCore::create_queue(const std::string& name, const QueueOptions& optio
   check_name(name, "queue");
   const std::scoped_lock lock(mutex_);
   check_running("queue '" + name + "'");
+  if (recoveries_.awaits_queue(name) || (options.pool.empty() && recoveries_.awaits_pool(name))) {
+    throw UsageError("queue '" + name + "': what has that name is being created anew already");
+  }
+  if (!options.pool.empty() && recoveries_.awaits_pool(options.pool)) {
+    throw BackendError("queue '" + name + "': pool '" + options.pool + "' is being created anew; try again");
+  }
   check_options(name, options);
   add_queue(name, options);
 }

@@ -28,6 +28,7 @@ class Recoveries {
   static constexpr std::uint64_t kPatienceNs = 60'000'000'000;
 
   bool awaits_queue(const std::string& name) const;
+  bool awaits_pool(const std::string& name) const;  // also a queue's own
   bool empty() const noexcept { return waiting_.empty(); }
   // Whatever waits under this name is replaced.
   void add(Recovery recovery, std::uint64_t now);
@@ -46,7 +47,6 @@ class Recoveries {
   using Key = std::pair<Recovery::Kind, std::string>;
 
   static Key key(const Recovery& r) { return {r.kind, r.name}; }
-  bool awaits_pool(const std::string& name) const;
 
   std::map<Key, Waiting> waiting_;
 };

@@ -127,6 +127,19 @@ TEST_F(Recovery, AQueueWithoutSlotsComesBack) {
   exchange("q", 10);
 }
 
+TEST_F(Recovery, KeepsItsNames) {
+  broker_.create("q", on_device());
+  start_no_runner();
+  kill_runner();
+  EXPECT_THROW(broker_.create("q", {.slots = 2, .backend = "host"}), UsageError);
+  EXPECT_THROW(broker_.create_pool("q", {.slots = 2}), UsageError);
+  EXPECT_THROW(broker_.create("shares", on_device("q")), BackendError);
+  start_again();
+  exchange("q");
+  broker_.create("shares", on_device("q"));
+  exchange("shares");
+}
+
 TEST_F(Recovery, KeepsTheExecutorThatWasAskedFor) {
   QueueOptions o = on_device();
   o.executor = ExecutorKind::persistent;
