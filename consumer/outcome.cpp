@@ -95,7 +95,9 @@ void report(const Outcome& o, const Tally& tally, bool verified, std::FILE* json
   if (tally.lost != 0) {
     spdlog::warn("{} messages came to nothing: their producer died before its GPU had written them", tally.lost);
   }
-  if (verified && is_flawless(o, tally)) {
+  if (verified && tally.messages == 0) {
+    spdlog::warn("verified nothing: no message came");
+  } else if (verified && is_flawless(o, tally)) {
     spdlog::info("verified{}: every byte as expected, no message missing, none repeated",
                  o.gpu ? fmt::format(" on GPU {}", *o.gpu) : "");
   } else if (verified) {

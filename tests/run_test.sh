@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs one test program with a run directory of its own, so that tests never meet each other's brokers.
+# Runs one test program with a run directory of its own, so that tests never meet each other's brokers. With
+# IPCQ_SKIP_CODE it ends with that code when every test was skipped.
 set -euo pipefail
 
 run_dir=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-test.XXXXXX")
@@ -13,4 +14,9 @@ if [[ $(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) -gt 28 ]] && setar
   launcher=(setarch "$(uname -m)" -R)
 fi
 
-"${launcher[@]}" "$@"
+if [[ -z ${IPCQ_SKIP_CODE:-} ]]; then
+  "${launcher[@]}" "$@"
+  exit
+fi
+"${launcher[@]}" "$@" | tee "$run_dir/output"
+if grep -qE '^\[  PASSED  \] 0 tests' "$run_dir/output"; then exit "$IPCQ_SKIP_CODE"; fi

@@ -129,7 +129,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else if (key == "slots") {
     options_.slots = number(1, kMaxSlots);
   } else if (key == "lines") {
-    options_.lines = number(1, 1U << 30);
+    options_.lines = number(2, 1U << 24);
   } else if (key == "handler") {
     if (!value.empty() && find_host_handler(value) == nullptr) {
       throw UsageError(
