@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "errors.hpp"
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
@@ -24,16 +25,6 @@ using namespace std::chrono_literals;
 using testing::AllOf;
 using testing::HasSubstr;
 
-template <class Call>
-std::string backend_error(Call call) {
-  try {
-    call();
-  } catch (const BackendError& e) {
-    return e.what();
-  }
-  return "no BackendError";
-}
-
 class BrokerDevice : public testing::Test {
  protected:
   BrokerDevice() { ::setenv("IPCQ_STAND_IN_FAILS", fails_.c_str(), 1); }
@@ -42,6 +33,14 @@ class BrokerDevice : public testing::Test {
     ::unsetenv("IPCQ_STAND_IN_FAILS");
   }
   static QueueOptions on_device() { return {.slots = 4, .slot_bytes = 4096, .handler = "invert", .backend = "cuda"}; }
+  Producer producer_of_a_full_queue() {
+    QueueOptions o = on_device();
+    o.lines = 2;
+    broker_.create("q", o);
+    auto p = session_.producer("q");
+    for (unsigned n = 0; n < o.lines; ++n) EXPECT_EQ(p.send("x", 1, kBound), Status::ok);
+    return p;
+  }
   void exchange() {
     auto c = session_.consumer("q", {.until = Until::forever, .wait_for = kBound});
     auto p = session_.producer("q", {.wait_for = kBound});
@@ -76,13 +75,13 @@ TEST_F(BrokerDevice, QueuesOfARunnerComeBackOnceTheDeviceTakesThemAgain) {
 TEST_F(BrokerDevice, ClientsWithoutAGpuAreToldWhatTheyCannotReach) {
   broker_.create("bare", {.slots = 2, .backend = "cuda", .mirror = Mirror::none});
   const auto needs_mirror = AllOf(HasSubstr("'bare'"), HasSubstr("mirror=full"), HasSubstr("--device"));
-  EXPECT_THAT(backend_error([&] { (void)session_.producer("bare"); }), needs_mirror);
-  EXPECT_THAT(backend_error([&] { (void)session_.consumer("bare"); }), needs_mirror);
+  EXPECT_THAT(error_of<BackendError>([&] { (void)session_.producer("bare"); }), needs_mirror);
+  EXPECT_THAT(error_of<BackendError>([&] { (void)session_.consumer("bare"); }), needs_mirror);
   QueueOptions o = on_device();
   o.host_readable = false;
   broker_.create("q", o);
   (void)session_.producer("q");
-  EXPECT_THAT(backend_error([&] { (void)session_.consumer("q"); }),
+  EXPECT_THAT(error_of<BackendError>([&] { (void)session_.consumer("q"); }),
               AllOf(HasSubstr("'q'"), HasSubstr("host_readable=yes")));
 }
 
@@ -120,12 +119,7 @@ TEST_F(BrokerDevice, AStreamThatHasEndedStillEndsAfterASwitch) {
 
 // The change of executor waits for a place in the queue, and nobody waits for the change.
 TEST_F(BrokerDevice, AFullQueueStillTakesAClientWithAGpu) {
-  QueueOptions o = on_device();
-  o.lines = 2;
-  broker_.create("q", o);
-  auto p = session_.producer("q");
-  ASSERT_EQ(p.send("1", 1, kBound), Status::ok);
-  ASSERT_EQ(p.send("2", 1, kBound), Status::ok);
+  auto p = producer_of_a_full_queue();
   auto c = session_.consumer("q", {.cuda = true});
   EXPECT_EQ(broker_.stats().queues.at(0).tombstones, 0u);
   EXPECT_THROW(set_executor("q", ExecutorKind::stream, name_), UsageError);  // full, and stays so
@@ -137,12 +131,7 @@ TEST_F(BrokerDevice, AFullQueueStillTakesAClientWithAGpu) {
 }
 
 TEST_F(BrokerDevice, AChangeThatNobodyNeedsAnyMoreIsGivenUp) {
-  QueueOptions o = on_device();
-  o.lines = 2;
-  broker_.create("q", o);
-  auto p = session_.producer("q");
-  ASSERT_EQ(p.send("1", 1, kBound), Status::ok);
-  ASSERT_EQ(p.send("2", 1, kBound), Status::ok);
+  auto p = producer_of_a_full_queue();
   { auto gpu = session_.consumer("q", {.cuda = true}); }
   std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the broker looks every 5 ms
   auto c = session_.consumer("q");

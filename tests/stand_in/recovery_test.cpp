@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "control.hpp"
+#include "errors.hpp"
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
@@ -32,16 +33,6 @@ std::function<void()> at_answer;  // taken when the broker has answered a client
 
 void when_answered(const char* step) {
   if (std::string_view(step) == "attach.answered" && at_answer) std::exchange(at_answer, nullptr)();
-}
-
-template <class Call>
-std::string not_found(Call call) {
-  try {
-    call();
-  } catch (const NotFoundError& e) {
-    return e.what();
-  }
-  return "no NotFoundError";
 }
 
 class Recovery : public testing::Test {
@@ -189,7 +180,7 @@ TEST_F(Recovery, AClientThatDoesNotWaitIsToldWhatHappens) {
     start_no_runner();
     kill_runner();
   };
-  EXPECT_THAT(not_found([&] { (void)session_.producer("q"); }),
+  EXPECT_THAT(error_of<NotFoundError>([&] { (void)session_.producer("q"); }),
               AllOf(HasSubstr("queue 'q'"), HasSubstr("created anew")));
 }
 
@@ -206,7 +197,7 @@ TEST_F(Recovery, SegmentsThatAreElsewhereAreNotWaitedFor) {
   ASSERT_FALSE(segment.empty());
   std::filesystem::remove(segment);
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_THAT(not_found([&] { (void)session_.consumer("q", {.wait_for = kBound}); }),
+  EXPECT_THAT(error_of<NotFoundError>([&] { (void)session_.consumer("q", {.wait_for = kBound}); }),
               AllOf(HasSubstr("queue 'q'"), HasSubstr(segment.filename().string()), HasSubstr("/dev/shm")));
   EXPECT_LT(std::chrono::steady_clock::now() - start, kBound / 2);
   EXPECT_TRUE(broker_.stats().queues.at(0).endpoints.empty());
