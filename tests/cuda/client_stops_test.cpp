@@ -159,6 +159,52 @@ TEST_P(CudaClientStops, NoKernelStaysForPayloadsThatAreLate) {
   EXPECT_TRUE(finish(out));
 }
 
+// Four kernels for large messages have every register of the GPU. Under MPS nothing takes it from them while they stay.
+TEST_P(CudaClientStops, KernelsThatWaitForPayloadsLeaveTheirWritersRoom) {
+  constexpr std::size_t kLarge = 3u << 20;
+  constexpr unsigned kQueues = 4;
+  std::vector<Producer> producers;
+  std::vector<Consumer> consumers;
+  for (unsigned i = 0; i < kQueues; ++i) {
+    const std::string name = "large" + std::to_string(i);
+    QueueOptions o;
+    o.slots = 2;
+    o.slot_bytes = kLarge;
+    o.handler = "invert";
+    o.backend = "cuda";
+    o.executor = ExecutorKind::persistent;
+    broker_->create(name, o);
+    producers.push_back(session_->producer(name, {.wait_for = kBound, .cuda = true}));
+    consumers.push_back(session_->consumer(name, {.until = Until::forever, .wait_for = kBound}));
+  }
+  CUstream out = gpu_->stream();
+  const auto receive_all = [&](std::uint64_t seed) {
+    for (Consumer& c : consumers) {
+      auto m = c.receive(kBound);
+      ASSERT_TRUE(m) << to_string(m.status());
+      std::uint64_t wrong = m->bytes().size() != kLarge;
+      for (std::size_t i = 0; i < m->bytes().size(); ++i) {
+        wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(seed, i) ^ GetParam().mask) ? 1 : 0;
+      }
+      EXPECT_EQ(wrong, 0u);
+    }
+  };
+  for (std::uint64_t round = 0; round < 3; ++round) {  // from the second on the kernels are there already
+    std::uint32_t* const held_up = gate();
+    wait_for(out, held_up);
+    for (Producer& p : producers) {
+      auto v = cuda::loan(p, out, kBound);
+      ASSERT_TRUE(v) << to_string(v.status());
+      gpu_->fill(out, v->device(), kLarge, round);
+      ASSERT_EQ(v->publish(kLarge, kBound), Status::ok);
+    }
+    open(held_up);
+    ASSERT_TRUE(finish(out)) << "the writers find no room";
+    receive_all(round);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
 // Nor does the switch wait for them: the other executor takes them over.
 TEST_P(CudaClientStops, ASwitchDoesNotWaitForPayloadsThatAreLate) {
   auto late = producer();
