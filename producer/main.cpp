@@ -128,7 +128,8 @@ int run(Options& o, Signals& signals) {
     status = "error";
   }
   const double seconds = publisher.seconds();
-  publisher.close(code != kOk);
+  // A signal asks for the end of the stream.
+  publisher.close(code != kOk || (publisher.status() != Status::ok && !signals.stop_requested()));
   if (signals.stop_requested()) {
     status = "interrupted";
   } else if (publisher.status() != Status::ok) {

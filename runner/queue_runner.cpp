@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -253,9 +254,13 @@ void QueueRunner::await_late() {
   InlineData unused;
   for (std::uint64_t t = resume_; t < limit_; ++t) {
     if (ring_.readable(t)) continue;
-    if (read_line(ring_.in(t), ring_.lap(t), d, unused) != LineRead::present) return;  // damaged since
+    if (read_line(ring_.in(t), ring_.lap(t), d, unused) != LineRead::present) {  // damaged since: the kernel's to judge
+      std::this_thread::sleep_for(std::chrono::nanoseconds(kLongestNap));
+      return;
+    }
     late.push_back(d);
   }
+  if (late.empty()) return park();  // the last one came as the kernel ended
   const auto has_line = [&] {
     if (!is_tagged(ring_.in(limit_), ring_.lap(limit_))) return false;
     if (late.size() < device::kLate) return true;

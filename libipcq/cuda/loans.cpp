@@ -26,7 +26,9 @@ LoanSide::LoanSide(ProducerCore& core)
 }
 
 LoanSide::~LoanSide() {
-  if (epoch_ != fork_epoch()) (void)watcher_.release();  // its thread, and whoever held its lock, live in the parent
+  if (epoch_ == fork_epoch()) return;
+  (void)watcher_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
+  (void)passed_.release();
 }
 
 LoanSide& LoanSide::of(ProducerCore& core) {
@@ -210,8 +212,7 @@ void LoanSide::close() noexcept {
   while (!harvest() || !all_written()) {
     if (memory_.is_broken()) {
       bury_unwritten();
-      (void)passed_.release();  // streams of another context, which has not failed, may still write there
-      keep_for_ever(shared_from_this());
+      keep_for_ever(shared_from_this());  // streams of another context, which has not failed, may still write
       break;
     }
     if (now_ns() >= deadline) {
@@ -219,7 +220,6 @@ void LoanSide::close() noexcept {
                     memory_.object() +
                         ": closed while its streams still write payloads, 10 s after the close began; synchronize the "
                         "streams before closing");
-      (void)passed_.release();  // they may write there, too
       keep_for_ever(shared_from_this());
       break;
     }

@@ -171,16 +171,20 @@ void EndpointMemory::pin(CUcontext context, std::shared_ptr<const void> map, voi
   auto& r = registry();
   const std::scoped_lock lock(r.mutex);
   forget_expired(r.pins);
+  std::shared_ptr<Pin> pin;
   for (const auto& p : r.pins) {
-    if (p.data == data) return;
+    if (p.data == data) pin = p.pin.lock();
   }
-  auto pin = std::make_shared<Pin>();
-  pin->map = std::move(map);
-  pin->memory = RegisteredMemory(context, data, bytes, what);
-  const CurrentContext current(context);
-  check_same_address(data, what);
-  r.pins.push_back({data, pin});
-  session_.retire(std::move(pin));
+  if (!pin) {
+    pin = std::make_shared<Pin>();
+    pin->map = std::move(map);
+    pin->memory = RegisteredMemory(context, data, bytes, what);
+    const CurrentContext current(context);
+    check_same_address(data, what);
+    r.pins.push_back({data, pin});
+  }
+  pins_.push_back(pin);
+  session_.retire(std::move(pin));  // to unpin may wait for the GPU, which the end of a session may
 }
 
 void EndpointMemory::pin_payloads(View& view) {
@@ -214,8 +218,8 @@ const View& EndpointMemory::make_view(CUcontext context) {
       if (!view->block) {
         view->block = std::make_shared<DeviceBlock>(context, h, object_ + ": its pool '" + h.segment.name + "'");
         r.blocks.push_back({h.segment.generation, context, view->block});
-        session_.retire(view->block);
       }
+      session_.retire(view->block);
       view->payloads = view->block->payloads();
     } catch (const BackendError& e) {
       const bool mirrored = pool_->has_host_payloads() && (!reads_ || queue_->is_host_readable());

@@ -108,6 +108,7 @@ class EndpointMemory {
   bool reads_;
   std::string object_;
   std::vector<std::unique_ptr<View>> views_;  // one a context; more than one is rare
+  std::vector<std::shared_ptr<void>> pins_;   // stays pinned as long as this lives
 };
 
 // Stream operations of the protocol; the view's context need not be current. The order that they give is said in

@@ -42,9 +42,9 @@ ReceiveSide::ReceiveSide(ConsumerCore& core)
 }
 
 ReceiveSide::~ReceiveSide() {
-  if (epoch_ != fork_epoch()) (void)watcher_.release();  // its thread, and whoever held its lock, live in the parent
-  // A stream that did not finish in time may still write here.
-  if (!releasing_.empty() || ended_late_) (void)block_.release();
+  if (epoch_ == fork_epoch()) return;
+  (void)watcher_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
+  (void)block_.release();
 }
 
 ReceiveSide& ReceiveSide::of(ConsumerCore& core) {
@@ -237,7 +237,6 @@ void ReceiveSide::end(MessageState& state) noexcept {
   if (epoch_ != fork_epoch()) return;
   const std::scoped_lock lock(mutex_);
   if (closed_) {  // its message has gone back to the group
-    ended_late_ = true;
     state.message = {};
     if (query(*state.view, state.stream) != CUDA_SUCCESS) keep_for_ever(keep);  // it may still read
     return;

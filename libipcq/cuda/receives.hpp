@@ -108,7 +108,6 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   std::uint64_t moved_at_ = 0;              // ns
   std::uint64_t gone_since_ = 0;            // ns; 0: not gone
   std::atomic<std::size_t> unresolved_{0};  // size of ahead_
-  bool ended_late_ = false;                 // a handle outlived the consumer: its stream may still look into the block
   bool closing_ = false;
   bool closed_ = false;
   std::unique_ptr<Watcher> watcher_;

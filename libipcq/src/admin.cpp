@@ -18,7 +18,8 @@ Reply exchange(const std::string& broker, const Request& request, Duration wait_
   if (!send_message(socket.get(), &request, sizeof request)) {
     throw SystemError(errno, "broker '" + broker + "': is ending");
   }
-  return receive_reply(socket.get(), broker, attachment);
+  const Fd process = process_behind(socket.get());
+  return receive_reply(socket.get(), process.get(), broker, attachment);
 }
 
 std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer) {

@@ -2,6 +2,7 @@
 
 #include <grp.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -299,6 +300,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   queues_.clear();
   pools_.clear();
   runners_.clear();
+  if (listener_) ::shutdown(listener_.get(), SHUT_RDWR);  // a child of this process may have it, too
   listener_.reset();
   name_.release();
   return left;

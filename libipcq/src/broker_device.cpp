@@ -127,18 +127,19 @@ std::string BrokerCore::backend_for(const std::string& name, const QueueOptions&
   }
   if (o.backend == "cuda") require_runner(object, on_device ? shared->options.device : o.device);
   if (o.backend != "auto") return o.backend;
-  if (shared != nullptr) return on_device ? "cuda" : "host";
-  if (o.handler.empty() && o.pool.empty()) {
+  if (shared != nullptr ? !on_device : o.handler.empty()) {  // host, whatever the machine
     const char* const key = o.device != 0                           ? "device"
                             : o.mirror != Mirror::full              ? "mirror"
                             : !o.host_readable                      ? "host_readable"
                             : o.executor != ExecutorKind::automatic ? "executor"
                                                                     : nullptr;
     if (key != nullptr) {
-      throw UsageError(object + ": " + key + " says nothing here: without a handler, backend 'auto' is host; say " +
-                       "backend cuda, or leave it out");
+      throw UsageError(object + ": " + key + " says nothing here: backend 'auto' is host " +
+                       (shared != nullptr ? "as pool '" + o.pool + "' is" : "without a handler; say backend cuda") +
+                       ", or leave it out");
     }
   }
+  if (shared != nullptr) return on_device ? "cuda" : "host";
   if (o.handler.empty() || !has_gpu()) return "host";
   try {
     (void)runner_of(o.device);

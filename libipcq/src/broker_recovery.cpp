@@ -10,7 +10,7 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr auto kRetryEvery = std::chrono::milliseconds(250);
+constexpr auto kLookEvery = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -57,18 +57,15 @@ void BrokerCore::runner_died(int fd) {
     ring_always(q.pool->map->control().free);
   }
   if (stopped_) return;
-  const std::uint64_t now = now_ns();
   for (const auto& p : pools) {
-    recoveries_.add({Recovery::Kind::pool, p->name, {}, [this, name = p->name, o = p->options] { add_pool(name, o); }},
-                    now);
+    recoveries_.add({Recovery::Kind::pool, p->name, {}, [this, name = p->name, o = p->options] { add_pool(name, o); }});
   }
   for (const auto& q : ended) {
     recoveries_.add({q.options.pool.empty() ? Recovery::Kind::queue : Recovery::Kind::sharing, q.name, q.options.pool,
                      [this, name = q.name, o = q.options] {
                        check_options(name, o);  // the name may have been taken
                        add_queue(name, o);
-                     }},
-                    now);
+                     }});
   }
   if (recovering_ || recoveries_.empty()) return;
   if (recovery_.joinable()) recovery_.join();  // it has ended
@@ -83,12 +80,16 @@ void BrokerCore::runner_died(int fd) {
 void BrokerCore::recover() noexcept {
   std::unique_lock lock(mutex_);
   while (!stopped_ && !recoveries_.empty()) {
-    const Recovery r = recoveries_.next();
+    const std::optional<Recovery> r = recoveries_.next(now_ns());
+    if (!r) {
+      stopping_soon_.wait_for(lock, kLookEvery, [this] { return stopped_; });
+      continue;
+    }
     std::string why;
     bool final = false;
     try {
-      r.create();  // opens the mutex: more may have died when it returns
-      recoveries_.succeeded(r, now_ns());
+      r->create();  // opens the mutex: more may have died when it returns
+      recoveries_.succeeded(*r);
       continue;
     } catch (const UsageError& e) {
       why = e.what();
@@ -97,9 +98,7 @@ void BrokerCore::recover() noexcept {
       why = e.what();
     }
     if (stopped_) break;
-    const auto gone = recoveries_.failed(r, why, final, now_ns());
-    for (const std::string& text : gone) log(LogLevel::error, text);
-    if (gone.empty()) stopping_soon_.wait_for(lock, kRetryEvery, [this] { return stopped_; });
+    for (const std::string& text : recoveries_.failed(*r, why, final, now_ns())) log(LogLevel::error, text);
   }
   recovering_ = false;
 }

@@ -78,19 +78,20 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
   return 1;
 }
 
-Reply receive_reply(int socket, const std::string& broker, Fd& attachment) {
+Reply receive_reply(int socket, int process, const std::string& broker, Fd& attachment) {
   const std::string object = "broker '" + broker + "': ";
-  pollfd p{socket, POLLIN, 0};
+  pollfd p[2] = {{socket, POLLIN, 0}, {process, POLLIN, 0}};
   int ready = -1;
   do {
-    ready = ::poll(&p, 1, kReplyTimeoutMs);
+    ready = ::poll(p, 2, kReplyTimeoutMs);
   } while (ready < 0 && errno == EINTR);
   if (ready == 0) {
     throw SystemError(ETIMEDOUT, object + "no answer within " + std::to_string(kReplyTimeoutMs / 1000) +
                                      " s; is it stopped (SIGSTOP)?");
   }
   Reply reply;
-  if (receive_message(socket, &reply, sizeof reply, attachment) <= 0) {
+  const bool answered = ready < 0 || p[0].revents != 0;
+  if (!answered || receive_message(socket, &reply, sizeof reply, attachment) <= 0) {
     throw SystemError(ECONNRESET, object + "closed the connection; connect again to its successor");
   }
   if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {

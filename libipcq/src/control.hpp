@@ -78,7 +78,7 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
 
 // The broker's next reply, within 10 s. Throws SystemError (none came; the broker has gone), LayoutError (of another
 // ABI).
-Reply receive_reply(int socket, const std::string& broker, Fd& attachment);
+Reply receive_reply(int socket, int process, const std::string& broker, Fd& attachment);
 
 // Connected socket. Invalid with errno set when there is no listener.
 Fd connect_socket(const std::string& path) noexcept;

@@ -93,10 +93,14 @@ pid_t pid_of(int pidfd) noexcept {
   return -1;
 }
 
-pid_t peer_of(int socket) noexcept {
+Fd process_behind(int socket) noexcept {
   ucred peer{};
   socklen_t size = sizeof peer;
-  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid <= 0) {
+    errno = 0;
+    return {};
+  }
+  return open_pidfd(peer.pid);
 }
 
 bool is_stopped(pid_t pid) noexcept {

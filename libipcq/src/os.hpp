@@ -50,8 +50,9 @@ Fd open_pidfd(pid_t pid) noexcept;
 // Pid of the process that a pidfd names, as this process' PID namespace sees it; -1 when it has ended or is not
 // visible.
 pid_t pid_of(int pidfd) noexcept;
-// Who listens at the other end of a connected Unix socket, as this process' PID namespace sees it; 0: not visible.
-pid_t peer_of(int socket) noexcept;
+// A pidfd of who listens at the other end of a connected Unix socket. None, errno 0, where this process' PID namespace
+// does not see it; none, errno ESRCH, when it has ended and nothing is left of it.
+Fd process_behind(int socket) noexcept;
 // Whether a process is stopped (SIGSTOP, a debugger).
 bool is_stopped(pid_t pid) noexcept;
 

@@ -6,9 +6,17 @@ namespace ipcq::detail {
 
 using Kind = Recovery::Kind;
 
-void Recoveries::add(Recovery recovery, std::uint64_t now) {
+void Recoveries::add(Recovery recovery) {
   Key k = key(recovery);
-  waiting_.insert_or_assign(std::move(k), Waiting{std::move(recovery), now + kPatienceNs});
+  waiting_.insert_or_assign(std::move(k), Waiting{std::move(recovery)});
+}
+
+std::optional<Recovery> Recoveries::next(std::uint64_t now) const {
+  for (const auto& [k, w] : waiting_) {
+    const bool can_work = w.recovery.kind != Kind::sharing || !awaits_pool(w.recovery.pool);
+    if (can_work && w.not_before <= now) return w.recovery;
+  }
+  return {};
 }
 
 bool Recoveries::awaits_queue(const std::string& name) const {
@@ -20,11 +28,11 @@ bool Recoveries::awaits_pool(const std::string& name) const {
   return waiting_.count({Kind::pool, name}) != 0 || waiting_.count({Kind::queue, name}) != 0;
 }
 
-void Recoveries::succeeded(const Recovery& recovery, std::uint64_t now) {
+void Recoveries::succeeded(const Recovery& recovery) {
   waiting_.erase(key(recovery));
   if (recovery.kind == Kind::sharing) return;
   for (auto& [k, w] : waiting_) {
-    if (w.recovery.kind == Kind::sharing && w.recovery.pool == recovery.name) w.give_up = now + kPatienceNs;
+    if (w.recovery.kind == Kind::sharing && w.recovery.pool == recovery.name) w.give_up = 0;
   }
 }
 
@@ -34,7 +42,12 @@ std::vector<std::string> Recoveries::failed(const Recovery& recovery, const std:
   if (it == waiting_.end()) return {};
   const bool sharing = recovery.kind == Kind::sharing;
   if (sharing && awaits_pool(recovery.pool)) return {};  // lost again meanwhile: that is before it in the order
-  if (!final && now < it->second.give_up) return {};
+  Waiting& waiting = it->second;
+  if (waiting.give_up == 0) waiting.give_up = now + kPatienceNs;
+  if (!final && now < waiting.give_up) {
+    waiting.not_before = now + kRetryEveryNs;
+    return {};
+  }
   std::vector<std::string> gone = {recovery.object() + ": cannot be created anew, and is gone: " + why};
   waiting_.erase(it);
   for (auto w = waiting_.begin(); !sharing && w != waiting_.end();) {

@@ -1,11 +1,13 @@
 // What a broker is to create anew after a runner died, in the order in which that can work: pools, queues with a pool
-// of their own, queues that share one (maybe another queue's). What dies again meanwhile joins in at its place.
-// A queue that shares a pool is given up for good only with that pool. Not thread-safe.
+// of their own, queues that share one (maybe another queue's). What dies again meanwhile joins in at its place. One
+// that fails is tried again after a while, and holds up only those that need it. A queue that shares a pool is given up
+// for good only with that pool. Not thread-safe.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,17 +26,18 @@ struct Recovery {
 
 class Recoveries {
  public:
-  // How long creation is tried; of a sharing queue, since its pool is there.
+  // How long creation is tried after it has failed, and how often; of a sharing queue, while its pool is there.
   static constexpr std::uint64_t kPatienceNs = 60'000'000'000;
+  static constexpr std::uint64_t kRetryEveryNs = 250'000'000;
 
   bool awaits_queue(const std::string& name) const;
   bool awaits_pool(const std::string& name) const;  // also a queue's own
   bool empty() const noexcept { return waiting_.empty(); }
   // Whatever waits under this name is replaced.
-  void add(Recovery recovery, std::uint64_t now);
-  // A copy: others may be added before its fate is told. It stays until then.
-  Recovery next() const { return waiting_.begin()->second.recovery; }
-  void succeeded(const Recovery& recovery, std::uint64_t now);
+  void add(Recovery recovery);
+  // What is to be tried now, if anything. A copy: others may be added before its fate is told. It stays until then.
+  std::optional<Recovery> next(std::uint64_t now) const;
+  void succeeded(const Recovery& recovery);
   // It could not be created, because of `why`; `final`: it never will be. Returns what is to be logged about those that
   // are given up: nothing when it is to be tried again.
   std::vector<std::string> failed(const Recovery& recovery, const std::string& why, bool final, std::uint64_t now);
@@ -42,7 +45,8 @@ class Recoveries {
  private:
   struct Waiting {
     Recovery recovery;
-    std::uint64_t give_up = 0;
+    std::uint64_t give_up = 0;  // 0: has not failed yet
+    std::uint64_t not_before = 0;
   };
   using Key = std::pair<Recovery::Kind, std::string>;
 

@@ -35,13 +35,24 @@ void throw_refusal(const Reply& reply) {
   throw UsageError(text);
 }
 
+namespace {
+
+// A child of a dead broker's may keep its socket open.
+bool has_died(const Fd& process) {
+  if (!process) return errno == ESRCH;
+  pollfd p{process.get(), POLLIN, 0};
+  return ::poll(&p, 1, 0) > 0;
+}
+
+}  // namespace
+
 Fd connect_to_broker(const std::string& broker, Duration wait_for) {
   const std::string path = socket_path_of(broker);
   const std::uint64_t deadline = deadline_after(wait_for);
   for (;;) {
     Fd socket = connect_socket(path);
-    if (socket) return socket;
-    const int error = errno;
+    const int error = socket ? ECONNREFUSED : errno;
+    if (socket && !has_died(process_behind(socket.get()))) return socket;
     const bool absent = error == ENOENT || error == ECONNREFUSED || error == EAGAIN || error == ENOTDIR;
     if (!absent) {
       throw_system(error, "connect", "broker '" + broker + "' (" + path + ")",
@@ -64,7 +75,7 @@ SessionCore::SessionCore(const ConnectOptions& options)
   stop_ = make_eventfd();
   // A child of the broker's may keep the other end of the socket open after its death. The answer to `hello` proves
   // that it lived when the pidfd was opened.
-  if (const pid_t pid = peer_of(socket_.get()); pid > 0) broker_process_ = open_pidfd(pid);
+  broker_process_ = process_behind(socket_.get());
   const Fd self = open_pidfd(getpid());
   if (!self) throw_system(errno, "pidfd_open", "this process", "Linux 5.3 or later is needed");
   Request hello;
@@ -104,7 +115,7 @@ Reply SessionCore::exchange(Request request, int fd) {
   std::vector<std::uint32_t> strays;  // endpoints that nobody waits for any more
   for (;;) {
     Fd unused;
-    const Reply reply = receive_reply(socket_.get(), broker_, unused);
+    const Reply reply = receive_reply(socket_.get(), broker_process_.get(), broker_, unused);
     if (reply.serial != request.serial) {  // the late answer to a request that timed out
       if (reply.client != 0) strays.push_back(reply.client);
       continue;

@@ -156,7 +156,7 @@ using ModelMember = GroupMember<RelacyAtomics>;
 inline void yield() { rl::ctx().yield(1, RL_INFO); }
 
 // A direct queue: two lines, `kGroups` groups joined from the start, `kMembers` blocks of `kBlock` held entries, and
-// `kSlots` payload slots, as many aliases.
+// `kSlots` payload slots and `kAliases` aliases.
 template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0>
 struct ModelQueue {
   static constexpr unsigned kLines = 2;

@@ -76,6 +76,9 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   EXPECT_TRUE(segments().empty());
   b.create("q");  // the name is free
   EXPECT_THAT(error_of<UsageError>([&] { b.create("q"); }), HasSubstr("exists already"));
+  const QueueOptions elsewhere{.pool = "q", .handler = "upper", .executor = ExecutorKind::stream};
+  EXPECT_THAT(error_of<UsageError>([&] { b.create("r", elsewhere); }),
+              AllOf(HasSubstr("executor"), HasSubstr("pool 'q'")));
 }
 
 TEST_F(BadInput, TheMemoryOfAQueueIsKnownBeforehand) {

@@ -138,6 +138,11 @@ TEST_F(Forked, TheBrokersDeathIsSeenThoughAChildOfItsLives) {
   ::kill(broker_, SIGKILL);
   EXPECT_EQ(c.receive(kPrompt).status(), Status::peer_dead);
   EXPECT_FALSE(session.connected());
+  // Its socket still takes connections, which nobody will ever answer.
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THROW((void)connect({.broker = name_, .wait_for = kMoment}), NotFoundError);
+  EXPECT_THROW((void)fetch_stats(name_), NotFoundError);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, kPrompt);
   EXPECT_EQ(::kill(child_, 0), 0);
 }
 

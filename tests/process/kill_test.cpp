@@ -148,7 +148,7 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
   void expect_all_usable(Session& session) {
     auto in = session.producer("q"), out = session.producer("out");
     auto from = session.consumer("q"), tap = session.consumer("q", {.group = "tap"}), to = session.consumer("out");
-    std::vector<Message> held, forwarded, tapped;
+    std::vector<Message> held, tapped;
     const auto take = [](Consumer& c, std::vector<Message>& messages) {
       auto m = c.receive(kPeerBound);
       ASSERT_EQ(m.status(), Status::ok);
@@ -159,10 +159,17 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
       take(from, held);
       take(tap, tapped);
     }
-    for (std::uint64_t i = 0; i < kSlots; ++i) {
-      ASSERT_EQ(out.forward(held[i], Duration::zero()), Status::ok) << "alias " << i << " cannot be found";
-      take(to, forwarded);
+    constexpr unsigned kAliasesOfASlot = 8;
+    for (unsigned depth = 0; depth < kAliasesOfASlot; ++depth) {
+      std::vector<Message> forwarded;
+      for (std::uint64_t i = 0; i < kSlots; ++i) {
+        ASSERT_EQ(out.forward(held[i], Duration::zero()), Status::ok)
+            << "alias " << depth * kSlots + i << " cannot be found";
+        take(to, forwarded);
+      }
+      held = std::move(forwarded);
     }
+    EXPECT_EQ(out.forward(held[0], Duration::zero()), Status::full);  // these were all
   }
 
   // Without its replacement, the dead producer's stream has not ended.

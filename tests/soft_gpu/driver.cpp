@@ -226,16 +226,27 @@ CUresult launch(CUfunction f, unsigned blocks, unsigned, unsigned, unsigned thre
   });
 }
 
+// What a real GPU would fault at.
+void require_pinned(CUdeviceptr p) {
+  if (is_pinned(pointer<void>(p))) return;
+  std::fprintf(stderr, "soft GPU: a stream operation at %p, which is not pinned (any more)\n", pointer<void>(p));
+  std::abort();
+}
+
 template <class T>
 CUresult wait_value(CUstream s, CUdeviceptr p, T value, unsigned) {
   return enqueue(s, [=] {
+    require_pinned(p);
     using Signed = std::make_signed_t<T>;
     while (static_cast<Signed>(__atomic_load_n(pointer<T>(p), __ATOMIC_ACQUIRE) - value) < 0) nap();
   });
 }
 
 CUresult write_value(CUstream s, CUdeviceptr p, cuuint64_t value, unsigned) {
-  return enqueue(s, [=] { __atomic_store_n(pointer<cuuint64_t>(p), value, __ATOMIC_RELEASE); });
+  return enqueue(s, [=] {
+    require_pinned(p);
+    __atomic_store_n(pointer<cuuint64_t>(p), value, __ATOMIC_RELEASE);
+  });
 }
 
 CUresult query(CUstream s) { return s == nullptr || *s->pending == 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; }

@@ -81,7 +81,7 @@ class Recovery : public testing::Test {
     detail::set_text(r.name, sizeof r.name, "q");
     ASSERT_TRUE(detail::send_message(socket.get(), &r, sizeof r));
     detail::Fd unused;
-    ASSERT_EQ(detail::receive_reply(socket.get(), name_, unused).refusal, detail::Refusal::none);
+    ASSERT_EQ(detail::receive_reply(socket.get(), -1, name_, unused).refusal, detail::Refusal::none);
   }
 
   const std::string name_ = "recovery-" + std::to_string(getpid());

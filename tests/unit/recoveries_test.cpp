@@ -15,16 +15,20 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr std::uint64_t kLate = Recoveries::kPatienceNs;
+constexpr std::uint64_t kRetry = Recoveries::kRetryEveryNs;
 
 class RecoveriesTest : public testing::Test {
  protected:
-  void add(Kind kind, const std::string& name, const std::string& pool = {}, std::uint64_t now = 0) {
-    waiting_.add({kind, name, pool, [] {}}, now);
+  void add(Kind kind, const std::string& name, const std::string& pool = {}) {
+    waiting_.add({kind, name, pool, [] {}});
   }
-  std::string next() const { return waiting_.empty() ? "" : waiting_.next().object(); }
-  void succeed(std::uint64_t now = 0) { waiting_.succeeded(waiting_.next(), now); }
+  std::string next(std::uint64_t now = 0) const {
+    const auto r = waiting_.next(now);
+    return r ? r->object() : "none";
+  }
+  void succeed(std::uint64_t now = 0) { waiting_.succeeded(*waiting_.next(now)); }
   std::vector<std::string> fail(std::uint64_t now, bool final = false) {
-    return waiting_.failed(waiting_.next(), "why", final, now);
+    return waiting_.failed(*waiting_.next(now), "why", final, now);
   }
 
   Recoveries waiting_;
@@ -49,7 +53,7 @@ TEST_F(RecoveriesTest, WhatDiesAgainComesBeforeWhatNeedsIt) {
   succeed();
   succeed();
   EXPECT_EQ(next(), "queue 'b'");
-  const Recovery b = waiting_.next();  // while it is created
+  const Recovery b = *waiting_.next(0);  // while it is created
   add(Kind::pool, "p");
   add(Kind::sharing, "a", "p");
   EXPECT_THAT(waiting_.failed(b, "why", true, 2 * kLate), IsEmpty());
@@ -60,9 +64,15 @@ TEST_F(RecoveriesTest, WhatDiesAgainComesBeforeWhatNeedsIt) {
 }
 
 TEST_F(RecoveriesTest, AreTriedUntilItIsTimeToGiveUp) {
-  add(Kind::queue, "q", {}, 5);
+  add(Kind::queue, "q");
+  EXPECT_THAT(fail(5), IsEmpty());  // from now on
+  EXPECT_EQ(next(5), "none");
   EXPECT_THAT(fail(kLate), IsEmpty());
   EXPECT_TRUE(waiting_.awaits_queue("q"));
+  EXPECT_EQ(next(kLate + 5), "none");
+  EXPECT_THAT(fail(kLate + 5 + kRetry), ElementsAre(HasSubstr("'q'")));
+  add(Kind::queue, "q");
+  EXPECT_THAT(fail(5), IsEmpty());
   EXPECT_THAT(fail(kLate + 5), ElementsAre(AllOf(HasSubstr("queue 'q'"), HasSubstr("gone: why"))));
   EXPECT_FALSE(waiting_.awaits_queue("q"));
   add(Kind::queue, "q");
@@ -75,6 +85,9 @@ TEST_F(RecoveriesTest, AQueueIsGivenUpWithThePoolThatItShares) {
   add(Kind::queue, "q");
   add(Kind::sharing, "a", "p");
   add(Kind::sharing, "b", "q");
+  EXPECT_THAT(fail(0), IsEmpty());
+  EXPECT_THAT(fail(0), IsEmpty());
+  EXPECT_EQ(next(0), "none");
   EXPECT_THAT(fail(kLate),
               ElementsAre(HasSubstr("pool 'p'"), AllOf(HasSubstr("'a'"), HasSubstr("gone with pool 'p'"))));
   EXPECT_THAT(fail(kLate), ElementsAre(HasSubstr("queue 'q'"), HasSubstr("'b'")));
@@ -84,9 +97,27 @@ TEST_F(RecoveriesTest, AQueueIsGivenUpWithThePoolThatItShares) {
 TEST_F(RecoveriesTest, TheTimeOfASharingQueueCountsFromThePoolsReturn) {
   add(Kind::pool, "p");
   add(Kind::sharing, "a", "p");
+  succeed();
+  EXPECT_THAT(fail(0), IsEmpty());
+  add(Kind::pool, "p");  // lost again
+  EXPECT_EQ(next(kLate), "pool 'p'");
   succeed(kLate);
+  EXPECT_THAT(fail(kLate), IsEmpty());
   EXPECT_THAT(fail(2 * kLate - 1), IsEmpty());
-  EXPECT_THAT(fail(2 * kLate), ElementsAre(HasSubstr("'a'")));
+  EXPECT_THAT(fail(2 * kLate + kRetry), ElementsAre(HasSubstr("'a'")));
+}
+
+TEST_F(RecoveriesTest, OneThatFailsHoldsUpOnlyThoseThatNeedIt) {
+  add(Kind::pool, "p");
+  add(Kind::sharing, "a", "p");
+  add(Kind::queue, "q");
+  EXPECT_THAT(fail(0), IsEmpty());
+  EXPECT_EQ(next(0), "queue 'q'");
+  succeed();
+  EXPECT_EQ(next(0), "none");
+  EXPECT_EQ(next(kRetry), "pool 'p'");
+  succeed(kRetry);
+  EXPECT_EQ(next(kRetry), "queue 'a'");
 }
 
 }  // namespace

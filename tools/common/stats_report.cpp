@@ -95,7 +95,7 @@ std::string to_text(const QueueStats& queue) {
   }
   if (queue.producers_lost != 0) {
     text += fmt::format(
-        "  {} producers have gone without ending their stream: consumers wait for others, or for `ipcq end {}`\n",
+        "  producers gone without ending their stream: {}; consumers wait for others, or for `ipcq end {}`\n",
         queue.producers_lost, queue.name);
   }
   if (queue.blocked_by_pid != 0) {

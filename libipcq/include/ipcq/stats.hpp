@@ -45,7 +45,7 @@ struct QueueStats {
   std::string handler;
   std::string backend;   // "host" or "cuda"
   std::string executor;  // "none" (direct queue), "host", "persistent" or "stream"
-  bool parked = false;   // persistent, and no kernel runs while there is nothing to do
+  bool parked = false;   // persistent, and no kernel runs while there is nothing to do, or only payloads to wait for
   std::string backpressure;
   std::string state;  // "open", "draining", "closed"
   std::uint64_t slots = 0;
