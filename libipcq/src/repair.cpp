@@ -1,6 +1,9 @@
 #include "repair.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "doorbell.hpp"
 #include "early_ring.hpp"
@@ -219,19 +222,28 @@ class Repair {
     return true;
   }
 
+  // Whose bits published forwards have taken over: parent and group, lease; sorted. Looked up once: whoever held these
+  // messages forwards no more.
+  const std::vector<std::pair<std::uint64_t, std::uint64_t>>& forwarded() {
+    if (forwarded_) return *forwarded_;
+    auto& all = forwarded_.emplace();
+    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
+      if (!pool_.is_alias(i) || pool_.slot(i).state != SlotState::message) continue;
+      const auto& p = pool_.parent(i);
+      const std::uint64_t where = p.where.load(std::memory_order_acquire);
+      all.emplace_back(where, p.lease.load(std::memory_order_acquire));
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+  }
+
   // Whether a published forward took over the group's bit: an alias refers to it, or has cleared it already.
-  bool is_forwarded(const Descriptor& d, unsigned g) const {
+  bool is_forwarded(const Descriptor& d, unsigned g) {
     const std::uint32_t target = d.alias != kNone ? d.alias : d.slot;
     const std::uint64_t lease = d.alias != kNone ? d.alias_lease : d.lease;
     if (!pool_.is_payload(target) && !pool_.is_alias(target)) return false;
-    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
-      if (!pool_.is_alias(i) || pool_.slot(i).state != SlotState::message) continue;
-      auto& p = pool_.parent(i);
-      if (p.where.load(std::memory_order_acquire) == (target | (std::uint64_t{g} << 32)) &&
-          p.lease.load(std::memory_order_acquire) == lease) {
-        return true;
-      }
-    }
+    const std::pair bit{target | (std::uint64_t{g} << 32), lease};
+    if (std::binary_search(forwarded().begin(), forwarded().end(), bit)) return true;
     // Looked at after the aliases: the last reader of an alias clears the bit before it frees the alias.
     const Slot s = pool_.slot(target);
     return s.lease != lease || s.state != SlotState::message || (s.groups >> g & 1) == 0;
@@ -248,6 +260,7 @@ class Repair {
   const bool gpu_may_live_on_;
   const std::uint32_t first_entry_;  // of its block of held entries
   const std::uint32_t end_entry_;
+  std::optional<std::vector<std::pair<std::uint64_t, std::uint64_t>>> forwarded_;
   RepairReport report_;
 };
 

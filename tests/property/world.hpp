@@ -17,6 +17,7 @@
 namespace ipcq {
 
 inline constexpr std::uint32_t kSlots = 3;
+inline constexpr std::uint32_t kAliases = 8 * kSlots;
 inline constexpr std::size_t kSlotBytes = 256;
 
 struct Op {
