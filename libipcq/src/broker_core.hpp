@@ -58,7 +58,11 @@ struct EndpointState {
   std::uint32_t uid = 0;
   int session = -1;  // socket of its client
   bool uses_cuda = false;
+  bool took_place = false;  // of a producer that died
 };
+
+// How an endpoint ends, as its queue's stream of messages goes.
+enum class Closing : std::uint8_t { clean, broken_off, never_used };
 
 struct GroupState {
   std::string name;  // empty: free
@@ -84,9 +88,10 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   int device = 0;                           // of a device queue
   std::vector<EndpointState> endpoints;
   GroupState groups[kMaxGroups];
-  std::uint32_t producers = 0;       // open now
-  std::uint32_t producers_lost = 0;  // died, and no other has come in their place
-  bool had_producer = false;
+  std::uint32_t producers = 0;                   // open now
+  std::uint32_t producers_lost = 0;              // died, and no other has come in their place
+  std::uint64_t producers_opened = 0;            // ever
+  bool end_asked = false;                        // by end_stream()
   ExecutorKind asked = ExecutorKind::automatic;  // of a device queue: the last that was asked for
   bool wants_stream = false;                     // its executor is to change once the queue has a place for that
   std::vector<std::uint64_t> tombstones;         // tickets, ascending
@@ -179,8 +184,8 @@ class BrokerCore {
   std::uint32_t choose_endpoint(const QueueEntry& q, bool consumer) const;
   void warn_of_unread_default(QueueEntry& q) const;
   bool choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal);
-  // `clean`: the stream of messages ends. `alive`: the process goes on, and its GPU work with it.
-  void close_endpoint(QueueEntry& q, EndpointState& e, bool clean, bool alive);
+  // `alive`: the process goes on, and its GPU work with it.
+  void close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bool alive);
   void end_sessions(const std::vector<ClientState*>& sessions, bool clean);
   void lose_connection(ClientState& client);
   void client_died(int pidfd);

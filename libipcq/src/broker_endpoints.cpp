@@ -67,8 +67,9 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
     if (!q.groups[group].durable) warn_of_unread_default(q);
   } else {
     ++q.producers;
-    q.had_producer = true;
-    if (q.producers_lost > 0) --q.producers_lost;  // takes the place of one that died
+    ++q.producers_opened;
+    e.took_place = q.producers_lost > 0;
+    if (e.took_place) --q.producers_lost;
     q.map->control().end_ticket.store(kNoTicket, std::memory_order_release);
   }
   reply.client = e.client;
@@ -152,12 +153,12 @@ bool BrokerCore::choose_group(QueueEntry& q, const Request& request, unsigned& g
 
 void BrokerCore::end_stream(QueueEntry& q) {
   q.producers_lost = 0;
-  q.had_producer = true;
+  q.end_asked = true;
   look_for_end(q);
 }
 
 void BrokerCore::look_for_end(QueueEntry& q) {
-  if (!q.had_producer || q.producers != 0 || q.producers_lost != 0) return;
+  if ((q.producers_opened == 0 && !q.end_asked) || q.producers != 0 || q.producers_lost != 0) return;
   auto& control = q.map->control();
   if (control.end_ticket.load(std::memory_order_relaxed) != kNoTicket) return;  // it has ended already
   control.end_count.fetch_add(1, std::memory_order_relaxed);
@@ -166,7 +167,7 @@ void BrokerCore::look_for_end(QueueEntry& q) {
   for (auto& bell : q.map->control().ready) ring_always(bell);
 }
 
-void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, bool alive) {
+void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bool alive) {
   const auto index = static_cast<std::uint32_t>(&e - q.endpoints.data());
   RepairReport report = repair_endpoint(*q.map, *q.pool->map,
                                         {.client = e.client,
@@ -181,6 +182,7 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, boo
   const bool consumer = e.kind == EndpointKind::consumer;
   const unsigned group = e.group;
   const std::int32_t pid = e.pid;
+  const bool took_place = e.took_place;
   if (consumer) {
     q.groups[group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
     q.groups[group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
@@ -204,7 +206,11 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, bool clean, boo
     return;
   }
   --q.producers;
-  if (!clean) {
+  if (how == Closing::never_used) {
+    --q.producers_opened;
+    if (took_place) ++q.producers_lost;
+  }
+  if (how == Closing::broken_off) {
     ++q.producers_lost;
     log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(pid) +
                                " has not ended its stream: consumers wait until another producer opens, or `ipcq end " +
@@ -243,7 +249,8 @@ void BrokerCore::end_sessions(const std::vector<ClientState*>& sessions, bool cl
       for (auto& e : q.endpoints) {
         const bool ours = std::any_of(sessions.begin(), sessions.end(),
                                       [&](const ClientState* c) { return c->socket.get() == e.session; });
-        if (e.client != 0 && e.kind == kind && ours) close_endpoint(q, e, clean, clean);
+        if (e.client != 0 && e.kind == kind && ours)
+          close_endpoint(q, e, clean ? Closing::clean : Closing::broken_off, clean);
       }
     }
   }

@@ -127,7 +127,11 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& receiv
       for (auto& [name, q] : queues_) {
         for (auto& e : q.endpoints) {
           if (e.client == request.client && e.client != 0 && e.session == client.socket.get()) {
-            close_endpoint(q, e, (request.flags & kBrokenOff) == 0, true);
+            close_endpoint(q, e,
+                           (request.flags & kNeverUsed) != 0   ? Closing::never_used
+                           : (request.flags & kBrokenOff) != 0 ? Closing::broken_off
+                                                               : Closing::clean,
+                           true);
           }
         }
       }

@@ -48,7 +48,7 @@ ConsumerCore::~ConsumerCore() { close(); }
 void ConsumerCore::close() noexcept {
   close_device_side();
   if (closed_.exchange(true)) return;
-  session_->detach(client_, false);
+  session_->detach(client_, 0);
   keep_.reset();
 }
 

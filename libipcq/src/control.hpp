@@ -30,6 +30,7 @@ enum class Op : std::uint32_t {
 
 enum RequestFlag : std::uint32_t {
   kBrokenOff = 1,  // close_endpoint: the stream did not end, an exception unwinds
+  kNeverUsed = 8,  // close_endpoint: the client could not map what it was given; as if it had never been open
   kLossy = 2,      // open_consumer: policy of the ephemeral group, if this makes it
   kUsesCuda = 4,   // open_producer, open_consumer: the endpoint has GPU work of its own
 };

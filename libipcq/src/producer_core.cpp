@@ -27,7 +27,7 @@ void ProducerCore::close(bool broken_off) noexcept {
   if (closed_) return;
   if (device_side_) device_side_->close();
   closed_ = true;
-  session_->detach(client_, broken_off || std::uncaught_exceptions() > exceptions_);
+  session_->detach(client_, broken_off || std::uncaught_exceptions() > exceptions_ ? std::uint32_t{kBrokenOff} : 0);
   keep_.reset();
 }
 

@@ -91,7 +91,7 @@ void check_range(const std::string& object, const char* what, std::uint64_t valu
 constexpr std::uint32_t kManyAliases = 1u << 16;
 
 PoolHeader header_for(const std::string& name, const PoolOptions& o) {
-  const std::string object = "pool '" + name + "'";
+  const std::string object = name.empty() ? "pool" : "pool '" + name + "'";
   check_range(object, "slots", o.slots, 0, 1u << 20);
   check_range(object, "slot_bytes", o.slot_bytes, 1, kMaxSlotBytes);
   PoolHeader h{};
@@ -112,7 +112,7 @@ PoolHeader header_for(const std::string& name, const PoolOptions& o) {
 
 QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap::Executed executed,
                        std::uint32_t slots) {
-  const std::string object = "queue '" + name + "'";
+  const std::string object = name.empty() ? "queue" : "queue '" + name + "'";
   std::uint64_t lines = o.lines;
   if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * slots);
   check_range(object, "lines", lines, 2, 1u << 24);

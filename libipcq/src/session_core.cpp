@@ -168,7 +168,7 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
         }
         return a;
       } catch (const NotFoundError&) {
-        detach(reply.client, true);
+        detach(reply.client, kNeverUsed);
         // The queue ended after the answer, as its runner did, and the endpoint with it: may come again, by another
         // segment's name. The broker tells.
         const std::string segment = get_text(reply.queue_segment, sizeof reply.queue_segment);
@@ -181,7 +181,7 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
         missing = segment;
         continue;
       } catch (...) {
-        detach(reply.client, true);
+        detach(reply.client, kNeverUsed);
         throw;
       }
     }
@@ -195,12 +195,12 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
   }
 }
 
-void SessionCore::detach(std::uint32_t client, bool broken_off) noexcept {
+void SessionCore::detach(std::uint32_t client, std::uint32_t flags) noexcept {
   if (is_forked_child() || !connected()) return;
   Request r;
   r.op = Op::close_endpoint;
   r.client = client;
-  r.flags = broken_off ? std::uint32_t{kBrokenOff} : 0;
+  r.flags = flags;
   try {
     (void)request(r);
   } catch (const std::exception&) {  // the broker went away, or notices at the latest when this process ends

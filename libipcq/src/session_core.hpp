@@ -35,7 +35,8 @@ class SessionCore {
   // Opens an endpoint and maps its queue. Retries until the queue exists or `wait_for` has passed.
   Attachment attach(Request request, Duration wait_for);
   // Tells the broker. Failures do not matter: the broker then learns it from the process' end.
-  void detach(std::uint32_t client, bool broken_off) noexcept;
+  // `flags`: RequestFlag of close_endpoint.
+  void detach(std::uint32_t client, std::uint32_t flags) noexcept;
 
   void interrupt() noexcept;
   void resume() noexcept { interrupted_.store(false, std::memory_order_release); }

@@ -55,6 +55,16 @@ class Recovery : public testing::Test {
   static void slow_down() { ::setenv("IPCQ_STAND_IN_DELAY_MS", "40", 1); }
   void start_no_runner() const { std::ofstream(fails_) << ""; }
   void start_again() const { std::filesystem::remove(fails_); }
+  // Of the only queue.
+  std::filesystem::path queue_segment() const {
+    for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
+      const std::string file = entry.path().filename();
+      if (file.find("+" + name_ + "+") != std::string::npos && file.find("queue") != std::string::npos) {
+        return entry.path();
+      }
+    }
+    return {};
+  }
   std::size_t queues() const { return broker_.stats().queues.size(); }
   void kill_runner() {
     ASSERT_TRUE(eventually([] { return runners().size() == 1; }));
@@ -187,13 +197,7 @@ TEST_F(Recovery, AClientThatDoesNotWaitIsToldWhatHappens) {
 // As when a container does not share /dev/shm with the broker.
 TEST_F(Recovery, SegmentsThatAreElsewhereAreNotWaitedFor) {
   broker_.create("q", {.slots = 2});
-  std::filesystem::path segment;
-  for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) {
-    const std::string file = entry.path().filename();
-    if (file.find("+" + name_ + "+") != std::string::npos && file.find("queue") != std::string::npos) {
-      segment = entry.path();
-    }
-  }
+  const std::filesystem::path segment = queue_segment();
   ASSERT_FALSE(segment.empty());
   std::filesystem::remove(segment);
   const auto start = std::chrono::steady_clock::now();
@@ -201,6 +205,41 @@ TEST_F(Recovery, SegmentsThatAreElsewhereAreNotWaitedFor) {
               AllOf(HasSubstr("queue 'q'"), HasSubstr(segment.filename().string()), HasSubstr("/dev/shm")));
   EXPECT_LT(std::chrono::steady_clock::now() - start, kBound / 2);
   EXPECT_TRUE(broker_.stats().queues.at(0).endpoints.empty());
+  // Nor is a producer that could not attach missed by consumers.
+  (void)error_of<NotFoundError>([&] { (void)session_.producer("q"); });
+  EXPECT_EQ(broker_.stats().queues.at(0).producers_lost, 0u);
+}
+
+// It leaves the stream as it found it: here another has still to end it.
+TEST_F(Recovery, AProducerThatCouldNotAttachEndsNothing) {
+  broker_.create("q", {.slots = 2, .slot_bytes = 100});
+  auto c = session_.consumer("q");
+  const std::filesystem::path segment = queue_segment();
+  const std::filesystem::path away = segment.string() + "-away";
+  const auto fail = [&] {
+    std::filesystem::rename(segment, away);
+    Session other = connect({.broker = name_});  // has no mapping yet
+    (void)error_of<NotFoundError>([&] { (void)other.producer("q"); });
+    std::filesystem::rename(away, segment);
+  };
+  constexpr auto kMoment = 20ms;
+  fail();
+  EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);  // no end: no producer has come
+  {
+    auto p = session_.producer("q");
+    fail();
+    EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);
+    p.break_off();
+  }
+  fail();
+  EXPECT_EQ(broker_.stats().queues.at(0).producers_lost, 1u);
+  {
+    auto p = session_.producer("q");
+    EXPECT_EQ(broker_.stats().queues.at(0).producers_lost, 0u);
+  }
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+  fail();
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
 }
 
 }  // namespace
