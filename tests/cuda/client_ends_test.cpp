@@ -4,7 +4,6 @@
 #include <ctime>
 
 #include "cuda/client_fixture.hpp"
-#include "cuda/pattern.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -181,9 +180,7 @@ TEST_P(CudaClientEndsAnyKind, PublishingIntoHostMemoryTimesOut) {
   ASSERT_EQ(v->publish(kBytes, kBound), Status::ok);
   auto m = c.receive(kBound);
   ASSERT_TRUE(m) << to_string(m.status());
-  std::uint64_t wrong = 0;
-  for (std::size_t i = 0; i < kBytes; ++i) wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(5, i)) ? 1 : 0;
-  EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(wrong_bytes(*m, kBytes, 5, 0), 0u);
   EXPECT_TRUE(finish(out));
 }
 

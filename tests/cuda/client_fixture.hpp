@@ -101,6 +101,15 @@ class Gpu {
   CUfunction spin_ = nullptr;
 };
 
+// Bytes of a message, as the CPU reads it, that are not those of fill(); a wrong length counts, too.
+inline std::uint64_t wrong_bytes(const Message& m, std::size_t length, std::uint64_t seed, unsigned mask) {
+  std::uint64_t wrong = m.bytes().size() != length ? 1 : 0;
+  for (std::size_t i = 0; i < m.bytes().size(); ++i) {
+    wrong += m.bytes()[i] != static_cast<std::byte>(pattern_byte(seed, i) ^ mask) ? 1 : 0;
+  }
+  return wrong;
+}
+
 // How a queue is made.
 struct Kind {
   const char* name;

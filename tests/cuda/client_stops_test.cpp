@@ -91,11 +91,7 @@ TEST_P(CudaClientStops, MessagesBehindALateOneAreDoneOnce) {
     auto first = c.receive(kBound);
     EXPECT_TRUE(first) << to_string(first.status());
     if (first) {
-      std::uint64_t wrong = first->bytes().size() != kBytes;
-      for (std::size_t i = 0; i < first->bytes().size(); ++i) {
-        wrong += first->bytes()[i] != static_cast<std::byte>(pattern_byte(3, i) ^ GetParam().mask) ? 1 : 0;
-      }
-      EXPECT_EQ(wrong, 0u);
+      EXPECT_EQ(wrong_bytes(*first, kBytes, 3, GetParam().mask), 0u);
       (void)first->release();
     }
     std::uint64_t wrong = 0;
@@ -140,10 +136,7 @@ TEST_P(CudaClientStops, NoKernelStaysForPayloadsThatAreLate) {
   const auto receive_late = [&](std::uint64_t seed) {
     auto m = c.receive(kBound);
     ASSERT_TRUE(m) << "late message " << seed << ": " << to_string(m.status());
-    wrong += m->bytes().size() != kBytes;
-    for (std::size_t i = 0; i < m->bytes().size(); ++i) {
-      wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(seed, i) ^ GetParam().mask) ? 1 : 0;
-    }
+    wrong += wrong_bytes(*m, kBytes, seed, GetParam().mask);
   };
   receive_late(0);
   for (std::uint64_t n = 0; n < kBehind; ++n) {
@@ -182,11 +175,7 @@ TEST_P(CudaClientStops, KernelsThatWaitForPayloadsLeaveTheirWritersRoom) {
     for (Consumer& c : consumers) {
       auto m = c.receive(kBound);
       ASSERT_TRUE(m) << to_string(m.status());
-      std::uint64_t wrong = m->bytes().size() != kLarge;
-      for (std::size_t i = 0; i < m->bytes().size(); ++i) {
-        wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(seed, i) ^ GetParam().mask) ? 1 : 0;
-      }
-      EXPECT_EQ(wrong, 0u);
+      EXPECT_EQ(wrong_bytes(*m, kLarge, seed, GetParam().mask), 0u);
     }
   };
   for (std::uint64_t round = 0; round < 3; ++round) {  // from the second on the kernels are there already
@@ -219,11 +208,7 @@ TEST_P(CudaClientStops, ASwitchDoesNotWaitForPayloadsThatAreLate) {
   for (unsigned n = 0; n < 2; ++n) {
     auto m = c.receive(kBound);
     ASSERT_TRUE(m) << "message " << n << ": " << to_string(m.status());
-    std::uint64_t wrong = m->bytes().size() != kBytes;
-    for (std::size_t i = 0; i < m->bytes().size(); ++i) {
-      wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(n, i) ^ GetParam().mask) ? 1 : 0;
-    }
-    EXPECT_EQ(wrong, 0u);
+    EXPECT_EQ(wrong_bytes(*m, kBytes, n, GetParam().mask), 0u);
   }
   ASSERT_NO_THROW(set_executor("q", ExecutorKind::persistent, name_));
   EXPECT_TRUE(finish(out));

@@ -285,11 +285,8 @@ TEST_P(CudaClientMirrored, ClientsWithAndWithoutGpuShareAQueue) {
       ASSERT_EQ(m->bytes().size(), kBytes);
       ASSERT_NE(m->bytes().data(), nullptr);
       const std::uint64_t seed = 2 * m->sequence() + (m->producer() == gpu_id ? 0 : 1);
-      std::uint64_t wrong = 0;
-      for (std::size_t i = 0; i < kBytes; ++i) {
-        wrong += m->bytes()[i] != static_cast<std::byte>(pattern_byte(seed, i) ^ mask) ? 1 : 0;
-      }
-      EXPECT_EQ(wrong, 0u) << "message " << m->sequence() << " of producer " << m->producer();
+      EXPECT_EQ(wrong_bytes(*m, kBytes, seed, mask), 0u)
+          << "message " << m->sequence() << " of producer " << m->producer();
     }
   });
   CUstream s = gpu_->stream();
@@ -331,11 +328,7 @@ TEST_P(CudaClientMirrored, MessagesOfAClosedConsumerGoToOthersProcessed) {
   ASSERT_TRUE(again) << to_string(again.status());
   EXPECT_EQ(again->redeliveries(), 1u);
   ASSERT_NE(again->bytes().data(), nullptr);
-  std::uint64_t wrong = 0;
-  for (std::size_t i = 0; i < kBytes; ++i) {
-    wrong += again->bytes()[i] != static_cast<std::byte>(pattern_byte(3, i) ^ GetParam().mask) ? 1 : 0;
-  }
-  EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(wrong_bytes(*again, kBytes, 3, GetParam().mask), 0u);
   EXPECT_TRUE(finish(in));
 }
 
