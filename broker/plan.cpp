@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -57,13 +56,9 @@ std::string slots_text(const Options& o) {
 }
 
 template <class Options>
-MemoryNeeds needs_with(Options options, const std::string& backend, const PoolOptions* shared = nullptr) {
+Options with_backend(Options options, const std::string& backend) {
   options.backend = backend;
-  if constexpr (std::is_same_v<Options, QueueOptions>) {
-    return memory_needs(options, shared);
-  } else {
-    return memory_needs(options);
-  }
+  return options;
 }
 
 // The pool that a queue shares, where the plan knows it; else null.
@@ -97,7 +92,8 @@ std::vector<std::string> describe_plan(const BrokerConfig& config) {
   Memory memory;
   for (const auto& pool : config.pools) {
     const auto& o = pool.options();
-    const auto text = memory.describe(o.backend, false, [&](const auto& backend) { return needs_with(o, backend); });
+    const auto text =
+        memory.describe(o.backend, false, [&](const std::string& b) { return memory_needs(with_backend(o, b)); });
     lines.push_back(fmt::format("pool '{}': {}: {}", pool.name(), slots_text(o), text));
   }
   for (const auto& queue : config.queues) {
@@ -110,8 +106,8 @@ std::vector<std::string> describe_plan(const BrokerConfig& config) {
     } else if (o.slots != 0) {
       slots = slots_text(o);
     }
-    const auto text = memory.describe(o.backend, !o.handler.empty() && o.pool.empty(), [&](const std::string& backend) {
-      return needs_with(o, backend, o.pool.empty() ? nullptr : shared != nullptr ? shared : &elsewhere);
+    const auto text = memory.describe(o.backend, !o.handler.empty() && o.pool.empty(), [&](const std::string& b) {
+      return memory_needs(with_backend(o, b), o.pool.empty() ? nullptr : shared != nullptr ? shared : &elsewhere);
     });
     lines.push_back(fmt::format("queue '{}': {}: {}; handler {}, backend {}, backpressure {}, groups {}", queue.name(),
                                 slots, text, o.handler.empty() ? "none" : o.handler, backend_text(o),

@@ -1,11 +1,9 @@
 // ipcq-consumer: receives from one queue; verifies, writes out or just measures.
 #include <cstdlib>
-#include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -78,12 +76,10 @@ std::unique_ptr<GpuDevice> choose_gpu(const Options& o, Attachment& attachment) 
 // The queue as it is now, unless the broker has gone.
 QueueStats look_again(const Attachment& attachment, const QueueStats& before) {
   try {
-    for (auto& queue : fetch_stats(attachment.broker()).queues) {
-      if (queue.name == before.name) return std::move(queue);
-    }
+    return attachment.stats_now(before.name).value_or(before);
   } catch (const Error&) {
+    return before;
   }
-  return before;
 }
 
 int run(Options& o, Signals& signals) {

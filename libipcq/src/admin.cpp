@@ -14,12 +14,11 @@ using namespace detail;
 
 // What a broker answers, and what is attached to that.
 Reply exchange(const std::string& broker, const Request& request, Duration wait_for, Fd& attachment) {
-  const Fd socket = connect_to_broker(broker, wait_for);
-  if (!send_message(socket.get(), &request, sizeof request)) {
+  const Connection c = connect_to_broker(broker, wait_for);
+  if (!send_message(c.socket.get(), &request, sizeof request)) {
     throw SystemError(errno, "broker '" + broker + "': is ending");
   }
-  const Fd process = process_behind(socket.get());
-  return receive_reply(socket.get(), process.get(), broker, attachment);
+  return receive_reply(c, broker, attachment);
 }
 
 std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer) {

@@ -168,20 +168,10 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
   q.name = name;
   q.options = options;
   q.options.backend = backend_for(name, options, shared.get());
-  const bool cuda = q.options.backend == "cuda";
   // A queue's own pool has the queue's name; other queues may share it by that.
-  q.pool = shared ? shared
-                  : make_pool(name, {.slots = options.slots,
-                                     .slot_bytes = options.slot_bytes,
-                                     .backend = cuda && options.slots != 0 ? "cuda" : "host",
-                                     .device = options.device,
-                                     .mirror = options.mirror});
+  q.pool = shared ? shared : make_pool(name, PoolMap::of_queue(q.options));
   const std::uint64_t generation = new_generation();
-  // Without a handler somebody must still move payloads between device memory and mirror.
-  const bool moves = q.pool->map->on_device() && q.pool->map->has_host_payloads();
-  const auto executed = options.handler.empty() && !moves ? QueueMap::Executed::none
-                        : cuda                            ? QueueMap::Executed::by_device
-                                                          : QueueMap::Executed::by_host;
+  const auto executed = QueueMap::executed(q.options, q.pool->map->config());
   q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, executed, q.pool->map->config(),
                            generation, access_);
   q.endpoints.resize(options.max_endpoints);
@@ -251,9 +241,7 @@ std::uint64_t BrokerCore::left_in(const QueueEntry& q) const {
 }
 
 std::uint64_t BrokerCore::stop(Duration drain_for) {
-  if (fork_epoch() != epoch_) {  // a forked child's copy: everything here is the parent's
-    return 0;
-  }
+  if (is_forked_child()) return 0;  // everything here is the parent's
   // Before waiting for a stop() that drains already: a more impatient one shortens it.
   const std::uint64_t until = deadline_after(drain_for);
   std::uint64_t before = drain_until_.load();

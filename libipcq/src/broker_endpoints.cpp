@@ -179,13 +179,11 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bo
   q.tombstones.insert(q.tombstones.end(), report.tombstones.begin(), report.tombstones.end());
   std::sort(q.tombstones.begin(), q.tombstones.end());
   Endpoint& shared = q.map->endpoint(index);
-  const bool consumer = e.kind == EndpointKind::consumer;
-  const unsigned group = e.group;
-  const std::int32_t pid = e.pid;
-  const bool took_place = e.took_place;
+  const EndpointState was = e;
+  const bool consumer = was.kind == EndpointKind::consumer;
   if (consumer) {
-    q.groups[group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
-    q.groups[group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
+    q.groups[was.group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
+    q.groups[was.group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
   }
   if (report.loans + report.tombstones.size() + report.orphans + report.finished + report.lost + report.unwritten !=
           0 ||
@@ -202,17 +200,17 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bo
   shared.client.store(0, std::memory_order_release);
   e = EndpointState{};
   if (consumer) {
-    remove_member(q, group);
+    remove_member(q, was.group);
     return;
   }
   --q.producers;
   if (how == Closing::never_used) {
     --q.producers_opened;
-    if (took_place) ++q.producers_lost;
+    if (was.took_place) ++q.producers_lost;
   }
   if (how == Closing::broken_off) {
     ++q.producers_lost;
-    log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(pid) +
+    log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(was.pid) +
                                " has not ended its stream: consumers wait until another producer opens, or `ipcq end " +
                                q.name + "`");
   }

@@ -78,9 +78,11 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
   return 1;
 }
 
-Reply receive_reply(int socket, int process, const std::string& broker, Fd& attachment) {
+Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment) {
   const std::string object = "broker '" + broker + "': ";
-  pollfd p[2] = {{socket, POLLIN, 0}, {process, POLLIN, 0}};
+  // A child of the broker's may keep the other end of the socket open after its death. A negative descriptor is passed
+  // over.
+  pollfd p[2] = {{from.socket.get(), POLLIN, 0}, {from.process.get(), POLLIN, 0}};
   int ready = -1;
   do {
     ready = ::poll(p, 2, kReplyTimeoutMs);
@@ -91,7 +93,7 @@ Reply receive_reply(int socket, int process, const std::string& broker, Fd& atta
   }
   Reply reply;
   const bool answered = ready < 0 || p[0].revents != 0;
-  if (!answered || receive_message(socket, &reply, sizeof reply, attachment) <= 0) {
+  if (!answered || receive_message(from.socket.get(), &reply, sizeof reply, attachment) <= 0) {
     throw SystemError(ECONNRESET, object + "closed the connection; connect again to its successor");
   }
   if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {

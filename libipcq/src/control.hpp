@@ -77,9 +77,15 @@ bool send_message(int socket, const void* message, std::size_t bytes, int fd = -
 // Receives one message of exactly `bytes`, and a descriptor if one came. >0: received; 0: the peer closed; -1: errno.
 int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexcept;
 
+// A client's way to a broker.
+struct Connection {
+  Fd socket;
+  Fd process;  // pidfd of the broker; none where this PID namespace does not see it
+};
+
 // The broker's next reply, within 10 s. Throws SystemError (none came; the broker has gone), LayoutError (of another
 // ABI).
-Reply receive_reply(int socket, int process, const std::string& broker, Fd& attachment);
+Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment);
 
 // Connected socket. Invalid with errno set when there is no listener.
 Fd connect_socket(const std::string& path) noexcept;

@@ -150,6 +150,14 @@ T* at(const Segment& segment, std::uint64_t offset) {
 
 }  // namespace
 
+PoolOptions PoolMap::of_queue(const QueueOptions& o) {
+  return {.slots = o.slots,
+          .slot_bytes = o.slot_bytes,
+          .backend = o.backend == "cuda" && o.slots != 0 ? "cuda" : "host",
+          .device = o.device,
+          .mirror = o.mirror};
+}
+
 MemoryNeeds PoolMap::needs(const std::string& name, const PoolOptions& options) {
   const PoolHeader h = header_for(name, options);
   MemoryNeeds n;
@@ -202,6 +210,14 @@ PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move
   w.alias_base = config.alias_base;
   w.aliases = config.aliases;
   pool_ = Pool<SharedAtomics>(w);
+}
+
+QueueMap::Executed QueueMap::executed(const QueueOptions& options, const PoolHeader& pool) noexcept {
+  const bool on_device = pool.backend == static_cast<std::uint32_t>(PoolBackend::cuda);
+  // Without a handler somebody must still move payloads between device memory and mirror.
+  const bool moves = on_device && pool.payload_bytes != 0;
+  if (options.handler.empty() && !moves) return Executed::none;
+  return options.backend == "cuda" || on_device ? Executed::by_device : Executed::by_host;
 }
 
 std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std::string& name,
@@ -299,17 +315,9 @@ using namespace detail;
 MemoryNeeds memory_needs(const PoolOptions& options) { return PoolMap::needs("", options); }
 
 MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared) {
-  const bool cuda = options.backend == "cuda";
-  const PoolOptions own{.slots = options.slots,
-                        .slot_bytes = options.slot_bytes,
-                        .backend = cuda && options.slots != 0 ? "cuda" : "host",
-                        .mirror = options.mirror};
+  const PoolOptions own = PoolMap::of_queue(options);
   const PoolHeader pool = header_for("", shared != nullptr ? *shared : own);
-  const bool on_device = pool.backend == static_cast<std::uint32_t>(PoolBackend::cuda);
-  const bool executed = !options.handler.empty() || (on_device && pool.payload_bytes != 0);
-  const auto executor = !executed           ? QueueMap::Executed::none
-                        : cuda || on_device ? QueueMap::Executed::by_device
-                                            : QueueMap::Executed::by_host;
+  const auto executor = QueueMap::executed(options, pool);
   const QueueHeader h = header_for("", options, executor, pool.slots);
   MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("", own);
   n.shared_memory += h.segment.total_bytes;

@@ -24,6 +24,8 @@ struct DeviceMemory {
 
 class PoolMap {
  public:
+  // The pool of a queue that shares none, and whose backend is settled.
+  static PoolOptions of_queue(const QueueOptions& options);
   // As ipcq::memory_needs().
   static MemoryNeeds needs(const std::string& name, const PoolOptions& options);
   // `device`: null for a pool in host memory.
@@ -63,6 +65,8 @@ class QueueMap {
   // Who stands between `in` and `out`; none: a direct queue. The pool's slots decide the default
   // number of lines.
   enum class Executed : std::uint8_t { none, by_host, by_device };
+  // Of a queue whose backend is settled, in this pool.
+  static Executed executed(const QueueOptions& options, const PoolHeader& pool) noexcept;
   static std::unique_ptr<QueueMap> create(const std::string& segment, const std::string& name,
                                           const QueueOptions& options, Executed executed, const PoolHeader& pool,
                                           std::uint64_t generation, const Segment::Access& access);

@@ -37,22 +37,23 @@ void throw_refusal(const Reply& reply) {
 
 namespace {
 
-// A child of a dead broker's may keep its socket open.
-bool has_died(const Fd& process) {
-  if (!process) return errno == ESRCH;
-  pollfd p{process.get(), POLLIN, 0};
-  return ::poll(&p, 1, 0) > 0;
+// False when whoever listens there has ended: a child of a dead broker's may keep its socket open. `c.process` is set.
+bool has_listener(Connection& c) {
+  c.process = process_behind(c.socket.get());
+  if (!c.process) return errno != ESRCH;
+  pollfd p{c.process.get(), POLLIN, 0};
+  return ::poll(&p, 1, 0) == 0;
 }
 
 }  // namespace
 
-Fd connect_to_broker(const std::string& broker, Duration wait_for) {
+Connection connect_to_broker(const std::string& broker, Duration wait_for) {
   const std::string path = socket_path_of(broker);
   const std::uint64_t deadline = deadline_after(wait_for);
   for (;;) {
-    Fd socket = connect_socket(path);
-    const int error = socket ? ECONNREFUSED : errno;
-    if (socket && !has_died(process_behind(socket.get()))) return socket;
+    Connection c{connect_socket(path), {}};
+    const int error = c.socket ? ECONNREFUSED : errno;
+    if (c.socket && has_listener(c)) return c;
     const bool absent = error == ENOENT || error == ECONNREFUSED || error == EAGAIN || error == ENOTDIR;
     if (!absent) {
       throw_system(error, "connect", "broker '" + broker + "' (" + path + ")",
@@ -71,11 +72,8 @@ Fd connect_to_broker(const std::string& broker, Duration wait_for) {
 
 SessionCore::SessionCore(const ConnectOptions& options)
     : broker_(broker_name_or_default(options.broker)), path_(socket_path_of(broker_)), log_(options.log) {
-  socket_ = connect_to_broker(broker_, options.wait_for);
+  broker_end_ = connect_to_broker(broker_, options.wait_for);  // the answer to `hello` proves that its pidfd is right
   stop_ = make_eventfd();
-  // A child of the broker's may keep the other end of the socket open after its death. The answer to `hello` proves
-  // that it lived when the pidfd was opened.
-  broker_process_ = process_behind(socket_.get());
   const Fd self = open_pidfd(getpid());
   if (!self) throw_system(errno, "pidfd_open", "this process", "Linux 5.3 or later is needed");
   Request hello;
@@ -111,11 +109,11 @@ void SessionCore::throw_lost() const {
 
 Reply SessionCore::exchange(Request request, int fd) {
   request.serial = ++serial_;
-  if (!send_message(socket_.get(), &request, sizeof request, fd)) throw_lost();
+  if (!send_message(broker_end_.socket.get(), &request, sizeof request, fd)) throw_lost();
   std::vector<std::uint32_t> strays;  // endpoints that nobody waits for any more
   for (;;) {
     Fd unused;
-    const Reply reply = receive_reply(socket_.get(), broker_process_.get(), broker_, unused);
+    const Reply reply = receive_reply(broker_end_, broker_, unused);
     if (reply.serial != request.serial) {  // the late answer to a request that timed out
       if (reply.client != 0) strays.push_back(reply.client);
       continue;
@@ -253,8 +251,8 @@ void SessionCore::ring_all() noexcept {
 // wake-up while all is well.
 void SessionCore::watch() noexcept {
   for (;;) {
-    // A negative descriptor is passed over.
-    pollfd p[3] = {{socket_.get(), POLLRDHUP, 0}, {stop_.get(), POLLIN, 0}, {broker_process_.get(), POLLIN, 0}};
+    pollfd p[3] = {
+        {broker_end_.socket.get(), POLLRDHUP, 0}, {stop_.get(), POLLIN, 0}, {broker_end_.process.get(), POLLIN, 0}};
     if (::poll(p, 3, -1) < 0) continue;  // EINTR: all signals are blocked, but a debugger may cause one
     if (p[1].revents != 0) return;
     if (p[0].revents != 0 || p[2].revents != 0) {

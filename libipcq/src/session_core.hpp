@@ -62,8 +62,7 @@ class SessionCore {
   std::string broker_;
   std::string path_;
   LogCallback log_;
-  Fd socket_;
-  Fd broker_process_;  // pidfd; none where its PID namespace is not ours
+  Connection broker_end_;
   Fd stop_;
   std::atomic<bool> disconnected_{false};
   std::atomic<bool> interrupted_{false};
@@ -79,6 +78,6 @@ class SessionCore {
 // Throws what a refusal says.
 [[noreturn]] void throw_refusal(const Reply& reply);
 // Connects to a broker's socket, waiting `wait_for` for one to appear. Throws NotFoundError, PermissionError.
-Fd connect_to_broker(const std::string& broker, Duration wait_for);
+Connection connect_to_broker(const std::string& broker, Duration wait_for);
 
 }  // namespace ipcq::detail

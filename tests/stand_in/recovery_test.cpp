@@ -84,14 +84,14 @@ class Recovery : public testing::Test {
   }
   // As `ipcq executor`, without waiting for the switch: the stand-in has one executor alone.
   void ask_for(ExecutorKind kind) {
-    const detail::Fd socket = detail::connect_socket(broker_.socket_path());
+    const detail::Connection broker{detail::connect_socket(broker_.socket_path()), {}};
     detail::Request r;
     r.op = detail::Op::set_executor;
     r.executor = kind;
     detail::set_text(r.name, sizeof r.name, "q");
-    ASSERT_TRUE(detail::send_message(socket.get(), &r, sizeof r));
+    ASSERT_TRUE(detail::send_message(broker.socket.get(), &r, sizeof r));
     detail::Fd unused;
-    ASSERT_EQ(detail::receive_reply(socket.get(), -1, name_, unused).refusal, detail::Refusal::none);
+    ASSERT_EQ(detail::receive_reply(broker, name_, unused).refusal, detail::Refusal::none);
   }
 
   const std::string name_ = "recovery-" + std::to_string(getpid());

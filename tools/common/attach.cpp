@@ -51,12 +51,17 @@ std::string Attachment::queue_of_broker(const std::string& queue) const {
   return "queue '" + queue + "' of broker '" + broker_ + "'";
 }
 
+std::optional<QueueStats> Attachment::stats_now(const std::string& queue) const {
+  for (auto& candidate : fetch_stats(broker_).queues) {
+    if (candidate.name == queue) return std::move(candidate);
+  }
+  return {};
+}
+
 QueueStats Attachment::stats(const std::string& queue) {
   return attempt_then_wait(queue_of_broker(queue), left(), [&](Duration patience) {
     for (const auto deadline = std::chrono::steady_clock::now() + patience;;) {
-      for (auto& candidate : fetch_stats(broker_).queues) {
-        if (candidate.name == queue) return candidate;
-      }
+      if (auto found = stats_now(queue)) return std::move(*found);
       if (std::chrono::steady_clock::now() >= deadline) {
         throw NotFoundError(
             fmt::format("broker '{}' has no queue '{}'; `ipcq stats` shows those it has", broker_, queue));

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <ipcq/session.hpp>
 #include <ipcq/stats.hpp>
+#include <optional>
 #include <string>
 
 namespace ipcq::program {
@@ -17,6 +18,8 @@ class Attachment {
   const std::string& broker() const noexcept { return broker_; }
   // The queue's counters. Waits for the queue to appear, as the two below.
   QueueStats stats(const std::string& queue);
+  // As they are now; none where the broker has no such queue.
+  std::optional<QueueStats> stats_now(const std::string& queue) const;
   Producer producer(const std::string& queue, ProducerOptions options);
   Consumer consumer(const std::string& queue, ConsumerOptions options);
 

@@ -27,11 +27,6 @@ std::string as_text(const toml::node& node, const std::string& source, std::stri
   refuse(source, node.source(), fmt::format("'{}' must be a text, a whole number, true or false", key));
 }
 
-void check_backend(std::string_view backend, const std::string& where) {
-  if (backend == "auto" || backend == "host" || backend == "cuda") return;
-  throw UsageError(fmt::format("{}: '{}' is none of auto, host, cuda", where, backend));
-}
-
 double as_seconds(const toml::node& node, const std::string& source, std::string_view key) {
   const auto value = node.value<double>();
   if (!value || *value < 0)
@@ -127,8 +122,8 @@ BrokerConfig parse_broker_config(std::string_view text, const std::string& sourc
     } else if (key == "drain_seconds") {
       config.drain_seconds = as_seconds(node, source, key);
     } else if (key == "backend") {
-      config.backend = as_text(node, source, key);
-      check_backend(*config.backend, fmt::format("{}:{}: backend", source, node.source().begin.line));
+      config.backend =
+          parse_backend(as_text(node, source, key), fmt::format("{}:{}: backend", source, node.source().begin.line));
     } else if (key == "pool") {
       config.pools = read_specs<PoolSpec>(node, source, "pool");
     } else if (key == "queue") {
@@ -173,8 +168,7 @@ BrokerConfig environment_config() {
   BrokerConfig config;
   config.name = variable("IPCQ_BROKER");
   config.unix_group = variable("IPCQ_UNIX_GROUP");
-  config.backend = variable("IPCQ_BACKEND");
-  if (config.backend) check_backend(*config.backend, "IPCQ_BACKEND");
+  if (const auto backend = variable("IPCQ_BACKEND")) config.backend = parse_backend(*backend, "IPCQ_BACKEND");
   if (const auto seconds = variable("IPCQ_DRAIN_SECONDS")) {
     char* end = nullptr;
     config.drain_seconds = std::strtod(seconds->c_str(), &end);

@@ -17,6 +17,7 @@ constexpr std::string_view kQueueKeys =
     "host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 constexpr std::uint64_t kMaxDevice = 1023;
+constexpr const char* kGpuKeys[] = {"device", "mirror", "host_readable", "executor"};  // of a queue
 
 // Splits "NAME=first,key=value,..." and hands each part on; a first part without '=' is the size.
 template <class Spec>
@@ -68,11 +69,6 @@ Backpressure parse_backpressure(std::string_view text, const std::string& what) 
   throw UsageError(fmt::format("{}: '{}' is none of block, reject, drop-oldest", what, text));
 }
 
-std::string parse_backend(std::string_view text, const std::string& what) {
-  if (text == "auto" || text == "host" || text == "cuda") return std::string(text);
-  throw UsageError(fmt::format("{}: '{}' is none of auto, host, cuda", what, text));
-}
-
 int parse_device(std::string_view text, const std::string& what) {
   return static_cast<int>(parse_number(text, what, 0, kMaxDevice));
 }
@@ -98,6 +94,11 @@ ExecutorKind parse_executor(std::string_view text, const std::string& what) {
 
 }  // namespace
 
+std::string parse_backend(std::string_view text, const std::string& what) {
+  if (text == "auto" || text == "host" || text == "cuda") return std::string(text);
+  throw UsageError(fmt::format("{}: '{}' is none of auto, host, cuda", what, text));
+}
+
 QueueSpec::QueueSpec(std::string name) : name_(std::move(name)) {}
 
 QueueSpec QueueSpec::parse(std::string_view text) {
@@ -115,12 +116,8 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     return static_cast<std::uint32_t>(parse_number(value, what(key), low, high));
   };
   if (has(key) && key != "group") throw UsageError(what(key) + ": given twice");
-  if (key == "slots" && inline_) throw UsageError(what(key) + ": a queue of size 'inline' has none; leave it out");
   if (key == "size") {
     if (value == "inline") {
-      if (has("slots")) {
-        throw UsageError(what("slots") + ": a queue of size 'inline' has none; leave it out");
-      }
       options_.slots = 0;
       inline_ = true;
     } else {
@@ -174,6 +171,9 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
 }
 
 void QueueSpec::finish() {
+  if (inline_ && has("slots")) {
+    throw UsageError(what("slots") + ": a queue of size 'inline' has none; leave it out");
+  }
   if (has("pool") && (has("size") || has("slots"))) {
     throw UsageError(fmt::format(
         "queue '{}': a queue in pool '{}' takes its slots from there; leave out size and slots", name_, options_.pool));
@@ -183,7 +183,7 @@ void QueueSpec::finish() {
                                  options_.pool));
   }
   if (options_.backend == "host") {
-    for (const char* key : {"device", "mirror", "host_readable", "executor"}) {
+    for (const char* key : kGpuKeys) {
       if (has(key)) throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
     }
   }
@@ -195,7 +195,7 @@ void QueueSpec::finish() {
 void QueueSpec::default_backend(const std::string& backend) {
   if (options_.backend == "auto") options_.backend = backend;
   if (options_.backend != "auto" || !options_.handler.empty() || !options_.pool.empty()) return;
-  for (const char* key : {"device", "mirror", "host_readable", "executor"}) {
+  for (const char* key : kGpuKeys) {
     if (!has(key)) continue;
     throw UsageError(what(key) + ": without a handler backend=auto is host, to which this says nothing; write " +
                      "backend=cuda, or leave it out");

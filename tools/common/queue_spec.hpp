@@ -16,6 +16,9 @@
 
 namespace ipcq::program {
 
+// "auto", "host" or "cuda"; `what` names it in the UsageError of anything else.
+std::string parse_backend(std::string_view text, const std::string& what);
+
 class QueueSpec {
  public:
   explicit QueueSpec(std::string name);

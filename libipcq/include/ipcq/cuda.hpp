@@ -3,8 +3,8 @@
 //
 // Open the endpoint with {.cuda = true}. The stream's context decides the device; the first call on it maps the pool
 // (milliseconds, once per process), and the first call of each endpoint pins some host memory, so make both before you
-// launch a kernel that stays. A pool that cannot be mapped
-// there is used through its mirror in host memory, which the session's log callback is told; without one: BackendError.
+// launch a kernel that stays. A pool that cannot be mapped there is used through its mirror in host memory, which the
+// session's log callback is told; without one: BackendError.
 //
 //   auto v = ipcq::cuda::loan(p, stream);
 //   fill<<<g, b, 0, stream>>>(v->device(), n);
