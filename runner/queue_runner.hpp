@@ -68,6 +68,7 @@ class QueueRunner {
   void drain();  // the stream
   device::StreamTotals* totals() const noexcept;
   void change_to(ExecutorKind kind) noexcept;
+  void check_pool() const;
   device::QueueView view() const;
 
   const Gpu& gpu_;

@@ -61,7 +61,7 @@ Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
     spare_.push_back(state);
     return s;
   }
-  core_->mark_for_gpu(state->loan);
+  core_->mark_for_gpu(state->loan, LoanWriter::gpu);
   state->side = shared_from_this();
   state->view = &view;
   state->stream = stream;
@@ -113,7 +113,10 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
   if (state.view->reach == Reach::mirror) flags = static_cast<std::uint8_t>(flags | kInMirror);
   if (!state.announced && !announce(state)) return Status::closed;
   bool kept = false;
-  if (const Status s = core_->publish(state.loan, length, flags, timeout, kept); s != Status::ok) return s;
+  if (const Status s = core_->publish(state.loan, length, flags, timeout, kept); s != Status::ok) {
+    core_->mark_for_gpu(state.loan, LoanWriter::gpu_again);
+    return s;
+  }
   published_[state.loan.slot] = state.loan.lease;
   if (kept) return_later(state.loan, memory_.pool().gpub(state.loan.slot));
   recycle(state);

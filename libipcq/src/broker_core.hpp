@@ -161,6 +161,7 @@ class BrokerCore {
   DeviceMemory allocate(PoolState& pool);
   void start_on_device(QueueEntry& q);
   bool has_mps(const QueueEntry& q) const;
+  bool may_gpu_outlive(const QueueEntry& q, const EndpointState& e) const;
   std::string device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda) const;
   void prefer_stream(QueueEntry& q);
   bool finish_switching();
@@ -197,6 +198,7 @@ class BrokerCore {
   std::uint32_t new_client_id();
   bool is_id_used(std::uint32_t id) const;
   void watch(int fd);
+  void unwatch(int fd) noexcept;
 
   // broker_stats.cpp
   BrokerStats stats_locked() const;

@@ -1,5 +1,6 @@
 // Device queues: which backend a queue gets, its runner, its executor, and producers whose GPU is late.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -240,7 +241,11 @@ ClaimOutcome BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
     throw UsageError(object + "its executor is not a GPU's (backend " + (q.executor ? "host" : "host, no handler") +
                      "), so there is nothing to switch");
   }
-  if (kind == ExecutorKind::automatic) throw UsageError(object + "executor 'auto': name persistent or stream");
+  if (kind != ExecutorKind::persistent && kind != ExecutorKind::stream) {
+    throw UsageError(object + "executor " +
+                     (kind == ExecutorKind::automatic ? "'auto'" : std::to_string(static_cast<std::uint64_t>(kind))) +
+                     ": name persistent or stream");
+  }
   // A ticket of the ring: what comes before it is done by the old executor, what comes after it by the new one.
   const auto& ring = q.map->ring();
   std::uint64_t limit = 0;
@@ -279,6 +284,15 @@ Reply BrokerCore::set_executor(QueueEntry& q, ExecutorKind kind) {
   return {};
 }
 
+// A driver keeps a process' GPU work running while anybody has its descriptors open: under MPS the server has, and a child
+// that the process forked has copies. That child has a copy of the connection, too, which then does not hang up.
+bool BrokerCore::may_gpu_outlive(const QueueEntry& q, const EndpointState& e) const {
+  if (!e.uses_cuda) return false;
+  pollfd connection{e.session, POLLRDHUP, 0};
+  const bool hung_up = ::poll(&connection, 1, 0) == 1;
+  return has_mps(q) || !hung_up;
+}
+
 void BrokerCore::keep_late_writer(const QueueEntry& q, const EndpointState& e) {
   const auto client =
       std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == e.session; });
@@ -297,11 +311,11 @@ bool BrokerCore::late_writer_died(int fd) {
   const auto w = std::find_if(late_writers_.begin(), late_writers_.end(),
                               [&](const LateWriter& l) { return l.pidfd.get() == fd; });
   if (w == late_writers_.end()) return false;
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  unwatch(fd);
   const auto q = queues_.find(w->queue);
   if (q != queues_.end() && q->second.map->config().segment.generation == w->generation) {
     const Ended ended{
-        .client = w->client, .kind = EndpointKind::producer, .uses_cuda = true, .mps = has_mps(q->second)};
+        .client = w->client, .kind = EndpointKind::producer, .uses_cuda = true, .gpu_may_outlive = has_mps(q->second)};
     const RepairReport report = repair_late_writes(*q->second.map, *q->second.pool->map, ended);
     if (report.unwritten != 0) {
       log(LogLevel::error, "queue '" + w->queue + "': " + std::to_string(report.unwritten) +

@@ -175,7 +175,7 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bo
                                          .kind = e.kind,
                                          .uses_cuda = e.uses_cuda,
                                          .alive = alive,
-                                         .mps = has_mps(q)});
+                                         .gpu_may_outlive = may_gpu_outlive(q, e)});
   q.tombstones.insert(q.tombstones.end(), report.tombstones.begin(), report.tombstones.end());
   std::sort(q.tombstones.begin(), q.tombstones.end());
   Endpoint& shared = q.map->endpoint(index);

@@ -11,6 +11,14 @@
 #include "membership.hpp"
 
 namespace ipcq::detail {
+namespace {
+
+bool has_event(int fd, short events) noexcept {
+  pollfd p{fd, events, 0};
+  return ::poll(&p, 1, 0) == 1 && (p.revents & (events | POLLHUP)) != 0;
+}
+
+}  // namespace
 
 ClientState::~ClientState() {
   if (socket) ::shutdown(socket.get(), SHUT_RDWR);
@@ -179,7 +187,7 @@ Reply BrokerCore::hello(ClientState& client, Fd& pidfd) {
 // End of file alone proves nothing about the process: a child may have closed its copy, an exec may have dropped it.
 void BrokerCore::lose_connection(ClientState& client) {
   if (!client.attached) return drop_client(client);  // has nothing of ours
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, client.socket.get(), nullptr);
+  unwatch(client.socket.get());
   client.suspect = true;
 }
 
@@ -189,16 +197,23 @@ void BrokerCore::client_died(int pidfd) {
   if (it == clients_.end()) return;
   std::vector<ClientState*> sessions;
   for (const auto& c : clients_) {
-    pollfd p{c->pidfd.get(), POLLIN, 0};
-    if (c->attached && c->pid == (*it)->pid && ::poll(&p, 1, 0) == 1) sessions.push_back(c.get());
+    if (c->attached && c->pid == (*it)->pid && has_event(c->pidfd.get(), POLLIN)) sessions.push_back(c.get());
   }
+  if (sessions.empty()) return;  // the event was for an earlier owner of this number
   ++deaths_;
   log(LogLevel::warning, "client pid " + std::to_string((*it)->pid) + ": ended without detaching");
   end_sessions(sessions, false);
   for (ClientState* c : sessions) drop_client(*c);
 }
 
+// By hand, as closing alone leaves a descriptor in while a copy lives: a child that this process forked has copies, and
+// their events would come for ever.
+void BrokerCore::unwatch(int fd) noexcept { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
 void BrokerCore::drop_client(ClientState& client) {
+  for (const Fd* fd : {&client.socket, &client.pidfd}) {
+    if (*fd) unwatch(fd->get());
+  }
   clients_.erase(std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c.get() == &client; }));
 }
 

@@ -173,7 +173,7 @@ ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descript
   return Payload::there;
 }
 
-bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, bool early) noexcept {
+bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Descriptor* early) noexcept {
   auto& h = member_.held(entry);
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
   Descriptor d = h.descriptor.load();  // checked in this copy
@@ -187,7 +187,9 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
     return false;
   }
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
-  if (!early && d.kind == LineKind::slot && pool_->on_device()) {
+  if (early != nullptr) {
+    *early = d;
+  } else if (d.kind == LineKind::slot && pool_->on_device()) {
     switch (await_payload(message.m_.ticket, d)) {
       case Payload::there:
         break;
@@ -259,12 +261,9 @@ Status ConsumerCore::receive_early(Message& message, Descriptor& d, Duration tim
     const std::span<std::uint32_t> entries(&entry, 1);
     const Status s = takes_early() ? take(early_, entries, timeout, taken) : take(member_, entries, timeout, taken);
     if (s != Status::ok) return s;
-    const bool sound = fill(message, entry, unwinding_now(), true);
+    const bool sound = fill(message, entry, unwinding_now(), &d);
     show_counters();
-    if (sound) {
-      d = descriptor(message);
-      return Status::ok;
-    }
+    if (sound) return Status::ok;
   }
 }
 

@@ -59,7 +59,8 @@ class ConsumerCore {
   Status settle_device_side(Duration& timeout) noexcept;
   std::uint64_t await_batch(std::size_t room) const noexcept;
   bool is_at_end() const noexcept;
-  bool fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, bool early = false) noexcept;
+  // With `early`, the message may be incomplete, and its descriptor is left there.
+  bool fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Descriptor* early = nullptr) noexcept;
   void show_counters() const noexcept;
   void after_release(bool slot_freed) noexcept;
   void put_back(Message& message) noexcept;  // it was not delivered

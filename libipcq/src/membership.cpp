@@ -120,9 +120,37 @@ bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease) 
   return true;
 }
 
+namespace {
+
+bool is_endpoint(const QueueMap& queue, std::uint32_t client) {
+  for (std::uint32_t e = 0; e < queue.config().endpoints; ++e) {
+    if (queue.endpoint(e).client.load(std::memory_order_acquire) == client) return client != 0;
+  }
+  return false;
+}
+
+bool is_published(const Ring<SharedAtomics>& ring, const Slot& message) {
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  const std::uint64_t ticket = next - static_cast<std::uint32_t>(static_cast<std::uint32_t>(next) - message.ticket);
+  return next - ticket > ring.lines() || is_tagged(ring.in(ticket), ring.lap(ticket));
+}
+
+// What a producer between claim and line is about to publish: its line may still appear, and a stream take it early.
+void bury_unpublished(const QueueMap& queue, const PoolMap& pool) {
+  for (std::uint32_t i = 0; i < pool.pool().payload_slots(); ++i) {
+    const Slot s = pool.pool().slot(i);
+    const bool unpublished =
+        s.state == SlotState::loan || (s.state == SlotState::message && !is_published(queue.ring(), s));
+    if (unpublished && is_endpoint(queue, s.client)) pool.tomb(i).store(s.lease, std::memory_order_release);
+  }
+}
+
+}  // namespace
+
 void bury_unprocessed(const QueueMap& queue, const PoolMap& pool) {
   const auto& ring = queue.ring();
   if (!ring.has_handler()) return;
+  if (pool.on_device()) bury_unpublished(queue, pool);
   const std::uint64_t next = ring.cursor(kProducers).next;
   for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
     if (ring.readable(t)) continue;

@@ -19,9 +19,15 @@ struct Slot {
   std::uint64_t lease = 0;
   std::uint32_t client = 0;  // 22 bits: who borrowed it
   SlotState state = SlotState::free;
-  std::uint8_t groups = 0;   // message: groups that have not released it; loan: 1, it is written by a GPU
+  std::uint8_t groups = 0;   // message: groups that have not released it; loan: who writes it, LoanWriter
   std::uint32_t ticket = 0;  // message: low 32 bits of the ticket
   friend bool operator==(const Slot&, const Slot&) = default;
+};
+
+enum class LoanWriter : std::uint8_t {
+  cpu = 0,
+  gpu = 1,        // its streams; gpub reaches the lease behind what they write
+  gpu_again = 2,  // gpub was passed once, for a publish that failed; what came into the streams since comes behind it
 };
 
 constexpr Pair pack(const Slot& s) {
@@ -33,7 +39,8 @@ constexpr Slot unpack_slot(Pair p) {
           static_cast<std::uint8_t>(p.hi >> 24), static_cast<std::uint32_t>(p.hi >> 32)};
 }
 
-constexpr bool is_gpu_loan(const Slot& s) { return s.state == SlotState::loan && s.groups == 1; }
+constexpr LoanWriter writer_of(const Slot& loan) { return static_cast<LoanWriter>(loan.groups); }
+constexpr bool is_gpu_loan(const Slot& s) { return s.state == SlotState::loan && writer_of(s) != LoanWriter::cpu; }
 
 template <class A>
 struct PoolWords {
@@ -77,8 +84,9 @@ class Pool {
   }
 
   // From now on a GPU may write to the loan. Only the loaner writes the word now.
-  void mark_for_gpu(const SlotLoan& loan, std::uint32_t me) const {
-    w_.slots[loan.slot].store_hi(pack(Slot{loan.lease, me, SlotState::loan, 1, 0}).hi);
+  void mark_for_gpu(const SlotLoan& loan, std::uint32_t me, LoanWriter writer) const {
+    w_.slots[loan.slot].store_hi(
+        pack(Slot{loan.lease, me, SlotState::loan, static_cast<std::uint8_t>(writer), 0}).hi);
   }
   // The loan becomes the message of `ticket`, to be released by each of `groups`. Only the loaner writes the word now.
   void publish(const SlotLoan& loan, std::uint32_t me, std::uint8_t groups, std::uint64_t ticket) const {

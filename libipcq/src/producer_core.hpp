@@ -29,7 +29,9 @@ class ProducerCore {
   // `kept`: published for no group before the payload is ready (no kPayloadReady): the slot is the caller's to give
   // back.
   IPCQ_INTERNAL_API Status borrow(Duration timeout, SlotLoan& loan) noexcept;
-  void mark_for_gpu(const SlotLoan& loan) noexcept { pool_->pool().mark_for_gpu(loan, client_); }
+  void mark_for_gpu(const SlotLoan& loan, LoanWriter writer) noexcept {
+    if (!is_unusable()) pool_->pool().mark_for_gpu(loan, client_, writer);
+  }
   IPCQ_INTERNAL_API Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout,
                                    bool& kept) noexcept;
   IPCQ_INTERNAL_API void give_back(const SlotLoan& loan) noexcept;  // from any thread

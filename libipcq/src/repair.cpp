@@ -25,7 +25,7 @@ class Repair {
         is_producer_(ended.kind == EndpointKind::producer),
         uses_cuda_(ended.uses_cuda),
         alive_(ended.alive),
-        gpu_may_live_on_(ended.alive || ended.mps),
+        gpu_may_live_on_(ended.alive || ended.gpu_may_outlive),
         first_entry_(ended.endpoint * queue.config().held_per_endpoint),
         end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
 
@@ -37,7 +37,7 @@ class Repair {
   RepairReport run() {
     note_last_claims();
     bury_unpublished();
-    if (uses_cuda_ && is_producer_ && map_.on_device()) settle_gpu_writes();
+    if (uses_cuda_ && is_producer_) settle_gpu_writes();
     free_slots();
     finish_aliases();
     for (unsigned g = 0; g < kMaxGroups; ++g) settle_taken(g);
@@ -92,25 +92,25 @@ class Repair {
   // False when a reader changed the word meanwhile: look again.
   bool settle_gpu_write(std::uint32_t i) {
     const Slot s = pool_.slot(i);
-    if (s.client != client_ || (s.state != SlotState::message && !is_gpu_loan(s))) return true;
+    const bool message = s.state == SlotState::message && map_.on_device();  // in host memory they are complete
+    if (s.client != client_ || (!message && !is_gpu_loan(s))) return true;
     // Buried, by itself or just now: readers pass over it and release nothing.
-    if (s.state == SlotState::message && map_.tomb(i).load(std::memory_order_acquire) >= s.lease) {
-      return pool_.make_free(i, s);
-    }
-    if (map_.gpub(i).load(std::memory_order_acquire) >= s.lease) return true;
-    if (s.state == SlotState::message && alive_) {
+    if (message && map_.tomb(i).load(std::memory_order_acquire) >= s.lease) return pool_.make_free(i, s);
+    const bool gpub_tells = message || writer_of(s) != LoanWriter::gpu_again;
+    if (gpub_tells && map_.gpub(i).load(std::memory_order_acquire) >= s.lease) return true;
+    if (message && alive_) {
       ++report_.late;
       return true;
     }
     if (!gpu_may_live_on_) {
-      if (s.state != SlotState::message) return true;  // a loan: free_slots()
+      if (!message) return true;  // a loan: free_slots()
       if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
       return false;
     }
     // Quarantined before it is buried: where the GPU's write comes after all, the slot must not be another lease's.
     if (!pool_.quarantine(i, s)) return false;
     ++report_.quarantined;
-    if (s.state == SlotState::message && bury_payload(map_, i, s.lease)) ++report_.unwritten;
+    if (message && bury_payload(map_, i, s.lease)) ++report_.unwritten;
     return true;
   }
 

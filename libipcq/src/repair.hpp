@@ -29,7 +29,8 @@ struct Ended {
   EndpointKind kind = EndpointKind::none;
   bool uses_cuda = false;  // payloads of its slots may come from its streams
   bool alive = false;      // its process goes on, and its streams with it
-  bool mps = false;        // the end of a process does not prove the end of its GPU work
+  // The end of its process does not prove the end of its GPU work: MPS, or a forked child that lives on.
+  bool gpu_may_outlive = false;
 };
 
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended);

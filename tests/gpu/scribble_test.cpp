@@ -1,9 +1,12 @@
 // Nonsense in the lines of a queue on a GPU: the kernel checks what it copied, passes over what cannot be, counts it,
 // and goes on. Lines are written by a place's rightful owner, with content that no client of this library would write.
+#include <gmock/gmock.h>
+
 #include <cstring>
 #include <random>
 
 #include "doorbell.hpp"
+#include "errors.hpp"
 #include "gpu/gpu_test.hpp"
 #include "queue_map.hpp"
 
@@ -32,11 +35,11 @@ class Scribbled : public GpuTest, public testing::WithParamInterface<ExecutorKin
     GpuTest::TearDown();
   }
 
-  std::string segment(const char* kind) const {
+  std::string segment(const char* kind, const std::string& of = "q") const {
     for (const auto& e : list_brokers()) {
       if (e.name != name_) continue;
       for (const auto& s : e.segments) {
-        if (s.find(std::string("+") + kind + "+q+") != std::string::npos) return s;
+        if (s.find(std::string("+") + kind + "+" + of + "+") != std::string::npos) return s;
       }
     }
     ADD_FAILURE() << "no segment of kind " << kind;
@@ -252,6 +255,23 @@ TEST_P(Scribbled, MessagesBehindADamagedLineAllArrive) {
 
 // Random bytes over lines, slot words and the words between CPU and GPU while messages flow. They may be lost. Nobody
 // crashes, the runner serves its other queue, and the broker stops in order.
+// The header of a pool lies in its clients' memory: a runner that opens it later takes no more from it than it has.
+TEST_P(Scribbled, APoolWhoseHeaderWasForgedIsRefused) {
+  broker_->create_pool("p", {.slots = 8, .slot_bytes = 4096, .backend = "cuda", .mirror = Mirror::none});
+  {
+    auto pool = detail::Segment::open(segment("pool", "p"), detail::kPoolMagic, detail::deadline_after(kBound));
+    auto h = detail::checked_header<detail::PoolHeader>(pool);
+    h.slot_bytes = 0x7fffffff;
+    h.slot_stride = 0x80000000;
+    detail::publish_header(pool, h);
+  }
+  QueueOptions o = on_gpu("invert");
+  o.pool = "p";
+  o.executor = GetParam();
+  EXPECT_THAT(error_of<Error>([&] { broker_->create("q", o); }), testing::HasSubstr("header of its pool"));
+  EXPECT_EQ(broker_->stats().runner_deaths, 0u);
+}
+
 TEST_P(Scribbled, RandomBytesSpoilTheirQueueAndNothingElse) {
   QueueOptions o = on_gpu("invert");
   o.lines = 64;

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <ctime>
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "eventually.hpp"
@@ -78,6 +80,15 @@ class Forked : public ProcessTest {
         }
       }));
     }
+  }
+
+  // Of all threads of the process so far.
+  static double cpu_seconds(pid_t pid) {
+    clockid_t clock = 0;
+    timespec t{};
+    EXPECT_EQ(::clock_getcpuclockid(pid, &clock), 0);
+    EXPECT_EQ(::clock_gettime(clock, &t), 0);
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
   }
 
   pid_t broker_ = -1;
@@ -162,6 +173,46 @@ TEST_F(Forked, TheBrokersStopIsSeenThoughAChildOfItsLives) {
   EXPECT_EQ(c.receive(kPrompt).status(), Status::closed);
   EXPECT_TRUE(eventually([&] { return !session.connected(); }, kPrompt));
   EXPECT_EQ(::kill(child_, 0), 0);
+}
+
+// The child has the connections of clients that were there when it was forked, for as long as it lives.
+TEST_F(Forked, ABrokerWithAChildSleepsWhenItsClientsAreGone) {
+  int forked[2];
+  ASSERT_EQ(::pipe(forked), 0);
+  start_broker_with_a_child([&](Broker&) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    int signal = 0;
+    sigwait(&set, &signal);
+    const pid_t late_child = fork();
+    if (late_child == 0) {
+      alarm(30);
+      for (;;) pause();
+    }
+    if (::write(forked[1], &late_child, sizeof late_child) != sizeof late_child) _exit(1);
+  });
+  ASSERT_FALSE(HasFailure());
+  std::optional<Session> leaves = connect({.broker = name_, .wait_for = kBound});
+  const pid_t dies = fork();
+  ASSERT_NE(dies, -1);
+  if (dies == 0) {
+    alarm(20);
+    const Session session = connect({.broker = name_, .wait_for = kBound});
+    for (;;) pause();
+  }
+  EXPECT_TRUE(eventually([&] { return fetch_stats(name_).clients == 2; }));
+  ::kill(broker_, SIGUSR1);
+  pid_t late_child = -1;
+  ASSERT_EQ(::read(forked[0], &late_child, sizeof late_child), static_cast<ssize_t>(sizeof late_child));
+  leaves.reset();
+  ::kill(dies, SIGKILL);
+  ::waitpid(dies, nullptr, 0);
+  EXPECT_TRUE(eventually([&] { return fetch_stats(name_).clients == 0; }));
+  const double before = cpu_seconds(broker_);
+  std::this_thread::sleep_for(500ms);
+  EXPECT_LT(cpu_seconds(broker_) - before, 0.1) << "it spins";
+  ::kill(late_child, SIGKILL);
 }
 
 }  // namespace

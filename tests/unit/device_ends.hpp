@@ -27,7 +27,7 @@ struct Ends {
             .kind = kind,
             .uses_cuda = true,
             .alive = how == End::closed,
-            .mps = how == End::died_under_mps};
+            .gpu_may_outlive = how == End::died_under_mps};
   }
   RepairReport producer_ends(End how, std::uint32_t client = 2) {
     return repair_endpoint(s.queue(), s.pool_map(), ended(how, EndpointKind::producer, client, 3));

@@ -193,6 +193,26 @@ TEST_F(DeviceQueue, ATombSaysWhatTheLostExecutorHadNotProcessed) {
   EXPECT_EQ(s.buried(done.slot), 0u);
 }
 
+// Its line comes after the executor's tombstone: a stream that takes it early is let go at once.
+TEST_F(DeviceQueue, ATombSaysWhatIsPublishedAfterTheExecutorWasLost) {
+  s.queue().endpoint(3).client.store(2, std::memory_order_relaxed);
+  const SlotLoan done = s.send_late(2, 0);
+  s.write(done);
+  s.process(0);
+  const SlotLoan marked = s.borrow_for_gpu(2);
+  const std::uint64_t ticket = s.mark(marked, 2);
+  const SlotLoan lent = s.borrow_for_gpu(2);
+  const SlotLoan elsewhere = s.borrow_for_gpu(9);  // of a producer of another queue of the pool
+  bury_unprocessed(s.queue(), s.pool_map());
+  Descriptor d = Segments::slot_message(marked, 1);
+  d.flags = 0;
+  s.ring().publish(ticket, d, nullptr);
+  EXPECT_EQ(s.buried(marked.slot), marked.lease);
+  EXPECT_EQ(s.buried(lent.slot), lent.lease);
+  EXPECT_EQ(s.buried(elsewhere.slot), elsewhere.lease - 1);
+  EXPECT_EQ(s.buried(done.slot), done.lease - 1);
+}
+
 TEST_F(DeviceQueue, BuriesNothingOfTheLapBefore) {
   for (std::uint64_t n = 0; n < 6; ++n) {
     ASSERT_EQ(s.send(3, n), n);

@@ -64,6 +64,22 @@ TEST_P(DeviceEnds, ALoanThatItsStreamHasWrittenIsFree) {
   EXPECT_EQ(slots_to_lend(), 4u);
 }
 
+// Its publish failed: the stream may have been given more since, of which gpub says nothing.
+TEST_P(StreamsMayLiveOn, ALoanWhosePublishFailedIsQuarantinedThoughItWasWrittenOnce) {
+  const SlotLoan loan = s.borrow_for_gpu(2, LoanWriter::gpu_again);
+  s.write(loan);
+  const RepairReport r = producer_ends(GetParam());
+  EXPECT_EQ(r.loans, 0u);
+  EXPECT_EQ(r.quarantined, 1u);
+  EXPECT_EQ(slots_to_lend(), 3u);
+}
+
+TEST_F(DeviceRepair, FreesALoanWhosePublishFailedWithItsProcess) {
+  const SlotLoan loan = s.borrow_for_gpu(2, LoanWriter::gpu_again);
+  EXPECT_EQ(producer_ends(End::died).loans, 1u);
+  EXPECT_EQ(s.state(loan.slot), SlotState::free);
+}
+
 TEST_P(DeviceEnds, ALoanThatTheCpuWritesToIsFree) {
   (void)s.borrow(2);
   const RepairReport r = producer_ends(GetParam());

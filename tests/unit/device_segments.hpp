@@ -14,9 +14,9 @@ struct DeviceSegments : Segments {
                  {.slots = slots, .slot_bytes = 256, .backend = "cuda", .mirror = mirror_of(executed)}, &kNowhere) {}
 
   // A loan that a stream of the client may write to.
-  SlotLoan borrow_for_gpu(std::uint32_t client) {
+  SlotLoan borrow_for_gpu(std::uint32_t client, LoanWriter writer = LoanWriter::gpu) {
     const SlotLoan loan = borrow(client);
-    if (loan.slot != kNone) pool().mark_for_gpu(loan, client);
+    if (loan.slot != kNone) pool().mark_for_gpu(loan, client, writer);
     return loan;
   }
   // Marks the loan as the message of a ticket, and returns that.
