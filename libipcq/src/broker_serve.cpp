@@ -201,7 +201,10 @@ void BrokerCore::client_died(int pidfd) {
   }
   if (sessions.empty()) return;  // the event was for an earlier owner of this number
   ++deaths_;
-  log(LogLevel::warning, "client pid " + std::to_string((*it)->pid) + ": ended without detaching");
+  const bool inherited = std::any_of(sessions.begin(), sessions.end(),
+                                     [](const ClientState* c) { return !has_event(c->socket.get(), POLLRDHUP); });
+  log(LogLevel::warning, "client pid " + std::to_string((*it)->pid) + ": ended without detaching" +
+                             (inherited ? ", and a child that it forked lives on with its connection" : ""));
   end_sessions(sessions, false);
   for (ClientState* c : sessions) drop_client(*c);
 }

@@ -225,7 +225,8 @@ class CudaClient : public testing::TestWithParam<Kind> {
   Status status(unsigned number) const { return static_cast<Status>(findings_->status[number]); }
 
   LogCallback log() {
-    return [](LogLevel level, std::string_view text) {
+    return [this](LogLevel level, std::string_view text) {
+      if (text.find(", under MPS") != text.npos) under_mps_ = true;
       if (level >= LogLevel::warning) std::fprintf(stderr, "log: %.*s\n", static_cast<int>(text.size()), text.data());
     };
   }
@@ -234,6 +235,7 @@ class CudaClient : public testing::TestWithParam<Kind> {
   Findings* findings_ = nullptr;
   std::string name_;
   std::string skip_;
+  std::atomic<bool> under_mps_{false};  // from the broker's log, once its runner is up
   std::optional<Broker> broker_;
   pid_t broker_pid_ = 0;
   bool killed_ = false;
