@@ -369,5 +369,19 @@ TEST(DirectDeviceRepair, GivesAnUnwrittenMessageOfADeadReaderToAnother) {
   EXPECT_TRUE(s.all_slots_free());
 }
 
+// A pool in host memory that a producer's GPU writes to.
+TEST_P(StreamsMayLiveOn, ALoanInHostMemoryIsQuarantinedAndAMessageThereIsComplete) {
+  Segments s(Segments::small());
+  const SlotLoan loan = s.borrow(2);
+  s.pool().mark_for_gpu(loan, 2, LoanWriter::gpu);
+  s.send_slot(2, 0);
+  const RepairReport r =
+      repair_endpoint(s.queue(), s.pool_map(), Ends::ended(GetParam(), EndpointKind::producer, 2, 3));
+  EXPECT_EQ(r.quarantined, 1u);
+  EXPECT_EQ(r.late + r.unwritten + r.loans, 0u);
+  EXPECT_EQ(s.pool().slot(loan.slot).state, SlotState::quarantine);
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
+}
+
 }  // namespace
 }  // namespace ipcq::detail
