@@ -108,7 +108,7 @@ void BrokerCore::add_pool(const std::string& name, const PoolOptions& options) {
   if (options.backend == "cuda") require_runner(object, options.device);
   auto pool = make_pool(name, options);
   check_running(object);
-  if (pool->runner && pool->runner->has_ended()) throw BackendError(object + ": its runner ended meanwhile");
+  if (is_lost(*pool)) throw BackendError(object + ": its runner ended meanwhile");
   if (!pools_.emplace(name, std::move(pool)).second) throw UsageError(object + ": exists already");
 }
 
@@ -155,6 +155,9 @@ void BrokerCore::create_queue(const std::string& name, const QueueOptions& optio
     throw BackendError("queue '" + name + "': pool '" + options.pool + "' is being created anew; try again");
   }
   check_options(name, options);
+  if (const auto pool = pools_.find(options.pool); pool != pools_.end() && is_lost(*pool->second)) {
+    throw BackendError("queue '" + name + "': pool '" + options.pool + "' was lost with its runner; try again");
+  }
   add_queue(name, options);
 }
 
@@ -190,8 +193,7 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
   // The mutex may have been open.
   check_running(object);
   const bool lost_runner = q.executed_by && q.executed_by->has_ended();
-  const bool lost_memory = q.pool->runner && q.pool->runner->has_ended();
-  if (lost_runner || lost_memory) throw BackendError(object + ": its runner ended meanwhile");
+  if (lost_runner || is_lost(*q.pool)) throw BackendError(object + ": its runner ended meanwhile");
   const auto [pool, fresh] = pools_.emplace(q.pool->name, q.pool);
   if (pool->second != q.pool || fresh != options.pool.empty()) {
     if (fresh) pools_.erase(pool);
@@ -206,8 +208,8 @@ QueueEntry& BrokerCore::find(const std::string& queue) {
 
 const QueueEntry& BrokerCore::find(const std::string& queue) const {
   const auto it = queues_.find(queue);
-  if (it != queues_.end()) return it->second;
-  if (recoveries_.awaits_queue(queue)) {
+  if (it != queues_.end() && !it->second.lost) return it->second;
+  if (it != queues_.end() || recoveries_.awaits_queue(queue)) {
     throw NotFoundError("queue '" + queue + "': its runner was lost, and it is being created anew; wait for it");
   }
   std::string known;
@@ -272,10 +274,13 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
       left += n;
     }
   }
-  stopping_soon_.notify_all();
+  changed_.notify_all();
   signal_eventfd(quit_.get());
   thread_.join();
   if (recovery_.joinable()) recovery_.join();
+  for (auto& [device, r] : runners_) {
+    if (r.lost_at_ns != 0) r.link->end();  // its kernels may still write what clients are about to give up
+  }
   for (auto& [name, q] : queues_) {
     if (q.executor) q.executor->stop();
     q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);

@@ -3,8 +3,8 @@
 // broker_endpoints.cpp: who opens and closes, groups, ends of streams. broker_stats.cpp: counters and the dump.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
-// happens: no timer, so that an idle broker costs nothing. It never waits for a runner, which may take long: who
-// creates something on a device does that on a thread of its own, with the mutex open meanwhile.
+// happens: no timer, so that an idle broker costs nothing. It never waits for a runner, which may take long to answer
+// and to end: who creates something on a device does that on a thread of its own, with the mutex open meanwhile.
 #pragma once
 
 #include <atomic>
@@ -43,10 +43,17 @@ struct PoolState {
   std::uint32_t epoch = fork_epoch();
 };
 
-// A runner in use, and how the control thread learns of its end.
+// Whether its memory went with its runner.
+inline bool is_lost(const PoolState& pool) { return pool.runner && pool.runner->has_ended(); }
+
+// A runner in use, and how the control thread learns of its end. It is lost when it answers no more, and gone when its
+// process has ended.
 struct WatchedRunner {
   std::shared_ptr<RunnerLink> link;
-  Fd fd;
+  Fd socket;
+  Fd process;
+  std::uint64_t lost_at_ns = 0;  // 0: it is not
+  bool killed = false;           // since it had not gone by itself
 };
 
 // One open producer or consumer.
@@ -86,6 +93,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::unique_ptr<Executor> executor;       // after the map: ends first
   std::shared_ptr<RunnerLink> executed_by;  // of a queue whose executor is a runner's
   int device = 0;                           // of a device queue
+  bool lost = false;                        // with its runner: nothing is promised of it any more
   std::vector<EndpointState> endpoints;
   GroupState groups[kMaxGroups];
   std::uint32_t producers = 0;                   // open now
@@ -158,6 +166,7 @@ class BrokerCore {
   std::shared_ptr<RunnerLink> runner_of(int device);
   void require_runner(const std::string& object, int device);
   std::string backend_for(const std::string& name, const QueueOptions& options, const PoolState* shared);
+  void watch_runner(int device, WatchedRunner watched);
   DeviceMemory allocate(PoolState& pool);
   void start_on_device(QueueEntry& q);
   bool has_mps(const QueueEntry& q) const;
@@ -172,7 +181,16 @@ class BrokerCore {
 
   // broker_recovery.cpp
   bool is_runner(int fd) const;
-  void runner_died(int fd);
+  void serve_runner(int fd);
+  void lose_runner(int device);
+  bool end_lost_runners();
+  void await_gone(int device);
+  void bury_runner(int device);
+  static bool lies_on(const QueueEntry& q, int device);
+  std::vector<QueueEntry> take_queues_of(int device);
+  std::vector<std::shared_ptr<PoolState>> take_pools_of(int device, const std::vector<QueueEntry>& ended);
+  void end_lost_queue(QueueEntry& q, const std::string& how);
+  void start_recovery();
   void recover() noexcept;
 
   // broker_serve.cpp
@@ -223,12 +241,13 @@ class BrokerCore {
   std::uint64_t deaths_ = 0;
   bool leaving_ = false;    // some group is being dissolved
   bool switching_ = false;  // some executor is to change
+  bool losing_ = false;     // some runner is lost and not gone, and may have to be killed
   bool stopped_ = false;    // by stop(): nothing new is taken on
   bool gone_ = false;       // nothing is left
   std::uint64_t runner_deaths_ = 0;
   Recoveries recoveries_;
-  std::condition_variable stopping_soon_;  // stopped_ is set
-  bool recovering_ = false;                // by `recovery_`
+  std::condition_variable changed_;  // stopped_ is set, or a runner is gone
+  bool recovering_ = false;          // by `recovery_`
   std::thread recovery_;
   std::set<std::string> creating_;        // pools and queues that are being made: "queue 'q'"
   std::map<int, WatchedRunner> runners_;  // by device

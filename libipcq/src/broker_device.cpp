@@ -78,28 +78,42 @@ RunnerReply BrokerCore::ask(RunnerLink& runner, const RunnerRequest& request) {
 }
 
 std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
+  const std::string object = "GPU " + std::to_string(device);
+  check_running(object);
   if (const auto known = runners_.find(device); known != runners_.end()) {
     if (!known->second.link->has_ended()) return known->second.link;
-    runner_died(known->second.fd.get());  // not yet seen by the event loop
+    await_gone(device);
   }
   WatchedRunner watched;
   {
     const Opened opened(mutex_);
     watched.link = RunnerLink::get(device);
-    watched.fd = watched.link->watch();
+    watched.socket = watched.link->watch();
+    watched.process = watched.link->watch_process();
   }
-  check_running("GPU " + std::to_string(device));
+  check_running(object);
   if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;
+  watch_runner(device, std::move(watched));
+  const RunnerLink& link = *runners_.at(device).link;
+  log(LogLevel::info, object + " (" + link.device_name() + "): runner pid " + std::to_string(link.pid()) + ", " +
+                          (link.has_mps() ? "under MPS" : "without MPS"));
+  return runners_.at(device).link;
+}
+
+void BrokerCore::watch_runner(int device, WatchedRunner watched) {
   epoll_event e{};
   e.events = EPOLLRDHUP;  // answers are read by whoever asked
-  e.data.fd = watched.fd.get();
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched.fd.get(), &e) != 0) {
+  e.data.fd = watched.socket.get();
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched.socket.get(), &e) != 0) {
     throw_system(errno, "epoll_ctl", "runner of GPU " + std::to_string(device));
   }
-  log(LogLevel::info, "GPU " + std::to_string(device) + " (" + watched.link->device_name() + "): runner pid " +
-                          std::to_string(watched.link->pid()) + ", " +
-                          (watched.link->has_mps() ? "under MPS" : "without MPS"));
-  return (runners_[device] = std::move(watched)).link;
+  try {
+    watch(watched.process.get());
+  } catch (...) {
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, watched.socket.get(), nullptr);
+    throw;
+  }
+  runners_[device] = std::move(watched);
 }
 
 // The runner of a GPU that `object` must have.
@@ -169,6 +183,9 @@ DeviceMemory BrokerCore::allocate(PoolState& pool) {
 void BrokerCore::start_on_device(QueueEntry& q) {
   const bool pooled = q.pool->map->on_device();
   const auto runner = runner_of(q.device);
+  if (pooled && q.pool->runner != runner) {
+    throw BackendError("queue '" + q.name + "': pool '" + q.pool->name + "' was lost with its runner meanwhile");
+  }
   RunnerRequest r;
   r.op = RunnerOp::start_queue;
   r.executor = q.options.executor == ExecutorKind::stream ? ExecutorKind::stream : ExecutorKind::persistent;

@@ -158,6 +158,7 @@ void BrokerCore::end_stream(QueueEntry& q) {
 }
 
 void BrokerCore::look_for_end(QueueEntry& q) {
+  if (q.lost) return;  // its producers had more to say, and close because they cannot
   if ((q.producers_opened == 0 && !q.end_asked) || q.producers != 0 || q.producers_lost != 0) return;
   auto& control = q.map->control();
   if (control.end_ticket.load(std::memory_order_relaxed) != kNoTicket) return;  // it has ended already

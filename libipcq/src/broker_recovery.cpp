@@ -11,51 +11,132 @@ namespace ipcq::detail {
 namespace {
 
 constexpr auto kLookEvery = std::chrono::milliseconds(50);
+// How long a runner that answers no more may take to end before it is killed.
+constexpr std::uint64_t kEndPatienceNs = 5'000'000'000;
+// How long the creation of something waits for a lost runner to be gone.
+constexpr auto kGonePatience = std::chrono::seconds(10);
+
+std::string object_of(int device) { return "GPU " + std::to_string(device); }
 
 }  // namespace
 
 bool BrokerCore::is_runner(int fd) const {
-  return std::any_of(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
+  return std::any_of(runners_.begin(), runners_.end(),
+                     [&](const auto& r) { return r.second.socket.get() == fd || r.second.process.get() == fd; });
 }
 
-// Its memory is gone: the queues that lay there end, and new ones take their names.
-void BrokerCore::runner_died(int fd) {
-  const auto it =
-      std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.second.fd.get() == fd; });
-  if (!it->second.link->has_ended()) return;  // the event was for an earlier owner of this number
-  const int device = it->first;
-  const std::string how = it->second.link->how_it_ended();
-  // By hand: other brokers of this process watch copies of the same socket, and closing this one alone leaves it in.
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  runners_.erase(it);
-  ++runner_deaths_;
-  std::vector<QueueEntry> ended;
+void BrokerCore::serve_runner(int fd) {
+  const auto it = std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) {
+    return r.second.socket.get() == fd || r.second.process.get() == fd;
+  });
+  // Else the event was for an earlier owner of this number.
+  if (it->second.link->has_ended()) lose_runner(it->first);
+  if (it->second.link->is_gone()) bury_runner(it->first);
+}
+
+// It answers no more. Its kernels may still write until its process has ended, so its queues stay as they are until
+// then, with deaths and closes of their clients repaired as ever; but nothing more goes in, and nobody attaches.
+void BrokerCore::lose_runner(int device) {
+  WatchedRunner& r = runners_.at(device);
+  if (r.lost_at_ns != 0) return;
+  r.lost_at_ns = now_ns();
+  losing_ = true;
+  // By hand, here and below: other brokers of this process watch copies of the same descriptions, and closing this one
+  // alone leaves it in.
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, r.socket.get(), nullptr);
+  for (auto& [name, q] : queues_) {
+    if (!lies_on(q, device)) continue;
+    q.lost = true;
+    q.map->control().state.store(static_cast<std::uint64_t>(QueueState::draining), std::memory_order_release);
+    close_intake(*q.map);
+  }
+}
+
+// Kills lost runners that do not go. True when there is none left to be killed: a driver may keep a process that was
+// killed for as long as it likes, and its queues wait for that.
+bool BrokerCore::end_lost_runners() {
+  bool all = true;
+  for (auto& [device, r] : runners_) {
+    if (r.lost_at_ns == 0 || r.killed) continue;
+    all = all && now_ns() - r.lost_at_ns >= kEndPatienceNs;
+    if (now_ns() - r.lost_at_ns < kEndPatienceNs) continue;
+    r.killed = true;
+    r.link->kill();
+    log(LogLevel::error, object_of(device) + ": its runner (pid " + std::to_string(r.link->pid()) +
+                             ") answers no more, has not ended for 5 s and is killed; its queues are created anew once "
+                             "it has ended");
+  }
+  return all;
+}
+
+// For who needs a runner where one is lost: opens the mutex until that is gone.
+void BrokerCore::await_gone(int device) {
+  lose_runner(device);  // perhaps not yet seen by the event loop
+  const auto lost = runners_.at(device).link;
+  const auto is_over = [&] {
+    const auto known = runners_.find(device);
+    return stopped_ || known == runners_.end() || known->second.link != lost;
+  };
+  std::unique_lock lock(mutex_, std::adopt_lock);
+  const bool over = changed_.wait_for(lock, kGonePatience, is_over);
+  lock.release();
+  check_running(object_of(device));
+  if (!over) {
+    throw BackendError(object_of(device) + ": its last runner (pid " + std::to_string(lost->pid()) +
+                       ") has not ended yet; try again");
+  }
+}
+
+bool BrokerCore::lies_on(const QueueEntry& q, int device) {
+  return (q.map->on_device() && q.device == device) || (q.pool->map->on_device() && q.pool->options.device == device);
+}
+
+std::vector<QueueEntry> BrokerCore::take_queues_of(int device) {
+  std::vector<QueueEntry> taken;
   for (auto q = queues_.begin(); q != queues_.end();) {
-    const bool on_it = (q->second.map->on_device() && q->second.device == device) ||
-                       (q->second.pool->map->on_device() && q->second.pool->options.device == device);
-    if (on_it) ended.push_back(std::move(q->second));
+    const bool on_it = lies_on(q->second, device);
+    if (on_it) taken.push_back(std::move(q->second));
     q = on_it ? queues_.erase(q) : std::next(q);
   }
-  std::vector<std::shared_ptr<PoolState>> pools;
+  return taken;
+}
+
+// But for those that go and come with a queue of `ended`, wherever they lie: these are taken, too, and not returned.
+std::vector<std::shared_ptr<PoolState>> BrokerCore::take_pools_of(int device, const std::vector<QueueEntry>& ended) {
+  std::vector<std::shared_ptr<PoolState>> taken;
   for (auto p = pools_.begin(); p != pools_.end();) {
-    // Goes and comes with its queue, wherever it lies.
     const bool of_a_queue = std::any_of(ended.begin(), ended.end(),
                                         [&](const auto& q) { return q.options.pool.empty() && q.pool == p->second; });
     const bool on_it = p->second->map->on_device() && p->second->options.device == device;
-    if (on_it && !of_a_queue) pools.push_back(p->second);
+    if (on_it && !of_a_queue) taken.push_back(p->second);
     p = on_it || of_a_queue ? pools_.erase(p) : std::next(p);
   }
-  for (auto& q : ended) {
-    log(LogLevel::error, "queue '" + q.name + "': the runner of GPU " + std::to_string(device) + " was lost (" + how +
-                             "), and with it " + std::to_string(left_in(q)) +
-                             " messages; its clients are told that it is closed, and it is created anew");
-    q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
-    close_intake(*q.map);
-    release_late_payloads(*q.map, *q.pool->map);
-    bury_unprocessed(*q.map, *q.pool->map);
-    q.map->ring_all_bells();
-    ring_always(q.pool->map->control().free);
-  }
+  return taken;
+}
+
+void BrokerCore::end_lost_queue(QueueEntry& q, const std::string& how) {
+  log(LogLevel::error, "queue '" + q.name + "': the runner of " + object_of(q.device) + " was lost (" + how +
+                           "), and with it " + std::to_string(left_in(q)) +
+                           " messages; its clients are told that it is closed, and it is created anew");
+  q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
+  close_intake(*q.map);
+  release_late_payloads(*q.map, *q.pool->map);
+  bury_unprocessed(*q.map, *q.pool->map);
+  q.map->ring_all_bells();
+  ring_always(q.pool->map->control().free);
+}
+
+// Its memory is gone: the queues that lay there end, and new ones take their names.
+void BrokerCore::bury_runner(int device) {
+  WatchedRunner& r = runners_.at(device);
+  const std::string how = r.link->how_it_ended();
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, r.process.get(), nullptr);
+  runners_.erase(device);
+  changed_.notify_all();
+  ++runner_deaths_;
+  std::vector<QueueEntry> ended = take_queues_of(device);
+  const auto pools = take_pools_of(device, ended);
+  for (auto& q : ended) end_lost_queue(q, how);
   if (stopped_) return;
   for (const auto& p : pools) {
     recoveries_.add({Recovery::Kind::pool, p->name, {}, [this, name = p->name, o = p->options] { add_pool(name, o); }});
@@ -67,6 +148,10 @@ void BrokerCore::runner_died(int fd) {
                        add_queue(name, o);
                      }});
   }
+  start_recovery();
+}
+
+void BrokerCore::start_recovery() {
   if (recovering_ || recoveries_.empty()) return;
   if (recovery_.joinable()) recovery_.join();  // it has ended
   const AllSignalsBlocked blocked;
@@ -82,7 +167,7 @@ void BrokerCore::recover() noexcept {
   while (!stopped_ && !recoveries_.empty()) {
     const std::optional<Recovery> r = recoveries_.next(now_ns());
     if (!r) {
-      stopping_soon_.wait_for(lock, kLookEvery, [this] { return stopped_; });
+      changed_.wait_for(lock, kLookEvery, [this] { return stopped_; });
       continue;
     }
     std::string why;

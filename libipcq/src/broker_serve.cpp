@@ -37,8 +37,8 @@ void BrokerCore::serve() noexcept {
   for (;;) {
     epoll_event events[16];
     // A group waits to be dissolved only while a producer stands between claim and publish, an executor to change only
-    // while its queue is full.
-    const int n = ::epoll_wait(epoll_.get(), events, 16, leaving_ ? 1 : switching_ ? 5 : -1);
+    // while its queue is full, a runner to be gone only while it ends.
+    const int n = ::epoll_wait(epoll_.get(), events, 16, leaving_ ? 1 : switching_ ? 5 : losing_ ? 100 : -1);
     const std::scoped_lock lock(mutex_);
     for (int i = 0; i < n; ++i) {
       const int fd = events[i].data.fd;
@@ -49,7 +49,7 @@ void BrokerCore::serve() noexcept {
         } else if (late_writer_died(fd)) {
           continue;
         } else if (is_runner(fd)) {
-          runner_died(fd);
+          serve_runner(fd);
         } else if (std::any_of(clients_.begin(), clients_.end(), [&](auto& c) { return c->socket.get() == fd; })) {
           serve_client(fd);
         } else {
@@ -61,6 +61,7 @@ void BrokerCore::serve() noexcept {
     }
     leaving_ = leaving_ && !finish_leaving();
     switching_ = switching_ && !finish_switching();
+    losing_ = losing_ && !end_lost_runners();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,8 @@ namespace {
 // Creating a context takes 0.1 to 0.4 s, much more on a machine with many GPUs; pinning memory about 0.3 s a GB.
 constexpr int kStartTimeoutMs = 60'000;
 constexpr int kAnswerTimeoutMs = 60'000;
+constexpr int kEndTimeoutMs = 5'000;
+constexpr int kKilledTimeoutMs = 1'000;
 constexpr int kRunnerSocket = 3;  // its number in the runner
 
 std::string object_of(int device) { return "GPU " + std::to_string(device); }
@@ -39,6 +42,12 @@ bool await_input(int fd, int timeout_ms) {
     ready = ::poll(&p, 1, timeout_ms);
   } while (ready < 0 && errno == EINTR);
   return ready > 0;
+}
+
+Fd copy_of(const Fd& fd, int device) {
+  Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw_system(errno, "dup", object_of(device));
+  return copy;
 }
 
 std::mutex links_mutex;
@@ -136,11 +145,18 @@ RunnerLink::RunnerLink(int device) : device_(device) {
     pid_ = -1;
     throw_system(error, "posix_spawn", program);
   }
+  process_ = open_pidfd(pid_);
+  if (!process_) {
+    const int why = errno;
+    ::kill(pid_, SIGKILL);
+    (void)::waitpid(pid_, nullptr, 0);
+    throw_system(why, "pidfd_open", object_of(device));
+  }
   try {
     await_hello();
   } catch (...) {
-    ::kill(pid_, SIGKILL);
-    (void)how_it_ended();
+    kill();
+    end();
     throw;
   }
 }
@@ -163,31 +179,35 @@ RunnerLink::~RunnerLink() {
   if (pid_ <= 0 || epoch_ != fork_epoch()) return;
   ::shutdown(socket_.get(), SHUT_RDWR);  // tells it to end, whoever else has a copy
   socket_.reset();
-  if (ended_.empty()) (void)how_it_ended();
+  end();
 }
 
 // An answer on its way is not the end.
 bool RunnerLink::has_ended() const noexcept {
-  pollfd p{socket_.get(), POLLRDHUP, 0};
-  return ::poll(&p, 1, 0) > 0;
+  pollfd p[2] = {{socket_.get(), POLLRDHUP, 0}, {process_.get(), POLLIN, 0}};
+  return ::poll(p, 2, 0) > 0;
 }
+
+bool RunnerLink::is_gone() const noexcept { return await_input(process_.get(), 0); }
+
+void RunnerLink::kill() noexcept { (void)::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0); }
 
 std::string RunnerLink::device_name() const { return get_text(hello_.device_name, sizeof hello_.device_name); }
 
-Fd RunnerLink::watch() const {
-  Fd copy(::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy) throw_system(errno, "dup", object_of(device_));
-  return copy;
-}
+Fd RunnerLink::watch() const { return copy_of(socket_, device_); }
+
+Fd RunnerLink::watch_process() const { return copy_of(process_, device_); }
 
 RunnerReply RunnerLink::request(RunnerRequest request) {
   const std::scoped_lock lock(mutex_);
   const std::string object = object_of(device_);
   RunnerReply reply;
   Fd unused;
-  if (!send_message(socket_.get(), &request, sizeof request)) throw BackendError(object + ": its runner has ended");
+  if (has_ended() || !send_message(socket_.get(), &request, sizeof request)) {
+    throw BackendError(object + ": its runner has ended");
+  }
   if (!await_input(socket_.get(), kAnswerTimeoutMs)) {
-    ::kill(pid_, SIGKILL);  // what it holds is freed with it; everybody learns of it as of any death
+    kill();  // what it holds is freed with it; everybody learns of it as of any death
     throw BackendError(object + ": its runner did not answer within " + std::to_string(kAnswerTimeoutMs / 1000) +
                        " s and was ended");
   }
@@ -199,24 +219,25 @@ RunnerReply RunnerLink::request(RunnerRequest request) {
 }
 
 std::string RunnerLink::how_it_ended() {
-  const std::scoped_lock lock(mutex_);
+  const std::scoped_lock lock(reaping_);
   if (!ended_.empty()) return ended_;
-  constexpr int kPatience = 100;  // times 50 ms
   int status = 0;
-  pid_t got = 0;
-  for (int i = 0; i < kPatience && (got = ::waitpid(pid_, &status, WNOHANG)) == 0; ++i) ::usleep(50'000);
-  if (got == 0) {
-    ::kill(pid_, SIGKILL);
-    for (int i = 0; i < kPatience && (got = ::waitpid(pid_, &status, WNOHANG)) == 0; ++i) ::usleep(10'000);
-  }
-  if (got != pid_) {
-    ended_ = "gone";
+  if (::waitpid(pid_, &status, WNOHANG) != pid_) {
+    ended_ = "gone";  // the program has taken its exit status
   } else if (WIFSIGNALED(status)) {
     ended_ = "killed by signal " + std::to_string(WTERMSIG(status));
   } else {
     ended_ = "ended with exit code " + std::to_string(WEXITSTATUS(status));
   }
   return ended_;
+}
+
+void RunnerLink::end() noexcept {
+  if (!await_input(process_.get(), kEndTimeoutMs)) {
+    kill();
+    if (!await_input(process_.get(), kKilledTimeoutMs)) return;
+  }
+  (void)how_it_ended();
 }
 
 }  // namespace ipcq::detail

@@ -72,11 +72,19 @@ class RunnerLink {
   bool has_mps() const noexcept { return hello_.mps != 0; }
   std::string device_name() const;
   pid_t pid() const noexcept { return pid_; }
-  // Becomes readable, with end of file, when the runner has ended. For epoll; a copy, so that each broker has its own.
+  // For epoll; copies, so that each broker has its own. The first becomes readable, with end of file, when the runner
+  // answers no more; the second when its process has ended, and with it all that its kernels do. In between the driver
+  // frees its memory, which takes seconds where there is much of it.
   Fd watch() const;
-  bool has_ended() const noexcept;
-  // How it ended: "killed by signal 9". To be called after watch() told so.
+  Fd watch_process() const;
+  bool has_ended() const noexcept;  // answers no more
+  bool is_gone() const noexcept;    // nothing of it runs any more
+  void kill() noexcept;
+  // How the one that is gone ended: "killed by signal 9".
   std::string how_it_ended();
+  // Waits for it to be gone, and kills it after five seconds. What is not gone a second later is left to itself: the
+  // driver keeps it, and no signal ends that.
+  void end() noexcept;
 
  private:
   explicit RunnerLink(int device);
@@ -85,9 +93,11 @@ class RunnerLink {
   const int device_;
   const std::uint32_t epoch_ = fork_epoch();
   pid_t pid_ = -1;
+  Fd process_;  // its pidfd
   Fd socket_;
   RunnerHello hello_;
-  std::mutex mutex_;
+  std::mutex mutex_;    // one request at a time
+  std::mutex reaping_;  // guards ended_
   std::string ended_;
 };
 

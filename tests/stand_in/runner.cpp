@@ -3,7 +3,9 @@
 // attach, lines and bells, and the death of a runner. What a GPU does is tested on one (label gpu).
 //
 // While the file that $IPCQ_STAND_IN_FAILS names exists it says that it cannot start. It waits $IPCQ_STAND_IN_DELAY_MS
-// before it says anything.
+// before it says anything. At SIGUSR1 it lets go of its broker, and goes on working for $IPCQ_STAND_IN_LINGER_MS before
+// it ends.
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -76,14 +78,19 @@ class StandIn {
   std::map<std::uint64_t, StandInQueue> queues_;
 };
 
+std::chrono::milliseconds from_environment(const char* name) {
+  const char* const text = std::getenv(name);
+  return std::chrono::milliseconds(text != nullptr ? std::atoi(text) : 0);
+}
+
 }  // namespace
 
 int main() {
   const Fd socket(kSocket);
+  ::signal(SIGUSR1, [](int) { ::shutdown(kSocket, SHUT_RDWR); });
   RunnerHello hello;
   set_text(hello.device_name, sizeof hello.device_name, "stand-in");
-  const char* const text = std::getenv("IPCQ_STAND_IN_DELAY_MS");
-  const std::chrono::milliseconds delay(text != nullptr ? std::atoi(text) : 0);
+  const auto delay = from_environment("IPCQ_STAND_IN_DELAY_MS");
   std::this_thread::sleep_for(delay);
   const char* const fails = std::getenv("IPCQ_STAND_IN_FAILS");
   if (fails != nullptr && ::access(fails, F_OK) == 0) {
@@ -99,5 +106,6 @@ int main() {
     std::this_thread::sleep_for(delay);
     if (!send_message(socket.get(), &reply, sizeof reply)) break;
   }
+  std::this_thread::sleep_for(from_environment("IPCQ_STAND_IN_LINGER_MS"));
   return 0;
 }

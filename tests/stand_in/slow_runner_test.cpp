@@ -1,15 +1,20 @@
-// A runner that takes its time holds up nobody but whoever asks it: the broker goes on serving its other queues.
+// A runner that takes its time holds up nobody but whoever asks it: the broker goes on serving its other queues. That
+// holds for one that takes its time to end, too.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <future>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "errors.hpp"
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
@@ -51,8 +56,18 @@ class SlowRunner : public testing::Test {
   }
   static bool is_ready(const std::future<void>& f) { return f.wait_for(0s) == std::future_status::ready; }
 
+  std::string log() const {
+    const std::scoped_lock lock(mutex_);
+    return log_;
+  }
+
   const std::string name_ = "slow-runner-" + std::to_string(getpid());
-  std::optional<Broker> broker_{BrokerOptions{.name = name_}};
+  mutable std::mutex mutex_;
+  std::string log_;
+  std::optional<Broker> broker_{BrokerOptions{.name = name_, .log = [this](LogLevel, std::string_view text) {
+                                                const std::scoped_lock lock(mutex_);
+                                                log_ += text;
+                                              }}};
 };
 
 TEST_F(SlowRunner, HoldsUpNoOtherQueueWhileOneIsCreated) {
@@ -113,6 +128,122 @@ TEST_F(SlowRunner, AStopWaitsForItWhileItsQueuesComeBack) {
   ASSERT_TRUE(eventually([&] { return broker_->stats().runner_deaths == 1; }));
   broker_.reset();
   EXPECT_TRUE(runners().empty());
+}
+
+class EndingRunner : public SlowRunner {
+ protected:
+  ~EndingRunner() override {
+    ::unsetenv("IPCQ_STAND_IN_LINGER_MS");
+    if (client_ > 0) ::kill(client_, SIGKILL);
+    if (client_ > 0) ::waitpid(client_, nullptr, 0);
+  }
+  // Creates "q" on a runner that will take that long to end.
+  void create(std::chrono::seconds linger) {
+    ::setenv("IPCQ_STAND_IN_LINGER_MS", std::to_string(std::chrono::milliseconds(linger).count()).c_str(), 1);
+    broker_->create("q", on_device());
+    ::unsetenv("IPCQ_STAND_IN_LINGER_MS");
+    ASSERT_EQ(runners().size(), 1u);
+    runner_ = runners().front();
+  }
+  void let_go() const { ASSERT_EQ(::kill(runner_, SIGUSR1), 0); }
+  std::uint64_t runner_deaths() const { return broker_->stats().runner_deaths; }
+  // A process that has a producer of "q" open and does nothing.
+  void start_client() {
+    int ready[2];
+    ASSERT_EQ(::pipe(ready), 0);
+    client_ = ::fork();
+    if (client_ == 0) {
+      Session session = connect({.broker = name_});
+      auto p = session.producer("q");
+      if (p.send("x", 1, kBound) != Status::ok || ::write(ready[1], "x", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    ::close(ready[1]);
+    char byte = 0;
+    ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+    ::close(ready[0]);
+  }
+
+  pid_t runner_ = -1;
+  pid_t client_ = -1;
+};
+
+constexpr auto kLinger = 2s;
+constexpr auto kForEver = 60s;
+
+TEST_F(EndingRunner, HoldsUpNoOtherQueue) {
+  create(kLinger);
+  const auto start = Clock::now();
+  let_go();
+  EXPECT_LT(longest_wait([&] { return runner_deaths() == 1; }), kServed);
+  EXPECT_GE(Clock::now() - start, kLinger);  // nor is it taken for dead before
+  EXPECT_TRUE(eventually([&] { return broker_->stats().queues.size() == 2; }));
+}
+
+TEST_F(EndingRunner, ClosesItsQueuesToProducersAtOnceAndToConsumersOnceItHasEnded) {
+  create(kLinger);
+  Session session = connect({.broker = name_});
+  auto p = session.producer("q");
+  auto c = session.consumer("q");
+  let_go();
+  ASSERT_TRUE(eventually([&] { return p.send("x", 1, kBound) == Status::closed; }));
+  while (c.receive(100ms)) {  // what came before, on which it goes on working
+  }
+  p.close();
+  EXPECT_EQ(c.receive(100ms).status(), Status::timeout);  // and no end: the producer had more to say
+  EXPECT_EQ(runner_deaths(), 0u);
+  EXPECT_EQ(c.receive(kBound).status(), Status::closed);
+  EXPECT_TRUE(eventually([&] { return runner_deaths() == 1; }));
+}
+
+TEST_F(EndingRunner, ItsNamesAreTakenAndNobodyAttachesUntilTheyAreBack) {
+  create(kLinger);
+  Session session = connect({.broker = name_});
+  auto p = session.producer("q");
+  let_go();
+  ASSERT_TRUE(eventually([&] { return p.send("x", 1, kBound) == Status::closed; }));
+  EXPECT_THAT(error_of<NotFoundError>([&] { (void)session.producer("q"); }), testing::HasSubstr("created anew"));
+  EXPECT_THROW(broker_->create("q", {.slots = 2}), UsageError);
+  QueueOptions sharing = on_device();
+  sharing.pool = "q";
+  EXPECT_THROW(broker_->create("shares", sharing), BackendError);
+  EXPECT_EQ(runner_deaths(), 0u);
+  broker_->create("next", on_device());  // waits for room on the device
+  EXPECT_EQ(runner_deaths(), 1u);
+  p = session.producer("q", {.wait_for = kBound});
+  EXPECT_EQ(p.send("x", 1, kBound), Status::ok);
+}
+
+TEST_F(EndingRunner, DeathsOfItsClientsAreRepairedMeanwhile) {
+  create(kLinger);
+  start_client();
+  Session session = connect({.broker = name_});
+  auto p = session.producer("q");
+  let_go();
+  ASSERT_TRUE(eventually([&] { return p.send("x", 1, kBound) == Status::closed; }));
+  ASSERT_EQ(::kill(client_, SIGKILL), 0);
+  EXPECT_TRUE(eventually([&] { return broker_->stats().deaths == 1; }));
+  EXPECT_EQ(runner_deaths(), 0u);
+  EXPECT_TRUE(eventually([&] { return runner_deaths() == 1; }));
+}
+
+TEST_F(EndingRunner, IsKilledIfItDoesNotEnd) {
+  create(kForEver);
+  let_go();
+  EXPECT_TRUE(eventually([&] { return runner_deaths() == 1; }));
+  EXPECT_THAT(log(), testing::HasSubstr("is killed"));
+  EXPECT_THAT(log(), testing::HasSubstr("killed by signal 9"));
+  EXPECT_TRUE(eventually([&] { return broker_->stats().queues.size() == 2; }));
+}
+
+TEST_F(EndingRunner, AStopEndsIt) {
+  create(kForEver);
+  Session session = connect({.broker = name_});
+  auto c = session.consumer("q");
+  let_go();
+  broker_.reset();
+  EXPECT_TRUE(runners().empty());
+  EXPECT_EQ(c.receive(kBound).status(), Status::closed);
 }
 
 }  // namespace
