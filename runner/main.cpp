@@ -1,7 +1,6 @@
 // ipcq-runner: owns one GPU for a broker, which starts it. Not for users, but for `ipcq-runner --probe`.
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,7 +20,7 @@ using namespace ipcq;
 using namespace ipcq::detail;
 
 constexpr int kSocket = 3;
-constexpr unsigned kEndPatience = 5;  // seconds for the kernels to end
+constexpr unsigned kEndPatience = 5;  // seconds for a request and the kernels to end
 
 // False when the broker has ended. The socket alone does not tell: a child of the broker's process may hold it open.
 bool await_request(int socket, int broker) {
@@ -33,6 +32,16 @@ bool await_request(int socket, int broker) {
   return ready > 0 && p[1].revents == 0;
 }
 
+// What is asked may hang, in the driver or for a kernel, and nobody else would notice the broker's end then.
+void end_with_broker(int socket, int broker) {
+  std::thread([socket, broker] {
+    pollfd p[2] = {{socket, POLLRDHUP, 0}, {broker, POLLIN, 0}};  // none, where the broker's is negative
+    while (::poll(p, 2, -1) < 0 && errno == EINTR) {
+    }
+    ::alarm(kEndPatience);
+  }).detach();
+}
+
 int serve(int device) {
   // Ends with its broker, by the socket: a signal to the whole group or service is the broker's to act on.
   ::signal(SIGINT, SIG_IGN);
@@ -40,6 +49,7 @@ int serve(int device) {
   ::signal(SIGPIPE, SIG_IGN);
   const Fd socket(kSocket);
   const Fd broker = open_pidfd(getppid());
+  end_with_broker(socket.get(), broker.get());
   RunnerHello hello;
   std::unique_ptr<runner::Runner> served;
   try {

@@ -135,7 +135,16 @@ CUresult map(CUdeviceptr* p, int fd, std::size_t bytes) {
   return CUDA_SUCCESS;
 }
 
+// A driver that hangs, where $IPCQ_SOFT_GPU_HANGS names a file: that it has made when it does.
+void hang_if_told() {
+  const char* const file = std::getenv("IPCQ_SOFT_GPU_HANGS");
+  if (file == nullptr) return;
+  ::close(::open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  for (;;) ::pause();
+}
+
 CUresult allocate(CUdeviceptr* p, std::size_t bytes) {
+  hang_if_told();
   const int fd = ::memfd_create("soft-gpu", MFD_CLOEXEC);
   if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) return CUDA_ERROR_OUT_OF_MEMORY;
   return map(p, fd, bytes);
