@@ -85,11 +85,14 @@ std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
     await_gone(device);
   }
   WatchedRunner watched;
-  {
+  try {
     const Opened opened(mutex_);
-    watched.link = RunnerLink::get(device);
+    watched.link = RunnerLink::get(device, quit_.get());
     watched.socket = watched.link->watch();
     watched.process = watched.link->watch_process();
+  } catch (const BackendError&) {
+    check_running(object);  // else it is that
+    throw;
   }
   check_running(object);
   if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;

@@ -13,6 +13,7 @@
 #include <climits>
 #include <cstdlib>
 #include <map>
+#include <utility>
 
 #include "control.hpp"
 #include "ipcq/error.hpp"
@@ -35,13 +36,14 @@ std::string directory_of(const std::string& path) { return path.substr(0, path.r
 
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
-bool await_input(int fd, int timeout_ms) {
-  pollfd p{fd, POLLIN, 0};
+// Ends early, too, when `cancel` becomes readable; -1: none.
+bool await_input(int fd, int timeout_ms, int cancel = -1) {
+  pollfd p[2] = {{fd, POLLIN, 0}, {cancel, POLLIN, 0}};
   int ready = -1;
   do {
-    ready = ::poll(&p, 1, timeout_ms);
+    ready = ::poll(p, 2, timeout_ms);
   } while (ready < 0 && errno == EINTR);
-  return ready > 0;
+  return ready > 0 && p[0].revents != 0;
 }
 
 Fd copy_of(const Fd& fd, int device) {
@@ -50,10 +52,18 @@ Fd copy_of(const Fd& fd, int device) {
   return copy;
 }
 
-std::mutex links_mutex;
-std::map<int, std::weak_ptr<RunnerLink>>& links() {
-  static std::map<int, std::weak_ptr<RunnerLink>> all;
-  return all;
+// Where this process keeps a device's runner. A lock for each: a start that takes its time holds up no other device's.
+struct Place {
+  std::mutex mutex;
+  std::weak_ptr<RunnerLink> link;
+};
+
+// A forked child has its own: those of the parent may have been locked when it forked.
+Place& place_of(int device) {
+  static std::mutex mutex;
+  static std::map<std::pair<std::uint32_t, int>, Place> all;
+  const std::scoped_lock lock(mutex);
+  return all[{fork_epoch(), device}];
 }
 
 }  // namespace
@@ -90,18 +100,16 @@ std::string RunnerLink::find_program() {
   return {};
 }
 
-std::shared_ptr<RunnerLink> RunnerLink::get(int device) {
-  const std::scoped_lock lock(links_mutex);
-  auto& known = links()[device];
-  if (auto link = known.lock(); link && link->epoch_ == fork_epoch() && !link->has_ended()) {
-    return link;
-  }
-  std::shared_ptr<RunnerLink> link(new RunnerLink(device));
-  known = link;
+std::shared_ptr<RunnerLink> RunnerLink::get(int device, int cancel) {
+  Place& place = place_of(device);
+  const std::scoped_lock lock(place.mutex);
+  if (auto link = place.link.lock(); link && !link->has_ended()) return link;
+  std::shared_ptr<RunnerLink> link(new RunnerLink(device, cancel));
+  place.link = link;
   return link;
 }
 
-RunnerLink::RunnerLink(int device) : device_(device) {
+RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
   const std::string program = find_program();
   if (program.empty()) {
     throw BackendError(
@@ -153,7 +161,7 @@ RunnerLink::RunnerLink(int device) : device_(device) {
     throw_system(why, "pidfd_open", object_of(device));
   }
   try {
-    await_hello();
+    await_hello(cancel);
   } catch (...) {
     kill();
     end();
@@ -161,9 +169,12 @@ RunnerLink::RunnerLink(int device) : device_(device) {
   }
 }
 
-void RunnerLink::await_hello() {
+void RunnerLink::await_hello(int cancel) {
   const std::string object = object_of(device_);
-  if (!await_input(socket_.get(), kStartTimeoutMs)) {
+  if (!await_input(socket_.get(), kStartTimeoutMs, cancel)) {
+    if (cancel >= 0 && await_input(cancel, 0)) {
+      throw BackendError(object + ": the start of its runner was given up, since the broker stops");
+    }
     throw BackendError(object + ": its runner did not come up within " + std::to_string(kStartTimeoutMs / 1000) +
                        " s; does nvidia-smi answer?");
   }

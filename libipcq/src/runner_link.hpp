@@ -57,9 +57,9 @@ struct RunnerHello {
 
 class RunnerLink {
  public:
-  // The runner of `device` that this process has, or a new one. Throws BackendError: no runner program, no driver, no
-  // such GPU.
-  static std::shared_ptr<RunnerLink> get(int device);
+  // The runner of `device` that this process has, or a new one, whose start is given up once `cancel` is readable.
+  // Throws BackendError: no runner program, no driver, no such GPU, given up.
+  static std::shared_ptr<RunnerLink> get(int device, int cancel);
   // Where the runner program is; empty when there is none.
   static std::string find_program();
 
@@ -87,8 +87,8 @@ class RunnerLink {
   void end() noexcept;
 
  private:
-  explicit RunnerLink(int device);
-  void await_hello();
+  RunnerLink(int device, int cancel);
+  void await_hello(int cancel);
 
   const int device_;
   const std::uint32_t epoch_ = fork_epoch();

@@ -35,6 +35,7 @@ class SlowRunner : public testing::Test {
   ~SlowRunner() override { ::unsetenv("IPCQ_STAND_IN_DELAY_MS"); }
   // From the next runner on.
   static void slow_down() { ::setenv("IPCQ_STAND_IN_DELAY_MS", std::to_string(kDelay.count()).c_str(), 1); }
+  static void hang() { ::setenv("IPCQ_STAND_IN_DELAY_MS", "60000", 1); }
   static QueueOptions on_device() { return {.slots = 4, .slot_bytes = 4096, .handler = "invert", .backend = "cuda"}; }
 
   // How long a client of the host's queue waits at most for anything, until `done`.
@@ -112,6 +113,32 @@ TEST_F(SlowRunner, ItsEndWhileAQueueIsCreatedIsTold) {
   EXPECT_EQ(broker_->stats().queues.size(), 2u);
 }
 
+TEST_F(SlowRunner, HoldsUpNoOtherDeviceWhileItStarts) {
+  hang();
+  auto created = std::async(std::launch::async, [&] { broker_->create("q", on_device()); });
+  ASSERT_TRUE(eventually([] { return runners().size() == 1; }));
+  ::unsetenv("IPCQ_STAND_IN_DELAY_MS");
+  QueueOptions other = on_device();
+  other.device = 1;
+  broker_->create("other", other);
+  EXPECT_EQ(broker_->stats().queues.size(), 2u);  // that and the host's
+  EXPECT_FALSE(is_ready(created));
+  broker_->stop();
+  EXPECT_THROW(created.get(), UsageError);
+}
+
+TEST_F(SlowRunner, AStopGivesItsStartUp) {
+  broker_->create("q", on_device());
+  hang();
+  ASSERT_EQ(runners().size(), 1u);
+  ::kill(runners().front(), SIGKILL);
+  ASSERT_TRUE(eventually([&] { return broker_->stats().runner_deaths == 1 && runners().size() == 1; }));
+  const auto start = Clock::now();
+  broker_.reset();
+  EXPECT_LT(Clock::now() - start, kBound);
+  EXPECT_TRUE(runners().empty());
+}
+
 TEST_F(SlowRunner, AStoppedBrokerTakesOnNothing) {
   slow_down();
   auto created = std::async(std::launch::async, [&] { broker_->create("q", on_device()); });
@@ -125,7 +152,8 @@ TEST_F(SlowRunner, AStopWaitsForItWhileItsQueuesComeBack) {
   slow_down();
   ASSERT_EQ(runners().size(), 1u);
   ::kill(runners().front(), SIGKILL);
-  ASSERT_TRUE(eventually([&] { return broker_->stats().runner_deaths == 1; }));
+  ASSERT_TRUE(eventually([&] { return broker_->stats().runner_deaths == 1 && runners().size() == 1; }));
+  std::this_thread::sleep_for(kDelay * 3 / 2);  // it is up and asked for memory
   broker_.reset();
   EXPECT_TRUE(runners().empty());
 }
