@@ -76,6 +76,7 @@ std::uint64_t BrokerCore::new_generation() noexcept {
 
 std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const PoolOptions& options) {
   auto pool = std::make_shared<PoolState>();
+  Unfinished unfinished(mutex_, pool);
   const std::uint64_t generation = new_generation();
   pool->name = name;
   pool->options = options;
@@ -84,6 +85,7 @@ std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const 
   if (on_device) memory = allocate(*pool);
   pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, on_device ? &memory : nullptr,
                               generation, access_);
+  unfinished.finish();
   return pool;
 }
 
@@ -107,9 +109,11 @@ void BrokerCore::add_pool(const std::string& name, const PoolOptions& options) {
   }
   if (options.backend == "cuda") require_runner(object, options.device);
   auto pool = make_pool(name, options);
+  Unfinished unfinished(mutex_, pool);
   check_running(object);
   if (is_lost(*pool)) throw BackendError(object + ": its runner ended meanwhile");
-  if (!pools_.emplace(name, std::move(pool)).second) throw UsageError(object + ": exists already");
+  if (!pools_.emplace(name, pool).second) throw UsageError(object + ": exists already");
+  unfinished.finish();
 }
 
 void BrokerCore::check_running(const std::string& object) const {
@@ -168,6 +172,7 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
   if (options.pool.empty()) own_pool.emplace(creating_, "pool '" + name + "'");
   const std::shared_ptr<PoolState> shared = options.pool.empty() ? nullptr : pools_.at(options.pool);
   QueueEntry q;
+  Unfinished unfinished(mutex_, q);
   q.name = name;
   q.options = options;
   q.options.backend = backend_for(name, options, shared.get());
@@ -200,6 +205,7 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
     throw BackendError(object + ": pool '" + q.pool->name + "' was lost meanwhile; try again");
   }
   queues_.emplace(name, std::move(q));
+  unfinished.finish();
 }
 
 QueueEntry& BrokerCore::find(const std::string& queue) {

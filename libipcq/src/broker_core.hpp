@@ -131,6 +131,39 @@ struct ClientState {
   bool suspect = false;   // connection lost, process alive: nothing is taken from it until it ends
 };
 
+// For what may take long: others get the mutex meanwhile.
+class Opened {
+ public:
+  explicit Opened(std::mutex& mutex) : mutex_(mutex) { mutex_.unlock(); }
+  ~Opened() { mutex_.lock(); }
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+
+ private:
+  std::mutex& mutex_;
+};
+
+// What a creation has made so far. Unless it comes to its end, that goes with the mutex open: it may be a runner that
+// has to give it back.
+template <class T>
+class Unfinished {
+ public:
+  Unfinished(std::mutex& mutex, T& made) : mutex_(mutex), made_(made) {}
+  ~Unfinished() {
+    if (finished_) return;
+    const Opened opened(mutex_);
+    const T gone = std::move(made_);
+  }
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+  void finish() noexcept { finished_ = true; }
+
+ private:
+  std::mutex& mutex_;
+  T& made_;
+  bool finished_ = false;
+};
+
 class BrokerCore {
  public:
   explicit BrokerCore(const BrokerOptions& options);
@@ -166,7 +199,7 @@ class BrokerCore {
   std::shared_ptr<RunnerLink> runner_of(int device);
   void require_runner(const std::string& object, int device);
   std::string backend_for(const std::string& name, const QueueOptions& options, const PoolState* shared);
-  void watch_runner(int device, WatchedRunner watched);
+  void watch_runner(int device, const WatchedRunner& watched);
   DeviceMemory allocate(PoolState& pool);
   void start_on_device(QueueEntry& q);
   bool has_mps(const QueueEntry& q) const;

@@ -45,18 +45,6 @@ class DeviceExecutor final : public Executor {
   bool stopped_ = false;
 };
 
-// For what may take long: others get the mutex meanwhile.
-class Opened {
- public:
-  explicit Opened(std::mutex& mutex) : mutex_(mutex) { mutex_.unlock(); }
-  ~Opened() { mutex_.lock(); }
-  Opened(const Opened&) = delete;
-  Opened& operator=(const Opened&) = delete;
-
- private:
-  std::mutex& mutex_;
-};
-
 bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program().empty(); }
 
 }  // namespace
@@ -85,6 +73,7 @@ std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
     await_gone(device);
   }
   WatchedRunner watched;
+  Unfinished unfinished(mutex_, watched);
   try {
     const Opened opened(mutex_);
     watched.link = RunnerLink::get(device, quit_.get());
@@ -96,14 +85,15 @@ std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
   }
   check_running(object);
   if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;
-  watch_runner(device, std::move(watched));
-  const RunnerLink& link = *runners_.at(device).link;
+  watch_runner(device, watched);
+  const RunnerLink& link = *watched.link;
   log(LogLevel::info, object + " (" + link.device_name() + "): runner pid " + std::to_string(link.pid()) + ", " +
                           (link.has_mps() ? "under MPS" : "without MPS"));
-  return runners_.at(device).link;
+  unfinished.finish();
+  return (runners_[device] = std::move(watched)).link;
 }
 
-void BrokerCore::watch_runner(int device, WatchedRunner watched) {
+void BrokerCore::watch_runner(int device, const WatchedRunner& watched) {
   epoll_event e{};
   e.events = EPOLLRDHUP;  // answers are read by whoever asked
   e.data.fd = watched.socket.get();
@@ -116,7 +106,6 @@ void BrokerCore::watch_runner(int device, WatchedRunner watched) {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, watched.socket.get(), nullptr);
     throw;
   }
-  runners_[device] = std::move(watched);
 }
 
 // The runner of a GPU that `object` must have.

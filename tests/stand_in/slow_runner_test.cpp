@@ -81,6 +81,15 @@ TEST_F(SlowRunner, HoldsUpNoOtherQueueWhileOneIsCreated) {
   EXPECT_EQ(broker_->stats().queues.size(), 2u);
 }
 
+TEST_F(SlowRunner, HoldsUpNoOtherQueueWhileWhatFailedIsGivenBack) {
+  slow_down();
+  QueueOptions refused = on_device();
+  refused.mirror = Mirror::none;  // by the stand-in, which has the memory by then
+  auto created = std::async(std::launch::async, [&] { broker_->create("q", refused); });
+  EXPECT_LT(longest_wait([&] { return is_ready(created); }), kServed);
+  EXPECT_THROW(created.get(), BackendError);
+}
+
 TEST_F(SlowRunner, HoldsUpNoOtherQueueWhileItsOwnComeBack) {
   broker_->create("q", on_device());
   slow_down();
