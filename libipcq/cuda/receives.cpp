@@ -72,6 +72,12 @@ const View& ReceiveSide::prepare(cuda::Stream stream) {
   return view;
 }
 
+ReceiveSide::MessageState* ReceiveSide::take_entry(const View& view, cuda::Stream stream) noexcept {
+  const std::scoped_lock lock(mutex_);
+  harvest();
+  return reserve(view, stream);
+}
+
 ReceiveSide::MessageState* ReceiveSide::reserve(const View& view, cuda::Stream stream) {
   if (spare_.empty()) return nullptr;
   MessageState* const state = spare_.back();
@@ -201,12 +207,12 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   const View& view = prepare(stream);
   if (core_->is_unusable()) return Status::closed;
   if (const Status s = gone(); s != Status::ok) return s;
-  const std::scoped_lock lock(mutex_);
-  harvest();
-  MessageState* const state = reserve(view, stream);
+  MessageState* const state = take_entry(view, stream);
   if (state == nullptr) return Status::full;
+  // Without the lock: a stream that is full takes no more until the watcher has resolved an earlier entry.
   // SYNC ahead-resolved (acquire, by the stream). Pairs with: resolve.
   const CUresult result = enqueue_wait(view, stream, state->pinned->resolved, state->use);
+  const std::scoped_lock lock(mutex_);
   if (result != CUDA_SUCCESS) {
     free(*state);
     check_cuda(result, "cuStreamWaitValue64", memory_.object());
@@ -235,12 +241,12 @@ Status ReceiveSide::settle(Duration timeout) noexcept {
 void ReceiveSide::end(MessageState& state) noexcept {
   const auto keep = std::move(state.side);  // perhaps the last
   if (epoch_ != fork_epoch()) return;
-  const std::scoped_lock lock(mutex_);
   if (closed_) {  // its message has gone back to the group
     state.message = {};
     if (query(*state.view, state.stream) != CUDA_SUCCESS) keep_for_ever(keep);  // it may still read
     return;
   }
+  // Without the lock, as in receive_ahead().
   const CUresult result = enqueue_write(*state.view, state.stream, state.pinned->released, state.use);
   if (result != CUDA_SUCCESS) {
     session_->log(LogLevel::error, describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
@@ -249,6 +255,7 @@ void ReceiveSide::end(MessageState& state) noexcept {
     synchronize_all(*state.view);
     state.pinned->released.store(state.use, std::memory_order_release);
   }
+  const std::scoped_lock lock(mutex_);
   releasing_.push_back(&state);
   moved_at_ = now_ns();
   watcher_->wake();
@@ -389,7 +396,6 @@ void ReceiveSide::close() noexcept {
     }
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   }
-  const std::scoped_lock lock(mutex_);
   closed_ = true;
 }
 

@@ -5,7 +5,8 @@
 // receive_ahead(), in order, and ends every wait that a stream still makes when the queue or the broker is gone.
 //
 // At any time one thread takes messages: the watcher while a receive_ahead() is unresolved, else the consumer's own.
-// `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the watcher's.
+// `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the watcher's. Nobody calls the
+// driver with the lock held: a call on a full stream returns when the stream moves, which may take the watcher.
 #pragma once
 
 #include <atomic>
@@ -71,6 +72,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
  private:
   const View& prepare(cuda::Stream stream);
   MessageState* reserve(const View& view, cuda::Stream stream);  // null: all are in use
+  MessageState* take_entry(const View& view, cuda::Stream stream) noexcept;  // the same, takes mutex_
   void free(MessageState& state) noexcept;
   // The queue closed or the broker dead; ok otherwise.
   Status gone() const noexcept;
@@ -109,7 +111,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   std::uint64_t gone_since_ = 0;            // ns; 0: not gone
   std::atomic<std::size_t> unresolved_{0};  // size of ahead_
   bool closing_ = false;
-  bool closed_ = false;
+  bool closed_ = false;  // the caller's
   std::unique_ptr<Watcher> watcher_;
 };
 

@@ -139,6 +139,32 @@ TEST_P(CudaClientEndsAnyKind, TheQueuesCloseEndsWaitsOfAConsumerThatHoldsAllItMa
   EXPECT_THAT(status(0), testing::AnyOf(Status::closed, Status::peer_dead));
 }
 
+// A stream takes some thousand operations; the call after that returns when the stream moves, which takes the message
+// that an earlier entry waits for.
+TEST_P(CudaClientEndsAnyKind, ReceivesAheadOnAFullStreamAreResolved) {
+  constexpr unsigned kAhead = 60;
+  const Watchdog watchdog(kBound, [] { return "a call waits for a stream that waits for it\n"; });
+  START_OR_SKIP(GetParam(), 2);
+  auto p = producer(false);
+  auto c = consumer();
+  CUstream in = gpu_->stream();
+  auto first = cuda::receive_ahead(c, in);
+  ASSERT_TRUE(first) << to_string(first.status());
+  fill_up(in);
+  std::thread sender([&] {
+    std::this_thread::sleep_for(kMoment);
+    for (unsigned n = 0; n <= kAhead; ++n) EXPECT_EQ(p.send("x", 1, kBound), Status::ok);
+  });
+  unsigned taken = 0;
+  for (; taken < kAhead; ++taken) {
+    if (!cuda::receive_ahead(c, in)) break;
+  }
+  sender.join();
+  EXPECT_EQ(taken, kAhead);
+  EXPECT_TRUE(finish(in));
+  EXPECT_TRUE(first->resolved());
+}
+
 // A child has no watcher: what its parent waits for ahead never comes there.
 TEST_P(CudaClientEndsAnyKind, AForkedChildDoesNotWait) {
   START_OR_SKIP(GetParam(), 2);

@@ -216,6 +216,15 @@ class CudaClient : public testing::TestWithParam<Kind> {
     check_cuda(driver().cuStreamWaitValue32(s, reinterpret_cast<CUdeviceptr>(word), 1, CU_STREAM_WAIT_VALUE_GEQ),
                "cuStreamWaitValue32", "test");
   }
+  // Gives the stream nearly as many operations as it takes while it waits.
+  void fill_up(CUstream s) {
+    constexpr unsigned kNearlyFull = 1000;
+    const auto word = reinterpret_cast<CUdeviceptr>(gate());
+    for (unsigned n = 0; n < kNearlyFull; ++n) {
+      check_cuda(driver().cuStreamWriteValue64(s, word, n, CU_STREAM_WRITE_VALUE_DEFAULT), "cuStreamWriteValue64",
+                 "test");
+    }
+  }
   static void open(std::uint32_t* word) { __atomic_store_n(word, 1u, __ATOMIC_RELEASE); }
 
   void clear_findings() {

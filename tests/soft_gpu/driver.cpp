@@ -98,7 +98,11 @@ void await_kernels() {
   while (kernels_running != 0) nap();
 }
 
+// What a stream takes; then whoever enqueues waits. As measured on an H200 with driver 580.
+constexpr unsigned kPendingMost = 1020;
+
 CUresult enqueue(CUstream s, Work work) {
+  while (*s->pending >= kPendingMost) nap();
   ++*s->pending;
   s->queue.push([work = std::move(work), pending = s->pending] {
     work();
