@@ -1,10 +1,12 @@
 #include "pool_mapping.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <utility>
 
+#include "cleaner.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
@@ -18,41 +20,71 @@ struct Pin {
   RegisteredMemory memory;  // unpinned before it is unmapped
 };
 
-// What this process has set up so far. Never destroyed: at exit the driver unloads before it could be.
+// What this process has set up so far: owned here, so that a later endpoint finds what the cleaner has not come to yet.
+// Never destroyed: at exit the driver unloads before it could be.
 struct Registry {
   struct Block {
     std::uint64_t pool_generation;
     CUcontext context;
-    std::weak_ptr<DeviceBlock> block;
+    std::shared_ptr<DeviceBlock> owned;
   };
   struct Pinned {
     const void* data;
-    std::weak_ptr<Pin> pin;
+    std::shared_ptr<Pin> owned;
   };
-  struct Spare {
-    CUcontext context;
-    std::size_t bytes;
-    void* data;
-  };
-  std::mutex mutex;
+  std::mutex mutex;  // uses begin under it; not held while anything is unpinned or unmapped
   std::vector<Block> blocks;
   std::vector<Pinned> pins;
-  std::vector<Spare> spares;
 };
 Registry& registry() {
   static auto* const r = new Registry;
   return *r;
 }
 
-template <class Entries>
-void forget_expired(Entries& entries) {
-  std::erase_if(entries, [](const auto& e) {
-    if constexpr (requires { e.block; }) {
-      return e.block.expired();
-    } else {
-      return e.pin.expired();
-    }
+// Pinned memory that nobody uses. Never destroyed either.
+struct Spares {
+  struct Spare {
+    CUcontext context;
+    std::size_t bytes;
+    void* data;
+  };
+  std::mutex mutex;
+  std::vector<Spare> all;
+};
+Spares& spares() {
+  static auto* const s = new Spares;
+  return *s;
+}
+
+// One use of what the registry owns. The last one's end waits for the cleaner where nothing holds that up, so that
+// memory is mostly given back when a session has ended.
+template <class T>
+std::shared_ptr<T> use(const std::shared_ptr<T>& owned) {
+  return std::shared_ptr<T>(owned.get(), [keep = owned](T*) mutable noexcept {
+    const bool last = keep.use_count() == 2;  // the registry's and this
+    keep.reset();
+    cleaner().look();
+    if (last) cleaner().await();
   });
+}
+
+// The first entry that nobody uses, taken out.
+template <class Entries>
+std::shared_ptr<void> take_unused(Entries& entries) {
+  const auto it = std::find_if(entries.begin(), entries.end(), [](const auto& e) { return e.owned.use_count() == 1; });
+  if (it == entries.end()) return nullptr;
+  std::shared_ptr<void> unused = std::move(it->owned);
+  entries.erase(it);
+  return unused;
+}
+
+bool clean_one() {
+  auto& r = registry();
+  std::unique_lock lock(r.mutex);
+  std::shared_ptr<void> unused = take_unused(r.blocks);
+  if (!unused) unused = take_unused(r.pins);
+  lock.unlock();
+  return unused != nullptr;  // unmapped or unpinned now
 }
 
 CUcontext context_of(cuda::Stream stream, const std::string& object) {
@@ -77,6 +109,15 @@ void check_same_address(void* data, const std::string& object) {
 }
 
 }  // namespace
+
+Cleaner& cleaner() {
+  static auto* const c = new Cleaner(clean_one);
+  // Before the driver's own end: what is made later is ended earlier, and the driver is there by now.
+  static const struct AtExit {
+    ~AtExit() { cleaner().end(); }
+  } at_exit;
+  return *c;
+}
 
 ContextScope::ContextScope(CUcontext context) noexcept {
   CUcontext current = nullptr;
@@ -111,17 +152,17 @@ DeviceBlock::~DeviceBlock() {
 
 HostBlock::HostBlock(CUcontext context, std::size_t bytes, const std::string& object)
     : context_(context), bytes_((bytes + kPage - 1) / kPage * kPage) {
-  auto& r = registry();
+  auto& s = spares();
   {
-    const std::scoped_lock lock(r.mutex);
-    for (auto& spare : r.spares) {
+    const std::scoped_lock lock(s.mutex);
+    for (auto& spare : s.all) {
       if (spare.context != context_ || spare.bytes != bytes_) continue;
       data_ = spare.data;
-      std::swap(spare, r.spares.back());
-      r.spares.pop_back();
+      std::swap(spare, s.all.back());
+      s.all.pop_back();
       break;
     }
-    if (data_ == nullptr) r.spares.reserve(r.spares.capacity() + 1);  // the destructor finds room
+    if (data_ == nullptr) s.all.reserve(s.all.capacity() + 1);  // the destructor finds room
   }
   if (data_ == nullptr) {
     const CurrentContext current(context);
@@ -132,9 +173,9 @@ HostBlock::HostBlock(CUcontext context, std::size_t bytes, const std::string& ob
 }
 
 HostBlock::~HostBlock() {
-  auto& r = registry();
-  const std::scoped_lock lock(r.mutex);
-  r.spares.push_back({context_, bytes_, data_});
+  auto& s = spares();
+  const std::scoped_lock lock(s.mutex);
+  s.all.push_back({context_, bytes_, data_});
 }
 
 EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> queue, std::shared_ptr<PoolMap> pool,
@@ -170,21 +211,21 @@ void EndpointMemory::pin(CUcontext context, std::shared_ptr<const void> map, voi
   if (bytes == 0) return;
   auto& r = registry();
   const std::scoped_lock lock(r.mutex);
-  forget_expired(r.pins);
-  std::shared_ptr<Pin> pin;
+  std::shared_ptr<Pin> used;
   for (const auto& p : r.pins) {
-    if (p.data == data) pin = p.pin.lock();
+    if (p.data == data) used = use(p.owned);
   }
-  if (!pin) {
-    pin = std::make_shared<Pin>();
+  if (!used) {
+    auto pin = std::make_shared<Pin>();
     pin->map = std::move(map);
     pin->memory = RegisteredMemory(context, data, bytes, what);
     const CurrentContext current(context);
     check_same_address(data, what);
     r.pins.push_back({data, pin});
+    used = use(pin);
   }
-  pins_.push_back(pin);
-  session_.retire(std::move(pin));  // to unpin may wait for the GPU, which the end of a session may
+  pins_.push_back(used);
+  session_.retire(std::move(used));
 }
 
 void EndpointMemory::pin_payloads(View& view) {
@@ -211,13 +252,13 @@ const View& EndpointMemory::make_view(CUcontext context) {
     try {
       auto& r = registry();
       const std::scoped_lock lock(r.mutex);
-      forget_expired(r.blocks);
       for (const auto& b : r.blocks) {
-        if (b.pool_generation == h.segment.generation && b.context == context) view->block = b.block.lock();
+        if (b.pool_generation == h.segment.generation && b.context == context) view->block = use(b.owned);
       }
       if (!view->block) {
-        view->block = std::make_shared<DeviceBlock>(context, h, object_ + ": its pool '" + h.segment.name + "'");
-        r.blocks.push_back({h.segment.generation, context, view->block});
+        const auto block = std::make_shared<DeviceBlock>(context, h, object_ + ": its pool '" + h.segment.name + "'");
+        r.blocks.push_back({h.segment.generation, context, block});
+        view->block = use(block);
       }
       session_.retire(view->block);
       view->payloads = view->block->payloads();

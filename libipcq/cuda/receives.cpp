@@ -94,6 +94,7 @@ void ReceiveSide::free(MessageState& state) noexcept {
     state.awaited = false;
     std::erase(awaited_, &state);
   }
+  state.wait.end();
   state.resolved.store(false, std::memory_order_relaxed);
   spare_.push_back(&state);
 }
@@ -123,6 +124,7 @@ bool ReceiveSide::enqueue_wait_for(MessageState& state) {
   if (is_complete(state)) return false;
   const Descriptor& d = state.descriptor;
   const std::uint64_t ticket = state.message.ticket();
+  state.wait = OpenWait::begin();
   if ((d.flags & kBeforeExecutor) != 0) {
     // Greater or equal, cyclically: the line may serve another lap when the stream gets there.
     // SYNC line-tagged (acquire, by the stream). Pairs with: the executor's write of `out`.
@@ -209,6 +211,7 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   if (const Status s = gone(); s != Status::ok) return s;
   MessageState* const state = take_entry(view, stream);
   if (state == nullptr) return Status::full;
+  state->wait = OpenWait::begin();
   // Without the lock: a stream that is full takes no more until the watcher has resolved an earlier entry.
   // SYNC ahead-resolved (acquire, by the stream). Pairs with: resolve.
   const CUresult result = enqueue_wait(view, stream, state->pinned->resolved, state->use);
@@ -288,6 +291,7 @@ void ReceiveSide::resolve(Status status) noexcept {
   state.resolved.store(true, std::memory_order_release);
   // SYNC ahead-resolved (release): the header before the word. Pairs with: the stream's wait (receive_ahead).
   state.pinned->resolved.store(state.use, std::memory_order_release);
+  state.wait.end();
   unresolved_.store(ahead_.size(), std::memory_order_release);
   moved_at_ = now_ns();
 }
@@ -333,6 +337,7 @@ void ReceiveSide::prune_awaited() noexcept {
   std::erase_if(awaited_, [this](MessageState* state) {
     if (!is_complete(*state)) return false;
     state->awaited = false;
+    state->wait.end();
     return true;
   });
 }

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <vector>
 
+#include "cleaner.hpp"
 #include "consumer_core.hpp"
 #include "pool_mapping.hpp"
 #include "watcher.hpp"
@@ -46,6 +47,7 @@ struct MessageState {
   std::uint64_t use = 0;  // counts the uses of the entry
   bool taken = false;     // receive_ahead: the message is there, perhaps not yet processed
   bool awaited = false;   // in awaited_
+  ipcq::detail::OpenWait wait;  // what its stream may wait for
   std::atomic<bool> resolved{false};
 };
 

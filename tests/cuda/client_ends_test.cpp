@@ -2,11 +2,20 @@
 #include <sys/wait.h>
 
 #include <ctime>
+#include <fstream>
 
 #include "cuda/client_fixture.hpp"
 
 namespace ipcq_test {
 namespace {
+
+// Of shared memory, in this process.
+std::size_t mapped_segments() {
+  std::size_t count = 0;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) count += line.find("/dev/shm/") != std::string::npos ? 1 : 0;
+  return count;
+}
 
 class CudaClientEnds : public CudaClient {};
 INSTANTIATE_TEST_SUITE_P(, CudaClientEnds, testing::ValuesIn(kKinds), kind_name);
@@ -208,6 +217,52 @@ TEST_P(CudaClientEndsAnyKind, PublishingIntoHostMemoryTimesOut) {
   ASSERT_TRUE(m) << to_string(m.status());
   EXPECT_EQ(wrong_bytes(*m, kBytes, 5, 0), 0u);
   EXPECT_TRUE(finish(out));
+}
+
+// To unpin and to unmap waits for every stream of the context; so that is left to when none waits.
+TEST_P(CudaClientEndsAnyKind, ASessionEndsWhileAStreamOfAnotherWaits) {
+  const Watchdog watchdog(kBound, [] { return "the end of a session waits for a stream\n"; });
+  START_OR_SKIP(GetParam(), 2);
+  auto c = consumer(true, "default", Until::forever);
+  CUstream in = gpu_->stream();
+  CUstream out = gpu_->stream();
+  auto m = cuda::receive_ahead(c, in);
+  ASSERT_TRUE(m) << to_string(m.status());
+  const std::size_t before = mapped_segments();
+  for (unsigned n = 0; n < 2; ++n) {  // the second one finds what the first one left
+    Session other = connect({.broker = name_, .log = log()});
+    auto p = other.producer("q", {.wait_for = kBound, .cuda = true});
+    auto v = cuda::loan(p, out, kBound);
+    ASSERT_TRUE(v) << to_string(v.status());
+    EXPECT_GT(mapped_segments(), before);
+  }
+  EXPECT_FALSE(is_done(in));
+  EXPECT_TRUE(finish(out));
+  EXPECT_GT(mapped_segments(), before) << "unpinned while a stream waits";
+  auto p = producer();
+  ASSERT_EQ(publish(p, out, 0), Status::ok);
+  EXPECT_TRUE(finish(in));
+  EXPECT_TRUE(eventually([&] { return mapped_segments() <= before; })) << mapped_segments();
+}
+
+TEST_P(CudaClientEndsAnyKind, ASessionEndsWhileAStreamWaitsThatItDoesNotKnow) {
+  const Watchdog watchdog(kBound, [] { return "the end of a session waits for a stream\n"; });
+  START_OR_SKIP(GetParam(), 2);
+  CUstream out = gpu_->stream();
+  const std::size_t before = mapped_segments();
+  {
+    auto p = producer();
+    ASSERT_EQ(publish(p, out, 0), Status::ok);
+    ASSERT_TRUE(finish(out));
+  }
+  CUstream waits = gpu_->stream();
+  std::uint32_t* const held_up = gate();
+  wait_for(waits, held_up);
+  session_.reset();
+  EXPECT_FALSE(is_done(waits));
+  open(held_up);
+  EXPECT_TRUE(finish(waits));
+  EXPECT_TRUE(eventually([&] { return mapped_segments() <= before; })) << mapped_segments();
 }
 
 // What a stream may still write stays mapped, though its session has ended.

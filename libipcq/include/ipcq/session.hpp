@@ -30,7 +30,9 @@ class IPCQ_API Session {
   explicit Session(std::shared_ptr<detail::SessionCore> core) noexcept;
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
-  ~Session();  // detaches; producers, consumers, loans and messages must be gone by then
+  // Detaches; producers, consumers, loans and messages must be gone by then. Does not wait for GPUs: while a stream of
+  // the process waits or a kernel stays, memory that ipcq::cuda has mapped and pinned is given back later.
+  ~Session();
 
   // Opens an endpoint. Throws NotFoundError (no such queue within wait_for), PermissionError, LayoutError, UsageError
   // (no endpoint or group free; use after fork), SystemError.
