@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "ipcq/error.hpp"
 
@@ -17,7 +18,7 @@ LoanSide::LoanSide(ProducerCore& core)
     : core_(&core),
       session_(core.shared_session().get()),
       memory_(*session_, core.queue(), core.pool(), false),
-      published_(core.pool()->config().slots, 0),
+      published_(core.pool()->config().slots),
       watcher_(std::make_unique<Watcher>([this] { return look(); })) {
   const std::size_t slots = core.pool()->config().slots;
   states_.reserve(slots);
@@ -117,8 +118,8 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
     core_->mark_for_gpu(state.loan, LoanWriter::gpu_again);
     return s;
   }
-  published_[state.loan.slot] = state.loan.lease;
-  if (kept) return_later(state.loan, memory_.pool().gpub(state.loan.slot));
+  published_[state.loan.slot] = {state.loan.lease, state.view};
+  if (kept) return_later(state, memory_.pool().gpub(state.loan.slot));
   recycle(state);
   return Status::ok;
 }
@@ -133,7 +134,7 @@ bool LoanSide::return_passed(LoanState& state) noexcept {
   const SlotLoan& loan = state.loan;
   if (!state.announced) {
     if (!announce(state)) return false;
-    return_later(loan, memory_.pool().gpub(loan.slot));
+    return_later(state, memory_.pool().gpub(loan.slot));
     return true;
   }
   // Announced before: the stream may have work behind that.
@@ -143,7 +144,7 @@ bool LoanSide::return_passed(LoanState& state) noexcept {
                   describe(driver(), result, "cuStreamWriteValue64", memory_.object()) + ", giving a slot back");
     return false;
   }
-  return_later(loan, passed(loan.slot));
+  return_later(state, passed(loan.slot));
   return true;
 }
 
@@ -152,10 +153,10 @@ void LoanSide::recycle(LoanState& state) noexcept {
   state.side.reset();
 }
 
-void LoanSide::return_later(const SlotLoan& loan, const Word& passed) noexcept {
+void LoanSide::return_later(const LoanState& state, const Word& passed) noexcept {
   {
     const std::scoped_lock lock(mutex_);
-    dropped_.push_back({loan, &passed});
+    dropped_.push_back({state.loan, state.view, &passed});
     moved_at_ = now_ns();
   }
   watcher_->wake();
@@ -178,25 +179,51 @@ std::uint64_t LoanSide::look() noexcept {
   return nap_after(now_ns() - moved_at_);
 }
 
+bool LoanSide::is_written(std::uint32_t slot) const noexcept {
+  const std::uint64_t lease = published_[slot].lease;
+  return lease == 0 || reached(memory_.pool().gpub(slot), lease);
+}
+
 bool LoanSide::all_written() const noexcept {
   for (std::uint32_t slot = 0; slot < published_.size(); ++slot) {
-    if (published_[slot] != 0 && !reached(memory_.pool().gpub(slot), published_[slot])) return false;
+    if (!is_written(slot)) return false;
   }
   return true;
 }
 
-// Its context has failed: what it published and did not complete never comes.
-void LoanSide::bury_unwritten() noexcept {
-  const PoolMap& pool = memory_.pool();
-  for (std::uint32_t slot = 0; slot < published_.size(); ++slot) {
-    if (published_[slot] == 0 || reached(pool.gpub(slot), published_[slot])) continue;
-    pool.tomb(slot).store(published_[slot], std::memory_order_relaxed);
-    // SYNC gpub (release, system): the tomb before it. Pairs with: dispatch_ready, the readers' streams.
-    pool.gpub(slot).store(published_[slot], std::memory_order_release);
+bool LoanSide::give_up_broken() noexcept {
+  bool any = false;
+  for (const auto& view : memory_.views()) {
+    if (!is_broken(*view)) continue;
+    any = true;
+    bury_unwritten(*view);
+    forget_dropped(*view);
   }
+  return any;
+}
+
+// Its context has failed: what was published there and not completed never comes.
+void LoanSide::bury_unwritten(const View& view) noexcept {
+  const PoolMap& pool = memory_.pool();
+  bool any = false;
+  for (std::uint32_t slot = 0; slot < published_.size(); ++slot) {
+    if (published_[slot].view != &view || is_written(slot)) continue;
+    any = true;
+    const std::uint64_t lease = std::exchange(published_[slot], {}).lease;
+    pool.tomb(slot).store(lease, std::memory_order_relaxed);
+    // SYNC gpub (release, system): the tomb before it. Pairs with: dispatch_ready, the readers' streams.
+    pool.gpub(slot).store(lease, std::memory_order_release);
+  }
+  if (!any) return;
   session_->log(LogLevel::error, memory_.object() +
-                                     ": its GPU context has failed (a kernel faulted); what it had published and not "
-                                     "completed is lost");
+                                     ": its GPU context has failed (a kernel faulted); what it had published there and "
+                                     "not completed is lost");
+}
+
+// The broker has them back with the endpoint.
+void LoanSide::forget_dropped(const View& view) noexcept {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(dropped_, [&view](const Dropped& d) { return d.view == &view && !reached(*d.passed, d.loan.lease); });
 }
 
 void LoanSide::close() noexcept {
@@ -212,11 +239,12 @@ void LoanSide::close() noexcept {
   }
   const std::uint64_t start = now_ns();
   const std::uint64_t deadline = deadline_after(kCloseBound);
+  bool any_broken = false;
   while (!harvest() || !all_written()) {
-    if (memory_.is_broken()) {
-      bury_unwritten();
-      keep_for_ever(shared_from_this());  // streams of another context, which has not failed, may still write
-      break;
+    if (give_up_broken()) {
+      if (!any_broken) keep_for_ever(shared_from_this());  // what a context that has failed still holds nobody knows
+      any_broken = true;
+      if (harvest() && all_written()) break;
     }
     if (now_ns() >= deadline) {
       session_->log(LogLevel::warning,

@@ -57,16 +57,21 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   bool return_passed(LoanState& state) noexcept;
   struct Dropped {
     SlotLoan loan;
+    const View* view;
     const Word* passed;  // comes to the lease when the stream has passed
   };
-  void return_later(const SlotLoan& loan, const Word& passed) noexcept;
+  void return_later(const LoanState& state, const Word& passed) noexcept;
   Word& passed(std::uint32_t slot) const noexcept { return static_cast<Word*>(passed_->data())[slot]; }
   void recycle(LoanState& state) noexcept;
   // Gives back what streams have left. True when nothing is left to give back.
   bool harvest() noexcept;
   std::uint64_t look() noexcept;
+  bool is_written(std::uint32_t slot) const noexcept;  // or nothing of ours is to come
   bool all_written() const noexcept;
-  void bury_unwritten() noexcept;
+  // For what can never be written because its context has failed. True when there is such a context.
+  bool give_up_broken() noexcept;
+  void bury_unwritten(const View& view) noexcept;
+  void forget_dropped(const View& view) noexcept;
 
   ProducerCore* core_;  // not used once closed
   SessionCore* session_;
@@ -74,7 +79,11 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   std::unique_ptr<HostBlock> passed_;  // a word per slot: lease whose stream has passed its drop
   std::vector<std::unique_ptr<LoanState>> states_;
   std::vector<LoanState*> spare_;
-  std::vector<std::uint64_t> published_;  // per slot: lease that a stream of ours completes, 0: none
+  struct Published {
+    std::uint64_t lease = 0;  // that a stream of ours completes; 0: none
+    const View* view = nullptr;
+  };
+  std::vector<Published> published_;  // per slot
   bool closed_ = false;
   const std::uint32_t epoch_ = fork_epoch();
   std::mutex mutex_;

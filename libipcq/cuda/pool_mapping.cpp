@@ -99,6 +99,10 @@ CUcontext context_of(cuda::Stream stream, const std::string& object) {
   return context;
 }
 
+bool is_of_a_capture(CUresult result) noexcept {
+  return result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED && result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+}
+
 void check_same_address(void* data, const std::string& object) {
   CUdeviceptr device = 0;
   check_cuda(driver().cuMemHostGetDevicePointer(&device, data, 0), "cuMemHostGetDevicePointer", object);
@@ -185,18 +189,6 @@ EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> q
       pool_(std::move(pool)),
       reads_(reads),
       object_(std::string(reads ? "consumer" : "producer") + " of queue '" + queue_->config().segment.name + "'") {}
-
-bool EndpointMemory::is_broken() const noexcept {
-  for (const auto& v : views_) {
-    const ContextScope current(v->context);
-    const CUresult result = driver().cuStreamQuery(nullptr);
-    // What a capture of the caller's refuses says nothing of the context.
-    const bool capture =
-        result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED && result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
-    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY && !capture) return true;
-  }
-  return false;
-}
 
 const View& EndpointMemory::view(cuda::Stream stream) {
   const CUcontext context = context_of(stream, object_);
@@ -296,6 +288,13 @@ CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t
                       std::uint32_t at_least) noexcept {
   const ContextScope scope(view.context);
   return driver().cuStreamWaitValue32(stream, reinterpret_cast<CUdeviceptr>(word), at_least, CU_STREAM_WAIT_VALUE_GEQ);
+}
+
+bool is_broken(const View& view) noexcept {
+  const ContextScope current(view.context);
+  const CUresult result = driver().cuStreamQuery(nullptr);
+  // What a capture of the caller's refuses says nothing of the context.
+  return result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY && !is_of_a_capture(result);
 }
 
 CUresult query(const View& view, cuda::Stream stream) noexcept {

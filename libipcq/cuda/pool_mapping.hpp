@@ -88,8 +88,7 @@ class EndpointMemory {
   // For the context of `stream`. The first call for a context sets up; throws BackendError, UsageError (no context).
   const View& view(cuda::Stream stream);
 
-  // Whether a context has failed: nothing that was enqueued there will be done any more.
-  bool is_broken() const noexcept;
+  const std::vector<std::unique_ptr<View>>& views() const noexcept { return views_; }
 
   const QueueMap& queue() const noexcept { return *queue_; }
   const PoolMap& pool() const noexcept { return *pool_; }
@@ -117,6 +116,8 @@ CUresult enqueue_write(const View& view, cuda::Stream stream, Word& word, std::u
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const Word& word, std::uint64_t at_least) noexcept;
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t* word,
                       std::uint32_t at_least) noexcept;
+// Whether a context has failed: nothing that was enqueued there will be done any more.
+bool is_broken(const View& view) noexcept;
 CUresult query(const View& view, cuda::Stream stream) noexcept;
 void synchronize_all(const View& view) noexcept;  // every stream of the context, as far as it still works
 
