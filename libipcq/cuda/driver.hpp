@@ -60,11 +60,13 @@ namespace ipcq::detail {
   X(cuStreamCreateWithPriority)                  \
   X(cuStreamDestroy)                             \
   X(cuStreamGetCtx)                              \
+  X(cuStreamIsCapturing)                         \
   X(cuStreamQuery)                               \
   X(cuStreamSynchronize)                         \
   X(cuStreamWaitValue32)                         \
   X(cuStreamWaitValue64)                         \
-  X(cuStreamWriteValue64)
+  X(cuStreamWriteValue64)                        \
+  X(cuThreadExchangeStreamCaptureMode)
 
 struct Driver {
 #define IPCQ_DECLARE(name) decltype(&::name) name = nullptr;  // NOLINT(bugprone-macro-parentheses): it declares

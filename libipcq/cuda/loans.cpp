@@ -70,6 +70,14 @@ Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
   return cuda::Loan(state);
 }
 
+bool LoanSide::refuses(const LoanState& state) noexcept {
+  if (!is_capturing(*state.view, state.stream)) return false;
+  session_->log(LogLevel::error, memory_.object() +
+                                     ": a loan's stream captures a graph, whose launches would repeat what is for one "
+                                     "message; end the capture before you publish or drop the loan");
+  return true;
+}
+
 bool LoanSide::announce(LoanState& state) noexcept {
   const CUresult result =
       enqueue_write(*state.view, state.stream, memory_.pool().gpub(state.loan.slot), state.loan.lease);
@@ -78,7 +86,7 @@ bool LoanSide::announce(LoanState& state) noexcept {
     return true;
   }
   session_->log(LogLevel::error, describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
-                                     "; the stream's context is broken or the stream gone: open a new one");
+                                     "; has its context failed?");
   return false;
 }
 
@@ -102,6 +110,7 @@ Status LoanSide::await_stream(const LoanState& state, Duration timeout) noexcept
 Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout) noexcept {
   if (closed_ || epoch_ != fork_epoch()) return Status::closed;
   if (length > capacity()) return Status::too_large;
+  if (refuses(state)) return Status::closed;
   // Of a pool in host memory, readers on the CPU take the payload as soon as they see the line. And once announced,
   // gpub says nothing of what was enqueued since: a publish that failed is followed by one that waits for the stream.
   std::uint8_t flags = 0;
@@ -126,12 +135,15 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
 
 void LoanSide::drop(LoanState& state) noexcept {
   const auto keep = state.side;  // perhaps the last
-  if (!closed_ && epoch_ == fork_epoch() && !return_passed(state)) core_->give_back(state.loan);
+  // What a stream may still write stays lent; the broker sees to it when the producer is closed.
+  if (!closed_ && epoch_ == fork_epoch() && !return_passed(state) && is_broken(*state.view))
+    core_->give_back(state.loan);
   recycle(state);
 }
 
 bool LoanSide::return_passed(LoanState& state) noexcept {
   const SlotLoan& loan = state.loan;
+  if (refuses(state)) return false;
   if (!state.announced) {
     if (!announce(state)) return false;
     return_later(state, memory_.pool().gpub(loan.slot));

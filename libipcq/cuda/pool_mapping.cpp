@@ -32,9 +32,14 @@ struct Registry {
     const void* data;
     std::shared_ptr<Pin> owned;
   };
+  struct Probe {
+    CUcontext context;
+    std::shared_ptr<ProbeStream> owned;
+  };
   std::mutex mutex;  // uses begin under it; not held while anything is unpinned or unmapped
   std::vector<Block> blocks;
   std::vector<Pinned> pins;
+  std::vector<Probe> probes;
 };
 Registry& registry() {
   static auto* const r = new Registry;
@@ -83,8 +88,14 @@ bool clean_one() {
   std::unique_lock lock(r.mutex);
   std::shared_ptr<void> unused = take_unused(r.blocks);
   if (!unused) unused = take_unused(r.pins);
+  if (!unused) unused = take_unused(r.probes);
   lock.unlock();
-  return unused != nullptr;  // unmapped or unpinned now
+  const BesideCaptures beside;
+  return std::exchange(unused, nullptr) != nullptr;  // unmapped or unpinned now
+}
+
+bool is_of_a_capture(CUresult result) noexcept {
+  return result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED && result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
 }
 
 CUcontext context_of(cuda::Stream stream, const std::string& object) {
@@ -99,8 +110,17 @@ CUcontext context_of(cuda::Stream stream, const std::string& object) {
   return context;
 }
 
-bool is_of_a_capture(CUresult result) noexcept {
-  return result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED && result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+bool is_capturing(cuda::Stream stream) noexcept {
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  const CUresult result = driver().cuStreamIsCapturing(stream, &status);
+  return is_of_a_capture(result) || (result == CUDA_SUCCESS && status != CU_STREAM_CAPTURE_STATUS_NONE);
+}
+
+void refuse_capture(cuda::Stream stream, const std::string& object) {
+  if (!is_capturing(stream)) return;
+  throw UsageError(object +
+                   ": the stream captures a graph, whose launches would repeat what is for one message; end the capture "
+                   "before, and capture the kernels alone");
 }
 
 void check_same_address(void* data, const std::string& object) {
@@ -133,6 +153,25 @@ ContextScope::ContextScope(CUcontext context) noexcept {
 ContextScope::~ContextScope() {
   CUcontext ignored = nullptr;
   if (pushed_) driver().cuCtxPopCurrent(&ignored);
+}
+
+void BesideCaptures::exchange() noexcept { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
+
+ProbeStream::ProbeStream(CUcontext context, const std::string& object) : context_(context) {
+  const CurrentContext current(context);
+  check_cuda(driver().cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreateWithPriority",
+             object);
+}
+
+ProbeStream::~ProbeStream() {
+  const ContextScope scope(context_);
+  driver().cuStreamDestroy(stream_);
+}
+
+CUresult ProbeStream::query() const noexcept {
+  const BesideCaptures beside;
+  const ContextScope scope(context_);
+  return driver().cuStreamQuery(stream_);
 }
 
 DeviceBlock::DeviceBlock(CUcontext context, const PoolHeader& pool, const std::string& object) : context_(context) {
@@ -169,6 +208,7 @@ HostBlock::HostBlock(CUcontext context, std::size_t bytes, const std::string& ob
     if (data_ == nullptr) s.all.reserve(s.all.capacity() + 1);  // the destructor finds room
   }
   if (data_ == nullptr) {
+    const BesideCaptures beside;
     const CurrentContext current(context);
     check_cuda(driver().cuMemHostAlloc(&data_, bytes_, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
                "cuMemHostAlloc", object, "raise the limit of locked memory (ulimit -l unlimited)");
@@ -192,6 +232,7 @@ EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> q
 
 const View& EndpointMemory::view(cuda::Stream stream) {
   const CUcontext context = context_of(stream, object_);
+  refuse_capture(stream, object_);
   for (const auto& v : views_) {
     if (v->context == context) return *v;
   }
@@ -226,12 +267,26 @@ void EndpointMemory::pin_payloads(View& view) {
   view.payloads = pool_->payload(0);
 }
 
+void EndpointMemory::open_probe(View& view) {
+  auto& r = registry();
+  const std::scoped_lock lock(r.mutex);
+  for (const auto& p : r.probes) {
+    if (p.context == view.context) view.probe = use(p.owned);
+  }
+  if (view.probe) return;
+  const auto probe = std::make_shared<ProbeStream>(view.context, object_);
+  r.probes.push_back({view.context, probe});
+  view.probe = use(probe);
+}
+
 const View& EndpointMemory::make_view(CUcontext context) {
+  const BesideCaptures beside;
   auto view = std::make_unique<View>();
   const PoolHeader& h = pool_->config();
   const QueueHeader& q = queue_->config();
   view->context = context;
   view->stride = h.slot_stride;
+  open_probe(*view);
   pin(context, pool_, &pool_->gpub(0), h.payload_offset - h.gpub_offset, object_ + ": words of its pool");
   if (reads_) {
     pin(context, queue_, queue_->segment().data() + q.in_offset, q.held_offset - q.in_offset, object_ + ": its lines");
@@ -291,20 +346,19 @@ CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t
 }
 
 bool is_broken(const View& view) noexcept {
-  const ContextScope current(view.context);
-  const CUresult result = driver().cuStreamQuery(nullptr);
-  // What a capture of the caller's refuses says nothing of the context.
+  const CUresult result = view.probe->query();
   return result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY && !is_of_a_capture(result);
 }
 
-CUresult query(const View& view, cuda::Stream stream) noexcept {
+bool is_capturing(const View& view, cuda::Stream stream) noexcept {
   const ContextScope scope(view.context);
-  return driver().cuStreamQuery(stream);
+  return is_capturing(stream);
 }
 
-void synchronize_all(const View& view) noexcept {
+CUresult query(const View& view, cuda::Stream stream) noexcept {
+  const BesideCaptures beside;
   const ContextScope scope(view.context);
-  driver().cuCtxSynchronize();
+  return driver().cuStreamQuery(stream);
 }
 
 }  // namespace ipcq::detail

@@ -36,6 +36,34 @@ class ContextScope {
   bool pushed_ = false;
 };
 
+// Lets this thread make calls, while this lives, that a capture of another thread would refuse and be spoilt by.
+class BesideCaptures {
+ public:
+  BesideCaptures() noexcept { exchange(); }
+  ~BesideCaptures() { exchange(); }
+  BesideCaptures(const BesideCaptures&) = delete;
+  BesideCaptures& operator=(const BesideCaptures&) = delete;
+
+ private:
+  void exchange() noexcept;
+  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
+};
+
+// A stream of a context, on which nothing is ever enqueued: asking it says whether the context has failed.
+class ProbeStream {
+ public:
+  // Throws BackendError.
+  ProbeStream(CUcontext context, const std::string& object);
+  ~ProbeStream();
+  ProbeStream(const ProbeStream&) = delete;
+  ProbeStream& operator=(const ProbeStream&) = delete;
+  CUresult query() const noexcept;
+
+ private:
+  CUcontext context_;
+  CUstream stream_ = nullptr;
+};
+
 // The exported block of a device pool, as a context has it. One context of a process may open it.
 class DeviceBlock {
  public:
@@ -77,6 +105,7 @@ struct View {
   std::byte* payloads = nullptr;
   std::uint64_t stride = 0;
   std::shared_ptr<DeviceBlock> block;
+  std::shared_ptr<ProbeStream> probe;
   std::byte* payload(std::uint32_t slot) const noexcept { return payloads + std::uint64_t{slot} * stride; }
 };
 
@@ -85,7 +114,8 @@ class EndpointMemory {
   // `reads`: for a consumer, which needs the queue's lines, and in a mirror what was processed.
   EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> queue, std::shared_ptr<PoolMap> pool, bool reads);
 
-  // For the context of `stream`. The first call for a context sets up; throws BackendError, UsageError (no context).
+  // For the context of `stream`. The first call for a context sets up; throws BackendError, UsageError (no context, or
+  // the stream captures).
   const View& view(cuda::Stream stream);
 
   const std::vector<std::unique_ptr<View>>& views() const noexcept { return views_; }
@@ -100,6 +130,7 @@ class EndpointMemory {
   void pin(CUcontext context, std::shared_ptr<const void> map, void* data, std::uint64_t bytes,
            const std::string& what);
   void pin_payloads(View& view);
+  void open_probe(View& view);
 
   SessionCore& session_;
   std::shared_ptr<QueueMap> queue_;
@@ -119,7 +150,8 @@ CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t
 // Whether a context has failed: nothing that was enqueued there will be done any more.
 bool is_broken(const View& view) noexcept;
 CUresult query(const View& view, cuda::Stream stream) noexcept;
-void synchronize_all(const View& view) noexcept;  // every stream of the context, as far as it still works
+// Whether what is enqueued now would become part of a graph, which does it whenever it is launched.
+bool is_capturing(const View& view, cuda::Stream stream) noexcept;
 
 // Whether a word of leases has come to `lease`; leases never wrap.
 inline bool reached(const Word& word, std::uint64_t lease) noexcept {

@@ -241,23 +241,31 @@ Status ReceiveSide::settle(Duration timeout) noexcept {
   return Status::ok;
 }
 
+bool ReceiveSide::enqueue_release(MessageState& state) noexcept {
+  const bool captures = is_capturing(*state.view, state.stream);
+  const CUresult result = captures ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
+                                   : enqueue_write(*state.view, state.stream, state.pinned->released, state.use);
+  if (result == CUDA_SUCCESS) return true;
+  const bool broken = !captures && is_broken(*state.view);  // then nothing reads it any more
+  session_->log(LogLevel::error,
+                describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
+                    (broken ? "; the stream's context has failed: releases the message now"
+                            : "; keeps the message until the consumer is closed: end messages outside of captures"));
+  if (broken) state.pinned->released.store(state.use, std::memory_order_release);
+  return broken;
+}
+
 void ReceiveSide::end(MessageState& state) noexcept {
   const auto keep = std::move(state.side);  // perhaps the last
   if (epoch_ != fork_epoch()) return;
   if (closed_) {  // its message has gone back to the group
     state.message = {};
-    if (query(*state.view, state.stream) != CUDA_SUCCESS) keep_for_ever(keep);  // it may still read
+    const bool idle = !is_capturing(*state.view, state.stream) && query(*state.view, state.stream) == CUDA_SUCCESS;
+    if (!idle) keep_for_ever(keep);  // it may still read
     return;
   }
   // Without the lock, as in receive_ahead().
-  const CUresult result = enqueue_write(*state.view, state.stream, state.pinned->released, state.use);
-  if (result != CUDA_SUCCESS) {
-    session_->log(LogLevel::error, describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
-                                       "; releases the message now: the stream's context is broken or the stream gone");
-    // What was enqueued before the stream went away may still read.
-    synchronize_all(*state.view);
-    state.pinned->released.store(state.use, std::memory_order_release);
-  }
+  if (!enqueue_release(state)) return;
   const std::scoped_lock lock(mutex_);
   releasing_.push_back(&state);
   moved_at_ = now_ns();

@@ -82,6 +82,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   // Whether the payload is there to be read, as far as a CPU can see now.
   bool is_complete(const MessageState& state) const noexcept;
   bool enqueue_wait_for(MessageState& state);  // false: nothing to wait for
+  bool enqueue_release(MessageState& state) noexcept;  // false: the message is held until the consumer is closed
   void fill_header(MessageState& state, Status status) noexcept;
 
   // The following with mutex_ held.

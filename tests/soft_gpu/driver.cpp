@@ -75,6 +75,7 @@ HardwareQueue& next_queue() {
 struct CUstream_st {
   HardwareQueue& queue = next_queue();
   std::shared_ptr<std::atomic<unsigned>> pending = std::make_shared<std::atomic<unsigned>>(0);
+  std::atomic<CUstreamCaptureStatus> capture{CU_STREAM_CAPTURE_STATUS_NONE};
 };
 struct CUevent_st {
   std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(true);
@@ -92,6 +93,19 @@ thread_local std::vector<CUcontext> contexts{nullptr};
 std::atomic<unsigned> kernels_running{0};
 std::atomic<unsigned> waits_pending{0};  // of streams, for values
 
+// The stream that captures, in global mode; one at a time is enough. What it captures is never done: graphs are not
+// played.
+std::atomic<CUstream> capturing{nullptr};
+thread_local CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+
+// For calls that a capture of any thread refuses and is spoilt by.
+bool spoils_capture() {
+  CUstream const s = capturing;
+  if (s == nullptr || capture_mode == CU_STREAM_CAPTURE_MODE_RELAXED) return false;
+  s->capture = CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+  return true;
+}
+
 void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
 // What the driver does before it changes what kernels may use.
@@ -107,6 +121,7 @@ void await_streams() {
 constexpr unsigned kPendingMost = 1020;
 
 CUresult enqueue(CUstream s, Work work) {
+  if (s->capture != CU_STREAM_CAPTURE_STATUS_NONE) return CUDA_SUCCESS;
   while (*s->pending >= kPendingMost) nap();
   ++*s->pending;
   s->queue.push([work = std::move(work), pending = s->pending] {
@@ -202,6 +217,7 @@ CUresult range_of(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr p) {
 std::map<std::uintptr_t, std::size_t> pinned;  // under memory_mutex
 
 CUresult pin(void* p, std::size_t bytes, unsigned) {
+  if (spoils_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   await_kernels();
   const std::scoped_lock lock(memory_mutex);
   return pinned.emplace(reinterpret_cast<std::uintptr_t>(p), bytes).second ? CUDA_SUCCESS
@@ -253,7 +269,7 @@ void require_pinned(CUdeviceptr p) {
 
 template <class T>
 CUresult wait_value(CUstream s, CUdeviceptr p, T value, unsigned) {
-  ++waits_pending;
+  if (s->capture == CU_STREAM_CAPTURE_STATUS_NONE) ++waits_pending;
   return enqueue(s, [=] {
     require_pinned(p);
     using Signed = std::make_signed_t<T>;
@@ -269,7 +285,23 @@ CUresult write_value(CUstream s, CUdeviceptr p, cuuint64_t value, unsigned) {
   });
 }
 
-CUresult query(CUstream s) { return s == nullptr || *s->pending == 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; }
+CUresult query(CUstream s) {
+  if ((s == nullptr || s == capturing) && spoils_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  return s == nullptr || *s->pending == 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
+
+CUresult begin_capture(CUstream s, CUstreamCaptureMode) {
+  s->capture = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  capturing = s;
+  return CUDA_SUCCESS;
+}
+
+CUresult end_capture(CUstream s, CUgraph* graph) {
+  *graph = nullptr;
+  capturing = nullptr;
+  const auto was = s->capture.exchange(CU_STREAM_CAPTURE_STATUS_NONE);
+  return was == CU_STREAM_CAPTURE_STATUS_ACTIVE ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+}
 
 CUresult synchronize(CUstream s) {
   while (query(s) != CUDA_SUCCESS) nap();
@@ -366,6 +398,13 @@ const std::map<std::string, void*>& table() {
       {"cuStreamCreateWithPriority",
        entry(+[](CUstream* s, unsigned, int) { return *s = new CUstream_st, CUDA_SUCCESS; })},
       {"cuStreamDestroy", entry(+[](CUstream s) { return delete s, CUDA_SUCCESS; })},
+      {"cuStreamBeginCapture", entry(begin_capture)},
+      {"cuStreamEndCapture", entry(end_capture)},
+      {"cuStreamIsCapturing", entry(+[](CUstream s, CUstreamCaptureStatus* status) {
+         return *status = s != nullptr ? s->capture.load() : CU_STREAM_CAPTURE_STATUS_NONE, CUDA_SUCCESS;
+       })},
+      {"cuThreadExchangeStreamCaptureMode",
+       entry(+[](CUstreamCaptureMode* mode) { return std::swap(*mode, capture_mode), CUDA_SUCCESS; })},
       {"cuStreamQuery", entry(query)},
       {"cuStreamSynchronize", entry(synchronize)},
       {"cuStreamWaitValue32", entry(wait_value<cuuint32_t>)},

@@ -14,6 +14,9 @@
 //   use<<<g, b, 0, stream>>>(m->header());      // which reads header->data only if header->status() is ok
 //                                               // released behind use when m goes out of scope
 //
+// A stream that captures a graph is refused: the graph's launches would repeat what is for one message. Capture the
+// kernels alone, between these calls; a loan or message that ends within a capture is kept until its endpoint is closed.
+//
 // Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
 // CUDA_DEVICE_MAX_CONNECTIONS (8 by default, 2 under MPS; 32 at most) before the process' first CUDA call. Handles
 // belong to the thread of their producer or consumer.
@@ -75,7 +78,8 @@ class IPCQ_API Loan {
   std::byte* device() const noexcept;
   std::size_t capacity() const noexcept;
 
-  // Publishes the first `length` bytes as they will be when the stream gets here. Statuses as ipcq::Loan::publish().
+  // Publishes the first `length` bytes as they will be when the stream gets here. Statuses as ipcq::Loan::publish();
+  // closed also where the stream captures or its context has failed, which the session's log callback is told.
   Status publish(std::size_t length, Duration timeout = kForever) noexcept;
 
  private:
@@ -114,7 +118,7 @@ class IPCQ_API Message {
 };
 
 // Borrows a slot for kernels of `stream`. Waits on the CPU for a free one, as Producer::loan(). Throws UsageError (not
-// opened with {.cuda = true}), BackendError (the pool can neither be mapped nor reached through a mirror).
+// opened with {.cuda = true}, or the stream captures), BackendError (the pool can neither be mapped nor reached through a mirror).
 IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Duration timeout = kForever);
 
 // Takes the group's next published message and lets `stream` wait until its payload is complete (and processed, with a
