@@ -121,6 +121,12 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
     flags = kPayloadReady;
   }
   if (state.view->reach == Reach::mirror) flags = static_cast<std::uint8_t>(flags | kInMirror);
+  if (!state.announced && state.view->reach == Reach::host) {
+    // The stream is idle. A write that it had still to do might come after that of the slot's next loan.
+    // SYNC gpub (release, system): what the stream has done before it. Pairs with: reached.
+    memory_.pool().gpub(state.loan.slot).store(state.loan.lease, std::memory_order_release);
+    state.announced = true;
+  }
   if (!state.announced && !announce(state)) return Status::closed;
   bool kept = false;
   if (const Status s = core_->publish(state.loan, length, flags, timeout, kept); s != Status::ok) {

@@ -24,7 +24,7 @@ struct LoanState {
   const ipcq::detail::View* view = nullptr;
   Stream stream = nullptr;
   ipcq::detail::SlotLoan loan;
-  bool announced = false;  // its stream writes gpub before anything enqueued later
+  bool announced = false;  // gpub is written before anything enqueued later
 };
 
 }  // namespace ipcq::cuda::detail
