@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "guardian.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
@@ -92,7 +93,7 @@ ReceiveSide::MessageState* ReceiveSide::reserve(const View& view, cuda::Stream s
 void ReceiveSide::free(MessageState& state) noexcept {
   if (state.awaited) {
     state.awaited = false;
-    std::erase(awaited_, &state);
+    std::erase_if(awaited_, [&state](const Awaited& a) { return a.state == &state; });
   }
   state.wait.end();
   state.resolved.store(false, std::memory_order_relaxed);
@@ -112,9 +113,12 @@ bool ReceiveSide::gone_for_good() noexcept {
 }
 
 bool ReceiveSide::is_complete(const MessageState& state) const noexcept {
-  const Descriptor& d = state.descriptor;
+  return is_complete(state.descriptor, state.message.ticket());
+}
+
+bool ReceiveSide::is_complete(const Descriptor& d, std::uint64_t ticket) const noexcept {
   if (d.kind != LineKind::slot) return true;  // taken processed
-  if ((d.flags & kBeforeExecutor) != 0) return ring_.is_processed(state.message.ticket());
+  if ((d.flags & kBeforeExecutor) != 0) return ring_.is_processed(ticket);
   // With an executor in between, what stands in `out` is complete.
   if (ring_.has_handler() || (d.flags & kPayloadReady) != 0) return true;
   return reached(memory_.pool().gpub(d.slot), d.lease);
@@ -124,7 +128,7 @@ bool ReceiveSide::enqueue_wait_for(MessageState& state) {
   if (is_complete(state)) return false;
   const Descriptor& d = state.descriptor;
   const std::uint64_t ticket = state.message.ticket();
-  state.wait = OpenWait::begin();
+  OpenWait wait = OpenWait::begin();
   if ((d.flags & kBeforeExecutor) != 0) {
     // Greater or equal, cyclically: the line may serve another lap when the stream gets there.
     // SYNC line-tagged (acquire, by the stream). Pairs with: the executor's write of `out`.
@@ -137,7 +141,7 @@ bool ReceiveSide::enqueue_wait_for(MessageState& state) {
   }
   const std::scoped_lock lock(mutex_);
   state.awaited = true;
-  awaited_.push_back(&state);
+  awaited_.push_back({&state, d, ticket, std::move(wait)});
   return true;
 }
 
@@ -342,10 +346,9 @@ ReceiveSide::Advance ReceiveSide::advance(std::unique_lock<std::mutex>& lock) no
 }
 
 void ReceiveSide::prune_awaited() noexcept {
-  std::erase_if(awaited_, [this](MessageState* state) {
-    if (!is_complete(*state)) return false;
-    state->awaited = false;
-    state->wait.end();
+  std::erase_if(awaited_, [this](const Awaited& a) {
+    if (!is_complete(a.descriptor, a.ticket)) return false;
+    a.state->awaited = false;
     return true;
   });
 }
@@ -353,9 +356,7 @@ void ReceiveSide::prune_awaited() noexcept {
 // Nobody will complete these payloads, and no stream may wait for ever. Clients that do so at the same time write the
 // same values.
 void ReceiveSide::end_waits() noexcept {
-  for (const MessageState* state : awaited_) {
-    const Descriptor& d = state->descriptor;
-    const std::uint64_t ticket = state->message.ticket();
+  for (const auto& [state, d, ticket, wait] : awaited_) {
     memory_.pool().tomb(d.slot).store(d.lease, std::memory_order_release);
     if ((d.flags & kBeforeExecutor) != 0) {
       Descriptor tombstone;
@@ -365,6 +366,13 @@ void ReceiveSide::end_waits() noexcept {
       memory_.pool().gpub(d.slot).store(d.lease, std::memory_order_release);
     }
   }
+}
+
+bool ReceiveSide::guard() noexcept {
+  const std::scoped_lock lock(mutex_);
+  prune_awaited();
+  if (!awaited_.empty() && gone_for_good()) end_waits();
+  return awaited_.empty();
 }
 
 std::uint64_t ReceiveSide::look() noexcept {
@@ -410,6 +418,13 @@ void ReceiveSide::close() noexcept {
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   }
   closed_ = true;
+  if (guard()) return;
+  struct Left {
+    std::shared_ptr<SessionCore> session;  // tells of the broker's death; outlives the side's messages
+    std::shared_ptr<ReceiveSide> side;
+    bool operator()() const { return side->guard(); }
+  };
+  Guardian::get().keep(Left{core_->shared_session(), shared_from_this()});
 }
 
 }  // namespace ipcq::detail

@@ -47,7 +47,7 @@ struct MessageState {
   std::uint64_t use = 0;  // counts the uses of the entry
   bool taken = false;     // receive_ahead: the message is there, perhaps not yet processed
   bool awaited = false;   // in awaited_
-  ipcq::detail::OpenWait wait;  // what its stream may wait for
+  ipcq::detail::OpenWait wait;  // until it is resolved
   std::atomic<bool> resolved{false};
 };
 
@@ -80,6 +80,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   Status gone() const noexcept;
 
   // Whether the payload is there to be read, as far as a CPU can see now.
+  bool is_complete(const Descriptor& d, std::uint64_t ticket) const noexcept;
   bool is_complete(const MessageState& state) const noexcept;
   bool enqueue_wait_for(MessageState& state);  // false: nothing to wait for
   bool enqueue_release(MessageState& state) noexcept;  // false: the message is held until the consumer is closed
@@ -94,6 +95,8 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   bool gone_for_good() noexcept;         // and whoever worked on what was published has had time to finish
   void prune_awaited() noexcept;
   void end_waits() noexcept;
+  // Once closed: looks after waits for payloads. True when none is left.
+  bool guard() noexcept;
   std::uint64_t look() noexcept;  // takes mutex_
 
   ConsumerCore* core_;  // not used once closed
@@ -109,7 +112,14 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   std::vector<MessageState*> spare_;
   std::deque<MessageState*> ahead_;         // not resolved, in order
   std::vector<MessageState*> releasing_;    // ended, the stream is not there yet
-  std::vector<MessageState*> awaited_;      // of receive(): a stream may still wait for the payload
+  // Of receive(): a stream may still wait for the payload, also when the message is no longer ours.
+  struct Awaited {
+    MessageState* state;
+    Descriptor descriptor;
+    std::uint64_t ticket;
+    OpenWait wait;
+  };
+  std::vector<Awaited> awaited_;
   std::uint64_t moved_at_ = 0;              // ns
   std::uint64_t gone_since_ = 0;            // ns; 0: not gone
   std::atomic<std::size_t> unresolved_{0};  // size of ahead_

@@ -83,11 +83,7 @@ TEST_P(CudaClientEnds, TheConsumersCloseEndsWaits) {
 
 TEST_P(CudaClientEnds, TheBrokersDeathEndsWaits) {
   START_OR_SKIP(GetParam(), 1);  // whether this machine can at all
-  session_.reset();
-  broker_.reset();
-  start_process(
-      "q=64KiB,slots=2,backend=cuda,mirror=" + std::string(GetParam().mirror == Mirror::full ? "full" : "none") +
-      (*GetParam().handler != '\0' ? std::string(",handler=") + GetParam().handler : std::string()));
+  start_process_like(GetParam());
   {
     auto c = consumer();
     auto p = producer();
@@ -116,6 +112,38 @@ TEST_P(CudaClientEnds, TheBrokersDeathEndsWaits) {
     EXPECT_EQ(status(0), Status::peer_dead);
     EXPECT_EQ(status(1), Status::peer_dead);
     EXPECT_FALSE(cuda::receive_ahead(c, ahead));
+    open(held_up);
+    EXPECT_TRUE(finish(out));
+  }
+  session_.reset();
+}
+
+// Their consumer and its session are gone by then.
+TEST_P(CudaClientEnds, TheBrokersDeathEndsWaitsThatAClosedConsumerLeft) {
+  START_OR_SKIP(GetParam(), 1);  // whether this machine can at all
+  start_process_like(GetParam());
+  {
+    auto p = producer();
+    CUstream out = gpu_->stream();
+    CUstream in = gpu_->stream();
+    std::uint32_t* const held_up = gate();
+    auto other = std::make_unique<Session>(connect({.broker = name_, .wait_for = kBound, .log = log()}));
+    auto c = other->consumer("q", {.wait_for = kBound, .cuda = true});
+    auto v = cuda::loan(p, out, kBound);
+    ASSERT_TRUE(v) << to_string(v.status());
+    wait_for(out, held_up);
+    ASSERT_EQ(v->publish(kBytes, kBound), Status::ok);
+    auto m = cuda::receive(c, in, kBound);
+    ASSERT_TRUE(m) << to_string(m.status());
+    gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
+    c.close();
+    *m = {};
+    other.reset();
+    std::this_thread::sleep_for(kMoment);
+    EXPECT_FALSE(is_done(in));
+    kill_broker();
+    EXPECT_TRUE(finish(in));
+    EXPECT_EQ(status(0), Status::peer_dead);
     open(held_up);
     EXPECT_TRUE(finish(out));
   }

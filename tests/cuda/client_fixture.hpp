@@ -179,6 +179,13 @@ class CudaClient : public testing::TestWithParam<Kind> {
     ASSERT_EQ(::posix_spawn(&broker_pid_, program.c_str(), nullptr, nullptr, argv.data(), environ), 0);
     session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
   }
+  void start_process_like(Kind kind) {
+    session_.reset();
+    broker_.reset();
+    start_process("q=64KiB,slots=2,backend=cuda,mirror=" +
+                  std::string(kind.mirror == Mirror::full ? "full" : "none") +
+                  (*kind.handler != '\0' ? std::string(",handler=") + kind.handler : std::string()));
+  }
   void kill_broker() {
     ::kill(broker_pid_, SIGKILL);
     ::waitpid(broker_pid_, nullptr, 0);

@@ -31,7 +31,8 @@ class IPCQ_API Session {
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   // Detaches; producers, consumers, loans and messages must be gone by then. Does not wait for GPUs: while a stream of
-  // the process waits or a kernel stays, memory that ipcq::cuda has mapped and pinned is given back later.
+  // the process waits or a kernel stays, memory that ipcq::cuda has mapped and pinned is given back later, and while a
+  // stream waits for a payload that a closed consumer had received, the connection to the broker stays.
   ~Session();
 
   // Opens an endpoint. Throws NotFoundError (no such queue within wait_for), PermissionError, LayoutError, UsageError

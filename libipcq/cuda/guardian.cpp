@@ -1,0 +1,50 @@
+#include "guardian.hpp"
+
+#include <chrono>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kEvery = std::chrono::milliseconds(10);
+
+}  // namespace
+
+Guardian& Guardian::get() {
+  static auto* const g = new Guardian;
+  return *g;
+}
+
+void Guardian::keep(std::function<bool()> look) {
+  if (epoch_ != fork_epoch()) return;
+  const std::scoped_lock lock(mutex_);
+  added_.push_back(std::move(look));
+  changed_.notify_one();
+  if (thread_.joinable()) return;
+  try {
+    const AllSignalsBlocked blocked;
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error&) {  // no thread to be had: the next call tries again
+  }
+}
+
+void Guardian::run() noexcept {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (guarded_.empty()) changed_.wait(lock, [this] { return !added_.empty(); });
+    std::move(added_.begin(), added_.end(), std::back_inserter(guarded_));
+    added_.clear();
+    lock.unlock();
+    look_at_all();
+    if (!guarded_.empty()) std::this_thread::sleep_for(kEvery);
+    lock.lock();
+  }
+}
+
+void Guardian::look_at_all() noexcept {
+  std::erase_if(guarded_, [](const std::function<bool()>& look) { return look(); });
+}
+
+}  // namespace ipcq::detail
