@@ -26,7 +26,7 @@ class Guardian {
   const std::uint32_t epoch_ = fork_epoch();
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<std::function<bool()>> added_;   // guarded
+  std::vector<std::function<bool()>> added_;    // guarded
   std::vector<std::function<bool()>> guarded_;  // the thread's
   std::thread thread_;
 };

@@ -85,8 +85,8 @@ bool LoanSide::announce(LoanState& state) noexcept {
     state.announced = true;
     return true;
   }
-  session_->log(LogLevel::error, describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
-                                     "; has its context failed?");
+  session_->log(LogLevel::error,
+                describe(driver(), result, "cuStreamWriteValue64", memory_.object()) + "; has its context failed?");
   return false;
 }
 

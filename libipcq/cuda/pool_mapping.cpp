@@ -118,9 +118,10 @@ bool is_capturing(cuda::Stream stream) noexcept {
 
 void refuse_capture(cuda::Stream stream, const std::string& object) {
   if (!is_capturing(stream)) return;
-  throw UsageError(object +
-                   ": the stream captures a graph, whose launches would repeat what is for one message; end the capture "
-                   "before, and capture the kernels alone");
+  throw UsageError(
+      object +
+      ": the stream captures a graph, whose launches would repeat what is for one message; end the capture "
+      "before, and capture the kernels alone");
 }
 
 void check_same_address(void* data, const std::string& object) {

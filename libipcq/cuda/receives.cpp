@@ -273,6 +273,10 @@ void ReceiveSide::end(MessageState& state) noexcept {
   const std::scoped_lock lock(mutex_);
   releasing_.push_back(&state);
   moved_at_ = now_ns();
+  if (waits_for_publication_) {  // its slot may be what the next publication waits for
+    roused_.store(true, std::memory_order_relaxed);
+    core_->rouse_early();
+  }
   watcher_->wake();
 }
 
@@ -318,9 +322,12 @@ ReceiveSide::Advance ReceiveSide::advance(std::unique_lock<std::mutex>& lock) no
   Advance result = Advance::looked;
   if (!state.taken) {
     const Duration round = releasing_.empty() ? Duration(kTakeRound) : Duration::zero();
+    roused_.store(false, std::memory_order_relaxed);
+    waits_for_publication_ = round > Duration::zero();
     lock.unlock();
-    const Status s = core_->receive_early(state.message, state.descriptor, round);
+    const Status s = core_->receive_early(state.message, state.descriptor, round, &roused_);
     lock.lock();
+    waits_for_publication_ = false;
     if (s == Status::empty || s == Status::timeout) return s == Status::timeout ? Advance::waited : Advance::looked;
     if (s == Status::full) {
       result = Advance::full;

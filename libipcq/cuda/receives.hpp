@@ -5,8 +5,8 @@
 // receive_ahead(), in order, and ends every wait that a stream still makes when the queue or the broker is gone.
 //
 // At any time one thread takes messages: the watcher while a receive_ahead() is unresolved, else the consumer's own.
-// `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the watcher's. Nobody calls the
-// driver with the lock held: a call on a full stream returns when the stream moves, which may take the watcher.
+// `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the watcher's. Nobody calls
+// the driver with the lock held: a call on a full stream returns when the stream moves, which may take the watcher.
 #pragma once
 
 #include <atomic>
@@ -44,9 +44,9 @@ struct MessageState {
   Stream stream = nullptr;
   ipcq::Message message;  // held while the state is in use, unless nothing came
   ipcq::detail::Descriptor descriptor;
-  std::uint64_t use = 0;  // counts the uses of the entry
-  bool taken = false;     // receive_ahead: the message is there, perhaps not yet processed
-  bool awaited = false;   // in awaited_
+  std::uint64_t use = 0;        // counts the uses of the entry
+  bool taken = false;           // receive_ahead: the message is there, perhaps not yet processed
+  bool awaited = false;         // in awaited_
   ipcq::detail::OpenWait wait;  // until it is resolved
   std::atomic<bool> resolved{false};
 };
@@ -73,7 +73,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
 
  private:
   const View& prepare(cuda::Stream stream);
-  MessageState* reserve(const View& view, cuda::Stream stream);  // null: all are in use
+  MessageState* reserve(const View& view, cuda::Stream stream);              // null: all are in use
   MessageState* take_entry(const View& view, cuda::Stream stream) noexcept;  // the same, takes mutex_
   void free(MessageState& state) noexcept;
   // The queue closed or the broker dead; ok otherwise.
@@ -82,7 +82,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   // Whether the payload is there to be read, as far as a CPU can see now.
   bool is_complete(const Descriptor& d, std::uint64_t ticket) const noexcept;
   bool is_complete(const MessageState& state) const noexcept;
-  bool enqueue_wait_for(MessageState& state);  // false: nothing to wait for
+  bool enqueue_wait_for(MessageState& state);          // false: nothing to wait for
   bool enqueue_release(MessageState& state) noexcept;  // false: the message is held until the consumer is closed
   void fill_header(MessageState& state, Status status) noexcept;
 
@@ -110,8 +110,8 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
 
   std::mutex mutex_;
   std::vector<MessageState*> spare_;
-  std::deque<MessageState*> ahead_;         // not resolved, in order
-  std::vector<MessageState*> releasing_;    // ended, the stream is not there yet
+  std::deque<MessageState*> ahead_;       // not resolved, in order
+  std::vector<MessageState*> releasing_;  // ended, the stream is not there yet
   // Of receive(): a stream may still wait for the payload, also when the message is no longer ours.
   struct Awaited {
     MessageState* state;
@@ -123,6 +123,8 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   std::uint64_t moved_at_ = 0;              // ns
   std::uint64_t gone_since_ = 0;            // ns; 0: not gone
   std::atomic<std::size_t> unresolved_{0};  // size of ahead_
+  bool waits_for_publication_ = false;      // the watcher, without the lock
+  std::atomic<bool> roused_{false};         // not to wait any longer: something was ended
   bool closing_ = false;
   bool closed_ = false;  // the caller's
   std::unique_ptr<Watcher> watcher_;

@@ -89,8 +89,8 @@ std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
 }
 
 template <class Member>
-Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Duration timeout,
-                          std::size_t& taken) noexcept {
+Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken,
+                          const std::atomic<bool>* roused) noexcept {
   if (is_unusable()) return Status::closed;
   constexpr bool kEarly = std::is_same_v<Member, decltype(early_)>;
   std::uint64_t deadline = 0;
@@ -126,8 +126,10 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dura
     // Who takes early waits for the publication; an inline message that is published it must see processed.
     const std::uint64_t next = member.next_ticket();
     const bool published = kEarly && is_tagged(ring_.in(next), ring_.lap(next));
+    const auto is_roused = [&] { return roused != nullptr && roused->load(std::memory_order_relaxed); };
     const auto ready = [&] {
-      return member.has_work() || is_at_end() || (kEarly && !published && is_tagged(ring_.in(next), ring_.lap(next)));
+      return member.has_work() || is_at_end() || is_roused() ||
+             (kEarly && !published && is_tagged(ring_.in(next), ring_.lap(next)));
     };
     // The end of the grace makes a stream that is over already count: look then.
     const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;
@@ -136,6 +138,7 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dura
     const Status s = wait_until(kEarly && !published ? control.work : control.ready[member_.group()], wait_, until,
                                 session_->interruption(*queue_), ready, queue_->attendant());
     if (s != Status::ok && !(until < deadline && s == Status::timeout)) return s;
+    if (is_roused()) return Status::timeout;
   }
 }
 
@@ -254,17 +257,25 @@ Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
   }
 }
 
-Status ConsumerCore::receive_early(Message& message, Descriptor& d, Duration timeout) noexcept {
+Status ConsumerCore::receive_early(Message& message, Descriptor& d, Duration timeout,
+                                   const std::atomic<bool>* roused) noexcept {
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
     const std::span<std::uint32_t> entries(&entry, 1);
-    const Status s = takes_early() ? take(early_, entries, timeout, taken) : take(member_, entries, timeout, taken);
+    const Status s =
+        takes_early() ? take(early_, entries, timeout, taken, roused) : take(member_, entries, timeout, taken, roused);
     if (s != Status::ok) return s;
     const bool sound = fill(message, entry, unwinding_now(), &d);
     show_counters();
     if (sound) return Status::ok;
   }
+}
+
+void ConsumerCore::rouse_early() noexcept {
+  publisher_fence();
+  ring(queue_->control().work);
+  ring(queue_->control().ready[member_.group()]);
 }
 
 BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeout) noexcept {

@@ -1,6 +1,7 @@
 // The consumer's data path: receive, release, give back. docs/design/ring.md, "Receive".
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "device_side.hpp"
@@ -20,8 +21,11 @@ class ConsumerCore {
   BatchResult receive_many(std::span<Message> batch, Duration timeout) noexcept;
 
   // For ipcq::cuda: takes a message of a GPU's queue when it is published; `d` says whether it is processed
-  // (kBeforeExecutor). In one thread at a time, and not while receive() runs.
-  IPCQ_INTERNAL_API Status receive_early(Message& message, Descriptor& d, Duration timeout) noexcept;
+  // (kBeforeExecutor). In one thread at a time, and not while receive() runs. Once `roused`, it times out.
+  IPCQ_INTERNAL_API Status receive_early(Message& message, Descriptor& d, Duration timeout,
+                                         const std::atomic<bool>* roused = nullptr) noexcept;
+  // After `roused` was set: wakes who waits there. From any thread.
+  IPCQ_INTERNAL_API void rouse_early() noexcept;
   const std::shared_ptr<PoolMap>& shared_pool() const noexcept { return pool_; }
   const std::shared_ptr<QueueMap>& queue() const noexcept { return queue_; }
   bool uses_cuda() const noexcept { return uses_cuda_; }
@@ -51,7 +55,8 @@ class ConsumerCore {
 
  private:
   template <class Member>
-  Status take(Member& member, std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken) noexcept;
+  Status take(Member& member, std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken,
+              const std::atomic<bool>* roused = nullptr) noexcept;
   bool takes_early() const noexcept { return queue_->on_device(); }
   enum class Payload : std::uint8_t { there, lost, not_yet };
   Payload await_payload(std::uint64_t ticket, Descriptor& d) const noexcept;

@@ -182,8 +182,7 @@ class CudaClient : public testing::TestWithParam<Kind> {
   void start_process_like(Kind kind) {
     session_.reset();
     broker_.reset();
-    start_process("q=64KiB,slots=2,backend=cuda,mirror=" +
-                  std::string(kind.mirror == Mirror::full ? "full" : "none") +
+    start_process("q=64KiB,slots=2,backend=cuda,mirror=" + std::string(kind.mirror == Mirror::full ? "full" : "none") +
                   (*kind.handler != '\0' ? std::string(",handler=") + kind.handler : std::string()));
   }
   void kill_broker() {

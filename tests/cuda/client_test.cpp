@@ -207,6 +207,31 @@ TEST_P(CudaClient, ReceivesKeepTheOrderOfTheCalls) {
   EXPECT_TRUE(finish(in));
 }
 
+// While the next message is waited for, which may not come before the slot is free.
+TEST_P(CudaClientOnce, AReleaseIsNoticedWhileTheNextMessageIsAwaited) {
+  START_OR_SKIP(GetParam(), 1);
+  constexpr unsigned kMessages = 40;
+  auto c = consumer(true, "default", Until::forever);
+  auto p = producer(false);
+  CUstream in[] = {gpu_->stream(), gpu_->stream()};
+  const std::vector<std::byte> bytes(kBytes);
+  auto m = cuda::receive_ahead(c, in[0]);
+  unsigned prompt = 0;
+  for (unsigned n = 0; n < kMessages; ++n) {
+    ASSERT_TRUE(m) << to_string(m.status());
+    ASSERT_EQ(p.send(bytes.data(), bytes.size(), kBound), Status::ok);
+    ASSERT_TRUE(finish(in[n % 2]));
+    auto next = cuda::receive_ahead(c, in[(n + 1) % 2]);
+    std::this_thread::sleep_for(1ms);  // the consumer's thread waits by now, for 10 ms at a time
+    const auto before = std::chrono::steady_clock::now();
+    std::swap(m, next);
+    next = Status::empty;
+    ASSERT_TRUE(eventually([&] { return broker_->stats().queues.at(0).empty == 1; }));
+    prompt += std::chrono::steady_clock::now() - before < 5ms ? 1 : 0;
+  }
+  EXPECT_GT(prompt, kMessages / 2) << "releases wait until the consumer's thread has waited";
+}
+
 TEST_P(CudaClient, ReceiveAheadIsFullWhenEverythingIsHeld) {
   START_OR_SKIP(GetParam(), 2);
   auto c = consumer();

@@ -15,7 +15,8 @@
 //                                               // released behind use when m goes out of scope
 //
 // A stream that captures a graph is refused: the graph's launches would repeat what is for one message. Capture the
-// kernels alone, between these calls; a loan or message that ends within a capture is kept until its endpoint is closed.
+// kernels alone, between these calls; a loan or message that ends within a capture is kept until its endpoint is
+// closed.
 //
 // Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
 // CUDA_DEVICE_MAX_CONNECTIONS (8 by default, 2 under MPS; 32 at most) before the process' first CUDA call. Handles
@@ -118,7 +119,8 @@ class IPCQ_API Message {
 };
 
 // Borrows a slot for kernels of `stream`. Waits on the CPU for a free one, as Producer::loan(). Throws UsageError (not
-// opened with {.cuda = true}, or the stream captures), BackendError (the pool can neither be mapped nor reached through a mirror).
+// opened with {.cuda = true}, or the stream captures), BackendError (the pool can neither be mapped nor reached through
+// a mirror).
 IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Duration timeout = kForever);
 
 // Takes the group's next published message and lets `stream` wait until its payload is complete (and processed, with a
