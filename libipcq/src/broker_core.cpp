@@ -285,7 +285,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   thread_.join();
   if (recovery_.joinable()) recovery_.join();
   for (auto& [device, r] : runners_) {
-    if (r.lost_at_ns != 0) r.link->end();  // its kernels may still write what clients are about to give up
+    if (r.link->has_ended()) r.link->end();  // its kernels may still write what clients are about to give up
   }
   for (auto& [name, q] : queues_) {
     if (q.executor) q.executor->stop();

@@ -230,7 +230,7 @@ bool BrokerCore::finish_leaving() {
   bool all = true;
   for (auto& [name, q] : queues_) {
     for (unsigned g = 0; g < kMaxGroups; ++g) {
-      if (!q.groups[g].leaving) continue;
+      if (!q.groups[g].leaving || q.lost) continue;
       if (drain_left_group(*q.map, *q.pool->map, g, q.groups[g].left_at)) {
         q.groups[g] = GroupState{};
       } else {

@@ -58,8 +58,10 @@ bool BrokerCore::end_lost_runners() {
   bool all = true;
   for (auto& [device, r] : runners_) {
     if (r.lost_at_ns == 0 || r.killed) continue;
-    all = all && now_ns() - r.lost_at_ns >= kEndPatienceNs;
-    if (now_ns() - r.lost_at_ns < kEndPatienceNs) continue;
+    if (now_ns() - r.lost_at_ns < kEndPatienceNs) {
+      all = false;
+      continue;
+    }
     r.killed = true;
     r.link->kill();
     log(LogLevel::error, object_of(device) + ": its runner (pid " + std::to_string(r.link->pid()) +
@@ -69,9 +71,8 @@ bool BrokerCore::end_lost_runners() {
   return all;
 }
 
-// For who needs a runner where one is lost: opens the mutex until that is gone.
+// For who needs a runner where one is lost: opens the mutex until the event loop has seen that it is gone.
 void BrokerCore::await_gone(int device) {
-  lose_runner(device);  // perhaps not yet seen by the event loop
   const auto lost = runners_.at(device).link;
   const auto is_over = [&] {
     const auto known = runners_.find(device);
