@@ -15,18 +15,30 @@ constexpr std::uint64_t kLongNap = 1'000'000;  // ns
 
 }  // namespace
 
+bool Watcher::ensure_thread() noexcept {
+  if (thread_.joinable()) return true;
+  try {
+    const AllSignalsBlocked blocked;
+    thread_ = std::thread([this] { run(); });
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
+}
+
+bool Watcher::start() noexcept {
+  const std::scoped_lock lock(mutex_);
+  return !stopped_ && ensure_thread();
+}
+
 void Watcher::wake() noexcept {
   const std::scoped_lock lock(mutex_);
   if (stopped_) return;
   woken_ = true;
-  if (!thread_.joinable()) {
-    try {
-      const AllSignalsBlocked blocked;
-      thread_ = std::thread([this] { run(); });
-    } catch (const std::system_error&) {  // no thread to be had: the endpoint's own calls look
-    }
-  } else if (naps_long_) {
+  if (naps_long_) {
     changed_.notify_one();
+  } else {
+    (void)ensure_thread();
   }
 }
 

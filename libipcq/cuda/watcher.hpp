@@ -1,5 +1,5 @@
 // A thread that looks after stream work which nobody announces: it polls while something is pending and sleeps
-// otherwise. Started by the first wake(). It makes no CUDA call.
+// otherwise. Started by the first start() or wake(). It makes no CUDA call.
 #pragma once
 
 #include <condition_variable>
@@ -20,12 +20,15 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
+  // Starts the thread, if need be. False: the system has none to give, and wake() does nothing until it has.
+  bool start() noexcept;
   // Something new is pending: look soon. A system call only when the thread sleeps, or naps for long.
   void wake() noexcept;
   // Ends the thread; in a forked child only forgets it. Idempotent; wake() does nothing after it.
   void stop() noexcept;
 
  private:
+  bool ensure_thread() noexcept;  // with mutex_ held
   void run() noexcept;
 
   std::function<std::uint64_t()> look_;
