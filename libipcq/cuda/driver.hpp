@@ -14,10 +14,10 @@ namespace ipcq::detail {
 #define IPCQ_DRIVER_FUNCTIONS(X)                 \
   X(cuCtxGetCurrent)                             \
   X(cuCtxGetDevice)                              \
+  X(cuCtxGetId)                                  \
   X(cuCtxPopCurrent)                             \
   X(cuCtxPushCurrent)                            \
   X(cuCtxSetCurrent)                             \
-  X(cuCtxSynchronize)                            \
   X(cuDeviceCanAccessPeer)                       \
   X(cuDeviceGet)                                 \
   X(cuDeviceGetAttribute)                        \

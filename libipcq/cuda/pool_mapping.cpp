@@ -49,7 +49,7 @@ Registry& registry() {
 // Pinned memory that nobody uses. Never destroyed either.
 struct Spares {
   struct Spare {
-    CUcontext context;
+    unsigned long long context;  // its number
     std::size_t bytes;
     void* data;
   };
@@ -92,6 +92,12 @@ bool clean_one() {
   lock.unlock();
   const BesideCaptures beside;
   return std::exchange(unused, nullptr) != nullptr;  // unmapped or unpinned now
+}
+
+unsigned long long number_of(CUcontext context, const std::string& object) {
+  unsigned long long number = 0;
+  check_cuda(driver().cuCtxGetId(context, &number), "cuCtxGetId", object);
+  return number;
 }
 
 bool is_of_a_capture(CUresult result) noexcept {
@@ -195,7 +201,7 @@ DeviceBlock::~DeviceBlock() {
 }
 
 HostBlock::HostBlock(CUcontext context, std::size_t bytes, const std::string& object)
-    : context_(context), bytes_((bytes + kPage - 1) / kPage * kPage) {
+    : context_(number_of(context, object)), bytes_((bytes + kPage - 1) / kPage * kPage) {
   auto& s = spares();
   {
     const std::scoped_lock lock(s.mutex);

@@ -90,7 +90,7 @@ class HostBlock {
   void* data() const noexcept { return data_; }
 
  private:
-  CUcontext context_;
+  unsigned long long context_;  // its number: after a reset of the device another context may have the same handle
   std::size_t bytes_;
   void* data_ = nullptr;
 };

@@ -363,6 +363,7 @@ const std::map<std::string, void*>& table() {
          return CUDA_SUCCESS;
        })},
       {"cuCtxGetDevice", entry(+[](CUdevice* d) { return *d = 0, CUDA_SUCCESS; })},
+      {"cuCtxGetId", entry(+[](CUcontext, unsigned long long* id) { return *id = 1, CUDA_SUCCESS; })},
       {"cuCtxSynchronize", entry(+[] { return await_kernels(), CUDA_SUCCESS; })},
       {"cuStreamGetCtx", entry(+[](CUstream, CUcontext* c) { return *c = &the_context, CUDA_SUCCESS; })},
       {"cuMemAlloc", entry(allocate)},
