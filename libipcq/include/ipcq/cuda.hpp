@@ -1,5 +1,7 @@
-// ipcq::cuda: payloads in device memory, in the order of the caller's streams. No call here waits for the GPU, but
-// Loan::publish() into a pool in host memory, whose readers look at the payload as soon as it is published.
+// ipcq::cuda: payloads in device memory, in the order of the caller's streams. Calls do not wait for the GPU, with
+// these exceptions: Loan::publish() into a pool in host memory, whose readers look at the payload as soon as it is
+// published, and one that follows a publish that failed, wait for the stream; and a stream that waits takes about 1000
+// operations, after which any call on it, also the end of a loan or a message, blocks until it moves.
 //
 // Open the endpoint with {.cuda = true}. The stream's context decides the device; the first call on it maps the pool
 // (milliseconds, once per process), and the first call of each endpoint pins some host memory, so make both before you
@@ -17,6 +19,9 @@
 // A stream that captures a graph is refused: the graph's launches would repeat what is for one message. Capture the
 // kernels alone, between these calls; a loan or message that ends within a capture is kept until its endpoint is
 // closed.
+//
+// A stream outlives its loans and messages: they end before it is destroyed, because their end is enqueued on it.
+// Sessions end before their device is reset (cudaDeviceReset()).
 //
 // Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
 // CUDA_DEVICE_MAX_CONNECTIONS (8 by default, 2 under MPS; 32 at most) before the process' first CUDA call. Handles
@@ -124,13 +129,14 @@ class IPCQ_API Message {
 IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Duration timeout = kForever);
 
 // Takes the group's next published message and lets `stream` wait until its payload is complete (and processed, with a
-// handler). Waits on the CPU for the publication only. Statuses as Consumer::receive(). Throws as loan().
+// handler). Waits on the CPU for the publication only. Statuses as Consumer::receive(). Throws as loan(), and
+// SystemError where the system has no thread to give, which ends the waits that nobody else would.
 IPCQ_API Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout = kForever);
 
 // The same without any wait on the CPU: `stream` waits for the publication too, and header() tells kernels what came.
 // Taken in the order of the calls, together with receive(). Statuses: ok, full (held_per_consumer of these are held or
 // waited for; what receive() of the consumer holds besides makes them wait for its release), closed, peer_dead. Throws
-// as loan().
+// as receive().
 IPCQ_API Result<Message> receive_ahead(Consumer& consumer, Stream stream);
 
 }  // namespace ipcq::cuda
