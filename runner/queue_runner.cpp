@@ -101,7 +101,8 @@ QueueRunner::~QueueRunner() {
 // The pool's header lies in memory that clients write to: the kernel goes by what the device has.
 void QueueRunner::check_pool() const {
   const PoolHeader& h = pool_->map->config();
-  if (!payloads_ || (h.slot_bytes <= h.slot_stride && h.slots <= payloads_->bytes() / std::max<std::uint64_t>(h.slot_stride, 1)))
+  if (!payloads_ ||
+      (h.slot_bytes <= h.slot_stride && h.slots <= payloads_->bytes() / std::max<std::uint64_t>(h.slot_stride, 1)))
     return;
   throw LayoutError(object_ + ": the header of its pool names " + std::to_string(h.slots) + " slots of " +
                     std::to_string(h.slot_bytes) + " bytes, more than the " + std::to_string(payloads_->bytes()) +

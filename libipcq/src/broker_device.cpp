@@ -293,8 +293,8 @@ Reply BrokerCore::set_executor(QueueEntry& q, ExecutorKind kind) {
   return {};
 }
 
-// A driver keeps a process' GPU work running while anybody has its descriptors open: under MPS the server has, and a child
-// that the process forked has copies. That child has a copy of the connection, too, which then does not hang up.
+// A driver keeps a process' GPU work running while anybody has its descriptors open: under MPS the server has, and a
+// child that the process forked has copies. That child has a copy of the connection, too, which then does not hang up.
 bool BrokerCore::may_gpu_outlive(const QueueEntry& q, const EndpointState& e) const {
   if (!e.uses_cuda) return false;
   pollfd connection{e.session, POLLRDHUP, 0};

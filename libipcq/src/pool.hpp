@@ -85,8 +85,7 @@ class Pool {
 
   // From now on a GPU may write to the loan. Only the loaner writes the word now.
   void mark_for_gpu(const SlotLoan& loan, std::uint32_t me, LoanWriter writer) const {
-    w_.slots[loan.slot].store_hi(
-        pack(Slot{loan.lease, me, SlotState::loan, static_cast<std::uint8_t>(writer), 0}).hi);
+    w_.slots[loan.slot].store_hi(pack(Slot{loan.lease, me, SlotState::loan, static_cast<std::uint8_t>(writer), 0}).hi);
   }
   // The loan becomes the message of `ticket`, to be released by each of `groups`. Only the loaner writes the word now.
   void publish(const SlotLoan& loan, std::uint32_t me, std::uint8_t groups, std::uint64_t ticket) const {
