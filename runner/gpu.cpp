@@ -40,7 +40,12 @@ Gpu::Gpu(int device) : object_("GPU " + std::to_string(device)) {
   multiprocessors_ = static_cast<unsigned>(attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
   // Threads that wait for the GPU sleep.
   check_cuda(cu.cuDevicePrimaryCtxSetFlags(device_, CU_CTX_SCHED_BLOCKING_SYNC), "cuDevicePrimaryCtxSetFlags", object_);
-  check_cuda(cu.cuDevicePrimaryCtxRetain(&context_, device_), "cuDevicePrimaryCtxRetain", object_,
+  const CUresult retained = cu.cuDevicePrimaryCtxRetain(&context_, device_);
+  if (retained == CUDA_ERROR_LAUNCH_FAILED && runs_under_mps()) {
+    throw NotYet(detail::describe(cu, retained, "cuDevicePrimaryCtxRetain", object_) +
+                 "; a client of the MPS server has just died: try again");
+  }
+  check_cuda(retained, "cuDevicePrimaryCtxRetain", object_,
              "is the device in exclusive mode and in use (nvidia-smi -q -d COMPUTE)?");
   const CurrentContext current(context_);
   check_cuda(cu.cuModuleLoadData(&module_, ipcq_executor_kernels), "cuModuleLoadData", object_ + " (" + name_ + ")",

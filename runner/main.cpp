@@ -57,10 +57,11 @@ int serve(int device) {
     hello.mps = runner::runs_under_mps() ? 1 : 0;
     set_text(hello.device_name, sizeof hello.device_name, served->gpu().name());
   } catch (const std::exception& e) {
-    hello.failed = 1;
+    const bool not_yet = dynamic_cast<const runner::NotYet*>(&e) != nullptr;
+    hello.start = not_yet ? RunnerStart::not_yet : RunnerStart::failed;
     set_text(hello.text, sizeof hello.text, e.what());
   }
-  if (!send_message(socket.get(), &hello, sizeof hello) || hello.failed != 0) return 1;
+  if (!send_message(socket.get(), &hello, sizeof hello) || hello.start != RunnerStart::up) return 1;
   RunnerRequest request;
   Fd unused;
   while (await_request(socket.get(), broker.get()) &&

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "control.hpp"
+#include "doorbell.hpp"
 #include "ipcq/error.hpp"
 
 extern char** environ;
@@ -28,7 +29,13 @@ constexpr int kStartTimeoutMs = 60'000;
 constexpr int kAnswerTimeoutMs = 60'000;
 constexpr int kEndTimeoutMs = 5'000;
 constexpr int kKilledTimeoutMs = 1'000;
+constexpr std::uint64_t kNotYetPatienceNs = 5'000'000'000;
+constexpr int kNotYetPauseMs = 100;
 constexpr int kRunnerSocket = 3;  // its number in the runner
+
+struct NotYet : BackendError {
+  using BackendError::BackendError;
+};
 
 std::string object_of(int device) { return "GPU " + std::to_string(device); }
 
@@ -104,9 +111,15 @@ std::shared_ptr<RunnerLink> RunnerLink::get(int device, int cancel) {
   Place& place = place_of(device);
   const std::scoped_lock lock(place.mutex);
   if (auto link = place.link.lock(); link && !link->has_ended()) return link;
-  std::shared_ptr<RunnerLink> link(new RunnerLink(device, cancel));
-  place.link = link;
-  return link;
+  for (const std::uint64_t deadline = now_ns() + kNotYetPatienceNs;;) {
+    try {
+      std::shared_ptr<RunnerLink> link(new RunnerLink(device, cancel));
+      place.link = link;
+      return link;
+    } catch (const NotYet&) {
+      if (now_ns() >= deadline || await_input(cancel, kNotYetPauseMs)) throw;
+    }
+  }
 }
 
 RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
@@ -183,7 +196,15 @@ void RunnerLink::await_hello(int cancel) {
       hello_.protocol != kRunnerProtocol) {
     throw BackendError(object + ": ipcq-runner ended at its start, or is of another release (" + find_program() + ")");
   }
-  if (hello_.failed != 0) throw BackendError(get_text(hello_.text, sizeof hello_.text));
+  switch (hello_.start) {
+    case RunnerStart::up:
+      return;
+    case RunnerStart::failed:
+      break;
+    case RunnerStart::not_yet:
+      throw NotYet(get_text(hello_.text, sizeof hello_.text));
+  }
+  throw BackendError(get_text(hello_.text, sizeof hello_.text));
 }
 
 RunnerLink::~RunnerLink() {

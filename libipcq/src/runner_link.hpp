@@ -14,7 +14,7 @@
 namespace ipcq::detail {
 
 inline constexpr std::uint32_t kRunnerMagic = 0x52435049;  // "IPCR"
-inline constexpr std::uint32_t kRunnerProtocol = 1;
+inline constexpr std::uint32_t kRunnerProtocol = 2;
 
 enum class RunnerOp : std::uint32_t {
   allocate = 1,  // bytes -> DeviceMemory, block
@@ -45,12 +45,18 @@ struct RunnerReply {
   char text[512] = {};
 };
 
+enum class RunnerStart : std::uint32_t {
+  up = 0,
+  failed,   // `text` says why
+  not_yet,  // the same, and another process may be let in a moment later
+};
+
 // What a runner says of itself once, when it is up (or could not come up).
 struct RunnerHello {
   std::uint32_t magic = kRunnerMagic;
   std::uint32_t protocol = kRunnerProtocol;
-  std::uint32_t failed = 0;  // 1: `text` says why
-  std::uint32_t mps = 0;     // 1: it runs under the multi-process service
+  RunnerStart start = RunnerStart::up;
+  std::uint32_t mps = 0;  // 1: it runs under the multi-process service
   char device_name[kNameBytes] = {};
   char text[512] = {};
 };
@@ -58,7 +64,8 @@ struct RunnerHello {
 class RunnerLink {
  public:
   // The runner of `device` that this process has, or a new one, whose start is given up once `cancel` is readable.
-  // Throws BackendError: no runner program, no driver, no such GPU, given up.
+  // Tries again for five seconds where the driver takes nobody in for a moment. Throws BackendError: no runner program,
+  // no driver, no such GPU, given up.
   static std::shared_ptr<RunnerLink> get(int device, int cancel);
   // Where the runner program is; empty when there is none.
   static std::string find_program();

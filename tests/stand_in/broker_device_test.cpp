@@ -72,6 +72,18 @@ TEST_F(BrokerDevice, QueuesOfARunnerComeBackOnceTheDeviceTakesThemAgain) {
   exchange();
 }
 
+// A multi-process service whose client was killed.
+TEST_F(BrokerDevice, ADeviceThatTakesNobodyInForAMomentIsTriedAgain) {
+  std::ofstream(fails_) << "for now";
+  std::thread later([this] {
+    std::this_thread::sleep_for(500ms);
+    std::filesystem::remove(fails_);
+  });
+  EXPECT_NO_THROW(broker_.create("q", on_device()));
+  later.join();
+  exchange();
+}
+
 TEST_F(BrokerDevice, ClientsWithoutAGpuAreToldWhatTheyCannotReach) {
   broker_.create("bare", {.slots = 2, .backend = "cuda", .mirror = Mirror::none});
   const auto needs_mirror = AllOf(HasSubstr("'bare'"), HasSubstr("mirror=full"), HasSubstr("--device"));

@@ -2,7 +2,8 @@
 // threads, in the mirror. So what broker and clients without a GPU do about device queues is tested everywhere: who may
 // attach, lines and bells, and the death of a runner. What a GPU does is tested on one (label gpu).
 //
-// While the file that $IPCQ_STAND_IN_FAILS names exists it says that it cannot start. It waits $IPCQ_STAND_IN_DELAY_MS
+// While the file that $IPCQ_STAND_IN_FAILS names exists it says that it cannot start; if the file is not empty, that it
+// cannot yet. It waits $IPCQ_STAND_IN_DELAY_MS
 // before it says anything. At SIGUSR1 it lets go of its broker, and goes on working for $IPCQ_STAND_IN_LINGER_MS before
 // it ends.
 #include <signal.h>
@@ -11,6 +12,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <thread>
@@ -94,10 +96,10 @@ int main() {
   std::this_thread::sleep_for(delay);
   const char* const fails = std::getenv("IPCQ_STAND_IN_FAILS");
   if (fails != nullptr && ::access(fails, F_OK) == 0) {
-    hello.failed = 1;
+    hello.start = std::filesystem::is_empty(fails) ? RunnerStart::failed : RunnerStart::not_yet;
     set_text(hello.text, sizeof hello.text, "GPU 0: the stand-in was told to fail");
   }
-  if (!send_message(socket.get(), &hello, sizeof hello) || hello.failed != 0) return 1;
+  if (!send_message(socket.get(), &hello, sizeof hello) || hello.start != RunnerStart::up) return 1;
   StandIn runner;
   RunnerRequest request;
   Fd unused;
