@@ -1,6 +1,7 @@
 // libcuda.so.1 without a GPU: the part of the driver API that this project looks up. Device memory is shared memory,
-// streams are queues of work, kernels run on the CPU (kernels.cpp). It keeps what on a GPU leads to hangs: streams
-// share hardware queues, in which work waits for what stands before it, and calls that wait for kernels do.
+// streams are queues of work (streams.cpp), kernels run on the CPU (kernels.cpp). It keeps what on a GPU leads to
+// hangs: streams share hardware queues, in which work waits for what stands before it, and calls that wait for kernels
+// do.
 #include <cuda.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,73 +11,21 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
 #include "kernels.hpp"
 #include "simt.hpp"
+#include "streams.hpp"
 
-namespace {
-
-using Work = std::function<void()>;
-
-// Work in the order in which it was enqueued, whatever streams it is of.
-class HardwareQueue {
- public:
-  void push(Work work) {
-    const std::scoped_lock lock(mutex_);
-    work_.push_back(std::move(work));
-    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-    changed_.notify_all();
-  }
-
- private:
-  void run() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return !work_.empty(); });
-      const Work work = std::move(work_.front());
-      work_.pop_front();
-      lock.unlock();
-      work();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Work> work_;
-  std::thread thread_;
-};
-
-HardwareQueue& next_queue() {
-  static const std::size_t count = [] {
-    const char* const text = std::getenv("CUDA_DEVICE_MAX_CONNECTIONS");
-    return text != nullptr ? std::max(std::atoi(text), 1) : 8;
-  }();
-  static auto* const queues = new std::vector<HardwareQueue>(count);  // they work to the end of the process
-  static std::atomic<std::size_t> next{0};
-  return (*queues)[next++ % count];
-}
-
-}  // namespace
-
-struct CUstream_st {
-  HardwareQueue& queue = next_queue();
-  std::shared_ptr<std::atomic<unsigned>> pending = std::make_shared<std::atomic<unsigned>>(0);
-  std::atomic<CUstreamCaptureStatus> capture{CU_STREAM_CAPTURE_STATUS_NONE};
-};
 struct CUevent_st {
   std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(true);
   std::chrono::steady_clock::time_point at;
@@ -88,48 +37,10 @@ struct CUctx_st {};
 
 namespace {
 
+using namespace soft_gpu;
+
 CUctx_st the_context;
 thread_local std::vector<CUcontext> contexts{nullptr};
-std::atomic<unsigned> kernels_running{0};
-std::atomic<unsigned> waits_pending{0};  // of streams, for values
-
-// The stream that captures, in global mode; one at a time is enough. What it captures is never done: graphs are not
-// played.
-std::atomic<CUstream> capturing{nullptr};
-thread_local CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
-
-// For calls that a capture of any thread refuses and is spoilt by.
-bool spoils_capture() {
-  CUstream const s = capturing;
-  if (s == nullptr || capture_mode == CU_STREAM_CAPTURE_MODE_RELAXED) return false;
-  s->capture = CU_STREAM_CAPTURE_STATUS_INVALIDATED;
-  return true;
-}
-
-void nap() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
-
-// What the driver does before it changes what kernels may use.
-void await_kernels() {
-  while (kernels_running != 0) nap();
-}
-// And before it takes something away from them: as measured on an H200 with driver 580, streams that wait count, too.
-void await_streams() {
-  while (kernels_running != 0 || waits_pending != 0) nap();
-}
-
-// What a stream takes; then whoever enqueues waits. As measured on an H200 with driver 580.
-constexpr unsigned kPendingMost = 1020;
-
-CUresult enqueue(CUstream s, Work work) {
-  if (s->capture != CU_STREAM_CAPTURE_STATUS_NONE) return CUDA_SUCCESS;
-  while (*s->pending >= kPendingMost) nap();
-  ++*s->pending;
-  s->queue.push([work = std::move(work), pending = s->pending] {
-    work();
-    --*pending;
-  });
-  return CUDA_SUCCESS;
-}
 
 template <class T>
 T* pointer(CUdeviceptr p) {
@@ -273,7 +184,7 @@ CUresult wait_value(CUstream s, CUdeviceptr p, T value, unsigned) {
   return enqueue(s, [=] {
     require_pinned(p);
     using Signed = std::make_signed_t<T>;
-    while (static_cast<Signed>(__atomic_load_n(pointer<T>(p), __ATOMIC_ACQUIRE) - value) < 0) nap();
+    while (static_cast<Signed>(__atomic_load_n(pointer<T>(p), __ATOMIC_ACQUIRE) - value) < 0) rest();
     --waits_pending;
   });
 }
@@ -283,29 +194,6 @@ CUresult write_value(CUstream s, CUdeviceptr p, cuuint64_t value, unsigned) {
     require_pinned(p);
     __atomic_store_n(pointer<cuuint64_t>(p), value, __ATOMIC_RELEASE);
   });
-}
-
-CUresult query(CUstream s) {
-  if ((s == nullptr || s == capturing) && spoils_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  return s == nullptr || *s->pending == 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
-}
-
-CUresult begin_capture(CUstream s, CUstreamCaptureMode) {
-  s->capture = CU_STREAM_CAPTURE_STATUS_ACTIVE;
-  capturing = s;
-  return CUDA_SUCCESS;
-}
-
-CUresult end_capture(CUstream s, CUgraph* graph) {
-  *graph = nullptr;
-  capturing = nullptr;
-  const auto was = s->capture.exchange(CU_STREAM_CAPTURE_STATUS_NONE);
-  return was == CU_STREAM_CAPTURE_STATUS_ACTIVE ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-}
-
-CUresult synchronize(CUstream s) {
-  while (query(s) != CUDA_SUCCESS) nap();
-  return CUDA_SUCCESS;
 }
 
 // Pinned memory is read when the copy's turn comes, other memory now.
@@ -404,8 +292,7 @@ const std::map<std::string, void*>& table() {
       {"cuStreamIsCapturing", entry(+[](CUstream s, CUstreamCaptureStatus* status) {
          return *status = s != nullptr ? s->capture.load() : CU_STREAM_CAPTURE_STATUS_NONE, CUDA_SUCCESS;
        })},
-      {"cuThreadExchangeStreamCaptureMode",
-       entry(+[](CUstreamCaptureMode* mode) { return std::swap(*mode, capture_mode), CUDA_SUCCESS; })},
+      {"cuThreadExchangeStreamCaptureMode", entry(exchange_capture_mode)},
       {"cuStreamQuery", entry(query)},
       {"cuStreamSynchronize", entry(synchronize)},
       {"cuStreamWaitValue32", entry(wait_value<cuuint32_t>)},
