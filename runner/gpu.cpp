@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "ipcq/handler.hpp"
+#include "runner_link.hpp"
 
 extern "C" const unsigned char ipcq_executor_kernels[];  // NOLINT(readability-identifier-naming): an assembler's name
 
@@ -42,8 +43,8 @@ Gpu::Gpu(int device) : object_("GPU " + std::to_string(device)) {
   check_cuda(cu.cuDevicePrimaryCtxSetFlags(device_, CU_CTX_SCHED_BLOCKING_SYNC), "cuDevicePrimaryCtxSetFlags", object_);
   const CUresult retained = cu.cuDevicePrimaryCtxRetain(&context_, device_);
   if (retained == CUDA_ERROR_LAUNCH_FAILED && runs_under_mps()) {
-    throw NotYet(detail::describe(cu, retained, "cuDevicePrimaryCtxRetain", object_) +
-                 "; a client of the MPS server has just died: try again");
+    throw detail::NotYet(detail::describe(cu, retained, "cuDevicePrimaryCtxRetain", object_) +
+                         "; a client of the MPS server has just died: try again");
   }
   check_cuda(retained, "cuDevicePrimaryCtxRetain", object_,
              "is the device in exclusive mode and in use (nvidia-smi -q -d COMPUTE)?");

@@ -21,15 +21,10 @@ struct Kernels {
   CUfunction inlined = nullptr;
 };
 
-// A multi-process service whose client was killed takes nobody in for a moment; this process it refuses for good.
-class NotYet : public BackendError {
- public:
-  using BackendError::BackendError;
-};
-
 class Gpu {
  public:
-  // Throws BackendError: no driver, no such device, one too old, kernels not built for it; NotYet.
+  // Throws BackendError: no driver, no such device, one too old, kernels not built for it; NotYet: a multi-process
+  // service whose client was killed takes nobody in for a moment.
   explicit Gpu(int device);
   ~Gpu();
   Gpu(const Gpu&) = delete;

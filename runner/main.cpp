@@ -57,7 +57,7 @@ int serve(int device) {
     hello.mps = runner::runs_under_mps() ? 1 : 0;
     set_text(hello.device_name, sizeof hello.device_name, served->gpu().name());
   } catch (const std::exception& e) {
-    const bool not_yet = dynamic_cast<const runner::NotYet*>(&e) != nullptr;
+    const bool not_yet = dynamic_cast<const NotYet*>(&e) != nullptr;
     hello.start = not_yet ? RunnerStart::not_yet : RunnerStart::failed;
     set_text(hello.text, sizeof hello.text, e.what());
   }

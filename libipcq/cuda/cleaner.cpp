@@ -1,7 +1,6 @@
 #include "cleaner.hpp"
 
 #include <chrono>
-#include <system_error>
 
 namespace ipcq::detail {
 namespace {
@@ -11,20 +10,11 @@ constexpr auto kMoment = std::chrono::milliseconds(500);
 
 }  // namespace
 
-void Cleaner::start() noexcept {
-  if (thread_.joinable()) return;
-  try {
-    const AllSignalsBlocked blocked;
-    thread_ = std::thread([this] { run(); });
-  } catch (const std::system_error&) {  // no thread to be had: stays pinned until the next call
-  }
-}
-
 void Cleaner::look() noexcept {
   if (epoch_ != fork_epoch()) return;
   const std::scoped_lock lock(mutex_);
   asked_ = true;
-  start();
+  (void)start_thread(thread_, [this] { run(); });  // no thread to be had: stays pinned until the next call
   changed_.notify_all();
 }
 

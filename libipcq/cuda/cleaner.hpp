@@ -37,7 +37,6 @@ class Cleaner {
 
  private:
   bool is_held_up() const noexcept { return open_waits_ != 0 || ending_; }
-  void start() noexcept;
   [[noreturn]] void run() noexcept;
   void clean_all(std::unique_lock<std::mutex>& lock) noexcept;
 

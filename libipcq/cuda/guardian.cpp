@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <iterator>
-#include <system_error>
 #include <utility>
 
 namespace ipcq::detail {
@@ -22,12 +21,7 @@ void Guardian::keep(std::function<bool()> look) {
   const std::scoped_lock lock(mutex_);
   added_.push_back(std::move(look));
   changed_.notify_one();
-  if (thread_.joinable()) return;
-  try {
-    const AllSignalsBlocked blocked;
-    thread_ = std::thread([this] { run(); });
-  } catch (const std::system_error&) {  // no thread to be had: the next call tries again
-  }
+  (void)start_thread(thread_, [this] { run(); });  // no thread to be had: the next call tries again
 }
 
 void Guardian::run() noexcept {

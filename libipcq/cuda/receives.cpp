@@ -52,13 +52,13 @@ ReceiveSide& ReceiveSide::of(ConsumerCore& core) {
 
 const View& ReceiveSide::prepare(cuda::Stream stream) {
   const View& view = memory_.view(stream);
-  // Without it nobody would end what the stream is to wait for.
-  if (!watcher_->start() && !closing_) {
-    throw SystemError(EAGAIN, memory_.object() +
-                                  ": no thread to be had for its waits; raise the limit of processes "
-                                  "(ulimit -u, pids.max)");
-  }
   if (!block_) {
+    // Without it nobody would end what the stream is to wait for. Once started it stays until the close.
+    if (!watcher_->start() && !closing_) {
+      throw SystemError(EAGAIN, memory_.object() +
+                                    ": no thread to be had for its waits; raise the limit of processes "
+                                    "(ulimit -u, pids.max)");
+    }
     block_ = std::make_unique<HostBlock>(view.context, entries_ * sizeof(PinnedEntry), memory_.object());
     auto* const pinned = static_cast<PinnedEntry*>(block_->data());
     for (std::size_t i = 0; i < entries_; ++i) {

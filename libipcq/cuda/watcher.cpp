@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
 
 #include "doorbell.hpp"
 
@@ -16,14 +15,7 @@ constexpr std::uint64_t kLongNap = 1'000'000;  // ns
 }  // namespace
 
 bool Watcher::ensure_thread() noexcept {
-  if (thread_.joinable()) return true;
-  try {
-    const AllSignalsBlocked blocked;
-    thread_ = std::thread([this] { run(); });
-    return true;
-  } catch (const std::system_error&) {
-    return false;
-  }
+  return start_thread(thread_, [this] { run(); });
 }
 
 bool Watcher::start() noexcept {

@@ -213,8 +213,7 @@ class BrokerCore {
   bool late_writer_died(int fd);
 
   // broker_recovery.cpp
-  bool is_runner(int fd) const;
-  void serve_runner(int fd);
+  bool serve_runner(int fd);
   void lose_runner(int device);
   bool end_lost_runners();
   void await_gone(int device);

@@ -1,6 +1,4 @@
 // Device queues: which backend a queue gets, its runner, its executor, and producers whose GPU is late.
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -66,7 +64,7 @@ RunnerReply BrokerCore::ask(RunnerLink& runner, const RunnerRequest& request) {
 }
 
 std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
-  const std::string object = "GPU " + std::to_string(device);
+  const std::string object = object_of(device);
   check_running(object);
   if (const auto known = runners_.find(device); known != runners_.end()) {
     if (!known->second.link->has_ended()) return known->second.link;
@@ -98,12 +96,12 @@ void BrokerCore::watch_runner(int device, const WatchedRunner& watched) {
   e.events = EPOLLRDHUP;  // answers are read by whoever asked
   e.data.fd = watched.socket.get();
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched.socket.get(), &e) != 0) {
-    throw_system(errno, "epoll_ctl", "runner of GPU " + std::to_string(device));
+    throw_system(errno, "epoll_ctl", "runner of " + object_of(device));
   }
   try {
     watch(watched.process.get());
   } catch (...) {
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, watched.socket.get(), nullptr);
+    unwatch(watched.socket.get());
     throw;
   }
 }
@@ -296,19 +294,15 @@ Reply BrokerCore::set_executor(QueueEntry& q, ExecutorKind kind) {
 // A driver keeps a process' GPU work running while anybody has its descriptors open: under MPS the server has, and a
 // child that the process forked has copies. That child has a copy of the connection, too, which then does not hang up.
 bool BrokerCore::may_gpu_outlive(const QueueEntry& q, const EndpointState& e) const {
-  if (!e.uses_cuda) return false;
-  pollfd connection{e.session, POLLRDHUP, 0};
-  const bool hung_up = ::poll(&connection, 1, 0) == 1;
-  return has_mps(q) || !hung_up;
+  return e.uses_cuda && (has_mps(q) || !has_hung_up(e.session));
 }
 
 void BrokerCore::keep_late_writer(const QueueEntry& q, const EndpointState& e) {
   const auto client =
       std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == e.session; });
   if (client == clients_.end()) return;
-  LateWriter w{Fd(::fcntl((*client)->pidfd.get(), F_DUPFD_CLOEXEC, 0)), e.client, q.name,
+  LateWriter w{copy_of((*client)->pidfd, "pidfd of process " + std::to_string(e.pid)), e.client, q.name,
                q.map->config().segment.generation};
-  if (!w.pidfd) throw_system(errno, "dup", "pidfd of process " + std::to_string(e.pid));
   watch(w.pidfd.get());
   log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(e.pid) +
                              " has closed, but its GPU has not completed what it published; readers wait for that");

@@ -1,6 +1,4 @@
 // What happens when a runner dies: its queues end, and come back under their names.
-#include <sys/epoll.h>
-
 #include <algorithm>
 
 #include "broker_core.hpp"
@@ -16,22 +14,18 @@ constexpr std::uint64_t kEndPatienceNs = 5'000'000'000;
 // How long the creation of something waits for a lost runner to be gone.
 constexpr auto kGonePatience = std::chrono::seconds(10);
 
-std::string object_of(int device) { return "GPU " + std::to_string(device); }
-
 }  // namespace
 
-bool BrokerCore::is_runner(int fd) const {
-  return std::any_of(runners_.begin(), runners_.end(),
-                     [&](const auto& r) { return r.second.socket.get() == fd || r.second.process.get() == fd; });
-}
-
-void BrokerCore::serve_runner(int fd) {
+// False when the descriptor is not of one.
+bool BrokerCore::serve_runner(int fd) {
   const auto it = std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) {
     return r.second.socket.get() == fd || r.second.process.get() == fd;
   });
+  if (it == runners_.end()) return false;
   // Else the event was for an earlier owner of this number.
   if (it->second.link->has_ended()) lose_runner(it->first);
   if (it->second.link->is_gone()) bury_runner(it->first);
+  return true;
 }
 
 // It answers no more. Its kernels may still write until its process has ended, so its queues stay as they are until
@@ -41,9 +35,7 @@ void BrokerCore::lose_runner(int device) {
   if (r.lost_at_ns != 0) return;
   r.lost_at_ns = now_ns();
   losing_ = true;
-  // By hand, here and below: other brokers of this process watch copies of the same descriptions, and closing this one
-  // alone leaves it in.
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, r.socket.get(), nullptr);
+  unwatch(r.socket.get());
   for (auto& [name, q] : queues_) {
     if (!lies_on(q, device)) continue;
     q.lost = true;
@@ -131,7 +123,7 @@ void BrokerCore::end_lost_queue(QueueEntry& q, const std::string& how) {
 void BrokerCore::bury_runner(int device) {
   WatchedRunner& r = runners_.at(device);
   const std::string how = r.link->how_it_ended();
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, r.process.get(), nullptr);
+  unwatch(r.process.get());
   runners_.erase(device);
   changed_.notify_all();
   ++runner_deaths_;

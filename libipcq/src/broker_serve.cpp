@@ -1,4 +1,3 @@
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,14 +10,6 @@
 #include "membership.hpp"
 
 namespace ipcq::detail {
-namespace {
-
-bool has_event(int fd, short events) noexcept {
-  pollfd p{fd, events, 0};
-  return ::poll(&p, 1, 0) == 1 && (p.revents & (events | POLLHUP)) != 0;
-}
-
-}  // namespace
 
 ClientState::~ClientState() {
   if (socket) ::shutdown(socket.get(), SHUT_RDWR);
@@ -46,10 +37,8 @@ void BrokerCore::serve() noexcept {
       try {
         if (fd == listener_.get()) {
           accept_clients();
-        } else if (late_writer_died(fd)) {
+        } else if (late_writer_died(fd) || serve_runner(fd)) {
           continue;
-        } else if (is_runner(fd)) {
-          serve_runner(fd);
         } else if (std::any_of(clients_.begin(), clients_.end(), [&](auto& c) { return c->socket.get() == fd; })) {
           serve_client(fd);
         } else {
@@ -198,20 +187,20 @@ void BrokerCore::client_died(int pidfd) {
   if (it == clients_.end()) return;
   std::vector<ClientState*> sessions;
   for (const auto& c : clients_) {
-    if (c->attached && c->pid == (*it)->pid && has_event(c->pidfd.get(), POLLIN)) sessions.push_back(c.get());
+    if (c->attached && c->pid == (*it)->pid && has_ended(c->pidfd)) sessions.push_back(c.get());
   }
   if (sessions.empty()) return;  // the event was for an earlier owner of this number
   ++deaths_;
-  const bool inherited = std::any_of(sessions.begin(), sessions.end(),
-                                     [](const ClientState* c) { return !has_event(c->socket.get(), POLLRDHUP); });
+  const bool inherited =
+      std::any_of(sessions.begin(), sessions.end(), [](const ClientState* c) { return !has_hung_up(c->socket.get()); });
   log(LogLevel::warning, "client pid " + std::to_string((*it)->pid) + ": ended without detaching" +
                              (inherited ? ", and a child that it forked lives on with its connection" : ""));
   end_sessions(sessions, false);
   for (ClientState* c : sessions) drop_client(*c);
 }
 
-// By hand, as closing alone leaves a descriptor in while a copy lives: a child that this process forked has copies, and
-// their events would come for ever.
+// By hand, as closing alone leaves a descriptor in while a copy lives: a child that this process forked has copies,
+// other brokers of it have copies of a runner's, and their events would come for ever.
 void BrokerCore::unwatch(int fd) noexcept { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
 void BrokerCore::drop_client(ClientState& client) {

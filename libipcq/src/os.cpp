@@ -1,6 +1,7 @@
 #include "os.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -101,6 +102,22 @@ Fd process_behind(int socket) noexcept {
     return {};
   }
   return open_pidfd(peer.pid);
+}
+
+bool has_ended(const Fd& pidfd) noexcept {
+  pollfd p{pidfd.get(), POLLIN, 0};
+  return ::poll(&p, 1, 0) == 1;
+}
+
+bool has_hung_up(int socket) noexcept {
+  pollfd p{socket, POLLRDHUP, 0};
+  return ::poll(&p, 1, 0) == 1;
+}
+
+Fd copy_of(const Fd& fd, const std::string& object) {
+  Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw_system(errno, "dup", object);
+  return copy;
 }
 
 bool is_stopped(pid_t pid) noexcept {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -53,6 +54,12 @@ pid_t pid_of(int pidfd) noexcept;
 // A pidfd of who listens at the other end of a connected Unix socket. None, errno 0, where this process' PID namespace
 // does not see it; none, errno ESRCH, when it has ended and nothing is left of it.
 Fd process_behind(int socket) noexcept;
+// Whether the process of a pidfd has ended.
+bool has_ended(const Fd& pidfd) noexcept;
+// Whether nobody has the other end of a connected Unix socket any more, a forked child neither.
+bool has_hung_up(int socket) noexcept;
+// Another descriptor of the same open file, close-on-exec. Throws SystemError with `object`.
+Fd copy_of(const Fd& fd, const std::string& object);
 // Whether a process is stopped (SIGSTOP, a debugger).
 bool is_stopped(pid_t pid) noexcept;
 
@@ -68,6 +75,19 @@ class IPCQ_INTERNAL_API AllSignalsBlocked {
  private:
   sigset_t old_;
 };
+
+// Starts it, unless it runs already. False: the system has no thread to give.
+template <class Run>
+bool start_thread(std::thread& thread, Run run) noexcept {
+  if (thread.joinable()) return true;
+  try {
+    const AllSignalsBlocked blocked;
+    thread = std::thread(std::move(run));
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
+}
 
 // Signals a poll loop; readable until drained.
 Fd make_eventfd();

@@ -33,12 +33,6 @@ constexpr std::uint64_t kNotYetPatienceNs = 5'000'000'000;
 constexpr int kNotYetPauseMs = 100;
 constexpr int kRunnerSocket = 3;  // its number in the runner
 
-struct NotYet : BackendError {
-  using BackendError::BackendError;
-};
-
-std::string object_of(int device) { return "GPU " + std::to_string(device); }
-
 std::string directory_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
@@ -51,12 +45,6 @@ bool await_input(int fd, int timeout_ms, int cancel = -1) {
     ready = ::poll(p, 2, timeout_ms);
   } while (ready < 0 && errno == EINTR);
   return ready > 0 && p[0].revents != 0;
-}
-
-Fd copy_of(const Fd& fd, int device) {
-  Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
-  if (!copy) throw_system(errno, "dup", object_of(device));
-  return copy;
 }
 
 // Where this process keeps a device's runner. A lock for each: a start that takes its time holds up no other device's.
@@ -196,15 +184,8 @@ void RunnerLink::await_hello(int cancel) {
       hello_.protocol != kRunnerProtocol) {
     throw BackendError(object + ": ipcq-runner ended at its start, or is of another release (" + find_program() + ")");
   }
-  switch (hello_.start) {
-    case RunnerStart::up:
-      return;
-    case RunnerStart::failed:
-      break;
-    case RunnerStart::not_yet:
-      throw NotYet(get_text(hello_.text, sizeof hello_.text));
-  }
-  throw BackendError(get_text(hello_.text, sizeof hello_.text));
+  if (hello_.start == RunnerStart::not_yet) throw NotYet(get_text(hello_.text, sizeof hello_.text));
+  if (hello_.start != RunnerStart::up) throw BackendError(get_text(hello_.text, sizeof hello_.text));
 }
 
 RunnerLink::~RunnerLink() {
@@ -220,15 +201,15 @@ bool RunnerLink::has_ended() const noexcept {
   return ::poll(p, 2, 0) > 0;
 }
 
-bool RunnerLink::is_gone() const noexcept { return await_input(process_.get(), 0); }
+bool RunnerLink::is_gone() const noexcept { return detail::has_ended(process_); }
 
 void RunnerLink::kill() noexcept { (void)::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0); }
 
 std::string RunnerLink::device_name() const { return get_text(hello_.device_name, sizeof hello_.device_name); }
 
-Fd RunnerLink::watch() const { return copy_of(socket_, device_); }
+Fd RunnerLink::watch() const { return copy_of(socket_, object_of(device_)); }
 
-Fd RunnerLink::watch_process() const { return copy_of(process_, device_); }
+Fd RunnerLink::watch_process() const { return copy_of(process_, object_of(device_)); }
 
 RunnerReply RunnerLink::request(RunnerRequest request) {
   const std::scoped_lock lock(mutex_);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "executor.hpp"
+#include "ipcq/error.hpp"
 #include "ipcq/options.hpp"
 #include "os.hpp"
 
@@ -51,6 +52,12 @@ enum class RunnerStart : std::uint32_t {
   not_yet,  // the same, and another process may be let in a moment later
 };
 
+// The driver does not let this process in, ever; another one perhaps a moment later.
+class NotYet : public BackendError {
+ public:
+  using BackendError::BackendError;
+};
+
 // What a runner says of itself once, when it is up (or could not come up).
 struct RunnerHello {
   std::uint32_t magic = kRunnerMagic;
@@ -60,6 +67,9 @@ struct RunnerHello {
   char device_name[kNameBytes] = {};
   char text[512] = {};
 };
+
+// For errors: "GPU 0".
+inline std::string object_of(int device) { return "GPU " + std::to_string(device); }
 
 class RunnerLink {
  public:

@@ -41,8 +41,7 @@ namespace {
 bool has_listener(Connection& c) {
   c.process = process_behind(c.socket.get());
   if (!c.process) return errno != ESRCH;
-  pollfd p{c.process.get(), POLLIN, 0};
-  return ::poll(&p, 1, 0) == 0;
+  return !has_ended(c.process);
 }
 
 }  // namespace

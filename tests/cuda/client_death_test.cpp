@@ -11,11 +11,6 @@ constexpr std::uint32_t kSlots = 4;
 
 class CudaClientDies : public CudaClient {
  protected:
-  // What the killed process says once it has done its part.
-  struct Ready {
-    pid_t child = 0;
-  };
-
   void start_client(bool with_child) {
     int ready[2];
     ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
@@ -23,14 +18,12 @@ class CudaClientDies : public CudaClient {
     ::setenv("IPCQ_TEST_BROKER", name_.c_str(), 1);
     ::setenv("IPCQ_TEST_READY_FD", std::to_string(ready[1]).c_str(), 1);
     ::setenv("IPCQ_TEST_WITH_CHILD", with_child ? "1" : "0", 1);
-    std::string arguments[] = {"/proc/self/exe", "--gtest_also_run_disabled_tests",
-                               "--gtest_filter=CudaClientPeer.DISABLED_LeavesWorkToItsStreams"};
-    std::vector<char*> argv;
-    for (auto& a : arguments) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    ASSERT_EQ(::posix_spawn(&client_, "/proc/self/exe", nullptr, nullptr, argv.data(), environ), 0);
+    client_ = spawn_program({"/proc/self/exe", "--gtest_also_run_disabled_tests",
+                             "--gtest_filter=CudaClientPeer.DISABLED_LeavesWorkToItsStreams"});
+    ASSERT_GT(client_, 0);
     ::close(ready[1]);
-    ASSERT_EQ(::read(ready[0], &ready_, sizeof ready_), static_cast<ssize_t>(sizeof ready_)) << "the client ended";
+    // It says so once it has done its part.
+    ASSERT_EQ(::read(ready[0], &child_, sizeof child_), static_cast<ssize_t>(sizeof child_)) << "the client ended";
     ::close(ready[0]);
   }
   void kill_client() {
@@ -40,7 +33,7 @@ class CudaClientDies : public CudaClient {
   }
   void TearDown() override {
     if (client_ > 0) kill_client();
-    if (ready_.child > 0) ::kill(ready_.child, SIGKILL);
+    if (child_ > 0) ::kill(child_, SIGKILL);
     CudaClient::TearDown();
   }
 
@@ -63,7 +56,7 @@ class CudaClientDies : public CudaClient {
   }
 
   pid_t client_ = 0;
-  Ready ready_;
+  pid_t child_ = 0;  // of the client
 };
 INSTANTIATE_TEST_SUITE_P(, CudaClientDies, testing::Values(kKinds[3]), kind_name);
 
@@ -81,9 +74,9 @@ TEST_F(CudaClientPeer, DISABLED_LeavesWorkToItsStreams) {
   auto held = cuda::loan(p, out, kBound);
   ASSERT_TRUE(held) << to_string(held.status());
   gpu_->fill(out, held->device(), kBytes, 2);
-  pid_t child = 0;
-  if (std::strcmp(std::getenv("IPCQ_TEST_WITH_CHILD"), "1") == 0) child = fork();
-  if (child == 0 && std::strcmp(std::getenv("IPCQ_TEST_WITH_CHILD"), "1") == 0) {
+  const bool with_child = std::strcmp(std::getenv("IPCQ_TEST_WITH_CHILD"), "1") == 0;
+  const pid_t child = with_child ? fork() : 0;
+  if (with_child && child == 0) {
     alarm(60);
     for (;;) pause();
   }
@@ -110,7 +103,7 @@ TEST_P(CudaClientDies, ItsSlotsStayOutOfUseWhileAChildOfItLives) {
   START_OR_SKIP(GetParam(), kSlots);
   start_client(true);
   if (HasFatalFailure()) return;
-  ASSERT_GT(ready_.child, 0);
+  ASSERT_GT(child_, 0);
   kill_client();
   EXPECT_TRUE(eventually([&] { return stats().quarantined == 2; })) << broker_->dump("q");
   EXPECT_EQ(stats().empty, kSlots - 2);

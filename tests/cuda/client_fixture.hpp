@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +23,7 @@
 #include "ipcq/cuda.hpp"
 #include "ipcq/ipcq.hpp"
 #include "pattern.hpp"
+#include "spawn.hpp"
 
 extern "C" const unsigned char ipcq_test_kernels[];
 
@@ -171,12 +171,8 @@ class CudaClient : public testing::TestWithParam<Kind> {
   void start_process(const std::string& queue) {
     const char* const bin = std::getenv("IPCQ_BIN_DIR");
     ASSERT_NE(bin, nullptr) << "IPCQ_BIN_DIR is not set";
-    std::string program = std::string(bin) + "/ipcq-broker";
-    std::string arguments[] = {program, "--name", name_, "--queue", queue};
-    std::vector<char*> argv;
-    for (auto& a : arguments) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    ASSERT_EQ(::posix_spawn(&broker_pid_, program.c_str(), nullptr, nullptr, argv.data(), environ), 0);
+    broker_pid_ = spawn_program({std::string(bin) + "/ipcq-broker", "--name", name_, "--queue", queue});
+    ASSERT_GT(broker_pid_, 0);
     session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
   }
   void start_process_like(Kind kind) {

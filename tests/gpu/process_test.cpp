@@ -2,7 +2,6 @@
 // kernel.
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 
 #include "gpu/runners.hpp"
 #include "process/peers.hpp"
+#include "spawn.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -34,12 +34,8 @@ class GpuProcesses : public ProcessTest {
   void start_broker(const std::string& queue) {
     const char* const bin = std::getenv("IPCQ_BIN_DIR");
     ASSERT_NE(bin, nullptr) << "IPCQ_BIN_DIR is not set: the folder of ipcq-broker";
-    const std::string program = std::string(bin) + "/ipcq-broker";
-    std::string words[] = {program, "--name", name_, "--queue", queue};
-    std::vector<char*> argv;
-    for (auto& w : words) argv.push_back(w.data());
-    argv.push_back(nullptr);
-    ASSERT_EQ(::posix_spawn(&broker_pid_, program.c_str(), nullptr, nullptr, argv.data(), environ), 0) << program;
+    broker_pid_ = spawn_program({std::string(bin) + "/ipcq-broker", "--name", name_, "--queue", queue});
+    ASSERT_GT(broker_pid_, 0);
     bounded("the broker's queue", [&] {
       try {
         return !fetch_stats(name_).queues.empty();

@@ -1,17 +1,16 @@
 // A driver that does not come back: the runner that called it ends with its broker all the same, and so frees the GPU.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <string>
-#include <vector>
 
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
+#include "spawn.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -29,12 +28,9 @@ class HangingDriver : public testing::Test {
   void start_broker() {
     const char* const bin = std::getenv("IPCQ_BIN_DIR");
     ASSERT_NE(bin, nullptr) << "IPCQ_BIN_DIR is not set: the folder of ipcq-broker";
-    std::string words[] = {std::string(bin) + "/ipcq-broker", "--name", "hanging-" + std::to_string(getpid()),
-                           "--queue", "q=4096,slots=4,handler=identity,backend=cuda"};
-    std::vector<char*> argv;
-    for (auto& w : words) argv.push_back(w.data());
-    argv.push_back(nullptr);
-    ASSERT_EQ(::posix_spawn(&broker_, argv[0], nullptr, nullptr, argv.data(), environ), 0) << argv[0];
+    broker_ = spawn_program({std::string(bin) + "/ipcq-broker", "--name", "hanging-" + std::to_string(getpid()),
+                             "--queue", "q=4096,slots=4,handler=identity,backend=cuda"});
+    ASSERT_GT(broker_, 0);
     ASSERT_TRUE(eventually([&] { return std::filesystem::exists(file_); }));
     ASSERT_EQ(runners(broker_).size(), 1u);
     runner_ = runners(broker_).front();
