@@ -97,7 +97,7 @@ void bulk(benchmark::State& state, const char* name, std::size_t bytes, std::siz
     });
     Broker broker({.name = broker_name()});
     broker.create("q", {.slots = bytes < 65536 ? 1024u : 64u,
-                        .slot_bytes = bytes,
+                        .size = bytes,
                         .handler = "identity",
                         .backend = "cuda",
                         .executor = executor});
@@ -140,7 +140,7 @@ void inline_ipcq(benchmark::State& state) {
                         .handler = "identity",
                         .backend = "cuda",
                         .executor = ExecutorKind::persistent,
-                        .held_per_consumer = kBatch});
+                        .held = kBatch});
     producer.join();
     consumer.join();
   }

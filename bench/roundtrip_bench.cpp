@@ -149,7 +149,7 @@ void oneway_ipcq(benchmark::State& state) {
       send_numbered<kBatch, kBytes>(out, kOneWay);
     });
     Broker broker({.name = name});
-    broker.create("stream", {.slots = 0, .lines = 1024, .held_per_consumer = kBatch});
+    broker.create("stream", {.slots = 0, .lines = 1024, .held = kBatch});
     auto session = connect({.broker = name});
     auto in = session.consumer("stream", {.wait = Wait::hybrid()});
     std::vector<Message> batch(kBatch);
@@ -215,7 +215,7 @@ double slot_rate(std::uint32_t slots, bool held) {
       }
     });
     Broker broker({.name = name});
-    broker.create("slots", {.slots = slots, .slot_bytes = kSlot});
+    broker.create("slots", {.slots = slots, .size = kSlot});
     auto session = connect({.broker = name});
     auto in = session.consumer("slots", {.wait = Wait::spin()});
     std::size_t n = 0;

@@ -49,7 +49,7 @@ class Memory {
 
 template <class Options>
 std::string slots_text(const Options& o) {
-  auto text = fmt::format("{} slots x {} B", o.slots, o.slot_bytes);
+  auto text = fmt::format("{} slots x {} B", o.slots, o.size);
   if (o.backend == "cuda")
     text += fmt::format(" on GPU {}, mirror {}", o.device, o.mirror == Mirror::full ? "full" : "none");
   return text;

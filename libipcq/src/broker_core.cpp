@@ -129,9 +129,8 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
     for (const auto& h : handler_names()) known += (known.empty() ? "" : ", ") + h;
     throw UsageError(object + ": handler '" + o.handler + "' is not known; there are " + known);
   }
-  if (!o.handler.empty() && (o.executor_threads == 0 || o.executor_threads > 256)) {
-    throw UsageError(object + ": executor_threads is " + std::to_string(o.executor_threads) +
-                     "; allowed are 1 to 256 (threads=N)");
+  if (!o.handler.empty() && (o.threads == 0 || o.threads > 256)) {
+    throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
   }
   if (o.pool.empty() && pools_.count(name) != 0) {
     throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");
@@ -182,7 +181,7 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
   const auto executed = QueueMap::executed(q.options, q.pool->map->config());
   q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, executed, q.pool->map->config(),
                            generation, access_);
-  q.endpoints.resize(options.max_endpoints);
+  q.endpoints.resize(options.endpoints);
   for (std::size_t g = 0; g < options.groups.size(); ++g) {
     q.groups[g].name = options.groups[g].name;
     q.groups[g].durable = true;
@@ -192,8 +191,8 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
   q.device = q.pool->map->on_device() ? q.pool->options.device : options.device;
   if (executed == QueueMap::Executed::by_device) start_on_device(q);
   if (executed == QueueMap::Executed::by_host) {
-    q.executor = make_host_executor(*q.map, *q.pool->map, find_host_handler(options.handler), options.executor_threads,
-                                    options.executor_wait);
+    q.executor =
+        make_host_executor(*q.map, *q.pool->map, find_host_handler(options.handler), options.threads, options.wait);
   }
   // The mutex may have been open.
   check_running(object);

@@ -96,13 +96,13 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   bool lost = false;                        // with its runner: nothing is promised of it any more
   std::vector<EndpointState> endpoints;
   GroupState groups[kMaxGroups];
-  std::uint32_t producers = 0;                   // open now
-  std::uint32_t producers_lost = 0;              // died, and no other has come in their place
-  std::uint64_t producers_opened = 0;            // ever
-  bool end_asked = false;                        // by end_stream()
-  ExecutorKind asked = ExecutorKind::automatic;  // of a device queue: the last that was asked for
-  bool wants_stream = false;                     // its executor is to change once the queue has a place for that
-  std::vector<std::uint64_t> tombstones;         // tickets, ascending
+  std::uint32_t producers = 0;               // open now
+  std::uint32_t producers_lost = 0;          // died, and no other has come in their place
+  std::uint64_t producers_opened = 0;        // ever
+  bool end_asked = false;                    // by end_stream()
+  ExecutorKind asked = ExecutorKind::auto_;  // of a device queue: the last that was asked for
+  bool wants_stream = false;                 // its executor is to change once the queue has a place for that
+  std::vector<std::uint64_t> tombstones;     // tickets, ascending
   // Previous look, for the rate.
   mutable std::uint64_t rate_published = 0;
   mutable std::uint64_t rate_at_ns = 0;

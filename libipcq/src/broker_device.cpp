@@ -133,11 +133,11 @@ std::string BrokerCore::backend_for(const std::string& name, const QueueOptions&
   if (o.backend == "cuda") require_runner(object, on_device ? shared->options.device : o.device);
   if (o.backend != "auto") return o.backend;
   if (shared != nullptr ? !on_device : o.handler.empty()) {  // host, whatever the machine
-    const char* const key = o.device != 0                           ? "device"
-                            : o.mirror != Mirror::full              ? "mirror"
-                            : !o.host_readable                      ? "host_readable"
-                            : o.executor != ExecutorKind::automatic ? "executor"
-                                                                    : nullptr;
+    const char* const key = o.device != 0                       ? "device"
+                            : o.mirror != Mirror::full          ? "mirror"
+                            : !o.host_readable                  ? "host_readable"
+                            : o.executor != ExecutorKind::auto_ ? "executor"
+                                                                : nullptr;
     if (key != nullptr) {
       throw UsageError(object + ": " + key + " says nothing here: backend 'auto' is host " +
                        (shared != nullptr ? "as pool '" + o.pool + "' is" : "without a handler; say backend cuda") +
@@ -218,7 +218,7 @@ std::string BrokerCore::device_refusal(const QueueEntry& q, bool consumer, bool 
 
 // Without MPS a kernel that stays would cost every GPU client a time slice per operation.
 void BrokerCore::prefer_stream(QueueEntry& q) {
-  if (!q.map->on_device() || q.options.executor != ExecutorKind::automatic) return;
+  if (!q.map->on_device() || q.options.executor != ExecutorKind::auto_) return;
   if (q.asked == ExecutorKind::stream || has_mps(q) || q.wants_stream) return;
   log(LogLevel::info, "queue '" + q.name + "': a client with a GPU attaches and there is no MPS: executor stream");
   if (switch_executor(q, ExecutorKind::stream) != ClaimOutcome::full) return;
@@ -250,7 +250,7 @@ ClaimOutcome BrokerCore::switch_executor(QueueEntry& q, ExecutorKind kind) {
   }
   if (kind != ExecutorKind::persistent && kind != ExecutorKind::stream) {
     throw UsageError(object + "executor " +
-                     (kind == ExecutorKind::automatic ? "'auto'" : std::to_string(static_cast<std::uint64_t>(kind))) +
+                     (kind == ExecutorKind::auto_ ? "'auto'" : std::to_string(static_cast<std::uint64_t>(kind))) +
                      ": name persistent or stream");
   }
   // A ticket of the ring: what comes before it is done by the old executor, what comes after it by the new one.

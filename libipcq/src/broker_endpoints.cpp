@@ -38,7 +38,7 @@ Reply BrokerCore::open_endpoint(const ClientState& client, const Request& reques
   const std::uint32_t index = choose_endpoint(q, consumer);
   if (index == q.endpoints.size()) {
     return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
-                                      " endpoints are in use; create it with more max_endpoints (endpoints=N)");
+                                      " endpoints are in use; create it with more (endpoints=N)");
   }
   unsigned group = 0;
   Reply reply;

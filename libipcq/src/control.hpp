@@ -42,7 +42,7 @@ struct Request {
   std::uint32_t flags = 0;
   std::uint32_t client = 0;
   std::uint32_t serial = 0;  // of the connection; the reply carries it
-  ExecutorKind executor = ExecutorKind::automatic;
+  ExecutorKind executor = ExecutorKind::auto_;
   std::uint8_t reserved[7] = {};
   char name[kNameBytes] = {};
   char group[kNameBytes] = {};

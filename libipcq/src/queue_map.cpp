@@ -93,7 +93,7 @@ constexpr std::uint32_t kManyAliases = 1u << 16;
 PoolHeader header_for(const std::string& name, const PoolOptions& o) {
   const std::string object = name.empty() ? "pool" : "pool '" + name + "'";
   check_range(object, "slots", o.slots, 0, 1u << 20);
-  check_range(object, "slot_bytes", o.slot_bytes, 1, kMaxSlotBytes);
+  check_range(object, "size", o.size, 1, kMaxSlotBytes);
   PoolHeader h{};
   h.segment.magic = kPoolMagic;
   copy_name(h.segment.name, name);
@@ -101,7 +101,7 @@ PoolHeader header_for(const std::string& name, const PoolOptions& o) {
   // So that every slot can be forwarded eight times while its former readers still have it: stages in a row that
   // forward never wait for each other's. Large pools have less for each slot; not all of theirs is forwarded at once.
   h.aliases = std::max(o.slots, std::min(8 * o.slots, kManyAliases));
-  h.slot_bytes = o.slot_bytes;
+  h.slot_bytes = o.size;
   if (o.backend == "cuda") {
     h.backend = static_cast<std::uint32_t>(PoolBackend::cuda);
     h.mirror = static_cast<std::uint32_t>(o.mirror);
@@ -116,8 +116,8 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   std::uint64_t lines = o.lines;
   if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * slots);
   check_range(object, "lines", lines, 2, 1u << 24);
-  check_range(object, "max_endpoints", o.max_endpoints, 1, kMaxEndpoints);
-  check_range(object, "held_per_consumer", o.held_per_consumer, 1, 4096);
+  check_range(object, "endpoints", o.endpoints, 1, kMaxEndpoints);
+  check_range(object, "held", o.held, 1, 4096);
   if (o.groups.size() > kMaxGroups) {
     throw UsageError(object + ": " + std::to_string(o.groups.size()) + " groups; a queue has " +
                      std::to_string(kMaxGroups) + " at most");
@@ -130,8 +130,8 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
   copy_name(h.handler, o.handler);
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
-  h.endpoints = o.max_endpoints;
-  h.held_per_endpoint = o.held_per_consumer;
+  h.endpoints = o.endpoints;
+  h.held_per_endpoint = o.held;
   h.backpressure = static_cast<std::uint32_t>(o.backpressure);
   lay_out(h);
   return h;
@@ -152,7 +152,7 @@ T* at(const Segment& segment, std::uint64_t offset) {
 
 PoolOptions PoolMap::of_queue(const QueueOptions& o) {
   return {.slots = o.slots,
-          .slot_bytes = o.slot_bytes,
+          .size = o.size,
           .backend = o.backend == "cuda" && o.slots != 0 ? "cuda" : "host",
           .device = o.device,
           .mirror = o.mirror};

@@ -58,7 +58,7 @@ std::string_view to_string(Backpressure backpressure) noexcept {
 
 std::string_view to_string(ExecutorKind kind) noexcept {
   switch (kind) {
-    case ExecutorKind::automatic:
+    case ExecutorKind::auto_:
       return "auto";
     case ExecutorKind::persistent:
       return "persistent";

@@ -28,7 +28,7 @@ struct Backend {
   const char* name;
   const char* backend;  // QueueOptions::backend
   const char* handler;  // QueueOptions::handler; must leave payloads as they are
-  ExecutorKind executor = ExecutorKind::automatic;
+  ExecutorKind executor = ExecutorKind::auto_;
 };
 #if defined(IPCQ_TEST_CUDA)
 inline constexpr Backend kBackends[] = {

@@ -14,7 +14,7 @@ IPCQ_INSTANTIATE_WITH_ALL_WAITS(DataPath);
 constexpr std::size_t mixed_bytes(std::uint64_t sequence) { return sequence % 2 == 0 ? 40 : 200 + sequence % 50; }
 
 TEST_P(DataPath, LoanedPublishedAndReceivedBytesAreTheSame) {
-  create("q", {.slots = 2, .slot_bytes = 300});
+  create("q", {.slots = 2, .size = 300});
   auto p = producer();
   auto c = consumer();
   for (unsigned i = 0; i < 5; ++i) {
@@ -37,7 +37,7 @@ TEST_P(DataPath, LoanedPublishedAndReceivedBytesAreTheSame) {
 }
 
 TEST_P(DataPath, KeepsPublishOrderOverManyLapsOfATinyRing) {
-  create("q", {.slots = 3, .slot_bytes = 300, .lines = 4});
+  create("q", {.slots = 3, .size = 300, .lines = 4});
   constexpr std::uint64_t kMessages = 120;  // 30 laps
   auto c = consumer();
   std::thread sender([&] {
@@ -53,7 +53,7 @@ TEST_P(DataPath, KeepsPublishOrderOverManyLapsOfATinyRing) {
 }
 
 TEST_P(DataPath, BatchesKeepTheOrderWhateverTheRingHolds) {
-  create("q", {.slots = 3, .slot_bytes = 300, .lines = 8});
+  create("q", {.slots = 3, .size = 300, .lines = 8});
   constexpr std::uint64_t kMessages = 100;
   auto c = consumer();
   std::thread sender([&] {
@@ -86,7 +86,7 @@ TEST_P(DataPath, BatchesKeepTheOrderWhateverTheRingHolds) {
 }
 
 TEST_P(DataPath, ManyProducersAndConsumersDeliverExactlyOnceInOrderPerProducer) {
-  create("q", {.slots = 5, .slot_bytes = 300, .lines = 8});
+  create("q", {.slots = 5, .size = 300, .lines = 8});
   constexpr std::uint32_t kProducers = 3;
   constexpr std::uint64_t kEach = 40;
   std::vector<std::future<Received>> readers;
@@ -118,7 +118,7 @@ TEST_P(DataPath, ManyProducersAndConsumersDeliverExactlyOnceInOrderPerProducer) 
 }
 
 TEST_P(DataPath, EachOfTwoGroupsSeesEveryMessage) {
-  create("q", {.slots = 3, .slot_bytes = 300, .lines = 4, .groups = {{"one"}, {"two"}}});
+  create("q", {.slots = 3, .size = 300, .lines = 4, .groups = {{"one"}, {"two"}}});
   constexpr std::uint64_t kMessages = 40;
   std::vector<std::future<Received>> readers;
   for (const char* group : {"one", "two"}) {
@@ -162,7 +162,7 @@ TEST_P(DataPath, AWaitingProducerGoesOnWhenALineBecomesFree) {
 }
 
 TEST_P(DataPath, AWaitingProducerGoesOnWhenASlotBecomesFree) {
-  create("q", {.slots = 1, .slot_bytes = 300});
+  create("q", {.slots = 1, .size = 300});
   auto p = producer();
   auto c = consumer();
   ASSERT_EQ(send(p, 1, 0, 300), Status::ok);
@@ -218,7 +218,7 @@ TEST_P(DataPath, WaitersHearOfTheStop) {
 }
 
 TEST_P(DataPath, InterruptEndsEveryWaitUntilResumed) {
-  create("q", {.slots = 1, .slot_bytes = 300, .lines = 2});
+  create("q", {.slots = 1, .size = 300, .lines = 2});
   auto c = consumer("q");
   auto p = producer("q");
   auto holder = producer("q");
@@ -238,7 +238,7 @@ TEST_P(DataPath, InterruptEndsEveryWaitUntilResumed) {
 }
 
 TEST_P(DataPath, DeadlinesAreKept) {
-  create("q", {.slots = 1, .slot_bytes = 300, .lines = 2});
+  create("q", {.slots = 1, .size = 300, .lines = 2});
   auto c = consumer();
   auto p = producer();
   const auto took = [](auto call) {

@@ -13,7 +13,7 @@ class Forward : public BackendTest {
   void SetUp() override {
     BackendTest::SetUp();
     if (IsSkipped()) return;
-    create_pool("pool", {.slots = kSlots, .slot_bytes = 100});
+    create_pool("pool", {.slots = kSlots, .size = 100});
     create_as_is("in", {.pool = "pool", .lines = 8, .groups = {{"default"}, {"tap"}}});
     create("out", {.pool = "pool", .lines = 8});
     create_as_is("direct", {.pool = "pool", .lines = 8});
@@ -134,7 +134,7 @@ TEST_P(Forward, AChainOfQueuesEndsInOneFreeSlot) {
 }
 
 TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
-  create("elsewhere", {.slots = 1, .slot_bytes = 100});
+  create("elsewhere", {.slots = 1, .size = 100});
   create_as_is("tight", {.pool = "pool", .lines = 2, .backpressure = Backpressure::reject});
   auto p = producer("in");
   auto c = consumer("in");
@@ -162,7 +162,7 @@ TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
 // Disabled until forward() looks again while it waits: it decides once that others still read the message, then waits
 // for a slot to copy it to, although the slot it holds becomes its own meanwhile. With all slots so held, for ever.
 TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
-  create_as_is("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
+  create_as_is("one", {.slots = 1, .size = 100, .groups = {{"default"}, {"tap"}}});
   create_as_is("inverted", {.pool = "one", .handler = "invert"});
   auto p = producer("one");
   auto c = consumer("one"), tap = consumer("one", "tap"), last = consumer("inverted");
@@ -180,7 +180,7 @@ TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
 // Stages in a row: what waits between the first two must leave the second its aliases.
 TEST_P(Forward, StagesInARowDoNotWaitForEachOthersAliases) {
   constexpr std::uint64_t kStages = 8;
-  create_as_is("stage0", {.slots = 4, .slot_bytes = 100});
+  create_as_is("stage0", {.slots = 4, .size = 100});
   for (std::uint64_t i = 1; i <= kStages; ++i) create_as_is("stage" + std::to_string(i), {.pool = "stage0"});
   auto p = producer("stage0");
   for (std::uint64_t n = 0; n < 4; ++n) ASSERT_EQ(send(p, 1, n, 90), Status::ok);
@@ -198,7 +198,7 @@ TEST_P(Forward, StagesInARowDoNotWaitForEachOthersAliases) {
 }
 
 TEST_P(Forward, WaitsForAnAliasWhereTheQueueBlocks) {
-  create_as_is("one", {.slots = 1, .slot_bytes = 100, .groups = {{"default"}, {"tap"}}});
+  create_as_is("one", {.slots = 1, .size = 100, .groups = {{"default"}, {"tap"}}});
   create_as_is("first", {.pool = "one"});
   create_as_is("second", {.pool = "one"});
   auto p = producer("one"), to_first = producer("first"), to_second = producer("second");

@@ -13,7 +13,7 @@ class Groups : public BackendTest {};
 IPCQ_INSTANTIATE_PER_BACKEND(Groups);
 
 TEST_P(Groups, ADurableGroupRetainsWithoutMembers) {
-  create("q", {.slots = 4, .slot_bytes = 100});
+  create("q", {.slots = 4, .size = 100});
   auto p = producer();
   for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
   EXPECT_EQ(send(p, 1, 4, 90, kMoment), Status::timeout);
@@ -28,7 +28,7 @@ TEST_P(Groups, ADurableGroupRetainsWithoutMembers) {
 }
 
 TEST_P(Groups, AnEphemeralGroupStartsAtTheNewestAndVanishes) {
-  create("q", {.slots = 4, .slot_bytes = 100, .lines = 8});
+  create("q", {.slots = 4, .size = 100, .lines = 8});
   auto p = producer();
   for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
   {
@@ -50,7 +50,7 @@ TEST_P(Groups, AnEphemeralGroupStartsAtTheNewestAndVanishes) {
 }
 
 TEST_P(Groups, AnEphemeralGroupThatVanishesGivesItsSlotsBack) {
-  create("q", {.slots = 4, .slot_bytes = 100, .lines = 8});
+  create("q", {.slots = 4, .size = 100, .lines = 8});
   auto p = producer();
   auto c = consumer();
   {
@@ -74,7 +74,7 @@ TEST_P(Groups, AnEphemeralGroupThatVanishesGivesItsSlotsBack) {
 }
 
 TEST_P(Groups, ComingAndGoingGroupsDisturbNobody) {
-  create("q", {.slots = 3, .slot_bytes = 100, .lines = 4});
+  create("q", {.slots = 3, .size = 100, .lines = 4});
   constexpr std::uint64_t kMessages = 150;
   auto c = consumer();
   std::atomic<bool> done{false};
@@ -105,7 +105,7 @@ TEST_P(Groups, ComingAndGoingGroupsDisturbNobody) {
 }
 
 TEST_P(Groups, EightGroupsEachSeeAllAndANinthIsRefused) {
-  create("q", {.slots = 8, .slot_bytes = 100, .groups = {{"g0"}, {"g1"}, {"g2"}, {"g3"}, {"g4"}, {"g5"}}});
+  create("q", {.slots = 8, .size = 100, .groups = {{"g0"}, {"g1"}, {"g2"}, {"g3"}, {"g4"}, {"g5"}}});
   std::vector<Consumer> members;
   for (int g = 0; g < 8; ++g) members.push_back(consumer("q", "g" + std::to_string(g)));  // two ephemeral ones
   try {
@@ -127,7 +127,7 @@ TEST_P(Groups, EightGroupsEachSeeAllAndANinthIsRefused) {
 }
 
 TEST_P(Groups, AMessageGivenBackComesAgainAheadOfNewerOnes) {
-  create("q", {.slots = 8, .slot_bytes = 100});
+  create("q", {.slots = 8, .size = 100});
   auto p = producer();
   auto a = consumer(), b = consumer();
   for (std::uint64_t i = 0; i < 6; ++i) ASSERT_EQ(send(p, 1, i, i % 2 == 0 ? 90 : 30), Status::ok);
@@ -150,7 +150,7 @@ TEST_P(Groups, AMessageGivenBackComesAgainAheadOfNewerOnes) {
 }
 
 TEST_P(Groups, RedeliveriesAreCounted) {
-  create("q", {.slots = 1, .slot_bytes = 100});
+  create("q", {.slots = 1, .size = 100});
   auto p = producer();
   auto c = consumer();
   ASSERT_EQ(send(p, 1, 9, 90), Status::ok);
@@ -166,7 +166,7 @@ TEST_P(Groups, RedeliveriesAreCounted) {
 }
 
 TEST_P(Groups, AnExceptionGivesTheMessageBack) {
-  create("q", {.slots = 2, .slot_bytes = 100});
+  create("q", {.slots = 2, .size = 100});
   auto p = producer();
   auto c = consumer();
   ASSERT_EQ(send(p, 1, 3, 90), Status::ok);
@@ -182,7 +182,7 @@ TEST_P(Groups, AnExceptionGivesTheMessageBack) {
 }
 
 TEST_P(Groups, AMessageReceivedAndReleasedWhileUnwindingCountsAsProcessed) {
-  create("q", {.slots = 2, .slot_bytes = 100});
+  create("q", {.slots = 2, .size = 100});
   auto p = producer();
   auto c = consumer();
   ASSERT_EQ(send(p, 1, 3, 90), Status::ok);
@@ -200,7 +200,7 @@ TEST_P(Groups, AMessageReceivedAndReleasedWhileUnwindingCountsAsProcessed) {
 }
 
 TEST_P(Groups, AClosingConsumerGivesBackWhatItHolds) {
-  create("q", {.slots = 4, .slot_bytes = 100});
+  create("q", {.slots = 4, .size = 100});
   auto p = producer();
   auto c = consumer();
   for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
@@ -224,7 +224,7 @@ TEST_P(Groups, AClosingConsumerGivesBackWhatItHolds) {
 }
 
 TEST_P(Groups, EndpointsAreLimitedAndComeBack) {
-  create("q", {.max_endpoints = 2});
+  create("q", {.endpoints = 2});
   auto p = producer();
   {
     auto c = consumer();

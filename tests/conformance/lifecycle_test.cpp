@@ -129,7 +129,7 @@ TEST_P(Lifecycle, TheBrokerCanSayThatNoOtherProducerComes) {
 }
 
 TEST_P(Lifecycle, AStopDrainsWhatMembersTakeInTime) {
-  create("q", {.slots = 4, .slot_bytes = 100});
+  create("q", {.slots = 4, .size = 100});
   create("unread");
   auto p = producer();
   auto u = producer("unread");
@@ -148,7 +148,7 @@ TEST_P(Lifecycle, AStopDrainsWhatMembersTakeInTime) {
 }
 
 TEST_P(Lifecycle, AStopWithoutDrainingSaysWhatWasLeft) {
-  create("q", {.slots = 8, .slot_bytes = 100});
+  create("q", {.slots = 8, .size = 100});
   auto p = producer();
   auto c = consumer();
   for (std::uint64_t i = 0; i < 5; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
@@ -220,7 +220,7 @@ TEST_P(Lifecycle, TheFirstConsumerMayComeBeforeTheQueue) {
 }
 
 TEST_P(Lifecycle, AForkedChildIsRefusedAndTheParentUnaffected) {
-  create("q", {.slots = 4, .slot_bytes = 100});
+  create("q", {.slots = 4, .size = 100});
   auto p = producer();
   auto c = consumer();
   for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);

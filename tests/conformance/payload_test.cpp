@@ -9,7 +9,7 @@ IPCQ_INSTANTIATE_PER_BACKEND(Payload);
 
 TEST_P(Payload, EveryLengthUpToTheSlotArrivesByteForByte) {
   constexpr std::size_t kSlotBytes = 1000;
-  create("q", {.slots = 2, .slot_bytes = kSlotBytes});
+  create("q", {.slots = 2, .size = kSlotBytes});
   auto p = producer();
   auto c = consumer();
   const std::size_t in_line = Producer::inline_bytes();
@@ -31,7 +31,7 @@ TEST_P(Payload, EveryLengthUpToTheSlotArrivesByteForByte) {
 }
 
 TEST_P(Payload, ALoanCarriesAnyLengthIncludingNone) {
-  create("q", {.slots = 1, .slot_bytes = 100});
+  create("q", {.slots = 1, .size = 100});
   auto p = producer();
   auto c = consumer();
   for (const std::size_t length : {std::size_t{0}, std::size_t{1}, std::size_t{72}, std::size_t{100}}) {
@@ -47,7 +47,7 @@ TEST_P(Payload, ALoanCarriesAnyLengthIncludingNone) {
 }
 
 TEST_P(Payload, WhatDoesNotFitIsRefusedAndNothingIsLost) {
-  create("q", {.slots = 1, .slot_bytes = 100});
+  create("q", {.slots = 1, .size = 100});
   auto p = producer();
   auto c = consumer();
   EXPECT_EQ(p.send(patterned(101, 0), kBound), Status::too_large);
@@ -62,7 +62,7 @@ TEST_P(Payload, WhatDoesNotFitIsRefusedAndNothingIsLost) {
 }
 
 TEST_P(Payload, ABatchStopsAtWhatDoesNotFit) {
-  create("q", {.slots = 2, .slot_bytes = 100});
+  create("q", {.slots = 2, .size = 100});
   auto p = producer();
   auto c = consumer();
   const auto small = stamped(1, 0), large = patterned(101, 0);
@@ -76,7 +76,7 @@ TEST_P(Payload, ABatchStopsAtWhatDoesNotFit) {
 }
 
 TEST_P(Payload, AnInlineOnlyQueueHasNoSlots) {
-  create("q", {.slots = 0, .slot_bytes = 1, .lines = 4});
+  create("q", {.slots = 0, .size = 1, .lines = 4});
   auto p = producer();
   auto c = consumer();
   EXPECT_EQ(p.max_bytes(), Producer::inline_bytes());
@@ -87,7 +87,7 @@ TEST_P(Payload, AnInlineOnlyQueueHasNoSlots) {
 }
 
 TEST_P(Payload, ADroppedLoanGoesBackToThePool) {
-  create("q", {.slots = 2, .slot_bytes = 100});
+  create("q", {.slots = 2, .size = 100});
   auto p = producer();
   {
     auto a = p.loan(kBound), b = p.loan(kBound);
@@ -101,7 +101,7 @@ TEST_P(Payload, ADroppedLoanGoesBackToThePool) {
 }
 
 TEST_P(Payload, HandlesCanBeUsedOnceAndMoved) {
-  create("q", {.slots = 2, .slot_bytes = 100});
+  create("q", {.slots = 2, .size = 100});
   auto p = producer();
   auto c = consumer();
   auto loan = p.loan(kBound);
@@ -125,7 +125,7 @@ TEST_P(Payload, HandlesCanBeUsedOnceAndMoved) {
 }
 
 TEST_P(Payload, AHeldLoanDelaysNobody) {
-  create("q", {.slots = 3, .slot_bytes = 100, .lines = 4});
+  create("q", {.slots = 3, .size = 100, .lines = 4});
   auto holder = producer();
   auto p = producer();
   auto c = consumer();
@@ -141,7 +141,7 @@ TEST_P(Payload, AHeldLoanDelaysNobody) {
 }
 
 TEST_P(Payload, AHeldMessageDelaysNobody) {
-  create("q", {.slots = 3, .slot_bytes = 100, .lines = 4, .groups = {{"a"}, {"b"}}});
+  create("q", {.slots = 3, .size = 100, .lines = 4, .groups = {{"a"}, {"b"}}});
   auto p = producer();
   auto a = consumer("q", "a"), b = consumer("q", "b");
   ASSERT_EQ(send(p, 1, 0, 90), Status::ok);
@@ -157,7 +157,7 @@ TEST_P(Payload, AHeldMessageDelaysNobody) {
 }
 
 TEST_P(Payload, AConsumerThatHoldsAllItMayIsTold) {
-  create("q", {.slots = 8, .slot_bytes = 100, .held_per_consumer = 2});
+  create("q", {.slots = 8, .size = 100, .held = 2});
   auto p = producer();
   auto c = consumer();
   for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i), Status::ok);

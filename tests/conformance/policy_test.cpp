@@ -18,7 +18,7 @@ class Policy : public BackendTest {
 IPCQ_INSTANTIATE_PER_BACKEND(Policy);
 
 TEST_P(Policy, BlockTimesOutAndLosesNothing) {
-  create("q", {.slots = 2, .slot_bytes = 100, .lines = 4});
+  create("q", {.slots = 2, .size = 100, .lines = 4});
   auto p = producer();
   auto c = consumer();
   for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
@@ -32,7 +32,7 @@ TEST_P(Policy, BlockTimesOutAndLosesNothing) {
 }
 
 TEST_P(Policy, ALoanWaitsForALineAndIsKept) {
-  create("q", {.slots = 3, .slot_bytes = 100, .lines = 2});
+  create("q", {.slots = 3, .size = 100, .lines = 2});
   auto p = producer();
   auto c = consumer();
   for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
@@ -47,7 +47,7 @@ TEST_P(Policy, ALoanWaitsForALineAndIsKept) {
 }
 
 TEST_P(Policy, RejectSaysFullAtOnce) {
-  create("q", {.slots = 2, .slot_bytes = 100, .lines = 4, .backpressure = Backpressure::reject});
+  create("q", {.slots = 2, .size = 100, .lines = 4, .backpressure = Backpressure::reject});
   auto p = producer();
   auto c = consumer();
   for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
@@ -86,7 +86,7 @@ TEST_P(Policy, DropOldestKeepsTheNewestLines) {
 }
 
 TEST_P(Policy, DropOldestFreesSlots) {
-  create("q", {.slots = 3, .slot_bytes = 100, .lines = 16, .backpressure = Backpressure::drop_oldest});
+  create("q", {.slots = 3, .size = 100, .lines = 16, .backpressure = Backpressure::drop_oldest});
   auto p = producer();
   for (std::uint64_t i = 0; i < 10; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
   auto c = consumer();
@@ -111,7 +111,7 @@ TEST_P(Policy, DropOldestTakesFromTheGroupThatLags) {
 }
 
 TEST_P(Policy, DropOldestLeavesHeldMessagesAlone) {
-  create("q", {.slots = 2, .slot_bytes = 100, .lines = 4, .backpressure = Backpressure::drop_oldest});
+  create("q", {.slots = 2, .size = 100, .lines = 4, .backpressure = Backpressure::drop_oldest});
   auto p = producer();
   auto c = consumer();
   ASSERT_EQ(send(p, 1, 0, 90), Status::ok);
@@ -161,19 +161,19 @@ void send_without_help(Producer p, std::size_t slot_bytes) {
 
 // Who waits for the oldest message to be processed must hear of it: nobody else will free anything.
 TEST_P(Policy, DropOldestNeedsNoConsumerToGoOn) {
-  create("q", {.slots = 2, .slot_bytes = 4096, .lines = 4, .backpressure = Backpressure::drop_oldest});
+  create("q", {.slots = 2, .size = 4096, .lines = 4, .backpressure = Backpressure::drop_oldest});
   for (const Wait wait : {Wait::sleep(), Wait::hybrid()})
     send_without_help(session_.producer("q", {.wait = wait}), 4096);
 }
 
 TEST_P(Policy, ALossyGroupNeedsNoConsumerToGoOn) {
-  create("q", {.slots = 2, .slot_bytes = 4096, .lines = 4, .groups = {{"lossy", GroupPolicy::lossy}}});
+  create("q", {.slots = 2, .size = 4096, .lines = 4, .groups = {{"lossy", GroupPolicy::lossy}}});
   for (const Wait wait : {Wait::sleep(), Wait::hybrid()})
     send_without_help(session_.producer("q", {.wait = wait}), 4096);
 }
 
 TEST_P(Policy, AQueueWithoutGroupsNeverHoldsItsProducers) {
-  create("q", {.slots = 2, .slot_bytes = 100, .lines = 4, .groups = {}});
+  create("q", {.slots = 2, .size = 100, .lines = 4, .groups = {}});
   for (const Wait wait : {Wait::sleep(), Wait::hybrid()})
     send_without_help(session_.producer("q", {.wait = wait}), 100);
   EXPECT_EQ(stats().published, 800u);
@@ -216,7 +216,7 @@ TEST_P(Policy, AnEphemeralLossyGroupHoldsNobody) {
 
 TEST_P(Policy, EveryTermOfTheIdentityIsCountedUnderLoad) {
   create("q", {.slots = 4,
-               .slot_bytes = 100,
+               .size = 100,
                .lines = 8,
                .backpressure = Backpressure::drop_oldest,
                .groups = {{"a"}, {"b", GroupPolicy::lossy}}});

@@ -95,7 +95,7 @@ TEST_P(CudaClientCaptures, WhatEndsInACaptureIsKeptUntilTheClose) {
 // The first use of an endpoint, a wait for a stream and a close ask the driver much.
 TEST_P(CudaClientCaptures, TheCaptureOfAnotherThreadIsNotSpoilt) {
   START_OR_SKIP(GetParam(), 2);
-  broker_->create("host", {.slots = 2, .slot_bytes = kBytes, .backend = "host"});
+  broker_->create("host", {.slots = 2, .size = kBytes, .backend = "host"});
   CUstream captures = gpu_->stream();
   CUstream s = gpu_->stream();
   std::uint32_t* const held_up = gate();

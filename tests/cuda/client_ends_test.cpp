@@ -228,7 +228,7 @@ TEST_P(CudaClientEndsAnyKind, AForkedChildDoesNotWait) {
 // Readers on the CPU take the payload as soon as they see the line, so publishing waits for the stream: in bounds.
 TEST_P(CudaClientEndsAnyKind, PublishingIntoHostMemoryTimesOut) {
   START_OR_SKIP(GetParam(), 1);
-  broker_->create("host", {.slots = 2, .slot_bytes = kBytes, .backend = "host"});
+  broker_->create("host", {.slots = 2, .size = kBytes, .backend = "host"});
   auto p = session_->producer("host", {.wait_for = kBound, .cuda = true});
   auto c = session_->consumer("host", {.wait_for = kBound});
   CUstream out = gpu_->stream();
@@ -250,7 +250,7 @@ TEST_P(CudaClientEndsAnyKind, PublishingIntoHostMemoryTimesOut) {
 // Its slot may be lent again as soon as the line is there: a write of the stream that came later would count for that.
 TEST_P(CudaClientEndsAnyKind, PublishingIntoHostMemoryLeavesTheStreamNothingToDo) {
   START_OR_SKIP(GetParam(), 1);
-  broker_->create("host", {.slots = 2, .slot_bytes = kBytes, .backend = "host"});
+  broker_->create("host", {.slots = 2, .size = kBytes, .backend = "host"});
   auto p = session_->producer("host", {.wait_for = kBound, .cuda = true});
   auto c = session_->consumer("host", {.wait_for = kBound});
   CUstream out = gpu_->stream();

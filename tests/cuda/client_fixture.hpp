@@ -153,12 +153,12 @@ class CudaClient : public testing::TestWithParam<Kind> {
     broker_.emplace(BrokerOptions{.name = name_, .log = log()});
     try {
       broker_->create("q", {.slots = slots,
-                            .slot_bytes = kBytes,
+                            .size = kBytes,
                             .handler = kind.handler,
                             .backend = "cuda",
                             .mirror = kind.mirror,
                             .groups = std::move(groups),
-                            .held_per_consumer = 64});
+                            .held = 64});
     } catch (const BackendError& e) {
       if (std::string(e.what()).find("runner") == std::string::npos) throw;
       skip_ = e.what();

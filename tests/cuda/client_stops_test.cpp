@@ -18,7 +18,7 @@ class CudaClientStops : public CudaClient {
     try {
       QueueOptions o;
       o.slots = 500;
-      o.slot_bytes = kBytes;
+      o.size = kBytes;
       o.lines = 512;
       o.handler = "invert";
       o.backend = "cuda";
@@ -162,7 +162,7 @@ TEST_P(CudaClientStops, KernelsThatWaitForPayloadsLeaveTheirWritersRoom) {
     const std::string name = "large" + std::to_string(i);
     QueueOptions o;
     o.slots = 2;
-    o.slot_bytes = kLarge;
+    o.size = kLarge;
     o.handler = "invert";
     o.backend = "cuda";
     o.executor = ExecutorKind::persistent;
@@ -223,12 +223,12 @@ TEST_P(CudaClientStops, AMessageThatALatePayloadWaitsForIsNotHeldUpByABusyQueue)
   broker_.emplace(BrokerOptions{.name = name_, .log = log()});
   QueueOptions o;
   o.slots = 8;
-  o.slot_bytes = 256 * 1024;
+  o.size = 256 * 1024;
   o.handler = "invert";
   o.backend = "cuda";
   o.executor = ExecutorKind::persistent;
   broker_->create("busy", o);
-  o.slot_bytes = kBytes;
+  o.size = kBytes;
   o.executor = ExecutorKind::stream;
   broker_->create("q", o);
   ::unsetenv("CUDA_DEVICE_MAX_CONNECTIONS");

@@ -237,7 +237,7 @@ TEST_P(CudaClient, ReceiveAheadIsFullWhenEverythingIsHeld) {
   auto c = consumer();
   CUstream in = gpu_->stream();
   std::vector<cuda::Message> all;
-  for (unsigned n = 0; n < 64; ++n) {  // held_per_consumer
+  for (unsigned n = 0; n < 64; ++n) {  // held
     auto m = cuda::receive_ahead(c, in);
     ASSERT_TRUE(m) << n << ": " << to_string(m.status());
     all.push_back(std::move(*m));
@@ -372,7 +372,7 @@ TEST_P(CudaClientOnce, QueuesInHostMemoryWork) {
   for (const char* handler : {"", "invert"}) {
     const std::string queue = std::string("host") + handler;
     if (!broker_) broker_.emplace(BrokerOptions{.name = name_, .log = log()});
-    broker_->create(queue, {.slots = 4, .slot_bytes = kBytes, .handler = handler, .backend = "host"});
+    broker_->create(queue, {.slots = 4, .size = kBytes, .handler = handler, .backend = "host"});
     if (!session_) session_.emplace(connect({.broker = name_, .log = log()}));
     auto p = session_->producer(queue, {.cuda = true});
     auto c = session_->consumer(queue, {.cuda = true});

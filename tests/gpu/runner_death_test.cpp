@@ -14,7 +14,7 @@ INSTANTIATE_TEST_SUITE_P(, KilledRunner, kBoth, executor_name);
 
 TEST_P(KilledRunner, ItsQueuesCloseAndComeBack) {
   QueueOptions o = on_gpu("invert");
-  o.slot_bytes = 1u << 20;
+  o.size = 1u << 20;
   broker_->create("q", o);
   broker_->create("idle", on_gpu("upper"));
   broker_->create("host", {.handler = "invert", .backend = "host"});
@@ -35,7 +35,7 @@ TEST_P(KilledRunner, ItsQueuesCloseAndComeBack) {
   }
   auto host_producer = session_->producer("host");
   auto host_consumer = session_->consumer("host");
-  Traffic traffic(*session_, "q", o.slot_bytes);
+  Traffic traffic(*session_, "q", o.size);
   ASSERT_TRUE(eventually([&] { return traffic.received() > 30 && stats("idle").endpoints.size() == 3; }));
   const auto start = std::chrono::steady_clock::now();
   ASSERT_EQ(::kill(first, SIGKILL), 0);
@@ -121,12 +121,12 @@ TEST_P(KilledRunner, OneThatIsStoppedAndKilledIsNoHang) {
 
 TEST_P(Stop, StopEndsWithMessagesInFlight) {
   QueueOptions o = on_gpu("invert");
-  o.slot_bytes = 1u << 20;
+  o.size = 1u << 20;
   broker_->create("q", o);
   broker_->create("unread", o);
   auto p = session_->producer("unread");
   for (int n = 0; n < 8; ++n) ASSERT_EQ(p.send(stamped(1, 0, 100'000), kBound), Status::ok);
-  Traffic traffic(*session_, "q", o.slot_bytes);
+  Traffic traffic(*session_, "q", o.size);
   ASSERT_TRUE(eventually([&] { return traffic.received() > 30; }));
   const std::uint64_t left = broker_->stop();
   EXPECT_GE(left, 8u);
@@ -140,9 +140,9 @@ TEST_P(Stop, StopEndsWithMessagesInFlight) {
 
 TEST_P(Stop, StopDrainsWhatIsInFlight) {
   QueueOptions o = on_gpu("invert");
-  o.slot_bytes = 1u << 20;
+  o.size = 1u << 20;
   broker_->create("q", o);
-  Traffic traffic(*session_, "q", o.slot_bytes);
+  Traffic traffic(*session_, "q", o.size);
   ASSERT_TRUE(eventually([&] { return traffic.received() > 30; }));
   EXPECT_EQ(broker_->stop(kBound), 0u);
   traffic.end();

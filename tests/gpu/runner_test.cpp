@@ -36,7 +36,7 @@ TEST_P(Results, AreThoseOfTheHostForEveryLength) {
   const auto [executor, handler] = GetParam();
   QueueOptions o = on_gpu(handler, executor);
   o.slots = 2;  // each slot serves many messages: stale bytes of an earlier one show
-  o.slot_bytes = 2u << 20;
+  o.size = 2u << 20;
   broker_->create("q", o);
   auto p = session_->producer("q");
   auto c = session_->consumer("q");
@@ -80,12 +80,12 @@ TEST_P(PerExecutor, ALengthThatTheHandlerRefusesIsPassedOnAndSaid) {
 TEST_P(PerExecutor, AMessageOfAWholeFrameComesThrough) {
   QueueOptions o = on_gpu("invert");
   o.slots = 2;
-  o.slot_bytes = 3840 * 2160 * 3;
+  o.size = 3840 * 2160 * 3;
   broker_->create("q", o);
   auto p = session_->producer("q");
   auto c = session_->consumer("q");
   for (std::uint64_t n = 0; n < 6; ++n) {
-    const auto sent = stamped(1, n, o.slot_bytes);
+    const auto sent = stamped(1, n, o.size);
     ASSERT_EQ(p.send(sent, kBound), Status::ok);
     auto m = c.receive(kBound);
     ASSERT_TRUE(m) << "message " << n << ": " << to_string(m.status());
@@ -99,9 +99,9 @@ TEST_P(PerExecutor, AMessageOfAWholeFrameComesThrough) {
 
 TEST_P(PerExecutor, AQueueCanBeCreatedBesideABusyOne) {
   QueueOptions o = on_gpu("invert");
-  o.slot_bytes = 256 * 1024;
+  o.size = 256 * 1024;
   broker_->create("q", o);
-  Traffic busy(*session_, "q", o.slot_bytes);
+  Traffic busy(*session_, "q", o.size);
   ASSERT_TRUE(eventually([&] { return busy.received() > 100; }));
   for (int round = 0; round < 3; ++round) {
     const std::string name = "q" + std::to_string(round);
@@ -132,11 +132,11 @@ TEST_P(PerExecutor, AQueueCanBeCreatedBesideABusyOne) {
 TEST_P(PerExecutor, SeveralBusyQueuesOfLargeMessagesShareTheDevice) {
   QueueOptions o = on_gpu("invert");
   o.slots = 3;
-  o.slot_bytes = 8u << 20;
+  o.size = 8u << 20;
   std::vector<std::unique_ptr<Traffic>> all;
   for (const char* name : {"a", "b", "c"}) {
     broker_->create(name, o);
-    all.push_back(std::make_unique<Traffic>(*session_, name, o.slot_bytes));
+    all.push_back(std::make_unique<Traffic>(*session_, name, o.size));
   }
   for (std::size_t i = 0; i < all.size(); ++i) {
     EXPECT_TRUE(eventually([&] { return all[i]->received() >= 30; })) << "queue " << i << ": " << all[i]->received();
@@ -165,10 +165,10 @@ TEST_F(GpuTest, TwoBrokersOfOneProcessShareARunner) {
 
 TEST_F(GpuTest, SwitchingExecutorsUnderLoadKeepsEveryMessageAndTheOrder) {
   QueueOptions o = on_gpu("invert");
-  o.slot_bytes = 128 * 1024;
+  o.size = 128 * 1024;
   o.lines = 4096;  // a switch takes a line: there is one while the slots limit the traffic
   broker_->create("q", o);
-  Traffic traffic(*session_, "q", o.slot_bytes);
+  Traffic traffic(*session_, "q", o.size);
   for (int n = 0; n < 20; ++n) {
     const auto kind = n % 2 == 0 ? ExecutorKind::stream : ExecutorKind::persistent;
     const auto before = traffic.received();
@@ -210,7 +210,7 @@ TEST_F(GpuTest, WhatCannotBeSwitchedIsSaid) {
     return {};
   };
   EXPECT_THAT(error("host", ExecutorKind::stream), HasSubstr("'host'"));
-  EXPECT_THAT(error("device", ExecutorKind::automatic), HasSubstr("persistent or stream"));
+  EXPECT_THAT(error("device", ExecutorKind::auto_), HasSubstr("persistent or stream"));
 }
 
 TEST_F(GpuTest, AParkedExecutorHearsOfTheNextMessage) {
@@ -254,7 +254,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_P(Waking, ASleepingConsumerHearsOfEveryMessage) {
   const auto [executor, bytes] = GetParam();
   QueueOptions o = on_gpu("identity", executor);
-  o.slot_bytes = 1u << 20;
+  o.size = 1u << 20;
   broker_->create("q", o);
   auto p = session_->producer("q", {.wait = Wait::sleep()});
   auto c = session_->consumer("q", {.wait = Wait::sleep()});
@@ -284,7 +284,7 @@ TEST_P(Waking, ASleepingProducerHearsOfEveryFreePlace) {
   QueueOptions o = on_gpu("identity", executor);
   o.slots = 1;
   o.lines = 2;
-  o.slot_bytes = 1u << 20;
+  o.size = 1u << 20;
   broker_->create("q", o);
   auto p = session_->producer("q", {.wait = Wait::sleep()});
   auto c = session_->consumer("q", {.wait = Wait::sleep()});

@@ -257,7 +257,7 @@ TEST_P(Scribbled, MessagesBehindADamagedLineAllArrive) {
 // crashes, the runner serves its other queue, and the broker stops in order.
 // The header of a pool lies in its clients' memory: a runner that opens it later takes no more from it than it has.
 TEST_P(Scribbled, APoolWhoseHeaderWasForgedIsRefused) {
-  broker_->create_pool("p", {.slots = 8, .slot_bytes = 4096, .backend = "cuda", .mirror = Mirror::none});
+  broker_->create_pool("p", {.slots = 8, .size = 4096, .backend = "cuda", .mirror = Mirror::none});
   {
     auto pool = detail::Segment::open(segment("pool", "p"), detail::kPoolMagic, detail::deadline_after(kBound));
     auto h = detail::checked_header<detail::PoolHeader>(pool);

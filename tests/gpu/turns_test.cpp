@@ -38,11 +38,11 @@ class Turns : public GpuTest {
     for (std::size_t i = 0; i < kinds.size(); ++i) {
       QueueOptions o = on_gpu("invert", kinds[i].executor);
       o.slots = 4;
-      o.slot_bytes = kinds[i].slot_bytes;
+      o.size = kinds[i].slot_bytes;
       std::string name = std::to_string(i);
       name.insert(0, 1, 'q');
       broker_->create(name, o);
-      all.push_back(std::make_unique<Traffic>(*session_, name, o.slot_bytes));
+      all.push_back(std::make_unique<Traffic>(*session_, name, o.size));
     }
     for (int round = 0; round < 3; ++round) {
       std::vector<std::uint64_t> before;

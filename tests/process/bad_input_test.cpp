@@ -55,7 +55,7 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   const auto refused = [&](QueueOptions o) { return error_of<UsageError>([&] { b.create("q", std::move(o)); }); };
   EXPECT_THAT(refused({.handler = "uper"}), AllOf(HasSubstr("'uper'"), HasSubstr("upper")));
   EXPECT_THAT(refused({.slots = (1u << 20) + 1}), AllOf(HasSubstr("slots"), HasSubstr("1048576")));
-  EXPECT_THAT(refused({.slot_bytes = 0}), HasSubstr("slot_bytes"));
+  EXPECT_THAT(refused({.size = 0}), HasSubstr("slot_bytes"));
   EXPECT_THAT(refused({.pool = "nope"}), HasSubstr("'nope'"));
   EXPECT_THAT(refused({.backend = "gpu"}), HasSubstr("'gpu'"));
   // Without a handler `auto` is host, to which these say nothing.
@@ -65,8 +65,8 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   EXPECT_THAT(refused({.executor = ExecutorKind::stream}), HasSubstr("executor"));
   EXPECT_THAT(error_of<UsageError>([&] { b.create_pool("p", {.device = 1}); }), HasSubstr("device"));
   EXPECT_THAT(refused({.groups = {{"a"}, {"a"}}}), HasSubstr("'a' twice"));
-  EXPECT_THAT(refused({.max_endpoints = 0}), HasSubstr("max_endpoints"));
-  EXPECT_THAT(refused({.held_per_consumer = 4097}), HasSubstr("held_per_consumer"));
+  EXPECT_THAT(refused({.endpoints = 0}), HasSubstr("endpoints"));
+  EXPECT_THAT(refused({.held = 4097}), HasSubstr("held"));
   EXPECT_THAT(error_of<UsageError>([&] { b.create("-q"); }), HasSubstr("'-q'"));
   ::setenv("IPCQ_RUNNER", "/nowhere/ipcq-runner", 1);  // as on a machine without CUDA
   const auto text = error_of<BackendError>([&] { b.create("q", {.backend = "cuda"}); });
@@ -85,14 +85,14 @@ TEST_F(BadInput, TheMemoryOfAQueueIsKnownBeforehand) {
   Broker& b = embed_broker();
   std::uint64_t sum = 0;
   const auto check = [&] { EXPECT_EQ(b.stats().shm_bytes, sum); };
-  const PoolOptions pool{.slots = 700, .slot_bytes = 5000};
+  const PoolOptions pool{.slots = 700, .size = 5000};
   b.create_pool("p", pool);
   sum += memory_needs(pool).shared_memory;
   check();
   unsigned number = 0;
   for (const QueueOptions& o : {QueueOptions{}, QueueOptions{.slots = 0, .lines = 5000, .backend = "host"},
-                                QueueOptions{.slots = 3, .slot_bytes = 100, .handler = "upper", .backend = "host"},
-                                QueueOptions{.max_endpoints = 3, .held_per_consumer = 7}}) {
+                                QueueOptions{.slots = 3, .size = 100, .handler = "upper", .backend = "host"},
+                                QueueOptions{.endpoints = 3, .held = 7}}) {
     b.create("q" + std::to_string(number++), o);
     sum += memory_needs(o).shared_memory;
     check();
@@ -106,7 +106,7 @@ TEST_F(BadInput, TheMemoryOfAQueueIsKnownBeforehand) {
   constexpr std::uint64_t kFrame = 24883200;  // a whole number of pages
   const auto on_gpu = [&](Mirror mirror, const char* handler) {
     return memory_needs(
-        QueueOptions{.slots = 64, .slot_bytes = kFrame, .handler = handler, .backend = "cuda", .mirror = mirror});
+        QueueOptions{.slots = 64, .size = kFrame, .handler = handler, .backend = "cuda", .mirror = mirror});
   };
   const MemoryNeeds bare = on_gpu(Mirror::none, "");
   const MemoryNeeds mirrored = on_gpu(Mirror::full, "");
@@ -117,7 +117,7 @@ TEST_F(BadInput, TheMemoryOfAQueueIsKnownBeforehand) {
   EXPECT_GT(mirrored.pinned, 64 * kFrame);
   EXPECT_GT(mirrored.shared_memory, mirrored.pinned);
   EXPECT_EQ(on_gpu(Mirror::full, "upper").pinned, mirrored.pinned);  // both have an executor
-  EXPECT_THROW((void)memory_needs(QueueOptions{.slot_bytes = 0}), UsageError);
+  EXPECT_THROW((void)memory_needs(QueueOptions{.size = 0}), UsageError);
 }
 
 // Its end of the socket must not be held open by the broker itself, or the broker would wait for a minute.
@@ -169,7 +169,7 @@ TEST_F(BadInput, MoreThanSharedMemoryHoldsIsRefusedAtCreation) {
   const auto slots = static_cast<std::uint32_t>(total / kSlotBytes + 2);
   std::string text;
   try {
-    b.create("big", {.slots = slots, .slot_bytes = kSlotBytes});
+    b.create("big", {.slots = slots, .size = kSlotBytes});
     ADD_FAILURE() << "created";
   } catch (const SystemError& e) {
     EXPECT_EQ(e.code(), ENOSPC);
@@ -178,7 +178,7 @@ TEST_F(BadInput, MoreThanSharedMemoryHoldsIsRefusedAtCreation) {
   EXPECT_THAT(text, AllOf(HasSubstr("big"), HasSubstr("GiB are needed"), HasSubstr("are free in /dev/shm"),
                           HasSubstr("--shm-size")));
   EXPECT_TRUE(segments().empty());
-  b.create("big", {.slots = 1, .slot_bytes = 256});  // the name is free
+  b.create("big", {.slots = 1, .size = 256});  // the name is free
 }
 
 // Likewise when there is some room, but not enough: a file system of 1 MiB in a mount namespace of its own.

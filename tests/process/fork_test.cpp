@@ -51,7 +51,7 @@ class Forked : public ProcessTest {
       sigaddset(&set, SIGUSR1);
       sigprocmask(SIG_BLOCK, &set, nullptr);  // for `then`
       Broker broker({.name = name_});
-      broker.create("q", {.slots = 2, .slot_bytes = 100});
+      broker.create("q", {.slots = 2, .size = 100});
       const pid_t child = fork();
       if (child == 0) {
         alarm(30);
@@ -97,7 +97,7 @@ class Forked : public ProcessTest {
 
 TEST_F(Forked, AChildDropsWhatItInheritedAndConnectsAnew) {
   Broker& broker = embed_broker();
-  broker.create("q", {.slots = 4, .slot_bytes = 100, .handler = "identity"});
+  broker.create("q", {.slots = 4, .size = 100, .handler = "identity"});
   Session session = connect({.broker = name_});
   Producer p = session.producer("q");
   Consumer c = session.consumer("q");

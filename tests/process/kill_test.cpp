@@ -117,7 +117,7 @@ class KilledWhileAttaching : public ProcessTest {};
 // The broker has given out an endpoint that nobody has mapped.
 TEST_F(KilledWhileAttaching, LeavesNoEndpoint) {
   Broker& broker = embed_broker();
-  broker.create("q", {.slots = 2, .slot_bytes = 256});
+  broker.create("q", {.slots = 2, .size = 256});
   std::uint64_t deaths = 0;
   for (const char* const role : {"producer", "consumer"}) {
     EXPECT_EQ(end_of(spawn(role, {"id=1", "count=1"}, "attach.answered:kill")), "signal 9");
@@ -191,7 +191,7 @@ TEST_P(KillTest, SurvivorsGoOn) {
   const bool overwrites = c.victim == Victim::overwriter;
 
   Broker& broker = embed_broker();
-  broker.create_pool("pool", {.slots = kSlots, .slot_bytes = 256});
+  broker.create_pool("pool", {.slots = kSlots, .size = 256});
   QueueOptions options{.pool = "pool", .lines = 4, .groups = {{"default"}, {"tap"}}};
   if (overwrites) options.backpressure = Backpressure::drop_oldest;
   broker.create("q", options);

@@ -207,12 +207,12 @@ int run_broker(const Options& o) {
   sigprocmask(SIG_BLOCK, &term, nullptr);
   const RecordWriter log(o.text("log"));
   Broker b(BrokerOptions{.name = o.text("broker")});
-  b.create_pool("pool", {.slots = static_cast<std::uint32_t>(o.number("slots", 8)), .slot_bytes = 256});
+  b.create_pool("pool", {.slots = static_cast<std::uint32_t>(o.number("slots", 8)), .size = 256});
   for (const char* name : {"q", "out"}) {
     b.create(name, {.pool = "pool",
                     .lines = static_cast<std::uint32_t>(o.number("lines", 8)),
                     .handler = o.text("handler"),
-                    .executor_wait = Wait::sleep()});
+                    .wait = Wait::sleep()});
   }
   log.add(Event::ready);
   int signal = 0;
@@ -295,13 +295,13 @@ int run_small_shm(const Options& o) {
   Broker b(BrokerOptions{.name = o.text("broker")});
   int rc = 0;
   try {
-    b.create("big", {.slots = 1024, .slot_bytes = 4096});
+    b.create("big", {.slots = 1024, .size = 4096});
   } catch (const SystemError& e) {
     std::cerr << e.what() << "\n";
     rc = e.code() == ENOSPC ? 56 : 55;
   }
   if (std::system("ls -A /dev/shm") != 0) return 2;
-  b.create("small", {.slots = 2, .slot_bytes = 256, .lines = 16, .max_endpoints = 4, .held_per_consumer = 4});
+  b.create("small", {.slots = 2, .size = 256, .lines = 16, .endpoints = 4, .held = 4});
   return rc;
 }
 

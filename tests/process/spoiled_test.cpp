@@ -23,7 +23,7 @@ using testing::HasSubstr;
 class SpoiledSegment : public BadInput {
  protected:
   void SetUp() override {
-    embed_broker().create("q", {.slots = 2, .slot_bytes = 256, .lines = 4, .max_endpoints = 2, .held_per_consumer = 2});
+    embed_broker().create("q", {.slots = 2, .size = 256, .lines = 4, .endpoints = 2, .held = 2});
   }
   ~SpoiledSegment() override { ::unlink(path().c_str()); }
 
@@ -165,7 +165,7 @@ TEST_F(SpoiledSegment, AClientIsToldAndTheBrokerGoesOn) {
 // stands there now.
 TEST_F(BadInput, ASpoiledHeldEntryCrashesNobody) {
   Broker& b = embed_broker();
-  b.create("q", {.slots = 2, .slot_bytes = 256, .max_endpoints = 4, .held_per_consumer = 4});
+  b.create("q", {.slots = 2, .size = 256, .endpoints = 4, .held = 4});
   b.create("out", {.pool = "q"});
   auto s = connect({.broker = name_});
   auto p = s.producer("q");

@@ -14,7 +14,7 @@ class StoppedClient : public ProcessTest {};
 // Between taking a place and publishing, a stopped producer holds the order up. That cannot be helped; it is named.
 TEST_F(StoppedClient, IsNamedAndNothingIsTakenFromIt) {
   Broker& broker = embed_broker();
-  broker.create("q", {.slots = 8, .slot_bytes = 256, .lines = 16});
+  broker.create("q", {.slots = 8, .size = 256, .lines = 16});
   Peer& consumer = spawn_ready("consumer", {});
   Peer& victim = spawn_ready("producer", {"id=2", "count=20", "go=1"}, "publish.claimed:stop:5");
   Peer& other = spawn_ready("producer", {"id=1", "count=60", "go=1"});
@@ -50,7 +50,7 @@ TEST_F(StoppedClient, IsNamedAndNothingIsTakenFromIt) {
 
 TEST_F(StoppedClient, OneThatHoldsALoanOrAMessageDelaysNobody) {
   Broker& broker = embed_broker();
-  broker.create("q", {.slots = 4, .slot_bytes = 256, .lines = 4});
+  broker.create("q", {.slots = 4, .size = 256, .lines = 4});
   Peer& loaner = spawn("producer", {"id=2", "count=1", "bytes=200", "hold=1", "at_end=pause"});
   Peer& holder = spawn("consumer", {"count=1", "hold=1", "at_end=pause"});
   bounded("both to hold something", [&] { return loaner.has(Event::stopped) && holder.has(Event::received); });
@@ -72,7 +72,7 @@ class DeadWaker : public ProcessTest {};
 
 // Killed between ringing the bell and waking who sleeps on it: the repair wakes them instead.
 TEST_F(DeadWaker, AConsumerStillHearsOfTheMessage) {
-  embed_broker().create("q", {.slots = 2, .slot_bytes = 256});
+  embed_broker().create("q", {.slots = 2, .size = 256});
   Peer& consumer = spawn_ready("consumer", {"count=1"});
   std::this_thread::sleep_for(kMoment);  // until it sleeps
   Peer& victim = spawn("producer", {"id=1", "count=1"}, "ring.incremented:kill");
@@ -81,7 +81,7 @@ TEST_F(DeadWaker, AConsumerStillHearsOfTheMessage) {
 }
 
 TEST_F(DeadWaker, AProducerStillHearsOfTheFreeLine) {
-  embed_broker().create("q", {.slots = 2, .slot_bytes = 256, .lines = 4});
+  embed_broker().create("q", {.slots = 2, .size = 256, .lines = 4});
   Peer& producer = spawn_ready("producer", {"id=1", "count=5", "bytes=40"});
   bounded("the ring to fill", [&] { return stats().published == 4; });
   std::this_thread::sleep_for(kMoment);
@@ -91,7 +91,7 @@ TEST_F(DeadWaker, AProducerStillHearsOfTheFreeLine) {
 }
 
 TEST_F(DeadWaker, AProducerStillHearsOfTheFreeSlot) {
-  embed_broker().create("q", {.slots = 1, .slot_bytes = 256});
+  embed_broker().create("q", {.slots = 1, .size = 256});
   Peer& producer = spawn_ready("producer", {"id=1", "count=2", "bytes=200"});
   bounded("the pool to be used up", [&] { return stats().published == 1; });
   std::this_thread::sleep_for(kMoment);
@@ -104,7 +104,7 @@ class VanishedClient : public ProcessTest {};
 
 TEST_F(VanishedClient, WhatItHeldGoesBackWhenItExitsWithoutClosing) {
   Broker& broker = embed_broker();
-  broker.create("q", {.slots = 4, .slot_bytes = 256});
+  broker.create("q", {.slots = 4, .size = 256});
   EXPECT_EQ(end_of(spawn("producer", {"id=1", "count=3", "bytes=200", "hold=1", "at_end=exit"})), "exit 0");
   bounded("the broker to notice", [&] { return broker.stats().deaths == 1 && stats().endpoints.empty(); });
   EXPECT_EQ(stats().claimed, 0u);
@@ -127,7 +127,7 @@ TEST_F(VanishedClient, WhatItHeldGoesBackWhenItExitsWithoutClosing) {
 // exec closes the connection, the process lives on: no proof of death, so nothing is taken from it.
 TEST_F(VanishedClient, OneThatCallsExecIsSuspectUntilItEnds) {
   Broker& broker = embed_broker();
-  broker.create("q", {.slots = 4, .slot_bytes = 256});
+  broker.create("q", {.slots = 4, .size = 256});
   Peer& other = spawn_ready("consumer", {"forever=1", "count=1"});
   auto session = connect({.broker = name_});
   auto producer = session.producer("q");
@@ -192,7 +192,7 @@ TEST_P(BrokerDeath, IsToldToEveryWaiterAndASuccessorTakesOver) {
   });
   EXPECT_THAT(logged, testing::Contains(testing::AllOf(testing::HasSubstr(name_), testing::HasSubstr("3 segments"))));
   EXPECT_TRUE(leftovers().segments.empty());
-  successor.create("q", {.slots = 2, .slot_bytes = 256});
+  successor.create("q", {.slots = 2, .size = 256});
   EXPECT_EQ(end_of(spawn("producer", {"id=1", "count=2"})), "exit 0");
   Peer& reader = spawn("consumer", {});
   EXPECT_EQ(end_of(reader), "exit 0");

@@ -38,7 +38,7 @@ size = 4096
   EXPECT_EQ(config.queues[0].options().pool, "frames");
   ASSERT_EQ(config.queues[0].options().groups.size(), 2U);
   EXPECT_EQ(config.queues[0].options().groups[1].policy, GroupPolicy::lossy);
-  EXPECT_EQ(config.queues[1].options().slot_bytes, 4096U);
+  EXPECT_EQ(config.queues[1].options().size, 4096U);
 }
 
 TEST(BrokerConfig, ReadsTheKeysOfAGpu) {

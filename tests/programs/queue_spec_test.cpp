@@ -17,15 +17,15 @@ TEST(QueueSpec, TakesAllKeys) {
       "group=a,group=b:lossy");
   EXPECT_EQ(spec.name(), "q");
   const QueueOptions& o = spec.options();
-  EXPECT_EQ(o.slot_bytes, 4096U);
+  EXPECT_EQ(o.size, 4096U);
   EXPECT_EQ(o.slots, 8U);
   EXPECT_EQ(o.lines, 64U);
   EXPECT_EQ(o.handler, "upper");
   EXPECT_EQ(o.backpressure, Backpressure::drop_oldest);
-  EXPECT_EQ(o.executor_threads, 2U);
-  EXPECT_EQ(o.executor_wait.kind(), Wait::Kind::spin);
-  EXPECT_EQ(o.max_endpoints, 4U);
-  EXPECT_EQ(o.held_per_consumer, 16U);
+  EXPECT_EQ(o.threads, 2U);
+  EXPECT_EQ(o.wait.kind(), Wait::Kind::spin);
+  EXPECT_EQ(o.endpoints, 4U);
+  EXPECT_EQ(o.held, 16U);
   EXPECT_EQ(o.backend, "host");
   ASSERT_EQ(o.groups.size(), 2U);
   EXPECT_EQ(o.groups[0].name, "a");
@@ -36,7 +36,7 @@ TEST(QueueSpec, TakesAllKeys) {
 
 TEST(QueueSpec, KeepsTheDefaultsOfTheLibrary) {
   const auto spec = QueueSpec::parse("frames=4k-rgb");
-  EXPECT_EQ(spec.options().slot_bytes, 24883200U);
+  EXPECT_EQ(spec.options().size, 24883200U);
   EXPECT_EQ(spec.options().slots, QueueOptions{}.slots);
   ASSERT_EQ(spec.options().groups.size(), 1U);
   EXPECT_EQ(spec.options().groups[0].name, "default");
@@ -66,7 +66,7 @@ TEST(QueueSpec, TakesTheKeysOfAGpu) {
   EXPECT_FALSE(o.host_readable);
   EXPECT_EQ(o.executor, ExecutorKind::stream);
   EXPECT_EQ(QueueSpec::parse("q=1MiB,executor=persistent").options().executor, ExecutorKind::persistent);
-  EXPECT_EQ(QueueSpec::parse("q=1MiB,executor=auto").options().executor, ExecutorKind::automatic);
+  EXPECT_EQ(QueueSpec::parse("q=1MiB,executor=auto").options().executor, ExecutorKind::auto_);
   EXPECT_EQ(QueueSpec::parse("q=1MiB,mirror=full,host_readable=yes").options().mirror, Mirror::full);
 }
 
@@ -116,7 +116,7 @@ TEST(QueueSpec, ErrorsNameQueueKeyAndChoices) {
 TEST(PoolSpec, TakesSizeAndSlots) {
   const auto pool = PoolSpec::parse("shared=1MiB,slots=16");
   EXPECT_EQ(pool.name(), "shared");
-  EXPECT_EQ(pool.options().slot_bytes, 1048576U);
+  EXPECT_EQ(pool.options().size, 1048576U);
   EXPECT_EQ(pool.options().slots, 16U);
   EXPECT_THAT(usage_error_of([] { PoolSpec::parse("shared=1MiB,lines=4"); }), HasSubstr("size, slots"));
 }

@@ -31,8 +31,8 @@ World::World(Backpressure first, Backpressure second, const std::vector<GroupOpt
   QueueOptions o;
   o.pool = "pool";
   o.lines = reference::Queue::kLines;
-  o.max_endpoints = reference::Queue::kEndpoints;
-  o.held_per_consumer = reference::Queue::kHeldPerConsumer;
+  o.endpoints = reference::Queue::kEndpoints;
+  o.held = reference::Queue::kHeldPerConsumer;
   o.groups = groups;
   for (const Backpressure b : {first, second}) {
     o.backpressure = b;

@@ -32,7 +32,7 @@ class BrokerDevice : public testing::Test {
     std::filesystem::remove(fails_);
     ::unsetenv("IPCQ_STAND_IN_FAILS");
   }
-  static QueueOptions on_device() { return {.slots = 4, .slot_bytes = 4096, .handler = "invert", .backend = "cuda"}; }
+  static QueueOptions on_device() { return {.slots = 4, .size = 4096, .handler = "invert", .backend = "cuda"}; }
   Producer producer_of_a_full_queue() {
     QueueOptions o = on_device();
     o.lines = 2;

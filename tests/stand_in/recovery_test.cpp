@@ -49,7 +49,7 @@ class Recovery : public testing::Test {
     ::unsetenv("IPCQ_STAND_IN_DELAY_MS");
   }
   static QueueOptions on_device(const std::string& pool = {}) {
-    return {.slots = 4, .slot_bytes = 4096, .pool = pool, .handler = "invert", .backend = "cuda"};
+    return {.slots = 4, .size = 4096, .pool = pool, .handler = "invert", .backend = "cuda"};
   }
   // From the next runner on.
   static void slow_down() { ::setenv("IPCQ_STAND_IN_DELAY_MS", "40", 1); }
@@ -212,7 +212,7 @@ TEST_F(Recovery, SegmentsThatAreElsewhereAreNotWaitedFor) {
 
 // It leaves the stream as it found it: here another has still to end it.
 TEST_F(Recovery, AProducerThatCouldNotAttachEndsNothing) {
-  broker_.create("q", {.slots = 2, .slot_bytes = 100});
+  broker_.create("q", {.slots = 2, .size = 100});
   auto c = session_.consumer("q");
   const std::filesystem::path segment = queue_segment();
   const std::filesystem::path away = segment.string() + "-away";

@@ -36,7 +36,7 @@ class SlowRunner : public testing::Test {
   // From the next runner on.
   static void slow_down() { ::setenv("IPCQ_STAND_IN_DELAY_MS", std::to_string(kDelay.count()).c_str(), 1); }
   static void hang() { ::setenv("IPCQ_STAND_IN_DELAY_MS", "60000", 1); }
-  static QueueOptions on_device() { return {.slots = 4, .slot_bytes = 4096, .handler = "invert", .backend = "cuda"}; }
+  static QueueOptions on_device() { return {.slots = 4, .size = 4096, .handler = "invert", .backend = "cuda"}; }
 
   // How long a client of the host's queue waits at most for anything, until `done`.
   template <class Done>

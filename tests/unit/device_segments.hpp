@@ -10,8 +10,8 @@ namespace ipcq::detail {
 
 struct DeviceSegments : Segments {
   explicit DeviceSegments(QueueMap::Executed executed, const QueueOptions& options = small(), std::uint32_t slots = 4)
-      : Segments(options, executed,
-                 {.slots = slots, .slot_bytes = 256, .backend = "cuda", .mirror = mirror_of(executed)}, &kNowhere) {}
+      : Segments(options, executed, {.slots = slots, .size = 256, .backend = "cuda", .mirror = mirror_of(executed)},
+                 &kNowhere) {}
 
   // A loan that a stream of the client may write to.
   SlotLoan borrow_for_gpu(std::uint32_t client, LoanWriter writer = LoanWriter::gpu) {

@@ -14,7 +14,7 @@ namespace ipcq::detail {
 struct Segments {
   explicit Segments(const QueueOptions& options, std::uint32_t slots = 4, std::size_t slot_bytes = 256)
       : Segments(options, options.handler.empty() ? QueueMap::Executed::none : QueueMap::Executed::by_host,
-                 {.slots = slots, .slot_bytes = slot_bytes}, nullptr) {}
+                 {.slots = slots, .size = slot_bytes}, nullptr) {}
   // `device`: where a pool with the backend "cuda" says that it lies.
   Segments(const QueueOptions& options, QueueMap::Executed executed, const PoolOptions& pool,
            const DeviceMemory* device) {
@@ -27,8 +27,8 @@ struct Segments {
   static QueueOptions small(std::size_t groups = 1) {
     QueueOptions o;
     o.lines = 4;
-    o.max_endpoints = 4;
-    o.held_per_consumer = 4;
+    o.endpoints = 4;
+    o.held = 4;
     o.groups.clear();
     for (std::size_t g = 0; g < groups; ++g)
       o.groups.push_back({std::string("g").append(std::to_string(g)), GroupPolicy::must});

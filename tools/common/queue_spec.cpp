@@ -86,7 +86,7 @@ bool parse_yes_no(std::string_view text, const std::string& what) {
 }
 
 ExecutorKind parse_executor(std::string_view text, const std::string& what) {
-  for (const auto kind : {ExecutorKind::automatic, ExecutorKind::persistent, ExecutorKind::stream}) {
+  for (const auto kind : {ExecutorKind::auto_, ExecutorKind::persistent, ExecutorKind::stream}) {
     if (text == to_string(kind)) return kind;
   }
   throw UsageError(fmt::format("{}: '{}' is none of auto, persistent, stream", what, text));
@@ -121,7 +121,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
       options_.slots = 0;
       inline_ = true;
     } else {
-      options_.slot_bytes = parse_size(value, what(key));
+      options_.size = parse_size(value, what(key));
     }
   } else if (key == "slots") {
     options_.slots = number(1, kMaxSlots);
@@ -143,17 +143,17 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     groups_given_ = true;
     options_.groups.push_back(parse_group(value, what(key)));
   } else if (key == "threads") {
-    options_.executor_threads = number(1, 256);
+    options_.threads = number(1, 256);
   } else if (key == "wait") {
     try {
-      options_.executor_wait = parse_wait(value);
+      options_.wait = parse_wait(value);
     } catch (const UsageError& error) {
       throw UsageError(what(key) + ": " + error.what());
     }
   } else if (key == "endpoints") {
-    options_.max_endpoints = number(1, 1024);
+    options_.endpoints = number(1, 1024);
   } else if (key == "held") {
-    options_.held_per_consumer = number(1, 4096);
+    options_.held = number(1, 4096);
   } else if (key == "backend") {
     options_.backend = parse_backend(value, what(key));
   } else if (key == "device") {
@@ -213,7 +213,7 @@ PoolSpec PoolSpec::parse(std::string_view text) {
 void PoolSpec::set(std::string_view key, std::string_view value) {
   const auto what = fmt::format("pool '{}', {}", name_, key);
   if (key == "size") {
-    options_.slot_bytes = parse_size(value, what);
+    options_.size = parse_size(value, what);
   } else if (key == "slots") {
     options_.slots = static_cast<std::uint32_t>(parse_number(value, what, 1, kMaxSlots));
   } else if (key == "backend") {

@@ -17,7 +17,7 @@ IPCQ_API std::string fetch_dump(const std::string& queue, const std::string& bro
 IPCQ_API void end_of_stream(const std::string& queue, const std::string& broker = {});
 // Switches a device queue to another executor, at one place in its order, and waits for that place (1 s at most: the
 // queue may be full) and until it is reached (10 s at most: messages before it may wait for payloads). Throws
-// UsageError (not a device queue, `automatic`, queue full), SystemError (time-out), and as fetch_stats().
+// UsageError (not a device queue, `auto_`, queue full), SystemError (time-out), and as fetch_stats().
 IPCQ_API void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker = {});
 
 // One broker name seen in the run directory of this user.

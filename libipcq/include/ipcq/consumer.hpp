@@ -42,7 +42,7 @@ class IPCQ_API Consumer {
   ~Consumer();  // close()
 
   // Takes the group's next message: first one given back, else the oldest not yet taken. Waits `timeout` at most.
-  // Statuses: ok, empty (zero timeout), timeout, end, closed, peer_dead, interrupted, full (held_per_consumer
+  // Statuses: ok, empty (zero timeout), timeout, end, closed, peer_dead, interrupted, full (QueueOptions::held
   // messages are held already).
   Result<Message> receive(Duration timeout = kForever) noexcept;
 

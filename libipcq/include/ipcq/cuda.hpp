@@ -134,7 +134,7 @@ IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Duration timeout =
 IPCQ_API Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout = kForever);
 
 // The same without any wait on the CPU: `stream` waits for the publication too, and header() tells kernels what came.
-// Taken in the order of the calls, together with receive(). Statuses: ok, full (held_per_consumer of these are held or
+// Taken in the order of the calls, together with receive(). Statuses: ok, full (QueueOptions::held of these are held or
 // waited for; what receive() of the consumer holds besides makes them wait for its release), closed, peer_dead. Throws
 // as receive().
 IPCQ_API Result<Message> receive_ahead(Consumer& consumer, Stream stream);

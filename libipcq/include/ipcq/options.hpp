@@ -45,7 +45,7 @@ enum class Mirror : std::uint8_t { none, full };
 
 // Who works on a device queue. docs/design/cuda.md has the trade.
 enum class ExecutorKind : std::uint8_t {
-  automatic,   // persistent under MPS or while no client uses ipcq::cuda, else stream
+  auto_,       // persistent under MPS or while no client uses ipcq::cuda, else stream
   persistent,  // one kernel that stays: lowest latency, but other processes' GPU work waits for it without MPS
   stream,      // a kernel per message, ordered by stream operations: nothing spins on the GPU
 };
@@ -53,31 +53,31 @@ enum class ExecutorKind : std::uint8_t {
 IPCQ_API std::string_view to_string(ExecutorKind kind) noexcept;
 
 struct PoolOptions {
-  std::uint32_t slots = 64;       // 0 (only messages of up to 72 bytes) .. 1'048'576
-  std::size_t slot_bytes = 4096;  // payload capacity of one slot, 1 .. 4 GiB - 1
-  std::string backend = "auto";   // "auto" (host), "host" or "cuda": where the payloads lie
-  int device = 0;                 // "cuda": number of the GPU, as CUDA counts them
-  Mirror mirror = Mirror::full;   // "cuda"
+  std::uint32_t slots = 64;      // 0 (only messages of up to 72 bytes) .. 1'048'576
+  std::size_t size = 4096;       // payload capacity of one slot, 1 .. 4 GiB - 1
+  std::string backend = "auto";  // "auto" (host), "host" or "cuda": where the payloads lie
+  int device = 0;                // "cuda": number of the GPU, as CUDA counts them
+  Mirror mirror = Mirror::full;  // "cuda"
 };
 
 struct QueueOptions {
-  std::uint32_t slots = 64;       // of the queue's own pool; 0 with inline-only queues
-  std::size_t slot_bytes = 4096;  // of the queue's own pool
-  std::string pool{};             // name of an existing pool to share instead of an own one
-  std::uint32_t lines = 0;        // messages that may wait, rounded up to a power of two; 0: 2 x slots, 1024 at least
-  std::string handler{};          // applied in place to every message; empty: direct queue
+  std::uint32_t slots = 64;  // of the queue's own pool; 0 with inline-only queues
+  std::size_t size = 4096;   // of the queue's own pool
+  std::string pool{};        // name of an existing pool to share instead of an own one
+  std::uint32_t lines = 0;   // messages that may wait, rounded up to a power of two; 0: 2 x slots, 1024 at least
+  std::string handler{};     // applied in place to every message; empty: direct queue
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
   std::string backend = "auto";
   int device = 0;                // "cuda": number of the GPU, as CUDA counts them; an own pool lies there
   Mirror mirror = Mirror::full;  // "cuda": of the queue's own pool
   bool host_readable = true;     // "cuda": processed payloads are copied to the mirror, for consumers without a GPU
-  ExecutorKind executor = ExecutorKind::automatic;  // "cuda"
-  std::uint32_t executor_threads = 1;
-  Wait executor_wait = Wait::hybrid();
+  ExecutorKind executor = ExecutorKind::auto_;  // "cuda"
+  std::uint32_t threads = 1;                    // of the host executor of the handler, 1 .. 256
+  Wait wait = Wait::hybrid();                   // how these threads wait
   Backpressure backpressure = Backpressure::block;
   std::vector<GroupOptions> groups = {GroupOptions{}};  // durable groups, 8 at most
-  std::uint32_t max_endpoints = 64;                     // producers and consumers open at once, 1 .. 1024
-  std::uint32_t held_per_consumer = 128;                // messages one consumer may hold at once, 1 .. 4096
+  std::uint32_t endpoints = 64;                         // producers and consumers open at once, 1 .. 1024
+  std::uint32_t held = 128;                             // messages one consumer may hold at once, 1 .. 4096
 };
 
 // Bytes that a pool or a queue takes, known before it is created.
