@@ -106,7 +106,7 @@ TEST_P(PerExecutor, AQueueCanBeCreatedBesideABusyOne) {
   for (int round = 0; round < 3; ++round) {
     const std::string name = "q" + std::to_string(round);
     QueueOptions other = on_gpu("upper");
-    other.slot_bytes = 1u << 20;
+    other.size = 1u << 20;
     broker_->create(name, other);  // allocates and pins behind a kernel that works
     auto p = session_->producer(name);
     auto c = session_->consumer(name);
