@@ -39,6 +39,7 @@ std::optional<Ending> ending_of(Status status) noexcept {
     case Status::full:  // as many are held as may be: on a GPU some will be released soon, on the CPU it cannot be
     case Status::too_large:
     case Status::not_held:
+    case Status::unreachable:
       return std::nullopt;
   }
   return std::nullopt;

@@ -315,7 +315,7 @@ void ConsumerCore::after_release(bool slot_freed) noexcept {
 }
 
 Status ConsumerCore::release(Message& message) noexcept {
-  message.m_.core = nullptr;
+  message.forget();
   if (is_unusable()) return Status::closed;
   bool freed = false;
   if (!member_.release(message.m_.held, message.m_.redeliveries, pool_->pool(), freed)) return Status::not_held;
@@ -324,14 +324,14 @@ Status ConsumerCore::release(Message& message) noexcept {
 }
 
 bool ConsumerCore::hand_over(Message& message) noexcept {
-  message.m_.core = nullptr;
+  message.forget();
   const bool held = member_.hand_over(message.m_.held, message.m_.redeliveries);
   after_release(false);
   return held;
 }
 
 Status ConsumerCore::nack(Message& message) noexcept {
-  message.m_.core = nullptr;
+  message.forget();
   if (is_unusable()) return Status::closed;
   if (!member_.give_back(message.m_.held, message.m_.redeliveries)) return Status::not_held;
   after_return();
@@ -339,7 +339,7 @@ Status ConsumerCore::nack(Message& message) noexcept {
 }
 
 void ConsumerCore::put_back(Message& message) noexcept {
-  message.m_.core = nullptr;
+  message.forget();
   if (!is_unusable() && member_.put_back(message.m_.held, message.m_.redeliveries)) after_return();
 }
 
@@ -352,6 +352,7 @@ void ConsumerCore::after_return() noexcept {
 
 namespace ipcq {
 
+Consumer::Consumer() noexcept = default;
 Consumer::Consumer(std::unique_ptr<detail::ConsumerCore> core) noexcept : core_(std::move(core)) {}
 Consumer::Consumer(Consumer&&) noexcept = default;
 Consumer& Consumer::operator=(Consumer&& other) noexcept {
@@ -376,13 +377,13 @@ void Consumer::close() noexcept {
   core_.reset();
 }
 
-Result<Message> Consumer::receive(Duration timeout) noexcept {
+Result<Message> Consumer::receive(Timeout timeout) noexcept {
   Result<Message> message(std::in_place);  // filled where the caller gets it
   const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
   if (s != Status::ok) message = s;
   return message;
 }
-BatchResult Consumer::receive_many(std::span<Message> batch, Duration timeout) noexcept {
+BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) noexcept {
   return core_ ? core_->receive_many(batch, timeout) : BatchResult{Status::closed, 0};
 }
 
@@ -390,8 +391,8 @@ Message Consumer::next_or_end() {
   auto m = receive();
   if (m) return std::move(*m);
   if (m.status() == Status::end) return {};
-  throw ClosedError("consumer: the queue stopped before the end of the stream (" + std::string(to_string(m.status())) +
-                    "); receive() tells this by its status");
+  throw ClosedError(m.status(), "consumer: the queue stopped before the end of the stream (" +
+                                    std::string(to_string(m.status())) + "); receive() tells this by its status");
 }
 
 }  // namespace ipcq

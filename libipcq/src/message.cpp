@@ -10,7 +10,7 @@ namespace ipcq {
 
 void Loan::give_back() noexcept { core_->drop(*this); }
 
-Status Loan::publish(std::size_t length, Duration timeout) noexcept {
+Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
   return core_ != nullptr ? core_->publish(*this, length, timeout) : Status::not_held;
 }
 

@@ -187,7 +187,8 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
 
 Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
   if (bytes.size() > kInlineBytes) {
-    if (bytes.size() > slot_bytes() || !pool_->has_host_payloads()) return Status::too_large;
+    if (bytes.size() > slot_bytes()) return Status::too_large;
+    if (!pool_->has_host_payloads()) return Status::unreachable;
     const std::uint64_t deadline = deadline_after(timeout);
     auto slot = loan(timeout);
     if (!slot) return slot.status();
@@ -239,7 +240,8 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
 
 Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
   if (is_unusable()) return Status::closed;
-  if (!pool_->has_host_payloads()) return Status::too_large;  // slots without a mirror: ipcq::cuda reaches them
+  if (pool_->config().slots == 0) return Status::too_large;
+  if (!pool_->has_host_payloads()) return Status::unreachable;  // slots without a mirror: ipcq::cuda reaches them
   SlotLoan s;
   if (const Status status = borrow(timeout, s); status != Status::ok) return status;
   Loan loan;
@@ -300,6 +302,7 @@ void ProducerCore::give_back(const SlotLoan& loan) noexcept {
 
 namespace ipcq {
 
+Producer::Producer() noexcept = default;
 Producer::Producer(std::unique_ptr<detail::ProducerCore> core) noexcept : core_(std::move(core)) {}
 Producer::Producer(Producer&&) noexcept = default;
 Producer& Producer::operator=(Producer&& other) noexcept {
@@ -325,14 +328,18 @@ void Producer::close(bool broken_off) noexcept {
   core_.reset();
 }
 
-Result<Loan> Producer::loan(Duration timeout) noexcept { return core_ ? core_->loan(timeout) : Status::closed; }
-Status Producer::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
+Result<Loan> Producer::loan(Timeout timeout) noexcept { return core_ ? core_->loan(timeout) : Status::closed; }
+Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
   return core_ ? core_->send(bytes, timeout) : Status::closed;
 }
-BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept {
+BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Timeout timeout) noexcept {
   return core_ ? core_->send_many(batch, timeout) : BatchResult{Status::closed, 0};
 }
-Status Producer::forward(Message& message, Duration timeout) {
+std::uint64_t Producer::deadline_of(Timeout timeout) noexcept { return detail::deadline_after(timeout); }
+BatchResult Producer::send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept {
+  return send_many(batch, detail::time_left(deadline));
+}
+Status Producer::forward(Message& message, Timeout timeout) noexcept {
   return core_ ? core_->forward(message, timeout) : Status::closed;
 }
 std::size_t Producer::max_bytes() const noexcept {

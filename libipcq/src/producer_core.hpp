@@ -23,7 +23,7 @@ class ProducerCore {
   void drop(Loan& loan) noexcept;
   Status send(std::span<const std::byte> bytes, Duration timeout) noexcept;
   BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept;
-  Status forward(Message& message, Duration timeout);
+  Status forward(Message& message, Duration timeout) noexcept;
 
   // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
   // `kept`: published for no group before the payload is ready (no kPayloadReady): the slot is the caller's to give
@@ -59,7 +59,8 @@ class ProducerCore {
   void wake_attendant(std::uint8_t groups) noexcept;
   // Wakes who sleeps for a line, and shows the counters.
   void after_publish(std::uint8_t groups) noexcept;
-  Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader, Duration timeout);
+  Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader, Duration timeout) noexcept;
+  Status forward_copy(Message& message, Duration timeout) noexcept;
 
   std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
   SessionCore* session_;               // not used once closed

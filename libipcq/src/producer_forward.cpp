@@ -1,6 +1,6 @@
-// Forwarding: a received message moves on to another queue of its pool without a copy. docs/design/ring.md, "Forward".
+// Forwarding: a received message moves on to another queue, within its pool without a copy. docs/design/ring.md,
+// "Forward".
 #include "consumer_core.hpp"
-#include "ipcq/error.hpp"
 #include "producer_core.hpp"
 
 namespace ipcq::detail {
@@ -10,24 +10,24 @@ constexpr std::uint64_t kForwardRound = 1'000'000;  // ns
 
 }  // namespace
 
-Status ProducerCore::forward(Message& message, Duration timeout) {
+Status ProducerCore::forward(Message& message, Duration timeout) noexcept {
   ConsumerCore* const reader = message.m_.core;
   if (reader == nullptr) return Status::not_held;
   if (is_unusable() || reader->is_unusable()) return Status::closed;
   const Descriptor from = reader->descriptor(message);
-  if (from.kind == LineKind::slot) return forward_slot(message, from, *reader, timeout);
+  const bool shares_pool = reader->pool().config().segment.generation == pool_->config().segment.generation;
+  if (from.kind == LineKind::slot && shares_pool) return forward_slot(message, from, *reader, timeout);
+  return forward_copy(message, timeout);
+}
+
+Status ProducerCore::forward_copy(Message& message, Duration timeout) noexcept {
+  if (message.bytes().size() != message.length()) return Status::unreachable;
   if (const Status s = send(message.bytes(), timeout); s != Status::ok) return s;
   return message.release();
 }
 
 Status ProducerCore::forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
-                                  Duration timeout) {
-  if (reader.pool().config().segment.generation != pool_->config().segment.generation) {
-    throw UsageError("forward to queue '" + get_text(queue_->config().segment.name, kNameBytes) + "': its pool '" +
-                     get_text(queue_->config().pool, kNameBytes) + "' is not the pool of the message, '" +
-                     get_text(reader.pool().config().segment.name, kNameBytes) +
-                     "'; create both queues with one pool, or send() a copy");
-  }
+                                  Duration timeout) noexcept {
   if (!is_sound(from, *pool_)) return Status::not_held;  // somebody scribbled over the held entry
   const SlotLoan parent =
       from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
@@ -41,15 +41,10 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
         (queue_->changes_payloads() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
     // In short rounds: nobody rings when the other readers have finished, or when an alias alone comes free.
     const std::uint64_t round = deadline == 0 ? 0 : std::min(deadline, now_ns() + kForwardRound);
-    if (copy && message.bytes().data() == nullptr && from.length != 0) {
-      throw UsageError("forward to queue '" + get_text(queue_->config().segment.name, kNameBytes) +
-                       "': others still read the payload, which is in device memory alone, so it cannot be copied; "
-                       "create the message's queue with host_readable=yes");
-    }
     Status s = Status::ok;
     if (copy) {
-      s = send(message.bytes(), time_left(round));
-      if (s == Status::ok) return message.release();
+      s = forward_copy(message, time_left(round));
+      if (s == Status::ok || !message) return s;
     } else {
       const auto try_alias = [&] {
         alias = pool_->pool().borrow_alias(client_, alias_hint_, parent, reader.group());

@@ -28,9 +28,19 @@ std::string_view to_string(Status status) noexcept {
       return "too_large";
     case Status::not_held:
       return "not_held";
+    case Status::unreachable:
+      return "unreachable";
   }
   return "unknown";
 }
+
+namespace detail {
+
+void throw_no_value(Status why) {
+  throw StatusError(why, "ipcq::Result: there is no value, the call came to " + std::string(to_string(why)));
+}
+
+}  // namespace detail
 
 std::string_view to_string(Wait::Kind kind) noexcept {
   switch (kind) {

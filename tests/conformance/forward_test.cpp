@@ -134,7 +134,7 @@ TEST_P(Forward, AChainOfQueuesEndsInOneFreeSlot) {
 }
 
 TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
-  create("elsewhere", {.slots = 1, .size = 100});
+  create("elsewhere", {.slots = 1, .size = 80});
   create_as_is("tight", {.pool = "pool", .lines = 2, .backpressure = Backpressure::reject});
   auto p = producer("in");
   auto c = consumer("in");
@@ -143,12 +143,7 @@ TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
   auto m = c.receive(kBound);
   ASSERT_TRUE(m);
   auto elsewhere = producer("elsewhere");
-  try {
-    (void)elsewhere.forward(*m, kBound);
-    ADD_FAILURE() << "forwarded to another pool";
-  } catch (const UsageError& e) {
-    EXPECT_THAT(e.what(), testing::AllOf(testing::HasSubstr("elsewhere"), testing::HasSubstr("pool")));
-  }
+  EXPECT_EQ(elsewhere.forward(*m, kBound), Status::too_large);
   auto tight = producer("tight");
   for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(tight, 1, i), Status::ok);
   EXPECT_EQ(tight.forward(*m, kForever), Status::full);

@@ -2,6 +2,7 @@
 // over it. Thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -27,8 +28,11 @@ class IPCQ_API Broker {
   // Takes the name, removes what a dead broker of that name left, opens the control socket and starts serving.
   // Throws UsageError when a live broker has the name, SystemError or PermissionError naming the object.
   explicit Broker(BrokerOptions options = {});
+  // None, for members: calls throw UsageError, stop() does nothing.
+  explicit Broker(std::nullptr_t) noexcept;
   Broker(Broker&&) noexcept;
-  ~Broker();  // stop(0)
+  Broker& operator=(Broker&&) noexcept;  // stops the one that was there
+  ~Broker();                             // stop(0)
 
   // Create at any time. Throw UsageError (bad option, name taken), BackendError, SystemError (ENOSPC: /dev/shm is too
   // small; the text says how much is needed and how to get it).
@@ -42,7 +46,7 @@ class IPCQ_API Broker {
   // Closes the intake of every queue, waits `drain_for` at most until groups that have members took everything, closes
   // the queues and removes every name. Returns the number of messages that were left. Idempotent; called again while it
   // drains, from another thread, it shortens the wait if it asks for less.
-  std::uint64_t stop(Duration drain_for = Duration::zero());
+  std::uint64_t stop(Timeout drain_for = Duration::zero());
 
   // After stop(): as it was when the draining ended.
   BrokerStats stats() const;

@@ -27,7 +27,7 @@ struct ConsumerOptions {
   Until until = Until::end;
   // How long to wait for the queue to appear; and, where the stream has ended and nothing of it is left, for a producer
   // that begins the next one, before that end is reported.
-  Duration wait_for = Duration::zero();
+  Timeout wait_for = Duration::zero();
   // Policy of an ephemeral group that this consumer is the first member of.
   bool lossy = false;
   bool cuda = false;  // this consumer uses <ipcq/cuda.hpp>
@@ -35,7 +35,8 @@ struct ConsumerOptions {
 
 class IPCQ_API Consumer {
  public:
-  // Made by Session::consumer().
+  // None: every call returns Status::closed. For members; Session::consumer() makes one that is open.
+  Consumer() noexcept;
   explicit Consumer(std::unique_ptr<detail::ConsumerCore> core) noexcept;
   Consumer(Consumer&&) noexcept;
   Consumer& operator=(Consumer&&) noexcept;
@@ -44,20 +45,21 @@ class IPCQ_API Consumer {
   // Takes the group's next message: first one given back, else the oldest not yet taken. Waits `timeout` at most.
   // Statuses: ok, empty (zero timeout), timeout, end, closed, peer_dead, interrupted, full (QueueOptions::held
   // messages are held already).
-  Result<Message> receive(Duration timeout = kForever) noexcept;
+  [[nodiscard]] Result<Message> receive(Timeout timeout = kForever) noexcept;
 
   // Takes up to batch.size() messages that are there now, waiting only for the first. batch[0 .. count) are set.
-  BatchResult receive_many(std::span<Message> batch, Duration timeout = kForever) noexcept;
+  [[nodiscard]] BatchResult receive_many(std::span<Message> batch, Timeout timeout = kForever) noexcept;
 
-  // Range-for over the messages until the end of the stream. Throws ClosedError when the queue stops otherwise.
+  // The messages until the end of the stream, as an input range: for range-for, std::ranges algorithms and views. Each
+  // step releases the message before and waits for the next. Throws ClosedError, which carries the status, when the
+  // queue stops otherwise.
   class Iterator {
    public:
-    using iterator_category = std::input_iterator_tag;
+    using iterator_concept = std::input_iterator_tag;
     using value_type = Message;
     using difference_type = std::ptrdiff_t;
-    using pointer = Message*;
-    using reference = Message&;
-    Message& operator*() noexcept { return message_; }
+    Message& operator*() const noexcept { return message_; }
+    Message* operator->() const noexcept { return &message_; }
     Iterator& operator++() {
       message_ = Message();
       message_ = consumer_->next_or_end();
@@ -70,7 +72,7 @@ class IPCQ_API Consumer {
     friend class Consumer;
     explicit Iterator(Consumer* consumer) : consumer_(consumer), message_(consumer->next_or_end()) {}
     Consumer* consumer_;
-    Message message_;
+    mutable Message message_;  // the range's element: const belongs to the iterator
   };
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ipcq/export.hpp"
+#include "ipcq/status.hpp"
 
 namespace ipcq {
 
@@ -54,10 +55,21 @@ class IPCQ_API SystemError : public Error {
   int code_;
 };
 
-// The data path stopped where a call that has no status to return must say so (range-for over a consumer).
-class IPCQ_API ClosedError : public Error {
+// A call of the data path came to a status other than ok, where that cannot be returned: Result::value().
+class IPCQ_API StatusError : public Error {
  public:
-  using Error::Error;
+  StatusError(Status status, const std::string& what) : Error(what), status_(status) {}
+  Status status() const noexcept { return status_; }
+
+ private:
+  Status status_;
+};
+
+// A range over a consumer stopped before the end of the stream. `status()`: closed, peer_dead, interrupted, or full
+// (the consumer holds all it may).
+class IPCQ_API ClosedError : public StatusError {
+ public:
+  using StatusError::StatusError;
 };
 
 }  // namespace ipcq

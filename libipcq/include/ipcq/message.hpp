@@ -49,8 +49,9 @@ class IPCQ_API Loan {
 
   // Publishes the first `length` bytes as one message. Takes its place in the queue's order now, not at loan time.
   // Waits for a free line as the queue's backpressure says, `timeout` at most. On any status but `ok` the loan is kept
-  // and may be published again. too_large: `length` exceeds the capacity; not_held: already published.
-  Status publish(std::size_t length, Duration timeout = kForever) noexcept;
+  // and may be published again. Statuses: ok, full (policy reject, or a zero time-out), timeout, closed, peer_dead,
+  // interrupted; too_large: `length` exceeds the capacity; not_held: already published.
+  [[nodiscard]] Status publish(std::size_t length, Timeout timeout = kForever) noexcept;
 
  private:
   friend class detail::ProducerCore;
@@ -79,7 +80,11 @@ class IPCQ_API Message {
 
   explicit operator bool() const noexcept { return m_.core != nullptr; }
 
-  std::span<const std::byte> bytes() const noexcept { return {m_.data, m_.length}; }
+  // The payload. Empty once the message was released, given back or forwarded. Empty also where it lies in device
+  // memory alone; ipcq::cuda reads it there.
+  std::span<const std::byte> bytes() const noexcept { return {m_.data, m_.data != nullptr ? m_.length : 0}; }
+  // Bytes of the payload, wherever it lies; 0 as bytes() is empty.
+  std::size_t length() const noexcept { return m_.length; }
   // Number of this message among those of its producer, from 0. No gap unless the producer died or messages dropped.
   std::uint64_t sequence() const noexcept { return m_.sequence; }
   // Id of the producer, unique while it is attached.
@@ -93,15 +98,24 @@ class IPCQ_API Message {
   // False when the queue's handler refused this payload (a length it cannot work on); the bytes are as published.
   bool processed() const noexcept { return m_.processed; }
 
-  // Ends the reading: the slot goes back once every group has released it. not_held: already released.
+  // Ends the reading: the slot goes back once every group has released it. Statuses: ok; not_held (already released, or
+  // no longer this consumer's), closed (its consumer is): nothing is left to be done then, so the status need not be
+  // looked at.
   Status release() noexcept;
   // Gives the message back unprocessed: the next receive of any member of the group takes it, ahead of newer ones.
+  // Statuses as release().
   Status nack() noexcept;
 
  private:
   friend class detail::ConsumerCore;
   friend class detail::ProducerCore;
   void end() noexcept;
+  // It is not held any more: what bytes() named may be another's by now.
+  void forget() noexcept {
+    m_.core = nullptr;
+    m_.data = nullptr;
+    m_.length = 0;
+  }
 
   struct Content {
     detail::ConsumerCore* core = nullptr;

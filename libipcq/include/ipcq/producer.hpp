@@ -1,9 +1,13 @@
 // Producer: publishes messages to one queue. One per thread; not thread-safe. Must not outlive its Session.
 #pragma once
 
+#include <array>
+#include <concepts>
 #include <cstddef>
 #include <memory>
+#include <ranges>
 #include <span>
+#include <type_traits>
 
 #include "ipcq/message.hpp"
 
@@ -13,15 +17,32 @@ namespace detail {
 struct CudaAccess;
 }
 
+// What can be sent as it lies in memory: a contiguous range of trivially copyable values, such as std::string,
+// std::string_view, std::vector<float>, std::array, std::span.
+template <class R>
+concept Payload = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+    std::is_trivially_copyable_v<std::ranges::range_value_t<R>>;
+
+// The bytes of a payload. A string literal, or another array of const char, goes as text: without its terminating zero.
+template <Payload R>
+std::span<const std::byte> payload_bytes(R&& range) noexcept {
+  return std::as_bytes(std::span(std::ranges::data(range), std::ranges::size(range)));
+}
+template <std::size_t N>
+std::span<const std::byte> payload_bytes(const char (&text)[N]) noexcept {
+  return std::as_bytes(std::span(text, text[N - 1] == '\0' ? N - 1 : N));
+}
+
 struct ProducerOptions {
   Wait wait = Wait::hybrid();
-  Duration wait_for = Duration::zero();  // how long to wait for the queue to appear
-  bool cuda = false;                     // this producer uses <ipcq/cuda.hpp>
+  Timeout wait_for = Duration::zero();  // how long to wait for the queue to appear
+  bool cuda = false;                    // this producer uses <ipcq/cuda.hpp>
 };
 
 class IPCQ_API Producer {
  public:
-  // Made by Session::producer().
+  // None: every call returns Status::closed. For members; Session::producer() makes one that is open.
+  Producer() noexcept;
   explicit Producer(std::unique_ptr<detail::ProducerCore> core) noexcept;
   Producer(Producer&&) noexcept;
   Producer& operator=(Producer&&) noexcept;
@@ -31,22 +52,56 @@ class IPCQ_API Producer {
   ~Producer();
 
   // Borrows a free slot of slot_bytes(), waiting `timeout` at most as the queue's backpressure says.
-  // Statuses: ok, full (policy reject), timeout, closed, peer_dead, interrupted.
-  Result<Loan> loan(Duration timeout = kForever) noexcept;
+  // Statuses: ok, full (policy reject, or a zero time-out), timeout, closed, peer_dead, interrupted; too_large: the
+  // queue has no slots; unreachable: they lie in device memory alone (mirror=none), ipcq::cuda reaches them.
+  [[nodiscard]] Result<Loan> loan(Timeout timeout = kForever) noexcept;
 
-  // Copies `bytes` into one message. Up to inline_bytes() travel inside the ring and need no slot.
-  Status send(std::span<const std::byte> bytes, Duration timeout = kForever) noexcept;
-  Status send(const void* data, std::size_t length, Duration timeout = kForever) noexcept {
-    return send({static_cast<const std::byte*>(data), length}, timeout);
+  // Copies the payload into one message. Up to inline_bytes() travel inside the ring and need no slot. A string literal
+  // goes without its terminating zero, an array of char that is not const as a whole.
+  // Statuses: as loan(); too_large: more than max_bytes(); unreachable: more than inline_bytes() to slots in device
+  // memory alone.
+  [[nodiscard]] Status send(std::span<const std::byte> bytes, Timeout timeout = kForever) noexcept;
+  [[nodiscard]] Status send(const void* data, std::size_t length, Timeout timeout = kForever) noexcept {
+    return send(std::span(static_cast<const std::byte*>(data), length), timeout);
+  }
+  template <Payload R>
+  requires(!std::convertible_to<R&&, std::span<const std::byte>>) [[nodiscard]] Status
+      send(R&& range, Timeout timeout = kForever) noexcept {
+    return send(payload_bytes(range), timeout);
   }
 
-  // Sends the messages in order, taking places in the queue in batches. Stops at the first that fails.
-  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout = kForever) noexcept;
+  // Sends the messages in order, taking places in the queue in batches. Stops at the first that fails; statuses as
+  // send(). `timeout` is for all of them together.
+  [[nodiscard]] BatchResult send_many(std::span<const std::span<const std::byte>> batch,
+                                      Timeout timeout = kForever) noexcept;
+  // The same for any range of payloads, such as std::vector<std::string>.
+  template <std::ranges::forward_range Batch>
+  requires(Payload<std::ranges::range_reference_t<Batch>> &&
+           !std::convertible_to<Batch&&, std::span<const std::span<const std::byte>>>) [[nodiscard]] BatchResult
+      send_many(Batch&& batch, Timeout timeout = kForever) {
+    static_assert(std::is_reference_v<std::ranges::range_reference_t<Batch>> ||
+                      std::ranges::borrowed_range<std::ranges::range_reference_t<Batch>>,
+                  "each payload must outlive the call: a range that makes them on the fly cannot be sent");
+    BatchResult done;
+    const std::uint64_t deadline = deadline_of(timeout);
+    std::array<std::span<const std::byte>, kChunk> chunk;
+    for (auto it = std::ranges::begin(batch); it != std::ranges::end(batch) && done.status == Status::ok;) {
+      std::size_t n = 0;
+      for (; n < kChunk && it != std::ranges::end(batch); ++it) chunk[n++] = payload_bytes(*it);
+      const BatchResult sent = send_until(std::span(chunk).first(n), deadline);
+      done.status = sent.status;
+      done.count += sent.count;
+    }
+    return done;
+  }
 
-  // Publishes a received message to this producer's queue and releases it there, without copying the payload when both
-  // queues share a pool (UsageError otherwise). On any status but `ok` the message stays held. The first queue's slot
+  // Publishes a received message to this producer's queue and releases it there: without copying the payload where both
+  // queues share a pool, by a copy as of send() where they do not, where the message is inline, or where others still
+  // read a payload that a handler would change. On any status but `ok` the message stays held. The first queue's slot
   // is free again when both queues are done with it. A crash in between may deliver the message once more.
-  Status forward(Message& message, Duration timeout = kForever);
+  // Statuses: as send(); not_held: the message is not held any more; unreachable also where a copy is needed of a
+  // payload that lies in device memory alone (the message's queue has host_readable=no or no mirror).
+  [[nodiscard]] Status forward(Message& message, Timeout timeout = kForever) noexcept;
 
   // Largest message, in bytes, and largest that needs no slot.
   std::size_t max_bytes() const noexcept;
@@ -64,6 +119,9 @@ class IPCQ_API Producer {
 
  private:
   friend struct detail::CudaAccess;
+  static constexpr std::size_t kChunk = 64;
+  static std::uint64_t deadline_of(Timeout timeout) noexcept;
+  BatchResult send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept;
   void close(bool broken_off) noexcept;
 
   std::unique_ptr<detail::ProducerCore> core_;

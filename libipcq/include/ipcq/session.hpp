@@ -21,12 +21,14 @@ struct ConnectOptions {
   // Broker name, or path of its control socket. Empty: $IPCQ_BROKER, else "default".
   std::string broker{};
   // How long to wait for the broker to appear.
-  Duration wait_for = Duration::zero();
+  Timeout wait_for = Duration::zero();
   LogCallback log{};
 };
 
 class IPCQ_API Session {
  public:
+  // None: producer() and consumer() throw UsageError. For members; connect() makes one.
+  Session() noexcept;
   explicit Session(std::shared_ptr<detail::SessionCore> core) noexcept;
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
@@ -40,8 +42,10 @@ class IPCQ_API Session {
   Producer producer(const std::string& queue, ProducerOptions options = {});
   Consumer consumer(const std::string& queue, ConsumerOptions options = {});
 
-  // Makes every wait of this session return Status::interrupted, now and until resume(). Callable from any thread; from
-  // a signal handler set a flag and call it elsewhere.
+  // Ends every wait of this session, now and until resume(): a call that finds nothing to do returns
+  // Status::interrupted instead of waiting, empty or full, whatever its time-out; one that can be done at once is done,
+  // so a message that is there is received and one for which there is room is sent. Callable from any thread; from a
+  // signal handler set a flag and call it elsewhere.
   void interrupt() noexcept;
   void resume() noexcept;
 
@@ -49,6 +53,8 @@ class IPCQ_API Session {
   bool connected() const noexcept;
 
  private:
+  detail::SessionCore& core(const std::string& queue) const;
+
   std::shared_ptr<detail::SessionCore> core_;
 };
 

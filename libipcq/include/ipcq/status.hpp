@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "ipcq/export.hpp"
@@ -13,7 +13,7 @@ namespace ipcq {
 
 // Outcome of a call on the data path. Set-up errors throw (error.hpp); these never do.
 // clang-format off
-enum class [[nodiscard]] Status : std::uint8_t {
+enum class Status : std::uint8_t {
   ok,
   full,         // no room: the policy is to reject or the time-out zero; or a consumer holds all it may
   empty,        // nothing to receive now (only from calls with a zero time-out)
@@ -24,28 +24,64 @@ enum class [[nodiscard]] Status : std::uint8_t {
   interrupted,  // Session::interrupt() was called
   too_large,    // the payload exceeds what one message of this queue can carry
   not_held,     // the loan or message was already published, released, forwarded or given back
+  unreachable,  // the payload lies in device memory alone, where the CPU can neither read nor write it
 };
 // clang-format on
 
 IPCQ_API std::string_view to_string(Status status) noexcept;
 
-// A T, or the status that says why there is none. `status()` is `ok` exactly when a T is there.
+namespace detail {
+// Throws StatusError (error.hpp).
+[[noreturn]] IPCQ_API void throw_no_value(Status why);
+}  // namespace detail
+
+// A T, or the status that says why there is none; used as std::expected is. `status()` is `ok` exactly when a T is
+// there. Without one, operator* and -> give an empty T (a loan or message that holds nothing), value() throws.
 template <class T>
 class [[nodiscard]] Result {
+  static_assert(std::is_default_constructible_v<T>, "an empty T stands where there is none");
+
  public:
+  using value_type = T;
+  using error_type = Status;
+
+  // `why` is not `ok`: that would promise a T.
   Result(Status why) noexcept : status_(why) {}                                // NOLINT(google-explicit-constructor)
   Result(T value) noexcept : value_(std::move(value)), status_(Status::ok) {}  // NOLINT
   // With a T() to be filled in place.
-  explicit Result(std::in_place_t) noexcept : value_(std::in_place), status_(Status::ok) {}
+  explicit Result(std::in_place_t) noexcept : status_(Status::ok) {}
 
   Status status() const noexcept { return status_; }
-  explicit operator bool() const noexcept { return value_.has_value(); }
-  T& operator*() & noexcept { return *value_; }
-  T&& operator*() && noexcept { return std::move(*value_); }
-  T* operator->() noexcept { return &*value_; }
+  Status error() const noexcept { return status_; }
+  bool has_value() const noexcept { return status_ == Status::ok; }
+  explicit operator bool() const noexcept { return has_value(); }
+
+  T& operator*() & noexcept { return value_; }
+  const T& operator*() const& noexcept { return value_; }
+  T&& operator*() && noexcept { return std::move(value_); }
+  T* operator->() noexcept { return &value_; }
+  const T* operator->() const noexcept { return &value_; }
+
+  // Throw StatusError, which carries the status, where no T is there.
+  T& value() & {
+    check();
+    return value_;
+  }
+  const T& value() const& {
+    check();
+    return value_;
+  }
+  T&& value() && {
+    check();
+    return std::move(value_);
+  }
 
  private:
-  std::optional<T> value_;
+  void check() const {
+    if (!has_value()) detail::throw_no_value(status_);
+  }
+
+  T value_{};
   Status status_;
 };
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include "ipcq/export.hpp"
 
@@ -12,6 +14,35 @@ namespace ipcq {
 // A time-out; `kForever` still ends at close, end of stream, interrupt and the broker's death.
 using Duration = std::chrono::nanoseconds;
 inline constexpr Duration kForever = Duration::max();
+
+// How long a call may take: any std::chrono::duration. What is negative (or no number) is zero, what is longer than
+// Duration can say is kForever.
+class Timeout {
+ public:
+  template <class Rep, class Period>
+  constexpr Timeout(std::chrono::duration<Rep, Period> time) noexcept  // NOLINT(google-explicit-constructor)
+      : duration_(rounded(time)) {}
+  constexpr operator Duration() const noexcept { return duration_; }  // NOLINT(google-explicit-constructor)
+  friend constexpr auto operator<=>(Timeout, Timeout) noexcept = default;
+
+ private:
+  template <class Rep, class Period>
+  static constexpr Duration rounded(std::chrono::duration<Rep, Period> time) noexcept {
+    using Time = std::chrono::duration<Rep, Period>;
+    if (!(time > time.zero())) return Duration::zero();
+    if constexpr (std::is_same_v<Time, Duration>) {
+      return time;
+    } else if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
+      using Seconds = std::chrono::duration<long double>;
+      if (Seconds(time) >= Seconds(kForever)) return kForever;
+    } else if (Period::num >= Period::den && time > std::chrono::duration_cast<Time>(kForever)) {
+      return kForever;
+    }
+    return std::chrono::ceil<Duration>(time);  // what is more than nothing stays so
+  }
+
+  Duration duration_;
+};
 
 // Waiting strategy of one endpoint or executor.
 class Wait {
