@@ -89,6 +89,7 @@ SessionCore::~SessionCore() {
     return;
   }
   retired_.clear();
+  maps_.drop_kept();
   if (connected()) {
     Request bye;
     bye.op = Op::bye;
@@ -147,8 +148,9 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
       // Whatever fails from here on, the endpoint that the broker gave out is closed again.
       try {
         Attachment a;
-        a.queue = map_queue(reply);
-        a.pool = map_pool(reply);
+        a.queue = maps_.queue(get_text(reply.queue_segment, sizeof reply.queue_segment));
+        a.pool = maps_.pool(get_text(reply.pool_segment, sizeof reply.pool_segment));
+        maps_.attach(reply.client, *a.queue, *a.pool);
         a.client = reply.client;
         a.endpoint = reply.endpoint;
         a.group = reply.group;
@@ -193,43 +195,24 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
 }
 
 void SessionCore::detach(std::uint32_t client, std::uint32_t flags) noexcept {
-  if (is_forked_child() || !connected()) return;
+  if (is_forked_child()) return;
   Request r;
   r.op = Op::close_endpoint;
   r.client = client;
   r.flags = flags;
   try {
-    (void)request(r);
+    if (connected()) (void)request(r);
   } catch (const std::exception&) {  // the broker went away, or notices at the latest when this process ends
   }
-}
-
-std::shared_ptr<QueueMap> SessionCore::map_queue(const Reply& reply) {
-  const std::string segment = get_text(reply.queue_segment, sizeof reply.queue_segment);
-  const std::scoped_lock lock(maps_);
-  for (const auto& q : queues_) {
-    if (q->segment().name() == segment) return q;
-  }
-  std::shared_ptr<QueueMap> map = QueueMap::open(segment, deadline_after(std::chrono::seconds(1)));
-  queues_.push_back(map);
-  return map;
-}
-
-std::shared_ptr<PoolMap> SessionCore::map_pool(const Reply& reply) {
-  const std::string segment = get_text(reply.pool_segment, sizeof reply.pool_segment);
-  const std::scoped_lock lock(maps_);
-  for (const auto& p : pools_) {
-    if (p->segment().name() == segment) return p;
-  }
-  std::shared_ptr<PoolMap> map = PoolMap::open(segment, deadline_after(std::chrono::seconds(1)));
-  pools_.push_back(map);
-  return map;
+  maps_.detach(client);
 }
 
 void SessionCore::retire(std::shared_ptr<void> core) {
-  const std::scoped_lock lock(maps_);
+  const std::scoped_lock lock(retiring_);
   retired_.push_back(std::move(core));
 }
+
+void SessionCore::keep_with(const void* map, std::shared_ptr<void> what) { maps_.keep_with(map, std::move(what)); }
 
 void SessionCore::log(LogLevel level, const std::string& text) const {
   if (log_) log_(level, text);
@@ -237,13 +220,7 @@ void SessionCore::log(LogLevel level, const std::string& text) const {
 
 void SessionCore::interrupt() noexcept {
   interrupted_.store(true, std::memory_order_release);
-  ring_all();
-}
-
-void SessionCore::ring_all() noexcept {
-  const std::scoped_lock lock(maps_);
-  for (const auto& q : queues_) q->ring_all_bells();
-  for (const auto& p : pools_) ring_always(p->control().free);
+  maps_.ring_all();
 }
 
 // The kernel tells at once when the broker ends, or its end of the connection closes: no heartbeat, no time-out, no
@@ -256,7 +233,7 @@ void SessionCore::watch() noexcept {
     if (p[1].revents != 0) return;
     if (p[0].revents != 0 || p[2].revents != 0) {
       disconnected_.store(true, std::memory_order_release);
-      ring_all();
+      maps_.ring_all();
       return;
     }
   }

@@ -11,7 +11,7 @@
 #include "control.hpp"
 #include "doorbell.hpp"
 #include "ipcq/session.hpp"
-#include "queue_map.hpp"
+#include "session_maps.hpp"
 
 namespace ipcq::detail {
 
@@ -47,15 +47,14 @@ class SessionCore {
   }
   // Keeps what messages or loans still refer to until the session ends.
   IPCQ_INTERNAL_API void retire(std::shared_ptr<void> core);
+  // Keeps what a GPU reaches of this map of a queue or pool as long as the session has it.
+  IPCQ_INTERNAL_API void keep_with(const void* map, std::shared_ptr<void> what);
   IPCQ_INTERNAL_API void log(LogLevel level, const std::string& text) const;
 
  private:
   Reply request(const Request& request);
   Reply exchange(Request request, int fd);
-  std::shared_ptr<QueueMap> map_queue(const Reply& reply);
-  std::shared_ptr<PoolMap> map_pool(const Reply& reply);
   void watch() noexcept;
-  void ring_all() noexcept;
   [[noreturn]] void throw_lost() const;
 
   const std::uint32_t epoch_ = fork_epoch();
@@ -68,9 +67,8 @@ class SessionCore {
   std::atomic<bool> interrupted_{false};
   std::mutex requests_;  // one request at a time on the socket
   std::uint32_t serial_ = 0;
-  std::mutex maps_;
-  std::vector<std::shared_ptr<QueueMap>> queues_;
-  std::vector<std::shared_ptr<PoolMap>> pools_;
+  SessionMaps maps_;
+  std::mutex retiring_;
   std::vector<std::shared_ptr<void>> retired_;
   std::thread watcher_;
 };

@@ -128,6 +128,31 @@ TEST_F(Recovery, AQueueWithoutSlotsComesBack) {
   exchange("q", 10);
 }
 
+// Of this process: those of the embedded broker and of the session.
+std::size_t mappings_of(const std::string& broker) {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += line.find("+" + broker + "+") != std::string::npos ? 1 : 0;
+  return count;
+}
+
+TEST_F(Recovery, ASessionLetsGoOfWhatEndedWithTheRunner) {
+  broker_.create("q", on_device());
+  Producer p = session_.producer("q");
+  Consumer c = session_.consumer("q");
+  const std::size_t mapped = mappings_of(name_);
+  ASSERT_EQ(mapped, 4u);  // queue and pool, twice
+  for (int death = 0; death < 3; ++death) {
+    kill_runner();
+    ASSERT_TRUE(eventually([&] { return c.receive(1ms).status() == Status::closed; }));
+    p = session_.producer("q", {.wait_for = kBound});
+    c = session_.consumer("q", {.wait_for = kBound});
+    EXPECT_TRUE(eventually([&] { return mappings_of(name_) == mapped; })) << mappings_of(name_) << " after " << death;
+    ASSERT_EQ(p.send("here", kBound), Status::ok);
+    EXPECT_EQ(c.receive(kBound).status(), Status::ok);
+  }
+}
+
 TEST_F(Recovery, KeepsItsNames) {
   broker_.create("q", on_device());
   start_no_runner();
