@@ -66,6 +66,15 @@ void check_cuda(CUresult result, const char* call, const std::string& object, co
   throw BackendError(describe(driver(), result, call, object) + (remedy.empty() ? "" : "; " + remedy));
 }
 
+Context::Context(CUcontext handle, const std::string& object) : handle_(handle) {
+  check_cuda(driver().cuCtxGetId(handle, &number_), "cuCtxGetId", object);
+}
+
+bool Context::is_alive() const noexcept {
+  unsigned long long number = 0;
+  return driver().cuCtxGetId(handle_, &number) == CUDA_SUCCESS && number == number_;
+}
+
 RegisteredMemory::RegisteredMemory(CUcontext context, void* data, std::uint64_t bytes, const std::string& object) {
   if (bytes == 0) return;
   constexpr std::uintptr_t kPage = 4096;
@@ -76,14 +85,14 @@ RegisteredMemory::RegisteredMemory(CUcontext context, void* data, std::uint64_t 
                                                      CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);
   if (result == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED) return;
   check_cuda(result, "cuMemHostRegister", object, "raise the limit of locked memory (ulimit -l unlimited)");
-  context_ = context;
+  context_ = Context(context, object);
   data_ = reinterpret_cast<void*>(begin);
 }
 
 RegisteredMemory::~RegisteredMemory() {
-  if (data_ == nullptr) return;
+  if (data_ == nullptr || !context_.is_alive()) return;  // nothing is pinned any more
   try {
-    const CurrentContext current(context_);
+    const CurrentContext current(context_.handle());
     driver().cuMemHostUnregister(data_);
   } catch (const Error&) {  // the driver unloads: nothing is pinned any more
   }

@@ -83,6 +83,24 @@ std::string describe(const Driver& cu, CUresult result, const char* call, const 
 // Throws BackendError unless `result` is success. `remedy` may be empty.
 void check_cuda(CUresult result, const char* call, const std::string& object, const std::string& remedy = {});
 
+// A context, told apart from those that bear its handle later: after cudaDeviceReset() the next one has the same
+// handle, and the driver crashes on streams of the one before (seen with driver 580). So whoever comes back to a
+// context asks whether it is still there.
+class Context {
+ public:
+  Context() noexcept = default;
+  // Throws BackendError.
+  Context(CUcontext handle, const std::string& object);
+  CUcontext handle() const noexcept { return handle_; }
+  // False after a reset of its device, and once the driver unloads at the process' end.
+  bool is_alive() const noexcept;
+  friend bool operator==(const Context&, const Context&) noexcept = default;
+
+ private:
+  CUcontext handle_ = nullptr;
+  unsigned long long number_ = 0;  // unique in the process
+};
+
 // Makes a context current in this thread while it lives.
 class CurrentContext {
  public:
@@ -115,7 +133,7 @@ class RegisteredMemory {
     std::swap(context_, other.context_);
     std::swap(data_, other.data_);
   }
-  CUcontext context_ = nullptr;
+  Context context_;
   void* data_ = nullptr;
 };
 

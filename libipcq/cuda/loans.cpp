@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "exit_guard.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
@@ -47,6 +48,7 @@ LoanSide& LoanSide::of(ProducerCore& core) {
 Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
   const View& view = memory_.view(stream);
   if (!passed_) {
+    close_at_exit(weak_from_this());
     passed_ = std::make_unique<HostBlock>(view.context, published_.size() * sizeof(Word), memory_.object());
   }
   harvest();
@@ -85,8 +87,8 @@ bool LoanSide::announce(LoanState& state) noexcept {
     state.announced = true;
     return true;
   }
-  session_->log(LogLevel::error,
-                describe(driver(), result, "cuStreamWriteValue64", memory_.object()) + "; has its context failed?");
+  session_->log(LogLevel::error, describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
+                                     (is_broken(*state.view) ? ": " + why_broken(*state.view) : ""));
   return false;
 }
 
@@ -233,9 +235,8 @@ void LoanSide::bury_unwritten(const View& view) noexcept {
     pool.gpub(slot).store(lease, std::memory_order_release);
   }
   if (!any) return;
-  session_->log(LogLevel::error, memory_.object() +
-                                     ": its GPU context has failed (a kernel faulted); what it had published there and "
-                                     "not completed is lost");
+  session_->log(LogLevel::error,
+                memory_.object() + ": " + why_broken(view) + "; what it had published there and not completed is lost");
 }
 
 // The broker has them back with the endpoint.

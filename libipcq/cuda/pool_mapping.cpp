@@ -1,12 +1,16 @@
 #include "pool_mapping.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <utility>
 
 #include "cleaner.hpp"
+#include "exit_guard.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
@@ -25,15 +29,16 @@ struct Pin {
 struct Registry {
   struct Block {
     std::uint64_t pool_generation;
-    CUcontext context;
+    Context context;
     std::shared_ptr<DeviceBlock> owned;
   };
   struct Pinned {
     const void* data;
+    Context context;
     std::shared_ptr<Pin> owned;
   };
   struct Probe {
-    CUcontext context;
+    Context context;
     std::shared_ptr<ProbeStream> owned;
   };
   std::mutex mutex;  // uses begin under it; not held while anything is unpinned or unmapped
@@ -49,7 +54,7 @@ Registry& registry() {
 // Pinned memory that nobody uses. Never destroyed either.
 struct Spares {
   struct Spare {
-    unsigned long long context;  // its number
+    Context context;
     std::size_t bytes;
     void* data;
   };
@@ -94,12 +99,6 @@ bool clean_one() {
   return std::exchange(unused, nullptr) != nullptr;  // unmapped or unpinned now
 }
 
-unsigned long long number_of(CUcontext context, const std::string& object) {
-  unsigned long long number = 0;
-  check_cuda(driver().cuCtxGetId(context, &number), "cuCtxGetId", object);
-  return number;
-}
-
 bool is_of_a_capture(CUresult result) noexcept {
   return result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED && result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
 }
@@ -139,6 +138,24 @@ void check_same_address(void* data, const std::string& object) {
   }
 }
 
+// The process' own memory, pinned: what the driver allocates would be gone after a reset of its device, and what the
+// CPU reads there with it. Shared, so that a fork does not make the CPU write to a copy.
+void* map_pinned(const Context& context, std::size_t bytes, const std::string& object) {
+  void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (data == MAP_FAILED) throw SystemError(errno, object + ": mmap of " + format_bytes(bytes) + " failed");
+  const BesideCaptures beside;
+  const CurrentContext current(context.handle());
+  try {
+    check_cuda(driver().cuMemHostRegister(data, bytes, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP),
+               "cuMemHostRegister", object, "raise the limit of locked memory (ulimit -l unlimited)");
+    check_same_address(data, object);
+  } catch (...) {
+    ::munmap(data, bytes);
+    throw;
+  }
+  return data;
+}
+
 }  // namespace
 
 Cleaner& cleaner() {
@@ -150,11 +167,12 @@ Cleaner& cleaner() {
   return *c;
 }
 
-ContextScope::ContextScope(CUcontext context) noexcept {
+ContextScope::ContextScope(const Context& context) noexcept : usable_(context.is_alive()) {
+  if (!usable_) return;
   CUcontext current = nullptr;
   const Driver& cu = driver();
-  if (cu.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current == context) return;
-  pushed_ = cu.cuCtxPushCurrent(context) == CUDA_SUCCESS;
+  if (cu.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current == context.handle()) return;
+  pushed_ = cu.cuCtxPushCurrent(context.handle()) == CUDA_SUCCESS;
 }
 
 ContextScope::~ContextScope() {
@@ -164,24 +182,25 @@ ContextScope::~ContextScope() {
 
 void BesideCaptures::exchange() noexcept { driver().cuThreadExchangeStreamCaptureMode(&mode_); }
 
-ProbeStream::ProbeStream(CUcontext context, const std::string& object) : context_(context) {
-  const CurrentContext current(context);
+ProbeStream::ProbeStream(const Context& context, const std::string& object) : context_(context) {
+  const CurrentContext current(context.handle());
   check_cuda(driver().cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreateWithPriority",
              object);
 }
 
 ProbeStream::~ProbeStream() {
   const ContextScope scope(context_);
-  driver().cuStreamDestroy(stream_);
+  if (scope) driver().cuStreamDestroy(stream_);
 }
 
 CUresult ProbeStream::query() const noexcept {
   const BesideCaptures beside;
   const ContextScope scope(context_);
-  return driver().cuStreamQuery(stream_);
+  return scope ? driver().cuStreamQuery(stream_) : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
-DeviceBlock::DeviceBlock(CUcontext context, const PoolHeader& pool, const std::string& object) : context_(context) {
+DeviceBlock::DeviceBlock(const Context& context, const PoolHeader& pool, const std::string& object)
+    : context_(context) {
   CUipcMemHandle handle;
   static_assert(sizeof handle.reserved == sizeof pool.ipc_handle);
   std::memcpy(handle.reserved, pool.ipc_handle, sizeof pool.ipc_handle);
@@ -189,7 +208,7 @@ DeviceBlock::DeviceBlock(CUcontext context, const PoolHeader& pool, const std::s
       pool.slots * pool.slot_stride > pool.device_bytes - pool.device_base_offset) {
     throw BackendError(object + ": its header contradicts itself; restart the broker");
   }
-  const CurrentContext current(context);
+  const CurrentContext current(context.handle());
   check_cuda(driver().cuIpcOpenMemHandle(&base_, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS), "cuIpcOpenMemHandle",
              object);
   payloads_ = reinterpret_cast<std::byte*>(base_ + pool.device_base_offset);
@@ -197,11 +216,11 @@ DeviceBlock::DeviceBlock(CUcontext context, const PoolHeader& pool, const std::s
 
 DeviceBlock::~DeviceBlock() {
   const ContextScope scope(context_);
-  driver().cuIpcCloseMemHandle(base_);
+  if (scope) driver().cuIpcCloseMemHandle(base_);
 }
 
-HostBlock::HostBlock(CUcontext context, std::size_t bytes, const std::string& object)
-    : context_(number_of(context, object)), bytes_((bytes + kPage - 1) / kPage * kPage) {
+HostBlock::HostBlock(const Context& context, std::size_t bytes, const std::string& object)
+    : context_(context), bytes_((bytes + kPage - 1) / kPage * kPage) {
   auto& s = spares();
   {
     const std::scoped_lock lock(s.mutex);
@@ -214,12 +233,7 @@ HostBlock::HostBlock(CUcontext context, std::size_t bytes, const std::string& ob
     }
     if (data_ == nullptr) s.all.reserve(s.all.capacity() + 1);  // the destructor finds room
   }
-  if (data_ == nullptr) {
-    const BesideCaptures beside;
-    const CurrentContext current(context);
-    check_cuda(driver().cuMemHostAlloc(&data_, bytes_, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
-               "cuMemHostAlloc", object, "raise the limit of locked memory (ulimit -l unlimited)");
-  }
+  if (data_ == nullptr) data_ = map_pinned(context, bytes_, object);
   std::memset(data_, 0, bytes_);
 }
 
@@ -238,34 +252,41 @@ EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> q
       object_(std::string(reads ? "consumer" : "producer") + " of queue '" + queue_->config().segment.name + "'") {}
 
 const View& EndpointMemory::view(cuda::Stream stream) {
+  // Before the stream is looked at: where it went with its context, the driver would crash.
+  for (const auto& v : views_) {
+    if (!v->context.is_alive()) {
+      throw UsageError(object_ + ": " + why_broken(*v) + "; end the session before that, and connect anew after it");
+    }
+  }
   const CUcontext context = context_of(stream, object_);
   refuse_capture(stream, object_);
   for (const auto& v : views_) {
-    if (v->context == context) return *v;
+    if (v->context.handle() == context) return *v;
   }
-  return make_view(context);
+  return make_view(Context(context, object_));
 }
 
-void EndpointMemory::pin(CUcontext context, std::shared_ptr<const void> map, void* data, std::uint64_t bytes,
+void EndpointMemory::pin(const Context& context, std::shared_ptr<const void> map, void* data, std::uint64_t bytes,
                          const std::string& what) {
   if (bytes == 0) return;
+  const void* const of = map.get();
   auto& r = registry();
   const std::scoped_lock lock(r.mutex);
   std::shared_ptr<Pin> used;
   for (const auto& p : r.pins) {
-    if (p.data == data) used = use(p.owned);
+    if (p.data == data && p.context.is_alive()) used = use(p.owned);
   }
   if (!used) {
     auto pin = std::make_shared<Pin>();
     pin->map = std::move(map);
-    pin->memory = RegisteredMemory(context, data, bytes, what);
-    const CurrentContext current(context);
+    pin->memory = RegisteredMemory(context.handle(), data, bytes, what);
+    const CurrentContext current(context.handle());
     check_same_address(data, what);
-    r.pins.push_back({data, pin});
+    r.pins.push_back({data, context, pin});
     used = use(pin);
   }
   pins_.push_back(used);
-  session_.retire(std::move(used));
+  session_.keep_with(of, std::move(used));
 }
 
 void EndpointMemory::pin_payloads(View& view) {
@@ -286,7 +307,7 @@ void EndpointMemory::open_probe(View& view) {
   view.probe = use(probe);
 }
 
-const View& EndpointMemory::make_view(CUcontext context) {
+const View& EndpointMemory::make_view(const Context& context) {
   const BesideCaptures beside;
   auto view = std::make_unique<View>();
   const PoolHeader& h = pool_->config();
@@ -314,7 +335,7 @@ const View& EndpointMemory::make_view(CUcontext context) {
         r.blocks.push_back({h.segment.generation, context, block});
         view->block = use(block);
       }
-      session_.retire(view->block);
+      session_.keep_with(pool_.get(), view->block);
       view->payloads = view->block->payloads();
     } catch (const BackendError& e) {
       const bool mirrored = pool_->has_host_payloads() && (!reads_ || queue_->is_host_readable());
@@ -334,6 +355,7 @@ const View& EndpointMemory::make_view(CUcontext context) {
 
 CUresult enqueue_write(const View& view, cuda::Stream stream, Word& word, std::uint64_t value) noexcept {
   const ContextScope scope(view.context);
+  if (!scope) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
   // SYNC gpub (release, system): the stream's earlier work before the word; the default flag fences.
   // Pairs with: reached.
   return driver().cuStreamWriteValue64(stream, reinterpret_cast<CUdeviceptr>(&word.raw), value,
@@ -342,6 +364,7 @@ CUresult enqueue_write(const View& view, cuda::Stream stream, Word& word, std::u
 
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const Word& word, std::uint64_t at_least) noexcept {
   const ContextScope scope(view.context);
+  if (!scope) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
   return driver().cuStreamWaitValue64(stream, reinterpret_cast<CUdeviceptr>(&word.raw), at_least,
                                       CU_STREAM_WAIT_VALUE_GEQ);
 }
@@ -349,7 +372,13 @@ CUresult enqueue_wait(const View& view, cuda::Stream stream, const Word& word, s
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t* word,
                       std::uint32_t at_least) noexcept {
   const ContextScope scope(view.context);
+  if (!scope) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
   return driver().cuStreamWaitValue32(stream, reinterpret_cast<CUdeviceptr>(word), at_least, CU_STREAM_WAIT_VALUE_GEQ);
+}
+
+std::string why_broken(const View& view) {
+  if (view.context.is_alive()) return "its GPU context has failed (a kernel faulted)";
+  return is_exiting() ? "CUDA was unloaded, because the process exits" : "its device was reset (cudaDeviceReset)";
 }
 
 bool is_broken(const View& view) noexcept {
@@ -359,13 +388,13 @@ bool is_broken(const View& view) noexcept {
 
 bool is_capturing(const View& view, cuda::Stream stream) noexcept {
   const ContextScope scope(view.context);
-  return is_capturing(stream);
+  return scope && is_capturing(stream);
 }
 
 CUresult query(const View& view, cuda::Stream stream) noexcept {
   const BesideCaptures beside;
   const ContextScope scope(view.context);
-  return driver().cuStreamQuery(stream);
+  return scope ? driver().cuStreamQuery(stream) : CUDA_ERROR_CONTEXT_IS_DESTROYED;
 }
 
 }  // namespace ipcq::detail

@@ -1,6 +1,7 @@
 // What kernels of this process reach of a queue: payloads, mapped from the pool's owner (or their copies in host
-// memory), and the pinned words of the protocol. Set-up throws BackendError; everything that is made here lives until
-// the session ends, and is then unmapped and unpinned by the cleaner, because that may wait for the GPU.
+// memory), and the pinned words of the protocol. Set-up throws BackendError; everything that is made here lives as long
+// as the session has the queue and pool mapped (session_maps.hpp), and is then unmapped and unpinned by the cleaner,
+// because that may wait for the GPU.
 //
 // Pinned host memory has the same address on the CPU and on every GPU (checked at set-up), so nothing translates
 // addresses.
@@ -24,15 +25,18 @@ struct CudaAccess {
   static ConsumerCore* core(Consumer& consumer) noexcept { return consumer.core_.get(); }
 };
 
-// A context, current while this lives. Does nothing where it is current already, as it mostly is.
+// A context, current while this lives. Does nothing where it is current already, as it mostly is; false where the
+// context is gone.
 class ContextScope {
  public:
-  explicit ContextScope(CUcontext context) noexcept;
+  explicit ContextScope(const Context& context) noexcept;
   ~ContextScope();
+  explicit operator bool() const noexcept { return usable_; }
   ContextScope(const ContextScope&) = delete;
   ContextScope& operator=(const ContextScope&) = delete;
 
  private:
+  bool usable_ = false;
   bool pushed_ = false;
 };
 
@@ -53,14 +57,14 @@ class BesideCaptures {
 class ProbeStream {
  public:
   // Throws BackendError.
-  ProbeStream(CUcontext context, const std::string& object);
+  ProbeStream(const Context& context, const std::string& object);
   ~ProbeStream();
   ProbeStream(const ProbeStream&) = delete;
   ProbeStream& operator=(const ProbeStream&) = delete;
   CUresult query() const noexcept;
 
  private:
-  CUcontext context_;
+  Context context_;
   CUstream stream_ = nullptr;
 };
 
@@ -68,29 +72,29 @@ class ProbeStream {
 class DeviceBlock {
  public:
   // Throws BackendError.
-  DeviceBlock(CUcontext context, const PoolHeader& pool, const std::string& object);
+  DeviceBlock(const Context& context, const PoolHeader& pool, const std::string& object);
   ~DeviceBlock();
   DeviceBlock(const DeviceBlock&) = delete;
   DeviceBlock& operator=(const DeviceBlock&) = delete;
   std::byte* payloads() const noexcept { return payloads_; }
 
  private:
-  CUcontext context_;
+  Context context_;
   CUdeviceptr base_ = 0;
   std::byte* payloads_ = nullptr;
 };
 
-// Zeroed pinned memory of this process, for GPUs of any context. Reused by later owners, never unpinned.
+// Zeroed pinned memory of this process, for GPUs of any context. Reused by later owners, never unpinned or unmapped.
 class HostBlock {
  public:
-  HostBlock(CUcontext context, std::size_t bytes, const std::string& object);
+  HostBlock(const Context& context, std::size_t bytes, const std::string& object);
   ~HostBlock();
   HostBlock(const HostBlock&) = delete;
   HostBlock& operator=(const HostBlock&) = delete;
   void* data() const noexcept { return data_; }
 
  private:
-  unsigned long long context_;  // its number: after a reset of the device another context may have the same handle
+  Context context_;
   std::size_t bytes_;
   void* data_ = nullptr;
 };
@@ -100,7 +104,7 @@ enum class Reach : std::uint8_t { device, mirror, host };
 
 // One context's view of the queue of one endpoint.
 struct View {
-  CUcontext context = nullptr;
+  Context context;
   Reach reach = Reach::device;
   std::byte* payloads = nullptr;
   std::uint64_t stride = 0;
@@ -114,8 +118,8 @@ class EndpointMemory {
   // `reads`: for a consumer, which needs the queue's lines, and in a mirror what was processed.
   EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> queue, std::shared_ptr<PoolMap> pool, bool reads);
 
-  // For the context of `stream`. The first call for a context sets up; throws BackendError, UsageError (no context, or
-  // the stream captures).
+  // For the context of `stream`. The first call for a context sets up; throws BackendError, UsageError (no context, the
+  // stream captures, or a device was reset since).
   const View& view(cuda::Stream stream);
 
   const std::vector<std::unique_ptr<View>>& views() const noexcept { return views_; }
@@ -126,8 +130,8 @@ class EndpointMemory {
   const std::string& object() const noexcept { return object_; }
 
  private:
-  const View& make_view(CUcontext context);
-  void pin(CUcontext context, std::shared_ptr<const void> map, void* data, std::uint64_t bytes,
+  const View& make_view(const Context& context);
+  void pin(const Context& context, std::shared_ptr<const void> map, void* data, std::uint64_t bytes,
            const std::string& what);
   void pin_payloads(View& view);
   void open_probe(View& view);
@@ -147,8 +151,10 @@ CUresult enqueue_write(const View& view, cuda::Stream stream, Word& word, std::u
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const Word& word, std::uint64_t at_least) noexcept;
 CUresult enqueue_wait(const View& view, cuda::Stream stream, const std::uint32_t* word,
                       std::uint32_t at_least) noexcept;
-// Whether a context has failed: nothing that was enqueued there will be done any more.
+// Whether a context has failed or is gone: nothing that was enqueued there will be done any more.
 bool is_broken(const View& view) noexcept;
+// Of one that is: "its GPU context has failed (a kernel faulted)", or what else became of it.
+std::string why_broken(const View& view);
 CUresult query(const View& view, cuda::Stream stream) noexcept;
 // Whether what is enqueued now would become part of a graph, which does it whenever it is launched.
 bool is_capturing(const View& view, cuda::Stream stream) noexcept;

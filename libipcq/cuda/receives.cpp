@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "exit_guard.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
@@ -53,6 +54,7 @@ ReceiveSide& ReceiveSide::of(ConsumerCore& core) {
 const View& ReceiveSide::prepare(cuda::Stream stream) {
   const View& view = memory_.view(stream);
   if (!block_) {
+    close_at_exit(weak_from_this());
     // Without it nobody would end what the stream is to wait for. Once started it stays until the close.
     if (!watcher_->start() && !closing_) {
       throw SystemError(EAGAIN, memory_.object() +
@@ -243,7 +245,7 @@ bool ReceiveSide::enqueue_release(MessageState& state) noexcept {
   const bool broken = !captures && is_broken(*state.view);  // then nothing reads it any more
   session_->log(LogLevel::error,
                 describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
-                    (broken ? "; the stream's context has failed: releases the message now"
+                    (broken ? "; " + why_broken(*state.view) + ": releases the message now"
                             : "; keeps the message until the consumer is closed: end messages outside of captures"));
   if (broken) state.pinned->released.store(state.use, std::memory_order_release);
   return broken;

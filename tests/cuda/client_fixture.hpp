@@ -45,6 +45,8 @@ class Gpu {
     static auto* const gpu = new Gpu;  // a failed attempt throws
     return *gpu;
   }
+  // Once more, after a reset. Never destroyed either.
+  static Gpu* make() { return new Gpu; }
   CUcontext context() const { return context_; }
 
   CUstream stream() const {

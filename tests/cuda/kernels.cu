@@ -57,4 +57,7 @@ __global__ void check_header(const ipcq::cuda::Header* header, std::uint64_t see
 }
 
 __global__ void spin(unsigned long long ns) { spin_for(ns); }
+
+// Fails the context that it runs in. (The soft GPU has its own of that name.)
+__global__ void fault() { __trap(); }
 }

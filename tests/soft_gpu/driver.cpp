@@ -31,16 +31,12 @@ struct CUevent_st {
   std::chrono::steady_clock::time_point at;
 };
 struct CUfunc_st {
-  const soft_gpu::Kernel* kernel;
+  const soft_gpu::Kernel* kernel;  // null: the one that faults
 };
-struct CUctx_st {};
 
 namespace {
 
 using namespace soft_gpu;
-
-CUctx_st the_context;
-thread_local std::vector<CUcontext> contexts{nullptr};
 
 template <class T>
 T* pointer(CUdeviceptr p) {
@@ -164,6 +160,7 @@ CUresult free_host(void* p) {
 
 CUresult launch(CUfunction f, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned, unsigned, unsigned,
                 CUstream s, void** arguments, void**) {
+  if (f->kernel == nullptr) return enqueue(s, [belonging = s->belonging] { belonging.fail(); });
   return enqueue(s, [=, kernel = (*f->kernel)(arguments)] {
     ++kernels_running;
     soft_gpu::run_grid(blocks, threads, kernel);
@@ -180,12 +177,14 @@ void require_pinned(CUdeviceptr p) {
 
 template <class T>
 CUresult wait_value(CUstream s, CUdeviceptr p, T value, unsigned) {
-  if (s->capture == CU_STREAM_CAPTURE_STATUS_NONE) ++waits_pending;
-  return enqueue(s, [=] {
+  ++waits_pending;  // until it has waited, or never will
+  const std::shared_ptr<void> counted(nullptr, [](void*) { --waits_pending; });
+  return enqueue(s, [=, belonging = s->belonging] {
     require_pinned(p);
     using Signed = std::make_signed_t<T>;
-    while (static_cast<Signed>(__atomic_load_n(pointer<T>(p), __ATOMIC_ACQUIRE) - value) < 0) rest();
-    --waits_pending;
+    const auto is_over = [&] { return belonging.is_gone() || belonging.has_failed(); };
+    while (!is_over() && static_cast<Signed>(__atomic_load_n(pointer<T>(p), __ATOMIC_ACQUIRE) - value) < 0) rest();
+    (void)counted;
   });
 }
 
@@ -240,20 +239,28 @@ const std::map<std::string, void*>& table() {
       {"cuDeviceGetAttribute", entry(attribute)},
       {"cuDeviceTotalMem", entry(+[](std::size_t* n, CUdevice) { return *n = std::size_t{1} << 32, CUDA_SUCCESS; })},
       {"cuDevicePrimaryCtxSetFlags", entry(+[](CUdevice, unsigned) { return CUDA_SUCCESS; })},
-      {"cuDevicePrimaryCtxRetain", entry(+[](CUcontext* c, CUdevice) { return *c = &the_context, CUDA_SUCCESS; })},
-      {"cuDevicePrimaryCtxRelease", entry(+[](CUdevice) { return CUDA_SUCCESS; })},
-      {"cuCtxGetCurrent", entry(+[](CUcontext* c) { return *c = contexts.back(), CUDA_SUCCESS; })},
-      {"cuCtxSetCurrent", entry(+[](CUcontext c) { return contexts.back() = c, CUDA_SUCCESS; })},
-      {"cuCtxPushCurrent", entry(+[](CUcontext c) { return contexts.push_back(c), CUDA_SUCCESS; })},
-      {"cuCtxPopCurrent", entry(+[](CUcontext* c) {
-         *c = contexts.back();
-         if (contexts.size() > 1) contexts.pop_back();
-         return CUDA_SUCCESS;
+      {"cuDevicePrimaryCtxRetain", entry(retain_primary)},
+      {"cuDevicePrimaryCtxReset", entry(+[](CUdevice d) {
+         {
+           const std::scoped_lock lock(memory_mutex);
+           pinned.clear();
+         }
+         return reset_primary(d);
        })},
+      {"cuCtxCreate", entry(create_context)},
+      {"cuDevicePrimaryCtxRelease", entry(+[](CUdevice) { return CUDA_SUCCESS; })},
+      {"cuCtxGetCurrent", entry(current_context)},
+      {"cuCtxSetCurrent", entry(set_context)},
+      {"cuCtxPushCurrent", entry(push_context)},
+      {"cuCtxPopCurrent", entry(pop_context)},
       {"cuCtxGetDevice", entry(+[](CUdevice* d) { return *d = 0, CUDA_SUCCESS; })},
-      {"cuCtxGetId", entry(+[](CUcontext, unsigned long long* id) { return *id = 1, CUDA_SUCCESS; })},
+      {"cuCtxGetId", entry(number_of_context)},
       {"cuCtxSynchronize", entry(+[] { return await_kernels(), CUDA_SUCCESS; })},
-      {"cuStreamGetCtx", entry(+[](CUstream, CUcontext* c) { return *c = &the_context, CUDA_SUCCESS; })},
+      {"cuStreamGetCtx", entry(+[](CUstream s, CUcontext* c) {
+         if (s == nullptr) return current_context(c);
+         s->belonging.crash_if_gone("cuStreamGetCtx");
+         return *c = s->belonging.context(), CUDA_SUCCESS;
+       })},
       {"cuMemAlloc", entry(allocate)},
       {"cuMemFree", entry(release)},
       {"cuMemGetInfo",
@@ -272,7 +279,7 @@ const std::map<std::string, void*>& table() {
       {"cuModuleUnload", entry(+[](CUmodule) { return CUDA_SUCCESS; })},
       {"cuModuleGetFunction", entry(+[](CUfunction* f, CUmodule, const char* name) {
          const soft_gpu::Kernel* const kernel = soft_gpu::find_kernel(name);
-         if (kernel == nullptr) return CUDA_ERROR_NOT_FOUND;
+         if (kernel == nullptr && std::string(name) != "fault") return CUDA_ERROR_NOT_FOUND;
          *f = new CUfunc_st{kernel};
          return CUDA_SUCCESS;
        })},
@@ -290,6 +297,7 @@ const std::map<std::string, void*>& table() {
       {"cuStreamBeginCapture", entry(begin_capture)},
       {"cuStreamEndCapture", entry(end_capture)},
       {"cuStreamIsCapturing", entry(+[](CUstream s, CUstreamCaptureStatus* status) {
+         if (s != nullptr) s->belonging.crash_if_gone("cuStreamIsCapturing");
          return *status = s != nullptr ? s->capture.load() : CU_STREAM_CAPTURE_STATUS_NONE, CUDA_SUCCESS;
        })},
       {"cuThreadExchangeStreamCaptureMode", entry(exchange_capture_mode)},

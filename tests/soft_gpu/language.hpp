@@ -41,6 +41,7 @@ T __shfl_xor_sync(std::uint32_t, T mine, unsigned mask) {
 inline int __popc(std::uint32_t v) { return std::popcount(v); }
 inline int __ffs(std::uint32_t v) { return v == 0 ? 0 : std::countr_zero(v) + 1; }
 inline void __nanosleep(unsigned) { soft_gpu::nap(); }
+[[noreturn]] inline void __trap() { __builtin_trap(); }
 template <class T>
 T atomicAdd(T* to, T v) {
   return __atomic_fetch_add(to, v, __ATOMIC_RELAXED);

@@ -76,11 +76,13 @@ void await_streams() {
 }
 
 CUresult enqueue(CUstream s, Work work) {
+  s->belonging.crash_if_gone("an operation");
+  if (s->belonging.has_failed()) return CUDA_ERROR_LAUNCH_FAILED;
   if (s->capture != CU_STREAM_CAPTURE_STATUS_NONE) return CUDA_SUCCESS;
   while (*s->pending >= kPendingMost) rest();
   ++*s->pending;
-  s->queue.push([work = std::move(work), pending = s->pending] {
-    work();
+  s->queue.push([work = std::move(work), pending = s->pending, belonging = s->belonging] {
+    if (!belonging.is_gone() && !belonging.has_failed()) work();
     --*pending;
   });
   return CUDA_SUCCESS;
@@ -88,12 +90,17 @@ CUresult enqueue(CUstream s, Work work) {
 
 CUresult query(CUstream s) {
   if ((s == nullptr || s == capturing) && spoils_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  if (s != nullptr) {
+    s->belonging.crash_if_gone("cuStreamQuery");
+    if (s->belonging.has_failed()) return CUDA_ERROR_LAUNCH_FAILED;
+  }
   return s == nullptr || *s->pending == 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
 CUresult synchronize(CUstream s) {
-  while (query(s) != CUDA_SUCCESS) rest();
-  return CUDA_SUCCESS;
+  CUresult result = query(s);
+  for (; result == CUDA_ERROR_NOT_READY; result = query(s)) rest();
+  return result;
 }
 
 CUresult begin_capture(CUstream s, CUstreamCaptureMode) {

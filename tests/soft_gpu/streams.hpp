@@ -7,6 +7,8 @@
 #include <functional>
 #include <memory>
 
+#include "contexts.hpp"
+
 namespace soft_gpu {
 
 class HardwareQueue;
@@ -16,6 +18,7 @@ HardwareQueue& next_queue();
 
 struct CUstream_st {
   soft_gpu::HardwareQueue& queue = soft_gpu::next_queue();
+  soft_gpu::Belonging belonging;
   std::shared_ptr<std::atomic<unsigned>> pending = std::make_shared<std::atomic<unsigned>>(0);
   std::atomic<CUstreamCaptureStatus> capture{CU_STREAM_CAPTURE_STATUS_NONE};
 };
