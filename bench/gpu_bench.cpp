@@ -12,6 +12,10 @@
 //   bulk/4k             messages of 4 KiB and 1 MiB in slots, pulled from the mirror, processed (identity) and pushed
 //   bulk/1m             back; the producer writes and the consumer checks the number at both ends of each; timed as
 //   bulk/1m_stream      inline/ipcq. The bytes of one direction
+//   consume/values      a process fills messages of 1 MiB by kernels, another checks every word by kernels of 32 blocks
+//   consume/header      of 256 threads that get pointer and length by value, one thread asking for the status; or,
+//   consume/ahead       as in the README, ask the header for all of it in every thread; or the same of receive_ahead().
+//                       From the 20th message to the end of the last kernel
 //
 // The last lines give ratios and targets. Figures in counters: times in us, rates per second. IPCQ_BENCH_SCALE=0.1
 // sends a tenth of the messages.
@@ -100,6 +104,9 @@ void print_last_lines() {
   lines.figure("1 MiB messages, there and back", "bulk/1m", 1e9, "GB/s each way");
   lines.ratio("4 KiB: ipcq / copy engines", "bulk/4k", "bulk/bare");
   lines.ratio("1 MiB: ipcq / copy engines", "bulk/1m", "bulk/bare");
+  lines.figure("1 MiB messages used by kernels", "consume/header", 1e3, "k/s");
+  lines.ratio("1 MiB used by kernels: by header / by values", "consume/header", "consume/values", at_least(0.91));
+  lines.ratio("1 MiB used by kernels: taken ahead / by header", "consume/ahead", "consume/header");
   lines.ratio("1 MiB, stream executor: ipcq / copy engines", "bulk/1m_stream", "bulk/bare");
 }
 
@@ -113,6 +120,9 @@ BENCHMARK(inline_ipcq)->Name("inline/ipcq")->Iterations(1)->Unit(benchmark::kMil
 BENCHMARK(bulk_bare)->Name("bulk/bare")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(bulk_4k)->Name("bulk/4k")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(bulk_1m)->Name("bulk/1m")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(consume_values)->Name("consume/values")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(consume_header)->Name("consume/header")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(consume_ahead)->Name("consume/ahead")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(bulk_1m_stream)->Name("bulk/1m_stream")->Iterations(1)->Unit(benchmark::kMillisecond);
 
 }  // namespace ipcq::bench

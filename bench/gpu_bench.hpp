@@ -27,6 +27,11 @@ void bulk_4k(benchmark::State& state);
 void bulk_1m(benchmark::State& state);
 void bulk_1m_stream(benchmark::State& state);
 
+// gpu_bench_consume.cpp
+void consume_header(benchmark::State& state);
+void consume_values(benchmark::State& state);
+void consume_ahead(benchmark::State& state);
+
 inline constexpr std::size_t kBatch = 256;
 inline constexpr unsigned kLinesLog2 = 14;
 inline constexpr std::uint64_t kLines = 1u << kLinesLog2;  // of a bare ring, and of the queue beside it

@@ -1,5 +1,6 @@
 // Bare loops that gpu_bench compares with: tagged units from one ring in pinned memory to another, and nothing else.
 #include "device/memory.cuh"
+#include "ipcq/cuda.hpp"
 
 using ipcq::device::DeviceUnit;
 
@@ -22,9 +23,43 @@ __device__ bool await_units(const DeviceUnit* from, std::uint32_t tag, bool mine
   }
 }
 
+// Words that differ from `value`: sixteen bytes a thread and step.
+__device__ void check_words(const std::byte* data, std::uint64_t length, unsigned value, unsigned long long* wrong) {
+  const std::uint64_t step = std::uint64_t{gridDim.x} * blockDim.x;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < length / sizeof(uint4); i += step) {
+    const uint4 v = reinterpret_cast<const uint4*>(data)[i];
+    if (v.x != value || v.y != value || v.z != value || v.w != value) atomicAdd(wrong, 1ull);
+  }
+}
+
 }  // namespace
 
 extern "C" {
+
+__global__ void fill_words(uint4* data, std::uint64_t length, unsigned value) {
+  const std::uint64_t step = std::uint64_t{gridDim.x} * blockDim.x;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < length / sizeof(uint4); i += step) {
+    data[i] = make_uint4(value, value, value, value);
+  }
+}
+
+// As the README has it: every thread asks the header for all that it needs.
+__global__ void use_header(const ipcq::cuda::Header* message, unsigned value, unsigned long long* wrong) {
+  if (message->status() != ipcq::Status::ok) return;
+  const std::uint64_t step = std::uint64_t{gridDim.x} * blockDim.x;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < message->length / sizeof(uint4);
+       i += step) {
+    const uint4 v = reinterpret_cast<const uint4*>(message->data)[i];
+    if (v.x != value || v.y != value || v.z != value || v.w != value) atomicAdd(wrong, 1ull);
+  }
+}
+// Pointer and length by value; one thread asks for the status.
+__global__ void use_values(const std::byte* data, std::uint64_t length, const ipcq::cuda::Header* message,
+                           unsigned value, unsigned long long* wrong) {
+  const bool first = blockIdx.x == 0 && threadIdx.x == 0;
+  if (first && message->status() != ipcq::Status::ok) atomicAdd(wrong, 1ull);
+  check_words(data, length, value, wrong);
+}
 
 // Warp w of W moves lines [g, g + at_once) for g = w * at_once, then W * at_once further on, up to `total`. One line at
 // a time by one warp is the ping-pong; eight by each of 16 warps the stream.

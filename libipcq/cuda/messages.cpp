@@ -7,7 +7,7 @@ namespace {
 // Null until it is known that a message came.
 const detail::MessageState* came(const detail::MessageState* state) noexcept {
   if (state == nullptr || !state->resolved.load(std::memory_order_acquire)) return nullptr;
-  return state->pinned->header.state == static_cast<std::uint32_t>(Status::ok) ? state : nullptr;
+  return state->known().state == static_cast<std::uint32_t>(Status::ok) ? state : nullptr;
 }
 
 }  // namespace
@@ -16,10 +16,16 @@ Message::~Message() {
   if (state_ != nullptr) state_->side->end(*state_);
 }
 
-const Header* Message::header() const noexcept { return state_ != nullptr ? &state_->pinned->header : nullptr; }
+const Header* Message::header() const noexcept { return state_ != nullptr ? &state_->on_device->header : nullptr; }
+Status Message::status() const noexcept {
+  if (state_ == nullptr) return Status::not_held;
+  if (!state_->resolved.load(std::memory_order_acquire)) return Status::empty;
+  const Status s = state_->known().status();
+  return s == Status::ok && state_->is_lost() ? Status::peer_dead : s;
+}
 const std::byte* Message::device() const noexcept {
   const auto* s = came(state_);
-  return s != nullptr ? s->pinned->header.data : nullptr;
+  return s != nullptr ? s->known().data : nullptr;
 }
 std::size_t Message::length() const noexcept {
   const auto* s = came(state_);

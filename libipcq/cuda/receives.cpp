@@ -37,6 +37,7 @@ ReceiveSide::~ReceiveSide() {
   if (epoch_ == fork_epoch()) return;
   (void)watcher_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
   (void)block_.release();
+  for (auto& [view, entries] : delivered_) (void)entries.release();
 }
 
 ReceiveSide& ReceiveSide::of(ConsumerCore& core) {
@@ -68,7 +69,17 @@ const View& ReceiveSide::prepare(cuda::Stream stream) {
       spare_.push_back(&states_[i]);
     }
   }
+  (void)delivered_in(view);
   return view;
+}
+
+const DeliveredEntries& ReceiveSide::delivered_in(const View& view) {
+  for (const auto& [known, entries] : delivered_) {
+    if (known == &view) return *entries;
+  }
+  auto entries = std::make_unique<DeliveredEntries>(view.context, entries_, memory_.object());
+  delivered_.emplace_back(&view, std::move(entries));
+  return *delivered_.back().second;
 }
 
 ReceiveSide::MessageState* ReceiveSide::take_entry(const View& view, cuda::Stream stream) noexcept {
@@ -83,6 +94,8 @@ ReceiveSide::MessageState* ReceiveSide::reserve(const View& view, cuda::Stream s
   spare_.pop_back();
   state->view = &view;
   state->stream = stream;
+  state->on_device = delivered_in(view).entry(static_cast<std::size_t>(state - states_.get()));
+  state->tomb = nullptr;
   state->taken = false;
   ++state->use;
   return state;
@@ -138,7 +151,7 @@ bool ReceiveSide::enqueue_wait_for(MessageState& state) {
 }
 
 void ReceiveSide::fill_header(MessageState& state, Status status) noexcept {
-  cuda::Header& h = state.pinned->header;
+  cuda::Header& h = state.pinned->content.header;
   h = cuda::Header{};
   h.state = static_cast<std::uint32_t>(status);
   if (status != Status::ok) return;
@@ -146,13 +159,34 @@ void ReceiveSide::fill_header(MessageState& state, Status status) noexcept {
   h.length = d.length;
   h.sequence = d.sequence;
   if (d.kind == LineKind::inlined) {
-    std::memcpy(state.pinned->inlined, state.message.bytes().data(), d.length);
-    h.data = state.pinned->inlined;
+    std::memcpy(state.pinned->content.inlined, state.message.bytes().data(), d.length);
+    h.data = state.on_device->inlined;
     return;
   }
   h.data = state.view->payload(d.slot);
-  h.lease = d.lease;
-  h.tomb = &memory_.pool().tomb(d.slot).raw;
+  state.tomb = &memory_.pool().tomb(d.slot);
+}
+
+void ReceiveSide::note_whether_lost(MessageState& state) noexcept {
+  if (state.is_lost()) state.pinned->content.header.lost = 1;
+}
+
+void ReceiveSide::enqueue_delivery(MessageState& state, bool may_be_lost) {
+  const CUresult result = delivered_in(*state.view)
+                              .enqueue(state.stream, state.pinned->content, may_be_lost ? state.tomb : nullptr,
+                                       state.descriptor.lease, state.on_device);
+  check_cuda(result, "cuLaunchKernel", memory_.object());
+}
+
+void ReceiveSide::abandon(MessageState& state) noexcept {
+  (void)state.message.nack();
+  const std::scoped_lock lock(mutex_);
+  // A wait that was enqueued stays, and is looked after.
+  for (auto& a : awaited_) {
+    if (a.state == &state) a.state = nullptr;
+  }
+  state.awaited = false;
+  free(state);
 }
 
 Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout) {
@@ -189,10 +223,11 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
   bool awaited = false;
   try {
     awaited = enqueue_wait_for(*state);
+    if (!awaited) note_whether_lost(*state);
+    enqueue_delivery(*state, awaited);
   } catch (...) {
-    (void)state->message.nack();
-    const std::scoped_lock lock(mutex_);
-    free(*state);
+    abandon(*state);
+    if (awaited) watcher_->wake();
     throw;
   }
   state->resolved.store(true, std::memory_order_release);
@@ -211,11 +246,16 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   // Without the lock: a stream that is full takes no more until the watcher has resolved an earlier entry.
   // SYNC ahead-resolved (acquire, by the stream). Pairs with: resolve.
   const CUresult result = enqueue_wait(view, stream, state->pinned->resolved, state->use);
-  const std::scoped_lock lock(mutex_);
-  if (result != CUDA_SUCCESS) {
-    free(*state);
+  try {
     check_cuda(result, "cuStreamWaitValue64", memory_.object());
+    enqueue_delivery(*state, false);
+  } catch (...) {
+    state->pinned->resolved.store(state->use, std::memory_order_release);  // the wait, if it is there
+    const std::scoped_lock lock(mutex_);
+    free(*state);
+    throw;
   }
+  const std::scoped_lock lock(mutex_);
   state->side = shared_from_this();
   ahead_.push_back(state);
   unresolved_.store(ahead_.size(), std::memory_order_relaxed);

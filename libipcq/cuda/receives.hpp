@@ -1,8 +1,9 @@
 // A consumer's messages that kernels read: taken when published, completed and released in the order of their streams.
 //
-// Each message has an entry in pinned memory, whose header kernels may read. A message's end enqueues the write of
-// `released`; a thread of the consumer sees it and releases the message. The same thread takes messages for
-// receive_ahead(), in order, and ends every wait that a stream still makes when the queue or the broker is gone.
+// Each message has an entry in pinned memory, and a copy of its first part in device memory, which kernels read
+// (delivered.hpp). A message's end enqueues the write of `released`; a thread of the consumer sees it and releases the
+// message. The same thread takes messages for receive_ahead(), in order, and ends every wait that a stream still makes
+// when the queue or the broker is gone.
 //
 // At any time one thread takes messages: the watcher while a receive_ahead() is unresolved, else the consumer's own.
 // `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the watcher's. Nobody calls
@@ -13,10 +14,12 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "cleaner.hpp"
 #include "consumer_core.hpp"
+#include "delivered.hpp"
 #include "pool_mapping.hpp"
 #include "watcher.hpp"
 
@@ -25,13 +28,12 @@ namespace ipcq::detail {
 class ReceiveSide;
 
 // In pinned memory.
-struct alignas(64) PinnedEntry {
-  cuda::Header header;
-  alignas(16) std::byte inlined[96];  // payload of an inline message
-  Word released;                      // number of the use whose reading has ended; written by the stream
-  Word resolved;  // number of the use whose header is filled in; receive_ahead's streams wait for it
+struct PinnedEntry {
+  Delivered content;
+  Word released;  // number of the use whose reading has ended; written by the stream
+  Word resolved;  // number of the use whose content is filled in; receive_ahead's streams wait for it
 };
-static_assert(sizeof(PinnedEntry) == 192 && sizeof(InlineData) <= 96);
+static_assert(sizeof(PinnedEntry) == 256 && sizeof(InlineData) <= sizeof Delivered::inlined);
 
 }  // namespace ipcq::detail
 
@@ -40,6 +42,8 @@ namespace ipcq::cuda::detail {
 struct MessageState {
   std::shared_ptr<ipcq::detail::ReceiveSide> side;  // while a handle is out
   ipcq::detail::PinnedEntry* pinned = nullptr;
+  ipcq::detail::Delivered* on_device = nullptr;
+  const ipcq::detail::Word* tomb = nullptr;  // of the message's slot, if it has one
   const ipcq::detail::View* view = nullptr;
   Stream stream = nullptr;
   ipcq::Message message;  // held while the state is in use, unless nothing came
@@ -49,6 +53,11 @@ struct MessageState {
   bool awaited = false;         // in awaited_
   ipcq::detail::OpenWait wait;  // until it is resolved
   std::atomic<bool> resolved{false};
+
+  // What the CPU has filled in.
+  const Header& known() const noexcept { return pinned->content.header; }
+  // Whether its payload will never come, as far as that is decided.
+  bool is_lost() const noexcept { return tomb != nullptr && tomb->load(std::memory_order_acquire) >= descriptor.lease; }
 };
 
 }  // namespace ipcq::cuda::detail
@@ -73,6 +82,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
 
  private:
   const View& prepare(cuda::Stream stream);
+  const DeliveredEntries& delivered_in(const View& view);
   MessageState* reserve(const View& view, cuda::Stream stream);              // null: all are in use
   MessageState* take_entry(const View& view, cuda::Stream stream) noexcept;  // the same, takes mutex_
   void free(MessageState& state) noexcept;
@@ -84,7 +94,13 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   bool is_complete(const MessageState& state) const noexcept;
   bool enqueue_wait_for(MessageState& state);          // false: nothing to wait for
   bool enqueue_release(MessageState& state) noexcept;  // false: the message is held until the consumer is closed
+  // What is known before the payload is complete, and after.
   void fill_header(MessageState& state, Status status) noexcept;
+  void note_whether_lost(MessageState& state) noexcept;
+  // Behind the wait: the header goes to the device. `may_be_lost`: the payload was still to come.
+  void enqueue_delivery(MessageState& state, bool may_be_lost);
+  // An enqueue of the caller's has failed: the message goes back to its group.
+  void abandon(MessageState& state) noexcept;
 
   // The following with mutex_ held.
   bool harvest() noexcept;  // true: something was released
@@ -105,6 +121,8 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   EarlyRing<SharedAtomics> ring_;
   std::size_t entries_;
   std::unique_ptr<HostBlock> block_;
+  // Of each context that the caller's streams are of; more than one is rare.
+  std::vector<std::pair<const View*, std::unique_ptr<DeliveredEntries>>> delivered_;
   std::unique_ptr<MessageState[]> states_;
   const std::uint32_t epoch_ = fork_epoch();
 
@@ -114,7 +132,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   std::vector<MessageState*> releasing_;  // ended, the stream is not there yet
   // Of receive(): a stream may still wait for the payload, also when the message is no longer ours.
   struct Awaited {
-    MessageState* state;
+    MessageState* state;  // null: abandoned
     Descriptor descriptor;
     std::uint64_t ticket;
     OpenWait wait;

@@ -53,6 +53,7 @@ void ReceiveSide::resolve(Status status) noexcept {
   MessageState& state = *ahead_.front();
   ahead_.pop_front();
   fill_header(state, status);
+  if (status == Status::ok) note_whether_lost(state);
   state.resolved.store(true, std::memory_order_release);
   // SYNC ahead-resolved (release): the header before the word. Pairs with: the stream's wait (receive_ahead).
   state.pinned->resolved.store(state.use, std::memory_order_release);
@@ -104,7 +105,7 @@ ReceiveSide::Advance ReceiveSide::advance(std::unique_lock<std::mutex>& lock) no
 void ReceiveSide::prune_awaited() noexcept {
   std::erase_if(awaited_, [this](const Awaited& a) {
     if (!is_complete(a.descriptor, a.ticket)) return false;
-    a.state->awaited = false;
+    if (a.state != nullptr) a.state->awaited = false;
     return true;
   });
 }

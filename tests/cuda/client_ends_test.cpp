@@ -111,6 +111,8 @@ TEST_P(CudaClientEnds, TheBrokersDeathEndsWaits) {
     EXPECT_TRUE(finish(ahead));
     EXPECT_EQ(status(0), Status::peer_dead);
     EXPECT_EQ(status(1), Status::peer_dead);
+    EXPECT_EQ(m->status(), Status::peer_dead);
+    EXPECT_EQ(next->status(), Status::peer_dead);
     EXPECT_FALSE(cuda::receive_ahead(c, ahead));
     open(held_up);
     EXPECT_TRUE(finish(out));

@@ -246,7 +246,38 @@ TEST_P(CudaClient, ReceiveAheadIsFullWhenEverythingIsHeld) {
   session_->interrupt();
   EXPECT_TRUE(finish(in));
   session_->resume();
-  for (const auto& m : all) EXPECT_EQ(static_cast<Status>(m.header()->state), Status::interrupted);
+  for (const auto& m : all) EXPECT_EQ(m.status(), Status::interrupted);
+}
+
+// Read by every thread of a kernel, host memory would cost each warp a trip across PCIe.
+TEST_P(CudaClient, KernelsReadDeviceMemoryAlone) {
+  START_OR_SKIP(GetParam(), 2);
+  auto p = producer();
+  auto c = consumer();
+  CUstream out = gpu_->stream();
+  CUstream in = gpu_->stream();
+  const auto is_in_device_memory = [](const void* at) {
+    CUdeviceptr base = 0;
+    std::size_t size = 0;
+    return driver().cuMemGetAddressRange(&base, &size, reinterpret_cast<CUdeviceptr>(at)) == CUDA_SUCCESS;
+  };
+  auto ahead = cuda::receive_ahead(c, in);
+  ASSERT_TRUE(ahead) << to_string(ahead.status());
+  EXPECT_TRUE(is_in_device_memory(ahead->header()));
+  EXPECT_EQ(ahead->status(), Status::empty);
+  for (std::uint64_t n = 0; n < 2; ++n) ASSERT_EQ(publish(p, out, n), Status::ok);
+  auto slot = cuda::receive(c, in, kBound);
+  ASSERT_TRUE(slot) << to_string(slot.status());
+  EXPECT_TRUE(is_in_device_memory(slot->header()));
+  EXPECT_TRUE(is_in_device_memory(slot->device()));
+  const std::byte sent[4] = {};
+  ASSERT_EQ(p.send(sent, sizeof sent, kBound), Status::ok);
+  auto inlined = cuda::receive(c, in, kBound);
+  ASSERT_TRUE(inlined) << to_string(inlined.status());
+  EXPECT_TRUE(is_in_device_memory(inlined->header()));
+  EXPECT_TRUE(is_in_device_memory(inlined->device()));
+  EXPECT_TRUE(finish(in));
+  for (const auto* m : {&*ahead, &*slot, &*inlined}) EXPECT_EQ(m->status(), Status::ok);
 }
 
 TEST_P(CudaClient, InlineMessagesReachKernels) {

@@ -8,6 +8,7 @@
 #include "language.hpp"
 // What is written in it.
 #include "cuda/kernels.cu"
+#include "device/deliver.cu"
 #include "device/executors.cu"
 
 namespace soft_gpu {
@@ -38,6 +39,7 @@ const std::map<std::string, Kernel>& all() {
       IPCQ_KERNELS_OF(invert),
       IPCQ_KERNELS_OF(upper),
       IPCQ_KERNELS_OF(vector_add),
+      {"ipcq_deliver", make(ipcq_deliver)},
       {"fill", make(fill)},
       {"check", make(check)},
       {"check_header", make(check_header)},

@@ -131,7 +131,7 @@ __device__ unsigned count_differences(const std::byte* data, std::uint64_t lengt
   return bad;
 }
 
-// Block 0 sees whether the payload came at all: the header lies across PCIe, and the others need not wait for it.
+// Block 0 sees whether the payload came at all, and the others need not look before they begin.
 template <class Handler>
 __device__ void check(const FrameCheck& what) {
   if (blockIdx.x == 0) {

@@ -4,16 +4,16 @@
 // operations, after which any call on it, also the end of a loan or a message, blocks until it moves.
 //
 // Open the endpoint with {.cuda = true}. The stream's context decides the device; the first call on it maps the pool
-// (milliseconds, once per process), and the first call of each endpoint pins some host memory, so make both before you
-// launch a kernel that stays. A pool that cannot be mapped there is used through its mirror in host memory, which the
-// session's log callback is told; without one: BackendError.
+// (milliseconds, once per process), and the first call of each endpoint takes some pinned and, for a consumer, device
+// memory, so make both before you launch a kernel that stays. A pool that cannot be mapped there is used through its
+// mirror in host memory, which the session's log callback is told; without one: BackendError.
 //
 //   auto v = ipcq::cuda::loan(p, stream);
 //   fill<<<g, b, 0, stream>>>(v->device(), n);
 //   check(v->publish(n));                       // enqueued behind fill; nothing waits
 //
 //   auto m = ipcq::cuda::receive(c, stream);    // published; the stream waits until it is complete and processed
-//   use<<<g, b, 0, stream>>>(m->header());      // which reads header->data only if header->status() is ok
+//   use<<<g, b, 0, stream>>>(m->header());      // every thread may ask header->status(), data and length
 //                                               // released behind use when m goes out of scope
 //
 // A stream that captures a graph is refused: the graph's launches would repeat what is for one message. Capture the
@@ -43,23 +43,23 @@ namespace ipcq::cuda {
 // A cudaStream_t or CUstream; null: the default stream of the current context.
 using Stream = CUstream_st*;
 
-// What a kernel may know of a received message; in pinned memory, valid once the stream has passed the receive.
+// What a kernel may know of a received message. In memory of the stream's device, where every thread may read it as it
+// likes; valid in the order of the stream, from the receive to the message's end. It does not change meanwhile, so all
+// threads of all kernels see the same.
 struct Header {
   const std::byte* data = nullptr;  // on the stream's device
   std::uint64_t length = 0;         // bytes
   std::uint64_t sequence = 0;       // as Message::sequence()
-  std::uint64_t lease = 0;
-  const std::uint64_t* tomb = nullptr;  // reaches `lease` when the payload will never come
-  std::uint32_t state = 0;              // ipcq::Status
+  std::uint32_t state = 0;          // ipcq::Status: what the receive came to
+  std::uint32_t lost = 0;           // not 0: the payload will never come
 
   // `data` may be read only after ok. peer_dead while `state` is ok: there is a message, but its payload will never be
   // complete: its producer (process or GPU context) or the queue's runner died before, or the queue closed or the
   // broker died. Else `state`, what receive_ahead() came to, without a message: end, closed, peer_dead (the broker
   // died), interrupted.
   IPCQ_HOST_DEVICE Status status() const noexcept {
-    const auto s = static_cast<Status>(*static_cast<const volatile std::uint32_t*>(&state));
-    if (s != Status::ok || tomb == nullptr) return s;
-    return *static_cast<const volatile std::uint64_t*>(tomb) >= lease ? Status::peer_dead : Status::ok;
+    const auto s = static_cast<Status>(state);
+    return s == Status::ok && lost != 0 ? Status::peer_dead : s;
   }
 };
 
@@ -105,8 +105,11 @@ class IPCQ_API Message {
   ~Message();
   explicit operator bool() const noexcept { return state_ != nullptr; }
 
-  // Readable on the device and, once the stream has passed the receive, on the CPU.
+  // For kernels: in device memory. The CPU asks status() and the calls below.
   const Header* header() const noexcept;
+  // On the CPU, once the stream has passed the receive, what header()->status() is for kernels; empty before
+  // resolved(), and ok between that and the end of a payload that is still to come.
+  Status status() const noexcept;
   // The payload on the stream's device, its bytes and its number among those of its producer. Null and 0 after
   // receive_ahead() until resolved(). What they name may yet turn out never to be written: a kernel asks header().
   const std::byte* device() const noexcept;
@@ -116,7 +119,7 @@ class IPCQ_API Message {
   std::uint64_t ticket() const noexcept;
   std::uint64_t published_at_ns() const noexcept;
 
-  // Whether it is known what this receive came to: always after receive(). Then header()->state says what.
+  // Whether it is known what this receive came to: always after receive(). Then status() says what.
   bool resolved() const noexcept;
 
  private:
