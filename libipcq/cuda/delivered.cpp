@@ -9,15 +9,14 @@ extern "C" const unsigned char ipcq_deliver_kernels[];  // NOLINT(readability-id
 namespace ipcq::detail {
 namespace {
 
-// What contexts of this process have; by their numbers, since after a reset of the device another context may have the
-// same handle. Never destroyed: at exit the driver unloads before it could be.
+// What contexts of this process have. Never destroyed: at exit the driver unloads before it could be.
 struct Contexts {
   struct Kernel {
-    unsigned long long context;
+    Context context;
     CUfunction function;
   };
   struct Spare {
-    unsigned long long context;
+    Context context;
     std::size_t bytes;
     CUdeviceptr memory;
   };
@@ -42,21 +41,21 @@ CUfunction load_kernel(const std::string& object) {
 
 }  // namespace
 
-DeliveredEntries::DeliveredEntries(CUcontext context, std::size_t count, const std::string& object)
-    : context_(context), number_(number_of(context, object)), bytes_(count * sizeof(Delivered)) {
+DeliveredEntries::DeliveredEntries(const Context& context, std::size_t count, const std::string& object)
+    : context_(context), bytes_(count * sizeof(Delivered)) {
   const BesideCaptures beside;
-  const CurrentContext current(context);
+  const CurrentContext current(context.handle());
   auto& c = contexts();
   const std::scoped_lock lock(c.mutex);
   for (const auto& k : c.kernels) {
-    if (k.context == number_) kernel_ = k.function;
+    if (k.context == context_) kernel_ = k.function;
   }
   if (kernel_ == nullptr) {
     kernel_ = load_kernel(object);
-    c.kernels.push_back({number_, kernel_});
+    c.kernels.push_back({context_, kernel_});
   }
   const auto spare = std::find_if(c.spares.begin(), c.spares.end(),
-                                  [this](const auto& s) { return s.context == number_ && s.bytes == bytes_; });
+                                  [this](const auto& s) { return s.context == context_ && s.bytes == bytes_; });
   if (spare != c.spares.end()) {
     memory_ = spare->memory;
     c.spares.erase(spare);
@@ -69,12 +68,13 @@ DeliveredEntries::DeliveredEntries(CUcontext context, std::size_t count, const s
 DeliveredEntries::~DeliveredEntries() {
   auto& c = contexts();
   const std::scoped_lock lock(c.mutex);
-  c.spares.push_back({number_, bytes_, memory_});
+  c.spares.push_back({context_, bytes_, memory_});
 }
 
 CUresult DeliveredEntries::enqueue(cuda::Stream stream, const Delivered& from, const Word* tomb, std::uint64_t lease,
                                    Delivered* to) const noexcept {
   const ContextScope scope(context_);
+  if (!scope) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
   const Delivered* source = &from;
   const std::uint64_t* asked = tomb != nullptr ? &tomb->raw : nullptr;
   void* arguments[] = {&source, &asked, &lease, &to};

@@ -29,7 +29,7 @@ static_assert(sizeof(Delivered) == 128 && sizeof(cuda::Header) == 32 && offsetof
 class DeliveredEntries {
  public:
   // Loads the kernel and takes memory where the context has neither yet. Throws BackendError.
-  DeliveredEntries(CUcontext context, std::size_t count, const std::string& object);
+  DeliveredEntries(const Context& context, std::size_t count, const std::string& object);
   ~DeliveredEntries();
   DeliveredEntries(const DeliveredEntries&) = delete;
   DeliveredEntries& operator=(const DeliveredEntries&) = delete;
@@ -42,8 +42,7 @@ class DeliveredEntries {
                    Delivered* to) const noexcept;
 
  private:
-  CUcontext context_;
-  unsigned long long number_;
+  Context context_;
   std::size_t bytes_;
   CUfunction kernel_ = nullptr;
   CUdeviceptr memory_ = 0;

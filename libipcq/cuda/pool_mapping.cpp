@@ -158,12 +158,6 @@ void* map_pinned(const Context& context, std::size_t bytes, const std::string& o
 
 }  // namespace
 
-unsigned long long number_of(CUcontext context, const std::string& object) {
-  unsigned long long number = 0;
-  check_cuda(driver().cuCtxGetId(context, &number), "cuCtxGetId", object);
-  return number;
-}
-
 Cleaner& cleaner() {
   static auto* const c = new Cleaner(clean_one);
   // Before the driver's own end: what is made later is ended earlier, and the driver is there by now.

@@ -145,9 +145,6 @@ class EndpointMemory {
   std::vector<std::shared_ptr<void>> pins_;   // stays pinned as long as this lives
 };
 
-// A context's number in this process, which no other context ever has. Throws BackendError.
-unsigned long long number_of(CUcontext context, const std::string& object);
-
 // Stream operations of the protocol; the view's context need not be current. The order that they give is said in
 // docs/design/cuda.md.
 CUresult enqueue_write(const View& view, cuda::Stream stream, Word& word, std::uint64_t value) noexcept;
