@@ -21,7 +21,9 @@
 // closed.
 //
 // A stream outlives its loans and messages: they end before it is destroyed, because their end is enqueued on it.
-// Sessions end before their device is reset (cudaDeviceReset()).
+// Sessions end before their device is reset (cudaDeviceReset()): afterwards their calls throw UsageError, and what was
+// published and not written is lost. What is still open when the process exits, such as a producer that is a global, is
+// closed before CUDA unloads, as by close(), if it belongs to the thread that exits.
 //
 // Streams of one process may share a hardware queue, where one that waits holds up the next: use few, or raise
 // CUDA_DEVICE_MAX_CONNECTIONS (8 by default, 2 under MPS; 32 at most) before the process' first CUDA call. Handles
