@@ -41,14 +41,17 @@ BrokerStats fetch_stats(const std::string& broker, Duration wait_for) {
 }
 
 std::string fetch_dump(const std::string& queue, const std::string& broker) {
+  check_name(queue, "queue");
   return ask(broker, Op::dump, queue, Duration::zero(), true);
 }
 
 void end_of_stream(const std::string& queue, const std::string& broker) {
+  check_name(queue, "queue");
   ask(broker, Op::end_of_stream, queue, Duration::zero(), false);
 }
 
 void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker) {
+  check_name(queue, "queue");
   const std::string name = broker_name_or_default(broker);
   Request r;
   r.op = Op::set_executor;

@@ -18,6 +18,7 @@ namespace {
 
 Segment::Access access_for(const std::string& group) {
   if (group.empty()) return {};
+  check_c_string(group, "unix group");
   const ::group* entry = ::getgrnam(group.c_str());
   if (entry == nullptr) throw UsageError("unix group '" + group + "': does not exist on this system");
   return {0660, static_cast<std::int64_t>(entry->gr_gid)};
@@ -25,7 +26,7 @@ Segment::Access access_for(const std::string& group) {
 
 void check_backend(const std::string& object, const std::string& backend) {
   if (backend == "auto" || backend == "host" || backend == "cuda") return;
-  throw UsageError(object + ": backend '" + backend + "': use auto, host or cuda");
+  throw UsageError(object + ": backend '" + printable(backend) + "': use auto, host or cuda");
 }
 
 // A name is taken while what bears it is being made.
@@ -127,7 +128,7 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
   if (!o.handler.empty() && find_host_handler(o.handler) == nullptr) {
     std::string known;
     for (const auto& h : handler_names()) known += (known.empty() ? "" : ", ") + h;
-    throw UsageError(object + ": handler '" + o.handler + "' is not known; there are " + known);
+    throw UsageError(object + ": handler '" + printable(o.handler) + "' is not known; there are " + known);
   }
   if (!o.handler.empty() && (o.threads == 0 || o.threads > 256)) {
     throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
@@ -136,8 +137,8 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
     throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");
   }
   if (!o.pool.empty() && pools_.count(o.pool) == 0) {
-    throw UsageError(object + ": pool '" + o.pool + "' does not exist; create it before the queue (--pool " + o.pool +
-                     "=SIZE,slots=N), or name the queue whose own pool it is");
+    throw UsageError(object + ": pool '" + printable(o.pool) + "' does not exist; create it before the queue (--pool " +
+                     printable(o.pool) + "=SIZE,slots=N), or name the queue whose own pool it is");
   }
   for (std::size_t i = 0; i < o.groups.size(); ++i) {
     check_name(o.groups[i].name, "group");

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cctype>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -174,18 +174,43 @@ std::string broker_name_or_default(const std::string& name) {
 }
 
 std::string socket_path_of(const std::string& broker) {
-  if (broker.find('/') != std::string::npos) return broker;
+  if (broker.find('/') != std::string::npos) {
+    check_c_string(broker, "broker name");
+    return broker;
+  }
   check_name(broker, "broker");
   return run_directory(false) + "/" + broker + ".sock";
 }
 
+bool is_name(const std::string& name) noexcept {
+  const auto is_allowed = [](char c) {  // of ASCII, whatever the locale; the end of a C string is no character of it
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+  };
+  return !name.empty() && name.size() < 64 && name[0] != '.' && name[0] != '-' &&
+         std::all_of(name.begin(), name.end(), is_allowed);
+}
+
 void check_name(const std::string& name, const char* what) {
-  bool good = !name.empty() && name.size() < 64 && name[0] != '.' && name[0] != '-';
-  for (const char c : name) good = good && (std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("._-", c));
-  if (!good) {
-    throw UsageError(std::string(what) + " name '" + name +
-                     "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'");
+  if (is_name(name)) return;
+  throw UsageError(std::string(what) + " name '" + printable(name) +
+                   "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'");
+}
+
+void check_c_string(const std::string& text, const char* what) {
+  if (text.find('\0') == std::string::npos) return;
+  throw UsageError(std::string(what) + " '" + printable(text) + "': holds a zero byte, which nothing can be called");
+}
+
+std::string printable(const std::string& text) {
+  std::string shown;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    char code[8];
+    std::snprintf(code, sizeof code, "\\x%02x", byte);
+    shown += byte < 0x20 || byte == 0x7f ? std::string(code) : std::string(1, c);
   }
+  return shown;
 }
 
 std::string format_bytes(std::uint64_t bytes) {

@@ -111,8 +111,14 @@ std::string run_directory(bool make);
 std::string broker_name_or_default(const std::string& name);
 // Control socket of a broker name; a name with a slash is the path itself.
 std::string socket_path_of(const std::string& broker);
-// Throws UsageError unless `name` is 1 to 63 letters, digits, '.', '_' or '-'. `what` names the kind of object.
+// Whether it is 1 to 63 letters, digits, '.', '_' or '-', not beginning with '.' or '-'.
+bool is_name(const std::string& name) noexcept;
+// Throws UsageError unless it is one. `what` names the kind of object.
 void check_name(const std::string& name, const char* what);
+// Throws UsageError when a zero byte would cut off what a system call is given.
+void check_c_string(const std::string& text, const char* what);
+// The text with control characters as \xNN, for a message.
+std::string printable(const std::string& text);
 
 std::string format_bytes(std::uint64_t bytes);
 

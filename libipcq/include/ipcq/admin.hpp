@@ -12,7 +12,8 @@ namespace ipcq {
 
 // Asks a broker for its counters. `broker` as in ConnectOptions. Throws NotFoundError, PermissionError, SystemError.
 IPCQ_API BrokerStats fetch_stats(const std::string& broker = {}, Duration wait_for = Duration::zero());
-// Broker::dump() and Broker::end_of_stream() of a running broker.
+// Broker::dump() and Broker::end_of_stream() of a running broker. These two and set_executor() throw UsageError, too,
+// for what cannot be a queue's name.
 IPCQ_API std::string fetch_dump(const std::string& queue, const std::string& broker = {});
 IPCQ_API void end_of_stream(const std::string& queue, const std::string& broker = {});
 // Switches a device queue to another executor, at one place in its order, and waits for that place (1 s at most: the
