@@ -289,14 +289,14 @@ Loan::~Loan() {
 std::byte* Loan::device() const noexcept { return state_ != nullptr ? state_->side->device(*state_) : nullptr; }
 std::size_t Loan::capacity() const noexcept { return state_ != nullptr ? state_->side->capacity() : 0; }
 
-Status Loan::publish(std::size_t length, Duration timeout) noexcept {
+Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
   if (state_ == nullptr) return Status::not_held;
   const Status s = state_->side->publish(*state_, length, timeout);
   if (s == Status::ok) state_ = nullptr;
   return s;
 }
 
-Result<Loan> loan(Producer& producer, Stream stream, Duration timeout) {
+Result<Loan> loan(Producer& producer, Stream stream, Timeout timeout) {
   auto* const core = ipcq::detail::CudaAccess::core(producer);
   if (core == nullptr) return Status::closed;
   return ipcq::detail::LoanSide::of(*core).loan(stream, timeout);

@@ -51,7 +51,7 @@ bool Message::resolved() const noexcept {
   return state_ != nullptr && state_->resolved.load(std::memory_order_acquire);
 }
 
-Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout) {
+Result<Message> receive(Consumer& consumer, Stream stream, Timeout timeout) {
   auto* const core = ipcq::detail::CudaAccess::core(consumer);
   if (core == nullptr) return Status::closed;
   return ipcq::detail::ReceiveSide::of(*core).receive(stream, timeout);

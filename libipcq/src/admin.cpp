@@ -36,7 +36,7 @@ std::string ask(const std::string& broker, Op op, const std::string& queue, Dura
 
 }  // namespace
 
-BrokerStats fetch_stats(const std::string& broker, Duration wait_for) {
+BrokerStats fetch_stats(const std::string& broker, Timeout wait_for) {
   return decode_stats(ask(broker, Op::stats, {}, wait_for, true));
 }
 

@@ -88,7 +88,7 @@ class IPCQ_API Loan {
 
   // Publishes the first `length` bytes as they will be when the stream gets here. Statuses as ipcq::Loan::publish();
   // closed also where the stream captures or its context has failed, which the session's log callback is told.
-  Status publish(std::size_t length, Duration timeout = kForever) noexcept;
+  [[nodiscard]] Status publish(std::size_t length, Timeout timeout = kForever) noexcept;
 
  private:
   detail::LoanState* state_ = nullptr;
@@ -131,12 +131,12 @@ class IPCQ_API Message {
 // Borrows a slot for kernels of `stream`. Waits on the CPU for a free one, as Producer::loan(). Throws UsageError (not
 // opened with {.cuda = true}, or the stream captures), BackendError (the pool can neither be mapped nor reached through
 // a mirror).
-IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Duration timeout = kForever);
+IPCQ_API Result<Loan> loan(Producer& producer, Stream stream, Timeout timeout = kForever);
 
 // Takes the group's next published message and lets `stream` wait until its payload is complete (and processed, with a
 // handler). Waits on the CPU for the publication only. Statuses as Consumer::receive(). Throws as loan(), and
 // SystemError where the system has no thread to give, which ends the waits that nobody else would.
-IPCQ_API Result<Message> receive(Consumer& consumer, Stream stream, Duration timeout = kForever);
+IPCQ_API Result<Message> receive(Consumer& consumer, Stream stream, Timeout timeout = kForever);
 
 // The same without any wait on the CPU: `stream` waits for the publication too, and header() tells kernels what came.
 // Taken in the order of the calls, together with receive(). Statuses: ok, full (QueueOptions::held of these are held or
