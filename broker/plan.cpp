@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <ipcq/error.hpp>
 #include <string>
 
 #include <fmt/format.h>
@@ -61,6 +62,17 @@ Options with_backend(Options options, const std::string& backend) {
   return options;
 }
 
+// What `needs` returns; its errors, of a thing that has no name there, name `object`.
+template <class Needs>
+auto needs_of(const std::string& object, const Needs& needs) {
+  try {
+    return needs();
+  } catch (const UsageError& e) {
+    const std::string text = e.what();
+    throw UsageError(object + text.substr(std::min(text.find(':'), text.size())));
+  }
+}
+
 // The pool that a queue shares, where the plan knows it; else null.
 const PoolOptions* shared_pool(const BrokerConfig& config, const QueueOptions& o) {
   for (const auto& pool : config.pools) {
@@ -92,8 +104,9 @@ std::vector<std::string> describe_plan(const BrokerConfig& config) {
   Memory memory;
   for (const auto& pool : config.pools) {
     const auto& o = pool.options();
-    const auto text =
-        memory.describe(o.backend, false, [&](const std::string& b) { return memory_needs(with_backend(o, b)); });
+    const auto text = needs_of("pool '" + pool.name() + "'", [&] {
+      return memory.describe(o.backend, false, [&](const std::string& b) { return memory_needs(with_backend(o, b)); });
+    });
     lines.push_back(fmt::format("pool '{}': {}: {}", pool.name(), slots_text(o), text));
   }
   for (const auto& queue : config.queues) {
@@ -106,8 +119,10 @@ std::vector<std::string> describe_plan(const BrokerConfig& config) {
     } else if (o.slots != 0) {
       slots = slots_text(o);
     }
-    const auto text = memory.describe(o.backend, !o.handler.empty() && o.pool.empty(), [&](const std::string& b) {
-      return memory_needs(with_backend(o, b), o.pool.empty() ? nullptr : shared != nullptr ? shared : &elsewhere);
+    const auto text = needs_of("queue '" + queue.name() + "'", [&] {
+      return memory.describe(o.backend, !o.handler.empty() && o.pool.empty(), [&](const std::string& b) {
+        return memory_needs(with_backend(o, b), o.pool.empty() ? nullptr : shared != nullptr ? shared : &elsewhere);
+      });
     });
     lines.push_back(fmt::format("queue '{}': {}: {}; handler {}, backend {}, backpressure {}, groups {}", queue.name(),
                                 slots, text, o.handler.empty() ? "none" : o.handler, backend_text(o),

@@ -156,7 +156,7 @@ std::string BrokerCore::backend_for(const std::string& name, const QueueOptions&
 }
 
 DeviceMemory BrokerCore::allocate(PoolState& pool) {
-  const MemoryNeeds needs = PoolMap::needs(pool.name, pool.options);
+  const MemoryNeeds needs = PoolMap::needs("pool '" + pool.name + "'", pool.options);
   log(LogLevel::info, "pool '" + pool.name + "': needs " + format_bytes(needs.device_memory) + " of GPU " +
                           std::to_string(pool.options.device) + "'s memory, " + format_bytes(needs.shared_memory) +
                           " of /dev/shm, of which " + format_bytes(needs.pinned) + " are pinned");

@@ -90,8 +90,8 @@ void check_range(const std::string& object, const char* what, std::uint64_t valu
 
 constexpr std::uint32_t kManyAliases = 1u << 16;
 
-PoolHeader header_for(const std::string& name, const PoolOptions& o) {
-  const std::string object = name.empty() ? "pool" : "pool '" + name + "'";
+// `object`: what errors name, which is the queue for a pool of its own.
+PoolHeader header_for(const std::string& object, const std::string& name, const PoolOptions& o) {
   check_range(object, "slots", o.slots, 0, 1u << 20);
   check_range(object, "size", o.size, 1, kMaxSlotBytes);
   PoolHeader h{};
@@ -158,8 +158,8 @@ PoolOptions PoolMap::of_queue(const QueueOptions& o) {
           .mirror = o.mirror};
 }
 
-MemoryNeeds PoolMap::needs(const std::string& name, const PoolOptions& options) {
-  const PoolHeader h = header_for(name, options);
+MemoryNeeds PoolMap::needs(const std::string& object, const PoolOptions& options) {
+  const PoolHeader h = header_for(object, "", options);
   MemoryNeeds n;
   n.shared_memory = h.segment.total_bytes;
   if (h.backend == static_cast<std::uint32_t>(PoolBackend::cuda)) {
@@ -172,7 +172,7 @@ MemoryNeeds PoolMap::needs(const std::string& name, const PoolOptions& options) 
 std::unique_ptr<PoolMap> PoolMap::create(const std::string& segment, const std::string& name,
                                          const PoolOptions& options, const DeviceMemory* device,
                                          std::uint64_t generation, const Segment::Access& access) {
-  PoolHeader h = header_for(name, options);
+  PoolHeader h = header_for("pool '" + name + "'", name, options);
   if (device != nullptr) {
     std::memcpy(h.device_uuid, device->device_uuid, sizeof h.device_uuid);
     std::memcpy(h.ipc_handle, device->ipc_handle, sizeof h.ipc_handle);
@@ -312,14 +312,14 @@ namespace ipcq {
 
 using namespace detail;
 
-MemoryNeeds memory_needs(const PoolOptions& options) { return PoolMap::needs("", options); }
+MemoryNeeds memory_needs(const PoolOptions& options) { return PoolMap::needs("pool", options); }
 
 MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared) {
   const PoolOptions own = PoolMap::of_queue(options);
-  const PoolHeader pool = header_for("", shared != nullptr ? *shared : own);
+  const PoolHeader pool = header_for(shared != nullptr ? "pool" : "queue", "", shared != nullptr ? *shared : own);
   const auto executor = QueueMap::executed(options, pool);
   const QueueHeader h = header_for("", options, executor, pool.slots);
-  MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("", own);
+  MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("queue", own);
   n.shared_memory += h.segment.total_bytes;
   if (executor == QueueMap::Executed::by_device) n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;
   return n;

@@ -26,8 +26,8 @@ class PoolMap {
  public:
   // The pool of a queue that shares none, and whose backend is settled.
   static PoolOptions of_queue(const QueueOptions& options);
-  // As ipcq::memory_needs().
-  static MemoryNeeds needs(const std::string& name, const PoolOptions& options);
+  // As ipcq::memory_needs(). Errors name `object`, as "queue 'q'".
+  static MemoryNeeds needs(const std::string& object, const PoolOptions& options);
   // `device`: null for a pool in host memory.
   static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name,
                                          const PoolOptions& options, const DeviceMemory* device,

@@ -55,7 +55,8 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   const auto refused = [&](QueueOptions o) { return error_of<UsageError>([&] { b.create("q", std::move(o)); }); };
   EXPECT_THAT(refused({.handler = "uper"}), AllOf(HasSubstr("'uper'"), HasSubstr("upper")));
   EXPECT_THAT(refused({.slots = (1u << 20) + 1}), AllOf(HasSubstr("slots"), HasSubstr("1048576")));
-  EXPECT_THAT(refused({.size = 0}), HasSubstr("size"));
+  EXPECT_THAT(refused({.size = 0}), AllOf(HasSubstr("queue 'q'"), HasSubstr("size is 0")));
+  EXPECT_THAT(refused({.size = std::size_t{5} << 30}), HasSubstr("queue 'q': size is 5368709120"));
   EXPECT_THAT(refused({.pool = "nope"}), HasSubstr("'nope'"));
   EXPECT_THAT(refused({.backend = "gpu"}), HasSubstr("'gpu'"));
   // Without a handler `auto` is host, to which these say nothing.
