@@ -67,8 +67,8 @@ bool is_shared(const QueueStats& queue, const Options& o) {
 }
 
 // A file is written from the mirror.
-std::unique_ptr<GpuDevice> choose_gpu(const Options& o, Attachment& attachment) {
-  if (o.output.empty()) return choose_gpu(o.gpu, attachment.stats(o.queue));
+std::unique_ptr<GpuDevice> choose_gpu(const Options& o, const QueueStats& queue) {
+  if (o.output.empty()) return choose_gpu(o.gpu, queue);
   if (o.gpu.device) throw UsageError("--device: --output is written by the CPU; leave out one of them");
   return nullptr;
 }
@@ -86,9 +86,9 @@ int run(Options& o, Signals& signals) {
   const Wait wait = parse_wait(o.wait);
   std::unique_ptr<GpuDevice> gpu;  // outlives the session, which watches its stream
   Attachment attachment(o.broker, to_duration(o.wait_for));
+  gpu = choose_gpu(o, attachment.stats(o.queue));
   std::unique_ptr<Output> output;
   if (!o.output.empty()) output = std::make_unique<Output>(o.output);
-  gpu = choose_gpu(o, attachment);
   const auto until = o.follow ? Until::forever : Until::end;
   Consumer consumer = attachment.consumer(
       o.queue, {.group = o.group, .wait = wait, .until = until, .lossy = o.lossy, .cuda = gpu != nullptr});

@@ -37,8 +37,10 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       wait_(options.wait),
       until_(options.until),
       uses_cuda_(attachment.uses_cuda) {
+  // Counted before it is asked: a stream that ends in between has not ended before this consumer came.
+  const std::uint64_t ends = queue_->control().end_count.load(std::memory_order_relaxed);
   if (options.wait_for > Duration::zero() && is_at_end()) {
-    stale_end_ = queue_->control().end_count.load(std::memory_order_relaxed);
+    stale_end_ = ends;
     grace_until_ = deadline_after(options.wait_for);
   }
 }

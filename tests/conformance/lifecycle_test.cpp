@@ -219,6 +219,35 @@ TEST_P(Lifecycle, TheFirstConsumerMayComeBeforeTheQueue) {
   EXPECT_THROW((void)session_.consumer("none", {.wait_for = kMoment}), NotFoundError);
 }
 
+TEST_P(Lifecycle, AConsumerThatFindsTheStreamOverWaitsForTheNext) {
+  create("q");
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    auto c = session_.consumer("q", {.wait = consumer_wait(), .wait_for = kBound});
+    EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);  // the first time there was no stream yet
+    auto p = producer();
+    ASSERT_EQ(send(p, 1, i), Status::ok);
+    p.close();
+    EXPECT_EQ(next_sequence(c), i);
+    EXPECT_EQ(c.receive(kBound).status(), Status::end);
+  }
+  auto c = consumer();
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+  auto d = session_.consumer("q", {.wait = consumer_wait(), .wait_for = kMoment});
+  EXPECT_EQ(d.receive(0ns).status(), Status::empty);
+  EXPECT_EQ(d.receive(kBound).status(), Status::end);
+}
+
+// What is left of it comes at once, and then its end.
+TEST_P(Lifecycle, AConsumerThatFindsMessagesOfAStreamThatIsOverWaitsForNoOther) {
+  create("q");
+  auto p = producer();
+  ASSERT_EQ(send(p, 1, 7), Status::ok);
+  p.close();
+  auto c = session_.consumer("q", {.wait = consumer_wait(), .wait_for = 2 * kBound});
+  EXPECT_EQ(next_sequence(c), 7);
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
+}
+
 TEST_P(Lifecycle, AForkedChildIsRefusedAndTheParentUnaffected) {
   create("q", {.slots = 4, .size = 100});
   auto p = producer();

@@ -38,6 +38,7 @@ auto attempt_then_wait(const std::string& whom, Duration wait_for, const Attempt
 
 Attachment::Attachment(std::string broker, Duration wait_for)
     : broker_(broker_name(broker)),
+      wait_for_(wait_for),
       deadline_(std::chrono::steady_clock::now() + wait_for),
       session_(attempt_then_wait("broker '" + broker_ + "'", wait_for, [this](Duration patience) {
         return connect({.broker = broker_, .wait_for = patience, .log = library_log()});
@@ -79,10 +80,8 @@ Producer Attachment::producer(const std::string& queue, ProducerOptions options)
 }
 
 Consumer Attachment::consumer(const std::string& queue, ConsumerOptions options) {
-  return attempt_then_wait(queue_of_broker(queue), left(), [&](Duration patience) {
-    options.wait_for = patience;
-    return session_.consumer(queue, options);
-  });
+  options.wait_for = wait_for_;
+  return session_.consumer(queue, options);
 }
 
 }  // namespace ipcq::program

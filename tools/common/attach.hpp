@@ -16,11 +16,13 @@ class Attachment {
 
   Session& session() noexcept { return session_; }
   const std::string& broker() const noexcept { return broker_; }
-  // The queue's counters. Waits for the queue to appear, as the two below.
+  // The queue's counters. Waits for the queue to appear, as producer().
   QueueStats stats(const std::string& queue);
   // As they are now; none where the broker has no such queue.
   std::optional<QueueStats> stats_now(const std::string& queue) const;
   Producer producer(const std::string& queue, ProducerOptions options);
+  // Of a queue that stats() has found. Where its stream is over and nothing of it is left, the consumer waits for the
+  // next one, for the whole of wait_for: a consumer opened with no time left would report the old stream's end.
   Consumer consumer(const std::string& queue, ConsumerOptions options);
 
  private:
@@ -28,6 +30,7 @@ class Attachment {
   std::string queue_of_broker(const std::string& queue) const;
 
   std::string broker_;
+  Duration wait_for_;
   std::chrono::steady_clock::time_point deadline_;
   Session session_;
 };

@@ -1,0 +1,35 @@
+// Streams one after the other through one queue: clients that start in any order.
+#include "programs/commands.hpp"
+
+namespace ipcq_test {
+namespace {
+
+using StreamsTest = ProgramTest;
+
+TEST_F(StreamsTest, AConsumerOnAQueueThatWasUsedBeforeWaitsForTheNextStream) {
+  broker("--queue q=4KiB,slots=4,backend=host");
+  for (int i = 0; i < 3; ++i) {
+    Command& consumer = start("exec ipcq-consumer q --output out");
+    ASSERT_TRUE(eventually([&] { return stat("queues/0/groups/0/members") == 1 || consumer.ended(); }));
+    const std::string text = "run " + std::to_string(i) + "\n";
+    Command& producer = run("printf '" + text + "' | ipcq-producer q --lines");
+    EXPECT_EQ(producer.exit_code(), 0) << producer.err();
+    EXPECT_EQ(consumer.exit_code(), 0) << consumer.err();
+    EXPECT_EQ(contents("out"), text);
+  }
+}
+
+TEST_F(StreamsTest, WithoutTimeToWaitItTellsTheEndOfTheStreamThatIsOver) {
+  broker("--queue q=4KiB,slots=4,backend=host");
+  EXPECT_EQ(run("echo a | ipcq-producer q --lines").exit_code(), 0);
+  EXPECT_EQ(run("exec ipcq-consumer q --output out").exit_code(), 0);
+  EXPECT_EQ(contents("out"), "a\n");
+  for (const char* wait : {"0", "0.2"}) {
+    Command& late = run(std::string("exec ipcq-consumer q --json --wait-for ") + wait);
+    EXPECT_EQ(late.exit_code(), 0) << late.err();
+    EXPECT_THAT(late.out(), testing::HasSubstr("\"status\":\"end\""));
+  }
+}
+
+}  // namespace
+}  // namespace ipcq_test
