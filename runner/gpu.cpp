@@ -71,6 +71,15 @@ Kernels Gpu::kernels(std::string_view handler) const {
   return {find("persistent"), find("message"), find("finish"), find("inlined")};
 }
 
+void Gpu::check() const {
+  const std::string object = object_ + ": the runner's context";
+  const DeviceBlock word(*this, sizeof(std::uint64_t), object);
+  const Stream stream(*this, object);
+  const CurrentContext current(context_);
+  check_cuda(driver().cuMemsetD8Async(word.address(), 0, word.bytes(), stream.get()), "cuMemsetD8Async", object);
+  check_cuda(driver().cuStreamSynchronize(stream.get()), "cuStreamSynchronize", object);
+}
+
 CUdeviceptr Gpu::device_address(const void* host) const {
   const CurrentContext current(context_);
   CUdeviceptr address = 0;

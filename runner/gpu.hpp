@@ -36,6 +36,8 @@ class Gpu {
   unsigned multiprocessors() const noexcept { return multiprocessors_; }
   void get_uuid(std::uint8_t (&uuid)[16]) const noexcept;
   Kernels kernels(std::string_view handler) const;
+  // Has the GPU do something. Throws BackendError when the context has failed. While no kernel stays.
+  void check() const;
   // The address by which this GPU knows pinned host memory.
   template <class T>
   T* address(T* host) const {

@@ -50,6 +50,11 @@ RunnerReply Runner::answer(const RunnerRequest& request) noexcept {
         blocks_.erase(request.id);
         return reply;
       }
+      case RunnerOp::check: {
+        const Paused paused(*this);
+        gpu_.check();
+        return reply;
+      }
     }
     throw UsageError("unknown request");
   } catch (const std::exception& e) {

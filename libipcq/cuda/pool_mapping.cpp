@@ -185,7 +185,7 @@ void BesideCaptures::exchange() noexcept { driver().cuThreadExchangeStreamCaptur
 ProbeStream::ProbeStream(const Context& context, const std::string& object) : context_(context) {
   const CurrentContext current(context.handle());
   check_cuda(driver().cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreateWithPriority",
-             object);
+             object, "if this process' CUDA context has failed, start the process anew (cudaGetLastError() tells)");
 }
 
 ProbeStream::~ProbeStream() {

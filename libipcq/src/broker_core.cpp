@@ -285,6 +285,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   signal_eventfd(quit_.get());
   thread_.join();
   if (recovery_.joinable()) recovery_.join();
+  end_check();
   for (auto& [device, r] : runners_) {
     if (r.link->has_ended()) r.link->end();  // its kernels may still write what clients are about to give up
   }
@@ -297,6 +298,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   const std::scoped_lock lock(mutex_);
   gone_ = true;
   clients_.clear();  // closes the connections
+  quarantines_.clear();
   queues_.clear();
   pools_.clear();
   runners_.clear();

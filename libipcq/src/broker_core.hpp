@@ -1,5 +1,6 @@
 // The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_device.cpp: runners and
-// device queues. broker_recovery.cpp: runners that die. broker_serve.cpp: the event loop, requests, deaths.
+// device queues. broker_recovery.cpp: runners that die. broker_quarantine.cpp: slots
+// that a dead client's GPU work may still write. broker_serve.cpp: the event loop, requests, deaths.
 // broker_endpoints.cpp: who opens and closes, groups, ends of streams. broker_stats.cpp: counters and the dump.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
@@ -117,6 +118,18 @@ struct LateWriter {
   std::uint64_t generation = 0;
 };
 
+// Slots of a client that its GPU work may still write, out of use until that is known to have ended:
+// broker_quarantine.cpp. Also kept where there is none yet: a runner's context may have failed with that client.
+struct Quarantine {
+  std::uint32_t client = 0;
+  std::int32_t pid = 0;
+  std::weak_ptr<PoolState> pool;
+  int session = -1;                                // its client's socket; -1 once that client is dropped, and then
+  std::shared_ptr<const Fd> connection = nullptr;  // the socket itself
+  Fd pidfd;
+  bool asked = false;  // its runner, whether its context works
+};
+
 struct ClientState {
   ClientState() = default;
   ClientState(const ClientState&) = delete;
@@ -212,6 +225,19 @@ class BrokerCore {
   void keep_late_writer(const QueueEntry& q, const EndpointState& e);
   bool late_writer_died(int fd);
 
+  // broker_quarantine.cpp
+  void keep_quarantine(const QueueEntry& q, const EndpointState& e);
+  bool serve_quarantine(int fd);
+  bool may_be_inherited(std::uint32_t client) const;
+  void keep_connection(ClientState& client);
+  bool has_left(const Quarantine& q) const;
+  void look_at_quarantines();
+  void drop_quarantine(Quarantine& q) noexcept;
+  void end_quarantine_of(const Quarantine& q, PoolState& pool) const;
+  void start_check();
+  void check_contexts() noexcept;
+  void end_check();
+
   // broker_recovery.cpp
   bool serve_runner(int fd);
   void lose_runner(int device);
@@ -222,6 +248,7 @@ class BrokerCore {
   std::vector<QueueEntry> take_queues_of(int device);
   std::vector<std::shared_ptr<PoolState>> take_pools_of(int device, const std::vector<QueueEntry>& ended);
   void end_lost_queue(QueueEntry& q, const std::string& how);
+  void warn_of_lost_contexts(int device, const std::vector<QueueEntry>& ended) const;
   void start_recovery();
   void recover() noexcept;
 
@@ -287,6 +314,9 @@ class BrokerCore {
   std::map<std::string, QueueEntry> queues_;
   std::vector<std::unique_ptr<ClientState>> clients_;
   std::vector<LateWriter> late_writers_;
+  std::vector<Quarantine> quarantines_;
+  bool checking_ = false;  // by `check_`
+  std::thread check_;
   Fd listener_;
   Fd epoll_;
   Fd quit_;

@@ -291,8 +291,9 @@ Reply BrokerCore::set_executor(QueueEntry& q, ExecutorKind kind) {
   return {};
 }
 
-// A driver keeps a process' GPU work running while anybody has its descriptors open: under MPS the server has, and a
-// child that the process forked has copies. That child has a copy of the connection, too, which then does not hang up.
+// A driver keeps a process' GPU work running while anybody has its descriptors open: a child that the process forked
+// has copies, and then one of the connection, too, which does not hang up. Under MPS the server has its say: see
+// broker_quarantine.cpp.
 bool BrokerCore::may_gpu_outlive(const QueueEntry& q, const EndpointState& e) const {
   return e.uses_cuda && (has_mps(q) || !has_hung_up(e.session));
 }
@@ -314,11 +315,14 @@ bool BrokerCore::late_writer_died(int fd) {
   const auto w = std::find_if(late_writers_.begin(), late_writers_.end(),
                               [&](const LateWriter& l) { return l.pidfd.get() == fd; });
   if (w == late_writers_.end()) return false;
+  if (!has_ended(w->pidfd)) return true;  // the event was for an earlier owner of this number
   unwatch(fd);
   const auto q = queues_.find(w->queue);
   if (q != queues_.end() && q->second.map->config().segment.generation == w->generation) {
-    const Ended ended{
-        .client = w->client, .kind = EndpointKind::producer, .uses_cuda = true, .gpu_may_outlive = has_mps(q->second)};
+    const Ended ended{.client = w->client,
+                      .kind = EndpointKind::producer,
+                      .uses_cuda = true,
+                      .gpu_may_outlive = has_mps(q->second) || may_be_inherited(w->client)};
     const RepairReport report = repair_late_writes(*q->second.map, *q->second.pool->map, ended);
     if (report.unwritten != 0) {
       log(LogLevel::error, "queue '" + w->queue + "': " + std::to_string(report.unwritten) +

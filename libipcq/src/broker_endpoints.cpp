@@ -10,6 +10,9 @@ bool BrokerCore::is_id_used(std::uint32_t id) const {
   for (const auto& w : late_writers_) {
     if (w.client == id) return true;
   }
+  for (const auto& w : quarantines_) {
+    if (w.client == id) return true;
+  }
   for (const auto& [name, q] : queues_) {
     for (const auto& e : q.endpoints) {
       if (e.client == id) return true;
@@ -198,6 +201,7 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bo
                             std::to_string(report.quarantined) + " slots quarantined");
   }
   if (report.late != 0) keep_late_writer(q, e);
+  if (report.late + report.quarantined != 0 || (!alive && e.uses_cuda && has_mps(q))) keep_quarantine(q, e);
   shared.client.store(0, std::memory_order_release);
   e = EndpointState{};
   if (consumer) {

@@ -119,6 +119,24 @@ void BrokerCore::end_lost_queue(QueueEntry& q, const std::string& how) {
   ring_always(q.pool->map->control().free);
 }
 
+// Under MPS a failed context is mostly that of every client of the server, which takes in nobody, the next runner
+// included, before the last of them has ended.
+void BrokerCore::warn_of_lost_contexts(int device, const std::vector<QueueEntry>& ended) const {
+  std::set<std::int32_t> pids;
+  for (const auto& q : ended) {
+    for (const auto& e : q.endpoints) {
+      if (e.client != 0 && e.uses_cuda) pids.insert(e.pid);
+    }
+  }
+  std::string text;
+  for (const std::int32_t pid : pids) text += (text.empty() ? "" : ", ") + std::to_string(pid);
+  if (text.empty()) return;
+  log(LogLevel::warning, object_of(device) +
+                             ": under MPS its clients' CUDA contexts may have failed with the runner's, and the MPS "
+                             "server takes in nobody until such processes have ended: end or restart pid " +
+                             text);
+}
+
 // Its memory is gone: the queues that lay there end, and new ones take their names.
 void BrokerCore::bury_runner(int device) {
   WatchedRunner& r = runners_.at(device);
@@ -127,19 +145,23 @@ void BrokerCore::bury_runner(int device) {
   runners_.erase(device);
   changed_.notify_all();
   ++runner_deaths_;
+  const bool under_mps = r.link->has_mps();
   std::vector<QueueEntry> ended = take_queues_of(device);
   const auto pools = take_pools_of(device, ended);
   for (auto& q : ended) end_lost_queue(q, how);
+  if (under_mps) warn_of_lost_contexts(device, ended);
   if (stopped_) return;
   for (const auto& p : pools) {
-    recoveries_.add({Recovery::Kind::pool, p->name, {}, [this, name = p->name, o = p->options] { add_pool(name, o); }});
+    recoveries_.add(
+        {Recovery::Kind::pool, p->name, {}, [this, name = p->name, o = p->options] { add_pool(name, o); }, under_mps});
   }
   for (const auto& q : ended) {
     recoveries_.add({q.options.pool.empty() ? Recovery::Kind::queue : Recovery::Kind::sharing, q.name, q.options.pool,
                      [this, name = q.name, o = q.options] {
                        check_options(name, o);  // the name may have been taken
                        add_queue(name, o);
-                     }});
+                     },
+                     under_mps});
   }
   start_recovery();
 }

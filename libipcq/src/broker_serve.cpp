@@ -37,7 +37,7 @@ void BrokerCore::serve() noexcept {
       try {
         if (fd == listener_.get()) {
           accept_clients();
-        } else if (late_writer_died(fd) || serve_runner(fd)) {
+        } else if (late_writer_died(fd) || serve_quarantine(fd) || serve_runner(fd)) {
           continue;
         } else if (std::any_of(clients_.begin(), clients_.end(), [&](auto& c) { return c->socket.get() == fd; })) {
           serve_client(fd);
@@ -51,6 +51,7 @@ void BrokerCore::serve() noexcept {
     leaving_ = leaving_ && !finish_leaving();
     switching_ = switching_ && !finish_switching();
     losing_ = losing_ && !end_lost_runners();
+    look_at_quarantines();
   }
 }
 
@@ -204,6 +205,7 @@ void BrokerCore::client_died(int pidfd) {
 void BrokerCore::unwatch(int fd) noexcept { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
 void BrokerCore::drop_client(ClientState& client) {
+  keep_connection(client);
   for (const Fd* fd : {&client.socket, &client.pidfd}) {
     if (*fd) unwatch(fd->get());
   }

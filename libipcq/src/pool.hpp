@@ -145,9 +145,14 @@ class Pool {
     set_free_bit(index);
     return true;
   }
-  // Repair: takes the slot out of use, for as long as the pool lives.
+  // Repair: takes the slot out of use. It stays its client's until end_quarantine().
   bool quarantine(std::uint32_t index, const Slot& from) const {
-    return w_.slots[index].cas(pack(from), pack(Slot{from.lease, 0, SlotState::quarantine, 0, 0}));
+    return w_.slots[index].cas(pack(from), pack(Slot{from.lease, from.client, SlotState::quarantine, 0, 0}));
+  }
+  // Nothing writes to it any more: it serves again. False when it is not that client's.
+  bool end_quarantine(std::uint32_t index, std::uint32_t client) const {
+    const Slot s = slot(index);
+    return s.state == SlotState::quarantine && s.client == client && make_free(index, s);
   }
   // Repair: sets the bit of every free slot that lacks it.
   void restore_free_bits() const {

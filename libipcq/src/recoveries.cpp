@@ -1,6 +1,7 @@
 #include "recoveries.hpp"
 
 #include <iterator>
+#include <utility>
 
 namespace ipcq::detail {
 
@@ -44,9 +45,11 @@ std::vector<std::string> Recoveries::failed(const Recovery& recovery, const std:
   if (sharing && awaits_pool(recovery.pool)) return {};  // lost again meanwhile: that is before it in the order
   Waiting& waiting = it->second;
   if (waiting.give_up == 0) waiting.give_up = now + kPatienceNs;
-  if (!final && now < waiting.give_up) {
+  const bool late = now >= waiting.give_up;
+  if (!final && (!late || waiting.recovery.patient)) {
     waiting.not_before = now + kRetryEveryNs;
-    return {};
+    if (!late || std::exchange(waiting.told, true)) return {};
+    return {recovery.object() + ": cannot be created anew yet, and is tried on: " + why};
   }
   std::vector<std::string> gone = {recovery.object() + ": cannot be created anew, and is gone: " + why};
   waiting_.erase(it);

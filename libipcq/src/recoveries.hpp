@@ -20,6 +20,7 @@ struct Recovery {
   std::string name;
   std::string pool;              // that a sharing queue needs
   std::function<void()> create;  // throws UsageError when it can never work
+  bool patient = false;          // it may depend on others' processes to end: never given up for taking long
 
   std::string object() const { return (kind == Kind::pool ? "pool '" : "queue '") + name + "'"; }
 };
@@ -39,7 +40,7 @@ class Recoveries {
   std::optional<Recovery> next(std::uint64_t now) const;
   void succeeded(const Recovery& recovery);
   // It could not be created, because of `why`; `final`: it never will be. Returns what is to be logged about those that
-  // are given up: nothing when it is to be tried again.
+  // are given up: nothing when it is to be tried again, but for a patient one once, when it has taken long.
   std::vector<std::string> failed(const Recovery& recovery, const std::string& why, bool final, std::uint64_t now);
 
  private:
@@ -47,6 +48,7 @@ class Recoveries {
     Recovery recovery;
     std::uint64_t give_up = 0;  // 0: has not failed yet
     std::uint64_t not_before = 0;
+    bool told = false;  // that it takes long
   };
   using Key = std::pair<Recovery::Kind, std::string>;
 

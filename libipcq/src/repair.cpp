@@ -281,4 +281,11 @@ RepairReport repair_late_writes(const QueueMap& queue, const PoolMap& pool, cons
   return report;
 }
 
+std::uint64_t end_quarantine(const PoolMap& pool, std::uint32_t client) {
+  std::uint64_t n = 0;
+  for (std::uint32_t i = 0; i < pool.pool().payload_slots(); ++i) n += pool.pool().end_quarantine(i, client) ? 1 : 0;
+  if (n != 0) ring_always(pool.control().free);
+  return n;
+}
+
 }  // namespace ipcq::detail

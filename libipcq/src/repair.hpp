@@ -36,5 +36,8 @@ struct Ended {
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended);
 // For an endpoint that had closed with late payloads, once its process has ended too: the rest of its repair.
 RepairReport repair_late_writes(const QueueMap& queue, const PoolMap& pool, const Ended& ended);
+// The slots that a client's repair has quarantined serve again: the caller knows that its GPU work has ended. Returns
+// how many there are.
+std::uint64_t end_quarantine(const PoolMap& pool, std::uint32_t client);
 
 }  // namespace ipcq::detail

@@ -15,13 +15,14 @@
 namespace ipcq::detail {
 
 inline constexpr std::uint32_t kRunnerMagic = 0x52435049;  // "IPCR"
-inline constexpr std::uint32_t kRunnerProtocol = 2;
+inline constexpr std::uint32_t kRunnerProtocol = 3;
 
 enum class RunnerOp : std::uint32_t {
   allocate = 1,  // bytes -> DeviceMemory, block
   free,          // block
   start_queue,   // queue and pool segment, block (0: none), handler, executor, park_after_ns -> queue
   stop_queue,    // queue
+  check,         // whether its context works still
 };
 
 struct RunnerRequest {

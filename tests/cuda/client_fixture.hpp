@@ -66,6 +66,9 @@ class Gpu {
                     Findings* f) {
     launch(check_header_, 16, s, h, seed, mask, number, f);
   }
+  void scribble(CUstream s, std::byte* data, std::size_t bytes, std::uint64_t ns, std::uint32_t* begun) {
+    launch(scribble_, 16, s, data, std::uint64_t{bytes}, ns, begun);
+  }
   void spin(CUstream s, std::uint64_t ns) { launch(spin_, 1, s, ns); }
 
  private:
@@ -87,6 +90,7 @@ class Gpu {
     find(fill_, "fill");
     find(check_, "check");
     find(check_header_, "check_header");
+    find(scribble_, "scribble");
     find(spin_, "spin");
   }
 
@@ -100,6 +104,7 @@ class Gpu {
   CUfunction fill_ = nullptr;
   CUfunction check_ = nullptr;
   CUfunction check_header_ = nullptr;
+  CUfunction scribble_ = nullptr;
   CUfunction spin_ = nullptr;
 };
 

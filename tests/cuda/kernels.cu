@@ -60,4 +60,16 @@ __global__ void spin(unsigned long long ns) { spin_for(ns); }
 
 // Fails the context that it runs in. (The soft GPU has its own of that name.)
 __global__ void fault() { __trap(); }
+
+// Writes to all of `data` again and again for `ns`; `begun` is set once it does.
+__global__ void scribble(std::uint8_t* data, std::uint64_t length, unsigned long long ns, std::uint32_t* begun) {
+  const std::uint64_t start = ipcq::device::global_time_ns();
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * blockDim.x;
+  if (blockIdx.x == 0 && threadIdx.x == 0) ipcq::device::store_relaxed_system(begun, 1u);
+  for (std::uint8_t value = 0; ipcq::device::global_time_ns() - start < ns; ++value) {
+    for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < length; i += stride) {
+      static_cast<volatile std::uint8_t*>(data)[i] = value;
+    }
+  }
+}
 }

@@ -54,6 +54,8 @@ class StandIn {
         case RunnerOp::stop_queue:
           queues_.erase(r.id);
           break;
+        case RunnerOp::check:
+          break;
       }
     } catch (const std::exception& e) {
       reply.failed = 1;

@@ -55,6 +55,20 @@ TEST_P(StreamsMayLiveOn, AQuarantineOutlastsLaterRepairs) {
   EXPECT_EQ(slots_to_lend(), 3u);
 }
 
+TEST_P(StreamsMayLiveOn, ItsClientsQuarantineEndsOnceItsWorkHas) {
+  const SlotLoan loan = s.borrow_for_gpu(2);
+  const SlotLoan others = s.borrow_for_gpu(3);
+  ASSERT_EQ(producer_ends(GetParam()).quarantined, 1u);
+  ASSERT_EQ(producer_ends(GetParam(), 3).quarantined, 1u);
+  EXPECT_EQ(end_quarantine(s.pool_map(), 9), 0u);
+  EXPECT_EQ(end_quarantine(s.pool_map(), 2), 1u);
+  EXPECT_EQ(end_quarantine(s.pool_map(), 2), 0u);
+  EXPECT_EQ(s.state(loan.slot), SlotState::free);
+  EXPECT_TRUE(s.is_bit_set(loan.slot));
+  EXPECT_EQ(s.state(others.slot), SlotState::quarantine);
+  EXPECT_EQ(slots_to_lend(), 3u);
+}
+
 TEST_P(DeviceEnds, ALoanThatItsStreamHasWrittenIsFree) {
   const SlotLoan loan = s.borrow_for_gpu(2);
   s.write(loan);

@@ -46,6 +46,17 @@ TEST_F(RecoveriesTest, ComeInAnOrderThatCanWork) {
   EXPECT_TRUE(waiting_.empty());
 }
 
+TEST_F(RecoveriesTest, APatientOneIsTriedOnAndSaysSoOnce) {
+  waiting_.add({Kind::queue, "q", {}, [] {}, true});
+  EXPECT_THAT(fail(1), IsEmpty());
+  const std::uint64_t late = 1 + kLate;
+  EXPECT_THAT(fail(late), ElementsAre(AllOf(HasSubstr("queue 'q'"), HasSubstr("tried on"), HasSubstr("why"))));
+  for (std::uint64_t n = 1; n <= 3; ++n) EXPECT_THAT(fail(late + n * kRetry), IsEmpty());
+  EXPECT_EQ(next(late + 4 * kRetry), "queue 'q'");
+  EXPECT_THAT(fail(late + 4 * kRetry, true), ElementsAre(HasSubstr("is gone")));
+  EXPECT_TRUE(waiting_.empty());
+}
+
 TEST_F(RecoveriesTest, WhatDiesAgainComesBeforeWhatNeedsIt) {
   add(Kind::pool, "p");
   add(Kind::sharing, "a", "p");

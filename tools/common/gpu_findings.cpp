@@ -31,7 +31,14 @@ Finding check_driver(const json& probe) {
 }
 
 Finding check_mps(bool runs) {
-  if (runs) return {Level::ok, "MPS", "runs: kernels of several processes share a GPU", {}};
+  if (runs) {
+    return {
+        Level::warn, "MPS",
+        "runs: kernels of several processes share a GPU; a client that is killed within a kernel takes the contexts of "
+        "all others along, the runner's too",
+        "end clients with a GPU by SIGTERM, or by terminate_client of nvidia-cuda-mps-control before SIGKILL "
+        "(docs/guide/pipelines.md)"};
+  }
   return {
       Level::warn, "MPS",
       "not running: while a persistent executor spins, each GPU operation of another process waits for a time slice "
