@@ -2,70 +2,39 @@
 
 #include "doorbell.hpp"
 #include "early_ring.hpp"
+#include "group_set.hpp"
 
 namespace ipcq::detail {
 
 std::uint64_t join_group(const QueueMap& queue, unsigned g) {
-  const auto& ring = queue.ring();
   auto& control = queue.control();
   control.group[g].dropped.store(0, std::memory_order_relaxed);
   control.group[g].orphans.store(0, std::memory_order_relaxed);
-  std::uint64_t filled = 0;
-  for (;;) {
-    const Cursor v = ring.cursor(kProducers);
-    // The group is done with all lines of before: producers ask every live group. Few tickets are taken meanwhile, so
-    // that the second round is short.
-    const std::uint64_t first = v.next > ring.lines() ? v.next - ring.lines() : 0;
-    for (std::uint64_t t = std::max(first, filled); t < v.next; ++t) ring.finish(g, t, kBrokerClient);
-    filled = v.next;
-    control.cursor[1 + g].word.init(pack(Cursor{v.next, kBrokerClient, 0, 0, false}));
-    control.group[g].joined_at.store(v.next, std::memory_order_relaxed);
-    // Live before it is in the set: a producer that sees it in the set asks it.
-    control.live_groups.fetch_or(std::uint64_t{1} << g, std::memory_order_acq_rel);
-    Cursor to = v;
-    to.groups = static_cast<std::uint8_t>(v.groups | (1u << g));
-    if (ring.swap_cursor(kProducers, v, to)) {
-      ring_always(control.space);  // a producer may have looked while the group was live and its log not yet filled
-      return v.next;
-    }
-  }
+  const std::uint64_t at = join_set(queue.ring(), g, [&](std::uint64_t ticket) {
+    control.group[g].joined_at.store(ticket, std::memory_order_relaxed);
+  });
+  ring_always(control.space);  // a producer may have looked while the group was live and its log not yet filled
+  return at;
 }
 
-std::uint64_t leave_group(const QueueMap& queue, unsigned g) {
-  const auto& ring = queue.ring();
-  for (;;) {
-    const Cursor v = ring.cursor(kProducers);
-    Cursor to = v;
-    to.groups = static_cast<std::uint8_t>(v.groups & ~(1u << g));
-    if (ring.swap_cursor(kProducers, v, to)) return v.next;
-  }
-}
+std::uint64_t leave_group(const QueueMap& queue, unsigned g) { return leave_set(queue.ring(), g); }
 
 bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end) {
   const auto& ring = queue.ring();
-  auto& control = queue.control();
   const auto wake_producers = [&] {
-    ring_always(control.space);
+    ring_always(queue.control().space);
     ring_always(pool.control().free);
   };
-  for (std::uint64_t at = 0; (at = ring.cursor(1 + g).next) < end;) {
+  // A GPU may still write what would be discarded.
+  const auto is_complete = [&](std::uint64_t ticket) {
+    if (!pool.on_device() || ring.has_handler()) return true;
     Descriptor d;
     InlineData data;
-    const bool late =
-        pool.on_device() && !ring.has_handler() && ring.read(at, d, data) == LineRead::present && !is_written(d, pool);
-    bool dropped = false;
-    bool freed = false;
-    if (!late && GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), g, at, kBrokerClient, dropped, freed))
-      continue;
+    return ring.read(ticket, d, data) != LineRead::present || is_written(d, pool);
+  };
+  if (!discard_untaken(ring, pool.pool(), g, end, is_complete)) {
     wake_producers();
     return false;
-  }
-  // A producer that was discarding may stand between claim and finish: its line must stay as it is until then.
-  for (std::uint64_t t = end > ring.lines() ? end - ring.lines() : 0; t < end; ++t) {
-    if (!ring.has_finished(g, t)) {
-      wake_producers();
-      return false;
-    }
   }
   for (std::uint32_t i = 0; i < queue.held_entries(); ++i) {
     Held& h = queue.held()[i];
@@ -82,7 +51,7 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
     if (d.kind == LineKind::slot) GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g);
     h.word.store(0, std::memory_order_release);
   }
-  control.live_groups.fetch_and(~(std::uint64_t{1} << g), std::memory_order_acq_rel);
+  ring.clear_live(g);
   wake_producers();
   return true;
 }
@@ -132,7 +101,7 @@ bool is_endpoint(const QueueMap& queue, std::uint32_t client) {
 bool is_published(const Ring<SharedAtomics>& ring, const Slot& message) {
   const std::uint64_t next = ring.cursor(kProducers).next;
   const std::uint64_t ticket = next - static_cast<std::uint32_t>(static_cast<std::uint32_t>(next) - message.ticket);
-  return next - ticket > ring.lines() || is_tagged(ring.in(ticket), ring.lap(ticket));
+  return ring.was_published(ticket);
 }
 
 // What a producer between claim and line is about to publish: its line may still appear, and a stream take it early.

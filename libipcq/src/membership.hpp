@@ -11,8 +11,6 @@
 
 namespace ipcq::detail {
 
-inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a client
-
 // Makes group `g`, which is in nobody's set, see every ticket from the one returned on.
 std::uint64_t join_group(const QueueMap& queue, unsigned g);
 

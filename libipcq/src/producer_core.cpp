@@ -135,11 +135,14 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   } else {
     bool droppable = backpressure_ == Backpressure::drop_oldest;
     for (unsigned left = groups; left != 0; left &= left - 1) {
+    // Another producer may wait for this line to be published (nobody else will look at it), or for something to
+    // discard.
+    if (groups == 0) ring(control.space);
       const auto g = static_cast<unsigned>(std::countr_zero(left));
       ring(control.ready[g]);
       droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
     }
-    if (droppable) {  // another producer may wait for something to discard
+    if (droppable) {
       ring(control.space);
       ring(pool_->control().free);
     }

@@ -68,9 +68,7 @@ class Repair {
   // Tickets that it took and did not publish: a tombstone, so that the order goes on behind them.
   void bury_unpublished() {
     for_each_taken(kProducers, [&](Word& entry, std::uint64_t e, std::uint64_t ticket) {
-      // Published if the line carries its tag, or if a successor was taken, which asks for that.
-      const bool superseded = ticket + ring_.lines() < ring_.cursor(kProducers).next;
-      if (!superseded && !is_tagged(ring_.in(ticket), ring_.lap(ticket))) {
+      if (!ring_.was_published(ticket)) {
         Descriptor d;
         d.kind = LineKind::tombstone;
         d.producer = client_;

@@ -27,6 +27,7 @@ struct Cursor {
 constexpr std::uint32_t kClientBits = 22;
 constexpr std::uint32_t kClientMask = (1u << kClientBits) - 1;
 constexpr std::uint32_t kMaxClaim = 0xffff;
+inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a client
 
 constexpr Pair pack(const Cursor& c) {
   return {c.next, std::uint64_t{c.client} | (std::uint64_t{c.count} << 22) | (std::uint64_t{c.groups} << 38) |
@@ -158,22 +159,44 @@ class Ring {
     return own_lap(e) > lap(ticket) || (own_lap(e) == lap(ticket) && own_state(e) == OwnState::done);
   }
 
-  // Whether the line of `ticket` may be written: its predecessor was processed and every live group is done with it.
+  // Whether a ticket that somebody took was published; true for ever after, also when its line serves another lap. The
+  // tag first: the next owner of the line may write it between the two looks, and never before this ticket's.
+  bool was_published(std::uint64_t ticket) const {
+    return is_tagged(in(ticket), lap(ticket)) || cursor(kProducers).next > ticket + w_.lines;
+  }
+
+  // Whether the line of `ticket` may be written: its predecessor was published (and processed, with a handler) and
+  // every live group is done with it.
   bool is_free(std::uint64_t ticket, std::uint64_t live) const {
     if (ticket < w_.lines) return true;
     const std::uint64_t before = lap(ticket) - 1;
     for (std::uint64_t left = live; left != 0; left &= left - 1) {
       // SYNC line-freed (acquire). Pairs with: finish.
+    bool was_read = false;
       const std::uint64_t e =
           own(1 + static_cast<unsigned>(std::countr_zero(left)), ticket).load(std::memory_order_acquire);
       if ((e >> 22) != (pack_own(before, OwnState::done, 0) >> 22)) return false;
     }
-    return !has_handler() || is_tagged(out(ticket), before);
+    // A member that is done with the predecessor has seen its tag. A group that joined later is done with it whether it
+    // was published or not (join_set, in the broker's name), and where there is no group nobody has looked.
+    return (was_read && !has_handler()) || is_tagged(out(ticket), before);
+      was_read = was_read || own_client(e) != kBrokerClient;
   }
   std::uint64_t live_groups() const { return w_.live_groups->load(std::memory_order_acquire) & 0xff; }
 
  private:
   // Checking a few tickets more than asked for costs little, and the next claims need no look at other parties' lines.
+  // Broker, for a group that is not in the set. group_set.hpp says when.
+  void start_group(unsigned group, std::uint64_t at) const {
+    w_.cursor[1 + group]->init(pack(Cursor{at, kBrokerClient, 0, 0, false}));
+  }
+  void set_live(unsigned group) const {
+    w_.live_groups->fetch_or(std::uint64_t{1} << group, std::memory_order_acq_rel);
+  }
+  void clear_live(unsigned group) const {
+    w_.live_groups->fetch_and(~(std::uint64_t{1} << group), std::memory_order_acq_rel);
+  }
+
   static constexpr std::uint64_t kLookAhead = 64;
 
   std::uint64_t first_not_free(std::uint64_t from, std::uint64_t to, std::uint64_t next) const {

@@ -5,7 +5,7 @@
 // be read before Relacy redefines the names of the memory orders.
 #pragma once
 
-#include "group.hpp"
+#include "group_set.hpp"
 // after the templates
 #include "relacy_gtest.hpp"
 #undef memory_order_relaxed
@@ -155,9 +155,10 @@ using ModelMember = GroupMember<RelacyAtomics>;
 
 inline void yield() { rl::ctx().yield(1, RL_INFO); }
 
-// A direct queue: two lines, `kGroups` groups joined from the start, `kMembers` blocks of `kBlock` held entries, and
-// `kSlots` payload slots and `kAliases` aliases.
-template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0>
+// A direct queue: two lines, `kGroups` groups of which the first `kJoined` are there from the start, `kMembers` blocks
+// of `kBlock` held entries, and `kSlots` payload slots and `kAliases` aliases.
+template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0,
+          unsigned kJoined = kGroups>
 struct ModelQueue {
   static constexpr unsigned kLines = 2;
   static constexpr unsigned kAliasBase = 64;
@@ -172,7 +173,7 @@ struct ModelQueue {
     r.live_groups = &live;
     r.lines = kLines;
     ring = ModelRing(r);
-    const auto groups = static_cast<std::uint8_t>((1u << kGroups) - 1);
+    const auto groups = static_cast<std::uint8_t>((1u << kJoined) - 1);
     cursor[kProducers].init(pack(Cursor{0, 0, 0, groups, false}));
     live.store(fault == Fault::groups_ignored ? 0 : groups, std::memory_order::relaxed);
 

@@ -234,6 +234,18 @@ struct DeadClaimsAreAttributed : rl::test_suite<DeadClaimsAreAttributed, 4> {
   }
 };
 
+// A ticket that was published never looks unpublished, whoever takes its line meanwhile: the repair would write a
+// tombstone over the message of another lap.
+struct LapWhileTheRepairLooks : rl::test_suite<LapWhileTheRepairLooks, 2> {
+  ModelQueue<1, 1, 1, 0, 0, 0> q;
+  void before() { produce(q.ring, 2, 1, 1); }
+  void thread(unsigned i) {
+    if (i == 0) produce(q.ring, 3, 3, 1);
+    if (i == 1) RL_ASSERT(q.ring.was_published(0));
+  }
+};
+
+TEST(RingModel, NeverTakesAPublishedTicketForUnpublished) { expect_sound_in_all<LapWhileTheRepairLooks>(); }
 TEST(RingModel, CanAttributeEveryClaimOfTheDead) { expect_sound<DeadClaimsAreAttributed>(30'000); }
 TEST(RingModel, DeliversEveryMessageOnceInOrderToTwoConsumersOfOneGroup) {
   expect_sound<TwoProducersTwoConsumers>(8'000);

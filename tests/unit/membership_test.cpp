@@ -131,6 +131,42 @@ TEST_F(MembershipTest, JoiningClearsWhatAnEarlierGroupOfThatPlaceLeft) {
   EXPECT_FALSE(s.queue().member(2, 1, 6).has_work());
 }
 
+// Nobody reads ticket 0, whose producer stands between claim and publish. A group that joins is done with it from the
+// start, and with all that others publish; its line may be written again only when that producer has written it.
+TEST(WithoutGroups, ALineIsNotTakenAgainBeforeItsMessageIsThere) {
+  Segments s(Segments::small(0));
+  const PublishClaim slow = s.claim(2);
+  ASSERT_EQ(slow.ticket, 0u);
+  ASSERT_EQ(slow.groups, 0u);
+  EXPECT_EQ(join_group(s.queue(), 0), 1u);
+  for (std::uint64_t n = 1; n < 4; ++n) {
+    ASSERT_EQ(s.send(3, n), n);
+    ASSERT_TRUE(s.release(0, 0, 5, s.take(0, 0, 5)));
+  }
+  EXPECT_EQ(s.claim(3).outcome, ClaimOutcome::full);  // ticket 4 lies on the same line
+  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  for (std::uint64_t n = 4; n < 12; ++n) {
+    ASSERT_EQ(s.send(3, n), n);
+    const std::uint32_t e = s.take(0, 0, 5);
+    ASSERT_NE(e, kNone) << "the order stops at ticket " << n;
+    EXPECT_EQ(s.held(e).descriptor.load().sequence, n);
+    ASSERT_TRUE(s.release(0, 0, 5, e));
+  }
+}
+
+TEST(WithoutGroups, ALineIsNotTakenAgainBeforeItsMessageIsThereAfterALeaveEither) {
+  Segments s(Segments::small(0));
+  join_group(s.queue(), 0);
+  ASSERT_TRUE(drain_left_group(s.queue(), s.pool_map(), 0, leave_group(s.queue(), 0)));
+  ASSERT_EQ(s.claim(2).ticket, 0u);
+  for (std::uint64_t n = 1; n < 4; ++n) ASSERT_EQ(s.send(3, n), n);
+  EXPECT_EQ(s.claim(3).outcome, ClaimOutcome::full);
+  join_group(s.queue(), 0);
+  EXPECT_EQ(s.claim(3).outcome, ClaimOutcome::full);
+  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  EXPECT_EQ(s.claim(3, 8).count, 4u);
+}
+
 // The claim of a helper may not be lost because a join changed the cursor's groups in between.
 TEST_F(MembershipTest, AJoinKeepsTheRecordOfTheLastClaim) {
   ASSERT_EQ(s.claim(2, 2).count, 2u);

@@ -96,6 +96,20 @@ TEST(Ring, HelpsNobodyByAnOutdatedCursor) {
   EXPECT_EQ(s.ring().own(kProducers, 1).load(std::memory_order_relaxed), 0u);
 }
 
+TEST(Ring, KnowsThatATicketWasPublishedAlsoWhenItsLineServesAnotherLap) {
+  Segments s(Segments::small(0));
+  ASSERT_EQ(s.claim(2, 2).count, 2u);
+  EXPECT_FALSE(s.ring().was_published(0));
+  for (std::uint64_t t = 0; t < 2; ++t) s.ring().publish(t, Segments::inline_message(t), nullptr);
+  for (std::uint64_t n = 2; n < 12; ++n) {
+    EXPECT_TRUE(s.ring().was_published(0));
+    ASSERT_EQ(s.send(3, n), n);
+  }
+  ASSERT_EQ(s.claim(3).ticket, 12u);
+  EXPECT_TRUE(s.ring().was_published(8));
+  EXPECT_FALSE(s.ring().was_published(12));
+}
+
 class RingLaps : public testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(RingLaps, KeepsOrderAndContentAcrossTheWrapOfATag) {

@@ -1,0 +1,108 @@
+// Queues that have no group for a while: groups join and leave, tickets wrap, and a producer may stand between claim
+// and publish through all of it. Join, leave and the discard of what is left are the broker's own templates.
+#include "relacy_atomics.hpp"
+
+#include <cstring>
+
+namespace ipcq::detail::model {
+namespace {
+
+struct Content {
+  std::uint64_t producer = 0;
+  std::uint64_t number = 0;
+  std::uint64_t check = 0;
+};
+
+void publish_claimed(const ModelRing& ring, const PublishClaim& c, std::uint32_t client, std::uint64_t number) {
+  const Content content{client, number, client * 1000 + number};
+  std::byte bytes[sizeof content];
+  std::memcpy(bytes, &content, sizeof content);
+  Descriptor d;
+  d.kind = c.groups == 0 ? LineKind::tombstone : LineKind::inlined;
+  d.length = c.groups == 0 ? 0 : sizeof content;
+  d.producer = client;
+  d.sequence = number;
+  ring.publish(c.ticket, d, bytes);
+}
+
+void publish(const ModelRing& ring, std::uint32_t client, unsigned count) {
+  std::uint64_t limit = 0;
+  for (unsigned n = 0; n < count; ++n) {
+    PublishClaim c;
+    while ((c = ring.claim_publish(client, 1, limit)).outcome == ClaimOutcome::full) yield();
+    publish_claimed(ring, c, client, n);
+  }
+}
+
+// Every ticket of the last lap carries its own tag: nobody wrote an older message over it.
+void expect_last_lap_intact(const ModelRing& ring) {
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
+    RL_ASSERT(is_tagged(ring.in(t), ring.lap(t)));
+  }
+}
+
+// Two producers, no group at first. A consumer joins, takes a message if it gets one, leaves, and joins again.
+struct ComesAndGoes : rl::test_suite<ComesAndGoes, 3> {
+  static constexpr unsigned kFirst = 2;
+  static constexpr unsigned kSecond = 3;
+  ModelQueue<1, 1, 1, 0, 0, 0> q;
+  std::uint64_t expected = 0;  // first ticket that the group may see
+
+  void thread(unsigned i) {
+    if (i == 0) return publish(q.ring, 2, kFirst);
+    if (i == 1) return publish(q.ring, 3, kSecond);
+    for (unsigned round = 0; round < 2; ++round) {
+      const std::uint64_t at = join_set(q.ring, 0, [](std::uint64_t) {});
+      RL_ASSERT(at >= expected);
+      expected = at;
+      take_some();
+      const std::uint64_t end = leave_set(q.ring, 0);
+      while (!discard_untaken(q.ring, q.pool, 0, end, [](std::uint64_t) { return true; })) yield();
+      q.ring.clear_live(0);
+      RL_ASSERT(end >= expected);
+      expected = end;
+    }
+  }
+  void take_some() {
+    ModelMember member = q.member(0, 0, 4);
+    for (unsigned tries = 0; tries < 3; ++tries) {
+      std::uint32_t entry = 0;
+      const Taken t = member.take({&entry, 1});
+      RL_ASSERT(t.damaged == 0);
+      if (t.outcome != TakeOutcome::taken || t.count == 0) {
+        yield();
+        continue;
+      }
+      auto& h = member.held(entry);
+      Content c;
+      std::memcpy(&c, h.data.view().bytes, sizeof c);
+      RL_ASSERT(c.check == c.producer * 1000 + c.number && c.number == h.descriptor.load().sequence);
+      const std::uint64_t ticket = h.ticket.load(std::memory_order::relaxed);
+      RL_ASSERT(ticket >= expected);
+      expected = ticket + 1;
+      bool freed = false;
+      RL_ASSERT(member.release(entry, 0, q.pool, freed));
+    }
+  }
+  void after() {
+    RL_ASSERT(q.ring.cursor(kProducers).next == kFirst + kSecond);
+    expect_last_lap_intact(q.ring);
+  }
+};
+
+// Three producers, never a group: each line is written again as soon as its message is there, and no sooner.
+struct NobodyReads : rl::test_suite<NobodyReads, 3> {
+  ModelQueue<1, 1, 1, 0, 0, 0> q;
+  void thread(unsigned i) { publish(q.ring, 2 + i, 2); }
+  void after() {
+    RL_ASSERT(q.ring.cursor(kProducers).next == 6);
+    expect_last_lap_intact(q.ring);
+  }
+};
+
+TEST(GroupSetModel, KeepsTheOrderWhileGroupsJoinAndLeave) { expect_sound<ComesAndGoes>(40'000); }
+TEST(GroupSetModel, KeepsTheOrderWithoutGroups) { expect_sound<NobodyReads>(40'000); }
+
+}  // namespace
+}  // namespace ipcq::detail::model
