@@ -61,14 +61,33 @@ struct Word32 {
   }
 };
 
-// 16 bytes, compare-and-swap as one. A load reads the halves one after the other: a mixed value can only make the
-// compare-and-swap that follows fail, so every decision taken from a load is confirmed by one (or by one half alone).
+// Both halves as they stood together at one instant, for words whose low half never returns to an old value: a slot's
+// lease, a cursor's next ticket. The low half has not changed around the look at the high one, so it stood there at
+// that look. (The high half may return to an old value: high, low, high would not prove it.)
+template <class Low, class High>
+Pair stable_pair(Low low, High high) {
+  for (std::uint64_t before = low();;) {
+    const std::uint64_t top = high();
+    const std::uint64_t after = low();
+    if (before == after) return {before, top};
+    before = after;
+  }
+}
+
+// 16 bytes, compare-and-swap as one.
 struct alignas(16) Wide {
   Word lo;
   Word hi;
+  // The halves, one after the other: perhaps the low one of one value and the high one of a later value. Only for what
+  // a compare-and-swap, which a mixed value makes fail, or one half alone decides.
   Pair load() const noexcept {
     const std::uint64_t low = lo.load(std::memory_order_acquire);
     return {low, hi.load(std::memory_order_acquire)};
+  }
+  // For every other decision.
+  Pair load_stable() const noexcept {
+    return stable_pair([this] { return lo.load(std::memory_order_acquire); },
+                       [this] { return hi.load(std::memory_order_acquire); });
   }
   // acquire and release in one. The full barrier of the x86 instruction is not relied on.
   bool cas(Pair expected, Pair desired) noexcept {

@@ -59,7 +59,7 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
 std::uint64_t close_intake(const QueueMap& queue) {
   const auto& ring = queue.ring();
   for (;;) {
-    const Cursor v = ring.cursor(kProducers);
+    const Cursor v = ring.stable_cursor(kProducers);
     if (v.closed) return v.next;
     Cursor to = v;
     to.closed = true;

@@ -68,7 +68,7 @@ class Pool {
   std::uint32_t slot_words() const { return w_.alias_base + w_.aliases; }
   bool is_payload(std::uint32_t slot) const { return slot < w_.payload_slots; }
   bool is_alias(std::uint32_t slot) const { return slot >= w_.alias_base && slot < slot_words(); }
-  Slot slot(std::uint32_t index) const { return unpack_slot(w_.slots[index].load()); }
+  Slot slot(std::uint32_t index) const { return unpack_slot(w_.slots[index].load_stable()); }
 
   // Takes any free payload slot; kNone when there is none. `hint` is where the caller found its last one.
   SlotLoan borrow(std::uint32_t me, std::uint32_t& hint) const { return borrow(me, hint, 0, w_.payload_slots); }
@@ -96,7 +96,7 @@ class Pool {
 
   // An unpublished loan goes back.
   bool give_back(const SlotLoan& loan, std::uint32_t me) const {
-    const Slot s = slot(loan.slot);
+    const Slot s = peek(loan.slot);
     if (s.lease != loan.lease || s.client != me || s.state != SlotState::loan) return false;
     return make_free(loan.slot, s);
   }
@@ -109,7 +109,34 @@ class Pool {
 
   // An alias whose readers are all done releases its parent and becomes free. Idempotent, by any party: the last reader
   // does it, or the repair where that reader died. True as in release().
-  bool finish_alias(std::uint32_t index) const { return finish_alias(index, slot(index).lease, 0); }
+  bool finish_alias(std::uint32_t index) const {
+    const Slot s = slot(index);
+    // Before the parent words are read: those of a lease that is still on loan are not written yet.
+    return s.state == SlotState::message && s.groups == 0 && finish_alias(index, s.lease, 0);
+  }
+
+  // Whether the group has still to release this lease of the slot, or alias.
+  bool is_reading(std::uint32_t index, std::uint64_t lease, unsigned group) const {
+    const Slot s = slot(index);
+    return s.lease == lease && s.state == SlotState::message && (s.groups >> group & 1) != 0;
+  }
+  // The bit that a published alias clears in the end: where it is and of which lease.
+  struct ParentBit {
+    std::uint64_t where = 0;  // slot, or alias, and group, as AliasParent has it
+    std::uint64_t lease = 0;
+  };
+  // False when the alias is not published.
+  bool parent_bit(std::uint32_t alias, ParentBit& bit) const {
+    for (;;) {
+      const Slot s = slot(alias);
+      if (s.state != SlotState::message) return false;
+      const auto& p = parent(alias);
+      bit.where = p.where.load(std::memory_order_acquire);
+      bit.lease = p.lease.load(std::memory_order_acquire);
+      // Both of one lease: they change only after the alias was free and lent again.
+      if (slot(alias).lease == s.lease) return true;
+    }
+  }
 
   // How a slot, or an alias, is reached and shared.
   struct Chain {
@@ -163,6 +190,9 @@ class Pool {
   }
 
  private:
+  // For what a compare-and-swap confirms.
+  Slot peek(std::uint32_t index) const { return unpack_slot(w_.slots[index].load()); }
+
   bool release(std::uint32_t index, std::uint64_t lease, unsigned group, unsigned depth) const {
     switch (clear_group(index, lease, group)) {
       case Cleared::stale:
@@ -205,7 +235,9 @@ class Pool {
   Cleared clear_group(std::uint32_t index, std::uint64_t lease, unsigned group) const {
     const auto bit = static_cast<std::uint8_t>(1u << group);
     for (;;) {
-      const Slot s = slot(index);
+      // The lease that the caller names is the current one or has passed: a mixed value comes to `stale`, which is true
+      // then, or makes the swap fail.
+      const Slot s = peek(index);
       if (s.lease != lease || s.state != SlotState::message || (s.groups & bit) == 0) return Cleared::stale;
       Slot to = s;
       to.groups = static_cast<std::uint8_t>(s.groups & ~bit);
@@ -232,7 +264,7 @@ class Pool {
         IPCQ_STEP("loan.bit_taken");
         const std::uint32_t index = first + word * 64 + bit;
         if (index >= end) continue;  // a damaged hint
-        const Slot s = slot(index);
+        const Slot s = peek(index);
         if (s.state != SlotState::free) continue;
         // SYNC slot-word (acquire, release). Pairs with: clear_group, make_free.
         if (w_.slots[index].cas(pack(s), pack(Slot{s.lease + 1, me, SlotState::loan, 0, 0}))) {

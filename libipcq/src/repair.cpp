@@ -50,8 +50,13 @@ class Repair {
   // The cursors' records of its last claims go to the logs, where the next steps look.
   void note_last_claims() {
     for (unsigned c = 0; c < kCursors; ++c) {
-      const Cursor v = ring_.cursor(c);
-      if (v.client == client_) ring_.help(c, v);
+      // help() stops where the cursor has moved: another claimer has helped then. Not so where a group joined or left.
+      for (Cursor v = ring_.stable_cursor(c); v.client == client_;) {
+        ring_.help(c, v);
+        const Cursor now = ring_.stable_cursor(c);
+        if (now == v) break;
+        v = now;
+      }
     }
   }
 
@@ -226,10 +231,8 @@ class Repair {
     if (forwarded_) return *forwarded_;
     auto& all = forwarded_.emplace();
     for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
-      if (!pool_.is_alias(i) || pool_.slot(i).state != SlotState::message) continue;
-      const auto& p = pool_.parent(i);
-      const std::uint64_t where = p.where.load(std::memory_order_acquire);
-      all.emplace_back(where, p.lease.load(std::memory_order_acquire));
+      Pool<SharedAtomics>::ParentBit bit;
+      if (pool_.is_alias(i) && pool_.parent_bit(i, bit)) all.emplace_back(bit.where, bit.lease);
     }
     std::sort(all.begin(), all.end());
     return all;
@@ -243,8 +246,7 @@ class Repair {
     const std::pair bit{target | (std::uint64_t{g} << 32), lease};
     if (std::binary_search(forwarded().begin(), forwarded().end(), bit)) return true;
     // Looked at after the aliases: the last reader of an alias clears the bit before it frees the alias.
-    const Slot s = pool_.slot(target);
-    return s.lease != lease || s.state != SlotState::message || (s.groups >> g & 1) == 0;
+    return !pool_.is_reading(target, lease, g);
   }
 
   const QueueMap& queue_;

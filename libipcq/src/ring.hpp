@@ -92,6 +92,8 @@ class Ring {
 
   // SYNC cursor (acquire): a ticket's taker sees what earlier takers left. Pairs with: swap_cursor.
   Cursor cursor(unsigned c) const { return unpack_cursor(w_.cursor[c]->load()); }
+  // For decisions that no swap confirms and that need both halves.
+  Cursor stable_cursor(unsigned c) const { return unpack_cursor(w_.cursor[c]->load_stable()); }
   // SYNC cursor (acquire, release). Pairs with: cursor, swap_cursor.
   bool swap_cursor(unsigned c, const Cursor& from, const Cursor& to) const {
     return w_.cursor[c]->cas(pack(from), pack(to));
@@ -170,22 +172,20 @@ class Ring {
   bool is_free(std::uint64_t ticket, std::uint64_t live) const {
     if (ticket < w_.lines) return true;
     const std::uint64_t before = lap(ticket) - 1;
+    bool was_read = false;
     for (std::uint64_t left = live; left != 0; left &= left - 1) {
       // SYNC line-freed (acquire). Pairs with: finish.
-    bool was_read = false;
       const std::uint64_t e =
           own(1 + static_cast<unsigned>(std::countr_zero(left)), ticket).load(std::memory_order_acquire);
       if ((e >> 22) != (pack_own(before, OwnState::done, 0) >> 22)) return false;
+      was_read = was_read || own_client(e) != kBrokerClient;
     }
     // A member that is done with the predecessor has seen its tag. A group that joined later is done with it whether it
     // was published or not (join_set, in the broker's name), and where there is no group nobody has looked.
     return (was_read && !has_handler()) || is_tagged(out(ticket), before);
-      was_read = was_read || own_client(e) != kBrokerClient;
   }
   std::uint64_t live_groups() const { return w_.live_groups->load(std::memory_order_acquire) & 0xff; }
 
- private:
-  // Checking a few tickets more than asked for costs little, and the next claims need no look at other parties' lines.
   // Broker, for a group that is not in the set. group_set.hpp says when.
   void start_group(unsigned group, std::uint64_t at) const {
     w_.cursor[1 + group]->init(pack(Cursor{at, kBrokerClient, 0, 0, false}));
@@ -197,6 +197,8 @@ class Ring {
     w_.live_groups->fetch_and(~(std::uint64_t{1} << group), std::memory_order_acq_rel);
   }
 
+ private:
+  // Checking a few tickets more than asked for costs little, and the next claims need no look at other parties' lines.
   static constexpr std::uint64_t kLookAhead = 64;
 
   std::uint64_t first_not_free(std::uint64_t from, std::uint64_t to, std::uint64_t next) const {

@@ -174,11 +174,97 @@ struct ThreeBorrowers : rl::test_suite<ThreeBorrowers, 3> {
   void after() { RL_ASSERT(q.nothing_leaked()); }
 };
 
+// Somebody looks at a slot that goes from lease to lease: what it sees is one lease's.
+struct LooksAtASlotInUse : rl::test_suite<LooksAtASlotInUse, 2> {
+  ModelQueue<1, 1, 1, 1> q;
+  void thread(unsigned i) {
+    if (i == 0) {
+      std::uint32_t hint = 0;
+      for (unsigned n = 0; n < 3; ++n) {
+        const SlotLoan loan = q.pool.borrow(2, hint);
+        RL_ASSERT(loan.slot == 0);
+        q.pool.publish(loan, 2, 1, loan.lease);
+        RL_ASSERT(q.pool.release(0, loan.lease, 0));
+      }
+    } else {
+      const Slot s = q.pool.slot(0);
+      RL_ASSERT(s.state != SlotState::message || s.ticket == s.lease);
+    }
+  }
+};
+
+// A forwarder died behind its publish: slot 0's bit belongs to the alias, whose reader clears it meanwhile; then the
+// slot is lent again and published for the same group. The repair must not take that for the dead one's message.
+struct RepairMeetsTheNextLease : rl::test_suite<RepairMeetsTheNextLease, 3> {
+  ModelQueue<1, 1, 1, 1, 1> q;
+  SlotLoan slot;
+  SlotLoan alias;
+
+  void before() {
+    std::uint32_t hint = 0;
+    slot = q.pool.borrow(2, hint);
+    q.pool.publish(slot, 2, 1, 0);
+    alias = q.pool.borrow_alias(3, hint, slot, 0);
+    q.pool.publish(alias, 3, 1, 0);
+  }
+  void thread(unsigned i) {
+    if (i == 0) RL_ASSERT(q.pool.release(alias.slot, alias.lease, 0));
+    if (i == 1) {
+      std::uint32_t hint = 0;
+      const SlotLoan next = q.pool.borrow(4, hint);
+      if (next.slot != kNone) q.pool.publish(next, 4, 1, 1);
+    }
+    if (i == 2) {
+      ModelPool::ParentBit bit;
+      const bool by_alias = q.pool.parent_bit(alias.slot, bit);
+      RL_ASSERT(!by_alias || (bit.where == slot.slot && bit.lease == slot.lease));
+      RL_ASSERT(by_alias || !q.pool.is_reading(slot.slot, slot.lease, 0));
+    }
+  }
+};
+
+// The repair looks for aliases without a reader while one is lent, published and released.
+struct AliasLentWhileTheRepairLooks : rl::test_suite<AliasLentWhileTheRepairLooks, 2> {
+  ModelQueue<1, 1, 1, 2, 1> q;
+  SlotLoan slots[2];
+
+  void before() {
+    std::uint32_t hint = 0;
+    for (auto& s : slots) {
+      s = q.pool.borrow(2, hint);
+      q.pool.publish(s, 2, 1, 0);
+    }
+  }
+  void thread(unsigned i) {
+    if (i == 1) {
+      for (unsigned looks = 0; looks < 2; ++looks) (void)q.pool.finish_alias(q.kAliasBase);
+      return;
+    }
+    std::uint32_t hint = 0;
+    for (const SlotLoan& s : slots) {
+      SlotLoan alias;
+      while ((alias = q.pool.borrow_alias(3, hint, s, 0)).slot == kNone) yield();
+      q.pool.publish(alias, 3, 1, 0);
+      (void)q.pool.release(alias.slot, alias.lease, 0);
+    }
+  }
+  void after() { RL_ASSERT(q.nothing_leaked()); }
+};
+
 TEST(PoolModel, GivesASlotToOneOwnerAtATimeAndLosesNone) { expect_sound<LoanPublishRelease>(8'000); }
 TEST(PoolModel, LetsBorrowersRaceWithoutSharingASlot) { expect_sound<ThreeBorrowers>(30'000); }
 TEST(PoolModel, FreesAForwardedSlotOnceWhenItsLastReaderIsDone) { expect_sound<ForwardThroughAlias>(40'000); }
 TEST(PoolModel, FinishesAnAliasOnceWhenReaderAndRepairRace) { expect_sound<AliasFinishedTwice>(100'000); }
 
+TEST(PoolModel, ShowsOneLeaseOfASlotInUse) { expect_sound_in_all<LooksAtASlotInUse>(); }
+TEST(PoolModel, TellsADeadForwardersBitFromTheNextLeases) { expect_sound<RepairMeetsTheNextLease>(100'000); }
+TEST(PoolModel, TellsItWhereverTwoPreemptionsFall) { expect_sound_in_all<RepairMeetsTheNextLease>(); }
+TEST(PoolModel, LeavesAnAliasOnLoanToItsReaders) { expect_sound<AliasLentWhileTheRepairLooks>(100'000); }
+
+TEST(PoolModel, FindsASlotSeenInHalves) { expect_found<LooksAtASlotInUse>(Fault::wide_load_torn, 20'000); }
+TEST(PoolModel, FindsAForwardersBitSeenInHalves) {
+  expect_found<RepairMeetsTheNextLease>(Fault::wide_load_torn, 200'000);
+}
 TEST(PoolModel, FindsASlotBorrowedBeforeItsReadersFinished) {
   expect_found<LoanPublishRelease>(Fault::slot_word_relaxed, 8'000);
 }

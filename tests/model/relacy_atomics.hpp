@@ -36,6 +36,7 @@ enum class Fault {
   none,
   line_tag_relaxed,   // unit 0 may be seen before the units that it announces
   slot_word_relaxed,  // a slot may be borrowed before its last reader has finished
+  wide_load_torn,     // a decision without a swap by the low half of one value and the high half of the next
   held_word_relaxed,  // a held entry may change hands before its content
   groups_ignored,     // a line is reused though a group has not taken it
   no_sleeper_fence,
@@ -94,6 +95,11 @@ struct RelacyAtomics {
     Pair load() const {
       const std::uint64_t low = raw.load(rl::mo_acquire, RL_INFO).lo;
       return {low, raw.load(rl::mo_acquire, RL_INFO).hi};
+    }
+    Pair load_stable() const {
+      if (fault == Fault::wide_load_torn) return load();
+      return stable_pair([this] { return raw.load(rl::mo_acquire, RL_INFO).lo; },
+                         [this] { return raw.load(rl::mo_acquire, RL_INFO).hi; });
     }
     bool cas(Pair expected, Pair desired) {
       const auto order = fault == Fault::slot_word_relaxed ? rl::mo_relaxed : rl::mo_acq_rel;
