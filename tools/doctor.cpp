@@ -91,11 +91,20 @@ Finding check_shared_memory() {
 }
 
 Finding check_membarrier() {
-  const long commands = ::syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
-  if (commands >= 0 && (commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED) != 0)
-    return {Level::ok, "membarrier", "available", {}};
-  return {Level::warn, "membarrier", "not available here: waiting sides fall back to full fences",
-          "Linux 4.16 or later; let the container's seccomp profile allow membarrier"};
+  const auto call = [](int command) { return ::syscall(SYS_membarrier, command, 0, 0); };
+  // As the library does: a profile may allow one of them and not the next.
+  for (const auto& [command, name] :
+       {std::pair{MEMBARRIER_CMD_QUERY, "MEMBARRIER_CMD_QUERY"},
+        std::pair{MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED"},
+        std::pair{MEMBARRIER_CMD_GLOBAL_EXPEDITED, "MEMBARRIER_CMD_GLOBAL_EXPEDITED"}}) {
+    if (call(command) >= 0) continue;
+    return {Level::warn, "membarrier",
+            fmt::format("{} answers: {}; publishers pay with full fences, and who waits for a message looks by itself "
+                        "each millisecond",
+                        name, std::strerror(errno)),
+            "Linux 4.16 or later; let the container's seccomp profile allow membarrier"};
+  }
+  return {Level::ok, "membarrier", "available", {}};
 }
 
 Finding check_futex() {

@@ -13,7 +13,7 @@ namespace {
 // A lost wake cannot happen by the protocol. A peer that scribbles over the bell, or is stopped between increment and
 // wake, can cause one: then a sleeper looks again after this long by itself.
 constexpr std::uint64_t kLongestSleep = 5'000'000'000;
-// Without membarrier a wake may be missed: look again soon.
+// Without membarrier's help a wake may be missed: look again soon.
 constexpr std::uint64_t kNap = 1'000'000;
 
 }  // namespace
@@ -45,8 +45,8 @@ void ring_always(Doorbell& bell) noexcept {
   syscall(SYS_futex, &bell.sequence.raw, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
-void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline) noexcept {
-  const std::uint64_t nap = now_ns() + (has_membarrier() ? kLongestSleep : kNap);
+void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline, bool seen) noexcept {
+  const std::uint64_t nap = now_ns() + (seen ? kLongestSleep : kNap);
   const std::uint64_t until = deadline < nap ? deadline : nap;
   timespec t{};
   t.tv_sec = static_cast<time_t>(until / 1'000'000'000u);

@@ -69,8 +69,9 @@ struct Interruption {
 
 inline void cpu_pause() noexcept { _mm_pause(); }
 
-// Sleeps until the bell rings after `sequence`, the deadline, or a bounded nap.
-void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline) noexcept;
+// Sleeps until the bell rings after `sequence`, the deadline, or a bounded nap: a short one where publishers may not
+// have seen that somebody sleeps (`seen` false).
+void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline, bool seen) noexcept;
 
 // Waits until ready() or an interruption. `deadline` in ns of now_ns(); 0 looks once. ready() must be cheap and may
 // have side effects only when it returns true. `attendant`: rung before each sleep, for who rings `bell` only while it
@@ -99,14 +100,14 @@ Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Inter
   for (;;) {
     const std::uint32_t sequence = bell.sequence.load(std::memory_order_acquire);
     arm(bell, sequence);
-    sleeper_fence();
+    const bool seen = sleeper_fence();
     if (ready()) return Status::ok;
     if (const Status s = interruption.check(); s != Status::ok) return ready() ? Status::ok : s;
     if (deadline != kNever && now_ns() >= deadline) return Status::timeout;
     IPCQ_STEP("wait.armed");
     if (attendant != nullptr)
       ring(*attendant);  // sleeper_fence() stands between: either it sees us, or we see it sleep
-    sleep_on(bell, sequence, deadline);
+    sleep_on(bell, sequence, deadline, seen);
   }
 }
 

@@ -18,14 +18,15 @@ bool register_process() noexcept {
 // A forked child inherits the registration with the address space; exec starts anew, and with it this initialiser.
 const bool kMembarrierRegistered = register_process();
 
-void sleeper_fence() noexcept {
+bool sleeper_fence() noexcept {
   // SYNC arm-fence (heavy side): every registered thread has executed a full barrier since. Pairs with:
   // publisher_fence.
-  if (!kMembarrierRegistered || syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0) {
+  if (kMembarrierRegistered && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0) return true;
+    // Enough towards publishers that fence by themselves, and not towards registered ones.
 #if !defined(__SANITIZE_THREAD__)
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
-  }
+  return false;
 }
 
 }  // namespace ipcq::detail

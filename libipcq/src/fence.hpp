@@ -3,14 +3,15 @@
 //
 // The sleeper pays: membarrier makes every publishing thread of every process execute a full barrier, so that the
 // publisher's side is free. A process that cannot register for that (seccomp, old kernel) pays with full fences of its
-// own when it publishes, and sleeps in short naps; `ipcq doctor` tells.
+// own when it publishes. A sleeper whose call is refused, then or later (a filter installed meanwhile, no memory),
+// cannot know whether a publisher sees it, and sleeps in short naps; the session's log and `ipcq doctor` tell.
 #pragma once
 
 #include <atomic>
 
 namespace ipcq::detail {
 
-// Whether this process is registered: publishing needs no fence, sleeping needs no naps. Set before main.
+// Whether this process is registered: publishing needs no fence. Set before main.
 extern const bool kMembarrierRegistered;
 inline bool has_membarrier() noexcept { return kMembarrierRegistered; }
 
@@ -26,7 +27,8 @@ inline void publisher_fence() noexcept {
   }
 }
 
-// Sleeper, between the announcement and the look.
-void sleeper_fence() noexcept;
+// Sleeper, between the announcement and the look. False: a publisher may miss the announcement, so sleep only for a
+// moment.
+[[nodiscard]] bool sleeper_fence() noexcept;
 
 }  // namespace ipcq::detail

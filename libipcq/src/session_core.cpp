@@ -79,6 +79,11 @@ SessionCore::SessionCore(const ConnectOptions& options)
   hello.op = Op::hello;
   const Reply reply = exchange(hello, self.get());
   if (reply.refusal != Refusal::none) throw_refusal(reply);
+  if (!sleeper_fence()) {
+    log(LogLevel::warning,
+        "membarrier is refused here: a call that sleeps until a message comes looks by itself each millisecond, which "
+        "costs CPU time; let the seccomp profile allow membarrier (`ipcq doctor` tries it)");
+  }
   const AllSignalsBlocked blocked;
   watcher_ = std::thread([this] { watch(); });
 }
