@@ -60,7 +60,8 @@ Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
     state = spare_.back();
     spare_.pop_back();
   }
-  if (const Status s = core_->borrow(timeout, state->loan); s != Status::ok) {
+  Deadline deadline(timeout);
+  if (const Status s = core_->borrow(deadline, state->loan); s != Status::ok) {
     spare_.push_back(state);
     return s;
   }
@@ -92,9 +93,8 @@ bool LoanSide::announce(LoanState& state) noexcept {
   return false;
 }
 
-Status LoanSide::await_stream(const LoanState& state, Duration timeout) noexcept {
+Status LoanSide::await_stream(const LoanState& state, Deadline& deadline) noexcept {
   const std::uint64_t start = now_ns();
-  const std::uint64_t deadline = deadline_after(timeout);
   for (;;) {
     const CUresult result = query(*state.view, state.stream);
     if (result == CUDA_SUCCESS) return Status::ok;
@@ -103,9 +103,8 @@ Status LoanSide::await_stream(const LoanState& state, Duration timeout) noexcept
       return Status::closed;
     }
     if (const Status s = session_->interruption(memory_.queue()).check(); s != Status::ok) return s;
-    const std::uint64_t now = now_ns();
-    if (now >= deadline) return Status::timeout;
-    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now - start)));
+    if (deadline.has_passed()) return deadline.outcome(Status::full);
+    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   }
 }
 
@@ -116,10 +115,9 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
   // Of a pool in host memory, readers on the CPU take the payload as soon as they see the line. And once announced,
   // gpub says nothing of what was enqueued since: a publish that failed is followed by one that waits for the stream.
   std::uint8_t flags = 0;
+  Deadline deadline(timeout);
   if (state.view->reach == Reach::host || state.announced) {
-    const std::uint64_t deadline = deadline_after(timeout);
-    if (const Status s = await_stream(state, timeout); s != Status::ok) return s;
-    timeout = time_left(deadline);
+    if (const Status s = await_stream(state, deadline); s != Status::ok) return s;
     flags = kPayloadReady;
   }
   if (state.view->reach == Reach::mirror) flags = static_cast<std::uint8_t>(flags | kInMirror);
@@ -131,7 +129,7 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
   }
   if (!state.announced && !announce(state)) return Status::closed;
   bool kept = false;
-  if (const Status s = core_->publish(state.loan, length, flags, timeout, kept); s != Status::ok) {
+  if (const Status s = core_->publish(state.loan, length, flags, deadline, kept); s != Status::ok) {
     core_->mark_for_gpu(state.loan, LoanWriter::gpu_again);
     return s;
   }

@@ -53,7 +53,7 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   bool announce(LoanState& state) noexcept;
   bool refuses(const LoanState& state) noexcept;  // its stream captures
   // Waits on the CPU for what the stream has been given so far. closed: its context is broken.
-  Status await_stream(const LoanState& state, Duration timeout) noexcept;
+  Status await_stream(const LoanState& state, Deadline& deadline) noexcept;
   // Gives the slot back once its stream has passed this point. False: that cannot be told.
   bool return_passed(LoanState& state) noexcept;
   struct Dropped {

@@ -134,7 +134,7 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
     throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
   }
   if (o.pool.empty() && pools_.count(name) != 0) {
-  if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else its pool would be named
+    if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else its pool would be named
     throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");
   }
   if (!o.pool.empty() && pools_.count(o.pool) == 0) {

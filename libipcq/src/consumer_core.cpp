@@ -91,13 +91,11 @@ std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
 }
 
 template <class Member>
-Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken,
+Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& taken,
                           const std::atomic<bool>* roused) noexcept {
   if (is_unusable()) return Status::closed;
   constexpr bool kEarly = std::is_same_v<Member, decltype(early_)>;
-  std::uint64_t deadline = 0;
-  bool started = false;
-  for (;;) {
+  for (bool first = true;; first = false) {
     const Taken t = member.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
     taken = t.count;
     damaged_ += t.damaged;
@@ -112,17 +110,9 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dura
     if (t.outcome == TakeOutcome::taken) return Status::ok;
     if (t.outcome == TakeOutcome::no_entry) return Status::full;
     if (is_at_end()) return Status::end;
-    if (timeout <= Duration::zero()) {
-      const Status s = session_->interruption(*queue_).check();
-      return s == Status::ok ? Status::empty : s;
-    }
-    if (!started) {
-      deadline = deadline_after(timeout);
-      started = true;
-    } else if (now_ns() >= deadline) {  // a scribbled queue may go on promising what cannot be taken
-      return Status::timeout;
-    } else if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) {
-      return s;
+    // A scribbled queue may go on promising what cannot be taken.
+    if (!first || !deadline.was_given_time()) {
+      if (const Status s = go_on(deadline); s != Status::ok) return s;
     }
     auto& control = queue_->control();
     // Who takes early waits for the publication; an inline message that is published it must see processed.
@@ -134,12 +124,13 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dura
              (kEarly && !published && is_tagged(ring_.in(next), ring_.lap(next)));
     };
     // The end of the grace makes a stream that is over already count: look then.
-    const bool in_grace = grace_until_ != 0 && grace_until_ < deadline && now_ns() < grace_until_;
-    std::uint64_t until = in_grace ? grace_until_ : deadline;
+    const std::uint64_t end = deadline.at_ns();
+    const bool in_grace = grace_until_ != 0 && grace_until_ < end && now_ns() < grace_until_;
+    std::uint64_t until = in_grace ? grace_until_ : end;
     if constexpr (kEarly) until = std::min(until, now_ns() + kEarlyRound);
     const Status s = wait_until(kEarly && !published ? control.work : control.ready[member_.group()], wait_, until,
                                 session_->interruption(*queue_), ready, queue_->attendant());
-    if (s != Status::ok && !(until < deadline && s == Status::timeout)) return s;
+    if (s != Status::ok && !(until < end && s == Status::timeout)) return s;
     if (is_roused()) return Status::timeout;
   }
 }
@@ -147,7 +138,8 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dura
 // For a CPU that is to read, or release, what was copied before its payload was complete: a message that a stream took
 // early and gave back, or one of a direct device queue, whose slot would have two writers. Rare, and nobody rings for
 // it.
-ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d) const noexcept {
+ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d,
+                                                  Deadline& deadline) const noexcept {
   const EarlyRing<SharedAtomics> ring(ring_);
   const bool early = (d.flags & kBeforeExecutor) != 0;
   Descriptor processed;
@@ -160,7 +152,7 @@ ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descript
     return read != LineRead::absent || !ring_.readable(ticket);  // all units, unless the line serves another lap
   };
   for (unsigned looks = 0; !complete(); ++looks) {
-    if (looks == kLooksForPayload || session_->interruption(*queue_).check() != Status::ok) return Payload::not_yet;
+    if (looks == kLooksForPayload || go_on(deadline) != Status::ok) return Payload::not_yet;
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
   if (is_buried(d, *pool_)) return Payload::lost;
@@ -178,7 +170,8 @@ ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descript
   return Payload::there;
 }
 
-bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Descriptor* early) noexcept {
+ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding,
+                                         Deadline& deadline, Descriptor* early) noexcept {
   auto& h = member_.held(entry);
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
   Descriptor d = h.descriptor.load();  // checked in this copy
@@ -186,25 +179,28 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
   message.m_.held = entry;
   message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
   message.m_.unwinding = unwinding;
-  if (!is_sound(d, *pool_)) {  // somebody scribbled over the queue: skipped and counted
+  if (!is_sound(d, *pool_)) {  // somebody scribbled over the queue: skipped and counted, in the time of the call
+    deadline.start();
     ++damaged_;
     (void)release(message);
-    return false;
+    return Payload::lost;
   }
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
   if (early != nullptr) {
     *early = d;
   } else if (d.kind == LineKind::slot && pool_->on_device()) {
-    switch (await_payload(message.m_.ticket, d)) {
+    const Payload payload = await_payload(message.m_.ticket, d, deadline);
+    switch (payload) {
       case Payload::there:
         break;
       case Payload::not_yet:
-        put_back(message);
-        return false;
+        message.forget();
+        put_back(entry);
+        return payload;
       case Payload::lost:
         ++damaged_;
         (void)release(message);
-        return false;
+        return payload;
     }
   }
   message.m_.data = d.kind != LineKind::slot                           ? h.data.view().bytes
@@ -217,7 +213,7 @@ bool ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwi
   message.m_.processed = (d.flags & kNotProcessed) == 0;
   bytes_ += d.length;
   ++(word.deliveries == 0 ? messages_ : redelivered_);
-  return true;
+  return Payload::there;
 }
 
 void ConsumerCore::show_counters() const noexcept {
@@ -227,50 +223,47 @@ void ConsumerCore::show_counters() const noexcept {
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
-// What fill() gave back would be taken again at once: so the caller asks. `deadline` is of the whole call, 0 at first.
-Status ConsumerCore::after_unsound(Duration timeout, std::uint64_t& deadline) const noexcept {
+// Whether a call that has found nothing yet, or nothing that it may deliver, may look again. `ok`: yes.
+Status ConsumerCore::go_on(Deadline& deadline) const noexcept {
   if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) return s;
-  if (timeout <= Duration::zero()) return Status::empty;
-  if (deadline == 0) deadline = deadline_after(timeout);
-  return now_ns() < deadline ? Status::ok : Status::timeout;
+  return deadline.has_passed() ? deadline.outcome(Status::empty) : Status::ok;
 }
 
-Status ConsumerCore::settle_device_side(Duration& timeout) noexcept {
+Status ConsumerCore::settle_device_side(Deadline& deadline) noexcept {
   if (is_unusable()) return Status::closed;
-  const std::uint64_t deadline = deadline_after(timeout);
-  const Status s = device_side_->settle(timeout);
-  if (timeout > Duration::zero()) timeout = std::max(time_left(deadline), Duration(1));  // a call that waits times out
-  return s;
+  return device_side_->settle(deadline.left());
 }
 
 Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
+  Deadline deadline(timeout);
   if (device_side_ != nullptr) [[unlikely]] {
-    if (const Status s = settle_device_side(timeout); s != Status::ok) return s;
+    if (const Status s = settle_device_side(deadline); s != Status::ok) return s;
   }
-  std::uint64_t deadline = 0;
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
-    if (const Status s = take(member_, {&entry, 1}, timeout, taken); s != Status::ok) return s;
-    const bool sound = fill(message, entry, unwinding_now());
+    if (const Status s = take(member_, {&entry, 1}, deadline, taken); s != Status::ok) return s;
+    const Payload payload = fill(message, entry, unwinding_now(), deadline);
     show_counters();
-    if (sound) return Status::ok;
-    if (const Status s = after_unsound(timeout, deadline); s != Status::ok) return s;
+    if (payload == Payload::there) return Status::ok;
+    if (const Status s = go_on(deadline); s != Status::ok) return s;  // what was put back would be taken again at once
   }
 }
 
 Status ConsumerCore::receive_early(Message& message, Descriptor& d, Duration timeout,
                                    const std::atomic<bool>* roused) noexcept {
+  Deadline deadline(timeout);
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
     const std::span<std::uint32_t> entries(&entry, 1);
-    const Status s =
-        takes_early() ? take(early_, entries, timeout, taken, roused) : take(member_, entries, timeout, taken, roused);
+    const Status s = takes_early() ? take(early_, entries, deadline, taken, roused)
+                                   : take(member_, entries, deadline, taken, roused);
     if (s != Status::ok) return s;
-    const bool sound = fill(message, entry, unwinding_now(), &d);
+    const Payload payload = fill(message, entry, unwinding_now(), deadline, &d);
     show_counters();
-    if (sound) return Status::ok;
+    if (payload == Payload::there) return Status::ok;
+    if (const Status why = go_on(deadline); why != Status::ok) return why;
   }
 }
 
@@ -282,23 +275,31 @@ void ConsumerCore::rouse_early() noexcept {
 
 BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeout) noexcept {
   BatchResult result;
+  Deadline deadline(timeout);
+  Deadline no_time = Deadline::none();
   if (device_side_ != nullptr) [[unlikely]] {
-    result.status = settle_device_side(timeout);
+    result.status = settle_device_side(deadline);
   }
-  std::uint64_t deadline = 0;
   while (result.status == Status::ok && result.count == 0 && !batch.empty()) {
     std::uint32_t entries[kMaxBatch];
     std::size_t taken = 0;
-    result.status = take(member_, std::span(entries, std::min(batch.size(), kMaxBatch)), timeout, taken);
+    result.status = take(member_, std::span(entries, std::min(batch.size(), kMaxBatch)), deadline, taken);
     if (result.status != Status::ok) return result;
     const std::uint8_t unwinding = unwinding_now();
+    Payload payload = Payload::there;
     for (std::size_t i = 0; i < taken; ++i) {
+      if (payload == Payload::not_yet) {  // what comes behind it is not delivered before it
+        put_back(entries[i]);
+        continue;
+      }
       Message& m = batch[result.count];
       if (m) (void)m.release();
-      if (fill(m, entries[i], unwinding)) ++result.count;
+      // Only for the first it may wait.
+      payload = fill(m, entries[i], unwinding, result.count == 0 ? deadline : no_time);
+      if (payload == Payload::there) ++result.count;
     }
     show_counters();
-    if (result.count == 0) result.status = after_unsound(timeout, deadline);
+    if (result.count == 0) result.status = go_on(deadline);
   }
   return result;
 }
@@ -340,9 +341,9 @@ Status ConsumerCore::nack(Message& message) noexcept {
   return Status::ok;
 }
 
-void ConsumerCore::put_back(Message& message) noexcept {
-  message.forget();
-  if (!is_unusable() && member_.put_back(message.m_.held, message.m_.redeliveries)) after_return();
+void ConsumerCore::put_back(std::uint32_t entry) noexcept {
+  const HeldWord word = unpack_held(member_.held(entry).word.load(std::memory_order_relaxed));
+  if (!is_unusable() && member_.put_back(entry, word.deliveries)) after_return();
 }
 
 void ConsumerCore::after_return() noexcept {

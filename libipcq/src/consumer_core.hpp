@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 
+#include "deadline.hpp"
 #include "device_side.hpp"
 #include "ipcq/consumer.hpp"
 #include "session_core.hpp"
@@ -55,20 +56,21 @@ class ConsumerCore {
 
  private:
   template <class Member>
-  Status take(Member& member, std::span<std::uint32_t> entries, Duration timeout, std::size_t& taken,
+  Status take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& taken,
               const std::atomic<bool>* roused = nullptr) noexcept;
   bool takes_early() const noexcept { return queue_->on_device(); }
   enum class Payload : std::uint8_t { there, lost, not_yet };
-  Payload await_payload(std::uint64_t ticket, Descriptor& d) const noexcept;
-  Status after_unsound(Duration timeout, std::uint64_t& deadline) const noexcept;
-  Status settle_device_side(Duration& timeout) noexcept;
+  Payload await_payload(std::uint64_t ticket, Descriptor& d, Deadline& deadline) const noexcept;
+  Status go_on(Deadline& deadline) const noexcept;
+  Status settle_device_side(Deadline& deadline) noexcept;
   std::uint64_t await_batch(std::size_t room) const noexcept;
   bool is_at_end() const noexcept;
   // With `early`, the message may be incomplete, and its descriptor is left there.
-  bool fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Descriptor* early = nullptr) noexcept;
+  Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
+               Descriptor* early = nullptr) noexcept;
   void show_counters() const noexcept;
   void after_release(bool slot_freed) noexcept;
-  void put_back(Message& message) noexcept;  // it was not delivered
+  void put_back(std::uint32_t entry) noexcept;  // it was not delivered
   void after_return() noexcept;
 
   std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include "deadline.hpp"
 #include "fence.hpp"
 #include "ipcq/status.hpp"
 #include "ipcq/wait.hpp"
@@ -18,15 +19,6 @@
 #include "step.hpp"
 
 namespace ipcq::detail {
-
-// CLOCK_MONOTONIC, ns.
-IPCQ_INTERNAL_API std::uint64_t now_ns() noexcept;
-
-inline constexpr std::uint64_t kNever = ~std::uint64_t{0};
-// When a time-out from now ends.
-IPCQ_INTERNAL_API std::uint64_t deadline_after(Duration timeout) noexcept;
-// The time-out that is left until then.
-IPCQ_INTERNAL_API Duration time_left(std::uint64_t deadline) noexcept;
 
 // Before any other process can see it.
 inline void init(Doorbell& bell) noexcept { bell.armed.store(~std::uint32_t{0}, std::memory_order_relaxed); }

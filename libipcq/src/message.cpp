@@ -11,7 +11,8 @@ namespace ipcq {
 void Loan::give_back() noexcept { core_->drop(*this); }
 
 Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
-  return core_ != nullptr ? core_->publish(*this, length, timeout) : Status::not_held;
+  detail::Deadline deadline(timeout);
+  return core_ != nullptr ? core_->publish(*this, length, deadline) : Status::not_held;
 }
 
 void Message::end() noexcept {

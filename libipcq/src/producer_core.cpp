@@ -31,7 +31,7 @@ void ProducerCore::close(bool broken_off) noexcept {
   keep_.reset();
 }
 
-Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
+Status ProducerCore::claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
   if (!session_->connected()) {  // nobody would ever read it
     return ring_.cursor(kProducers).closed ? Status::closed : Status::peer_dead;
   }
@@ -44,15 +44,22 @@ Status ProducerCore::claim(std::uint32_t want, Duration timeout, PublishClaim& c
     case ClaimOutcome::full:
       break;
   }
-  return claim_slow(want, timeout, claim);
+  return claim_slow(want, deadline, claim);
 }
 
-Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept {
-  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
+Status ProducerCore::wait_for_room(Doorbell& bell, Deadline& deadline, const auto& try_now) noexcept {
+  const bool may_wait = backpressure_ != Backpressure::reject && deadline.was_given_time();
+  const Status s = wait_until(bell, wait_, may_wait ? deadline.at_ns() : 0, session_->interruption(*queue_), try_now,
+                              queue_->attendant());
+  return s == Status::timeout && !may_wait ? Status::full : s;
+}
+
+Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
+  const bool waits = backpressure_ != Backpressure::reject && deadline.was_given_time();
   // While it spins, a batch waits until a good part of it fits: taking each line as it comes free would have both sides
   // write to the same cache lines all the time.
   const std::uint64_t chunk = std::min<std::uint64_t>(want, ring_.lines() / 4);
-  unsigned patience = deadline == 0 || wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
+  unsigned patience = !waits || wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
   const auto try_claim = [&] {
     if (patience > 0) {
       --patience;
@@ -64,18 +71,16 @@ Status ProducerCore::claim_slow(std::uint32_t want, Duration timeout, PublishCla
     } while (make_room(false));
     return false;
   };
-  const Status s = wait_until(queue_->control().space, wait_, deadline, session_->interruption(*queue_), try_claim,
-                              queue_->attendant());
-  if (s == Status::ok) return claim.outcome == ClaimOutcome::closed ? Status::closed : Status::ok;
-  return s == Status::timeout && deadline == 0 ? Status::full : s;
+  const Status s = wait_for_room(queue_->control().space, deadline, try_claim);
+  return s == Status::ok && claim.outcome == ClaimOutcome::closed ? Status::closed : s;
 }
 
-Status ProducerCore::borrow(Duration timeout, SlotLoan& loan) noexcept {
+Status ProducerCore::borrow(Deadline& deadline, SlotLoan& loan) noexcept {
   loan = pool_->pool().borrow(client_, slot_hint_);
-  return loan.slot != kNone ? Status::ok : borrow_slow(timeout, loan);
+  return loan.slot != kNone ? Status::ok : borrow_slow(deadline, loan);
 }
 
-Status ProducerCore::borrow_slow(Duration timeout, SlotLoan& loan) noexcept {
+Status ProducerCore::borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept {
   if (pool_->pool().payload_slots() == 0) return Status::too_large;
   const auto try_borrow = [&] {
     do {
@@ -84,10 +89,7 @@ Status ProducerCore::borrow_slow(Duration timeout, SlotLoan& loan) noexcept {
     } while (make_room(true));
     return false;
   };
-  const std::uint64_t deadline = backpressure_ == Backpressure::reject ? 0 : deadline_after(timeout);
-  const Status s = wait_until(pool_->control().free, wait_, deadline, session_->interruption(*queue_), try_borrow,
-                              queue_->attendant());
-  return s == Status::timeout && deadline == 0 ? Status::full : s;
+  return wait_for_room(pool_->control().free, deadline, try_borrow);
 }
 
 bool ProducerCore::make_room(bool for_slot) noexcept {
@@ -133,11 +135,11 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
     ring(control.work);
     if (queue_->on_device()) wake_attendant(groups);
   } else {
-    bool droppable = backpressure_ == Backpressure::drop_oldest;
-    for (unsigned left = groups; left != 0; left &= left - 1) {
     // Another producer may wait for this line to be published (nobody else will look at it), or for something to
     // discard.
     if (groups == 0) ring(control.space);
+    bool droppable = backpressure_ == Backpressure::drop_oldest;
+    for (unsigned left = groups; left != 0; left &= left - 1) {
       const auto g = static_cast<unsigned>(std::countr_zero(left));
       ring(control.ready[g]);
       droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
@@ -188,19 +190,19 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   IPCQ_STEP("publish.tagged");
 }
 
-Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
+Status ProducerCore::send(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
   if (bytes.size() > kInlineBytes) {
     if (bytes.size() > slot_bytes()) return Status::too_large;
     if (!pool_->has_host_payloads()) return Status::unreachable;
-    const std::uint64_t deadline = deadline_after(timeout);
-    auto slot = loan(timeout);
+    deadline.start();
+    auto slot = loan(deadline);
     if (!slot) return slot.status();
     std::memcpy(slot->bytes().data(), bytes.data(), bytes.size());
-    return slot->publish(bytes.size(), time_left(deadline));
+    return publish(*slot, bytes.size(), deadline);
   }
   if (is_unusable()) return Status::closed;
   PublishClaim c;
-  if (const Status s = claim(1, timeout, c); s != Status::ok) return s;
+  if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
   Descriptor d;
   d.kind = LineKind::inlined;
   d.length = static_cast<std::uint32_t>(bytes.size());
@@ -209,12 +211,12 @@ Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) no
   return Status::ok;
 }
 
-BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept {
+BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept {
   BatchResult done;
-  const std::uint64_t deadline = deadline_after(timeout);
+  deadline.start();
   while (done.count < batch.size()) {
     if (batch[done.count].size() > kInlineBytes) {
-      done.status = send(batch[done.count], time_left(deadline));
+      done.status = send(batch[done.count], deadline);
       if (done.status != Status::ok) return done;
       ++done.count;
       continue;
@@ -225,7 +227,7 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
     std::size_t run = 1;
     while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= kInlineBytes) ++run;
     PublishClaim c;
-    done.status = claim(static_cast<std::uint32_t>(run), time_left(deadline), c);
+    done.status = claim(static_cast<std::uint32_t>(run), deadline, c);
     if (done.status != Status::ok) return done;
     for (std::uint32_t i = 0; i < c.count; ++i) {
       constexpr std::uint32_t kFetchAhead = 8;
@@ -241,12 +243,12 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
   return done;
 }
 
-Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
+Result<Loan> ProducerCore::loan(Deadline& deadline) noexcept {
   if (is_unusable()) return Status::closed;
   if (pool_->config().slots == 0) return Status::too_large;
   if (!pool_->has_host_payloads()) return Status::unreachable;  // slots without a mirror: ipcq::cuda reaches them
   SlotLoan s;
-  if (const Status status = borrow(timeout, s); status != Status::ok) return status;
+  if (const Status status = borrow(deadline, s); status != Status::ok) return status;
   Loan loan;
   loan.core_ = this;
   loan.data_ = pool_->payload(s.slot);
@@ -257,25 +259,25 @@ Result<Loan> ProducerCore::loan(Duration timeout) noexcept {
   return loan;
 }
 
-Status ProducerCore::publish(Loan& loan, std::size_t length, Duration timeout) noexcept {
+Status ProducerCore::publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept {
   const auto flags = static_cast<std::uint8_t>(pool_->on_device() ? kPayloadReady | kInMirror : kPayloadReady);
   if (is_unusable()) return Status::closed;  // another may have the slot by now
   // The repair after a producer with a GPU takes a message for complete by this word.
   if (uses_cuda_) pool_->gpub(loan.slot_).store(loan.lease_, std::memory_order_release);
   bool kept = false;
-  if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, timeout, kept); s != Status::ok) return s;
+  if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, deadline, kept); s != Status::ok) return s;
   --loans_;
   loan.core_ = nullptr;
   loan = Loan();
   return Status::ok;
 }
 
-Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout,
+Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
                              bool& kept) noexcept {
   if (is_unusable()) return Status::closed;
   if (length > slot_bytes()) return Status::too_large;
   PublishClaim c;
-  if (const Status s = claim(1, timeout, c); s != Status::ok) return s;
+  if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
   Descriptor d;
   d.kind = LineKind::slot;
   d.flags = flags;
@@ -331,19 +333,26 @@ void Producer::close(bool broken_off) noexcept {
   core_.reset();
 }
 
-Result<Loan> Producer::loan(Timeout timeout) noexcept { return core_ ? core_->loan(timeout) : Status::closed; }
+Result<Loan> Producer::loan(Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->loan(deadline) : Status::closed;
+}
 Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
-  return core_ ? core_->send(bytes, timeout) : Status::closed;
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->send(bytes, deadline) : Status::closed;
 }
 BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Timeout timeout) noexcept {
-  return core_ ? core_->send_many(batch, timeout) : BatchResult{Status::closed, 0};
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->send_many(batch, deadline) : BatchResult{Status::closed, 0};
 }
 std::uint64_t Producer::deadline_of(Timeout timeout) noexcept { return detail::deadline_after(timeout); }
 BatchResult Producer::send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept {
-  return send_many(batch, detail::time_left(deadline));
+  auto until = detail::Deadline::until(deadline);
+  return core_ ? core_->send_many(batch, until) : BatchResult{Status::closed, 0};
 }
 Status Producer::forward(Message& message, Timeout timeout) noexcept {
-  return core_ ? core_->forward(message, timeout) : Status::closed;
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->forward(message, deadline) : Status::closed;
 }
 std::size_t Producer::max_bytes() const noexcept {
   return core_ ? std::max<std::size_t>(core_->slot_bytes(), detail::kInlineBytes) : 0;

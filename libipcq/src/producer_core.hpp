@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "deadline.hpp"
 #include "device_side.hpp"
 #include "ipcq/producer.hpp"
 #include "session_core.hpp"
@@ -18,21 +19,22 @@ class ProducerCore {
   ProducerCore(const ProducerCore&) = delete;
   ProducerCore& operator=(const ProducerCore&) = delete;
 
-  Result<Loan> loan(Duration timeout) noexcept;
-  Status publish(Loan& loan, std::size_t length, Duration timeout) noexcept;
+  // The caller makes the deadline, once for its whole call.
+  Result<Loan> loan(Deadline& deadline) noexcept;
+  Status publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept;
   void drop(Loan& loan) noexcept;
-  Status send(std::span<const std::byte> bytes, Duration timeout) noexcept;
-  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Duration timeout) noexcept;
-  Status forward(Message& message, Duration timeout) noexcept;
+  Status send(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
+  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept;
+  Status forward(Message& message, Deadline& deadline) noexcept;
 
   // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
   // `kept`: published for no group before the payload is ready (no kPayloadReady): the slot is the caller's to give
   // back.
-  IPCQ_INTERNAL_API Status borrow(Duration timeout, SlotLoan& loan) noexcept;
+  IPCQ_INTERNAL_API Status borrow(Deadline& deadline, SlotLoan& loan) noexcept;
   void mark_for_gpu(const SlotLoan& loan, LoanWriter writer) noexcept {
     if (!is_unusable()) pool_->pool().mark_for_gpu(loan, client_, writer);
   }
-  IPCQ_INTERNAL_API Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Duration timeout,
+  IPCQ_INTERNAL_API Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
                                    bool& kept) noexcept;
   IPCQ_INTERNAL_API void give_back(const SlotLoan& loan) noexcept;  // from any thread
   const std::shared_ptr<PoolMap>& pool() const noexcept { return pool_; }
@@ -49,9 +51,11 @@ class ProducerCore {
 
  private:
   bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
-  Status claim(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
-  Status claim_slow(std::uint32_t want, Duration timeout, PublishClaim& claim) noexcept;
-  Status borrow_slow(Duration timeout, SlotLoan& loan) noexcept;
+  Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
+  Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
+  Status borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept;
+  // Waits as the backpressure says; `full` where it says not to, or where there is no time.
+  Status wait_for_room(Doorbell& bell, Deadline& deadline, const auto& try_now) noexcept;
   // Discards one message where the policies allow it. `for_slot`: a slot is wanted, else a line.
   bool make_room(bool for_slot) noexcept;
   // Writes the claimed line. With no group to read it, the slot or alias goes back instead.
@@ -59,8 +63,9 @@ class ProducerCore {
   void wake_attendant(std::uint8_t groups) noexcept;
   // Wakes who sleeps for a line, and shows the counters.
   void after_publish(std::uint8_t groups) noexcept;
-  Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader, Duration timeout) noexcept;
-  Status forward_copy(Message& message, Duration timeout) noexcept;
+  Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
+                      Deadline& deadline) noexcept;
+  Status forward_copy(Message& message, Deadline& deadline) noexcept;
 
   std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
   SessionCore* session_;               // not used once closed

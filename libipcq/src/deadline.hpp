@@ -1,0 +1,67 @@
+// When a call has to be over. One Deadline is made from the caller's time-out and handed down to everything that the
+// call does: no part of it starts the time anew, and none that finds the time used up takes the call for one without
+// time.
+//
+// A call that was given no time (zero, or less) looks once, never sleeps, and says `full` or `empty`; one that was
+// given time says `timeout`. Not thread-safe; it lies on the caller's stack.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "ipcq/export.hpp"
+#include "ipcq/status.hpp"
+#include "ipcq/wait.hpp"
+
+namespace ipcq::detail {
+
+// CLOCK_MONOTONIC, ns.
+IPCQ_INTERNAL_API std::uint64_t now_ns() noexcept;
+
+inline constexpr std::uint64_t kNever = ~std::uint64_t{0};
+// When a time-out from now ends; 0: it was none.
+IPCQ_INTERNAL_API std::uint64_t deadline_after(Duration timeout) noexcept;
+// The time-out that is left until then; zero when it has passed.
+IPCQ_INTERNAL_API Duration time_left(std::uint64_t deadline) noexcept;
+
+class Deadline {
+ public:
+  // Starts with the first look at it, so that a call that need not wait need not read the clock.
+  explicit Deadline(Duration timeout) noexcept : timeout_(timeout) {}
+  static Deadline none() noexcept { return Deadline(Duration::zero()); }
+  // The rest of one that another call has made: of what deadline_after() gave.
+  static Deadline until(std::uint64_t at_ns) noexcept {
+    Deadline d(at_ns == 0 ? Duration::zero() : Duration(1));
+    d.at_ns_ = at_ns;
+    return d;
+  }
+
+  // For a call whose work before its first wait counts, too.
+  void start() noexcept { (void)at_ns(); }
+  bool was_given_time() const noexcept { return timeout_ > Duration::zero(); }
+  // In ns of now_ns(); 0 without time, kNever for kForever: what wait_until() takes.
+  std::uint64_t at_ns() noexcept {
+    if (at_ns_ == 0 && was_given_time()) at_ns_ = deadline_after(timeout_);
+    return at_ns_;
+  }
+  bool has_passed() noexcept {
+    const std::uint64_t at = at_ns();
+    return at != kNever && (at == 0 || now_ns() >= at);
+  }
+  // As a time-out for code that takes one. Never zero where the call was given time.
+  Duration left() noexcept { return was_given_time() ? std::max(time_left(at_ns()), Duration(1)) : Duration::zero(); }
+  // One round of a wait: at most so long from now, and no longer than this.
+  Deadline round(std::uint64_t ns) noexcept {
+    Deadline r(timeout_);
+    if (was_given_time()) r.at_ns_ = std::min(at_ns(), now_ns() + ns);
+    return r;
+  }
+  // What the call comes to when nothing has happened until then. `at_once`: full or empty.
+  Status outcome(Status at_once) const noexcept { return was_given_time() ? Status::timeout : at_once; }
+
+ private:
+  Duration timeout_;
+  std::uint64_t at_ns_ = 0;  // 0: not started, or without time
+};
+
+}  // namespace ipcq::detail
