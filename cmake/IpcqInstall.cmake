@@ -18,11 +18,15 @@ install(DIRECTORY libipcq/include/ipcq "${PROJECT_BINARY_DIR}/libipcq/include/ip
   ${ipcq_headers_left_out})
 install(EXPORT ipcqTargets NAMESPACE ipcq:: DESTINATION ${package_dir})
 
-configure_package_config_file(cmake/ipcqConfig.cmake.in "${PROJECT_BINARY_DIR}/ipcqConfig.cmake"
+# Where find_package does not look: of a folder PREFIX/bin on PATH it searches PREFIX, so that programs that are run from
+# a build would bring in a package without targets, before the one that is installed.
+set(generated_dir "${PROJECT_BINARY_DIR}/CMakeFiles/ipcq-package")
+configure_package_config_file(cmake/ipcqConfig.cmake.in "${generated_dir}/ipcqConfig.cmake"
   INSTALL_DESTINATION ${package_dir})
-write_basic_package_version_file("${PROJECT_BINARY_DIR}/ipcqConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
-install(FILES "${PROJECT_BINARY_DIR}/ipcqConfig.cmake" "${PROJECT_BINARY_DIR}/ipcqConfigVersion.cmake"
-  DESTINATION ${package_dir})
+write_basic_package_version_file("${generated_dir}/ipcqConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${generated_dir}/ipcqConfig.cmake" "${generated_dir}/ipcqConfigVersion.cmake" DESTINATION ${package_dir})
+# What builds made before lay in the wrong place.
+file(REMOVE "${PROJECT_BINARY_DIR}/ipcqConfig.cmake" "${PROJECT_BINARY_DIR}/ipcqConfigVersion.cmake")
 
 # The .pc file names its prefix relative to itself, so that an installed tree can be moved.
 if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
@@ -40,8 +44,8 @@ set(pc_libs_private "-pthread")
 if(NOT IPCQ_LIBC_HAS_SHM_OPEN)
   string(APPEND pc_libs_private " -lrt")
 endif()
-configure_file(cmake/ipcq.pc.in "${PROJECT_BINARY_DIR}/ipcq.pc" @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/ipcq.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+configure_file(cmake/ipcq.pc.in "${generated_dir}/ipcq.pc" @ONLY)
+install(FILES "${generated_dir}/ipcq.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 # All that the README links to.
 install(FILES LICENSE README.md CHANGELOG.md CONTRIBUTING.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)

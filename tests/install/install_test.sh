@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# install_test.sh BUILD_DIR CMAKE CXX LIBDIR
+# install_test.sh BUILD_DIR CMAKE CXX LIBDIR GENERATOR MAKE_PROGRAM
 #
 # Installs the build into a fresh prefix, builds client/ against it by find_package and by pkg-config, and lets the
 # results exchange messages through the installed ipcq-broker.
 set -euo pipefail
 
-build_dir=$1 cmake=$2 cxx=$3 libdir=$4
+build_dir=$1 cmake=$2 cxx=$3 libdir=$4 generator=$5 make_program=$6
 client_dir=$(cd "$(dirname "$0")/client" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-install.XXXXXX")
 broker_pid=
@@ -28,9 +28,38 @@ prefix=$work/prefix
 "$cmake" --install "$build_dir" --prefix "$prefix" >"$work/install.log" || fail "$(cat "$work/install.log")"
 
 echo "== find_package"
-"$cmake" -S "$client_dir" -B "$work/client" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
-  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
+configure() {
+  "$cmake" -G "$generator" -DCMAKE_MAKE_PROGRAM="$make_program" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_BUILD_TYPE=Debug "$@"
+}
+configure -S "$client_dir" -B "$work/client" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
 "$cmake" --build "$work/client"
+
+echo "== components"
+components=$client_dir/../components
+# find_component CODE TEXT COMPONENTS...: configuring ends so, and says TEXT.
+find_component() {
+  local wanted=$1 text=$2 code=0
+  shift 2
+  rm -rf "$work/components"
+  configure -S "$components" -B "$work/components" -DCMAKE_PREFIX_PATH="$prefix" -DCOMPONENTS="$*" >"$work/said" 2>&1 ||
+    code=1
+  tr -s ' \n' ' ' <"$work/said" >"$work/line"  # CMake breaks its lines
+  [[ $code == "$wanted" ]] && grep -q -- "$text" "$work/line" ||
+    fail "find_package with '$*' ended with $code and said: $(cat "$work/said")"
+}
+if [[ -e $prefix/include/ipcq/cuda.hpp ]]; then
+  find_component 0 "" "COMPONENTS;cuda"
+else
+  find_component 1 "component 'cuda' is missing: this ipcq was built without CUDA" "COMPONENTS;cuda"
+  find_component 0 "component 'cuda' is missing" "OPTIONAL_COMPONENTS;cuda"
+fi
+find_component 1 "there is no component 'python'" "COMPONENTS;python"
+
+echo "== a build on PATH"
+# Programs of a build first on PATH, those that are installed behind: find_package takes what is installed.
+rm -rf "$work/components"
+PATH=$build_dir/bin:$prefix/bin:$PATH configure -S "$components" -B "$work/components" -DEXPECTED_DIR="$prefix" \
+  >"$work/said" 2>&1 || fail "find_package with a build on PATH: $(cat "$work/said")"
 
 echo "== pkg-config"
 read -ra flags < <(PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ipcq)
