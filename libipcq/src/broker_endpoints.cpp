@@ -130,6 +130,14 @@ bool BrokerCore::choose_group(QueueEntry& q, const Request& request, unsigned& g
       return false;
     }
     if (state.name == name) {
+      if ((request.flags & kLossy) != 0 && !state.lossy) {
+        refusal =
+            refuse(Refusal::usage, "group '" + name + "' of queue '" + q.name + "' is not lossy: " +
+                                       (state.durable ? "it was declared so (group=" + name + ":lossy makes it lossy)"
+                                                      : "the consumer that founded it did not ask for that") +
+                                       "; leave out lossy, or join another group");
+        return false;
+      }
       group = g;
       return true;
     }

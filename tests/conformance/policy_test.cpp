@@ -3,6 +3,7 @@
 #include <future>
 
 #include "conformance/backend.hpp"
+#include "errors.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -212,6 +213,23 @@ TEST_P(Policy, AnEphemeralLossyGroupHoldsNobody) {
   EXPECT_EQ(next_sequence(viewer), 16);
   EXPECT_TRUE(group_stats("viewer").lossy);
   EXPECT_EQ(group_stats("viewer").dropped, 16u);
+}
+
+TEST_P(Policy, WhoAsksForLossyInAGroupThatIsNotIsRefused) {
+  create("q", {.slots = 1, .lines = 4, .groups = {{"must"}, {"drops", GroupPolicy::lossy}}});
+  const auto open = [&](const char* group, bool lossy) {
+    return session_.consumer("q", {.group = group, .lossy = lossy});
+  };
+  const auto refusal = [&](const char* group) { return error_of<UsageError>([&] { (void)open(group, true); }); };
+  EXPECT_THAT(refusal("must"), testing::AllOf(testing::HasSubstr("'must'"), testing::HasSubstr("'q'"),
+                                              testing::HasSubstr("group=must:lossy")));
+  const auto founder = open("viewers", false);
+  EXPECT_THAT(refusal("viewers"), testing::AllOf(testing::HasSubstr("'viewers'"), testing::HasSubstr("founded")));
+  // Nothing stands against members that leave it open, nor against the same wish twice.
+  const auto a = open("drops", false), b = open("drops", true);
+  const auto c = open("others", true), d = open("others", true);
+  EXPECT_EQ(group_stats("must").members, 0u);
+  EXPECT_EQ(group_stats("viewers").members, 1u);
 }
 
 TEST_P(Policy, EveryTermOfTheIdentityIsCountedUnderLoad) {

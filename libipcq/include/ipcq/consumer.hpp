@@ -28,7 +28,8 @@ struct ConsumerOptions {
   // How long to wait for the queue to appear; and, where the stream has ended and nothing of it is left, for a producer
   // that begins the next one, before that end is reported.
   Timeout wait_for = Duration::zero();
-  // Policy of an ephemeral group that this consumer is the first member of.
+  // Policy of an ephemeral group that this consumer is the first member of. UsageError where the group exists already,
+  // declared or founded, and is not lossy: it would hold producers up after all.
   bool lossy = false;
   bool cuda = false;  // this consumer uses <ipcq/cuda.hpp>
 };
