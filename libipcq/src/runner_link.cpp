@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -64,8 +65,7 @@ Place& place_of(int device) {
 }  // namespace
 
 std::string RunnerLink::find_program() {
-  if (const char* path = std::getenv("IPCQ_RUNNER"); path != nullptr && *path != '\0')
-    return is_program(path) ? path : "";
+  if (const char* path = std::getenv("IPCQ_RUNNER"); path != nullptr && *path != '\0') return path;
   std::string places[4];
   char self[PATH_MAX];
   if (const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1); n > 0) {
@@ -117,6 +117,11 @@ RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
         object_of(device) +
         ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
         "installed without CUDA; install ipcq-runner, set IPCQ_RUNNER to it, or do without a GPU (backend=host)");
+  }
+  if (!is_program(program)) {  // only a place that was named is taken unseen
+    throw BackendError(object_of(device) + ": IPCQ_RUNNER is '" + program +
+                       "', which cannot be run: " + std::strerror(errno) +
+                       "; set it to the path of ipcq-runner, unset it, or do without a GPU (backend=host)");
   }
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)

@@ -78,7 +78,8 @@ class RunnerLink {
   // Tries again for five seconds where the driver takes nobody in for a moment. Throws BackendError: no runner program,
   // no driver, no such GPU, given up.
   static std::shared_ptr<RunnerLink> get(int device, int cancel);
-  // Where the runner program is; empty when there is none.
+  // Where the runner program is: $IPCQ_RUNNER, whether or not it is one, else where it was found; empty when it was
+  // not.
   static std::string find_program();
 
   ~RunnerLink();

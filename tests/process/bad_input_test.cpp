@@ -69,10 +69,11 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   EXPECT_THAT(refused({.endpoints = 0}), HasSubstr("endpoints"));
   EXPECT_THAT(refused({.held = 4097}), HasSubstr("held"));
   EXPECT_THAT(error_of<UsageError>([&] { b.create("-q"); }), HasSubstr("'-q'"));
-  ::setenv("IPCQ_RUNNER", "/nowhere/ipcq-runner", 1);  // as on a machine without CUDA
+  ::setenv("IPCQ_RUNNER", "/nowhere/ipcq-runner", 1);
   const auto text = error_of<BackendError>([&] { b.create("q", {.backend = "cuda"}); });
   ::unsetenv("IPCQ_RUNNER");
   EXPECT_THAT(text, AllOf(HasSubstr("'q'"), HasSubstr("cuda"), HasSubstr("host")));
+  EXPECT_THAT(text, AllOf(HasSubstr("IPCQ_RUNNER is '/nowhere/ipcq-runner'"), HasSubstr("No such file")));
   EXPECT_TRUE(b.stats().queues.empty());
   EXPECT_TRUE(segments().empty());
   b.create("q");  // the name is free
