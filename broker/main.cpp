@@ -1,5 +1,6 @@
 // ipcq-broker: creates queues from flags and configuration, serves them until a signal, stops gracefully.
 #include <atomic>
+#include <climits>
 #include <cstdlib>
 #include <ipcq/broker.hpp>
 #include <ipcq/error.hpp>
@@ -49,8 +50,9 @@ void describe(CLI::App& app, Options& o) {
   app.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues and pools that leave it open [auto]")
       ->check(CLI::IsMember({"auto", "host", "cuda"}));
   app.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")
-      ->check(not_negative());
-  app.add_option("--ready-fd", o.ready_fd, "Write a newline to this descriptor once clients can attach");
+      ->transform(not_negative());
+  app.add_option("--ready-fd", o.ready_fd, "Write a newline to this descriptor once clients can attach")
+      ->transform(whole_number(0, INT_MAX));
   app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
 }
 

@@ -35,18 +35,18 @@ void describe(CLI::App& app, Options& o) {
   app.add_flag("--verify", o.verify, "Check every byte of the generated 4K picture, and for gaps and repeats");
   app.add_option("--handler", o.handler, "What --verify expects the queue to have done [what the broker says]");
   app.add_option("--output", o.output, "File for the payloads, - for standard output");
-  app.add_option("--count", o.limits.count, "Messages to take [no limit]")->check(positive());
+  app.add_option("--count", o.limits.count, "Messages to take [no limit]")->transform(whole_number(1));
   app.add_option("--batch", o.limits.batch, "Messages to take together, on the CPU [64 small ones, 1 large one]")
-      ->check(CLI::Range(1, 4096));
+      ->transform(whole_number(1, 4096));
   app.add_flag("--follow", o.follow, "Go on when all producers have closed");
   app.add_option("--timeout", o.timeout, "Give up, exit code 4, when no message comes for so many seconds [never]")
-      ->check(positive());
+      ->transform(positive());
   add_gpu_options(app, o.gpu);
   app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
   app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
   app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
       ->envname("IPCQ_WAIT_FOR")
-      ->check(not_negative())
+      ->transform(not_negative())
       ->capture_default_str();
   app.add_flag("--json", o.json, "Summary as one JSON object, last line on stdout (on stderr with --output -)");
 }

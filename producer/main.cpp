@@ -43,16 +43,16 @@ void describe(CLI::App& app, Options& o) {
   sources->require_option(1);
   app.add_option("--size", o.size, "Bytes per message of --generate zero and random [what the queue takes]");
   app.add_option("--input", o.input, "File to read, - for standard input [-]");
-  app.add_option("--count", o.limits.count, "Messages to send [no limit]")->check(positive());
-  app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->check(positive());
+  app.add_option("--count", o.limits.count, "Messages to send [no limit]")->transform(whole_number(1));
+  app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->transform(positive());
   app.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
-      ->check(CLI::Range(1, 1 << 16));
+      ->transform(whole_number(1, 1 << 16));
   add_gpu_options(app, o.gpu);
   app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
   app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
   app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
       ->envname("IPCQ_WAIT_FOR")
-      ->check(not_negative())
+      ->transform(not_negative())
       ->capture_default_str();
   app.add_flag("--stats", o.stats, "The queue's counters on stderr at the end");
   app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");

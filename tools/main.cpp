@@ -81,8 +81,8 @@ int run(int argc, char** argv) {
   auto* const stats =
       with_broker(with_json(app.add_subcommand("stats", "Rates, depth, groups and endpoints of the queues")));
   stats->add_option("--queue", o.queue, "Only this queue");
-  stats->add_option("--watch", o.watch, "Again every so many seconds")->check(positive());
-  stats->add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear")->check(not_negative());
+  stats->add_option("--watch", o.watch, "Again every so many seconds")->transform(positive());
+  stats->add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear")->transform(not_negative());
   auto* const doctor = with_json(app.add_subcommand("doctor", "What this machine lacks, and what to do about it"));
   auto* const clean = with_json(app.add_subcommand("clean", "Remove what dead brokers left behind"));
   clean->add_flag("--dry-run", o.dry_run, "Only say what would be removed");

@@ -28,5 +28,26 @@ TEST(SizeText, RefusesWhatIsNoSize) {
   }
 }
 
+TEST(NumberText, IsDecimal) {
+  EXPECT_EQ(parse_number("10", "n", 1, 99), 10U);
+  EXPECT_EQ(parse_number("010", "n", 1, 99), 10U);
+  EXPECT_EQ(parse_number("18446744073709551615", "n", 1, UINT64_MAX), UINT64_MAX);
+  for (const char* text : {"", "0", "100", "-1", "+1", "0x10", "1.0", "1e1", " 1", "1 ", "18446744073709551617"}) {
+    EXPECT_THAT(usage_error_of([&] { parse_number(text, "n", 1, 99); }), HasSubstr("n: '")) << text;
+  }
+}
+
+TEST(NumberText, NeedNotBeWhole) {
+  EXPECT_EQ(parse_decimal("0.5", "n", Decimal::positive), 0.5);
+  EXPECT_EQ(parse_decimal("010", "n", Decimal::positive), 10.0);
+  EXPECT_EQ(parse_decimal("1e3", "n", Decimal::positive), 1000.0);
+  EXPECT_EQ(parse_decimal("0", "n", Decimal::not_negative), 0.0);
+  EXPECT_THAT(usage_error_of([] { parse_decimal("0", "n", Decimal::positive); }), HasSubstr("above 0"));
+  for (const char* text : {"", "-1", "0x10", "nan", "inf", "1e999", "1,5", " 1", "1s"}) {
+    EXPECT_THAT(usage_error_of([&] { parse_decimal(text, "n", Decimal::not_negative); }), HasSubstr("0 or more"))
+        << text;
+  }
+}
+
 }  // namespace
 }  // namespace ipcq::program

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ipcq/error.hpp>
 #include <ipcq/version.hpp>
 
 #include <fmt/format.h>
@@ -9,29 +10,38 @@
 
 #include "common/exit_code.hpp"
 #include "common/logging.hpp"
+#include "common/size_text.hpp"
 
 namespace ipcq::program {
 
 namespace {
 
-CLI::Validator bounded(const char* description, bool (*accepts)(double)) {
-  return CLI::Validator(
-      [=](std::string& text) {
-        double value = 0;
-        const bool good = CLI::detail::lexical_cast(text, value) && accepts(value);
-        return good ? std::string{} : fmt::format("'{}' is not {}", text, description);
-      },
-      "");
+// `parse` throws UsageError "WHAT: ..."; CLI11 puts the option's name before what it gets. Hands on what was read, in
+// the one spelling that every parser reads alike.
+template <class Parse>
+CLI::Validator number(const Parse& parse) {
+  return {[parse](std::string& text) -> std::string {
+            try {
+              text = fmt::format("{}", parse(text));
+              return {};
+            } catch (const UsageError& error) {
+              return std::string(error.what()).substr(2);
+            }
+          },
+          ""};
+}
+
+CLI::Validator decimal(Decimal range) {
+  return number([range](const std::string& text) { return parse_decimal(text, "", range); });
 }
 
 }  // namespace
 
-CLI::Validator positive() {
-  return bounded("a number above 0", [](double value) { return value > 0; });
+CLI::Validator whole_number(std::uint64_t low, std::uint64_t high) {
+  return number([low, high](const std::string& text) { return parse_number(text, "", low, high); });
 }
-CLI::Validator not_negative() {
-  return bounded("a number, 0 or more", [](double value) { return value >= 0; });
-}
+CLI::Validator positive() { return decimal(Decimal::positive); }
+CLI::Validator not_negative() { return decimal(Decimal::not_negative); }
 
 std::string version_line(const std::string& program) {
   return fmt::format("{} {} (ABI {}, backends: {})", program, kVersion, kAbiVersion, IPCQ_BACKENDS);

@@ -18,7 +18,9 @@ void add_common_options(CLI::App& app, const std::string& program);
 // Parses; an exit code when the program is to end now (0 after --help and --version, 2 on a usage error).
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv);
 
-// A number above zero, or of zero and more, with an error that says just that.
+// Options that are numbers pass one of these, by transform(): CLI11 itself takes 010 for eight and wraps what is too
+// large. Errors say what may stand there.
+CLI::Validator whole_number(std::uint64_t low, std::uint64_t high = UINT64_MAX);
 CLI::Validator positive();
 CLI::Validator not_negative();
 

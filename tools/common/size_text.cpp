@@ -53,4 +53,21 @@ std::uint64_t parse_number(std::string_view text, std::string_view what, std::ui
   return number;
 }
 
+std::string_view describe(Decimal range) noexcept {
+  return range == Decimal::positive ? "a number above 0" : "a number, 0 or more";
+}
+
+bool is_in(double number, Decimal range) noexcept {
+  return std::isfinite(number) && (number > 0 || (number == 0 && range == Decimal::not_negative));
+}
+
+double parse_decimal(std::string_view text, std::string_view what, Decimal range) {
+  double number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || rest != text.data() + text.size() || !is_in(number, range)) {
+    throw UsageError(fmt::format("{}: '{}' is not {}", what, text, describe(range)));
+  }
+  return number;
+}
+
 }  // namespace ipcq::program

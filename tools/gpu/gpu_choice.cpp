@@ -5,11 +5,13 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "common/command_line.hpp"
+
 namespace ipcq::program {
 
 void add_gpu_options(CLI::App& app, GpuOptions& options) {
   auto* const device = app.add_option("--device", options.device, "GPU to work on, when the queue lies on one [0]")
-                           ->check(CLI::Range(0, 1023));
+                           ->transform(whole_number(0, 1023));
   app.add_flag("--cpu-only", options.cpu_only, "Never touch a GPU; a queue on one is used through its mirror")
       ->excludes(device);
 }
