@@ -62,6 +62,7 @@ BrokerConfig gather(Options& o) {
   BrokerConfig config = o.flags;
   for (const auto& text : o.pools) config.pools.push_back(PoolSpec::parse(text));
   for (const auto& text : o.queues) config.queues.push_back(QueueSpec::parse(text));
+  refuse_duplicates(config, "the command line");
   config.fill_from(environment_config());
   const bool explicit_queues = !config.queues.empty();
   if (!o.config.empty()) {

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "common/broker_config.hpp"
 #include "programs/usage_error.hpp"
 
@@ -71,6 +73,38 @@ TEST(BrokerConfig, ErrorsNameFileAndLine) {
   EXPECT_THAT(error_in("[[queue]]\nname = 'a'\nslots = 'many'\n"), AllOf(HasSubstr("x.toml:1"), HasSubstr("'many'")));
   EXPECT_THAT(error_in("[queue]\nname = 'a'\n"), HasSubstr("[[queue]]"));
   EXPECT_THAT(error_in("drain_seconds = -1\n"), HasSubstr("0 or more"));
+}
+
+TEST(BrokerConfig, SecondsAreANumberThatAClockKnows) {
+  for (const char* const text : {"drain_seconds = nan\n", "drain_seconds = inf\n", "drain_seconds = '5'\n"}) {
+    EXPECT_THAT(usage_error_of([&] { parse_broker_config(text, "x.toml"); }), HasSubstr("number of seconds")) << text;
+  }
+  for (const char* const text : {"nan", "inf", "0x10", "-1", "5s"}) {
+    ::setenv("IPCQ_DRAIN_SECONDS", text, 1);
+    EXPECT_THAT(usage_error_of([] { environment_config(); }), HasSubstr("IPCQ_DRAIN_SECONDS: '")) << text;
+  }
+  ::setenv("IPCQ_DRAIN_SECONDS", "010", 1);
+  EXPECT_EQ(environment_config().drain_seconds, 10.0);
+  ::unsetenv("IPCQ_DRAIN_SECONDS");
+}
+
+TEST(BrokerConfig, OneSourceNamesAQueueOrPoolOnce) {
+  const auto error_in = [](const char* text) { return usage_error_of([&] { parse_broker_config(text, "x.toml"); }); };
+  EXPECT_THAT(error_in("[[queue]]\nname = 'q'\n[[queue]]\nname = 'q'\nslots = 3\n"),
+              AllOf(HasSubstr("x.toml"), HasSubstr("queue 'q' is given twice")));
+  EXPECT_THAT(error_in("[[pool]]\nname = 'p'\n[[pool]]\nname = 'p'\n"), HasSubstr("pool 'p' is given twice"));
+  EXPECT_THAT(error_in("[[queue]]\nname = 'q'\ngroup = ['a', 'a']\n"), HasSubstr("'a' is given twice"));
+
+  ::setenv("IPCQ_QUEUES", "q=4KiB r=4KiB q=1KiB", 1);
+  EXPECT_THAT(usage_error_of([] { environment_config(); }), AllOf(HasSubstr("environment"), HasSubstr("queue 'q'")));
+  ::unsetenv("IPCQ_QUEUES");
+}
+
+TEST(BrokerConfig, AFileThatCannotBeReadIsNotAnEmptyOne) {
+  EXPECT_THAT(usage_error_of([] { read_broker_config(testing::TempDir()); }), HasSubstr("Is a directory"));
+  EXPECT_THAT(usage_error_of([] { read_broker_config(testing::TempDir() + "/no/such"); }), HasSubstr("No such file"));
+  EXPECT_THAT(usage_error_of([] { read_broker_config("/proc/self/mem"); }), HasSubstr("Input/output error"));
+  EXPECT_TRUE(read_broker_config("/dev/null").queues.empty());
 }
 
 TEST(BrokerConfig, EarlierSourcesWin) {

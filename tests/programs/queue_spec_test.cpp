@@ -86,15 +86,52 @@ TEST(QueueSpec, RefusesKeysOfAGpuThatContradict) {
 
 // `auto` is host for them, whatever the machine.
 TEST(QueueSpec, RefusesKeysOfAGpuWhereAutoCannotMeanOne) {
-  for (const char* const key : {"device=0", "mirror=full", "host_readable=yes", "executor=auto"}) {
+  for (const char* const key : {"device=1", "mirror=none", "host_readable=no", "executor=stream"}) {
     EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,") + key).default_backend("auto"); }),
                 AllOf(HasSubstr("queue 'q'"), HasSubstr("backend=cuda")))
         << key;
     EXPECT_NO_THROW(QueueSpec::parse(std::string("q=4KiB,handler=upper,") + key).default_backend("auto")) << key;
     EXPECT_NO_THROW(QueueSpec::parse(std::string("q=4KiB,") + key).default_backend("cuda")) << key;
   }
-  EXPECT_THAT(usage_error_of([] { PoolSpec::parse("p=4KiB,slots=2,device=0").default_backend("auto"); }),
+  EXPECT_THAT(usage_error_of([] { PoolSpec::parse("p=4KiB,slots=2,device=1").default_backend("auto"); }),
               AllOf(HasSubstr("pool 'p'"), HasSubstr("backend=cuda")));
+}
+
+// A configuration that writes the defaults out is good for a host, too.
+TEST(QueueSpec, TakesTheDefaultsOfKeysOfAGpuWhereThereIsNone) {
+  for (const char* const key : {"device=0", "mirror=full", "host_readable=yes", "executor=auto"}) {
+    EXPECT_NO_THROW(QueueSpec::parse(std::string("q=4KiB,") + key).default_backend("auto")) << key;
+    EXPECT_NO_THROW(QueueSpec::parse(std::string("q=4KiB,backend=host,") + key)) << key;
+  }
+  for (const char* const key : {"device=0", "mirror=full"}) {
+    EXPECT_NO_THROW(PoolSpec::parse(std::string("p=4KiB,") + key).default_backend("auto")) << key;
+    EXPECT_NO_THROW(PoolSpec::parse(std::string("p=4KiB,backend=host,") + key)) << key;
+  }
+}
+
+TEST(QueueSpec, RefusesKeysOfTheHandlersThreadsWithoutAHandler) {
+  for (const char* const key : {"threads=2", "wait=sleep"}) {
+    EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,") + key); }),
+                AllOf(HasSubstr("queue 'q'"), HasSubstr("name a handler")))
+        << key;
+    EXPECT_NO_THROW(QueueSpec::parse(std::string("q=4KiB,handler=upper,") + key)) << key;
+  }
+}
+
+TEST(QueueSpec, RefusesEmptyParts) {
+  for (const char* const text : {"q=", "q=,slots=1", "q=4KiB,", "q=4KiB,,slots=1", "q=slots=1,"}) {
+    EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(text); }), AllOf(HasSubstr(text), HasSubstr("nothing stands")))
+        << text;
+  }
+  EXPECT_EQ(QueueSpec::parse("q=slots=1").options().size, QueueOptions{}.size);
+}
+
+TEST(QueueSpec, RefusesWhatIsGivenTwice) {
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,size=8KiB"); }), HasSubstr("size: given twice"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,group=a,group=a:lossy"); }),
+              HasSubstr("group: 'a' is given twice"));
+  EXPECT_THAT(usage_error_of([] { PoolSpec::parse("p=4KiB,slots=2,slots=3"); }),
+              AllOf(HasSubstr("pool 'p'"), HasSubstr("slots: given twice")));
 }
 
 TEST(QueueSpec, ErrorsNameQueueKeyAndChoices) {

@@ -1,16 +1,23 @@
 #include "common/broker_config.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <algorithm>
+
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <ipcq/error.hpp>
+#include <set>
 #include <sstream>
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
+
+#include "common/file_descriptor.hpp"
+#include "common/size_text.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -29,7 +36,7 @@ std::string as_text(const toml::node& node, const std::string& source, std::stri
 
 double as_seconds(const toml::node& node, const std::string& source, std::string_view key) {
   const auto value = node.value<double>();
-  if (!value || *value < 0)
+  if (!value || !is_in(*value, Decimal::not_negative))
     refuse(source, node.source(), fmt::format("'{}' must be a number of seconds, 0 or more", key));
   return *value;
 }
@@ -81,6 +88,20 @@ void fill(std::vector<Spec>& mine, const std::vector<Spec>& others) {
   }
 }
 
+template <class Spec>
+void refuse_duplicates(const std::vector<Spec>& specs, const char* kind, std::string_view source) {
+  std::set<std::string_view> names;
+  for (const Spec& spec : specs) {
+    if (names.insert(spec.name()).second) continue;
+    throw UsageError(
+        fmt::format("{}: {} '{}' is given twice; leave out one, or give it another name", source, kind, spec.name()));
+  }
+}
+
+[[noreturn]] void cannot_read(const std::string& path, int error) {
+  throw UsageError(fmt::format("cannot read configuration '{}': {}", path, std::strerror(error)));
+}
+
 std::optional<std::string> variable(const char* name) {
   const char* value = std::getenv(name);
   if (value == nullptr || *value == '\0') return std::nullopt;
@@ -104,6 +125,11 @@ void BrokerConfig::fill_from(const BrokerConfig& other) {
   fill(backend, other.backend);
   fill(pools, other.pools);
   fill(queues, other.queues);
+}
+
+void refuse_duplicates(const BrokerConfig& config, std::string_view source) {
+  refuse_duplicates(config.pools, "pool", source);
+  refuse_duplicates(config.queues, "queue", source);
 }
 
 BrokerConfig parse_broker_config(std::string_view text, const std::string& source) {
@@ -134,17 +160,25 @@ BrokerConfig parse_broker_config(std::string_view text, const std::string& sourc
                          key.str()));
     }
   }
+  refuse_duplicates(config, source);
   return config;
 }
 
+// By read(2), whose errno is the truth: a stream takes a directory, or a disk that fails, for an empty file.
 BrokerConfig read_broker_config(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    if (file && file.peek() == std::ifstream::traits_type::eof()) return {};  // an empty file
-    throw UsageError(fmt::format("cannot read configuration '{}': {}", path, std::strerror(errno)));
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) cannot_read(path, errno);
+  std::string text;
+  for (std::array<char, 4096> part;;) {
+    const ssize_t count = ::read(file.get(), part.data(), part.size());
+    if (count == 0) break;
+    if (count > 0) {
+      text.append(part.data(), static_cast<std::size_t>(count));
+    } else if (errno != EINTR) {
+      cannot_read(path, errno);
+    }
   }
-  return parse_broker_config(text.str(), path);
+  return parse_broker_config(text, path);
 }
 
 std::vector<std::string> default_config_paths() {
@@ -170,14 +204,11 @@ BrokerConfig environment_config() {
   config.unix_group = variable("IPCQ_UNIX_GROUP");
   if (const auto backend = variable("IPCQ_BACKEND")) config.backend = parse_backend(*backend, "IPCQ_BACKEND");
   if (const auto seconds = variable("IPCQ_DRAIN_SECONDS")) {
-    char* end = nullptr;
-    config.drain_seconds = std::strtod(seconds->c_str(), &end);
-    if (*end != '\0' || !(*config.drain_seconds >= 0)) {
-      throw UsageError(fmt::format("IPCQ_DRAIN_SECONDS: '{}' is not a number of seconds, 0 or more", *seconds));
-    }
+    config.drain_seconds = parse_decimal(*seconds, "IPCQ_DRAIN_SECONDS", Decimal::not_negative);
   }
   config.pools = specs_of_variable<PoolSpec>("IPCQ_POOLS");
   config.queues = specs_of_variable<QueueSpec>("IPCQ_QUEUES");
+  refuse_duplicates(config, "the environment");
   return config;
 }
 

@@ -37,7 +37,11 @@ struct BrokerConfig {
   void fill_from(const BrokerConfig& other);
 };
 
-// `source` is named in errors. Throws UsageError.
+// One source may not say two things of one pool or queue: throws UsageError naming both. Between sources the first
+// wins.
+void refuse_duplicates(const BrokerConfig& config, std::string_view source);
+
+// `source` is named in errors. Throws UsageError, also for what cannot be read as a file.
 BrokerConfig parse_broker_config(std::string_view text, const std::string& source);
 BrokerConfig read_broker_config(const std::string& path);
 

@@ -17,9 +17,25 @@ constexpr std::string_view kQueueKeys =
     "host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 constexpr std::uint64_t kMaxDevice = 1023;
-constexpr const char* kGpuKeys[] = {"device", "mirror", "host_readable", "executor"};  // of a queue
 
-// Splits "NAME=first,key=value,..." and hands each part on; a first part without '=' is the size.
+// A key that asks for what only a GPU gives, empty where there is none. The defaults ask for nothing: a configuration
+// that writes them out holds for both backends.
+std::string_view gpu_key(const PoolOptions& o) {
+  if (o.device != PoolOptions{}.device) return "device";
+  if (o.mirror != PoolOptions{}.mirror) return "mirror";
+  return {};
+}
+
+std::string_view gpu_key(const QueueOptions& o) {
+  if (o.device != QueueOptions{}.device) return "device";
+  if (o.mirror != QueueOptions{}.mirror) return "mirror";
+  if (o.host_readable != QueueOptions{}.host_readable) return "host_readable";
+  if (o.executor != QueueOptions{}.executor) return "executor";
+  return {};
+}
+
+// Splits "NAME=part,part,..." and hands each part on. A part is KEY=VALUE; the first may be a size alone. None is
+// empty.
 template <class Spec>
 Spec parse_spec(std::string_view text, std::string_view kind, std::string_view example) {
   const auto equals = text.find('=');
@@ -28,13 +44,15 @@ Spec parse_spec(std::string_view text, std::string_view kind, std::string_view e
     throw UsageError(fmt::format("{} '{}' {}; write NAME=SIZE,KEY=VALUE,... such as {}", kind, text, lacks, example));
   }
   Spec spec{std::string(text.substr(0, equals))};
-  std::string_view rest = text.substr(equals + 1);
-  for (bool first = true; !rest.empty(); first = false) {
-    const auto comma = rest.find(',');
-    const std::string_view part = rest.substr(0, comma);
-    rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
+  bool first = true;
+  for (std::size_t begin = equals + 1, end = 0; end != std::string_view::npos; begin = end + 1, first = false) {
+    end = text.find(',', begin);
+    const std::string_view part = text.substr(begin, end == std::string_view::npos ? end : end - begin);
     const auto split = part.find('=');
-    if (split != std::string_view::npos) {
+    if (part.empty()) {
+      throw UsageError(fmt::format("{} '{}': nothing stands {}; write NAME=SIZE,KEY=VALUE,... such as {}", kind, text,
+                                   first ? "behind the '='" : "behind a comma, or before it", example));
+    } else if (split != std::string_view::npos) {
       spec.set(part.substr(0, split), part.substr(split + 1));
     } else if (first) {
       spec.set("size", part);
@@ -141,7 +159,11 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     // Groups that are named take the place of the group "default".
     if (!groups_given_) options_.groups.clear();
     groups_given_ = true;
-    options_.groups.push_back(parse_group(value, what(key)));
+    GroupOptions group = parse_group(value, what(key));
+    for (const GroupOptions& other : options_.groups) {
+      if (other.name == group.name) throw UsageError(fmt::format("{}: '{}' is given twice", what(key), group.name));
+    }
+    options_.groups.push_back(std::move(group));
   } else if (key == "threads") {
     options_.threads = number(1, 256);
   } else if (key == "wait") {
@@ -183,8 +205,13 @@ void QueueSpec::finish() {
                                  options_.pool));
   }
   if (options_.backend == "host") {
-    for (const char* key : kGpuKeys) {
-      if (has(key)) throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
+    if (const auto key = gpu_key(options_); !key.empty()) {
+      throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
+    }
+  }
+  if (options_.handler.empty()) {
+    for (const char* key : {"threads", "wait"}) {
+      if (has(key)) throw UsageError(what(key) + ": is of the handler's threads; name a handler, or leave it out");
     }
   }
   if (options_.mirror == Mirror::none && has("host_readable") && options_.host_readable) {
@@ -195,8 +222,7 @@ void QueueSpec::finish() {
 void QueueSpec::default_backend(const std::string& backend) {
   if (options_.backend == "auto") options_.backend = backend;
   if (options_.backend != "auto" || !options_.handler.empty() || !options_.pool.empty()) return;
-  for (const char* key : kGpuKeys) {
-    if (!has(key)) continue;
+  if (const auto key = gpu_key(options_); !key.empty()) {
     throw UsageError(what(key) + ": without a handler backend=auto is host, to which this says nothing; write " +
                      "backend=cuda, or leave it out");
   }
@@ -212,6 +238,7 @@ PoolSpec PoolSpec::parse(std::string_view text) {
 
 void PoolSpec::set(std::string_view key, std::string_view value) {
   const auto what = fmt::format("pool '{}', {}", name_, key);
+  if (!seen_.emplace(key).second) throw UsageError(what + ": given twice");
   if (key == "size") {
     options_.size = parse_size(value, what);
   } else if (key == "slots") {
@@ -220,29 +247,26 @@ void PoolSpec::set(std::string_view key, std::string_view value) {
     options_.backend = parse_backend(value, what);
   } else if (key == "device") {
     options_.device = parse_device(value, what);
-    for_device_ = "device";
   } else if (key == "mirror") {
     options_.mirror = parse_mirror(value, what);
-    for_device_ = "mirror";
   } else {
     throw UsageError(fmt::format("pool '{}': unknown key '{}'; there are {}", name_, key, kPoolKeys));
   }
 }
 
 void PoolSpec::finish() {
-  if (options_.backend == "host" && !for_device_.empty()) {
-    throw UsageError(
-        fmt::format("pool '{}', {}: says nothing to backend=host; leave out one of them", name_, for_device_));
+  if (const auto key = gpu_key(options_); options_.backend == "host" && !key.empty()) {
+    throw UsageError(fmt::format("pool '{}', {}: says nothing to backend=host; leave out one of them", name_, key));
   }
 }
 
 void PoolSpec::default_backend(const std::string& backend) {
   if (options_.backend == "auto") options_.backend = backend;
-  if (options_.backend == "auto" && !for_device_.empty()) {
+  if (const auto key = gpu_key(options_); options_.backend == "auto" && !key.empty()) {
     throw UsageError(
         fmt::format("pool '{}', {}: backend=auto is host for a pool, to which this says nothing; write "
                     "backend=cuda, or leave it out",
-                    name_, for_device_));
+                    name_, key));
   }
 }
 

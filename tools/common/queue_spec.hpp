@@ -3,9 +3,9 @@
 //   frames=4k-rgb,slots=8,handler=invert      logs=4KiB,slots=1024,group=archive,group=live:lossy      ticks=inline
 //   frames=4k-rgb,slots=64,handler=invert,backend=cuda,device=1,mirror=none,executor=stream
 //
-// The first bare word is the size of a slot. Keys: size slots lines handler pool backpressure group threads wait
-// endpoints held backend, and on a GPU device mirror host_readable executor; of a pool: size slots backend device
-// mirror.
+// The first word may be the size of a slot, without a key. Keys: size slots lines handler pool backpressure group
+// threads wait endpoints held backend, and on a GPU device mirror host_readable executor; of a pool: size slots backend
+// device mirror.
 #pragma once
 
 #include <functional>
@@ -59,7 +59,7 @@ class PoolSpec {
  private:
   std::string name_;
   PoolOptions options_;
-  std::string for_device_{};  // a key that says something to a GPU only
+  std::set<std::string, std::less<>> seen_;
 };
 
 }  // namespace ipcq::program

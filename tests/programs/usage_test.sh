@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# usage_test.sh BIN_DIR
+#
+# What the programs themselves make of a command line: each case gives exit code and text.
+set -euo pipefail
+
+bin=$1
+run_dir=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-usage.XXXXXX")
+broker_pid=
+cleanup() {
+  if [[ -n $broker_pid ]]; then
+    kill -TERM "$broker_pid" 2>/dev/null || true
+    wait "$broker_pid" 2>/dev/null || true
+  fi
+  rm -rf "$run_dir"
+}
+trap cleanup EXIT
+export XDG_RUNTIME_DIR=$run_dir XDG_CONFIG_HOME=$run_dir HOME=$run_dir
+unset IPCQ_BROKER IPCQ_QUEUES IPCQ_POOLS IPCQ_CONFIG IPCQ_BACKEND IPCQ_DRAIN_SECONDS IPCQ_WAIT IPCQ_WAIT_FOR IPCQ_RUNNER
+
+failures=0
+# expect CODE TEXT PROGRAM ARGUMENT...: it ends with that code, and says TEXT (a pattern) on stdout or stderr.
+expect() {
+  local wanted=$1 text=$2 code=0
+  shift 2
+  timeout 60 "$bin/$1" "${@:2}" </dev/null >"$run_dir/said" 2>&1 || code=$?
+  if [[ $code != "$wanted" ]] || ! grep -qE -- "$text" "$run_dir/said"; then
+    echo "usage_test: $*: exit code $code instead of $wanted, or '$text' is not in:" >&2
+    cat "$run_dir/said" >&2
+    failures=$((failures + 1))
+  fi
+}
+
+# Numbers are decimal, and none wraps.
+huge=18446744073709551617
+for number in 0 -1 0x10 1.5 $huge; do
+  expect 2 "--count: '$number' is not a whole number" ipcq-producer q --generate zero --count $number
+  expect 2 "--batch: '$number' is not a whole number" ipcq-producer q --generate zero --batch $number
+  expect 2 "--count: '$number' is not a whole number" ipcq-consumer q --count $number
+  expect 2 "--batch: '$number' is not a whole number" ipcq-consumer q --batch $number
+done
+for number in -1 0x10 $huge; do
+  expect 2 "--device: '$number' is not a whole number" ipcq-producer q --generate zero --device $number
+  expect 2 "--ready-fd: '$number' is not a whole number" ipcq-broker --queue q=4KiB --ready-fd $number
+  expect 2 "slots: '$number' is not a whole number" ipcq-broker --queue q=4KiB,slots=$number
+done
+for number in -1 0x10 nan inf 1e999 5s; do
+  expect 2 "--rate: '$number' is not a number above 0" ipcq-producer q --generate zero --rate $number
+  expect 2 "--timeout: '$number' is not a number above 0" ipcq-consumer q --timeout $number
+  expect 2 "--wait-for: '$number' is not a number, 0 or more" ipcq-consumer q --wait-for $number
+  expect 2 "--watch: '$number' is not a number above 0" ipcq stats --watch $number
+  expect 2 "--drain-seconds: '$number' is not a number, 0 or more" ipcq-broker --queue q=4KiB --drain-seconds $number
+  IPCQ_WAIT_FOR=$number expect 2 "--wait-for: '$number' is not a number" ipcq-consumer q
+  IPCQ_DRAIN_SECONDS=$number expect 2 "IPCQ_DRAIN_SECONDS: '$number' is not" ipcq-broker --queue q=4KiB
+done
+
+# One source says one thing of a queue; what cannot be read is not empty.
+expect 2 "command line: queue 'q' is given twice" ipcq-broker --queue q=4KiB --queue q=8KiB
+expect 2 "command line: pool 'p' is given twice" ipcq-broker --pool p=4KiB --pool p=4KiB --queue q=pool=p
+IPCQ_QUEUES="q=4KiB q=8KiB" expect 2 "environment: queue 'q' is given twice" ipcq-broker
+expect 2 "cannot read configuration '$run_dir': Is a directory" ipcq-broker --config "$run_dir" --queue q=4KiB
+expect 2 "nothing stands behind the '='" ipcq-broker --queue q=,slots=1
+
+# The rest of the table of exit codes.
+expect 1 "No space left|/dev/shm" ipcq-broker --queue q=4GB,slots=1000000
+IPCQ_RUNNER=$run_dir/none expect 6 "IPCQ_RUNNER.*$run_dir/none" ipcq-broker --queue q=4KiB,handler=upper,backend=cuda
+
+mkfifo "$run_dir/ready"
+"$bin/ipcq-broker" --queue words=4KiB --queue other=4KiB,group=must,group=lossy:lossy --ready-fd 9 9<>"$run_dir/ready" \
+  2>"$run_dir/broker.log" &
+broker_pid=$!
+read -r -t 60 <"$run_dir/ready" || { cat "$run_dir/broker.log" >&2; exit 1; }
+expect 0 "10 messages" ipcq-producer words --generate zero --size 8 --count 010
+expect 0 "^queue words:" ipcq stats words
+! grep -q "^queue other:" "$run_dir/said" || { echo "usage_test: ipcq stats words shows others too" >&2; failures=$((failures + 1)); }
+expect 0 '"name":"words"' ipcq stats words --json
+expect 0 "^queue words:" ipcq stats --queue words
+expect 3 "has no queue 'none'" ipcq stats none
+expect 2 "group 'must' .*not lossy" ipcq-consumer other --group must --lossy --timeout 0.1
+expect 4 "no message came in time" ipcq-consumer other --group lossy --lossy --timeout 0.1
+expect 4 "no message came in time" ipcq-consumer other --group lossy --timeout 0.1
+kill -TERM "$broker_pid"
+wait "$broker_pid" || { cat "$run_dir/broker.log" >&2; exit 1; }
+broker_pid=
+
+((failures == 0)) || exit 1
+echo "usage_test: passed"
