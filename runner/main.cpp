@@ -13,6 +13,7 @@
 #include "ipcq/version.hpp"
 #include "probe.hpp"
 #include "runner.hpp"
+#include "thread.hpp"
 
 namespace {
 
@@ -34,12 +35,14 @@ bool await_request(int socket, int broker) {
 
 // What is asked may hang, in the driver or for a kernel, and nobody else would notice the broker's end then.
 void end_with_broker(int socket, int broker) {
-  std::thread([socket, broker] {
+  std::thread thread;
+  require_thread(thread, "ipcq-runner: its watch of the broker", [socket, broker] {
     pollfd p[2] = {{socket, POLLRDHUP, 0}, {broker, POLLIN, 0}};  // none, where the broker's is negative
     while (::poll(p, 2, -1) < 0 && errno == EINTR) {
     }
     ::alarm(kEndPatience);
-  }).detach();
+  });
+  thread.detach();
 }
 
 int serve(int device) {
@@ -49,10 +52,10 @@ int serve(int device) {
   ::signal(SIGPIPE, SIG_IGN);
   const Fd socket(kSocket);
   const Fd broker = open_pidfd(getppid());
-  end_with_broker(socket.get(), broker.get());
   RunnerHello hello;
   std::unique_ptr<runner::Runner> served;
   try {
+    end_with_broker(socket.get(), broker.get());
     served = std::make_unique<runner::Runner>(device);
     hello.mps = runner::runs_under_mps() ? 1 : 0;
     set_text(hello.device_name, sizeof hello.device_name, served->gpu().name());

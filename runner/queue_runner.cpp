@@ -11,6 +11,7 @@
 
 #include "control.hpp"
 #include "doorbell.hpp"
+#include "thread.hpp"
 
 namespace ipcq::runner {
 
@@ -83,7 +84,7 @@ QueueRunner::QueueRunner(const Gpu& gpu, Turns& turns, const Plan& plan, std::sh
     synchronize();
   }
   waker_ = std::make_unique<Waker>(*queue_, *pool_->map);
-  thread_ = std::thread([this] { keep(); });
+  require_thread(thread_, object_, [this] { keep(); });
 }
 
 QueueRunner::~QueueRunner() {

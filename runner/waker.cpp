@@ -4,6 +4,9 @@
 
 #include <chrono>
 
+#include "control.hpp"
+#include "thread.hpp"
+
 namespace ipcq::runner {
 
 using namespace detail;
@@ -21,8 +24,10 @@ bool is_armed(const Doorbell& bell) noexcept {
 
 }  // namespace
 
-Waker::Waker(const QueueMap& queue, const PoolMap& pool)
-    : queue_(queue), pool_(pool), ring_(queue.ring()), thread_([this] { run(); }) {}
+Waker::Waker(const QueueMap& queue, const PoolMap& pool) : queue_(queue), pool_(pool), ring_(queue.ring()) {
+  require_thread(thread_, "queue '" + get_text(queue.config().segment.name, kNameBytes) + "': its waker",
+                 [this] { run(); });
+}
 
 Waker::~Waker() {
   stop_.store(true, std::memory_order_release);

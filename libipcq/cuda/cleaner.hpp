@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "os.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "os.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 

@@ -57,11 +57,7 @@ const View& ReceiveSide::prepare(cuda::Stream stream) {
   if (!block_) {
     close_at_exit(weak_from_this());
     // Without it nobody would end what the stream is to wait for. Once started it stays until the close.
-    if (!watcher_->start() && !closing_) {
-      throw SystemError(EAGAIN, memory_.object() +
-                                    ": no thread to be had for its waits; raise the limit of processes "
-                                    "(ulimit -u, pids.max)");
-    }
+    if (!watcher_->start() && !closing_) throw_no_thread(EAGAIN, memory_.object());
     block_ = std::make_unique<HostBlock>(view.context, entries_ * sizeof(PinnedEntry), memory_.object());
     auto* const pinned = static_cast<PinnedEntry*>(block_->data());
     for (std::size_t i = 0; i < entries_; ++i) {

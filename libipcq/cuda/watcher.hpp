@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "os.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 

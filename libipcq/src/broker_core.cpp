@@ -12,6 +12,7 @@
 
 #include "ipcq/error.hpp"
 #include "membership.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -21,7 +22,7 @@ Segment::Access access_for(const std::string& group) {
   check_c_string(group, "unix group");
   const ::group* entry = ::getgrnam(group.c_str());
   if (entry == nullptr) throw UsageError("unix group '" + group + "': does not exist on this system");
-  return {0660, static_cast<std::int64_t>(entry->gr_gid)};
+  return {.mode = 0660, .gid = static_cast<std::int64_t>(entry->gr_gid)};
 }
 
 void check_backend(const std::string& object, const std::string& backend) {
@@ -48,6 +49,7 @@ class Reserved {
 
 BrokerCore::BrokerCore(const BrokerOptions& options)
     : log_(options.log), access_(access_for(options.group)), name_(options.name), started_at_ns_(now_ns()) {
+  access_.log = [this](LogLevel level, const std::string_view text) { log(level, std::string(text)); };
   if (!name_.leftovers().empty()) {
     log(LogLevel::warning,
         "broker '" + name_.name() + "': the last one of this name did not stop cleanly; removed " + name_.leftovers());
@@ -59,8 +61,7 @@ BrokerCore::BrokerCore(const BrokerOptions& options)
   listener_ = listen_socket(name_.socket_path(), access_.mode, access_.gid);
   watch(quit_.get());
   watch(listener_.get());
-  const AllSignalsBlocked blocked;
-  thread_ = std::thread([this] { serve(); });
+  require_thread(thread_, "broker '" + name_.name() + "'", [this] { serve(); });
 }
 
 BrokerCore::~BrokerCore() { stop(Duration::zero()); }
@@ -133,8 +134,8 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
   if (!o.handler.empty() && (o.threads == 0 || o.threads > 256)) {
     throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
   }
+  if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else its pool would be named
   if (o.pool.empty() && pools_.count(name) != 0) {
-    if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else its pool would be named
     throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");
   }
   if (!o.pool.empty() && pools_.count(o.pool) == 0) {

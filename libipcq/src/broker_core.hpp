@@ -305,9 +305,8 @@ class BrokerCore {
   bool gone_ = false;       // nothing is left
   std::uint64_t runner_deaths_ = 0;
   Recoveries recoveries_;
-  std::condition_variable changed_;  // stopped_ is set, or a runner is gone
-  bool recovering_ = false;          // by `recovery_`
-  std::thread recovery_;
+  std::condition_variable changed_;       // stopped_ is set, or a runner is gone
+  std::thread recovery_;                  // from the first runner on
   std::set<std::string> creating_;        // pools and queues that are being made: "queue 'q'"
   std::map<int, WatchedRunner> runners_;  // by device
   std::map<std::string, std::shared_ptr<PoolState>> pools_;

@@ -83,6 +83,7 @@ std::shared_ptr<RunnerLink> BrokerCore::runner_of(int device) {
   }
   check_running(object);
   if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;
+  start_recovery();
   watch_runner(device, watched);
   const RunnerLink& link = *watched.link;
   log(LogLevel::info, object + " (" + link.device_name() + "): runner pid " + std::to_string(link.pid()) + ", " +

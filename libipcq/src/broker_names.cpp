@@ -50,11 +50,7 @@ std::int32_t pid_in(const std::string& lock_path) {
 Fd take_lock(const std::string& path) {
   for (;;) {
     Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
-    if (!fd) {
-      const bool absent = errno == ENOENT;
-      throw_system(errno, "open", "lock file " + path,
-                   absent ? "its directory does not exist; make it first" : "is its directory writable for this user?");
-    }
+    if (!fd) throw_system(errno, "open", "lock file " + path);
     if (!lock_file(fd.get())) return {};
     struct stat held = {};
     struct stat named = {};

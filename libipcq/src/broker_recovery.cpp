@@ -4,6 +4,7 @@
 #include "broker_core.hpp"
 #include "ipcq/error.hpp"
 #include "membership.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -143,13 +144,13 @@ void BrokerCore::bury_runner(int device) {
   const std::string how = r.link->how_it_ended();
   unwatch(r.process.get());
   runners_.erase(device);
-  changed_.notify_all();
   ++runner_deaths_;
   const bool under_mps = r.link->has_mps();
   std::vector<QueueEntry> ended = take_queues_of(device);
   const auto pools = take_pools_of(device, ended);
   for (auto& q : ended) end_lost_queue(q, how);
   if (under_mps) warn_of_lost_contexts(device, ended);
+  changed_.notify_all();  // seen once the mutex is open
   if (stopped_) return;
   for (const auto& p : pools) {
     recoveries_.add(
@@ -163,15 +164,12 @@ void BrokerCore::bury_runner(int device) {
                      },
                      under_mps});
   }
-  start_recovery();
 }
 
+// With the first runner, whose user is told if there is no thread to be had: when one dies it must be there.
 void BrokerCore::start_recovery() {
-  if (recovering_ || recoveries_.empty()) return;
-  if (recovery_.joinable()) recovery_.join();  // it has ended
-  const AllSignalsBlocked blocked;
-  recovery_ = std::thread([this] { recover(); });
-  recovering_ = true;
+  require_thread(recovery_, "broker '" + name_.name() + "': what creates anew what a runner takes along",
+                 [this] { recover(); });
 }
 
 // Creates anew what a runner took along, in order. A multi-process service that lost a client needs a moment before it
@@ -179,7 +177,11 @@ void BrokerCore::start_recovery() {
 // thread of its own, since a device may take its time.
 void BrokerCore::recover() noexcept {
   std::unique_lock lock(mutex_);
-  while (!stopped_ && !recoveries_.empty()) {
+  while (!stopped_) {
+    if (recoveries_.empty()) {
+      changed_.wait(lock, [this] { return stopped_ || !recoveries_.empty(); });
+      continue;
+    }
     const std::optional<Recovery> r = recoveries_.next(now_ns());
     if (!r) {
       changed_.wait_for(lock, kLookEvery, [this] { return stopped_; });
@@ -200,7 +202,6 @@ void BrokerCore::recover() noexcept {
     if (stopped_) break;
     for (const std::string& text : recoveries_.failed(*r, why, final, now_ns())) log(LogLevel::error, text);
   }
-  recovering_ = false;
 }
 
 }  // namespace ipcq::detail

@@ -68,8 +68,7 @@ void BrokerCore::accept_clients() {
         Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
         spare_ = make_eventfd();
       }
-      throw_system(error, "accept4", "control socket " + name_.socket_path(),
-                   "a client was turned away; raise the limit of open files: ulimit -n");
+      throw_system(error, "accept4", "control socket " + name_.socket_path(), "a client was turned away");
     }
     auto client = std::make_unique<ClientState>();
     ucred peer{};

@@ -130,7 +130,7 @@ Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid) 
     throw_system(errno, "bind", "control socket " + path);
   }
   if (gid >= 0 && ::chown(path.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(gid)) != 0) {
-    throw_system(errno, "chown", "control socket " + path, "run the broker as a member of that group");
+    throw_system(errno, "chown", "control socket " + path);
   }
   if (::chmod(path.c_str(), mode) != 0) throw_system(errno, "chmod", "control socket " + path);
   if (::listen(fd.get(), 128) != 0) throw_system(errno, "listen", "control socket " + path);

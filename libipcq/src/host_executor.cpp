@@ -1,11 +1,14 @@
 #include <atomic>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "control.hpp"
 #include "doorbell.hpp"
 #include "executor.hpp"
 #include "os.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -14,10 +17,12 @@ class HostExecutor final : public Executor {
  public:
   HostExecutor(const QueueMap& queue, const PoolMap& pool, HostHandler handler, std::uint32_t threads, Wait wait)
       : queue_(queue), pool_(pool), ring_(queue.ring()), handler_(handler), wait_(wait) {
-    const AllSignalsBlocked blocked;
+    const std::string object = "executor of queue '" + get_text(queue.config().segment.name, kNameBytes) + "'";
+    workers_.reserve(threads);
     try {
-      for (std::uint32_t i = 0; i < threads; ++i) workers_.emplace_back([this] { work(); });
+      for (std::uint32_t i = 0; i < threads; ++i) require_thread(workers_.emplace_back(), object, [this] { work(); });
     } catch (...) {
+      workers_.pop_back();  // the one that did not start
       stop();
       throw;
     }

@@ -44,21 +44,9 @@ void keep_for_ever(std::shared_ptr<void> object) noexcept {
   }
 }
 
-void forget_thread(std::thread& thread) noexcept {
-  if (thread.joinable()) keep_for_ever(std::make_shared<std::thread>(std::move(thread)));
-}
-
 void Fd::reset(int fd) noexcept {
   if (fd_ >= 0) ::close(fd_);
   fd_ = fd;
-}
-
-void throw_system(int code, const std::string& call, const std::string& object, const std::string& remedy) {
-  char buffer[128];
-  std::string text = object + ": " + call + " failed: " + strerror_r(code, buffer, sizeof buffer);
-  if (!remedy.empty()) text += " (" + remedy + ")";
-  if (code == EACCES || code == EPERM) throw PermissionError(text);
-  throw SystemError(code, text);
 }
 
 bool lock_file(int fd) noexcept {
@@ -75,14 +63,6 @@ bool is_locked(int fd) noexcept {
   ::flock(fd, LOCK_UN);
   return false;
 }
-
-AllSignalsBlocked::AllSignalsBlocked() noexcept {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old_);
-}
-
-AllSignalsBlocked::~AllSignalsBlocked() { pthread_sigmask(SIG_SETMASK, &old_, nullptr); }
 
 Fd open_pidfd(pid_t pid) noexcept { return Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
 
@@ -132,7 +112,7 @@ bool is_stopped(pid_t pid) noexcept {
 
 Fd make_eventfd() {
   Fd fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!fd) throw_system(errno, "eventfd", "libipcq", "raise the limit of open files: ulimit -n");
+  if (!fd) throw_system(errno, "eventfd", "libipcq");
   return fd;
 }
 
@@ -157,7 +137,7 @@ std::string run_directory(bool make) {
     dir = "/tmp/ipcq-" + std::to_string(geteuid());
   }
   if (make && ::mkdir(dir.c_str(), 0755) != 0 && errno != EEXIST) {
-    throw_system(errno, "mkdir", dir, "set XDG_RUNTIME_DIR to a directory that this user may write");
+    throw_system(errno, "mkdir", dir);
   }
   struct stat st {};
   if (::lstat(dir.c_str(), &st) == 0 && (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0))) {

@@ -1,18 +1,17 @@
-// Owners of system handles, and errors that name call, object and remedy.
+// Owners of system handles. Brings errors of the system and threads along.
 #pragma once
 
-#include <signal.h>
 #include <sys/types.h>
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <system_error>
-#include <thread>
 #include <utility>
 
 #include "ipcq/export.hpp"
+#include "system_error.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 
@@ -34,11 +33,6 @@ class Fd {
  private:
   int fd_ = -1;
 };
-
-// Throws the Error that fits `code`: PermissionError for EACCES and EPERM, else SystemError. The text reads
-// "<object>: <call> failed: <strerror> (<remedy>)".
-[[noreturn]] void throw_system(int code, const std::string& call, const std::string& object,
-                               const std::string& remedy = {});
 
 // Takes the exclusive flock that says "its owner lives". False when another has it for good: one that only looks
 // (is_locked) lets go at once.
@@ -63,32 +57,6 @@ Fd copy_of(const Fd& fd, const std::string& object);
 // Whether a process is stopped (SIGSTOP, a debugger).
 bool is_stopped(pid_t pid) noexcept;
 
-// Blocks all signals in this thread while it lives, so that threads started meanwhile leave signals to the program's
-// own.
-class IPCQ_INTERNAL_API AllSignalsBlocked {
- public:
-  AllSignalsBlocked() noexcept;
-  ~AllSignalsBlocked();
-  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
-  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
-
- private:
-  sigset_t old_;
-};
-
-// Starts it, unless it runs already. False: the system has no thread to give.
-template <class Run>
-bool start_thread(std::thread& thread, Run run) noexcept {
-  if (thread.joinable()) return true;
-  try {
-    const AllSignalsBlocked blocked;
-    thread = std::thread(std::move(run));
-    return true;
-  } catch (const std::system_error&) {
-    return false;
-  }
-}
-
 // Signals a poll loop; readable until drained.
 Fd make_eventfd();
 void signal_eventfd(int fd) noexcept;
@@ -101,9 +69,6 @@ inline std::uint32_t fork_epoch() noexcept { return fork_count.load(std::memory_
 // Never destroys it. For what a forked child inherited: its threads, and whoever held its locks, live in the parent;
 // and for memory that streams may still write when its owner ends.
 IPCQ_INTERNAL_API void keep_for_ever(std::shared_ptr<void> object) noexcept;
-// A thread of the parent's, in a forked child: neither joined nor detached, because a new thread of the child's may
-// bear its id.
-IPCQ_INTERNAL_API void forget_thread(std::thread& thread) noexcept;
 
 // Where sockets and locks of this user's brokers are; made if missing (make).
 std::string run_directory(bool make);

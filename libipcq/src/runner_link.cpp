@@ -128,7 +128,9 @@ RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
     throw_system(errno, "socketpair", object_of(device));
   socket_ = Fd(pair[0]);
   Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that dup2 below clears close-on-exec
+  const int copied = errno;
   ::close(pair[1]);
+  if (!theirs) throw_system(copied, "dup", object_of(device));
 
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;

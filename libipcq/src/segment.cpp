@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/crc.hpp>
 #include <boost/interprocess/exceptions.hpp>
 #include <boost/interprocess/mapped_region.hpp>
@@ -14,12 +14,16 @@
 #include <boost/interprocess/shared_memory_object.hpp>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <thread>
 #include <utility>
 
 #include "doorbell.hpp"
 #include "ipcq/error.hpp"
 #include "os.hpp"
+#include "reservation.hpp"
+#include "system_error.hpp"
 
 namespace ipcq::detail {
 
@@ -29,19 +33,21 @@ namespace {
 
 constexpr const char* kShmDirectory = "/dev/shm";
 
+constexpr std::uint64_t kLargeReservation = 256u << 20;  // 0.1 to 1 s
+
 // Page tables are filled when mapping, so that no page fault stands in the data path.
 constexpr bip::map_options_t kMapOptions = MAP_POPULATE;
 
-std::string shm_space_text(std::uint64_t needed) {
-  struct statvfs fs {};
-  std::string text = format_bytes(needed) + " are needed";
-  if (::statvfs(kShmDirectory, &fs) == 0) {
-    text += ", " + format_bytes(std::uint64_t{fs.f_bavail} * fs.f_frsize) + " of " +
-            format_bytes(std::uint64_t{fs.f_blocks} * fs.f_frsize) + " are free in " + kShmDirectory;
-  }
-  return text +
-         "; use fewer or smaller slots, enlarge it (mount -o remount,size=... /dev/shm), or start the container "
-         "with a larger --shm-size";
+// How many mappings this process has, where it has about as many as it may: then that is what an mmap failed for.
+std::string mappings_text() {
+  std::uint64_t most = 0;
+  std::ifstream("/proc/sys/vm/max_map_count") >> most;
+  std::ifstream maps("/proc/self/maps");
+  const auto count = static_cast<std::uint64_t>(
+      std::count(std::istreambuf_iterator<char>(maps), std::istreambuf_iterator<char>(), '\n'));
+  if (most == 0 || count + 2 < most) return {};
+  return "this process has " + std::to_string(count) + " of the " + std::to_string(most) +
+         " mappings that vm.max_map_count allows";
 }
 
 std::uint64_t file_size(int fd) {
@@ -58,8 +64,10 @@ std::uint32_t checksum_of(Header header) {
   return crc.checksum();
 }
 
+std::string object_of(const std::string& name) { return "segment " + name; }
+
 [[noreturn]] void throw_damaged(const std::string& name, const std::string& what) {
-  throw LayoutError("segment " + name + ": damaged: " + what + "; restart its broker (ipcq clean removes leftovers)");
+  throw LayoutError(object_of(name) + ": damaged: " + what + "; restart its broker (ipcq clean removes leftovers)");
 }
 
 }  // namespace
@@ -92,30 +100,43 @@ void Segment::unlink() noexcept {
   owner_ = false;
 }
 
+// Throws the SystemError that fits.
+void Segment::map() {
+  try {
+    mapping_->region = bip::mapped_region(mapping_->object, bip::read_write, 0, size_, nullptr, kMapOptions);
+  } catch (const bip::interprocess_exception& e) {
+    const int code = e.get_native_error();
+    throw_system(code, "mmap", object_of(name_), code == ENOMEM ? mappings_text() : "");
+  }
+  data_ = static_cast<std::byte*>(mapping_->region.get_address());
+}
+
 Segment Segment::create(const std::string& name, std::uint64_t bytes, const Access& access) {
   Segment s;
   s.name_ = name;
   s.size_ = bytes;
   s.mapping_ = std::make_unique<Mapping>();
+  const std::string object = object_of(name);
   try {
     s.mapping_->object = bip::shared_memory_object(bip::create_only, name.c_str(), bip::read_write,
                                                    bip::permissions(static_cast<int>(access.mode)));
-    s.owner_ = true;
-    const int fd = s.mapping_->object.get_mapping_handle().handle;
-    if (!lock_file(fd)) throw_system(errno, "flock", "segment " + name);
-    if (access.gid >= 0 && ::fchown(fd, static_cast<uid_t>(-1), static_cast<gid_t>(access.gid)) != 0) {
-      throw_system(errno, "fchown", "segment " + name, "run the broker as a member of that group");
-    }
-    if (::fchmod(fd, access.mode) != 0) throw_system(errno, "fchmod", "segment " + name);
-    int error = EINTR;
-    while (error == EINTR) error = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));
-    if (error != 0) throw_system(error, "posix_fallocate", "segment " + name, shm_space_text(bytes));
-    s.mapping_->region = bip::mapped_region(s.mapping_->object, bip::read_write, 0, bytes, nullptr, kMapOptions);
   } catch (const bip::interprocess_exception& e) {
-    throw_system(e.get_native_error(), "shm_open", "segment " + name,
-                 e.get_error_code() == bip::already_exists_error ? "ipcq clean removes leftovers" : "");
+    const int code = e.get_native_error();
+    throw_system(code, "shm_open(O_CREAT)", object, code == ENOSPC ? shm_inodes_text() : "");
   }
-  s.data_ = static_cast<std::byte*>(s.mapping_->region.get_address());
+  s.owner_ = true;
+  const int fd = s.mapping_->object.get_mapping_handle().handle;
+  if (!lock_file(fd)) throw_system(errno, "flock", object);
+  if (access.gid >= 0 && ::fchown(fd, static_cast<uid_t>(-1), static_cast<gid_t>(access.gid)) != 0) {
+    throw_system(errno, "fchown", object);
+  }
+  if (::fchmod(fd, access.mode) != 0) throw_system(errno, "fchmod", object);
+  if (access.log && bytes >= kLargeReservation) {
+    access.log(LogLevel::info,
+               object + ": reserving " + format_bytes(bytes) + " of /dev/shm, which may take seconds per GiB");
+  }
+  reserve(fd, bytes, object);
+  s.map();
   return s;
 }
 
@@ -156,17 +177,16 @@ Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    s.mapping_->region = bip::mapped_region(s.mapping_->object, bip::read_write, 0, s.size_, nullptr, kMapOptions);
   } catch (const bip::interprocess_exception& e) {
     if (e.get_error_code() == bip::not_found_error) {
       throw NotFoundError("segment " + name +
                           ": does not exist; what it belongs to has ended, or its broker runs where /dev/shm is "
                           "another one (containers must share it)");
     }
-    throw_system(e.get_native_error(), "shm_open", "segment " + name,
-                 "run as the broker's user, or as a member of its --unix-group");
+    throw_system(e.get_native_error(), "shm_open", object_of(name));
   }
-  s.data_ = static_cast<std::byte*>(s.mapping_->region.get_address());
+  s.map();
+  s.mapping_->object = {};  // a mapping needs no descriptor, and a client may have many
   return s;
 }
 
@@ -198,7 +218,10 @@ template PoolHeader checked_header(const Segment&);
 std::vector<SegmentName> find_segments(const std::string& prefix) {
   std::vector<SegmentName> found;
   DIR* dir = ::opendir(kShmDirectory);
-  if (dir == nullptr) return found;
+  if (dir == nullptr) {
+    if (errno == ENOENT) return found;
+    throw_system(errno, "opendir", kShmDirectory);
+  }
   while (const dirent* entry = ::readdir(dir)) {
     const std::string name = entry->d_name;
     if (name.rfind(prefix, 0) != 0) continue;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "ipcq/options.hpp"
 #include "layout.hpp"
 #include "os.hpp"
 
@@ -17,14 +18,15 @@ namespace ipcq::detail {
 
 class Segment {
  public:
-  // What a creator decides about access.
+  // What a creator decides about access, and whom it tells that a large one takes its time.
   struct Access {
     std::uint32_t mode = 0600;
     std::int64_t gid = -1;  // group to give the object to; -1: leave
+    LogCallback log{};
   };
 
-  // Creates exclusively, reserves all space at once (a full /dev/shm is an error now, not a SIGBUS later), maps and
-  // locks. The object is unlinked by the destructor. Throws SystemError, PermissionError.
+  // Creates exclusively, reserves all space (reservation.hpp), maps and locks. The object is unlinked by the
+  // destructor. Throws SystemError, PermissionError.
   static Segment create(const std::string& name, std::uint64_t bytes, const Access& access);
   // Maps an existing object whose header passes the checks. `magic` tells the kind. Waits until `deadline` (now_ns) for
   // one that is not ready yet. Throws LayoutError saying which: not ready, wrong version, damaged; NotFoundError,
@@ -43,6 +45,8 @@ class Segment {
   void unlink() noexcept;
 
  private:
+  void map();
+
   struct Mapping;
   std::unique_ptr<Mapping> mapping_;
   std::byte* data_ = nullptr;
@@ -64,7 +68,8 @@ extern template void publish_header(Segment&, PoolHeader);
 extern template QueueHeader checked_header(const Segment&);
 extern template PoolHeader checked_header(const Segment&);
 
-// Names in shared memory that begin with `prefix`, and whether a live owner has each.
+// Names in shared memory that begin with `prefix`, and whether a live owner has each. Throws SystemError or
+// PermissionError when that cannot be read.
 struct SegmentName {
   std::string name;
   std::uint64_t bytes = 0;

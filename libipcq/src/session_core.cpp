@@ -10,6 +10,7 @@
 #include "ipcq/error.hpp"
 #include "producer_core.hpp"
 #include "step.hpp"
+#include "thread.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -55,9 +56,7 @@ Connection connect_to_broker(const std::string& broker, Duration wait_for) {
     if (c.socket && has_listener(c)) return c;
     const bool absent = error == ENOENT || error == ECONNREFUSED || error == EAGAIN || error == ENOTDIR;
     if (!absent) {
-      throw_system(error, "connect", "broker '" + broker + "' (" + path + ")",
-                   "run as the broker's user; or start the broker with --unix-group, join that group, and open the "
-                   "directories on that path to it");
+      throw_system(error, "connect", "broker '" + broker + "' (" + path + ")");
     }
     if (deadline == 0 || now_ns() >= deadline) {
       throw NotFoundError("broker '" + broker + "': none answers at " + path + "; start one (ipcq-broker --name " +
@@ -74,7 +73,7 @@ SessionCore::SessionCore(const ConnectOptions& options)
   broker_end_ = connect_to_broker(broker_, options.wait_for);  // the answer to `hello` proves that its pidfd is right
   stop_ = make_eventfd();
   const Fd self = open_pidfd(getpid());
-  if (!self) throw_system(errno, "pidfd_open", "this process", "Linux 5.3 or later is needed");
+  if (!self) throw_system(errno, "pidfd_open", "this process");
   Request hello;
   hello.op = Op::hello;
   const Reply reply = exchange(hello, self.get());
@@ -84,8 +83,7 @@ SessionCore::SessionCore(const ConnectOptions& options)
         "membarrier is refused here: a call that sleeps until a message comes looks by itself each millisecond, which "
         "costs CPU time; let the seccomp profile allow membarrier (`ipcq doctor` tries it)");
   }
-  const AllSignalsBlocked blocked;
-  watcher_ = std::thread([this] { watch(); });
+  require_thread(watcher_, "session with broker '" + broker_ + "'", [this] { watch(); });
 }
 
 SessionCore::~SessionCore() {

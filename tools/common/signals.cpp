@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <ipcq/error.hpp>
+#include <string>
+#include <system_error>
 
 namespace ipcq::program {
 namespace {
@@ -37,8 +39,19 @@ Signals::Signals() {
   if (!is_ignored(SIGHUP)) sigaddset(&set_, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &set_, nullptr);
   event_ = FileDescriptor(eventfd(0, EFD_CLOEXEC));
-  if (!event_.valid()) throw SystemError(errno, "eventfd: cannot make the stop event");
-  thread_ = std::thread([this] { take_signals(); });
+  if (!event_.valid()) {
+    const int error = errno;
+    throw SystemError(error, "signals: eventfd failed: " + std::system_category().message(error) +
+                                 " (raise the limit of open files: ulimit -n)");
+  }
+  try {
+    thread_ = std::thread([this] { take_signals(); });
+  } catch (const std::system_error& e) {
+    throw SystemError(e.code().value(),
+                      "signals: pthread_create failed: " + e.code().message() +
+                          " (raise the limit of this user's processes and threads, ulimit -u, or that of the cgroup, "
+                          "pids.max or --pids-limit of a container, whichever is reached)");
+  }
 }
 
 Signals::~Signals() {
