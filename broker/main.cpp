@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
 #include "announce.hpp"
 #include "common/broker_config.hpp"
 #include "common/format.hpp"
+#include "common/print.hpp"
 #include "common/program.hpp"
 #include "common/stats_report.hpp"
 #include "plan.hpp"

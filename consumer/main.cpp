@@ -1,11 +1,12 @@
 // ipcq-consumer: receives from one queue; verifies, writes out or just measures.
+#include <unistd.h>
+
 #include <cstdlib>
 #include <ipcq/error.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "common/attach.hpp"
@@ -135,7 +136,8 @@ int run(Options& o, Signals& signals) {
   }
   if (!o.verify) outcome.missing = outcome.repeated = 0;
   consumer.close();
-  report(outcome, tally, o.verify, o.json ? (o.output == "-" ? stderr : stdout) : nullptr);
+  const auto json = o.json ? std::optional(o.output == "-" ? STDERR_FILENO : STDOUT_FILENO) : std::nullopt;
+  report(outcome, tally, o.verify, json);
   return exit_code(outcome, tally);
 }
 

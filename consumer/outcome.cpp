@@ -6,9 +6,9 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
-#include "common/command_line.hpp"
 #include "common/exit_code.hpp"
 #include "common/format.hpp"
+#include "common/print.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -22,6 +22,7 @@ void explain(const Outcome& o) {
     case Ending::end:
     case Ending::count:
     case Ending::interrupted:
+    case Ending::error:  // said where it happened
       return;
     case Ending::reader_gone:
       spdlog::warn("the reader of the output has gone; what it did not take stays in queue '{}'", o.queue);
@@ -72,12 +73,13 @@ int exit_code(const Outcome& outcome, const Tally& tally) {
     case Ending::closed:
       return outcome.follow ? kOk : kFailure;
     case Ending::broker_died:
+    case Ending::error:
       return kFailure;
   }
   return kFailure;
 }
 
-void report(const Outcome& o, const Tally& tally, bool verified, std::FILE* json) {
+void report(const Outcome& o, const Tally& tally, bool verified, std::optional<int> json) {
   explain(o);
   const double seconds = tally.seconds();
   // The clock starts at the first message, so that one is not counted in.
@@ -104,7 +106,7 @@ void report(const Outcome& o, const Tally& tally, bool verified, std::FILE* json
     spdlog::error("verification failed: {} bad bytes, {} messages missing, {} repeated", tally.bad_bytes, o.missing,
                   o.repeated);
   }
-  if (json == nullptr) return;
+  if (!json) return;
   nlohmann::json object = {{"queue", o.queue},
                            {"group", o.group},
                            {"backend", o.backend},
@@ -125,7 +127,7 @@ void report(const Outcome& o, const Tally& tally, bool verified, std::FILE* json
   if (o.gpu) object["gpu"] = *o.gpu;
   add_latency(object, "", tally.received);
   add_latency(object, "checked_", tally.checked);
-  print_json(object, json);
+  print_json(object, *json);
 }
 
 }  // namespace ipcq::program

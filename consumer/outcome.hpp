@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <optional>
 #include <string>
 
@@ -21,7 +20,7 @@ struct Outcome {
 
 int exit_code(const Outcome& outcome, const Tally& tally);
 
-// Says on stderr why the run ended and what it received; as JSON on `json` unless that is null.
-void report(const Outcome& outcome, const Tally& tally, bool verified, std::FILE* json);
+// Says on stderr why the run ended and what it received; also as JSON, on descriptor `json`.
+void report(const Outcome& outcome, const Tally& tally, bool verified, std::optional<int> json);
 
 }  // namespace ipcq::program

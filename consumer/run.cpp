@@ -18,6 +18,8 @@ std::string_view to_string(Ending ending) noexcept {
       return "closed";
     case Ending::broker_died:
       return "broker_died";
+    case Ending::error:
+      return "error";
   }
   return "?";
 }

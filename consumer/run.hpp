@@ -21,7 +21,7 @@ struct Limits {
 // What only a progress line needs: to wake up while nothing comes.
 inline constexpr Duration kProgressTick = std::chrono::milliseconds(500);
 
-enum class Ending : std::uint8_t { end, count, reader_gone, interrupted, timeout, closed, broker_died };
+enum class Ending : std::uint8_t { end, count, reader_gone, interrupted, timeout, closed, broker_died, error };
 std::string_view to_string(Ending ending) noexcept;
 // What a status of receive ends; nothing for those after which it goes on.
 std::optional<Ending> ending_of(Status status) noexcept;

@@ -8,12 +8,12 @@
 #include <optional>
 #include <string>
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
 #include "common/attach.hpp"
 #include "common/format.hpp"
+#include "common/print.hpp"
 #include "common/program.hpp"
 #include "common/size_text.hpp"
 #include "common/stats_report.hpp"
@@ -138,7 +138,7 @@ int run(Options& o, Signals& signals) {
     code = kFailure;
   }
   summarise(o, publisher, seconds, status, gpu.get());
-  if (o.stats) fmt::print(stderr, "{}", to_text(fetch_stats(attachment.broker()), o.queue));
+  if (o.stats) print(to_text(fetch_stats(attachment.broker()), o.queue), STDERR_FILENO);
   return code;
 }
 

@@ -26,12 +26,12 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "common/command_line.hpp"
 #include "common/exit_code.hpp"
 #include "common/file_descriptor.hpp"
 #include "common/format.hpp"
 #include "common/gpu_findings.hpp"
 #include "common/pattern.hpp"
+#include "common/print.hpp"
 #include "runner_probe.hpp"
 
 namespace ipcq::program {
@@ -236,8 +236,8 @@ int doctor_command(bool json) {
     print_json({{"ok", !failed}, {"findings", array}});
   } else {
     for (const auto& f : findings) {
-      fmt::print("{:<5} {:<16} {}\n", name_of(f.level), f.subject, f.text);
-      if (!f.remedy.empty()) fmt::print("{:<22} -> {}\n", "", f.remedy);
+      print(fmt::format("{:<5} {:<16} {}\n", name_of(f.level), f.subject, f.text));
+      if (!f.remedy.empty()) print(fmt::format("{:<22} -> {}\n", "", f.remedy));
     }
   }
   return failed ? kFailure : kOk;

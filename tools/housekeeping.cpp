@@ -1,6 +1,5 @@
 #include "housekeeping.hpp"
 
-#include <cstdio>
 #include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
 
@@ -8,9 +7,9 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 
-#include "common/command_line.hpp"
 #include "common/exit_code.hpp"
 #include "common/format.hpp"
+#include "common/print.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -34,12 +33,13 @@ int list_command(bool json) {
     spdlog::info("no broker in {}", run_directory());
     return kOk;
   }
-  fmt::print("{:<20} {:<6} {:>8} {:>12} {}\n", "BROKER", "STATE", "PID", "MEMORY", "SOCKET");
+  auto text = fmt::format("{:<20} {:<6} {:>8} {:>12} {}\n", "BROKER", "STATE", "PID", "MEMORY", "SOCKET");
   for (const auto& entry : entries) {
-    fmt::print("{:<20} {:<6} {:>8} {:>12} {}\n", entry.name, entry.alive ? "alive" : "dead",
-               entry.alive ? std::to_string(entry.pid) : "-", human_bytes(entry.segment_bytes),
-               entry.socket_path.empty() ? "elsewhere" : entry.socket_path);
+    text += fmt::format("{:<20} {:<6} {:>8} {:>12} {}\n", entry.name, entry.alive ? "alive" : "dead",
+                        entry.alive ? std::to_string(entry.pid) : "-", human_bytes(entry.segment_bytes),
+                        entry.socket_path.empty() ? "elsewhere" : entry.socket_path);
   }
+  print(text);
   return kOk;
 }
 

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
 #include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
 #include <string>
@@ -13,6 +12,7 @@
 #include "common/command_line.hpp"
 #include "common/exit_code.hpp"
 #include "common/logging.hpp"
+#include "common/print.hpp"
 #include "common/signals.hpp"
 #include "common/stats_report.hpp"
 #include "doctor.hpp"
@@ -27,7 +27,8 @@ struct Options {
   bool json = false, dry_run = false;
 };
 
-void print_stats(const Options& o) {
+// False when the reader has gone.
+bool print_stats(const Options& o) {
   BrokerStats stats = fetch_stats(o.broker, to_duration(o.wait_for));
   if (!o.queue.empty()) {
     std::erase_if(stats.queues, [&](const QueueStats& queue) { return queue.name != o.queue; });
@@ -37,18 +38,18 @@ void print_stats(const Options& o) {
     }
   }
   if (o.json) return print_json(to_json(stats));
-  if (o.watch > 0 && isatty(STDOUT_FILENO) == 1) fmt::print("\033[H\033[J");
-  fmt::print("{}", to_text(stats));
-  std::fflush(stdout);
+  const bool clear = o.watch > 0 && isatty(STDOUT_FILENO) == 1;
+  return print((clear ? "\033[H\033[J" : "") + to_text(stats));
 }
 
 int stats_command(const Options& o, Signals& signals) {
-  print_stats(o);
-  if (o.watch <= 0) return kOk;
+  if (!print_stats(o) || o.watch <= 0) return kOk;
   const auto subscription = signals.subscribe([](int) {});
   const auto step =
       std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(o.watch));
-  for (auto due = std::chrono::steady_clock::now() + step; !signals.wait_until(due); due += step) print_stats(o);
+  for (auto due = std::chrono::steady_clock::now() + step; !signals.wait_until(due); due += step) {
+    if (!print_stats(o)) break;
+  }
   return kOk;
 }
 
@@ -57,7 +58,7 @@ int dump_command(const Options& o) {
   if (o.json) {
     print_json({{"queue", o.queue}, {"dump", text}});
   } else {
-    fmt::print("{}", text);
+    print(text);
   }
   return kOk;
 }

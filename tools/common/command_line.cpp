@@ -2,14 +2,16 @@
 
 #include <cerrno>
 #include <cstring>
+#include <iostream>
 #include <ipcq/error.hpp>
 #include <ipcq/version.hpp>
+#include <sstream>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "common/exit_code.hpp"
 #include "common/logging.hpp"
+#include "common/print.hpp"
 #include "common/size_text.hpp"
 
 namespace ipcq::program {
@@ -58,15 +60,10 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
-    // CLI11 ends with codes of its own from 100 on.
-    return app.exit(error) == 0 ? kOk : kUsage;
-  }
-}
-
-void print_json(const nlohmann::json& object, std::FILE* stream) {
-  const std::string line = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), stream) != line.size() || std::fflush(stream) != 0) {
-    throw Failure(kFailure, fmt::format("cannot write the JSON result: {}", std::strerror(errno)));
+    std::ostringstream text;
+    const bool asked = app.exit(error, text, std::cerr) == 0;  // CLI11 ends with codes of its own from 100 on
+    print(text.str());
+    return asked ? kOk : kUsage;
   }
 }
 

@@ -1,14 +1,12 @@
-// What all command lines share: --version, --verbose, --quiet, parsing with the common exit codes, JSON on one line.
+// What all command lines share: --version, --verbose, --quiet, parsing with the common exit codes.
 #pragma once
 
 #include <chrono>
-#include <cstdio>
 #include <ipcq/wait.hpp>
 #include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json_fwd.hpp>
 
 namespace ipcq::program {
 
@@ -26,9 +24,6 @@ CLI::Validator not_negative();
 
 // "ipcq-broker 0.1.0 (ABI 1, backends: host, cuda)": those that this build has
 std::string version_line(const std::string& program);
-
-// One line. Throws Failure when the stream cannot take it.
-void print_json(const nlohmann::json& object, std::FILE* stream = stdout);
 
 Duration to_duration(double seconds);
 

@@ -7,6 +7,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "common/print.hpp"
+
 namespace ipcq::program {
 namespace {
 
@@ -44,11 +46,19 @@ int report_current_exception() noexcept {
 }
 
 int run_guarded(const std::function<int()>& body) noexcept {
+  int code = kFailure;
   try {
-    return body();
+    code = body();
   } catch (...) {
-    return report_current_exception();
+    code = report_current_exception();
   }
+  try {
+    finish_standard_output();
+  } catch (...) {
+    const int unsaid = report_current_exception();
+    if (code == kOk) code = unsaid;
+  }
+  return code;
 }
 
 }  // namespace ipcq::program

@@ -28,7 +28,8 @@ class Failure : public std::runtime_error {
 // The code of the exception being handled; logs its text.
 int report_current_exception() noexcept;
 
-// Runs the body of a program and turns whatever it throws into a message on stderr and an exit code.
+// Runs the body of a program and turns whatever it throws into a message on stderr and an exit code. A standard output
+// that has not taken everything is an error too, of which the body need not know.
 int run_guarded(const std::function<int()>& body) noexcept;
 
 }  // namespace ipcq::program

@@ -2,20 +2,32 @@
 
 #include <unistd.h>
 
-#include <cstdio>
+#include <exception>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "common/format.hpp"
+#include "common/print.hpp"
 
 namespace ipcq::program {
+namespace {
+
+// A terminal that takes nothing is no reason to stop, and a stop request ends the waiting for it.
+void draw(const std::string& text) noexcept {
+  try {
+    print(text, STDERR_FILENO);
+  } catch (const std::exception&) {
+  }
+}
+
+}  // namespace
 
 Progress::Progress(std::string label)
     : label_(std::move(label)), active_(isatty(STDERR_FILENO) == 1), last_(std::chrono::steady_clock::now()) {}
 
 void Progress::finish() noexcept {
-  if (drawn_) std::fputs("\r\033[K", stderr);
-  drawn_ = false;
+  if (std::exchange(drawn_, false)) draw("\r\033[K");
 }
 
 void Progress::draw_if_due(std::uint64_t messages, std::uint64_t bytes) {
@@ -24,8 +36,7 @@ void Progress::draw_if_due(std::uint64_t messages, std::uint64_t bytes) {
   if (seconds < 0.2) return;
   const double rate = static_cast<double>(messages - last_messages_) / seconds;
   const double byte_rate = static_cast<double>(bytes - last_bytes_) / seconds;
-  fmt::print(stderr, "\r\033[K{}: {} messages, {}/s, {:.2f} GB/s", label_, messages, human_rate(rate), byte_rate / 1e9);
-  std::fflush(stderr);
+  draw(fmt::format("\r\033[K{}: {} messages, {}/s, {:.2f} GB/s", label_, messages, human_rate(rate), byte_rate / 1e9));
   drawn_ = true;
   last_ = now;
   last_messages_ = messages;

@@ -15,6 +15,10 @@ namespace {
 
 // Some senders signal a process and then its group, as timeout(1) does: that is one signal.
 constexpr auto kOneSignal = std::chrono::milliseconds(200);
+// Once a stop is requested: a thread may have been about to block when it was interrupted.
+constexpr timespec kInterruptEvery{0, 20'000'000};
+// Interrupts blocked threads: ignored where nobody handles it, and used for nothing here.
+constexpr int kInterrupt = SIGURG;
 
 bool is_ignored(int signal) {
   struct sigaction action {};
@@ -27,10 +31,28 @@ bool readable(int fd, const timespec* timeout) {
   return ppoll(&entry, 1, timeout, nullptr) > 0;
 }
 
+void ignore_for_interruption(int) {}
+
+// Without SA_RESTART, so that system calls end with EINTR.
+void prepare_interruption() {
+  struct sigaction action {};
+  action.sa_handler = ignore_for_interruption;
+  sigemptyset(&action.sa_mask);
+  sigaction(kInterrupt, &action, nullptr);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, kInterrupt);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 }  // namespace
+
+std::atomic<const Signals*> Signals::current_{nullptr};
 
 Signals::Signals() {
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes must not leave a broker's names behind
+  prepare_interruption();
   sigemptyset(&set_);
   // SIGINT counts even where a shell without job control has set a background program to ignore it; SIGHUP does not,
   // because that is how nohup works.
@@ -52,9 +74,11 @@ Signals::Signals() {
                           " (raise the limit of this user's processes and threads, ulimit -u, or that of the cgroup, "
                           "pids.max or --pids-limit of a container, whichever is reached)");
   }
+  current_.store(this, std::memory_order_release);
 }
 
 Signals::~Signals() {
+  current_.store(nullptr, std::memory_order_release);
   ending_.store(true, std::memory_order_release);
   pthread_kill(thread_.native_handle(), SIGTERM);  // blocked there, so sigwait takes it
   thread_.join();
@@ -82,12 +106,23 @@ void Signals::set_callback(Callback callback) {
   subscribed_once_ = true;
 }
 
+void Signals::set_blocked(std::optional<pthread_t> thread) const {
+  const std::lock_guard lock(blocked_mutex_);
+  blocked_ = thread;
+}
+
+void Signals::interrupt_blocked() noexcept {
+  const std::lock_guard lock(blocked_mutex_);
+  if (blocked_) pthread_kill(*blocked_, kInterrupt);
+}
+
 void Signals::take_signals() noexcept {
   std::chrono::steady_clock::time_point last;
   for (;;) {
-    int signal = 0;
-    if (sigwait(&set_, &signal) != 0) continue;
+    const int signal = stop_requested() ? sigtimedwait(&set_, nullptr, &kInterruptEvery) : sigwaitinfo(&set_, nullptr);
     if (ending_.load(std::memory_order_acquire)) return;
+    if (stop_requested()) interrupt_blocked();
+    if (signal < 0) continue;
     const auto now = std::chrono::steady_clock::now();
     if (stop_requested() && now - last < kOneSignal) continue;
     last = now;

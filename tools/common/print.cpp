@@ -1,0 +1,55 @@
+#include "common/print.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "common/exit_code.hpp"
+#include "common/stoppable_io.hpp"
+
+namespace ipcq::program {
+namespace {
+
+std::atomic<bool> was_printed{false};  // something, to standard output
+
+// EPIPE is none.
+void throw_unless_reader_gone(int error, int fd) {
+  if (error == EPIPE) return;
+  throw Failure(kFailure, fmt::format("cannot write to standard {}: {}", fd == STDERR_FILENO ? "error" : "output",
+                                      error == ECANCELED ? "it is full, and nobody reads it" : std::strerror(error)));
+}
+
+}  // namespace
+
+bool print(std::string_view text, int fd) {
+  if (fd == STDOUT_FILENO) was_printed.store(true, std::memory_order_relaxed);
+  while (!text.empty()) {
+    const iovec part{const_cast<char*>(text.data()), text.size()};  // NOLINT: writev only reads
+    const ssize_t count = write_some(fd, {&part, 1}, Signals::current());
+    if (count < 0) {
+      throw_unless_reader_gone(static_cast<int>(-count), fd);
+      return false;
+    }
+    text.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return true;
+}
+
+bool print_json(const nlohmann::json& object, int fd) {
+  return print(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", fd);
+}
+
+void finish_standard_output() {
+  if (std::fflush(stdout) != 0) throw_unless_reader_gone(errno, STDOUT_FILENO);
+  if (!was_printed.load(std::memory_order_relaxed)) return;
+  // Each close of a descriptor tells, so that one of a copy does.
+  const int copy = ::dup(STDOUT_FILENO);
+  if (copy >= 0 && ::close(copy) != 0 && errno != EINTR) throw_unless_reader_gone(errno, STDOUT_FILENO);
+}
+
+}  // namespace ipcq::program
