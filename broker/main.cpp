@@ -17,6 +17,7 @@
 #include "common/print.hpp"
 #include "common/program.hpp"
 #include "common/stats_report.hpp"
+#include "open_files.hpp"
 #include "plan.hpp"
 
 namespace ipcq::program {
@@ -106,6 +107,7 @@ void summarise(const BrokerStats& stats, std::uint64_t left, bool json) {
 int serve(Options& o, Signals& signals) {
   BrokerConfig config = gather(o);
   for (const auto& line : describe_plan(config)) spdlog::info("{}", line);
+  raise_open_files_limit();
 
   std::optional<Broker> made;  // outlives the subscription
   std::atomic<bool> serving{false};
