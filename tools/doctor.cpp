@@ -5,6 +5,7 @@
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
@@ -118,8 +120,21 @@ Finding check_futex() {
 Finding check_pidfd() {
   const FileDescriptor fd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   if (fd.valid()) return {Level::ok, "pidfd_open", "available", {}};
-  return {Level::fail, "pidfd_open", std::strerror(errno),
-          "Linux 5.3 or later; let the container's seccomp profile allow pidfd_open"};
+  const std::string why = std::strerror(errno);
+  const char* const remedy = "Linux 5.3 or later; let the container's seccomp profile allow pidfd_open";
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) == 0) {
+    const FileDescriptor one(ends[0]), other(ends[1]);
+    constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD, Linux 6.5
+    int pidfd = -1;
+    socklen_t size = sizeof pidfd;
+    if (::getsockopt(one.get(), SOL_SOCKET, kPeerPidfd, &pidfd, &size) == 0) {
+      const FileDescriptor of_peer(pidfd);
+      return {Level::warn, "pidfd_open", why + ": a broker here watches clients all the same, but starts no runner",
+              remedy};
+    }
+  }
+  return {Level::fail, "pidfd_open", why + ": no broker can run here; clients of one elsewhere can", remedy};
 }
 
 Finding check_cpu() {

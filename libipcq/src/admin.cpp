@@ -3,35 +3,25 @@
 #include <cerrno>
 #include <thread>
 
-#include "control.hpp"
+#include "connection.hpp"
+#include "doorbell.hpp"
 #include "ipcq/error.hpp"
-#include "session_core.hpp"
 
 namespace ipcq {
 namespace {
 
 using namespace detail;
 
-// What a broker answers, and what is attached to that.
-Reply exchange(const std::string& broker, const Request& request, Duration wait_for, Fd& attachment) {
-  const Connection c = connect_to_broker(broker, wait_for);
-  if (!send_message(c.socket.get(), &request, sizeof request)) {
-    throw SystemError(errno, "broker '" + broker + "': is ending");
-  }
-  return receive_reply(c, broker, attachment);
-}
-
 std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer) {
   const std::string name = broker_name_or_default(broker);
   Request r;
   r.op = op;
   set_text(r.name, sizeof r.name, queue);
-  Fd attachment;
-  const Reply reply = exchange(name, r, wait_for, attachment);
-  if (reply.refusal != Refusal::none) throw_refusal(reply);
+  const Introduction asked = introduce(name, r, wait_for);
+  if (asked.reply.refusal != Refusal::none) throw_refusal(asked.reply);
   if (!wants_answer) return {};
-  if (!attachment) throw LayoutError("broker '" + name + "': answered without content");
-  return read_memfd(attachment.get());
+  if (!asked.attachment) throw LayoutError("broker '" + name + "': answered without content");
+  return read_memfd(asked.attachment.get());
 }
 
 }  // namespace
@@ -59,8 +49,7 @@ void set_executor(const std::string& queue, ExecutorKind kind, const std::string
   set_text(r.name, sizeof r.name, queue);
   const std::uint64_t place_by = deadline_after(std::chrono::seconds(1));
   for (;;) {
-    Fd unused;
-    const Reply reply = exchange(name, r, Duration::zero(), unused);
+    const Reply reply = introduce(name, r, Duration::zero()).reply;
     if (reply.refusal == Refusal::none) break;
     if (reply.refusal != Refusal::busy || now_ns() >= place_by) throw_refusal(reply);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));

@@ -55,7 +55,7 @@ BrokerCore::BrokerCore(const BrokerOptions& options)
         "broker '" + name_.name() + "': the last one of this name did not stop cleanly; removed " + name_.leftovers());
   }
   quit_ = make_eventfd();
-  spare_ = make_eventfd();
+  reserve_.fill();
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) throw_system(errno, "epoll_create1", "broker '" + name_.name() + "'");
   listener_ = listen_socket(name_.socket_path(), access_.mode, access_.gid);
@@ -303,8 +303,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   queues_.clear();
   pools_.clear();
   runners_.clear();
-  if (listener_) ::shutdown(listener_.get(), SHUT_RDWR);  // a child of this process may have it, too
-  listener_.reset();
+  closer_.close_listener(std::move(listener_));
   name_.release();
   return left;
 }

@@ -1,6 +1,7 @@
 // The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_device.cpp: runners and
-// device queues. broker_recovery.cpp: runners that die. broker_quarantine.cpp: slots
-// that a dead client's GPU work may still write. broker_serve.cpp: the event loop, requests, deaths.
+// device queues. broker_recovery.cpp: runners that die. broker_quarantine.cpp: slots that a dead client's GPU work may
+// still write. broker_serve.cpp: the event loop, requests, deaths. broker_admission.cpp: who may connect, and for how
+// long without a hello.
 // broker_endpoints.cpp: who opens and closes, groups, ends of streams. broker_stats.cpp: counters and the dump.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
@@ -18,7 +19,9 @@
 #include <thread>
 #include <vector>
 
+#include "admission.hpp"
 #include "broker_names.hpp"
+#include "closer.hpp"
 #include "control.hpp"
 #include "doorbell.hpp"
 #include "executor.hpp"
@@ -131,17 +134,21 @@ struct Quarantine {
 };
 
 struct ClientState {
-  ClientState() = default;
+  ClientState(Fd connection, Closer& closer) : socket(std::move(connection)), closer_(closer) {}
   ClientState(const ClientState&) = delete;
   ClientState& operator=(const ClientState&) = delete;
-  ~ClientState();  // hangs up, though a child of this process may have the socket, too
+  ~ClientState() { closer_.hang_up(std::move(socket)); }
 
   Fd socket;
   Fd pidfd;
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
-  bool attached = false;  // said hello
-  bool suspect = false;   // connection lost, process alive: nothing is taken from it until it ends
+  std::uint64_t accepted_at_ns = 0;
+  bool attached = false;  // said hello; until then half-open
+  bool suspect = false;   // connection lost, endpoints open, process alive: nothing is taken from it until it ends
+
+ private:
+  Closer& closer_;
 };
 
 // For what may take long: others get the mutex meanwhile.
@@ -254,10 +261,11 @@ class BrokerCore {
 
   // broker_serve.cpp
   void serve() noexcept;
-  void accept_clients();
+  int patience() const noexcept;
   void serve_client(int fd);
-  Reply answer(ClientState& client, const Request& request, Fd& received, Fd& attachment);
-  Reply hello(ClientState& client, Fd& pidfd);
+  Reply answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment);
+  Reply try_to_answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment);
+  Reply hello(ClientState& client, pid_t sender);
   Reply open_endpoint(const ClientState& client, const Request& request);
   std::uint32_t choose_endpoint(const QueueEntry& q, bool consumer) const;
   void warn_of_unread_default(QueueEntry& q) const;
@@ -268,6 +276,7 @@ class BrokerCore {
   void lose_connection(ClientState& client);
   void client_died(int pidfd);
   void drop_client(ClientState& client);
+  bool has_endpoints(const ClientState& client) const;
   void remove_member(QueueEntry& q, unsigned g);
   bool finish_leaving();
   void end_stream(QueueEntry& q);
@@ -276,6 +285,17 @@ class BrokerCore {
   bool is_id_used(std::uint32_t id) const;
   void watch(int fd);
   void unwatch(int fd) noexcept;
+
+  // broker_admission.cpp
+  void accept_clients();
+  void take_in(Fd socket, bool on_reserve);
+  Load load_of(std::uint32_t uid) const;
+  void turn_away(const ClientState& client, Refusal why, const std::string& text);
+  void break_with(ClientState& client, Refusal why, const std::string& text);
+  void pause_accepting();
+  void resume_accepting();
+  bool end_half_open();
+  void complain(const std::string& text);
 
   // broker_stats.cpp
   BrokerStats stats_locked() const;
@@ -301,6 +321,7 @@ class BrokerCore {
   bool leaving_ = false;    // some group is being dissolved
   bool switching_ = false;  // some executor is to change
   bool losing_ = false;     // some runner is lost and not gone, and may have to be killed
+  bool half_open_ = false;  // some connection may have said no hello
   bool stopped_ = false;    // by stop(): nothing new is taken on
   bool gone_ = false;       // nothing is left
   std::uint64_t runner_deaths_ = 0;
@@ -311,6 +332,7 @@ class BrokerCore {
   std::map<int, WatchedRunner> runners_;  // by device
   std::map<std::string, std::shared_ptr<PoolState>> pools_;
   std::map<std::string, QueueEntry> queues_;
+  Closer closer_;
   std::vector<std::unique_ptr<ClientState>> clients_;
   std::vector<LateWriter> late_writers_;
   std::vector<Quarantine> quarantines_;
@@ -319,7 +341,10 @@ class BrokerCore {
   Fd listener_;
   Fd epoll_;
   Fd quit_;
-  Fd spare_;  // to turn a client away with when no descriptor is left
+  DescriptorReserve reserve_;
+  std::uint64_t accept_again_ns_ = 0;  // 0: the listener is watched
+  std::uint64_t complained_at_ns_ = 0;
+  std::uint64_t complaints_kept_ = 0;  // since then
   std::thread thread_;
 };
 

@@ -70,7 +70,11 @@ void BrokerCore::keep_connection(ClientState& client) {
     if (q.session != fd) continue;
     if (!kept) {
       unwatch(fd);
-      kept = std::make_shared<const Fd>(std::move(client.socket));
+      // What its heirs may have sent is not closed here: that could take long (closer.hpp).
+      kept = std::shared_ptr<Fd>(new Fd(std::move(client.socket)), [this](Fd* socket) {
+        closer_.hang_up(std::move(*socket));
+        delete socket;
+      });
       epoll_event e{};
       e.events = EPOLLRDHUP;  // whatever a child may send is not read
       e.data.fd = fd;

@@ -8,12 +8,9 @@
 #include "broker_core.hpp"
 #include "ipcq/error.hpp"
 #include "membership.hpp"
+#include "peer.hpp"
 
 namespace ipcq::detail {
-
-ClientState::~ClientState() {
-  if (socket) ::shutdown(socket.get(), SHUT_RDWR);
-}
 
 void BrokerCore::watch(int fd) {
   epoll_event e{};
@@ -24,12 +21,27 @@ void BrokerCore::watch(int fd) {
   }
 }
 
+// How long the loop may sleep, in ms; for ever (-1) in a broker that has nothing under way. A group waits to be
+// dissolved only while a producer stands between claim and publish, an executor to change only while its queue is full,
+// a runner to be gone only while it ends, a connection for its hello five seconds.
+int BrokerCore::patience() const noexcept {
+  if (leaving_) return 1;
+  if (switching_) return 5;
+  if (losing_ || accept_again_ns_ != 0) return 100;
+  if (!half_open_) return -1;
+  std::uint64_t soonest = kNever;
+  for (const auto& c : clients_) {
+    if (!c->attached) soonest = std::min(soonest, c->accepted_at_ns + kHelloWithinNs);
+  }
+  if (soonest == kNever) return -1;
+  const std::uint64_t now = now_ns();
+  return soonest <= now ? 0 : static_cast<int>((soonest - now) / 1'000'000) + 1;
+}
+
 void BrokerCore::serve() noexcept {
   for (;;) {
     epoll_event events[16];
-    // A group waits to be dissolved only while a producer stands between claim and publish, an executor to change only
-    // while its queue is full, a runner to be gone only while it ends.
-    const int n = ::epoll_wait(epoll_.get(), events, 16, leaving_ ? 1 : switching_ ? 5 : losing_ ? 100 : -1);
+    const int n = ::epoll_wait(epoll_.get(), events, 16, patience());
     const std::scoped_lock lock(mutex_);
     for (int i = 0; i < n; ++i) {
       const int fd = events[i].data.fd;
@@ -52,35 +64,13 @@ void BrokerCore::serve() noexcept {
     switching_ = switching_ && !finish_switching();
     losing_ = losing_ && !end_lost_runners();
     look_at_quarantines();
-  }
-}
-
-void BrokerCore::accept_clients() {
-  for (;;) {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) {
-      const int error = errno;
-      if (error == EINTR || error == ECONNABORTED) continue;
-      if (error == EAGAIN) return;
-      if ((error == EMFILE || error == ENFILE) && spare_) {
-        // The connection would stay pending and wake the loop for ever: take it with the spare descriptor and hang up.
-        spare_.reset();
-        Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
-        spare_ = make_eventfd();
-      }
-      throw_system(error, "accept4", "control socket " + name_.socket_path(), "a client was turned away");
+    try {
+      half_open_ = half_open_ && !end_half_open();
+      resume_accepting();
+    } catch (const std::exception& e) {
+      log(LogLevel::error, std::string("broker '") + name_.name() + "': " + e.what());
     }
-    auto client = std::make_unique<ClientState>();
-    ucred peer{};
-    socklen_t size = sizeof peer;
-    if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-      throw_system(errno, "getsockopt(SO_PEERCRED)", "control socket " + name_.socket_path());
-    }
-    client->pid = peer.pid;
-    client->uid = peer.uid;
-    client->socket = std::move(socket);
-    watch(client->socket.get());
-    clients_.push_back(std::move(client));
+    reserve_.fill();
   }
 }
 
@@ -88,36 +78,71 @@ void BrokerCore::serve_client(int fd) {
   const auto it = std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == fd; });
   ClientState& client = **it;
   Request request;
-  Fd received;
-  const int got = receive_message(fd, &request, sizeof request, received);
-  if (got < 0 && errno == EAGAIN) return;  // the event was for an earlier owner of this number
-  if (got <= 0) return lose_connection(client);
-  Fd attachment;
-  Reply reply;
-  try {
-    reply = answer(client, request, received, attachment);
-  } catch (const NotFoundError& e) {
-    reply = refuse(Refusal::not_found, e.what());
-  } catch (const std::exception& e) {
-    reply = refuse(Refusal::usage, e.what());
+  Incoming message;
+  switch (look_at_next(fd, &request, sizeof request, message)) {
+    case Look::nothing:
+      return;  // the event was for an earlier owner of this number
+    case Look::closed:
+      return lose_connection(client);
+    case Look::message:
+      break;
   }
+  const std::string whose = "client pid " + std::to_string(client.pid) + ": ";
+  if (message.has_descriptors) {
+    return break_with(client, Refusal::usage, whose + "sent a descriptor with its request; no request has one");
+  }
+  drop_next(fd);
+  if (message.bytes != sizeof request || request.magic != kControlMagic) {
+    return break_with(client, Refusal::usage,
+                      whose + "sent " + std::to_string(message.bytes) +
+                          " bytes that are no request; use one release of libipcq for client and broker");
+  }
+  if (request.abi != kLayoutVersion) {
+    return break_with(client, Refusal::usage,
+                      "broker '" + name_.name() + "': has ABI " + std::to_string(kLayoutVersion) +
+                          ", the client has ABI " + std::to_string(request.abi) +
+                          "; use one release of libipcq for both");
+  }
+  Fd attachment;
+  Reply reply = try_to_answer(client, request, message.sender, attachment);
   reply.serial = request.serial;
   reply.broker_pid = getpid();
-  const bool bye = request.op == Op::bye;
+  const bool bye = request.op == Op::bye && reply.refusal == Refusal::none;
   if (!send_message(fd, &reply, sizeof reply, attachment.get()))
     return bye ? drop_client(client) : lose_connection(client);
   if (bye) drop_client(client);
 }
 
-Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& received, Fd& attachment) {
-  if (request.magic != kControlMagic || request.abi != kLayoutVersion) {
-    return refuse(Refusal::usage, "broker '" + name_.name() + "': has ABI " + std::to_string(kLayoutVersion) +
-                                      ", the client has ABI " + std::to_string(request.abi) +
-                                      "; use one release of libipcq for both");
+Reply BrokerCore::try_to_answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment) {
+  for (bool again = false;; again = true) {
+    try {
+      return answer(client, request, sender, attachment);
+    } catch (const NotFoundError& e) {
+      return refuse(Refusal::not_found, e.what());
+    } catch (const SystemError& e) {
+      const bool answer_alone = request.op == Op::stats || request.op == Op::dump;  // may be asked for twice
+      const bool no_descriptor = e.code() == EMFILE || e.code() == ENFILE;
+      if (!again && answer_alone && no_descriptor && is_owner(client.uid) && reserve_.lend()) continue;
+      const std::string text = "broker '" + name_.name() + "': " + e.what();
+      complain(text);
+      return refuse(Refusal::shortage, text);
+    } catch (const std::exception& e) {
+      return refuse(Refusal::usage, e.what());
+    }
+  }
+}
+
+// Only a process itself speaks for it. So what is open in its name has been opened by it, and ends with the process
+// that its pidfd names: docs/design/layout.md, "Control socket".
+Reply BrokerCore::answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment) {
+  if (client.attached && sender != client.pid) {
+    return refuse(Refusal::permission, "client pid " + std::to_string(client.pid) + ": process " +
+                                           std::to_string(sender) +
+                                           " used its connection; a forked child connects anew");
   }
   switch (request.op) {
     case Op::hello:
-      return hello(client, received);
+      return hello(client, sender);
     case Op::open_producer:
     case Op::open_consumer:
       return open_endpoint(client, request);
@@ -153,31 +178,51 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, Fd& receiv
                                     std::to_string(static_cast<std::uint32_t>(request.op)));
 }
 
-Reply BrokerCore::hello(ClientState& client, Fd& pidfd) {
-  if (client.attached) return refuse(Refusal::usage, "client: said hello twice");
-  if (!pidfd) return refuse(Refusal::usage, "client: sent no pidfd");
-  const pid_t pid = pid_of(pidfd.get());
-  if (client.pid == 0 || pid == 0) {
+Reply BrokerCore::hello(ClientState& client, pid_t sender) {
+  const std::string ours = "broker '" + name_.name() + "': ";
+  const std::string whose = "client pid " + std::to_string(client.pid);
+  if (client.attached) return refuse(Refusal::usage, whose + ": said hello twice");
+  if (client.pid == 0 || sender == 0) {
     return refuse(Refusal::permission,
-                  "broker '" + name_.name() +
-                      "': cannot see the client's process, which is in a PID namespace that is not the broker's or "
-                      "below it; start both in one (containers: the same --pid), or the broker in the outer one");
+                  ours +
+                      "cannot see the client's process, which is in a PID namespace that is not the broker's or below "
+                      "it; start both in one (containers: the same --pid), or the broker in the outer one");
   }
-  if (pid <= 0 || (client.pid != 0 && client.pid != pid)) {
-    return refuse(Refusal::permission, "client pid " + std::to_string(client.pid) + ": sent the pidfd of process " +
-                                           std::to_string(pid) + "; a client vouches for itself only");
+  if (sender != client.pid) {
+    return refuse(Refusal::permission, whose + ": process " + std::to_string(sender) +
+                                           " said hello on its connection; a client vouches for itself only");
   }
-  client.pid = pid;
-  watch(pidfd.get());
-  client.pidfd = std::move(pidfd);
+  Fd process = process_behind(client.socket.get());
+  if (!process) {
+    const int error = errno;
+    if (error == ESRCH) return refuse(Refusal::usage, whose + ": has ended");
+    const bool absent = error == ENOSYS || error == EPERM;
+    throw SystemError(
+        error, "cannot watch " + whose + ": " + std::system_category().message(error) +
+                   (absent ? "; the broker needs pidfd_open (Linux 5.3): let its seccomp profile allow that, and "
+                             "do not run it below a valgrind that does not know it"
+                           : "; raise the broker's limit of open files: ulimit -n"));
+  }
+  watch(process.get());
+  client.pidfd = std::move(process);
   client.attached = true;
   return {};
 }
 
+bool BrokerCore::has_endpoints(const ClientState& client) const {
+  for (const auto& [name, q] : queues_) {
+    for (const auto& e : q.endpoints) {
+      if (e.client != 0 && e.session == client.socket.get()) return true;
+    }
+  }
+  return false;
+}
+
 // End of file alone proves nothing about the process: a child may have closed its copy, an exec may have dropped it.
 void BrokerCore::lose_connection(ClientState& client) {
-  if (!client.attached) return drop_client(client);  // has nothing of ours
+  if (!has_endpoints(client)) return drop_client(client);  // has nothing of ours
   unwatch(client.socket.get());
+  ::shutdown(client.socket.get(), SHUT_RDWR);  // its number stays: it is the name of its endpoints
   client.suspect = true;
 }
 

@@ -1,6 +1,5 @@
 #include "control.hpp"
 
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,11 +11,10 @@
 #include <cstring>
 
 #include "ipcq/error.hpp"
+#include "peer.hpp"
 
 namespace ipcq::detail {
 namespace {
-
-constexpr int kReplyTimeoutMs = 10'000;
 
 bool fill_address(const std::string& path, sockaddr_un& address) noexcept {
   if (path.size() >= sizeof address.sun_path) return false;
@@ -61,7 +59,8 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
   ssize_t got = -1;
   do {
     got = ::recvmsg(socket, &m, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
+  } while (got < 0 &&
+           (errno == EINTR || errno == ECONNRESET));  // reset, once: what the peer sent before is still there
   if (got < 0) return -1;
   for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
@@ -78,29 +77,33 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
   return 1;
 }
 
-Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment) {
-  const std::string object = "broker '" + broker + "': ";
-  // A child of the broker's may keep the other end of the socket open after its death. A negative descriptor is passed
-  // over.
-  pollfd p[2] = {{from.socket.get(), POLLIN, 0}, {from.process.get(), POLLIN, 0}};
-  int ready = -1;
+Look look_at_next(int socket, void* into, std::size_t bytes, Incoming& message) noexcept {
+  iovec io{into, bytes};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(ucred))] = {};  // room for the sender; a descriptor sets MSG_CTRUNC
+  msghdr m{};
+  m.msg_iov = &io;
+  m.msg_iovlen = 1;
+  ssize_t got = -1;
   do {
-    ready = ::poll(p, 2, kReplyTimeoutMs);
-  } while (ready < 0 && errno == EINTR);
-  if (ready == 0) {
-    throw SystemError(ETIMEDOUT, object + "no answer within " + std::to_string(kReplyTimeoutMs / 1000) +
-                                     " s; is it stopped (SIGSTOP)?");
+    m.msg_control = space;
+    m.msg_controllen = sizeof space;
+    got = ::recvmsg(socket, &m, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+  } while (got < 0 &&
+           (errno == EINTR || errno == ECONNRESET));  // reset, once: what the peer sent before is still there
+  if (got < 0) return errno == EAGAIN ? Look::nothing : Look::closed;
+  const cmsghdr* const c = CMSG_FIRSTHDR(&m);
+  if (c == nullptr) return Look::closed;  // each message tells its sender, the empty one too
+  ucred sender{};
+  if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+    std::memcpy(&sender, CMSG_DATA(c), sizeof sender);
   }
-  Reply reply;
-  const bool answered = ready < 0 || p[0].revents != 0;
-  if (!answered || receive_message(from.socket.get(), &reply, sizeof reply, attachment) <= 0) {
-    throw SystemError(ECONNRESET, object + "closed the connection; connect again to its successor");
+  message = {static_cast<std::size_t>(got), (m.msg_flags & MSG_CTRUNC) != 0, sender.pid};
+  return Look::message;
+}
+
+void drop_next(int socket) noexcept {
+  while (::recv(socket, nullptr, 0, MSG_DONTWAIT) < 0 && errno == EINTR) {
   }
-  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
-    throw LayoutError(object + "speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
-                      std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
-  }
-  return reply;
 }
 
 Fd connect_socket(const std::string& path) noexcept {
@@ -109,9 +112,10 @@ Fd connect_socket(const std::string& path) noexcept {
     errno = ENAMETOOLONG;
     return {};
   }
-  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (fd && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  while (fd && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const int error = errno;
+    if (error == EINTR) continue;
     fd.reset();
     errno = error;
   }
@@ -133,6 +137,7 @@ Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid) 
     throw_system(errno, "chown", "control socket " + path);
   }
   if (::chmod(path.c_str(), mode) != 0) throw_system(errno, "chmod", "control socket " + path);
+  if (!ask_for_senders(fd.get())) throw_system(errno, "setsockopt(SO_PASSCRED)", "control socket " + path);
   if (::listen(fd.get(), 128) != 0) throw_system(errno, "listen", "control socket " + path);
   return fd;
 }

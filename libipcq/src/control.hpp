@@ -17,7 +17,7 @@ namespace ipcq::detail {
 inline constexpr std::uint32_t kControlMagic = 0x51435049;  // "IPCQ"
 
 enum class Op : std::uint32_t {
-  hello = 1,       // with the client's pidfd
+  hello = 1,       // from the process that connected
   open_producer,   // name
   open_consumer,   // name, group, flags
   close_endpoint,  // client, flags
@@ -41,7 +41,7 @@ struct Request {
   Op op = Op::hello;
   std::uint32_t flags = 0;
   std::uint32_t client = 0;
-  std::uint32_t serial = 0;  // of the connection; the reply carries it
+  std::uint32_t serial = 0;  // of the connection, from 1; the reply carries it
   ExecutorKind executor = ExecutorKind::auto_;
   std::uint8_t reserved[7] = {};
   char name[kNameBytes] = {};
@@ -49,7 +49,15 @@ struct Request {
 };
 
 // Which exception the client throws.
-enum class Refusal : std::uint32_t { none = 0, usage, not_found, permission, backend, busy };
+enum class Refusal : std::uint32_t {
+  none = 0,
+  usage,
+  not_found,
+  permission,
+  backend,
+  busy,      // try again
+  shortage,  // the broker lacks something of the system: SystemError
+};
 
 struct Reply {
   std::uint32_t magic = kControlMagic;
@@ -60,7 +68,7 @@ struct Reply {
   std::uint32_t group = 0;
   std::uint32_t durable = 0;
   std::int32_t broker_pid = 0;
-  std::uint32_t serial = 0;
+  std::uint32_t serial = 0;  // 0: answers no request; the broker hangs up, for the reason in `text`
   std::uint32_t reserved = 0;
   std::uint64_t generation = 0;  // of the queue's segment
   char queue_segment[256] = {};
@@ -72,22 +80,26 @@ static_assert(std::is_trivially_copyable_v<Request> && std::is_trivially_copyabl
 // A reply that says why not.
 Reply refuse(Refusal why, const std::string& text);
 
-// Sends one message with an optional descriptor. False with errno set when the peer is gone or does not take it.
+// Sends one message with an optional descriptor. False with errno set when the peer is gone or does not take it
+// (EAGAIN).
 bool send_message(int socket, const void* message, std::size_t bytes, int fd = -1) noexcept;
 // Receives one message of exactly `bytes`, and a descriptor if one came. >0: received; 0: the peer closed; -1: errno.
 int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexcept;
 
-// A client's way to a broker.
-struct Connection {
-  Fd socket;
-  Fd process;  // pidfd of the broker; none where this PID namespace does not see it
+// What comes next in a connection that asks for senders (peer.hpp). Looking takes nothing out, and no descriptor in:
+// who closes a descriptor waits for as long as the sender chose.
+enum class Look : std::uint8_t { nothing, closed, message };
+struct Incoming {
+  std::size_t bytes = 0;  // of the whole message, of which `into` has the beginning
+  bool has_descriptors = false;
+  pid_t sender = 0;  // 0: not visible here
 };
+Look look_at_next(int socket, void* into, std::size_t bytes, Incoming& message) noexcept;
+// Takes it out. Only for a message without descriptors.
+void drop_next(int socket) noexcept;
 
-// The broker's next reply, within 10 s. Throws SystemError (none came; the broker has gone), LayoutError (of another
-// ABI).
-Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment);
-
-// Connected socket. Invalid with errno set when there is no listener.
+// Connected socket that does not block. Invalid with errno set: ECONNREFUSED and others when there is no listener,
+// EAGAIN when it takes no connection at the moment.
 Fd connect_socket(const std::string& path) noexcept;
 // Listening socket. Throws UsageError for a path that is too long, SystemError, PermissionError.
 Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid);

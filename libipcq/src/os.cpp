@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -65,24 +64,6 @@ bool is_locked(int fd) noexcept {
 }
 
 Fd open_pidfd(pid_t pid) noexcept { return Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
-
-pid_t pid_of(int pidfd) noexcept {
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(pidfd));
-  for (std::string line; std::getline(info, line);) {
-    if (line.rfind("Pid:", 0) == 0) return static_cast<pid_t>(std::strtol(line.c_str() + 4, nullptr, 10));
-  }
-  return -1;
-}
-
-Fd process_behind(int socket) noexcept {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid <= 0) {
-    errno = 0;
-    return {};
-  }
-  return open_pidfd(peer.pid);
-}
 
 bool has_ended(const Fd& pidfd) noexcept {
   pollfd p{pidfd.get(), POLLIN, 0};

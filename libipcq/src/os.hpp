@@ -42,12 +42,6 @@ bool is_locked(int fd) noexcept;
 
 // A descriptor that becomes readable when the process ends. Invalid (errno set) when there is none.
 Fd open_pidfd(pid_t pid) noexcept;
-// Pid of the process that a pidfd names, as this process' PID namespace sees it; -1 when it has ended or is not
-// visible.
-pid_t pid_of(int pidfd) noexcept;
-// A pidfd of who listens at the other end of a connected Unix socket. None, errno 0, where this process' PID namespace
-// does not see it; none, errno ESRCH, when it has ended and nothing is left of it.
-Fd process_behind(int socket) noexcept;
 // Whether the process of a pidfd has ended.
 bool has_ended(const Fd& pidfd) noexcept;
 // Whether nobody has the other end of a connected Unix socket any more, a forked child neither.

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +19,7 @@
 #include "control.hpp"
 #include "doorbell.hpp"
 #include "ipcq/error.hpp"
+#include "poll_until.hpp"
 
 extern char** environ;
 
@@ -41,11 +42,7 @@ bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) =
 // Ends early, too, when `cancel` becomes readable; -1: none.
 bool await_input(int fd, int timeout_ms, int cancel = -1) {
   pollfd p[2] = {{fd, POLLIN, 0}, {cancel, POLLIN, 0}};
-  int ready = -1;
-  do {
-    ready = ::poll(p, 2, timeout_ms);
-  } while (ready < 0 && errno == EINTR);
-  return ready > 0 && p[0].revents != 0;
+  return poll_until(p, 2, deadline_after(std::chrono::milliseconds(timeout_ms))) > 0 && p[0].revents != 0;
 }
 
 // Where this process keeps a device's runner. A lock for each: a start that takes its time holds up no other device's.

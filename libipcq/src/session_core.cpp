@@ -1,8 +1,6 @@
 #include "session_core.hpp"
 
 #include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -19,65 +17,15 @@ constexpr auto kRetryEvery = std::chrono::milliseconds(20);
 
 }  // namespace
 
-void throw_refusal(const Reply& reply) {
-  const std::string text = get_text(reply.text, sizeof reply.text);
-  switch (reply.refusal) {
-    case Refusal::not_found:
-      throw NotFoundError(text);
-    case Refusal::permission:
-      throw PermissionError(text);
-    case Refusal::backend:
-      throw BackendError(text);
-    case Refusal::none:
-    case Refusal::usage:
-    case Refusal::busy:
-      break;
-  }
-  throw UsageError(text);
-}
-
-namespace {
-
-// False when whoever listens there has ended: a child of a dead broker's may keep its socket open. `c.process` is set.
-bool has_listener(Connection& c) {
-  c.process = process_behind(c.socket.get());
-  if (!c.process) return errno != ESRCH;
-  return !has_ended(c.process);
-}
-
-}  // namespace
-
-Connection connect_to_broker(const std::string& broker, Duration wait_for) {
-  const std::string path = socket_path_of(broker);
-  const std::uint64_t deadline = deadline_after(wait_for);
-  for (;;) {
-    Connection c{connect_socket(path), {}};
-    const int error = c.socket ? ECONNREFUSED : errno;
-    if (c.socket && has_listener(c)) return c;
-    const bool absent = error == ENOENT || error == ECONNREFUSED || error == EAGAIN || error == ENOTDIR;
-    if (!absent) {
-      throw_system(error, "connect", "broker '" + broker + "' (" + path + ")");
-    }
-    if (deadline == 0 || now_ns() >= deadline) {
-      throw NotFoundError("broker '" + broker + "': none answers at " + path + "; start one (ipcq-broker --name " +
-                          broker +
-                          " --queue ...) or set IPCQ_BROKER; if one runs, does it have this user "
-                          "and XDG_RUNTIME_DIR? (`ipcq list`; else name it by its socket's path)");
-    }
-    std::this_thread::sleep_for(kRetryEvery);
-  }
-}
-
 SessionCore::SessionCore(const ConnectOptions& options)
     : broker_(broker_name_or_default(options.broker)), path_(socket_path_of(broker_)), log_(options.log) {
-  broker_end_ = connect_to_broker(broker_, options.wait_for);  // the answer to `hello` proves that its pidfd is right
   stop_ = make_eventfd();
-  const Fd self = open_pidfd(getpid());
-  if (!self) throw_system(errno, "pidfd_open", "this process");
   Request hello;
   hello.op = Op::hello;
-  const Reply reply = exchange(hello, self.get());
-  if (reply.refusal != Refusal::none) throw_refusal(reply);
+  Introduction made =
+      introduce(broker_, hello, options.wait_for);  // the answer proves that the broker's pidfd is right
+  if (made.reply.refusal != Refusal::none) throw_refusal(made.reply);
+  broker_end_ = std::move(made.connection);
   if (!sleeper_fence()) {
     log(LogLevel::warning,
         "membarrier is refused here: a call that sleeps until a message comes looks by itself each millisecond, which "
@@ -110,24 +58,31 @@ void SessionCore::throw_lost() const {
                     "broker '" + broker_ + "' (" + path_ + "): closed the connection; connect again to its successor");
 }
 
-Reply SessionCore::exchange(Request request, int fd) {
+Reply SessionCore::exchange(Request request, std::uint64_t deadline) {
   request.serial = ++serial_;
-  if (!send_message(broker_end_.socket.get(), &request, sizeof request, fd)) throw_lost();
-  std::vector<std::uint32_t> strays;  // endpoints that nobody waits for any more
+  send_request(broker_end_, broker_, request, deadline);
   for (;;) {
     Fd unused;
-    const Reply reply = receive_reply(broker_end_, broker_, unused);
-    if (reply.serial != request.serial) {  // the late answer to a request that timed out
-      if (reply.client != 0) strays.push_back(reply.client);
-      continue;
+    const Reply reply = receive_reply(broker_end_, broker_, unused, deadline);
+    if (reply.serial == request.serial) return reply;
+    if (reply.serial == 0) throw_refusal(reply);
+    if (reply.client != 0) strays_.push_back(reply.client);  // the late answer to a request that timed out
+  }
+}
+
+// What fails here is tried again with the next request.
+void SessionCore::close_strays(std::uint64_t deadline) {
+  while (!strays_.empty()) {
+    Request close;
+    close.op = Op::close_endpoint;
+    close.client = strays_.back();
+    strays_.pop_back();
+    try {
+      (void)exchange(close, deadline);
+    } catch (const Error&) {
+      strays_.push_back(close.client);
+      return;
     }
-    for (const std::uint32_t client : strays) {
-      Request close;
-      close.op = Op::close_endpoint;
-      close.client = client;
-      (void)exchange(close, -1);
-    }
-    return reply;
   }
 }
 
@@ -137,7 +92,10 @@ Reply SessionCore::request(const Request& request) {
   }
   const std::scoped_lock lock(requests_);
   if (!connected()) throw_lost();
-  return exchange(request, -1);
+  const std::uint64_t deadline = answer_deadline();
+  const Reply reply = exchange(request, deadline);
+  close_strays(deadline);
+  return reply;
 }
 
 Attachment SessionCore::attach(Request request, Duration wait_for) {

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "control.hpp"
+#include "connection.hpp"
 #include "doorbell.hpp"
 #include "ipcq/session.hpp"
 #include "session_maps.hpp"
@@ -53,7 +53,8 @@ class SessionCore {
 
  private:
   Reply request(const Request& request);
-  Reply exchange(Request request, int fd);
+  Reply exchange(Request request, std::uint64_t deadline);
+  void close_strays(std::uint64_t deadline);
   void watch() noexcept;
   [[noreturn]] void throw_lost() const;
 
@@ -65,17 +66,13 @@ class SessionCore {
   Fd stop_;
   std::atomic<bool> disconnected_{false};
   std::atomic<bool> interrupted_{false};
-  std::mutex requests_;  // one request at a time on the socket
-  std::uint32_t serial_ = 0;
+  std::mutex requests_;                // one request at a time on the socket
+  std::uint32_t serial_ = 1;           // of the last request; 1: hello
+  std::vector<std::uint32_t> strays_;  // endpoints of requests that timed out, and were answered later
   SessionMaps maps_;
   std::mutex retiring_;
   std::vector<std::shared_ptr<void>> retired_;
   std::thread watcher_;
 };
-
-// Throws what a refusal says.
-[[noreturn]] void throw_refusal(const Reply& reply);
-// Connects to a broker's socket, waiting `wait_for` for one to appear. Throws NotFoundError, PermissionError.
-Connection connect_to_broker(const std::string& broker, Duration wait_for);
 
 }  // namespace ipcq::detail

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #include "ipcq/ipcq.hpp"
 #include "layout.hpp"
 #include "process/records.hpp"
+#include "process/without.hpp"
 #include "stamped.hpp"
 
 namespace {
@@ -206,7 +208,8 @@ int run_broker(const Options& o) {
   sigaddset(&term, SIGTERM);
   sigprocmask(SIG_BLOCK, &term, nullptr);
   const RecordWriter log(o.text("log"));
-  Broker b(BrokerOptions{.name = o.text("broker")});
+  Broker b(BrokerOptions{.name = o.text("broker"),
+                         .log = [](LogLevel, std::string_view text) { std::cerr << text << std::endl; }});
   b.create_pool("pool", {.slots = static_cast<std::uint32_t>(o.number("slots", 8)), .size = 256});
   for (const char* name : {"q", "out"}) {
     b.create(name, {.pool = "pool",
@@ -306,6 +309,11 @@ int run_small_shm(const Options& o) {
 }
 
 int run(const std::string& role, const Options& o) {
+  if (!do_without(o.text("without"))) return 77;  // the caller skips
+  if (const std::uint64_t n = o.number("nofile"); n != 0) {
+    const rlimit limit{n, n};
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return 2;
+  }
   if (role == "producer") return run_producer(o);
   if (role == "consumer") return run_consumer(o);
   if (role == "forwarder") return run_forwarder(o);

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "control.hpp"
+#include "connection.hpp"
 #include "errors.hpp"
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
@@ -91,7 +91,7 @@ class Recovery : public testing::Test {
     detail::set_text(r.name, sizeof r.name, "q");
     ASSERT_TRUE(detail::send_message(broker.socket.get(), &r, sizeof r));
     detail::Fd unused;
-    ASSERT_EQ(detail::receive_reply(broker, name_, unused).refusal, detail::Refusal::none);
+    ASSERT_EQ(detail::receive_reply(broker, name_, unused, detail::answer_deadline()).refusal, detail::Refusal::none);
   }
 
   const std::string name_ = "recovery-" + std::to_string(getpid());

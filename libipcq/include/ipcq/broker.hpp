@@ -1,5 +1,6 @@
 // Broker: owns pools and queues, attaches clients, repairs after the dead. Embeddable; ipcq-broker is a thin program
-// over it. Thread-safe.
+// over it. Thread-safe. Each session of a client takes two descriptors of the process; the library leaves its limit
+// (RLIMIT_NOFILE) as it is, ipcq-broker raises it.
 #pragma once
 
 #include <cstddef>

@@ -58,7 +58,8 @@ class IPCQ_API Session {
   std::shared_ptr<detail::SessionCore> core_;
 };
 
-// Attaches to a broker. Throws NotFoundError when none answers within `wait_for`, PermissionError, SystemError.
+// Attaches to a broker. Throws NotFoundError when there is none within `wait_for`, PermissionError, SystemError (also
+// when there is one that does not answer within ten seconds).
 IPCQ_API Session connect(ConnectOptions options = {});
 
 }  // namespace ipcq

@@ -1,0 +1,162 @@
+#include "connection.hpp"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "doorbell.hpp"
+#include "ipcq/error.hpp"
+#include "peer.hpp"
+#include "poll_until.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kAnswerWithin = std::chrono::seconds(10);
+constexpr auto kRetryEvery = std::chrono::milliseconds(20);
+constexpr std::uint32_t kNoSerial = 0;  // of a reply that answers no request
+
+// Why no connection came about, and what helps.
+[[noreturn]] void throw_unconnected(int error, const std::string& object) {
+  switch (error) {
+    case EMFILE:
+    case ENFILE:
+      throw_system(error, "connect", object, "raise the limit of open files: ulimit -n");
+    case EACCES:
+    case EPERM:
+      throw_system(error, "connect", object,
+                   "run as the broker's user; or start the broker with --unix-group, join that group, and open the "
+                   "directories on that path to it");
+    case EPROTOTYPE:
+    case ENOTSOCK:
+      throw_system(error, "connect", object, "the socket at that path is another program's; name the broker's own");
+    case ENAMETOOLONG:
+      throw_system(error, "connect", object,
+                   "a socket's path has " + std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
+                       " bytes at most; use a shorter XDG_RUNTIME_DIR");
+    default:
+      throw_system(error, "connect", object);
+  }
+}
+
+[[noreturn]] void throw_deaf(const std::string& broker, const char* what) {
+  throw SystemError(ETIMEDOUT, "broker '" + broker + "': " + what + " within " +
+                                   std::to_string(std::chrono::seconds(kAnswerWithin).count()) +
+                                   " s; is it stopped (SIGSTOP)?");
+}
+
+// Whether a process listens there: a child of a dead broker's may keep its socket open. Sets `c.process`; none with
+// errno set where this process lacks something, none and no error where the system does not tell.
+bool has_listener(Connection& c, int& shortage) {
+  shortage = 0;
+  c.process = process_behind(c.socket.get());
+  if (c.process) return !has_ended(c.process);
+  if (errno == ESRCH) return false;
+  if (errno != 0 && errno != ENOSYS && errno != EPERM) shortage = errno;
+  return true;
+}
+
+}  // namespace
+
+std::uint64_t answer_deadline() noexcept { return deadline_after(kAnswerWithin); }
+
+Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by, std::uint64_t& deadline) {
+  const std::string path = socket_path_of(broker);
+  const std::string object = "broker '" + broker + "' (" + path + ")";
+  for (;;) {
+    Connection c{connect_socket(path), {}};
+    int error = c.socket ? 0 : errno;
+    if (c.socket) {
+      if (deadline == 0) deadline = answer_deadline();
+      if (has_listener(c, error)) {
+        if (error != 0) throw_system(error, "pidfd of the process behind it", object, "raise the limits: ulimit -n");
+        return c;
+      }
+      error = ECONNREFUSED;
+    }
+    if (error == EAGAIN) {  // its backlog is full
+      if (deadline == 0) deadline = answer_deadline();
+      if (now_ns() >= std::max(deadline, appears_by)) throw_deaf(broker, "is there, but took no connection");
+    } else {
+      deadline = 0;
+      const bool absent = error == ENOENT || error == ECONNREFUSED || error == ENOTDIR;
+      if (!absent) throw_unconnected(error, object);
+      if (appears_by == 0 || now_ns() >= appears_by) {
+        throw NotFoundError("broker '" + broker + "': none answers at " + path + "; start one (ipcq-broker --name " +
+                            broker +
+                            " --queue ...) or set IPCQ_BROKER; if one runs, does it have this user "
+                            "and XDG_RUNTIME_DIR? (`ipcq list`; else name it by its socket's path)");
+      }
+    }
+    std::this_thread::sleep_for(kRetryEvery);
+  }
+}
+
+void send_request(const Connection& to, const std::string& broker, const Request& request, std::uint64_t deadline) {
+  while (!send_message(to.socket.get(), &request, sizeof request)) {
+    if (errno != EAGAIN) return;
+    pollfd p[2] = {{to.socket.get(), POLLOUT, 0}, {to.process.get(), POLLIN, 0}};
+    const int ready = poll_until(p, 2, deadline);
+    if (ready == 0) throw_deaf(broker, "took no request");
+    if (ready < 0 || p[1].revents != 0) return;
+  }
+}
+
+Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline) {
+  const std::string object = "broker '" + broker + "': ";
+  // A child of the broker's may keep the other end of the socket open after its death. A negative descriptor is passed
+  // over.
+  pollfd p[2] = {{from.socket.get(), POLLIN, 0}, {from.process.get(), POLLIN, 0}};
+  const int ready = poll_until(p, 2, deadline);
+  if (ready == 0) throw_deaf(broker, "no answer");
+  Reply reply;
+  if (p[0].revents == 0 || receive_message(from.socket.get(), &reply, sizeof reply, attachment) <= 0) {
+    throw SystemError(ECONNRESET, object + "closed the connection; connect again to its successor");
+  }
+  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
+    throw LayoutError(object + "speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
+                      std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
+  }
+  return reply;
+}
+
+Introduction introduce(const std::string& broker, const Request& request, Duration wait_for) {
+  Request first = request;
+  first.serial = kNoSerial + 1;
+  const std::uint64_t appears_by = deadline_after(wait_for);
+  for (std::uint64_t deadline = 0;;) {
+    Introduction made;
+    made.connection = connect_to_broker(broker, appears_by, deadline);
+    send_request(made.connection, broker, first, deadline);
+    made.reply = receive_reply(made.connection, broker, made.attachment, deadline);
+    const bool turned_away = made.reply.serial == kNoSerial && made.reply.refusal == Refusal::busy;
+    if (!turned_away) return made;
+    if (now_ns() >= deadline) throw SystemError(EUSERS, get_text(made.reply.text, sizeof made.reply.text));
+    std::this_thread::sleep_for(kRetryEvery);
+  }
+}
+
+void throw_refusal(const Reply& reply) {
+  const std::string text = get_text(reply.text, sizeof reply.text);
+  switch (reply.refusal) {
+    case Refusal::not_found:
+      throw NotFoundError(text);
+    case Refusal::permission:
+      throw PermissionError(text);
+    case Refusal::backend:
+      throw BackendError(text);
+    case Refusal::shortage:
+      throw SystemError(ENOBUFS, text);
+    case Refusal::none:
+    case Refusal::usage:
+    case Refusal::busy:
+      break;
+  }
+  throw UsageError(text);
+}
+
+}  // namespace ipcq::detail
