@@ -1,6 +1,8 @@
 #include "announce.hpp"
 
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -8,18 +10,41 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <ipcq/error.hpp>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "common/exit_code.hpp"
 #include "common/file_descriptor.hpp"
+#include "common/inherited_descriptors.hpp"
+#include "common/stoppable_io.hpp"
 
 namespace ipcq::program {
 
-void announce_on_descriptor(int fd) {
-  if (::write(fd, "\n", 1) != 1) {
-    throw Failure(kUsage, fmt::format("--ready-fd {}: cannot write there: {}", fd, std::strerror(errno)));
+namespace {
+
+constexpr timeval kNotifyPatience{5, 0};
+
+}  // namespace
+
+void require_announceable(int fd) {
+  if (!can_write_inherited(fd)) {
+    throw UsageError(
+        fmt::format("--ready-fd {}: not a descriptor that was open for writing when the broker started; "
+                    "open it where the broker is started, as in `ipcq-broker ... --ready-fd {} {}>FILE`",
+                    fd, fd, fd));
+  }
+  if (fd > STDERR_FILENO) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+void announce_on_descriptor(int fd, const Signals& signals) {
+  char newline = '\n';
+  const iovec part{&newline, 1};
+  const ssize_t count = write_some(fd, {&part, 1}, &signals);
+  if (count < 0 && count != -ECANCELED) {
+    throw Failure(kUsage,
+                  fmt::format("--ready-fd {}: cannot write there: {}", fd, std::strerror(static_cast<int>(-count))));
   }
   if (fd > STDERR_FILENO) ::close(fd);
 }
@@ -34,6 +59,7 @@ void notify_service_manager(const char* state) noexcept {
   std::memcpy(address.sun_path, path, length);
   if (*path == '@') address.sun_path[0] = '\0';  // abstract name
   const FileDescriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &kNotifyPatience, sizeof kNotifyPatience);
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
   if (!socket.valid() || ::sendto(socket.get(), state, std::strlen(state), MSG_NOSIGNAL,
                                   reinterpret_cast<const sockaddr*>(&address), size) < 0) {

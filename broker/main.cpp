@@ -105,6 +105,7 @@ void summarise(const BrokerStats& stats, std::uint64_t left, bool json) {
 }
 
 int serve(Options& o, Signals& signals) {
+  if (o.ready_fd >= 0) require_announceable(o.ready_fd);
   BrokerConfig config = gather(o);
   for (const auto& line : describe_plan(config)) spdlog::info("{}", line);
   raise_open_files_limit();
@@ -123,7 +124,7 @@ int serve(Options& o, Signals& signals) {
 
   serving.store(true, std::memory_order_release);
   spdlog::info("serving at {}, {} of shared memory", broker.socket_path(), human_bytes(broker.stats().shm_bytes));
-  if (o.ready_fd >= 0) announce_on_descriptor(o.ready_fd);
+  if (o.ready_fd >= 0) announce_on_descriptor(o.ready_fd, signals);
   notify_service_manager("READY=1");
 
   signals.wait();

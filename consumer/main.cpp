@@ -83,13 +83,41 @@ QueueStats look_again(const Attachment& attachment, const QueueStats& before) {
   }
 }
 
+// What fails on the way is not the end of it: what was received is still to be said.
+struct Received {
+  Ending ending = Ending::error;
+  int failure = kOk;  // exit code of what failed
+};
+
+Received receive(const Options& o, Consumer& consumer, const GpuDevice* gpu, const std::optional<std::string>& handler,
+                 Output* output, SequenceCheck& sequences, Tally& tally) {
+  Received received;
+  Progress progress(o.queue);
+  try {
+    std::optional<Pattern4k> pattern;
+    if (handler && gpu == nullptr) pattern.emplace(*handler);
+    if (output != nullptr) output->begin();
+    if (gpu == nullptr) {
+      received.ending =
+          Receiver(consumer, o.limits, sequences, pattern ? &*pattern : nullptr, output, progress, tally).run();
+    } else if constexpr (kWithCuda) {
+      received.ending = GpuReceiver(consumer, *gpu, o.limits, sequences, handler, progress, tally).run();
+    }
+    if (output != nullptr) output->close();
+  } catch (...) {
+    progress.finish();
+    received = {Ending::error, report_current_exception()};
+  }
+  return received;
+}
+
 int run(Options& o, Signals& signals) {
   const Wait wait = parse_wait(o.wait);
   std::unique_ptr<GpuDevice> gpu;  // outlives the session, which watches its stream
   Attachment attachment(o.broker, to_duration(o.wait_for));
   gpu = choose_gpu(o, attachment.stats(o.queue));
-  std::unique_ptr<Output> output;
-  if (!o.output.empty()) output = std::make_unique<Output>(o.output);
+  std::optional<Output> output;
+  if (!o.output.empty()) output.emplace(o.output, signals);
   const auto until = o.follow ? Until::forever : Until::end;
   Consumer consumer = attachment.consumer(
       o.queue, {.group = o.group, .wait = wait, .until = until, .lossy = o.lossy, .cuda = gpu != nullptr});
@@ -104,19 +132,8 @@ int run(Options& o, Signals& signals) {
   if (o.timeout > 0) o.limits.patience = to_duration(o.timeout);
 
   SequenceCheck sequences(reads_from_start(queue, o.group));
-  Progress progress(o.queue);
   Tally tally;
-  Ending ending{};
-  if (!gpu) {
-    std::optional<Pattern4k> pattern;
-    if (handler) pattern.emplace(*handler);
-    ending =
-        Receiver(consumer, o.limits, sequences, pattern ? &*pattern : nullptr, output.get(), progress, tally).run();
-  } else if constexpr (kWithCuda) {
-    ending = GpuReceiver(consumer, *gpu, o.limits, sequences, handler, progress, tally).run();
-  }
-  progress.finish();
-  if (output) output->close();
+  const Received received = receive(o, consumer, gpu.get(), handler, output ? &*output : nullptr, sequences, tally);
   const QueueStats after = look_again(attachment, queue);
   Outcome outcome{.queue = o.queue,
                   .group = o.group,
@@ -126,11 +143,11 @@ int run(Options& o, Signals& signals) {
                   .wait = o.wait,
                   .gpu = gpu ? std::optional(gpu->ordinal()) : std::nullopt,
                   .follow = o.follow,
-                  .ending = ending,
+                  .ending = received.ending,
                   .missing = sequences.missing(),
                   .repeated = sequences.repeated()};
   // In a group of several a gap here is a message of another member.
-  if (o.verify && outcome.missing != 0 && ending != Ending::broker_died && is_shared(after, o)) {
+  if (o.verify && outcome.missing != 0 && received.ending != Ending::broker_died && is_shared(after, o)) {
     spdlog::warn("group '{}' has other members, which took what is missing here: gaps are not judged", o.group);
     outcome.missing = 0;
   }
@@ -138,7 +155,7 @@ int run(Options& o, Signals& signals) {
   consumer.close();
   const auto json = o.json ? std::optional(o.output == "-" ? STDERR_FILENO : STDOUT_FILENO) : std::nullopt;
   report(outcome, tally, o.verify, json);
-  return exit_code(outcome, tally);
+  return received.failure != kOk ? received.failure : exit_code(outcome, tally);
 }
 
 }  // namespace

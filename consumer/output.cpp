@@ -1,7 +1,7 @@
 #include "output.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -12,61 +12,110 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "common/exit_code.hpp"
+#include "common/inherited_descriptors.hpp"
+#include "common/stoppable_io.hpp"
 
 namespace ipcq::program {
+namespace {
 
-Output::Output(const std::string& path) : name_(path == "-" ? "standard output" : "'" + path + "'") {
-  fd_ = FileDescriptor(path == "-" ? STDOUT_FILENO
-                                   : ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (!fd_.valid()) {
-    const int error = errno;
-    throw Failure(error == EACCES || error == EPERM ? kPermission : kUsage,
-                  fmt::format("cannot create output '{}': {}", path, std::strerror(error)));
+constexpr int kFlags = O_WRONLY | O_CLOEXEC | O_NOCTTY;
+
+[[noreturn]] void refuse(const std::string& name, int error) {
+  throw Failure(error == EACCES || error == EPERM ? kPermission : kUsage,
+                fmt::format("cannot write to {}: {}", name, std::strerror(error)));
+}
+
+}  // namespace
+
+Output::Output(const std::string& path, const Signals& signals)
+    : path_(path), name_(path == "-" ? "standard output" : "output '" + path + "'"), signals_(signals) {
+  const int named = path == "-" ? STDOUT_FILENO : descriptor_named(path);
+  if (named >= 0 && !can_write_inherited(named)) {
+    throw Failure(kUsage,
+                  fmt::format("cannot write to {}: it was not open for writing when this program started", name_));
+  }
+  if (path == "-") {
+    fd_ = FileDescriptor(STDOUT_FILENO);
+    is_file_ = false;
+  } else {
+    open_existing(kFlags);
   }
 }
 
-bool Output::write(std::span<Message> messages, const std::function<void(const Message&)>& count) {
-  written_ = 0;
+void Output::open_existing(int flags) {
+  fd_ = FileDescriptor(::open(path_.c_str(), flags));
+  if (!fd_.valid()) {
+    if (errno != ENOENT) refuse(name_, errno);
+    return require_directory();
+  }
+  struct stat status {};
+  is_file_ = ::fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+// Of a file that is to be made later: an error is better told before the consumer has joined its group. A link that
+// leads nowhere is left to begin().
+void Output::require_directory() const {
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) == 0) return;
+  const std::size_t slash = path_.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+  if (::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) != 0) refuse(name_, errno);
+}
+
+void Output::begin() {
+  if (!is_file_) return;
+  if (!fd_.valid()) fd_ = FileDescriptor(::open(path_.c_str(), kFlags | O_CREAT, 0666));
+  struct stat status {};
+  if (!fd_.valid() || ::fstat(fd_.get(), &status) != 0) refuse(name_, errno);
+  if (S_ISREG(status.st_mode) && ::ftruncate(fd_.get(), 0) != 0) refuse(name_, errno);
+}
+
+Output::Written Output::write(std::span<Message> messages, const std::function<void(const Message&)>& count) {
+  written_ = torn_ = 0;
   const int error = write_all(messages);
+  if (torn_ != 0) warn_of_torn(messages[written_]);
   // A status other than ok means that the broker is gone; the next receive says so.
   for (Message& message : messages.first(written_)) {
     count(message);
     static_cast<void>(message.release());
   }
   for (Message& message : messages.subspan(written_)) static_cast<void>(message.nack());
-  if (error == 0) return true;
-  if (error == EPIPE) return false;
+  if (error == 0) return Written::all;
+  if (error == EPIPE) return Written::reader_gone;
+  if (error == ECANCELED) return Written::stopped;
   throw Failure(kFailure, fmt::format("cannot write to {}: {}; the messages not written went back to the queue", name_,
                                       std::strerror(error)));
 }
 
 // Counts written_ up to the messages written whole; returns an errno, or 0 when that is all of them.
 int Output::write_all(std::span<Message> messages) {
-  std::size_t skip = 0;  // bytes of the first unwritten message that are out already
   while (written_ < messages.size()) {
+    if (torn_ == 0 && signals_.stop_requested()) return ECANCELED;
     std::array<iovec, 64> parts;
     const auto rest = messages.subspan(written_, std::min(parts.size(), messages.size() - written_));
     for (std::size_t i = 0; i < rest.size(); ++i) {
-      const auto bytes = rest[i].bytes().subspan(i == 0 ? skip : 0);
+      const auto bytes = rest[i].bytes().subspan(i == 0 ? torn_ : 0);
       parts[i] = {const_cast<std::byte*>(bytes.data()), bytes.size()};  // NOLINT: writev only reads
     }
-    const ssize_t count = ::writev(fd_.get(), parts.data(), static_cast<int>(rest.size()));
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN) return errno;
-      pollfd entry{fd_.get(), POLLOUT, 0};  // somebody made the pipe non-blocking
-      ::poll(&entry, 1, -1);
-      continue;
-    }
-    skip += static_cast<std::size_t>(count);
-    while (written_ < messages.size() && skip >= messages[written_].bytes().size()) {
-      skip -= messages[written_].bytes().size();
+    // Once stopped, only what is begun is finished.
+    const std::size_t wanted = signals_.stop_requested() ? 1 : rest.size();
+    const ssize_t count = write_some(fd_.get(), std::span(parts).first(wanted), &signals_);
+    if (count < 0) return static_cast<int>(-count);
+    torn_ += static_cast<std::size_t>(count);
+    while (written_ < messages.size() && torn_ >= messages[written_].bytes().size()) {
+      torn_ -= messages[written_].bytes().size();
       ++written_;
     }
   }
   return 0;
+}
+
+void Output::warn_of_torn(const Message& message) const {
+  spdlog::warn("{} has the first {} of the {} bytes of a message that went back to the queue", name_, torn_,
+               message.bytes().size());
 }
 
 void Output::close() {

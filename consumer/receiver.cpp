@@ -29,7 +29,7 @@ Ending Receiver::run() {
     const auto [status, count] = consumer_.receive_many(std::span(batch).first(room), patience);
     if (count != 0) {
       waited = Duration::zero();
-      if (!take(std::span(batch).first(count))) return Ending::reader_gone;
+      if (const auto ending = take(std::span(batch).first(count))) return *ending;
     }
     progress_.update(tally_.messages, tally_.bytes);
     if (status == Status::timeout) {
@@ -40,8 +40,8 @@ Ending Receiver::run() {
   }
 }
 
-// False when the reader of the output has gone.
-bool Receiver::take(std::span<Message> batch) {
+// What the output ends; nothing when it goes on.
+std::optional<Ending> Receiver::take(std::span<Message> batch) {
   tally_.last = std::chrono::steady_clock::now();
   if (tally_.messages == 0) tally_.first = tally_.last;
   const std::uint64_t now_ns = since_epoch_ns(tally_.last);
@@ -59,9 +59,17 @@ bool Receiver::take(std::span<Message> batch) {
       count(message);
       static_cast<void>(message.release());  // a failure means that the broker is gone; the next receive says so
     }
-    return true;
+    return {};
   }
-  return output_->write(batch, count);
+  switch (output_->write(batch, count)) {
+    case Output::Written::all:
+      return {};
+    case Output::Written::reader_gone:
+      return Ending::reader_gone;
+    case Output::Written::stopped:
+      return Ending::interrupted;
+  }
+  return {};
 }
 
 }  // namespace ipcq::program

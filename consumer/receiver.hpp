@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ipcq/consumer.hpp>
+#include <optional>
 #include <span>
 
 #include "common/pattern.hpp"
@@ -22,7 +23,7 @@ class Receiver {
   Ending run();
 
  private:
-  bool take(std::span<Message> batch);
+  std::optional<Ending> take(std::span<Message> batch);
 
   Consumer& consumer_;
   Limits limits_;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <thread>
 
+#include "common/inherited_descriptors.hpp"
 #include "control.hpp"
 #include "ipcq/version.hpp"
 #include "probe.hpp"
@@ -50,6 +51,7 @@ int serve(int device) {
   ::signal(SIGINT, SIG_IGN);
   ::signal(SIGTERM, SIG_IGN);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is an error of the call
   const Fd socket(kSocket);
   const Fd broker = open_pidfd(getppid());
   RunnerHello hello;
@@ -87,9 +89,7 @@ int usage(std::FILE* to) {
   return to == stdout ? 0 : 2;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   // Before the driver starts: a kernel that is loaded on first use cannot be loaded behind one that stays.
   ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
   // Hardware queues: the driver's default, but for MPS, where it takes 2. Queues that share one take turns.
@@ -104,4 +104,14 @@ int main(int argc, char** argv) {
   if (argc == 4 && std::strcmp(argv[1], "--probe-peer") == 0) return runner::probe_peer(argv[2], argv[3]);
   if (argc == 3 && std::strcmp(argv[1], "--device") == 0) return serve(std::atoi(argv[2]));
   return usage(stderr);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ipcq::program::open_standard_descriptors();
+  const int code = run(argc, argv);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::fprintf(stderr, "ipcq-runner: cannot write to standard output: %s\n", std::strerror(errno));
+  return code != 0 ? code : 1;
 }

@@ -11,6 +11,7 @@
 
 #include "common/command_line.hpp"
 #include "common/exit_code.hpp"
+#include "common/inherited_descriptors.hpp"
 #include "common/logging.hpp"
 #include "common/print.hpp"
 #include "common/signals.hpp"
@@ -117,6 +118,7 @@ int run(int argc, char** argv) {
 }  // namespace ipcq::program
 
 int main(int argc, char** argv) {
+  ipcq::program::open_standard_descriptors();
   ipcq::program::set_up_logging("ipcq");
   return ipcq::program::run_guarded([&] { return ipcq::program::run(argc, argv); });
 }

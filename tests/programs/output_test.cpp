@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <thread>
 
+#include <nlohmann/json.hpp>
+
 #include "programs/commands.hpp"
 
 namespace ipcq_test {
@@ -12,6 +14,96 @@ namespace {
 using testing::HasSubstr;
 using OutputTest = ProgramTest;
 constexpr const char* kQueue = "--queue q=4KiB,slots=64,backend=host";
+constexpr const char* kSend = "head -c 163840 /dev/zero | ipcq-producer q --block 4KiB";  // 40, more than a pipe takes
+
+TEST_F(OutputTest, AConsumerThatCannotAttachLeavesTheOutputAsItWas) {
+  write("old", "precious");
+  const auto refused = [&](const std::string& arguments, int code) {
+    for (const std::string file : {"old", "new"}) {
+      Command& consumer = run("exec ipcq-consumer --wait-for 0 --output " + file + " " + arguments);
+      EXPECT_EQ(consumer.exit_code(), code) << arguments << "\n" << consumer.err();
+    }
+    EXPECT_EQ(contents("old"), "precious") << arguments;
+    EXPECT_FALSE(std::filesystem::exists(path("new"))) << arguments;
+  };
+  refused("q", 3);  // no broker
+  broker("--queue q=4KiB,slots=4,backend=host,endpoints=1");
+  refused("none", 3);
+  refused("q --group no/group", 2);
+  start("exec ipcq-consumer q --follow");
+  ASSERT_TRUE(eventually([&] { return stat("queues/0/groups/0/members") == 1; }));
+  refused("q", 2);  // no endpoint is free
+}
+
+TEST_F(OutputTest, AConsumerThatHasAttachedReplacesWhatWasThere) {
+  broker(kQueue);
+  write("file", "old content, longer than the new one");
+  std::filesystem::create_symlink("file", path("link"));
+  std::filesystem::create_hard_link(path("file"), path("second"));
+  ASSERT_EQ(run("echo new | ipcq-producer q --lines").exit_code(), 0);
+  EXPECT_EQ(run("exec ipcq-consumer q --output link").exit_code(), 0);
+  EXPECT_EQ(contents("second"), "new\n");  // the same file
+  EXPECT_TRUE(std::filesystem::is_symlink(path("link")));
+  EXPECT_EQ(run("exec ipcq-consumer q --output file --wait-for 0").exit_code(), 0);
+  EXPECT_EQ(contents("file"), "");  // a stream without messages
+  ASSERT_EQ(run("echo newer | ipcq-producer q --lines").exit_code(), 0);
+  std::filesystem::create_symlink("made", path("dangling"));
+  EXPECT_EQ(run("exec ipcq-consumer q --output dangling").exit_code(), 0);
+  EXPECT_EQ(contents("made"), "newer\n");
+}
+
+TEST_F(OutputTest, AnOutputThatCannotBeIsRefusedBeforeAMessageIsTaken) {
+  broker(kQueue);
+  ASSERT_EQ(run("echo a | ipcq-producer q --lines").exit_code(), 0);
+  for (const char* output : {".", "none/file", "/dev/null/file"}) {
+    EXPECT_EQ(run(std::string("exec ipcq-consumer q --output ") + output).exit_code(), 2) << output;
+  }
+  EXPECT_EQ(stat("queues/0/groups/0/waiting"), 1);
+}
+
+TEST_F(OutputTest, AFifoIsWrittenOnceItHasAReader) {
+  broker(kQueue);
+  ASSERT_EQ(run(kSend).exit_code(), 0);
+  Command& consumer = start("mkfifo pipe; exec ipcq-consumer q --output pipe");
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(stat("queues/0/groups/0/delivered"), 0);
+  EXPECT_EQ(run("exec cat pipe").out().size(), 163840U);
+  EXPECT_EQ(consumer.exit_code(), 0) << consumer.err();
+}
+
+TEST_F(OutputTest, ASignalEndsAConsumerThatWaitsForTheReaderOfAFifo) {
+  broker(kQueue);
+  Command& consumer = start("mkfifo pipe; exec ipcq-consumer q --output pipe");
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(path("pipe")); }));
+  std::this_thread::sleep_for(200ms);
+  consumer.signal(SIGTERM);
+  EXPECT_EQ(consumer.exit_code(), 128 + SIGTERM);
+}
+
+// What is not out whole goes back and is delivered once more; nothing else is.
+TEST_F(OutputTest, ASignalEndsAConsumerWhoseOutputNobodyReads) {
+  broker(kQueue);
+  for (const long size : {4096, 3000}) {
+    for (const char* output : {"--output - >pipe", "--output pipe >json"}) {
+      const std::string bytes = std::to_string(size);
+      ASSERT_EQ(run("head -c $((40 * " + bytes + ")) /dev/zero | ipcq-producer q --block " + bytes).exit_code(), 0);
+      const long before = stat("queues/0/groups/0/delivered");
+      Command& consumer =
+          start(std::string("rm -f pipe; mkfifo pipe; exec 3<>pipe; exec ipcq-consumer q --follow --json ") + output);
+      ASSERT_TRUE(eventually([&] { return stat("queues/0/groups/0/held") == 40; }));
+      std::this_thread::sleep_for(200ms);
+      consumer.signal(SIGTERM);
+      EXPECT_EQ(consumer.exit_code(), 0) << consumer.err();
+      EXPECT_THAT(contents("json") + consumer.err(), HasSubstr("\"status\":\"interrupted\"")) << output;
+      const long out = 65536 / size;  // whole in the pipe
+      EXPECT_EQ(stat("queues/0/groups/0/delivered"), before + out) << output;
+      const bool torn = 65536 % size != 0;
+      EXPECT_EQ(consumer.err().find("that went back to the queue") != std::string::npos, torn) << consumer.err();
+      EXPECT_EQ(run("exec ipcq-consumer q --output rest").exit_code(), 0);
+      EXPECT_EQ(contents("rest").size(), static_cast<std::size_t>((40 - out) * size)) << output;
+    }
+  }
+}
 
 TEST_F(OutputTest, ASignalEndsAProgramWhoseTextNobodyReads) {
   broker(kQueue);
@@ -43,6 +135,16 @@ TEST_F(OutputTest, TextThatCannotBeWrittenIsAnError) {
   EXPECT_EQ(other.exit_code(), 1);
 }
 
+TEST_F(OutputTest, TextForAClosedStandardOutputIsAnError) {
+  broker(kQueue);
+  for (const char* script :
+       {"exec ipcq stats >&-", "exec ipcq list --json >&-", "exec ipcq --version >&-", "exec ipcq-broker --help >&-"}) {
+    Command& command = run(script);
+    EXPECT_EQ(command.exit_code(), 1) << script;
+    EXPECT_THAT(command.err(), HasSubstr("standard output")) << script;
+  }
+}
+
 TEST_F(OutputTest, AReaderThatHasGoneIsNone) {
   broker(kQueue);
   for (const char* command : {"ipcq stats", "ipcq stats --json", "ipcq stats --watch 0.01", "ipcq --help"}) {
@@ -50,6 +152,25 @@ TEST_F(OutputTest, AReaderThatHasGoneIsNone) {
         run(std::string("ipcq list >/dev/null; { sleep 0.1; exec ") + command + "; } | true; exit ${PIPESTATUS[0]}");
     EXPECT_EQ(piped.exit_code(), 0) << command << "\n" << piped.err();
   }
+}
+
+TEST_F(OutputTest, AConsumerWhoseOutputFailsStillSaysWhatItReceived) {
+  broker(kQueue);
+  ASSERT_EQ(run(kSend).exit_code(), 0);
+  const auto summary = [](const Command& consumer) {
+    auto object = nlohmann::json::parse(consumer.out(), nullptr, false);
+    return object.is_object() ? object : nlohmann::json{{"status", "no JSON"}, {"frames", -1}};
+  };
+  Command& full = run("exec ipcq-consumer q --json --output /dev/full");
+  EXPECT_EQ(full.exit_code(), 1);
+  EXPECT_EQ(summary(full)["status"], "error");
+  EXPECT_EQ(summary(full)["frames"], 0);
+  Command& limited = run("ulimit -f 32; exec ipcq-consumer q --json --output out");
+  EXPECT_EQ(limited.exit_code(), 1);
+  EXPECT_THAT(limited.err(), HasSubstr("File too large"));
+  EXPECT_EQ(summary(limited)["status"], "error");
+  EXPECT_EQ(summary(limited)["frames"], 8);
+  EXPECT_EQ(stat("queues/0/groups/0/waiting") + stat("queues/0/groups/0/held"), 32);
 }
 
 // `ulimit -f` would end a program by SIGXFSZ.

@@ -1,4 +1,8 @@
 // Streams one after the other through one queue: clients that start in any order.
+#include <signal.h>
+
+#include <thread>
+
 #include "programs/commands.hpp"
 
 namespace ipcq_test {
@@ -29,6 +33,22 @@ TEST_F(StreamsTest, WithoutTimeToWaitItTellsTheEndOfTheStreamThatIsOver) {
     EXPECT_EQ(late.exit_code(), 0) << late.err();
     EXPECT_THAT(late.out(), testing::HasSubstr("\"status\":\"end\""));
   }
+}
+
+TEST_F(StreamsTest, ASignalEndsAProducerWhoseInputDoesNotCome) {
+  broker("--queue q=4KiB,slots=4,backend=host");
+  for (const char* arguments : {"--lines <pipe", "--block 3 <pipe", "--block 4KiB --input pipe"}) {
+    Command& producer =
+        start(std::string("rm -f pipe; mkfifo pipe; exec 3<>pipe; echo a >pipe; exec ipcq-producer q ") + arguments);
+    ASSERT_TRUE(eventually([&] { return stat("queues/0/endpoints/0/pid") == producer.pid() || producer.ended(); }));
+    std::this_thread::sleep_for(100ms);
+    producer.signal(SIGTERM);
+    EXPECT_EQ(producer.exit_code(), 0) << arguments << "\n" << producer.err();
+  }
+  Command& waiting = start("rm -f pipe; mkfifo pipe; exec ipcq-producer q --lines --input pipe");  // without a writer
+  std::this_thread::sleep_for(300ms);
+  waiting.signal(SIGTERM);
+  EXPECT_EQ(waiting.exit_code(), 128 + SIGTERM);
 }
 
 }  // namespace

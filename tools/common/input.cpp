@@ -1,7 +1,6 @@
 #include "common/input.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,34 +10,37 @@
 #include <fmt/format.h>
 
 #include "common/exit_code.hpp"
+#include "common/inherited_descriptors.hpp"
+#include "common/stoppable_io.hpp"
 
 namespace ipcq::program {
 
+namespace {
+
+[[noreturn]] void refuse(const std::string& path, int error) {
+  throw Failure(error == EACCES || error == EPERM ? kPermission : kUsage,
+                fmt::format("cannot read input '{}': {}", path, std::strerror(error)));
+}
+
+}  // namespace
+
 Input::Input(const std::string& path, const Signals& signals)
     : name_(path == "-" ? "standard input" : path), signals_(signals) {
-  fd_ = FileDescriptor(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd_.valid()) {
-    const int error = errno;
-    throw Failure(error == EACCES || error == EPERM ? kPermission : kUsage,
-                  fmt::format("cannot open input '{}': {}", path, std::strerror(error)));
+  const int named = path == "-" ? STDIN_FILENO : descriptor_named(path);
+  if (named >= 0 && !can_read_inherited(named)) {
+    throw Failure(kUsage, fmt::format("cannot read {}: it was not open for reading when this program started", name_));
   }
+  fd_ = FileDescriptor(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (!fd_.valid()) refuse(path, errno);
   struct stat status {};
-  may_block_ = ::fstat(fd_.get(), &status) != 0 || !S_ISREG(status.st_mode);
+  if (::fstat(fd_.get(), &status) == 0 && S_ISDIR(status.st_mode)) refuse(path, EISDIR);
 }
 
 std::size_t Input::read(std::span<std::byte> into) {
-  for (;;) {
-    if (signals_.stop_requested()) return 0;
-    if (may_block_) {
-      pollfd entries[2] = {{fd_.get(), POLLIN, 0}, {signals_.stop_fd(), POLLIN, 0}};
-      if (::poll(entries, 2, -1) < 0 || entries[1].revents != 0) continue;
-    }
-    const ssize_t count = ::read(fd_.get(), into.data(), into.size());
-    if (count >= 0) return static_cast<std::size_t>(count);
-    if (errno != EINTR && errno != EAGAIN) {
-      throw Failure(kFailure, fmt::format("cannot read {}: {}", name_, std::strerror(errno)));
-    }
-  }
+  const ssize_t count = read_some(fd_.get(), into, signals_);
+  if (count >= 0) return static_cast<std::size_t>(count);
+  if (count == -ECANCELED) return 0;
+  throw Failure(kFailure, fmt::format("cannot read {}: {}", name_, std::strerror(static_cast<int>(-count))));
 }
 
 std::size_t Input::read_fully(std::span<std::byte> into) {

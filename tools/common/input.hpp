@@ -12,7 +12,7 @@ namespace ipcq::program {
 
 class Input {
  public:
-  // "-" is standard input. Throws Failure when the file cannot be opened.
+  // "-" is standard input. Throws Failure when there is nothing that can be read.
   Input(const std::string& path, const Signals& signals);
 
   const std::string& name() const noexcept { return name_; }
@@ -27,7 +27,6 @@ class Input {
   std::string name_;
   FileDescriptor fd_;
   const Signals& signals_;
-  bool may_block_;
 };
 
 }  // namespace ipcq::program

@@ -1,10 +1,12 @@
-// What main() of a program does around its work: log, signals, command line, and exceptions as exit codes.
+// What main() of a program does around its work: standard descriptors, log, signals, command line, and exceptions as
+// exit codes.
 #pragma once
 
 #include <string>
 
 #include "common/command_line.hpp"
 #include "common/exit_code.hpp"
+#include "common/inherited_descriptors.hpp"
 #include "common/logging.hpp"
 #include "common/signals.hpp"
 
@@ -14,6 +16,7 @@ namespace ipcq::program {
 template <class Options>
 int run_program(const std::string& name, const char* purpose, int argc, char** argv,
                 void (*describe)(CLI::App& app, Options& options), int (*run)(Options& options, Signals& signals)) {
+  open_standard_descriptors();
   set_up_logging(name);
   return run_guarded([&] {
     Signals signals;  // first: before any other thread

@@ -1,0 +1,86 @@
+// The descriptors that a program is started with, and those that it is not.
+#include <signal.h>
+
+#include <filesystem>
+
+#include "programs/commands.hpp"
+
+namespace ipcq_test {
+namespace {
+
+using testing::HasSubstr;
+using DescriptorsTest = ProgramTest;
+constexpr const char* kQueue = "--queue q=4KiB,slots=64,backend=host";
+
+TEST_F(DescriptorsTest, AProducerWithoutStandardInputSaysSo) {
+  broker(kQueue);
+  for (const char* script :
+       {"exec ipcq-producer q --lines <&-", "exec ipcq-producer q --lines 0>out",
+        "exec ipcq-producer q --lines --input /dev/stdin <&-", "exec ipcq-producer q --block 4 --input /dev/fd/7"}) {
+    Command& producer = run(script);
+    EXPECT_EQ(producer.exit_code(), 2) << script;
+    EXPECT_THAT(producer.err(), HasSubstr("was not open for reading")) << script;
+  }
+  EXPECT_EQ(stat("queues/0/producers_lost"), 0);  // none of them attached
+}
+
+TEST_F(DescriptorsTest, AConsumerWithoutStandardOutputTakesNothing) {
+  broker(kQueue);
+  ASSERT_EQ(run("seq 10 | ipcq-producer q --lines").exit_code(), 0);
+  for (const char* script :
+       {"exec ipcq-consumer q --output - >&-", "exec ipcq-consumer q --output - 1</dev/null",
+        "exec ipcq-consumer q --output /dev/stdout >&-", "exec ipcq-consumer q --output /dev/fd/1 >&-",
+        "exec ipcq-consumer q --output /proc/self/fd/6"}) {
+    Command& consumer = run(script);
+    EXPECT_EQ(consumer.exit_code(), 2) << script;
+    EXPECT_THAT(consumer.err(), HasSubstr("was not open for writing")) << script;
+  }
+  EXPECT_EQ(stat("queues/0/groups/0/waiting"), 10);
+  EXPECT_EQ(stat("queues/0/groups/0/delivered"), 0);
+}
+
+TEST_F(DescriptorsTest, ProgramsThatNeedNoneOfTheThreeWorkWithoutThem) {
+  Command& server =
+      start(std::string("exec ipcq-broker --name $IPCQ_BROKER --drain-seconds 0 ") + kQueue + " <&- >&- 2>&-");
+  ASSERT_TRUE(eventually([&] { return stat("clients") >= 0 || server.ended(); }));
+  ASSERT_FALSE(server.ended());
+  for (const char* fd : {"0", "1", "2"}) {
+    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(server.pid()) + "/fd/" + fd), "/dev/null");
+  }
+  write("in", "one\ntwo\n");
+  EXPECT_EQ(run("exec ipcq-producer q --lines --input in <&- >&- 2>&-").exit_code(), 0);
+  EXPECT_EQ(run("exec ipcq-consumer q --output out <&- >&- 2>&-").exit_code(), 0);
+  EXPECT_EQ(contents("out"), "one\ntwo\n");
+  EXPECT_EQ(run("exec ipcq end q <&- >&- 2>&-").exit_code(), 0);
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.exit_code(), 0);
+}
+
+TEST_F(DescriptorsTest, AReadyDescriptorThatNobodyOpenedIsRefusedBeforeAnythingIsMade) {
+  write("file", "");
+  for (const char* redirection : {"--ready-fd 3", "--ready-fd 4", "--ready-fd 5", "--ready-fd 9", "--ready-fd 10",
+                                  "--ready-fd 9 9<file", "--ready-fd 0 <&-", "--ready-fd 1 >&-"}) {
+    Command& command = run(std::string("exec ipcq-broker --name $IPCQ_BROKER ") + kQueue + " " + redirection);
+    EXPECT_EQ(command.exit_code(), 2) << redirection;
+    EXPECT_THAT(command.err(), HasSubstr("--ready-fd")) << redirection;
+    EXPECT_THAT(command.err(), testing::Not(HasSubstr("serving"))) << redirection;
+    EXPECT_FALSE(std::filesystem::exists(path("ipcq/" + broker_name() + ".sock"))) << redirection;
+  }
+}
+
+TEST_F(DescriptorsTest, AReadyDescriptorThatWasOpenedIsTold) {
+  broker(std::string(kQueue) + " --ready-fd 9 9>ready");
+  EXPECT_TRUE(eventually([&] { return contents("ready") == "\n"; }));
+  EXPECT_EQ(stat("clients"), 0);
+}
+
+TEST_F(DescriptorsTest, ABrokerWhoseReadinessNobodyReadsServesAndStops) {
+  Command& server = start(std::string("mkfifo ready; exec 9<>ready; head -c 65536 /dev/zero >&9\n") +
+                          "exec ipcq-broker --name $IPCQ_BROKER --drain-seconds 0 --ready-fd 9 " + kQueue);
+  ASSERT_TRUE(eventually([&] { return stat("clients") >= 0 || server.ended(); }));
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.exit_code(), 0) << server.err();
+}
+
+}  // namespace
+}  // namespace ipcq_test
