@@ -112,7 +112,11 @@ int run(Options& o, Signals& signals) {
   if (o.generate.empty()) input.emplace(o.input, signals);
   std::unique_ptr<GpuDevice> gpu;  // outlives the session, which watches its stream
   Attachment attachment(o.broker, to_duration(o.wait_for));
-  if (!o.generate.empty()) gpu = choose_gpu(o.gpu, attachment.stats(o.queue));
+  if (!o.lines) {
+    const QueueStats queue = attachment.stats(o.queue);
+    require_fit(queue, o.generate, o.block_bytes, o.size_bytes);
+    if (!o.generate.empty()) gpu = choose_gpu(o.gpu, queue);
+  }
   Publisher publisher(attachment.producer(o.queue, {.wait = wait, .cuda = gpu != nullptr}), o.queue, o.limits, signals);
   const auto subscription = signals.subscribe([&](int count) {
     if (count > 1) std::_Exit(128 + SIGINT);

@@ -17,10 +17,27 @@ namespace {
 
 constexpr std::size_t kChunk = 1 << 20;
 
-void require_room(const Publisher& publisher, std::uint64_t size, const char* what, const char* remedy) {
-  if (size <= publisher.max_bytes()) return;
-  throw UsageError(fmt::format("queue '{}' takes messages of {} bytes at most, but {} has {}: {}", publisher.queue(),
-                               publisher.max_bytes(), what, size, remedy));
+struct Room {
+  const std::string& queue;
+  std::uint64_t max_bytes;
+};
+
+Room room_of(const Publisher& publisher) { return {publisher.queue(), publisher.max_bytes()}; }
+
+void require_room(const Room& room, std::uint64_t size, const char* what, const char* remedy) {
+  if (size <= room.max_bytes) return;
+  throw UsageError(fmt::format("queue '{}' takes messages of {} bytes at most, but {} has {}: {}", room.queue,
+                               room.max_bytes, what, size, remedy));
+}
+
+void require_block(const Room& room, std::uint64_t size) {
+  require_room(room, size, "a block", "lower --block or create the queue with larger slots");
+}
+void require_frame(const Room& room) {
+  require_room(room, Pattern4k::kFrameBytes, "a 4K frame", "create the queue with size 4k-rgb");
+}
+void require_size(const Room& room, std::uint64_t size) {
+  require_room(room, size, "a message of --size", "lower --size or create the queue with larger slots");
 }
 
 // Fills a buffer with fill(span), message after message, and sends it: small ones need no slot.
@@ -84,12 +101,17 @@ void publish_large_blocks(Publisher& publisher, Input& input, std::uint64_t size
 
 std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size) {
   if (size == 0) return publisher.slot_bytes() != 0 ? publisher.slot_bytes() : publisher.max_bytes();
-  require_room(publisher, size, "a message of --size", "lower --size or create the queue with larger slots");
+  require_size(room_of(publisher), size);
   return size;
 }
 
-void require_frame_fits(const Publisher& publisher) {
-  require_room(publisher, Pattern4k::kFrameBytes, "a 4K frame", "create the queue with size 4k-rgb");
+void require_frame_fits(const Publisher& publisher) { require_frame(room_of(publisher)); }
+
+void require_fit(const QueueStats& queue, const std::string& generate, std::uint64_t block, std::uint64_t size) {
+  const Room room{queue.name, std::max<std::uint64_t>(queue.slot_bytes, Producer::inline_bytes())};
+  if (block != 0) require_block(room, block);
+  if (size != 0) require_size(room, size);
+  if (generate == "4k") require_frame(room);
 }
 
 void publish_pattern(Publisher& publisher) {
@@ -148,7 +170,7 @@ void publish_lines(Publisher& publisher, Input& input) {
 }
 
 void publish_blocks(Publisher& publisher, Input& input, std::uint64_t size) {
-  require_room(publisher, size, "a block", "lower --block or create the queue with larger slots");
+  require_block(room_of(publisher), size);
   if (size > kChunk / 16) return publish_large_blocks(publisher, input, size);
   std::vector<std::byte> buffer(std::max<std::size_t>(1, kChunk / size) * size);
   std::vector<std::span<const std::byte>> batch;

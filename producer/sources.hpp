@@ -2,12 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <ipcq/stats.hpp>
 #include <string>
 
 #include "common/input.hpp"
 #include "publisher.hpp"
 
 namespace ipcq::program {
+
+// Before a producer opens, since one that opens and sends nothing leaves its place in the stream open: throws
+// UsageError when a block, a message of --size or a frame of --generate 4k does not fit. 0: none of these.
+void require_fit(const QueueStats& queue, const std::string& generate, std::uint64_t block, std::uint64_t size);
 
 // Bytes of a generated message: `size`, or what the queue takes when it is 0. Throws UsageError when it does not fit.
 std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size);

@@ -35,6 +35,16 @@ TEST_F(StreamsTest, WithoutTimeToWaitItTellsTheEndOfTheStreamThatIsOver) {
   }
 }
 
+TEST_F(StreamsTest, AProducerThatCannotReadItsInputDoesNotAttach) {
+  broker("--queue q=4KiB,slots=4,backend=host");
+  for (const char* arguments : {"--lines --input .", "--block 4 --input none", "--lines <.",
+                                "--block 8KiB --input /dev/zero", "--generate zero --size 8KiB", "--generate 4k"}) {
+    EXPECT_EQ(run(std::string("exec ipcq-producer q ") + arguments).exit_code(), 2) << arguments;
+  }
+  EXPECT_EQ(stat("queues/0/producers_lost"), 0);
+  EXPECT_EQ(run("exec ipcq-consumer q --timeout 0.2").exit_code(), 4);  // nor has a stream come and gone
+}
+
 TEST_F(StreamsTest, ASignalEndsAProducerWhoseInputDoesNotCome) {
   broker("--queue q=4KiB,slots=4,backend=host");
   for (const char* arguments : {"--lines <pipe", "--block 3 <pipe", "--block 4KiB --input pipe"}) {
