@@ -38,6 +38,9 @@
 #include "ipcq/handler.hpp"
 #include "ipcq/producer.hpp"
 
+#pragma push_macro("Status")  // Xlib's, for int
+#undef Status
+
 struct CUstream_st;
 
 namespace ipcq::cuda {
@@ -145,3 +148,5 @@ IPCQ_API Result<Message> receive(Consumer& consumer, Stream stream, Timeout time
 IPCQ_API Result<Message> receive_ahead(Consumer& consumer, Stream stream);
 
 }  // namespace ipcq::cuda
+
+#pragma pop_macro("Status")

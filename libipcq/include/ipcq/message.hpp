@@ -14,6 +14,9 @@
 #include "ipcq/status.hpp"
 #include "ipcq/wait.hpp"
 
+#pragma push_macro("Status")  // Xlib's, for int
+#undef Status
+
 namespace ipcq {
 
 namespace detail {
@@ -134,3 +137,5 @@ class IPCQ_API Message {
 };
 
 }  // namespace ipcq
+
+#pragma pop_macro("Status")

@@ -11,6 +11,9 @@
 
 #include "ipcq/message.hpp"
 
+#pragma push_macro("Status")  // Xlib's, for int
+#undef Status
+
 namespace ipcq {
 
 namespace detail {
@@ -128,3 +131,5 @@ class IPCQ_API Producer {
 };
 
 }  // namespace ipcq
+
+#pragma pop_macro("Status")

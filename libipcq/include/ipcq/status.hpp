@@ -1,4 +1,7 @@
 // What a hot-path call came to, and the value-or-status type that the calls return.
+//
+// Xlib has a macro of this name. These headers work before and behind Xlib's and leave it as it is; a source that names
+// ipcq::Status itself says `#undef Status` behind the last header of X.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +11,9 @@
 #include <utility>
 
 #include "ipcq/export.hpp"
+
+#pragma push_macro("Status")  // Xlib's, for int
+#undef Status
 
 namespace ipcq {
 
@@ -92,3 +98,5 @@ struct [[nodiscard]] BatchResult {
 };
 
 }  // namespace ipcq
+
+#pragma pop_macro("Status")
