@@ -66,9 +66,7 @@ BrokerCore::BrokerCore(const BrokerOptions& options)
 
 BrokerCore::~BrokerCore() { stop(Duration::zero()); }
 
-void BrokerCore::log(LogLevel level, const std::string& text) const {
-  if (log_) log_(level, text);
-}
+void BrokerCore::log(LogLevel level, const std::string& text) const { log_.add(level, text); }
 
 // Unique among all segments that a client could have seen under one name.
 std::uint64_t BrokerCore::new_generation() noexcept {
@@ -296,7 +294,7 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
     q.map->ring_all_bells();
     ring_always(q.pool->map->control().free);
   }
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   gone_ = true;
   clients_.clear();  // closes the connections
   quarantines_.clear();
@@ -305,6 +303,8 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   runners_.clear();
   closer_.close_listener(std::move(listener_));
   name_.release();
+  lock.unlock();
+  log_.close();
   return left;
 }
 

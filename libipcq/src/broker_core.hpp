@@ -26,6 +26,7 @@
 #include "doorbell.hpp"
 #include "executor.hpp"
 #include "ipcq/broker.hpp"
+#include "log_queue.hpp"
 #include "queue_map.hpp"
 #include "recoveries.hpp"
 #include "repair.hpp"
@@ -306,7 +307,7 @@ class BrokerCore {
   void count_depths(const QueueEntry& q, QueueStats& s) const;
   const EndpointState* blocking_endpoint(const QueueEntry& q) const;
 
-  LogCallback log_;
+  mutable LogQueue log_;  // its callback may ask this broker: it is called without the mutex
   Segment::Access access_;
   BrokerName name_;
   mutable std::mutex mutex_;

@@ -175,9 +175,7 @@ void SessionCore::retire(std::shared_ptr<void> core) {
 
 void SessionCore::keep_with(const void* map, std::shared_ptr<void> what) { maps_.keep_with(map, std::move(what)); }
 
-void SessionCore::log(LogLevel level, const std::string& text) const {
-  if (log_) log_(level, text);
-}
+void SessionCore::log(LogLevel level, const std::string& text) const { log_.add(level, text); }
 
 void SessionCore::interrupt() noexcept {
   interrupted_.store(true, std::memory_order_release);

@@ -11,6 +11,7 @@
 #include "connection.hpp"
 #include "doorbell.hpp"
 #include "ipcq/session.hpp"
+#include "log_queue.hpp"
 #include "session_maps.hpp"
 
 namespace ipcq::detail {
@@ -61,7 +62,7 @@ class SessionCore {
   const std::uint32_t epoch_ = fork_epoch();
   std::string broker_;
   std::string path_;
-  LogCallback log_;
+  mutable LogQueue log_;
   Connection broker_end_;
   Fd stop_;
   std::atomic<bool> disconnected_{false};

@@ -201,6 +201,8 @@ TEST_P(Lifecycle, ABrokerWarnsOfADefaultGroupThatNobodyReads) {
   }
   EXPECT_THAT(warnings(), testing::IsEmpty());
   for (const char* group : {"mine", "another"}) auto c = session.consumer("q", {.group = group});
+  EXPECT_TRUE(eventually([&] { return !warnings().empty(); }));
+  broker.stop();
   EXPECT_THAT(warnings(),
               testing::ElementsAre(testing::AllOf(testing::HasSubstr("'q'"), testing::HasSubstr("'default'"),
                                                   testing::HasSubstr("group=NAME"))));

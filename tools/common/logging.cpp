@@ -1,17 +1,23 @@
 #include "common/logging.hpp"
 
-#include <cstdlib>
+#include <unistd.h>
 
-#include <spdlog/sinks/stdout_color_sinks.h>
+#include <cstdlib>
+#include <memory>
+
+#include <spdlog/details/os.h>
 #include <spdlog/spdlog.h>
+
+#include "common/stderr_sink.hpp"
 
 namespace ipcq::program {
 
 void set_up_logging(const std::string& program) {
   const char* no_color = std::getenv("NO_COLOR");
-  const auto colour =
-      no_color != nullptr && *no_color != '\0' ? spdlog::color_mode::never : spdlog::color_mode::automatic;
-  auto logger = spdlog::stderr_color_mt(program, colour);
+  const bool coloured = (no_color == nullptr || *no_color == '\0') && ::isatty(STDERR_FILENO) == 1 &&
+                        spdlog::details::os::is_color_terminal();
+  auto logger =
+      std::make_shared<spdlog::logger>(program, std::make_shared<StderrSink>(descriptor_sink(STDERR_FILENO, coloured)));
   logger->set_pattern("%n: %^%l%$: %v");
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));

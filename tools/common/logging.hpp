@@ -1,4 +1,5 @@
-// Messages of the programs: spdlog to stderr, coloured on a terminal unless NO_COLOR is set.
+// Messages of the programs: spdlog to stderr, coloured on a terminal unless NO_COLOR is set. They never block for
+// longer than a moment (stderr_sink.hpp).
 #pragma once
 
 #include <ipcq/options.hpp>

@@ -14,7 +14,10 @@
 namespace ipcq {
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
-// Receives the library's messages (one line, no newline); called from any thread. Empty: silence.
+// Receives the library's messages (one line, no newline). Empty: silence. Called by a thread of its broker's or
+// session's own, one call at a time and in order, and free to use that broker or session. Nothing waits for it: while
+// it is busy 1024 lines wait, and further ones are counted ("N lines were not logged"). Broker::stop() and the
+// destructors of Broker and Session deliver what waits, for a second at most; a call that has begun by then goes on.
 using LogCallback = std::function<void(LogLevel, std::string_view)>;
 
 // What a publish does when no line or slot is free.

@@ -1,0 +1,87 @@
+#include "common/stderr_sink.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
+
+#include "eventually.hpp"
+
+namespace ipcq::program {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// Keeps what it is given, and blocks while it is shut, as a pipe that nobody reads.
+class Pipe final : public spdlog::sinks::sink {
+ public:
+  void log(const spdlog::details::log_msg& message) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return open_; });
+    lines_.emplace_back(message.payload.data(), message.payload.size());
+    changed_.notify_all();
+  }
+  void flush() override {}
+  void set_pattern(const std::string& /*pattern*/) override {}
+  void set_formatter(std::unique_ptr<spdlog::formatter> /*formatter*/) override {}
+
+  void set_open(bool open) {
+    const std::scoped_lock lock(mutex_);
+    open_ = open;
+    changed_.notify_all();
+  }
+  std::vector<std::string> lines() {
+    const std::scoped_lock lock(mutex_);
+    return lines_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = true;
+  std::vector<std::string> lines_;
+};
+
+class StderrSinkTest : public testing::Test {
+ protected:
+  std::shared_ptr<Pipe> pipe_ = std::make_shared<Pipe>();
+  std::unique_ptr<spdlog::logger> logger_ =
+      std::make_unique<spdlog::logger>("program", std::make_shared<StderrSink>(pipe_));
+};
+
+TEST_F(StderrSinkTest, ALineIsThereWhenTheCallReturns) {
+  for (const char* text : {"a", "b", "c"}) {
+    logger_->info(text);
+    EXPECT_EQ(pipe_->lines().back(), text);
+  }
+}
+
+TEST_F(StderrSinkTest, NobodyWaitsForAReaderThatDoesNotRead) {
+  pipe_->set_open(false);
+  for (std::size_t i = 0; i < StderrSink::kCapacity + 4; ++i) logger_->info(std::to_string(i));
+  pipe_->set_open(true);
+  ASSERT_TRUE(ipcq_test::eventually([&] { return pipe_->lines().size() == StderrSink::kCapacity + 2; }));
+  logger_->info("later");
+  const auto lines = pipe_->lines();
+  EXPECT_EQ(lines[StderrSink::kCapacity], std::to_string(StderrSink::kCapacity));  // one was in the write
+  EXPECT_THAT(lines[StderrSink::kCapacity + 1], HasSubstr("3 lines were not logged"));
+  EXPECT_EQ(lines.back(), "later");
+}
+
+TEST_F(StderrSinkTest, TheEndDoesNotWaitForIt) {
+  pipe_->set_open(false);
+  logger_->info("stuck");
+  logger_.reset();
+  pipe_->set_open(true);
+  EXPECT_TRUE(ipcq_test::eventually([&] { return pipe_->lines().size() == 1; }));
+}
+
+}  // namespace
+}  // namespace ipcq::program
