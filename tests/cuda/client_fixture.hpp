@@ -171,6 +171,7 @@ class CudaClient : public testing::TestWithParam<Kind> {
       skip_ = e.what();
       return false;
     }
+    EXPECT_TRUE(eventually([this] { return runner_told_.load(); }));
     session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
     return true;
   }
@@ -245,6 +246,7 @@ class CudaClient : public testing::TestWithParam<Kind> {
   LogCallback log() {
     return [this](LogLevel level, std::string_view text) {
       if (text.find(", under MPS") != text.npos) under_mps_ = true;
+      if (text.find(", under MPS") != text.npos || text.find(", without MPS") != text.npos) runner_told_ = true;
       if (level >= LogLevel::warning) std::fprintf(stderr, "log: %.*s\n", static_cast<int>(text.size()), text.data());
     };
   }
@@ -253,7 +255,8 @@ class CudaClient : public testing::TestWithParam<Kind> {
   Findings* findings_ = nullptr;
   std::string name_;
   std::string skip_;
-  std::atomic<bool> under_mps_{false};  // from the broker's log, once its runner is up
+  std::atomic<bool> under_mps_{false};    // from the broker's log, once its runner is up
+  std::atomic<bool> runner_told_{false};  // the log comes by a thread of its own
   std::optional<Broker> broker_;
   pid_t broker_pid_ = 0;
   bool killed_ = false;
