@@ -4,11 +4,12 @@
 
 #include <cerrno>
 
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77  // Linux 6.5
-#endif
-
 namespace ipcq::detail {
+namespace {
+
+constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD of Linux 6.5, which older headers lack
+
+}  // namespace
 
 bool get_peer(int socket, Peer& peer) noexcept {
   ucred credentials{};
@@ -32,7 +33,7 @@ Fd process_behind(int socket) noexcept {
   }
   int pidfd = -1;
   socklen_t size = sizeof pidfd;
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0) return Fd(pidfd);
+  if (::getsockopt(socket, SOL_SOCKET, kPeerPidfd, &pidfd, &size) == 0) return Fd(pidfd);
   // Before Linux 6.16 there is none of a process that nothing is left of.
   if (errno == EINVAL || errno == ENODATA) errno = ESRCH;
   if (errno != ENOPROTOOPT) return {};
