@@ -48,7 +48,8 @@ enum class Mirror : std::uint8_t { none, full };
 
 // Who works on a device queue. docs/design/cuda.md has the trade.
 enum class ExecutorKind : std::uint8_t {
-  auto_,       // persistent under MPS or while no client uses ipcq::cuda, else stream
+  // The key is `auto`, a word of the language. Persistent under MPS or while no client uses ipcq::cuda, else stream.
+  auto_,       // NOLINT(readability-identifier-naming)
   persistent,  // one kernel that stays: lowest latency, but other processes' GPU work waits for it without MPS
   stream,      // a kernel per message, ordered by stream operations: nothing spins on the GPU
 };
