@@ -41,8 +41,7 @@ namespace {
 
 using Level = Finding::Level;
 
-Finding check_run_directory() {
-  const std::string path = run_directory();
+Finding check_run_directory(const std::string& path) {
   const std::string subject = "run directory";
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
@@ -58,10 +57,10 @@ Finding check_run_directory() {
   if (!S_ISDIR(status.st_mode)) return {Level::fail, subject, path + " is no directory", "remove it"};
   if (::access(path.c_str(), W_OK | X_OK) != 0) {
     return {Level::fail, subject, path + " is not writable for this user",
-            "let its owner remove it, or set XDG_RUNTIME_DIR"};
+            "set XDG_RUNTIME_DIR to a directory of yours, or let its owner remove it"};
   }
-  if ((status.st_mode & S_IWOTH) != 0) {
-    return {Level::warn, subject, path + " is writable for everybody", "chmod o-w " + path};
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return {Level::warn, subject, path + " is writable for others", "chmod go-w " + path};
   }
   return {Level::ok, subject, path, {}};
 }
@@ -193,9 +192,8 @@ Finding check_broker(const BrokerEntry& entry) {
   }
   if (entry.socket_path.empty()) {
     return {Level::ok, subject,
-            fmt::format("pid {}, {}; its socket is not in {}", entry.pid, human_bytes(entry.segment_bytes),
-                        run_directory()),
-            "to reach it use the XDG_RUNTIME_DIR it was started with, or name it by its socket's path"};
+            fmt::format("pid {}, {}; its socket is not to be seen here", entry.pid, human_bytes(entry.segment_bytes)),
+            "another container has it, or its directory was removed: then restart it"};
   }
   try {
     const auto stats = fetch_stats(entry.socket_path);
@@ -232,10 +230,18 @@ const char* name_of(Level level) {
 }  // namespace
 
 std::vector<Finding> examine() {
-  std::vector<Finding> findings = {check_run_directory(), check_shared_memory(), check_membarrier(), check_futex(),
-                                   check_pidfd(),         check_cpu(),           check_cores(),      check_memlock()};
+  Finding directory;
+  std::vector<BrokerEntry> brokers;
+  try {
+    directory = check_run_directory(run_directory());
+    brokers = list_brokers();
+  } catch (const Error& error) {  // another user's
+    directory = {Level::fail, "run directory", error.what(), {}};
+  }
+  std::vector<Finding> findings = {directory,     check_shared_memory(), check_membarrier(), check_futex(),
+                                   check_pidfd(), check_cpu(),           check_cores(),      check_memlock()};
   for (auto& finding : check_gpus()) findings.push_back(std::move(finding));
-  for (const auto& entry : list_brokers()) findings.push_back(check_broker(entry));
+  for (const auto& entry : brokers) findings.push_back(check_broker(entry));
   return findings;
 }
 

@@ -63,8 +63,10 @@ int clean_command(bool dry_run, bool json) {
                  dry_run ? "would remove what is left of" : "removed what was left of", entry.name,
                  entry.segments.size(), human_bytes(entry.segment_bytes));
     if (entry.socket_path.empty()) {
-      spdlog::info("broker '{}': its socket and lock file are not in {}; the next broker of that name replaces them",
-                   entry.name, run_directory());
+      spdlog::info(
+          "broker '{}': its socket and lock file, if there are any, are not to be seen here; the next broker "
+          "at that path replaces them",
+          entry.name);
     }
   }
   if (cleaned.empty() && code == kOk) spdlog::info("nothing to clean");

@@ -58,7 +58,12 @@ BrokerCore::BrokerCore(const BrokerOptions& options)
   reserve_.fill();
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) throw_system(errno, "epoll_create1", "broker '" + name_.name() + "'");
-  listener_ = listen_socket(name_.socket_path(), access_.mode, access_.gid);
+  listener_ = name_.listen(access_.mode, access_.gid);
+  if (access_.gid >= 0 && !name_.is_reachable_by(access_.gid)) {
+    log(LogLevel::warning, "broker '" + name_.name() + "': the directory of " + name_.socket_path() +
+                               " is closed to members of group '" + options.group +
+                               "'; give the broker a path (--name) in one that they may search");
+  }
   watch(quit_.get());
   watch(listener_.get());
   require_thread(thread_, "broker '" + name_.name() + "'", [this] { serve(); });
@@ -301,8 +306,8 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   queues_.clear();
   pools_.clear();
   runners_.clear();
-  closer_.close_listener(std::move(listener_));
   name_.release();
+  closer_.close_listener(std::move(listener_));
   lock.unlock();
   log_.close();
   return left;

@@ -277,7 +277,8 @@ class BrokerCore {
   void lose_connection(ClientState& client);
   void client_died(int pidfd);
   void drop_client(ClientState& client);
-  bool has_endpoints(const ClientState& client) const;
+  enum class Endpoints : std::uint8_t { none, some, with_gpu };
+  Endpoints endpoints_of(const ClientState& client) const;
   void remove_member(QueueEntry& q, unsigned g);
   bool finish_leaving();
   void end_stream(QueueEntry& q);

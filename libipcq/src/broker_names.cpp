@@ -1,167 +1,180 @@
 #include "broker_names.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
-#include <functional>
+#include <cstring>
+#include <vector>
 
-#include "ipcq/admin.hpp"
+#include "control.hpp"
 #include "ipcq/error.hpp"
+#include "peer.hpp"
 #include "segment.hpp"
 
-namespace ipcq {
-namespace detail {
+namespace ipcq::detail {
 namespace {
 
-// '+' cannot occur in a name, so no broker's prefix begins another's.
-std::string user_prefix() { return "ipcq+" + std::to_string(geteuid()) + "+"; }
-
-// A broker on a path of its own goes by the path's hash.
-std::string tag_of_broker(const std::string& broker) {
-  if (broker.find('/') == std::string::npos) return broker;
-  char text[24];
-  std::snprintf(text, sizeof text, "path-%016zx", std::hash<std::string>{}(broker));
-  return text;
+[[noreturn]] void refuse(const BrokerPlace& place, const std::string& what, const std::string& remedy) {
+  throw UsageError("broker '" + printable(place.name()) + "': " + what + "; " + remedy +
+                   (remedy.empty() ? "" : ", or ") + "choose another --name");
 }
 
-std::string lock_path_of(const std::string& socket_path) {
-  const std::string suffix = ".sock";
-  const bool plain = socket_path.size() > suffix.size() &&
-                     socket_path.compare(socket_path.size() - suffix.size(), suffix.size(), suffix) == 0;
-  return (plain ? socket_path.substr(0, socket_path.size() - suffix.size()) : socket_path) + ".lock";
+// A socket of this user's that nobody serves may be a dead broker's; nothing else may.
+void check_kind(const BrokerPlace& place) {
+  const auto there = place.status_of(place.socket_file());
+  if (!there || (S_ISSOCK(there->st_mode) && there->st_uid == geteuid())) return;
+  refuse(place,
+         describe(printable(place.socket_path()), *there) + ", no control socket that a broker of this user left",
+         "nothing was changed: move it away");
 }
 
-std::int32_t pid_in(const std::string& lock_path) {
-  std::FILE* f = std::fopen(lock_path.c_str(), "re");
-  if (f == nullptr) return 0;
-  int pid = 0;
-  if (std::fscanf(f, "%d", &pid) != 1) pid = 0;
-  std::fclose(f);
-  return pid;
-}
-
-// Opens and locks the file that has this path at the end: another may be removing it meanwhile.
-Fd take_lock(const std::string& path) {
-  for (;;) {
-    Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
-    if (!fd) throw_system(errno, "open", "lock file " + path);
-    if (!lock_file(fd.get())) return {};
-    struct stat held = {};
-    struct stat named = {};
-    if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino) return fd;
+int listener_at(const BrokerPlace& place) {
+  const Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) throw_system(errno, "socket", "control socket " + place.socket_path());
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, place.address().data(), place.address().size());  // a place has checked that it fits
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const bool nobody = errno == ECONNREFUSED || errno == ENOENT;
+    return nobody ? -1 : 0;  // another kind of socket, one that has no room for more, ...
   }
+  const Fd process = process_behind(socket.get());
+  if (process ? has_ended(process) : errno == ESRCH) return -1;
+  Peer peer;
+  return get_peer(socket.get(), peer) ? std::max(peer.pid, 0) : 0;
 }
 
-std::string remove_leftovers_of(const std::string& broker, const std::string& socket_path) {
+bool lives_at(const FoundRecord& record, const BrokerPlace& place) { return record.alive && is_at(record, place); }
+
+// What a broker holds besides its lock file.
+void check_life(const BrokerPlace& place, const std::vector<SegmentName>& segments,
+                const std::vector<FoundRecord>& records) {
+  const std::string gone = ", though its lock file " + printable(place.lock_path()) + " was removed";
+  for (const auto& r : records) {
+    if (!lives_at(r, place)) continue;
+    refuse(place, "a live broker has this name (pid " + std::to_string(r.pid) + ")" + gone, "stop that process");
+  }
+  if (const auto owner = owner_without_record(place.tag(), segments, records)) {
+    refuse(place, "segment " + owner->name + " has a live owner (pid " + std::to_string(owner->pid) + ")" + gone,
+           "stop that process");
+  }
+  if (!place.status_of(place.socket_file())) return;
+  const int pid = listener_at(place);
+  if (pid < 0) return;
+  refuse(place,
+         "somebody listens at " + printable(place.socket_path()) +
+             (pid != 0 ? " (pid " + std::to_string(pid) + ")" : "") + " and holds no lock file " +
+             printable(place.lock_path()),
+         "stop that process");
+}
+
+// That nobody listens at a socket does not make it a broker's.
+void check_origin(const BrokerPlace& place, const BrokerLock& lock, const std::vector<FoundRecord>& records) {
+  if (!place.status_of(place.socket_file()) || lock.was_left() || place.in_run_directory()) return;
+  if (std::any_of(records.begin(), records.end(), [&](const auto& r) { return is_at(r, place); })) return;
+  refuse(place,
+         printable(place.socket_path()) + " is a socket that nobody serves, but neither " +
+             printable(place.lock_path()) + " nor shared memory says that a broker left it",
+         "remove it if no program needs it");
+}
+
+std::string remove_leftovers_at(const BrokerPlace& place, const std::vector<SegmentName>& segments,
+                                const std::vector<FoundRecord>& records) {
   std::uint64_t bytes = 0;
   unsigned count = 0;
-  for (const auto& s : find_segments(segment_prefix(broker))) {
-    if (s.owned) continue;
-    unlink_segment(s.name);
-    bytes += s.bytes;
-    ++count;
+  // Of a broker at the same path in another container.
+  const bool has_namesake =
+      std::any_of(records.begin(), records.end(), [&](auto& r) { return r.alive && r.tag == place.tag(); });
+  if (!has_namesake) {
+    // Whoever may open a segment can lock it: that does not make its broker live.
+    for (const auto& s : segments) {
+      unlink_segment(s.name);
+      bytes += s.bytes;
+      ++count;
+    }
+    for (const auto& r : records) {
+      if (r.tag == place.tag()) remove_dead(r);
+    }
   }
-  const bool had_socket = ::unlink(socket_path.c_str()) == 0;
+  const bool had_socket = place.status_of(place.socket_file()).has_value();
+  if (had_socket && ::unlinkat(place.directory(), place.socket_file().c_str(), 0) != 0) {
+    throw_system(errno, "unlink", "control socket " + place.socket_path());
+  }
   if (count == 0 && !had_socket) return {};
   return std::to_string(count) + " segments (" + format_bytes(bytes) + ")" + (had_socket ? " and its socket" : "");
 }
 
 }  // namespace
 
-std::string segment_prefix(const std::string& broker) { return user_prefix() + tag_of_broker(broker) + "+"; }
+std::vector<SegmentName> find_segments_of(const std::string& tag) {
+  auto segments = find_segments(user_prefix() + tag + "+");
+  segments.erase(std::remove_if(segments.begin(), segments.end(),
+                                [](const auto& s) { return parts_of(s.name)->kind == kRecordKind; }),
+                 segments.end());
+  return segments;
+}
 
-BrokerName::BrokerName(const std::string& name_or_path) : name_(broker_name_or_default(name_or_path)) {
-  if (name_.find('/') == std::string::npos) (void)run_directory(true);
-  socket_path_ = socket_path_of(name_);
-  lock_path_ = lock_path_of(socket_path_);
-  lock_ = take_lock(lock_path_);
-  if (!lock_) {
-    throw UsageError("broker '" + name_ + "': a live broker has this name (pid " + std::to_string(pid_in(lock_path_)) +
-                     ", " + socket_path_ + "); stop it, or choose another --name");
-  }
-  leftovers_ = remove_leftovers_of(name_, socket_path_);
-  const std::string pid = std::to_string(getpid()) + "\n";
-  if (::ftruncate(lock_.get(), 0) != 0 || ::pwrite(lock_.get(), pid.data(), pid.size(), 0) < 0) {
-    throw_system(errno, "write", "lock file " + lock_path_);
-  }
+std::optional<SegmentName> owner_without_record(const std::string& tag, const std::vector<SegmentName>& segments,
+                                                const std::vector<FoundRecord>& records) {
+  if (std::any_of(records.begin(), records.end(), [&](const auto& r) { return r.tag == tag; })) return std::nullopt;
+  const auto owned = std::find_if(segments.begin(), segments.end(), [](const auto& s) { return s.owned; });
+  return owned == segments.end() ? std::nullopt : std::optional(*owned);
+}
+
+bool is_answered(const BrokerPlace& place) { return listener_at(place) >= 0; }
+
+BrokerLock take_over(const BrokerPlace& place, std::string& removed) {
+  check_kind(place);  // before a lock file is made beside what is none of ours
+  BrokerLock lock(place);
+  const auto segments = find_segments_of(place.tag());  // first: a broker's record is older than its segments
+  const auto records = find_records();
+  check_kind(place);
+  check_life(place, segments, records);
+  check_origin(place, lock, records);
+  removed = remove_leftovers_at(place, segments, records);
+  return lock;
+}
+
+BrokerName::BrokerName(const std::string& name_or_path)
+    : place_(broker_name_or_default(name_or_path)), lock_(take_over(place_, leftovers_)) {
+  record_.emplace(place_);
+  lock_.mark();
 }
 
 BrokerName::~BrokerName() { release(); }
 
+Fd BrokerName::listen(std::uint32_t mode, std::int64_t gid) {
+  Fd listener = listen_socket(place_.address(), mode, gid);
+  socket_ = place_.status_of(place_.socket_file());
+  return listener;
+}
+
+bool BrokerName::is_reachable_by(std::int64_t gid) const noexcept {
+  const struct stat& directory = place_.directory_status();
+  return (directory.st_mode & (std::int64_t{directory.st_gid} == gid ? S_IXGRP : S_IXOTH)) != 0;
+}
+
 void BrokerName::release() noexcept {
-  if (!lock_ || fork_epoch() != epoch_) return;  // a forked child's copy owns nothing
-  ::unlink(socket_path_.c_str());
-  ::unlink(lock_path_.c_str());
-  lock_.reset();
+  if (released_ || fork_epoch() != epoch_) return;  // a forked child's copy owns nothing
+  released_ = true;
+  struct stat named {};
+  if (socket_ && ::fstatat(place_.directory(), place_.socket_file().c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+      is_same_file(*socket_, named)) {
+    ::unlinkat(place_.directory(), place_.socket_file().c_str(), 0);
+  }
+  record_.reset();
+  lock_.remove();  // last: a successor that waits for it finds nothing
 }
 
 std::string BrokerName::segment(const char* kind, const std::string& object, std::uint64_t generation) const {
   char text[24];
   std::snprintf(text, sizeof text, "+%llx", static_cast<unsigned long long>(generation));
-  return segment_prefix(name_) + kind + "+" + object + text;
+  return user_prefix() + place_.tag() + "+" + kind + "+" + object + text;
 }
 
-}  // namespace detail
-
-std::string run_directory() { return detail::run_directory(false); }
-
-std::vector<BrokerEntry> list_brokers() {
-  using namespace detail;
-  std::vector<BrokerEntry> entries;
-  const auto entry_of = [&](const std::string& name) -> BrokerEntry& {
-    for (auto& e : entries) {
-      if (e.name == name) return e;
-    }
-    entries.emplace_back();
-    entries.back().name = name;
-    return entries.back();
-  };
-  const std::string dir_path = run_directory(false);
-  if (DIR* dir = ::opendir(dir_path.c_str())) {
-    while (const dirent* file = ::readdir(dir)) {
-      const std::string name = file->d_name;
-      const auto dot = name.rfind('.');
-      if (dot == std::string::npos || (name.substr(dot) != ".lock" && name.substr(dot) != ".sock")) continue;
-      BrokerEntry& e = entry_of(name.substr(0, dot));
-      e.socket_path = dir_path + "/" + e.name + ".sock";
-      const std::string lock_path = lock_path_of(e.socket_path);
-      Fd fd(::open(lock_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-      e.alive = fd && is_locked(fd.get());
-      e.pid = e.alive ? pid_in(lock_path) : 0;
-    }
-    ::closedir(dir);
-  }
-  const std::string prefix = user_prefix();
-  for (const auto& s : find_segments(prefix)) {
-    BrokerEntry& e = entry_of(s.name.substr(prefix.size(), s.name.find('+', prefix.size()) - prefix.size()));
-    e.segments.push_back(s.name);
-    e.segment_bytes += s.bytes;
-    e.alive = e.alive || s.owned;
-    if (e.pid == 0 && s.owned) e.pid = s.pid;
-  }
-  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  return entries;
-}
-
-void remove_leftovers(const BrokerEntry& entry) {
-  using namespace detail;
-  if (entry.socket_path.empty()) {  // segments alone: their flock says whether they are owned
-    for (const auto& s : find_segments(user_prefix() + entry.name + "+")) {
-      if (s.owned) {
-        throw UsageError("broker '" + entry.name + "': segment " + s.name +
-                         " has a live owner; stop that broker first");
-      }
-      unlink_segment(s.name);
-    }
-    return;
-  }
-  const BrokerName taken(entry.name);  // removes them, and the names it took itself at the end
-}
-
-}  // namespace ipcq
+}  // namespace ipcq::detail

@@ -209,20 +209,26 @@ Reply BrokerCore::hello(ClientState& client, pid_t sender) {
   return {};
 }
 
-bool BrokerCore::has_endpoints(const ClientState& client) const {
+BrokerCore::Endpoints BrokerCore::endpoints_of(const ClientState& client) const {
+  Endpoints found = Endpoints::none;
   for (const auto& [name, q] : queues_) {
     for (const auto& e : q.endpoints) {
-      if (e.client != 0 && e.session == client.socket.get()) return true;
+      if (e.client == 0 || e.session != client.socket.get()) continue;
+      if (e.uses_cuda) return Endpoints::with_gpu;
+      found = Endpoints::some;
     }
   }
-  return false;
+  return found;
 }
 
 // End of file alone proves nothing about the process: a child may have closed its copy, an exec may have dropped it.
 void BrokerCore::lose_connection(ClientState& client) {
-  if (!has_endpoints(client)) return drop_client(client);  // has nothing of ours
+  const Endpoints open = endpoints_of(client);
+  if (open == Endpoints::none) return drop_client(client);  // has nothing of ours
   unwatch(client.socket.get());
-  ::shutdown(client.socket.get(), SHUT_RDWR);  // its number stays: it is the name of its endpoints
+  // Its number stays: it is the name of its endpoints. And where GPU work may outlive the process, only the other end's
+  // being closed says that no child has it (broker_quarantine.cpp): not to be had once this end was shut down.
+  if (open == Endpoints::some) ::shutdown(client.socket.get(), SHUT_RDWR);
   client.suspect = true;
 }
 

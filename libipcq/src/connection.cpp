@@ -20,29 +20,6 @@ constexpr auto kAnswerWithin = std::chrono::seconds(10);
 constexpr auto kRetryEvery = std::chrono::milliseconds(20);
 constexpr std::uint32_t kNoSerial = 0;  // of a reply that answers no request
 
-// Why no connection came about, and what helps.
-[[noreturn]] void throw_unconnected(int error, const std::string& object) {
-  switch (error) {
-    case EMFILE:
-    case ENFILE:
-      throw_system(error, "connect", object, "raise the limit of open files: ulimit -n");
-    case EACCES:
-    case EPERM:
-      throw_system(error, "connect", object,
-                   "run as the broker's user; or start the broker with --unix-group, join that group, and open the "
-                   "directories on that path to it");
-    case EPROTOTYPE:
-    case ENOTSOCK:
-      throw_system(error, "connect", object, "the socket at that path is another program's; name the broker's own");
-    case ENAMETOOLONG:
-      throw_system(error, "connect", object,
-                   "a socket's path has " + std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
-                       " bytes at most; use a shorter XDG_RUNTIME_DIR");
-    default:
-      throw_system(error, "connect", object);
-  }
-}
-
 [[noreturn]] void throw_deaf(const std::string& broker, const char* what) {
   throw SystemError(ETIMEDOUT, "broker '" + broker + "': " + what + " within " +
                                    std::to_string(std::chrono::seconds(kAnswerWithin).count()) +
@@ -73,7 +50,7 @@ Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by
     if (c.socket) {
       if (deadline == 0) deadline = answer_deadline();
       if (has_listener(c, error)) {
-        if (error != 0) throw_system(error, "pidfd of the process behind it", object, "raise the limits: ulimit -n");
+        if (error != 0) throw_system(error, "pidfd_open", object);
         return c;
       }
       error = ECONNREFUSED;
@@ -84,7 +61,7 @@ Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by
     } else {
       deadline = 0;
       const bool absent = error == ENOENT || error == ECONNREFUSED || error == ENOTDIR;
-      if (!absent) throw_unconnected(error, object);
+      if (!absent) throw_system(error, "connect", object);
       if (appears_by == 0 || now_ns() >= appears_by) {
         throw NotFoundError("broker '" + broker + "': none answers at " + path + "; start one (ipcq-broker --name " +
                             broker +

@@ -24,6 +24,15 @@ bool fill_address(const std::string& path, sockaddr_un& address) noexcept {
   return true;
 }
 
+// Removes the name again of a socket that does not come to listen.
+struct UnlinkUnless {
+  const std::string& path;
+  bool done = false;
+  ~UnlinkUnless() {
+    if (!done) ::unlink(path.c_str());
+  }
+};
+
 }  // namespace
 
 bool send_message(int socket, const void* message, std::size_t bytes, int fd) noexcept {
@@ -133,12 +142,15 @@ Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid) 
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     throw_system(errno, "bind", "control socket " + path);
   }
+  UnlinkUnless made{path};
+  const std::string object = "control socket " + path;
   if (gid >= 0 && ::chown(path.c_str(), static_cast<uid_t>(-1), static_cast<gid_t>(gid)) != 0) {
-    throw_system(errno, "chown", "control socket " + path);
+    throw_system(errno, "chown", object);
   }
-  if (::chmod(path.c_str(), mode) != 0) throw_system(errno, "chmod", "control socket " + path);
-  if (!ask_for_senders(fd.get())) throw_system(errno, "setsockopt(SO_PASSCRED)", "control socket " + path);
-  if (::listen(fd.get(), 128) != 0) throw_system(errno, "listen", "control socket " + path);
+  if (::chmod(path.c_str(), mode) != 0) throw_system(errno, "chmod", object);
+  if (!ask_for_senders(fd.get())) throw_system(errno, "setsockopt(SO_PASSCRED)", object);
+  if (::listen(fd.get(), 128) != 0) throw_system(errno, "listen", object);
+  made.done = true;
   return fd;
 }
 

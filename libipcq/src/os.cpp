@@ -52,8 +52,10 @@ bool lock_file(int fd) noexcept {
   constexpr int kTries = 50;
   for (int i = 0; i < kTries; ++i) {
     if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK && errno != EINTR) return false;
     ::usleep(1000);
   }
+  errno = EWOULDBLOCK;
   return false;
 }
 
@@ -107,6 +109,22 @@ void drain_eventfd(int fd) noexcept {
   [[maybe_unused]] const auto read = ::read(fd, &count, sizeof count);
 }
 
+namespace {
+
+// Throws PermissionError for what another user has put there.
+void check_run_directory(const std::string& dir) {
+  struct stat st {};
+  if (::lstat(dir.c_str(), &st) != 0) return;
+  const bool is_mine = st.st_uid == geteuid();
+  if (S_ISDIR(st.st_mode) && (is_mine || st.st_uid == 0)) return;
+  const std::string own = "set XDG_RUNTIME_DIR to a directory of this user (uid " + std::to_string(geteuid()) + ")";
+  if (is_mine) throw PermissionError(dir + ": is no directory; remove it, or " + own);
+  throw PermissionError(dir + ": belongs to another user (uid " + std::to_string(st.st_uid) + "); " + own +
+                        ", or ask that user or root to remove it");
+}
+
+}  // namespace
+
 std::string run_directory(bool make) {
   std::string dir;
   const char* xdg = std::getenv("XDG_RUNTIME_DIR");
@@ -117,14 +135,10 @@ std::string run_directory(bool make) {
   } else {
     dir = "/tmp/ipcq-" + std::to_string(geteuid());
   }
-  if (make && ::mkdir(dir.c_str(), 0755) != 0 && errno != EEXIST) {
+  if (make && ::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) {
     throw_system(errno, "mkdir", dir);
   }
-  struct stat st {};
-  if (::lstat(dir.c_str(), &st) == 0 && (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0))) {
-    throw PermissionError(dir + ": not a directory of this user (uid " + std::to_string(geteuid()) +
-                          "); remove it or set XDG_RUNTIME_DIR");
-  }
+  check_run_directory(dir);
   return dir;
 }
 

@@ -35,7 +35,7 @@ class Fd {
 };
 
 // Takes the exclusive flock that says "its owner lives". False when another has it for good: one that only looks
-// (is_locked) lets go at once.
+// (is_locked) lets go at once. Any errno but EWOULDBLOCK: it cannot be locked.
 bool lock_file(int fd) noexcept;
 // Whether somebody has that lock.
 bool is_locked(int fd) noexcept;

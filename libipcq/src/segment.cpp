@@ -55,6 +55,12 @@ std::uint64_t file_size(int fd) {
   return ::fstat(fd, &st) == 0 ? static_cast<std::uint64_t>(st.st_size) : 0;
 }
 
+bool is_own_segment(const std::string& name) noexcept {
+  struct stat status {};
+  return ::lstat((std::string(kShmDirectory) + "/" + name).c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+         status.st_uid == geteuid();
+}
+
 template <class Header>
 std::uint32_t checksum_of(Header header) {
   header.segment.version.raw = 0;
@@ -215,18 +221,30 @@ template void publish_header(Segment&, PoolHeader);
 template QueueHeader checked_header(const Segment&);
 template PoolHeader checked_header(const Segment&);
 
-std::vector<SegmentName> find_segments(const std::string& prefix) {
-  std::vector<SegmentName> found;
-  DIR* dir = ::opendir(kShmDirectory);
+std::vector<std::string> own_segments(const std::string& prefix) {
+  std::vector<std::string> found;
+  DIR* const dir = ::opendir(kShmDirectory);
   if (dir == nullptr) {
     if (errno == ENOENT) return found;
     throw_system(errno, "opendir", kShmDirectory);
   }
   while (const dirent* entry = ::readdir(dir)) {
     const std::string name = entry->d_name;
-    if (name.rfind(prefix, 0) != 0) continue;
-    SegmentName s{.name = name, .owned = true};  // one that cannot be opened is somebody else's
-    Fd fd(::open((std::string(kShmDirectory) + "/" + name).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (name.rfind(prefix, 0) == 0 && is_own_segment(name)) found.push_back(name);
+  }
+  ::closedir(dir);
+  return found;
+}
+
+Fd open_segment(const std::string& name) noexcept {
+  return Fd(::open((std::string(kShmDirectory) + "/" + name).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+}
+
+std::vector<SegmentName> find_segments(const std::string& prefix) {
+  std::vector<SegmentName> found;
+  for (const auto& name : own_segments(prefix)) {
+    SegmentName s{.name = name, .owned = true};
+    const Fd fd = open_segment(name);
     if (fd) {
       s.bytes = file_size(fd.get());
       s.owned = is_locked(fd.get());
@@ -238,7 +256,6 @@ std::vector<SegmentName> find_segments(const std::string& prefix) {
     }
     found.push_back(s);
   }
-  ::closedir(dir);
   return found;
 }
 

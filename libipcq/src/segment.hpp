@@ -77,6 +77,10 @@ struct SegmentName {
   std::int32_t pid = 0;  // of the broker that made it; 0: not known
 };
 std::vector<SegmentName> find_segments(const std::string& prefix);
+// The names alone. Only regular files of this user: anybody may make something else with such a name.
+std::vector<std::string> own_segments(const std::string& prefix);
+// None when it cannot be opened. Not mapped.
+Fd open_segment(const std::string& name) noexcept;
 void unlink_segment(const std::string& name) noexcept;
 
 }  // namespace ipcq::detail

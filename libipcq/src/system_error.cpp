@@ -22,6 +22,8 @@ constexpr std::string_view kShmMissing =
     "/dev/shm is missing: mount one (mount -t tmpfs -o mode=1777 tmpfs /dev/shm), or start the container with one";
 constexpr std::string_view kShmReadOnly =
     "/dev/shm is mounted read-only: mount -o remount,rw /dev/shm, or start the container with a writable one";
+constexpr std::string_view kOpenDirectories = "open the directories on that path to this user";
+constexpr std::string_view kWritableDirectory = "let this user write that directory, or choose another place";
 constexpr std::string_view kFileSize = "raise the limit of a file's size: ulimit -f, LimitFSIZE= of its unit";
 constexpr std::string_view kDiskFull = "that file system is full, or has no inode left: remove files there";
 constexpr std::string_view kNoThread =
@@ -43,12 +45,16 @@ constexpr Remedy kRemedies[] = {
     {"open", ELOOP, "a symbolic link has that name; remove it, or choose another place"},
     {"open", EISDIR, "a directory has that name; choose another place"},
     {"open", ENOSPC, kDiskFull},
+    {"open(O_PATH)", EACCES, kOpenDirectories},
+    {"stat", EACCES, kOpenDirectories},
+    {"unlink", EACCES, kWritableDirectory},
+    {"unlink", EPERM, kWritableDirectory},
     {"write", ENOSPC, kDiskFull},
     {"write", EFBIG, kFileSize},
     {"opendir", EACCES, "let this user read that directory"},
     {"bind", EADDRINUSE, "another file has that name; remove it if no program uses it, or choose another place"},
-    {"bind", EACCES, "let this user write that directory, or choose another place"},
-    {"bind", EPERM, "let this user write that directory, or choose another place"},
+    {"bind", EACCES, kWritableDirectory},
+    {"bind", EPERM, kWritableDirectory},
     {"bind", ENOENT, "its directory does not exist; make it first"},
     {"bind", ENOTDIR, "its directory is a file; choose another place"},
     {"bind", ENOSPC, kDiskFull},
@@ -58,6 +64,7 @@ constexpr Remedy kRemedies[] = {
     {"connect", ENAMETOOLONG,
      "a socket's path has 107 bytes at most; use a shorter XDG_RUNTIME_DIR, or a shorter path"},
     {"connect", EPROTOTYPE, "that socket is another program's; name the broker's, as `ipcq list` shows it"},
+    {"connect", ENOTSOCK, "no socket has that name; name the broker's, as `ipcq list` shows it"},
     {"connect", EPROTONOSUPPORT, "that socket is another program's; name the broker's, as `ipcq list` shows it"},
     {"connect", ELOOP, "symbolic links on that path lead in a circle; name the socket itself"},
     {"connect", EAGAIN, "the broker does not take connections in; is it stopped (SIGSTOP), or are there too many?"},

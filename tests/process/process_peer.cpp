@@ -303,7 +303,7 @@ int run_small_shm(const Options& o) {
     std::cerr << e.what() << "\n";
     rc = e.code() == ENOSPC ? 56 : 55;
   }
-  if (std::system("ls -A /dev/shm") != 0) return 2;
+  if (std::system("ls -A /dev/shm | grep -v '+broker+' || true") != 0) return 2;  // the broker's record stays
   b.create("small", {.slots = 2, .size = 256, .lines = 16, .endpoints = 4, .held = 4});
   return rc;
 }

@@ -21,10 +21,10 @@ IPCQ_API void end_of_stream(const std::string& queue, const std::string& broker 
 // UsageError (not a device queue, `auto_`, queue full), SystemError (time-out), and as fetch_stats().
 IPCQ_API void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker = {});
 
-// One broker name seen in the run directory of this user.
+// A broker of this user, of whom something lies in run_directory() or in shared memory.
 struct BrokerEntry {
-  std::string name;
-  std::string socket_path;  // empty: not in run_directory(), so the broker has another one, or a path for a name
+  std::string name;         // of a broker in run_directory(); else its socket's path, which serves as name, too
+  std::string socket_path;  // absolute; empty: it has none here. Another container has it, or its directory is gone
   bool alive = false;
   std::int32_t pid = 0;               // of a live broker
   std::vector<std::string> segments;  // shared memory names that belong to it
@@ -32,7 +32,7 @@ struct BrokerEntry {
 };
 // Live brokers and leftovers of dead ones.
 IPCQ_API std::vector<BrokerEntry> list_brokers();
-// Removes the names of one dead broker. Throws UsageError when it is alive.
+// Removes the names of one dead broker, and nothing else. Throws UsageError when it is alive.
 IPCQ_API void remove_leftovers(const BrokerEntry& entry);
 
 // Directory of sockets: $XDG_RUNTIME_DIR/ipcq, /run/ipcq for root, else /tmp/ipcq-UID.

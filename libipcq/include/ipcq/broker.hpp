@@ -17,7 +17,8 @@ class BrokerCore;
 }
 
 struct BrokerOptions {
-  // Name that clients connect to. Empty: $IPCQ_BROKER, else "default". A path makes that file the control socket.
+  // Name that clients connect to. Empty: $IPCQ_BROKER, else "default". A path makes that file the control socket; what
+  // lies there already, or at the lock file beside it, and was not left by a broker of this user is refused.
   std::string name{};
   // Unix group whose members may attach (segments and socket 0660); empty: only this user (0600).
   std::string group{};
@@ -27,7 +28,8 @@ struct BrokerOptions {
 class IPCQ_API Broker {
  public:
   // Takes the name, removes what a dead broker of that name left, opens the control socket and starts serving.
-  // Throws UsageError when a live broker has the name, SystemError or PermissionError naming the object.
+  // Throws UsageError, and has changed nothing, when a live broker has the name or another program's file lies there;
+  // SystemError or PermissionError naming the object.
   explicit Broker(BrokerOptions options = {});
   // None, for members: calls throw UsageError, stop() does nothing.
   explicit Broker(std::nullptr_t) noexcept;
@@ -51,7 +53,7 @@ class IPCQ_API Broker {
 
   // After stop(): as it was when the draining ended.
   BrokerStats stats() const;
-  // Path of the control socket.
+  // Path of the control socket, absolute if that fits into the address of a socket.
   std::string socket_path() const;
   // Ring state of one queue for humans: cursors, lines, slots, held entries. Throws NotFoundError.
   std::string dump(const std::string& queue) const;

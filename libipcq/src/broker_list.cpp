@@ -1,0 +1,163 @@
+// What `ipcq list` and `ipcq clean` ask for: brokers of this user, and what dead ones left.
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "broker_names.hpp"
+#include "broker_place.hpp"
+#include "broker_record.hpp"
+#include "ipcq/admin.hpp"
+#include "ipcq/error.hpp"
+#include "segment.hpp"
+
+namespace ipcq {
+namespace detail {
+namespace {
+
+// One tag each.
+using Entries = std::map<std::string, BrokerEntry>;
+
+// Names of which a socket or a lock file lies in the run directory.
+std::vector<std::string> names_in_run_directory() {
+  std::vector<std::string> names;
+  const std::string directory = canonical_run_directory();
+  DIR* const dir = directory.empty() ? nullptr : ::opendir(directory.c_str());
+  if (dir == nullptr) return names;
+  while (const dirent* file = ::readdir(dir)) {
+    std::string path = directory + "/" + file->d_name;
+    const std::string suffix = BrokerPlace::kLockSuffix;
+    if (path.size() > suffix.size() && path.compare(path.size() - suffix.size(), suffix.size(), suffix) == 0) {
+      path.resize(path.size() - suffix.size());
+    }
+    const std::string name = name_in(directory, path);
+    if (!name.empty() && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  ::closedir(dir);
+  return names;
+}
+
+// What lies at a place. None for what no broker of this user left there.
+bool look_at_place(const BrokerPlace& place, BrokerEntry& entry) {
+  const LockState lock = look_at_lock(place);
+  const auto socket = place.status_of(place.socket_file());
+  const bool has_socket = socket && S_ISSOCK(socket->st_mode) && socket->st_uid == geteuid();
+  if (!has_socket && !lock.is_ours) return false;
+  entry.socket_path = place.socket_path();
+  entry.alive = lock.held || (has_socket && is_answered(place));
+  entry.pid = lock.held ? lock.pid : 0;
+  return true;
+}
+
+void add_run_directory(Entries& entries) {
+  for (const auto& name : names_in_run_directory()) {
+    try {
+      const BrokerPlace place(name);
+      BrokerEntry entry;
+      entry.name = name;
+      if (look_at_place(place, entry)) entries.emplace(place.tag(), entry);
+    } catch (const UsageError&) {  // a file that cannot be a broker's: its path is too long
+    }
+  }
+}
+
+// Whether the record's path leads to its broker from here.
+bool is_here(const FoundRecord& record) {
+  try {
+    return is_at(record, BrokerPlace(record.socket_path));
+  } catch (const Error&) {  // its directory is not here, or not any more
+    return false;
+  }
+}
+
+void add_records(Entries& entries, const std::vector<FoundRecord>& records) {
+  const std::string run = canonical_run_directory();
+  for (const auto& record : records) {
+    if (record.socket_path.empty()) continue;
+    BrokerEntry& entry = entries[record.tag];
+    if (entry.name.empty()) {
+      entry.name = name_in(run, record.socket_path);
+      if (entry.name.empty()) entry.name = record.socket_path;
+    }
+    if (entry.socket_path.empty() && is_here(record)) entry.socket_path = record.socket_path;
+    entry.alive = entry.alive || record.alive;
+    if (record.alive) entry.pid = record.pid;
+  }
+}
+
+void add_segments(Entries& entries, const std::vector<FoundRecord>& records) {
+  std::set<std::string> tags;
+  for (const auto& segment : own_segments(user_prefix())) {
+    if (const auto parts = parts_of(segment)) tags.insert(parts->tag);
+  }
+  for (const auto& tag : tags) {
+    const auto segments = find_segments_of(tag);
+    if (segments.empty() && entries.count(tag) == 0) continue;
+    BrokerEntry& entry = entries[tag];
+    if (entry.name.empty()) entry.name = tag;
+    for (const auto& s : segments) {
+      entry.segments.push_back(s.name);
+      entry.segment_bytes += s.bytes;
+    }
+    const auto owner = owner_without_record(tag, segments, records);
+    if (owner) entry.pid = owner->pid;
+    entry.alive = entry.alive || owner;
+  }
+}
+
+// Of a broker at whose socket there is nothing of its own: there is no lock to take.
+void remove_segments_of(const std::string& tag, const std::string& name) {
+  const auto segments = find_segments_of(tag);  // first: a broker's record is older than its segments
+  const auto records = find_records();
+  const bool lives = std::any_of(records.begin(), records.end(), [&](auto& r) { return r.tag == tag && r.alive; }) ||
+                     owner_without_record(tag, segments, records);
+  if (lives) throw UsageError("broker '" + printable(name) + "': is alive; stop it first");
+  for (const auto& s : segments) unlink_segment(s.name);
+  for (const auto& r : records) {
+    if (r.tag == tag) remove_dead(r);
+  }
+}
+
+void remove_leftovers_at(const BrokerPlace& place) {
+  try {
+    std::string removed;
+    take_over(place, removed).remove();
+  } catch (const UsageError&) {
+    if (look_at_lock(place).held) throw;
+    remove_segments_of(place.tag(), place.name());  // by now something of another's lies there
+  }
+}
+
+}  // namespace
+}  // namespace detail
+
+std::string run_directory() { return detail::run_directory(false); }
+
+std::vector<BrokerEntry> list_brokers() {
+  using namespace detail;
+  Entries found;
+  // Records first: who takes a name while this looks has no segment without one.
+  const auto records = find_records();
+  add_run_directory(found);
+  add_records(found, records);
+  add_segments(found, records);
+  std::vector<BrokerEntry> entries;
+  for (auto& [tag, entry] : found) entries.push_back(std::move(entry));
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return entries;
+}
+
+void remove_leftovers(const BrokerEntry& entry) {
+  using namespace detail;
+  if (!entry.socket_path.empty()) return remove_leftovers_at(BrokerPlace(entry.socket_path));
+  if (is_name(entry.name)) return remove_leftovers_at(BrokerPlace(entry.name));
+  // A path, or a tag where not even that is known.
+  const bool is_path = entry.name.find('/') != std::string::npos;
+  remove_segments_of(is_path ? tag_of(entry.name) : entry.name, entry.name);
+}
+
+}  // namespace ipcq
