@@ -28,6 +28,7 @@ void bulk_1m(benchmark::State& state);
 void bulk_1m_stream(benchmark::State& state);
 
 // gpu_bench_consume.cpp
+void consume_payload(benchmark::State& state);
 void consume_header(benchmark::State& state);
 void consume_values(benchmark::State& state);
 void consume_ahead(benchmark::State& state);

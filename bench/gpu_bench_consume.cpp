@@ -141,12 +141,18 @@ const auto use_header = [](const Client& gpu, const cuda::Message& m, unsigned v
 
 }  // namespace
 
+void consume_payload(benchmark::State& state) {
+  run(state, "consume/payload", "use_payload", receive_next,
+      [](const Client& gpu, const cuda::Message& m, unsigned value, CUdeviceptr wrong) {
+        gpu.launch(m.payload(), value, wrong);
+      });
+}
 void consume_header(benchmark::State& state) { run(state, "consume/header", "use_header", receive_next, use_header); }
 void consume_ahead(benchmark::State& state) { run(state, "consume/ahead", "use_header", receive_ahead, use_header); }
 void consume_values(benchmark::State& state) {
   run(state, "consume/values", "use_values", receive_next,
       [](const Client& gpu, const cuda::Message& m, unsigned value, CUdeviceptr wrong) {
-        gpu.launch(m.device(), m.length(), m.header(), value, wrong);
+        gpu.launch(m.device(), m.length(), m.payload(), value, wrong);
       });
 }
 

@@ -43,7 +43,17 @@ __global__ void fill_words(uint4* data, std::uint64_t length, unsigned value) {
   }
 }
 
-// As the README has it: every thread asks the header for all that it needs.
+// As the README has it: every thread asks for all that it needs.
+__global__ void use_payload(ipcq::cuda::Payload message, unsigned value, unsigned long long* wrong) {
+  if (message.status() != ipcq::Status::ok) return;
+  const std::uint64_t step = std::uint64_t{gridDim.x} * blockDim.x;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < message.length / sizeof(uint4);
+       i += step) {
+    const uint4 v = reinterpret_cast<const uint4*>(message.data)[i];
+    if (v.x != value || v.y != value || v.z != value || v.w != value) atomicAdd(wrong, 1ull);
+  }
+}
+// The same behind a pointer.
 __global__ void use_header(const ipcq::cuda::Header* message, unsigned value, unsigned long long* wrong) {
   if (message->status() != ipcq::Status::ok) return;
   const std::uint64_t step = std::uint64_t{gridDim.x} * blockDim.x;
@@ -54,10 +64,10 @@ __global__ void use_header(const ipcq::cuda::Header* message, unsigned value, un
   }
 }
 // Pointer and length by value; one thread asks for the status.
-__global__ void use_values(const std::byte* data, std::uint64_t length, const ipcq::cuda::Header* message,
-                           unsigned value, unsigned long long* wrong) {
+__global__ void use_values(const std::byte* data, std::uint64_t length, ipcq::cuda::Payload message, unsigned value,
+                           unsigned long long* wrong) {
   const bool first = blockIdx.x == 0 && threadIdx.x == 0;
-  if (first && message->status() != ipcq::Status::ok) atomicAdd(wrong, 1ull);
+  if (first && message.status() != ipcq::Status::ok) atomicAdd(wrong, 1ull);
   check_words(data, length, value, wrong);
 }
 

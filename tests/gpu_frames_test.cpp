@@ -31,13 +31,9 @@ class GpuFrames : public testing::TestWithParam<const char*> {
     CUdeviceptr data = 0;
     check_cuda(driver().cuMemAlloc(&data, kRoom), "cuMemAlloc", "frame");
     data_ = reinterpret_cast<std::byte*>(data);
-    void* header = nullptr;
-    check_cuda(driver().cuMemHostAlloc(&header, sizeof *header_, 0), "cuMemHostAlloc", "header");
-    header_ = new (header) cuda::Header{};
   }
   void TearDown() override {
     if (data_ != nullptr) driver().cuMemFree(reinterpret_cast<CUdeviceptr>(data_));
-    if (header_ != nullptr) driver().cuMemFreeHost(header_);
   }
 
   void upload(const std::vector<std::byte>& bytes, std::size_t to = 0) {
@@ -59,7 +55,7 @@ class GpuFrames : public testing::TestWithParam<const char*> {
   }
   FrameCheckResult sums_of(std::uint64_t frame, std::size_t length, std::size_t at) {
     const FrameChecker checker(*device_, GetParam());
-    checker.check(data_ + at, length, frame, header_);
+    checker.check(data_ + at, length, frame, message_);
     checker.look();
     device_->finish();
     return checker.seen();
@@ -85,7 +81,7 @@ class GpuFrames : public testing::TestWithParam<const char*> {
 
   std::unique_ptr<GpuDevice> device_;
   std::byte* data_ = nullptr;
-  cuda::Header* header_ = nullptr;
+  cuda::Payload message_;
 };
 
 std::vector<std::byte> picture(std::uint64_t frame, const std::string& handler = {}) {
@@ -127,7 +123,7 @@ TEST_P(GpuFrames, ReadsWhereNothingIsAligned) {
 
 TEST_P(GpuFrames, PayloadThatNeverCameIsLostNotBad) {
   upload(picture(6, GetParam()));
-  header_->state = static_cast<std::uint32_t>(Status::peer_dead);
+  message_.state = static_cast<std::uint32_t>(Status::peer_dead);
   const auto sums = sums_of(5, Pattern4k::kFrameBytes - 1, 0);
   EXPECT_EQ(sums.bad_bytes, 0U);
   EXPECT_EQ(sums.lost, 1U);
@@ -176,7 +172,7 @@ TEST_P(GpuGenerator, SaysItsTimes) {
   say("picture", time_us([&] { generator.picture(1, data_); }));
   say("noise", time_us([&] { generator.noise(1, data_, Pattern4k::kFrameBytes); }));
   generator.picture(1, data_);
-  say("check", time_us([&] { checker.check(data_, Pattern4k::kFrameBytes, 1, header_); }));
+  say("check", time_us([&] { checker.check(data_, Pattern4k::kFrameBytes, 1, message_); }));
   checker.look();
   device_->finish();
   EXPECT_EQ(checker.seen().bad_bytes, 0U);

@@ -1,8 +1,11 @@
 #include "delivered.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <vector>
+
+#include "doorbell.hpp"
 
 extern "C" const unsigned char ipcq_deliver_kernels[];  // NOLINT(readability-identifier-naming): CMakeLists.txt
 
@@ -42,7 +45,7 @@ CUfunction load_kernel(const std::string& object) {
 }  // namespace
 
 DeliveredEntries::DeliveredEntries(const Context& context, std::size_t count, const std::string& object)
-    : context_(context), bytes_(count * sizeof(Delivered)) {
+    : context_(context), count_(count), bytes_(count * (sizeof(Delivered) + sizeof(unsigned long long))) {
   const BesideCaptures beside;
   const CurrentContext current(context.handle());
   auto& c = contexts();
@@ -69,6 +72,11 @@ DeliveredEntries::~DeliveredEntries() {
   auto& c = contexts();
   const std::scoped_lock lock(c.mutex);
   c.spares.push_back({context_, bytes_, memory_});
+}
+
+std::uint64_t DeliveredEntries::next_use() noexcept {
+  static std::atomic<std::uint64_t> last{now_ns() * 0x9e3779b97f4a7c15};
+  return last.fetch_add(1, std::memory_order_relaxed) & ~std::uint64_t{0} >> 2;
 }
 
 CUresult DeliveredEntries::enqueue(cuda::Stream stream, const Delivered& from, const Word* tomb, std::uint64_t lease,

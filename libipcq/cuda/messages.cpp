@@ -16,7 +16,23 @@ Message::~Message() {
   if (state_ != nullptr) state_->side->end(*state_);
 }
 
-const Header* Message::header() const noexcept { return state_ != nullptr ? &state_->on_device->header : nullptr; }
+Payload Message::payload() const noexcept {
+  Payload p;
+  p.state = static_cast<std::uint32_t>(Status::empty);
+  if (state_ == nullptr || !state_->resolved.load(std::memory_order_acquire)) return p;
+  const Header& h = state_->known();
+  p.state = static_cast<std::uint32_t>(h.status());
+  p.data = h.data;
+  p.length = h.length;
+  p.sequence = h.sequence;
+  if (!state_->may_be_lost) return p;
+  p.tomb = state_->tomb != nullptr ? &state_->tomb->raw : nullptr;
+  p.lease = state_->descriptor.lease;
+  p.decided = state_->decided;
+  p.use = state_->payload_use;
+  return p;
+}
+const Header* Message::header() const noexcept { return state_ != nullptr ? state_->side->header(*state_) : nullptr; }
 Status Message::status() const noexcept {
   if (state_ == nullptr) return Status::not_held;
   if (!state_->resolved.load(std::memory_order_acquire)) return Status::empty;

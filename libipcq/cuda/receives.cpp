@@ -90,7 +90,12 @@ ReceiveSide::MessageState* ReceiveSide::reserve(const View& view, cuda::Stream s
   spare_.pop_back();
   state->view = &view;
   state->stream = stream;
-  state->on_device = delivered_in(view).entry(static_cast<std::size_t>(state - states_.get()));
+  const auto index = static_cast<std::size_t>(state - states_.get());
+  const DeliveredEntries& entries = delivered_in(view);
+  state->on_device = entries.entry(index);
+  state->decided = entries.decided(index);
+  state->payload_use = DeliveredEntries::next_use();
+  state->may_be_lost = state->delivered = false;
   state->tomb = nullptr;
   state->taken = false;
   ++state->use;
@@ -167,11 +172,30 @@ void ReceiveSide::note_whether_lost(MessageState& state) noexcept {
   if (state.is_lost()) state.pinned->content.header.lost = 1;
 }
 
-void ReceiveSide::enqueue_delivery(MessageState& state, bool may_be_lost) {
-  const CUresult result = delivered_in(*state.view)
-                              .enqueue(state.stream, state.pinned->content, may_be_lost ? state.tomb : nullptr,
-                                       state.descriptor.lease, state.on_device);
-  check_cuda(result, "cuLaunchKernel", memory_.object());
+CUresult ReceiveSide::enqueue_delivery(MessageState& state) noexcept {
+  for (const auto& [view, entries] : delivered_) {
+    if (view != state.view) continue;
+    const CUresult result =
+        entries->enqueue(state.stream, state.pinned->content, state.may_be_lost ? state.tomb : nullptr,
+                         state.descriptor.lease, state.on_device);
+    state.delivered = result == CUDA_SUCCESS;
+    return result;
+  }
+  return CUDA_ERROR_INVALID_CONTEXT;
+}
+
+const cuda::Header* ReceiveSide::header(MessageState& state) noexcept {
+  if (closed_ || epoch_ != fork_epoch()) return nullptr;
+  if (!state.delivered) {
+    const bool captures = is_capturing(*state.view, state.stream);
+    const CUresult result = captures ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : enqueue_delivery(state);
+    if (result != CUDA_SUCCESS) {
+      session_->log(LogLevel::error, describe(driver(), result, "cuLaunchKernel", memory_.object()) +
+                                         "; ask for the header before the capture begins, or use payload()");
+      return nullptr;
+    }
+  }
+  return &state.on_device->header;
 }
 
 void ReceiveSide::abandon(MessageState& state) noexcept {
@@ -219,8 +243,12 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
   bool awaited = false;
   try {
     awaited = enqueue_wait_for(*state);
+    state->may_be_lost = awaited;
     if (!awaited) note_whether_lost(*state);
-    enqueue_delivery(*state, awaited);
+    // Its payload lies beside the header.
+    if (state->descriptor.kind == LineKind::inlined) {
+      check_cuda(enqueue_delivery(*state), "cuLaunchKernel", memory_.object());
+    }
   } catch (...) {
     abandon(*state);
     if (awaited) watcher_->wake();
@@ -244,7 +272,7 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   const CUresult result = enqueue_wait(view, stream, state->pinned->resolved, state->use);
   try {
     check_cuda(result, "cuStreamWaitValue64", memory_.object());
-    enqueue_delivery(*state, false);
+    check_cuda(enqueue_delivery(*state), "cuLaunchKernel", memory_.object());
   } catch (...) {
     state->pinned->resolved.store(state->use, std::memory_order_release);  // the wait, if it is there
     const std::scoped_lock lock(mutex_);

@@ -43,6 +43,10 @@ struct MessageState {
   std::shared_ptr<ipcq::detail::ReceiveSide> side;  // while a handle is out
   ipcq::detail::PinnedEntry* pinned = nullptr;
   ipcq::detail::Delivered* on_device = nullptr;
+  unsigned long long* decided = nullptr;  // Payload's
+  std::uint64_t payload_use = 0;
+  bool may_be_lost = false;                  // the payload was still to come when it was received
+  bool delivered = false;                    // the header is enqueued
   const ipcq::detail::Word* tomb = nullptr;  // of the message's slot, if it has one
   const ipcq::detail::View* view = nullptr;
   Stream stream = nullptr;
@@ -76,6 +80,8 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   Result<cuda::Message> receive(cuda::Stream stream, Duration timeout);
   Result<cuda::Message> receive_ahead(cuda::Stream stream);
   void end(MessageState& state) noexcept;
+  // Null where it is not on the device and cannot be brought there.
+  const cuda::Header* header(MessageState& state) noexcept;
 
   Status settle(Duration timeout) noexcept override;
   void close() noexcept override;
@@ -97,8 +103,8 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   // What is known before the payload is complete, and after.
   void fill_header(MessageState& state, Status status) noexcept;
   void note_whether_lost(MessageState& state) noexcept;
-  // Behind the wait: the header goes to the device. `may_be_lost`: the payload was still to come.
-  void enqueue_delivery(MessageState& state, bool may_be_lost);
+  // Behind the wait: the header goes to the device.
+  CUresult enqueue_delivery(MessageState& state) noexcept;
   // An enqueue of the caller's has failed: the message goes back to its group.
   void abandon(MessageState& state) noexcept;
 

@@ -111,6 +111,9 @@ TEST_P(CudaClientEnds, TheBrokersDeathEndsWaits) {
     EXPECT_TRUE(finish(ahead));
     EXPECT_EQ(status(0), Status::peer_dead);
     EXPECT_EQ(status(1), Status::peer_dead);
+    gpu_->check_payload(in, m->payload(), 0, GetParam().mask, 2, findings_);
+    EXPECT_TRUE(finish(in));
+    EXPECT_EQ(status(2), Status::peer_dead);
     EXPECT_EQ(m->status(), Status::peer_dead);
     EXPECT_EQ(next->status(), Status::peer_dead);
     EXPECT_FALSE(cuda::receive_ahead(c, ahead));

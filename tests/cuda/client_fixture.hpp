@@ -66,6 +66,10 @@ class Gpu {
                     Findings* f) {
     launch(check_header_, 16, s, h, seed, mask, number, f);
   }
+  void check_payload(CUstream s, const cuda::Payload& p, std::uint64_t seed, unsigned mask, unsigned number,
+                     Findings* f) {
+    launch(check_payload_, 16, s, p, seed, mask, number, f);
+  }
   void scribble(CUstream s, std::byte* data, std::size_t bytes, std::uint64_t ns, std::uint32_t* begun) {
     launch(scribble_, 16, s, data, std::uint64_t{bytes}, ns, begun);
   }
@@ -90,6 +94,7 @@ class Gpu {
     find(fill_, "fill");
     find(check_, "check");
     find(check_header_, "check_header");
+    find(check_payload_, "check_payload");
     find(scribble_, "scribble");
     find(spin_, "spin");
   }
@@ -104,6 +109,7 @@ class Gpu {
   CUfunction fill_ = nullptr;
   CUfunction check_ = nullptr;
   CUfunction check_header_ = nullptr;
+  CUfunction check_payload_ = nullptr;
   CUfunction scribble_ = nullptr;
   CUfunction spin_ = nullptr;
 };

@@ -276,8 +276,32 @@ TEST_P(CudaClient, KernelsReadDeviceMemoryAlone) {
   ASSERT_TRUE(inlined) << to_string(inlined.status());
   EXPECT_TRUE(is_in_device_memory(inlined->header()));
   EXPECT_TRUE(is_in_device_memory(inlined->device()));
+  EXPECT_TRUE(is_in_device_memory(inlined->payload().data));
   EXPECT_TRUE(finish(in));
   for (const auto* m : {&*ahead, &*slot, &*inlined}) EXPECT_EQ(m->status(), Status::ok);
+}
+
+TEST_P(CudaClient, PayloadsAreForEveryThreadToAsk) {
+  START_OR_SKIP(GetParam(), 4);
+  auto p = producer();
+  auto c = consumer();
+  CUstream out = gpu_->stream();
+  CUstream in = gpu_->stream();
+  constexpr unsigned kMessages = 40;  // entries are used again
+  for (unsigned n = 0; n < kMessages; ++n) {
+    // Half of them come while the stream is on its way, the others are there.
+    ASSERT_EQ(publish(p, out, n, n % 2 == 0 ? 1'000'000 : 0), Status::ok);
+    if (n % 2 != 0) {
+      EXPECT_TRUE(finish(out));
+    }
+    auto m = cuda::receive(c, in, kBound);
+    ASSERT_TRUE(m) << to_string(m.status());
+    gpu_->check_payload(in, m->payload(), 0, GetParam().mask, n % 8, findings_);
+    gpu_->check_payload(in, m->payload(), 0, GetParam().mask, n % 8, findings_);
+  }
+  EXPECT_TRUE(finish(in));
+  EXPECT_EQ(findings_->messages, 2 * kMessages);
+  EXPECT_EQ(findings_->wrong_bytes, 0u);
 }
 
 TEST_P(CudaClient, InlineMessagesReachKernels) {

@@ -56,6 +56,19 @@ __global__ void check_header(const ipcq::cuda::Header* header, std::uint64_t see
               findings);
 }
 
+// The same for what a receive() brings, by value.
+__global__ void check_payload(ipcq::cuda::Payload payload, std::uint64_t seed, unsigned mask, unsigned number,
+                              ipcq_test::Findings* findings) {
+  const ipcq::Status status = payload.status();
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    findings->status[number] = static_cast<unsigned>(status);
+    if (status == ipcq::Status::ok) atomicAdd(&findings->messages, 1ull);
+  }
+  if (status != ipcq::Status::ok) return;
+  check_bytes(reinterpret_cast<const std::uint8_t*>(payload.data), payload.length, payload.sequence + seed, mask,
+              findings);
+}
+
 __global__ void spin(unsigned long long ns) { spin_for(ns); }
 
 // Fails the context that it runs in. (The soft GPU has its own of that name.)

@@ -43,6 +43,7 @@ const std::map<std::string, Kernel>& all() {
       {"fill", make(fill)},
       {"check", make(check)},
       {"check_header", make(check_header)},
+      {"check_payload", make(check_payload)},
       {"scribble", make(scribble)},
       {"spin", make(spin)},
   };

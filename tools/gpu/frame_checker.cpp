@@ -31,7 +31,7 @@ CUdeviceptr address(const void* data) { return std::bit_cast<CUdeviceptr>(data);
 
 FrameChecker::FrameChecker(const GpuDevice& device, std::string_view handler)
     : device_(device), kernel_(device.kernel(kernel_for(handler).c_str())) {
-  ++kernel_.blocks;  // one looks at the header alone
+  ++kernel_.blocks;  // one looks at the status alone
   const auto& cu = driver();
   const auto object = fmt::format("sums of the check on GPU {}", device.ordinal());
   try {
@@ -56,13 +56,13 @@ void FrameChecker::release() noexcept {
 }
 
 void FrameChecker::check(const std::byte* data, std::uint64_t length, std::uint64_t frame,
-                         const cuda::Header* header) const {
+                         const cuda::Payload& message) const {
   const std::uint64_t common = std::min<std::uint64_t>(length, Pattern4k::kFrameBytes);
   FrameCheck what{.data = data,
                   .length = common,
                   .frame = frame,
                   .bad_length = std::max<std::uint64_t>(length, Pattern4k::kFrameBytes) - common,
-                  .header = header,
+                  .message = message,
                   .result = sums_};
   void* arguments[] = {&what};
   device_.launch(kernel_, arguments);

@@ -21,10 +21,10 @@ class FrameChecker {
 
   // Compares the message with picture message.sequence(); as Pattern4k::bad_bytes(). The message may go out of scope.
   void check(const cuda::Message& message) const {
-    check(message.device(), message.length(), message.sequence(), message.header());
+    check(message.device(), message.length(), message.sequence(), message.payload());
   }
-  // The same for a payload at `data` that is to be picture `frame`. `header` says whether it counts.
-  void check(const std::byte* data, std::uint64_t length, std::uint64_t frame, const cuda::Header* header) const;
+  // The same for a payload at `data` that is to be picture `frame`. `message` says whether it counts.
+  void check(const std::byte* data, std::uint64_t length, std::uint64_t frame, const cuda::Payload& message) const;
 
   // Enqueues a copy of the sums so far; seen() has them once the stream has passed this point.
   void look() const;

@@ -136,7 +136,7 @@ template <class Handler>
 __device__ void check(const FrameCheck& what) {
   if (blockIdx.x == 0) {
     if (threadIdx.x != 0) return;
-    const bool lost = what.header->status() != Status::ok;
+    const bool lost = what.message.status() != Status::ok;
     atomicAdd(lost ? &what.result->lost : &what.result->bad_bytes, lost ? 1 : what.bad_length);
     return;
   }
@@ -144,7 +144,7 @@ __device__ void check(const FrameCheck& what) {
   const unsigned step = (gridDim.x - 1) * kFrameThreads;
   const unsigned bad = count_differences<Handler>(what.data, what.length, what.frame, rank, step);
   if (__syncthreads_or(bad != 0) == 0) return;
-  const bool counts = what.header->status() == Status::ok;  // of what never came nothing is expected
+  const bool counts = what.message.status() == Status::ok;  // of what never came nothing is expected
   if (bad != 0 && counts) atomicAdd(&what.result->bad_bytes, static_cast<unsigned long long>(bad));
 }
 

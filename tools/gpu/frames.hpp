@@ -21,7 +21,7 @@ struct FrameCheck {
   std::uint64_t length;           // bytes to compare: a frame at most
   std::uint64_t frame;            // number of the picture
   unsigned long long bad_length;  // bytes that the message is longer or shorter than a frame
-  const cuda::Header* header;
+  cuda::Payload message;
   FrameCheckResult* result;
 };
 

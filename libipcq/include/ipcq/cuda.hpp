@@ -13,7 +13,7 @@
 //   check(v->publish(n));                       // enqueued behind fill; nothing waits
 //
 //   auto m = ipcq::cuda::receive(c, stream);    // published; the stream waits until it is complete and processed
-//   use<<<g, b, 0, stream>>>(m->header());      // every thread may ask header->status(), data and length
+//   use<<<g, b, 0, stream>>>(m->payload());     // every thread may ask payload.status(), data and length
 //                                               // released behind use when m goes out of scope
 //
 // A stream that captures a graph is refused: the graph's launches would repeat what is for one message. Capture the
@@ -48,9 +48,54 @@ namespace ipcq::cuda {
 // A cudaStream_t or CUstream; null: the default stream of the current context.
 using Stream = CUstream_st*;
 
-// What a kernel may know of a received message. In memory of the stream's device, where every thread may read it as it
-// likes; valid in the order of the stream, from the receive to the message's end. It does not change meanwhile, so all
-// threads of all kernels see the same.
+// A message of receive() as kernels take it: by value. Copies are the same message; good for kernels that its stream
+// gets to between the receive and the message's end.
+struct Payload {
+  const std::byte* data = nullptr;  // on the stream's device
+  std::uint64_t length = 0;         // bytes
+  std::uint64_t sequence = 0;       // as Message::sequence()
+
+  // `data` may be read only after ok. peer_dead: the payload will never be complete, as Header::status(). Every thread
+  // may ask: one of them looks across PCIe, and what it finds is so for all threads of all kernels. Nobody in host
+  // code: there it is Message::status().
+  IPCQ_HOST_DEVICE Status status() const noexcept;
+
+  // How status() knows. Whether it may be lost is said by a word in host memory, and decided in one in device memory:
+  // `use` times four, 2 more once it is decided, 1 more if it is lost.
+  std::uint32_t state = 0;              // ipcq::Status, as far as it was known
+  const std::uint64_t* tomb = nullptr;  // null: it was known
+  std::uint64_t lease = 0;
+  unsigned long long* decided = nullptr;
+  std::uint64_t use = 0;  // of `decided`, by no other message
+};
+
+inline IPCQ_HOST_DEVICE Status Payload::status() const noexcept {
+  const auto known = static_cast<Status>(state);
+  if (known != Status::ok || tomb == nullptr) return known;
+#if defined(__CUDA_ARCH__)
+  const auto* const look = static_cast<const volatile unsigned long long*>(decided);
+  unsigned long long seen = *look;
+  if (seen >> 2 != use) {
+    const unsigned warp = __activemask();  // who is here: one of them asks
+    unsigned lane = 0;
+    asm("mov.u32 %0, %%laneid;" : "=r"(lane));
+    if (lane + 1 == static_cast<unsigned>(__ffs(static_cast<int>(warp))) &&
+        atomicCAS(decided, seen, use << 2) == seen) {
+      const bool lost = *static_cast<const volatile std::uint64_t*>(tomb) >= lease;
+      *static_cast<volatile unsigned long long*>(decided) = use << 2 | 2 | (lost ? 1 : 0);
+    }
+  }
+  while (((seen = *look) & 2) == 0 || seen >> 2 != use) {  // another thread is at it, and waits for nobody
+  }
+  return (seen & 1) != 0 ? Status::peer_dead : Status::ok;
+#else
+  return *tomb >= lease ? Status::peer_dead : Status::ok;
+#endif
+}
+
+// The same behind a pointer, for what receive_ahead() brings. In memory of the stream's device, where every thread may
+// read it as it likes; valid in the order of the stream, from the receive to the message's end. It does not change
+// meanwhile, so all threads of all kernels see the same.
 struct Header {
   const std::byte* data = nullptr;  // on the stream's device
   std::uint64_t length = 0;         // bytes
@@ -110,7 +155,10 @@ class IPCQ_API Message {
   ~Message();
   explicit operator bool() const noexcept { return state_ != nullptr; }
 
-  // For kernels: in device memory. The CPU asks status() and the calls below.
+  // For kernels. The CPU asks status() and the calls below. Of receive_ahead() there is a payload() once resolved().
+  Payload payload() const noexcept;
+  // In device memory. Of receive() it is brought there by a kernel of the first call's, about 2 us of the stream: the
+  // stream must not capture then (null), and kernels that are enqueued before know nothing of it.
   const Header* header() const noexcept;
   // On the CPU, once the stream has passed the receive, what header()->status() is for kernels; empty before
   // resolved(), and ok between that and the end of a payload that is still to come.
