@@ -2,7 +2,6 @@
 
 #include <grp.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,20 +29,28 @@ void check_backend(const std::string& object, const std::string& backend) {
   throw UsageError(object + ": backend '" + printable(backend) + "': use auto, host or cuda");
 }
 
-// A name is taken while what bears it is being made.
+// A name is taken while what bears it is being made. Tells when it is not any more.
 class Reserved {
  public:
-  Reserved(std::set<std::string>& names, std::string object) : names_(names), object_(std::move(object)) {
+  Reserved(std::set<std::string>& names, std::condition_variable& changed, std::string object)
+      : names_(names), changed_(changed), object_(std::move(object)) {
     if (!names_.insert(object_).second) throw UsageError(object_ + ": is being created already");
   }
-  ~Reserved() { names_.erase(object_); }
+  ~Reserved() {
+    names_.erase(object_);
+    changed_.notify_all();
+  }
   Reserved(const Reserved&) = delete;
   Reserved& operator=(const Reserved&) = delete;
 
  private:
   std::set<std::string>& names_;
+  std::condition_variable& changed_;
   std::string object_;
 };
+
+// Reserving takes a second or so per GiB from here on.
+constexpr std::uint64_t kTakesLong = std::uint64_t{1} << 30;
 
 }  // namespace
 
@@ -69,8 +76,6 @@ BrokerCore::BrokerCore(const BrokerOptions& options)
   require_thread(thread_, "broker '" + name_.name() + "'", [this] { serve(); });
 }
 
-BrokerCore::~BrokerCore() { stop(Duration::zero()); }
-
 void BrokerCore::log(LogLevel level, const std::string& text) const { log_.add(level, text); }
 
 // Unique among all segments that a client could have seen under one name.
@@ -88,8 +93,14 @@ std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const 
   DeviceMemory memory;
   const bool on_device = options.backend == "cuda";
   if (on_device) memory = allocate(*pool);
+  if (const std::uint64_t bytes = PoolMap::needs(name, options).shared_memory; bytes >= kTakesLong) {
+    log(LogLevel::info, "pool '" + name + "': reserving " + format_bytes(bytes) +
+                            " of /dev/shm, which takes a while; clients find it once that is done");
+  }
+  const Opened opened(mutex_);
   pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, on_device ? &memory : nullptr,
                               generation, access_);
+  IPCQ_STEP("create.pool_made");
   unfinished.finish();
   return pool;
 }
@@ -107,7 +118,7 @@ void BrokerCore::create_pool(const std::string& name, const PoolOptions& options
 
 void BrokerCore::add_pool(const std::string& name, const PoolOptions& options) {
   const std::string object = "pool '" + name + "'";
-  const Reserved reserved(creating_, object);
+  const Reserved reserved(creating_, changed_, object);
   if (options.backend == "auto" && (options.device != 0 || options.mirror != Mirror::full)) {
     throw UsageError(object + ": " + (options.device != 0 ? "device" : "mirror") +
                      " says nothing here: backend 'auto' is host for a pool; say backend cuda, or leave it out");
@@ -172,9 +183,9 @@ void BrokerCore::create_queue(const std::string& name, const QueueOptions& optio
 
 void BrokerCore::add_queue(const std::string& name, const QueueOptions& options) {
   const std::string object = "queue '" + name + "'";
-  const Reserved reserved(creating_, object);
+  const Reserved reserved(creating_, changed_, object);
   std::optional<Reserved> own_pool;
-  if (options.pool.empty()) own_pool.emplace(creating_, "pool '" + name + "'");
+  if (options.pool.empty()) own_pool.emplace(creating_, changed_, "pool '" + name + "'");
   const std::shared_ptr<PoolState> shared = options.pool.empty() ? nullptr : pools_.at(options.pool);
   QueueEntry q;
   Unfinished unfinished(mutex_, q);
@@ -185,9 +196,14 @@ void BrokerCore::add_queue(const std::string& name, const QueueOptions& options)
   q.pool = shared ? shared : make_pool(name, PoolMap::of_queue(q.options));
   const std::uint64_t generation = new_generation();
   const auto executed = QueueMap::executed(q.options, q.pool->map->config());
-  q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, executed, q.pool->map->config(),
-                           generation, access_);
+  {
+    const Opened opened(mutex_);
+    q.map = QueueMap::create(name_.segment("queue", name, generation), name, options, executed, q.pool->map->config(),
+                             generation, access_);
+    IPCQ_STEP("create.queue_made");
+  }
   q.endpoints.resize(options.endpoints);
+  q.kept.resize(options.endpoints);
   for (std::size_t g = 0; g < options.groups.size(); ++g) {
     q.groups[g].name = options.groups[g].name;
     q.groups[g].durable = true;
@@ -232,85 +248,6 @@ const QueueEntry& BrokerCore::find(const std::string& queue) const {
 void BrokerCore::end_of_stream(const std::string& queue) {
   const std::scoped_lock lock(mutex_);
   end_stream(find(queue));
-}
-
-bool BrokerCore::is_drained(const QueueEntry& q) const {
-  const std::uint64_t next = q.map->ring().cursor(kProducers).next;
-  for (unsigned g = 0; g < kMaxGroups; ++g) {
-    if (q.groups[g].name.empty() || q.groups[g].leaving || q.groups[g].members == 0) continue;
-    if (q.map->ring().cursor(1 + g).next != next || q.map->member(g, 0, kBrokerClient).others_have(next)) return false;
-  }
-  return true;
-}
-
-std::uint64_t BrokerCore::left_in(const QueueEntry& q) const {
-  std::uint64_t most = 0;
-  for (unsigned g = 0; g < kMaxGroups; ++g) {
-    if (q.groups[g].name.empty() || q.groups[g].leaving) continue;
-    const GroupStats s = group_stats(q, g);
-    most = std::max(most, s.waiting + s.held);
-  }
-  return most;
-}
-
-std::uint64_t BrokerCore::stop(Duration drain_for) {
-  if (is_forked_child()) return 0;  // everything here is the parent's
-  // Before waiting for a stop() that drains already: a more impatient one shortens it.
-  const std::uint64_t until = deadline_after(drain_for);
-  std::uint64_t before = drain_until_.load();
-  while (until < before && !drain_until_.compare_exchange_weak(before, until)) {
-  }
-  const std::scoped_lock one_at_a_time(stopping_);
-  std::uint64_t left = 0;
-  {
-    std::unique_lock lock(mutex_);
-    if (stopped_) return 0;
-    stopped_ = true;
-    for (auto& [name, q] : queues_) {
-      q.map->control().state.store(static_cast<std::uint64_t>(QueueState::draining), std::memory_order_release);
-      close_intake(*q.map);
-    }
-    const auto all_drained = [&] {
-      return std::all_of(queues_.begin(), queues_.end(), [&](const auto& e) { return is_drained(e.second); });
-    };
-    while (now_ns() < drain_until_.load() && !all_drained()) {
-      lock.unlock();  // clients go on closing endpoints meanwhile
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      lock.lock();
-    }
-    last_stats_ = stats_locked();
-    for (auto& [name, q] : queues_) {
-      const std::uint64_t n = left_in(q);
-      if (n != 0) log(LogLevel::warning, "queue '" + name + "': stopped with " + std::to_string(n) + " messages left");
-      left += n;
-    }
-  }
-  changed_.notify_all();
-  signal_eventfd(quit_.get());
-  thread_.join();
-  if (recovery_.joinable()) recovery_.join();
-  end_check();
-  for (auto& [device, r] : runners_) {
-    if (r.link->has_ended()) r.link->end();  // its kernels may still write what clients are about to give up
-  }
-  for (auto& [name, q] : queues_) {
-    if (q.executor) q.executor->stop();
-    q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
-    q.map->ring_all_bells();
-    ring_always(q.pool->map->control().free);
-  }
-  std::unique_lock lock(mutex_);
-  gone_ = true;
-  clients_.clear();  // closes the connections
-  quarantines_.clear();
-  queues_.clear();
-  pools_.clear();
-  runners_.clear();
-  name_.release();
-  closer_.close_listener(std::move(listener_));
-  lock.unlock();
-  log_.close();
-  return left;
 }
 
 }  // namespace ipcq::detail

@@ -1,12 +1,13 @@
 // The broker's state and its control thread. broker_core.cpp: life, creation, stop. broker_device.cpp: runners and
 // device queues. broker_recovery.cpp: runners that die. broker_quarantine.cpp: slots that a dead client's GPU work may
 // still write. broker_serve.cpp: the event loop, requests, deaths. broker_admission.cpp: who may connect, and for how
-// long without a hello.
-// broker_endpoints.cpp: who opens and closes, groups, ends of streams. broker_stats.cpp: counters and the dump.
+// long without a hello. broker_endpoints.cpp: who opens and closes, groups, ends of streams. broker_stats.cpp:
+// counters. broker_dump.cpp: one queue for humans. broker_answers.cpp: who asks for these. broker_stop.cpp: the end.
 //
 // One mutex guards everything here; the data path never takes it. The control thread sleeps in epoll while nothing
-// happens: no timer, so that an idle broker costs nothing. It never waits for a runner, which may take long to answer
-// and to end: who creates something on a device does that on a thread of its own, with the mutex open meanwhile.
+// happens: no timer, so that an idle broker costs nothing. Neither it nor anybody with the mutex waits for a runner,
+// for memory to be reserved or given back, for a log to be read, or for a look at what is as large as the data path:
+// these take as long as they take, on the thread of who creates, on one of their own, and with the mutex open.
 #pragma once
 
 #include <atomic>
@@ -14,9 +15,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "admission.hpp"
@@ -31,6 +34,7 @@
 #include "recoveries.hpp"
 #include "repair.hpp"
 #include "runner_link.hpp"
+#include "stats_view.hpp"
 
 namespace ipcq::detail {
 
@@ -42,7 +46,7 @@ struct PoolState {
 
   std::string name;
   PoolOptions options;
-  std::unique_ptr<PoolMap> map;
+  std::shared_ptr<PoolMap> map;        // statistics may have it, too
   std::shared_ptr<RunnerLink> runner;  // of a device pool
   std::uint64_t block = 0;             // its number there
   std::uint32_t epoch = fork_epoch();
@@ -94,12 +98,15 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::string name;
   QueueOptions options;
   std::shared_ptr<PoolState> pool;
-  std::unique_ptr<QueueMap> map;
+  std::shared_ptr<QueueMap> map;            // statistics may have it, too
   std::unique_ptr<Executor> executor;       // after the map: ends first
   std::shared_ptr<RunnerLink> executed_by;  // of a queue whose executor is a runner's
   int device = 0;                           // of a device queue
   bool lost = false;                        // with its runner: nothing is promised of it any more
   std::vector<EndpointState> endpoints;
+  // Of each endpoint's held entries, those that former owners left in use: given back, or taken over by others. Never
+  // fewer than there are.
+  std::vector<std::uint32_t> kept;
   GroupState groups[kMaxGroups];
   std::uint32_t producers = 0;               // open now
   std::uint32_t producers_lost = 0;          // died, and no other has come in their place
@@ -108,7 +115,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   ExecutorKind asked = ExecutorKind::auto_;  // of a device queue: the last that was asked for
   bool wants_stream = false;                 // its executor is to change once the queue has a place for that
   std::vector<std::uint64_t> tombstones;     // tickets, ascending
-  // Previous look, for the rate.
+  // Previous look, or the creation, for the rate.
   mutable std::uint64_t rate_published = 0;
   mutable std::uint64_t rate_at_ns = 0;
 };
@@ -134,12 +141,27 @@ struct Quarantine {
   bool asked = false;  // its runner, whether its context works
 };
 
+// What dump() shows, but for what lies in shared memory.
+struct DumpView {
+  std::string name;
+  std::string pool_name;
+  std::shared_ptr<const QueueMap> map;
+  std::shared_ptr<const PoolMap> pool;
+  GroupState groups[kMaxGroups];
+  std::vector<EndpointState> endpoints;
+  std::vector<std::uint32_t> blocks;  // of held entries that may be in use
+  std::uint32_t producers = 0;
+  std::uint32_t producers_lost = 0;
+};
+std::string to_text(const DumpView& view);
+
 struct ClientState {
   ClientState(Fd connection, Closer& closer) : socket(std::move(connection)), closer_(closer) {}
   ClientState(const ClientState&) = delete;
   ClientState& operator=(const ClientState&) = delete;
   ~ClientState() { closer_.hang_up(std::move(socket)); }
 
+  const std::uint64_t number = next_number();  // no other client of this process has had it
   Fd socket;
   Fd pidfd;
   std::int32_t pid = 0;
@@ -149,6 +171,10 @@ struct ClientState {
   bool suspect = false;   // connection lost, endpoints open, process alive: nothing is taken from it until it ends
 
  private:
+  static std::uint64_t next_number() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
   Closer& closer_;
 };
 
@@ -207,13 +233,22 @@ class BrokerCore {
   void add_pool(const std::string& name, const PoolOptions& options);                         // likewise
   void check_options(const std::string& name, const QueueOptions& options) const;
   std::uint64_t new_generation() noexcept;
-  bool is_drained(const QueueEntry& q) const;
-  std::uint64_t left_in(const QueueEntry& q) const;
   void add_queue(const std::string& name, const QueueOptions& options);  // likewise
   void check_running(const std::string& object) const;
   QueueEntry& find(const std::string& queue);
   const QueueEntry& find(const std::string& queue) const;
   void log(LogLevel level, const std::string& text) const;
+
+  // broker_stop.cpp
+  void drain();
+  void end_threads();
+  std::uint64_t close_queues();
+  void give_back();
+  struct Left {
+    std::uint64_t messages = 0;  // of the group that has most
+    std::uint64_t held = 0;      // likewise, by its members
+  };
+  static Left close_queue(const QueueEntry& q);
 
   // broker_device.cpp. What asks a runner opens the mutex while it waits: look again at everything behind it.
   RunnerReply ask(RunnerLink& runner, const RunnerRequest& request);
@@ -258,6 +293,7 @@ class BrokerCore {
   void end_lost_queue(QueueEntry& q, const std::string& how);
   void warn_of_lost_contexts(int device, const std::vector<QueueEntry>& ended) const;
   void start_recovery();
+  void free_buried() noexcept;
   void recover() noexcept;
 
   // broker_serve.cpp
@@ -268,7 +304,8 @@ class BrokerCore {
   Reply try_to_answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment);
   Reply hello(ClientState& client, pid_t sender);
   Reply open_endpoint(const ClientState& client, const Request& request);
-  std::uint32_t choose_endpoint(const QueueEntry& q, bool consumer) const;
+  static std::uint32_t choose_endpoint(QueueEntry& q, bool consumer);
+  static std::vector<std::uint32_t> held_blocks(const QueueEntry& q);
   void warn_of_unread_default(QueueEntry& q) const;
   bool choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal);
   // `alive`: the process goes on, and its GPU work with it.
@@ -284,7 +321,7 @@ class BrokerCore {
   void end_stream(QueueEntry& q);
   void look_for_end(QueueEntry& q);
   std::uint32_t new_client_id();
-  bool is_id_used(std::uint32_t id) const;
+  bool outlives_its_endpoint(std::uint32_t id) const;
   void watch(int fd);
   void unwatch(int fd) noexcept;
 
@@ -298,15 +335,33 @@ class BrokerCore {
   void resume_accepting();
   bool end_half_open();
   void complain(const std::string& text);
+  // broker_answers.cpp
+  struct Question {
+    std::uint64_t client = 0;  // its number
+    std::uint32_t serial = 0;
+    Op op = Op::stats;
+    std::string queue;
+  };
+  struct Answer {
+    Reply reply;
+    Fd attachment;
+  };
+  bool has_asked(const ClientState& client) const;
+  bool answer_later(const ClientState& client, const Request& request);
+  Reply answer_now(const Request& request, Fd& attachment) const;
+  void give_answers() noexcept;
+  std::vector<Answer> answers_to(const std::vector<Question>& asked);
+  void attach(const Question& question, const std::string& text, Answer& answer);
+  void send_answer(const Question& question, Answer& answer);
+  std::vector<std::unique_ptr<ClientState>>::iterator find_client(const Question& question);
 
   // broker_stats.cpp
-  BrokerStats stats_locked() const;
-  std::string dump_locked(const std::string& queue) const;
-  QueueStats stats_of(const QueueEntry& q) const;
-  GroupStats group_stats(const QueueEntry& q, unsigned g) const;
+  StatsView view_locked() const;
+  DumpView dump_view_locked(const std::string& queue) const;
+  QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) const;
+  void view_groups(const QueueEntry& q, QueueView& v) const;
+  GroupStats group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std::uint64_t taken) const;
   EndpointStats endpoint_stats(const QueueEntry& q, std::size_t index) const;
-  void count_depths(const QueueEntry& q, QueueStats& s) const;
-  const EndpointState* blocking_endpoint(const QueueEntry& q) const;
 
   mutable LogQueue log_;  // its callback may ask this broker: it is called without the mutex
   Segment::Access access_;
@@ -316,20 +371,28 @@ class BrokerCore {
   std::mutex stopping_;                             // one stop() at a time
   std::atomic<std::uint64_t> drain_until_{kNever};  // the soonest that any stop() asked for
   BrokerStats last_stats_;                          // taken by stop()
+  std::uint64_t left_ = 0;                          // likewise
   std::uint64_t started_at_ns_ = 0;
   std::uint64_t last_generation_ = 0;
-  std::uint32_t last_client_ = 1;  // 1 is the broker itself
+  std::uint32_t last_client_ = 1;          // 1 is the broker itself
+  std::unordered_set<std::uint32_t> ids_;  // of endpoints
   std::uint64_t deaths_ = 0;
   bool leaving_ = false;    // some group is being dissolved
   bool switching_ = false;  // some executor is to change
   bool losing_ = false;     // some runner is lost and not gone, and may have to be killed
   bool half_open_ = false;  // some connection may have said no hello
   bool stopped_ = false;    // by stop(): nothing new is taken on
+  bool quitting_ = false;   // likewise, once it has drained: the threads end
   bool gone_ = false;       // nothing is left
   std::uint64_t runner_deaths_ = 0;
   Recoveries recoveries_;
-  std::condition_variable changed_;       // stopped_ is set, or a runner is gone
-  std::thread recovery_;                  // from the first runner on
+  std::condition_variable changed_;  // stopped_ is set, a runner is gone, or a creation has ended
+  std::thread recovery_;             // from the first runner on
+  std::vector<QueueEntry> buried_;   // of runners that died: unmapped by `recovery_`
+  std::vector<std::shared_ptr<PoolState>> buried_pools_;
+  std::vector<Question> questions_;
+  std::condition_variable asked_;  // a question has come, or the broker quits
+  std::thread answering_;
   std::set<std::string> creating_;        // pools and queues that are being made: "queue 'q'"
   std::map<int, WatchedRunner> runners_;  // by device
   std::map<std::string, std::shared_ptr<PoolState>> pools_;

@@ -6,26 +6,30 @@
 
 namespace ipcq::detail {
 
-bool BrokerCore::is_id_used(std::uint32_t id) const {
-  for (const auto& w : late_writers_) {
-    if (w.client == id) return true;
-  }
-  for (const auto& w : quarantines_) {
-    if (w.client == id) return true;
-  }
-  for (const auto& [name, q] : queues_) {
-    for (const auto& e : q.endpoints) {
-      if (e.client == id) return true;
-    }
-  }
-  return false;
+namespace {
+
+std::uint32_t count_in_use(const QueueMap& map, std::uint32_t endpoint) {
+  IPCQ_STEP("endpoint.block");
+  const std::uint32_t block = map.config().held_per_endpoint;
+  const Held* const first = map.held() + std::size_t{endpoint} * block;
+  return static_cast<std::uint32_t>(
+      std::count_if(first, first + block, [](const Held& h) { return h.word.load(std::memory_order_relaxed) != 0; }));
+}
+
+}  // namespace
+
+// Whether slots or messages of an endpoint that is closed still bear its id.
+bool BrokerCore::outlives_its_endpoint(std::uint32_t id) const {
+  const auto has_it = [id](const auto& kept) { return kept.client == id; };
+  return std::any_of(late_writers_.begin(), late_writers_.end(), has_it) ||
+         std::any_of(quarantines_.begin(), quarantines_.end(), has_it);
 }
 
 // Ids go round all 22 bits before one comes back, and only those of endpoints that were repaired are free.
 std::uint32_t BrokerCore::new_client_id() {
   do {
     last_client_ = (last_client_ + 1) & kClientMask;
-  } while (last_client_ <= kBrokerClient || is_id_used(last_client_));
+  } while (last_client_ <= kBrokerClient || outlives_its_endpoint(last_client_) || !ids_.insert(last_client_).second);
   return last_client_;
 }
 
@@ -96,22 +100,35 @@ void BrokerCore::warn_of_unread_default(QueueEntry& q) const {
                              "to read there, create the queue with the groups that it is to have (group=NAME)");
 }
 
-// A free endpoint. Messages that a former owner gave back may still lie in its held entries: a consumer gets the one
-// with the most free entries, a producer, which needs none, the one with the fewest.
-std::uint32_t BrokerCore::choose_endpoint(const QueueEntry& q, bool consumer) const {
+// Blocks of held entries in which one may be in use. Nothing else of the held entries needs a look: a member takes
+// messages into its own block only, and what was left in one when it closed can only become less.
+std::vector<std::uint32_t> BrokerCore::held_blocks(const QueueEntry& q) {
+  std::vector<std::uint32_t> blocks;
+  for (std::uint32_t i = 0; i < q.endpoints.size(); ++i) {
+    const EndpointState& e = q.endpoints[i];
+    if (q.kept[i] != 0 || (e.client != 0 && e.kind == EndpointKind::consumer)) blocks.push_back(i);
+  }
+  return blocks;
+}
+
+// A free endpoint. Messages that a former owner gave back may still lie in its held entries: a producer, which needs
+// none, gets one with many such, a consumer one with few: without any if there is one. Else it looks at what is really
+// left of them, at one after the other until half of its entries are free.
+std::uint32_t BrokerCore::choose_endpoint(QueueEntry& q, bool consumer) {
   const auto count = static_cast<std::uint32_t>(q.endpoints.size());
-  const std::uint32_t block = q.map->config().held_per_endpoint;
   std::uint32_t best = count;
-  std::ptrdiff_t best_free = 0;
+  const auto take_better = [&](std::uint32_t i) {
+    if (q.endpoints[i].client != 0) return;
+    if (best == count || (consumer ? q.kept[i] < q.kept[best] : q.kept[i] > q.kept[best])) best = i;
+  };
+  for (std::uint32_t i = 0; i < count; ++i) take_better(i);
+  if (!consumer || best == count || q.kept[best] == 0) return best;
+  const std::uint32_t enough = q.map->config().held_per_endpoint / 2;
   for (std::uint32_t i = 0; i < count; ++i) {
     if (q.endpoints[i].client != 0) continue;
-    const Held* const first = q.map->held() + std::size_t{i} * block;
-    const auto free =
-        std::count_if(first, first + block, [](const Held& h) { return h.word.load(std::memory_order_relaxed) == 0; });
-    if (best == count || (consumer ? free > best_free : free < best_free)) {
-      best = i;
-      best_free = free;
-    }
+    q.kept[i] = count_in_use(*q.map, i);
+    take_better(i);
+    if (q.kept[i] <= enough) return i;
   }
   return best;
 }
@@ -181,18 +198,21 @@ void BrokerCore::look_for_end(QueueEntry& q) {
 
 void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bool alive) {
   const auto index = static_cast<std::uint32_t>(&e - q.endpoints.data());
+  const std::vector<std::uint32_t> blocks = held_blocks(q);
   RepairReport report = repair_endpoint(*q.map, *q.pool->map,
                                         {.client = e.client,
                                          .endpoint = index,
                                          .kind = e.kind,
                                          .uses_cuda = e.uses_cuda,
                                          .alive = alive,
-                                         .gpu_may_outlive = may_gpu_outlive(q, e)});
+                                         .gpu_may_outlive = may_gpu_outlive(q, e),
+                                         .blocks = &blocks});
   q.tombstones.insert(q.tombstones.end(), report.tombstones.begin(), report.tombstones.end());
   std::sort(q.tombstones.begin(), q.tombstones.end());
   Endpoint& shared = q.map->endpoint(index);
   const EndpointState was = e;
   const bool consumer = was.kind == EndpointKind::consumer;
+  if (consumer || q.kept[index] != 0) q.kept[index] = count_in_use(*q.map, index);
   if (consumer) {
     q.groups[was.group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
     q.groups[was.group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
@@ -210,6 +230,7 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bo
   }
   if (report.late != 0) keep_late_writer(q, e);
   if (report.late + report.quarantined != 0 || (!alive && e.uses_cuda && has_mps(q))) keep_quarantine(q, e);
+  ids_.erase(e.client);
   shared.client.store(0, std::memory_order_release);
   e = EndpointState{};
   if (consumer) {
@@ -243,7 +264,8 @@ bool BrokerCore::finish_leaving() {
   for (auto& [name, q] : queues_) {
     for (unsigned g = 0; g < kMaxGroups; ++g) {
       if (!q.groups[g].leaving || q.lost) continue;
-      if (drain_left_group(*q.map, *q.pool->map, g, q.groups[g].left_at)) {
+      const std::vector<std::uint32_t> blocks = held_blocks(q);
+      if (drain_left_group(*q.map, *q.pool->map, g, q.groups[g].left_at, &blocks)) {
         q.groups[g] = GroupState{};
       } else {
         all = false;

@@ -1,5 +1,6 @@
 // What happens when a runner dies: its queues end, and come back under their names.
 #include <algorithm>
+#include <iterator>
 
 #include "broker_core.hpp"
 #include "ipcq/error.hpp"
@@ -109,15 +110,18 @@ std::vector<std::shared_ptr<PoolState>> BrokerCore::take_pools_of(int device, co
 }
 
 void BrokerCore::end_lost_queue(QueueEntry& q, const std::string& how) {
-  log(LogLevel::error, "queue '" + q.name + "': the runner of " + object_of(q.device) + " was lost (" + how +
-                           "), and with it " + std::to_string(left_in(q)) +
-                           " messages; its clients are told that it is closed, and it is created anew");
-  q.map->control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_release);
-  close_intake(*q.map);
+  const Left left = close_queue(q);
+  log(LogLevel::error,
+      "queue '" + q.name + "': the runner of " + object_of(q.device) + " was lost (" + how + "), and with it " +
+          std::to_string(left.messages) + " messages" +
+          (left.held == 0 ? std::string() : " and what consumers hold (" + std::to_string(left.held) + ")") +
+          "; its clients are told that it is closed, and it is created anew");
+  for (const EndpointState& e : q.endpoints) ids_.erase(e.client);
   release_late_payloads(*q.map, *q.pool->map);
   bury_unprocessed(*q.map, *q.pool->map);
   q.map->ring_all_bells();
   ring_always(q.pool->map->control().free);
+  q.map->segment().unlink();
 }
 
 // Under MPS a failed context is mostly that of every client of the server, which takes in nobody, the next runner
@@ -140,6 +144,7 @@ void BrokerCore::warn_of_lost_contexts(int device, const std::vector<QueueEntry>
 
 // Its memory is gone: the queues that lay there end, and new ones take their names.
 void BrokerCore::bury_runner(int device) {
+  lose_runner(device);
   WatchedRunner& r = runners_.at(device);
   const std::string how = r.link->how_it_ended();
   unwatch(r.process.get());
@@ -150,8 +155,21 @@ void BrokerCore::bury_runner(int device) {
   const auto pools = take_pools_of(device, ended);
   for (auto& q : ended) end_lost_queue(q, how);
   if (under_mps) warn_of_lost_contexts(device, ended);
-  changed_.notify_all();  // seen once the mutex is open
-  if (stopped_) return;
+  // Their names go at once, their memory when it is nobody's time that it takes.
+  for (const auto& p : pools) p->map->segment().unlink();
+  for (const auto& q : ended) {
+    if (q.options.pool.empty()) q.pool->map->segment().unlink();
+  }
+  buried_pools_.insert(buried_pools_.end(), pools.begin(), pools.end());
+  const auto bury = [&] {
+    std::move(ended.begin(), ended.end(), std::back_inserter(buried_));
+    ended.clear();
+  };
+  if (stopped_) {
+    bury();
+    changed_.notify_all();
+    return;
+  }
   for (const auto& p : pools) {
     recoveries_.add(
         {Recovery::Kind::pool, p->name, {}, [this, name = p->name, o = p->options] { add_pool(name, o); }, under_mps});
@@ -164,6 +182,8 @@ void BrokerCore::bury_runner(int device) {
                      },
                      under_mps});
   }
+  bury();
+  changed_.notify_all();  // seen once the mutex is open
 }
 
 // With the first runner, whose user is told if there is no thread to be had: when one dies it must be there.
@@ -172,16 +192,30 @@ void BrokerCore::start_recovery() {
                  [this] { recover(); });
 }
 
+// Opens the mutex: unmapping takes its time.
+void BrokerCore::free_buried() noexcept {
+  std::vector<QueueEntry> queues = std::move(buried_);
+  std::vector<std::shared_ptr<PoolState>> pools = std::move(buried_pools_);
+  buried_.clear();
+  buried_pools_.clear();
+  const Opened opened(mutex_);
+  queues.clear();
+  pools.clear();
+}
+
 // Creates anew what a runner took along, in order. A multi-process service that lost a client needs a moment before it
 // takes new ones, and clients may keep the old memory mapped for a while: tried again until it is time to give up. On a
 // thread of its own, since a device may take its time.
 void BrokerCore::recover() noexcept {
   std::unique_lock lock(mutex_);
   while (!stopped_) {
-    if (recoveries_.empty()) {
-      changed_.wait(lock, [this] { return stopped_ || !recoveries_.empty(); });
+    if (recoveries_.empty() && buried_.empty() && buried_pools_.empty()) {
+      changed_.wait(lock,
+                    [this] { return stopped_ || !recoveries_.empty() || !buried_.empty() || !buried_pools_.empty(); });
       continue;
     }
+    free_buried();
+    if (recoveries_.empty()) continue;
     const std::optional<Recovery> r = recoveries_.next(now_ns());
     if (!r) {
       changed_.wait_for(lock, kLookEvery, [this] { return stopped_; });

@@ -103,6 +103,7 @@ void BrokerCore::serve_client(int fd) {
                           ", the client has ABI " + std::to_string(request.abi) +
                           "; use one release of libipcq for both");
   }
+  if ((!client.attached || message.sender == client.pid) && answer_later(client, request)) return;
   Fd attachment;
   Reply reply = try_to_answer(client, request, message.sender, attachment);
   reply.serial = request.serial;
@@ -163,11 +164,12 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, pid_t send
       end_sessions({&client}, true);
       return {};
     case Op::stats:
-      attachment = make_memfd(encode(stats_locked()));
-      return {};
     case Op::dump:
-      attachment = make_memfd(dump_locked(get_text(request.name, sizeof request.name)));
-      return {};
+      if (has_asked(client)) {
+        return refuse(Refusal::busy,
+                      "client pid " + std::to_string(client.pid) + ": asks before its last question was answered");
+      }
+      return answer_now(request, attachment);
     case Op::end_of_stream:
       end_stream(find(get_text(request.name, sizeof request.name)));
       return {};

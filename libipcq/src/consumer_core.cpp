@@ -1,5 +1,6 @@
 #include "consumer_core.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <exception>
@@ -55,11 +56,12 @@ void ConsumerCore::close() noexcept {
 }
 
 bool ConsumerCore::holds_any() const noexcept {
-  for (std::uint32_t i = 0; i < queue_->held_entries(); ++i) {
-    const HeldWord h = unpack_held(queue_->held()[i].word.load(std::memory_order_relaxed));
-    if (h.state != HeldState::free && h.client == client_) return true;
-  }
-  return false;
+  const std::span<Held> all(queue_->held(), queue_->held_entries());
+  const std::span<Held> where = took_over_ ? all : member_.own_block();
+  return std::any_of(where.begin(), where.end(), [this](const Held& held) {
+    const HeldWord h = unpack_held(held.word.load(std::memory_order_relaxed));
+    return h.state != HeldState::free && h.client == client_;
+  });
 }
 
 bool ConsumerCore::is_at_end() const noexcept {
@@ -99,6 +101,7 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dead
     const Taken t = member.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
     taken = t.count;
     damaged_ += t.damaged;
+    took_over_ = took_over_ || (t.count != 0 && !member.is_own(entries[0]));
     if (t.freed_lines) {
       publisher_fence();
       ring(queue_->control().space);

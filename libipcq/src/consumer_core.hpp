@@ -90,6 +90,7 @@ class ConsumerCore {
   std::uint64_t bytes_ = 0;
   std::uint64_t redelivered_ = 0;
   std::uint64_t damaged_ = 0;
+  bool took_over_ = false;  // messages that others had given back, in their entries
   bool uses_cuda_ = false;
   std::atomic<bool> closed_{false};
   const std::uint32_t epoch_ = fork_epoch();

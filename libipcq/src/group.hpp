@@ -78,6 +78,9 @@ class GroupMember {
   HeldOf<A>& held(std::uint32_t entry) const { return w_.held[entry]; }
   unsigned group() const { return w_.group; }
   std::uint32_t client() const { return w_.client; }
+  // Whether an entry is of this member's block, not taken over from another's.
+  bool is_own(std::uint32_t entry) const { return entry - w_.first < w_.block; }
+  std::span<HeldOf<A>> own_block() const { return {w_.held + w_.first, w_.block}; }
 
   // Takes up to entries.size() messages that are readable now; writes the indices of their held entries. Tombstones are
   // passed over. Lines below ticket `expected` are fetched ahead.
@@ -96,6 +99,7 @@ class GroupMember {
     const unsigned c = 1 + w_.group;
     while (t.count == 0) {
       const Cursor v = ring_.cursor(c);
+      if (v.closed) return t;  // the broker has counted what is left
       // Copied before the claim: a line that nobody of the group has taken does not change. The entries are free still.
       std::size_t k = 0;
       Copied copied[kMaxTake];
@@ -212,6 +216,7 @@ class GroupMember {
     const unsigned c = 1 + group;
     const Cursor v = ring.cursor(c);
     if (v.next != at) return true;  // taken meanwhile: look again
+    if (v.closed) return false;
     Descriptor d;
     InlineData data;
     const LineRead read = ring.read(v.next, d, data);

@@ -6,6 +6,24 @@
 
 namespace ipcq::detail {
 
+namespace {
+
+// Until `visit` says false; tells whether it never did. `blocks`: null for all.
+template <class Visit>
+bool for_each_held(const QueueMap& queue, const std::vector<std::uint32_t>* blocks, Visit visit) {
+  const std::size_t block = queue.config().held_per_endpoint;
+  const std::size_t count = blocks != nullptr ? blocks->size() : queue.config().endpoints;
+  for (std::size_t i = 0; i < count; ++i) {
+    Held* const first = queue.held() + block * (blocks != nullptr ? (*blocks)[i] : i);
+    for (Held* h = first; h != first + block; ++h) {
+      if (!visit(*h)) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 std::uint64_t join_group(const QueueMap& queue, unsigned g) {
   auto& control = queue.control();
   control.group[g].dropped.store(0, std::memory_order_relaxed);
@@ -19,7 +37,8 @@ std::uint64_t join_group(const QueueMap& queue, unsigned g) {
 
 std::uint64_t leave_group(const QueueMap& queue, unsigned g) { return leave_set(queue.ring(), g); }
 
-bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end) {
+bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end,
+                      const std::vector<std::uint32_t>* blocks) {
   const auto& ring = queue.ring();
   const auto wake_producers = [&] {
     ring_always(queue.control().space);
@@ -36,20 +55,23 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
     wake_producers();
     return false;
   }
-  for (std::uint32_t i = 0; i < queue.held_entries(); ++i) {
-    Held& h = queue.held()[i];
+  const bool all_gone = for_each_held(queue, blocks, [&](Held& h) {
     const HeldWord word = unpack_held(h.word.load(std::memory_order_acquire));
-    if (word.state == HeldState::free || word.group != g) continue;
+    if (word.state == HeldState::free || word.group != g) return true;
     const Descriptor d = h.descriptor.load();
     // Taken early, and not complete: its slot still has a writer.
     const std::uint64_t ticket = h.ticket.load(std::memory_order_relaxed);
     const bool early = d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0;
     if (early ? !EarlyRing<SharedAtomics>(ring).is_processed(ticket) : pool.on_device() && !is_written(d, pool)) {
-      wake_producers();
       return false;
     }
     if (d.kind == LineKind::slot) GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g);
     h.word.store(0, std::memory_order_release);
+    return true;
+  });
+  if (!all_gone) {
+    wake_producers();
+    return false;
   }
   ring.clear_live(g);
   wake_producers();
@@ -67,6 +89,39 @@ std::uint64_t close_intake(const QueueMap& queue) {
   }
   ring_always(queue.control().space);
   return ring.cursor(kProducers).next;
+}
+
+std::uint64_t close_group(const QueueMap& queue, unsigned g) {
+  const auto& ring = queue.ring();
+  for (;;) {
+    const Cursor v = ring.stable_cursor(1 + g);
+    if (v.closed) return v.next;
+    Cursor to = v;  // with its last taker, who may not have written its claim down yet
+    to.closed = true;
+    if (ring.swap_cursor(1 + g, v, to)) return v.next;
+  }
+}
+
+HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uint32_t>& blocks) {
+  HeldCounts n;
+  (void)for_each_held(queue, &blocks, [&](Held& h) {
+    std::uint64_t seen = h.word.load(std::memory_order_acquire);
+    HeldWord w = unpack_held(seen);
+    while (w.state == HeldState::orphan) {
+      HeldWord mine = w;
+      mine.state = HeldState::held;
+      mine.client = kBrokerClient;
+      if (h.word.cas(seen, pack(mine), std::memory_order_acq_rel)) {
+        ++n.given_back[w.group];
+        return true;
+      }
+      seen = h.word.load(std::memory_order_acquire);
+      w = unpack_held(seen);
+    }
+    if (w.state != HeldState::free) ++n.held[w.group];
+    return true;
+  });
+  return n;
 }
 
 void release_late_payloads(const QueueMap& queue, const PoolMap& pool) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "queue_map.hpp"
 
@@ -18,10 +19,23 @@ std::uint64_t join_group(const QueueMap& queue, unsigned g);
 std::uint64_t leave_group(const QueueMap& queue, unsigned g);
 // Discards what is left for a group that has left, up to ticket `end`, with everything it had given back. The group has
 // no member any more. False when a producer that has not published yet stands in the way: call again.
-bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end);
+// `blocks`: of the endpoints whose held entries may be in use; null: all.
+bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end,
+                      const std::vector<std::uint32_t>* blocks = nullptr);
 
 // No ticket can be taken from now on. Returns the first that was not.
 std::uint64_t close_intake(const QueueMap& queue);
+
+// No member of the group takes a message from now on. Returns the first ticket that none has taken.
+std::uint64_t close_group(const QueueMap& queue, unsigned g);
+// By group.
+struct HeldCounts {
+  std::uint64_t given_back[kMaxGroups] = {};
+  std::uint64_t held[kMaxGroups] = {};
+};
+// Nobody gets what was given back, either: counts that, and what members hold. `blocks`: of the endpoints whose held
+// entries may be in use.
+HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uint32_t>& blocks);
 
 // The payload of a loan whose writer is gone never comes: whoever waits for it goes on, and sees that. False when it
 // was complete.

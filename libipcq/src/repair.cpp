@@ -26,6 +26,7 @@ class Repair {
         uses_cuda_(ended.uses_cuda),
         alive_(ended.alive),
         gpu_may_live_on_(ended.alive || ended.gpu_may_outlive),
+        blocks_(ended.blocks),
         first_entry_(ended.endpoint * queue.config().held_per_endpoint),
         end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
 
@@ -199,10 +200,15 @@ class Repair {
 
   // What it held, its own entries or ones it took over.
   void settle_held() {
-    for (std::uint32_t i = 0; i < queue_.held_entries(); ++i) {
-      while (!settle_entry(queue_.held()[i])) {
+    const std::uint32_t block = queue_.config().held_per_endpoint;
+    const auto settle_block = [&](std::uint32_t b) {
+      for (std::uint32_t i = b * block; i < (b + 1) * block; ++i) {
+        while (!settle_entry(queue_.held()[i])) {
+        }
       }
-    }
+    };
+    if (blocks_ != nullptr) std::for_each(blocks_->begin(), blocks_->end(), settle_block);
+    for (std::uint32_t b = 0; blocks_ == nullptr && b < queue_.config().endpoints; ++b) settle_block(b);
     // It may have died between giving an entry back and saying so.
     for (unsigned g = 0; g < kMaxGroups; ++g) {
       queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
@@ -258,6 +264,7 @@ class Repair {
   const bool uses_cuda_;
   const bool alive_;
   const bool gpu_may_live_on_;
+  const std::vector<std::uint32_t>* const blocks_;
   const std::uint32_t first_entry_;  // of its block of held entries
   const std::uint32_t end_entry_;
   std::optional<std::vector<std::pair<std::uint64_t, std::uint64_t>>> forwarded_;

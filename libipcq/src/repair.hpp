@@ -31,6 +31,8 @@ struct Ended {
   bool alive = false;      // its process goes on, and its streams with it
   // The end of its process does not prove the end of its GPU work: MPS, or a forked child that lives on.
   bool gpu_may_outlive = false;
+  // Of endpoints whose held entries may be in use; null: all.
+  const std::vector<std::uint32_t>* blocks = nullptr;
 };
 
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended);

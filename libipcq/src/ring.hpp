@@ -19,7 +19,7 @@ struct Cursor {
   std::uint32_t client = 0;  // 22 bits
   std::uint32_t count = 0;   // 16 bits
   std::uint8_t groups = 0;   // producers' cursor: groups that see every ticket from `next` on
-  bool closed = false;       // producers' cursor: no further ticket
+  bool closed = false;       // no further ticket is taken
   std::uint32_t rest = 0;    // 17 bits without meaning: kept, so that a swap from a scribbled cursor can succeed
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };

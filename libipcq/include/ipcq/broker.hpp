@@ -22,7 +22,7 @@ struct BrokerOptions {
   std::string name{};
   // Unix group whose members may attach (segments and socket 0660); empty: only this user (0600).
   std::string group{};
-  LogCallback log{};
+  LogCallback log{};  // may ask this broker
 };
 
 class IPCQ_API Broker {
@@ -38,7 +38,8 @@ class IPCQ_API Broker {
   ~Broker();                             // stop(0)
 
   // Create at any time. Throw UsageError (bad option, name taken), BackendError, SystemError (ENOSPC: /dev/shm is too
-  // small; the text says how much is needed and how to get it).
+  // small; the text says how much is needed and how to get it). Memory is reserved at once, which takes a while for a
+  // large pool, up to seconds per GiB; meanwhile the broker serves what it has, and clients do not find the new one.
   void create_pool(const std::string& name, PoolOptions options);
   void create(const std::string& queue, QueueOptions options = {});
 
@@ -46,8 +47,11 @@ class IPCQ_API Broker {
   // died. Throws NotFoundError.
   void end_of_stream(const std::string& queue);
 
-  // Closes the intake of every queue, waits `drain_for` at most until groups that have members took everything, closes
-  // the queues and removes every name. Returns the number of messages that were left. Idempotent; called again while it
+  // Closes the intake of every queue, waits `drain_for` at most until groups that have members took and released
+  // everything, closes the queues and removes every name. Returns the number of messages that were left: for each
+  // queue, of the group that has most, those that no consumer had taken, or that were given back. Nobody receives them
+  // any more. What consumers hold at that moment is not among them: it is theirs to finish with. A creation that is
+  // under way in another thread fails, and is waited for. Called again it returns the same number; called while it
   // drains, from another thread, it shortens the wait if it asks for less.
   std::uint64_t stop(Timeout drain_for = Duration::zero());
 

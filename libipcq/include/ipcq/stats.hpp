@@ -55,7 +55,10 @@ struct QueueStats {
   std::uint64_t tombstones = 0;  // places whose producer died before publishing, and switches of executors
   std::uint64_t processed = 0;   // by the handler
   std::uint64_t handler_errors = 0;
-  double publish_rate = 0;  // messages per second since the previous stats call, or since creation
+  // Messages per second: those of the last second, where the queue's lines reach back that far. Else the average since
+  // the statistics before these, or the creation, if that is at most ten seconds ago and longer than what the lines
+  // tell of; else the average of what they do.
+  double publish_rate = 0;
   // Depth per visible state, in slots (slots of a shared pool count for every queue of it) and lines.
   std::uint64_t empty = 0, claimed = 0, ready = 0, inflight = 0, done = 0, reading = 0;
   std::uint64_t quarantined = 0;     // slots out of use, because GPU work of a dead client may still write them
