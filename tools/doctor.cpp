@@ -204,6 +204,13 @@ Finding check_broker(const BrokerEntry& entry) {
                             queue.blocked_by_pid),
                 fmt::format("see whether process {} is stopped; kill -CONT or kill it", queue.blocked_by_pid)};
       }
+      if (!queue.blocked_by_group.empty()) {
+        return {Level::warn, subject,
+                fmt::format("queue '{}' is full for group '{}', which keeps its messages and has no consumer",
+                            queue.name, queue.blocked_by_group),
+                fmt::format("start one (ipcq-consumer {} --group {}), or create the queue without that group",
+                            queue.name, queue.blocked_by_group)};
+      }
     }
     return {Level::ok,
             subject,

@@ -44,8 +44,7 @@ void BrokerCore::accept_clients() {
     const int error = errno;
     if (error == EAGAIN) return;
     pause_accepting();
-    throw_system(error, "accept4", "control socket " + name_.socket_path(),
-                 is_shortage(error) ? "clients wait; raise the limit of open files: ulimit -n" : "");
+    throw_system(error, "accept4", "control socket " + name_.socket_path(), is_shortage(error) ? "clients wait" : "");
   }
 }
 

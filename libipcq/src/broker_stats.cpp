@@ -72,6 +72,7 @@ void BrokerCore::view_groups(const QueueEntry& q, QueueView& v) const {
     if (q.groups[g].name.empty() || q.groups[g].leaving) continue;
     const std::size_t i = place[g] = v.stats.groups.size();
     v.groups[i] = g;
+    v.keeps[i] = !q.groups[g].lossy && q.options.backpressure != Backpressure::drop_oldest;
     v.taken[i] = std::min(q.map->ring().cursor(1 + g).next, v.next);
     v.stats.groups.push_back(group_stats(q, g, v.next, v.taken[i]));
   }

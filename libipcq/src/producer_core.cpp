@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "ipcq/error.hpp"
+#include "unread_group.hpp"
 
 namespace ipcq::detail {
 ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait)
@@ -31,6 +32,20 @@ void ProducerCore::close(bool broken_off) noexcept {
   keep_.reset();
 }
 
+void ProducerCore::warn_of_unread(bool for_slot) noexcept {
+  try {
+    const std::string group = unread_group(*queue_, for_slot);
+    if (group.empty()) return;
+    warned_ = true;
+    const auto& name = queue_->config().segment.name;
+    session_->log(LogLevel::warning,
+                  "queue '" + get_text(name, sizeof name) + "': is full, and group '" + group +
+                      "', which keeps its messages, has no consumer: producers wait until one reads there; if nobody "
+                      "is to, create the queue without that group (group=NAME lists those that it has)");
+  } catch (const std::exception&) {  // no memory
+  }
+}
+
 Status ProducerCore::claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
   if (!session_->connected()) {  // nobody would ever read it
     return ring_.cursor(kProducers).closed ? Status::closed : Status::peer_dead;
@@ -47,11 +62,21 @@ Status ProducerCore::claim(std::uint32_t want, Deadline& deadline, PublishClaim&
   return claim_slow(want, deadline, claim);
 }
 
-Status ProducerCore::wait_for_room(Doorbell& bell, Deadline& deadline, const auto& try_now) noexcept {
-  const bool may_wait = backpressure_ != Backpressure::reject && deadline.was_given_time();
-  const Status s = wait_until(bell, wait_, may_wait ? deadline.at_ns() : 0, session_->interruption(*queue_), try_now,
-                              queue_->attendant());
-  return s == Status::timeout && !may_wait ? Status::full : s;
+Status ProducerCore::wait_for_room(bool for_slot, Deadline& deadline, const auto& try_now) noexcept {
+  constexpr std::uint64_t kAWhile = 1'000'000'000;
+  Doorbell& bell = for_slot ? pool_->control().free : queue_->control().space;
+  const auto wait = [&](std::uint64_t until) {
+    return wait_until(bell, wait_, until, session_->interruption(*queue_), try_now, queue_->attendant());
+  };
+  if (backpressure_ == Backpressure::reject || !deadline.was_given_time()) {
+    const Status s = wait(0);
+    return s == Status::timeout ? Status::full : s;
+  }
+  if (const std::uint64_t look = now_ns() + kAWhile; !warned_ && look < deadline.at_ns()) {
+    if (const Status s = wait(look); s != Status::timeout) return s;
+    warn_of_unread(for_slot);
+  }
+  return wait(deadline.at_ns());
 }
 
 Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
@@ -71,7 +96,7 @@ Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishC
     } while (make_room(false));
     return false;
   };
-  const Status s = wait_for_room(queue_->control().space, deadline, try_claim);
+  const Status s = wait_for_room(false, deadline, try_claim);
   return s == Status::ok && claim.outcome == ClaimOutcome::closed ? Status::closed : s;
 }
 
@@ -89,7 +114,7 @@ Status ProducerCore::borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept {
     } while (make_room(true));
     return false;
   };
-  return wait_for_room(pool_->control().free, deadline, try_borrow);
+  return wait_for_room(true, deadline, try_borrow);
 }
 
 bool ProducerCore::make_room(bool for_slot) noexcept {

@@ -54,8 +54,10 @@ class ProducerCore {
   Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept;
-  // Waits as the backpressure says; `full` where it says not to, or where there is no time.
-  Status wait_for_room(Doorbell& bell, Deadline& deadline, const auto& try_now) noexcept;
+  // Waits as the backpressure says; `full` where it says not to, or where there is no time. Says after a while, once,
+  // when nobody is there to make room.
+  Status wait_for_room(bool for_slot, Deadline& deadline, const auto& try_now) noexcept;
+  void warn_of_unread(bool for_slot) noexcept;
   // Discards one message where the policies allow it. `for_slot`: a slot is wanted, else a line.
   bool make_room(bool for_slot) noexcept;
   // Writes the claimed line. With no group to read it, the slot or alias goes back instead.
@@ -86,6 +88,7 @@ class ProducerCore {
   int exceptions_ = 0;  // in flight when the producer was opened
   const std::uint32_t epoch_ = fork_epoch();
   bool closed_ = false;
+  bool warned_ = false;                      // of a group that nobody reads
   std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
 };
 

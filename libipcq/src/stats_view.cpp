@@ -127,6 +127,18 @@ double publish_rate(const QueueView& q) {
   return lines_tell == 0 ? 0 : count * 1e9 / static_cast<double>(lines_tell);
 }
 
+// Why producers wait for ever: a group that keeps its messages, and that nobody reads.
+std::string blocked_by_group(const QueueView& q) {
+  const bool no_slot = q.stats.slots != 0 && q.stats.empty == 0;
+  for (std::size_t i = 0; i < q.stats.groups.size(); ++i) {
+    const GroupStats& g = q.stats.groups[i];
+    if (q.keeps[i] && g.members == 0 && (q.next - q.taken[i] >= q.map->ring().lines() || (no_slot && g.waiting != 0))) {
+      return g.name;
+    }
+  }
+  return {};
+}
+
 void scan(QueueView& q, const PoolCounts& pool) {
   QueueStats& s = q.stats;
   s.empty = pool.empty;
@@ -146,6 +158,7 @@ void scan(QueueView& q, const PoolCounts& pool) {
   count_lines(q);
   s.publish_rate = publish_rate(q);
   s.blocked_by_pid = blocked_by(q);
+  s.blocked_by_group = blocked_by_group(q);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct QueueView {
   QueueStats stats;                      // but for what scan() finds
   unsigned groups[kMaxGroups] = {};      // of stats.groups[i]: its number
   std::uint64_t taken[kMaxGroups] = {};  // of stats.groups[i]: the first ticket that nobody of it had taken
+  bool keeps[kMaxGroups] = {};           // of stats.groups[i]: producers wait for it, they do not discard its messages
   std::uint64_t next = 0;                // the first ticket that no producer had taken
   std::vector<std::uint32_t> blocks;     // of held entries: those that may have one in use
   // The statistics before these, or the creation, for the rate.

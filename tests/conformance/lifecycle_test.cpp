@@ -225,6 +225,36 @@ TEST_P(Lifecycle, ARateIsThereAtOnceAndForEverybody) {
   }));
 }
 
+// A group that keeps its messages and that nobody reads: who waits for it is told, and the statistics name it.
+TEST_P(Lifecycle, WhoWaitsForAGroupThatNobodyReadsIsTold) {
+  create("q", {.slots = 4, .size = 100, .groups = {{.name = "a"}, {.name = "b"}}});
+  std::mutex mutex;
+  std::vector<std::string> said;
+  Session session = connect({.broker = name_, .log = [&](LogLevel level, std::string_view text) {
+                               const std::scoped_lock lock(mutex);
+                               if (level == LogLevel::warning) said.emplace_back(text);
+                             }});
+  auto c = session.consumer("q", {.group = "a"});
+  auto p = session.producer("q");
+  const auto warnings = [&] {
+    const std::scoped_lock lock(mutex);
+    return said;
+  };
+  EXPECT_EQ(stats().blocked_by_group, "");
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+    ASSERT_EQ(next_sequence(c), static_cast<std::int64_t>(i));
+  }
+  EXPECT_TRUE(eventually([&] { return stats().blocked_by_group == "b"; }));
+  EXPECT_THAT(warnings(), testing::IsEmpty());
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(send(p, 1, 4, 90, std::chrono::milliseconds(1500)), Status::timeout);
+  EXPECT_TRUE(eventually([&] { return !warnings().empty(); }));
+  EXPECT_THAT(warnings(), testing::ElementsAre(testing::AllOf(testing::HasSubstr("'q'"), testing::HasSubstr("'b'"))));
+  auto other = session.consumer("q", {.group = "b"});
+  EXPECT_EQ(next_sequence(other), 0);
+  EXPECT_EQ(stats().blocked_by_group, "");
+}
+
 TEST_P(Lifecycle, ABrokerLeavesNoNamesBehind) {
   create("q");
   auto p = producer();

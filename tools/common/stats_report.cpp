@@ -50,6 +50,7 @@ json to_json(const QueueStats& queue) {
                  {"publish_rate", queue.publish_rate},
                  {"producers_lost", queue.producers_lost},
                  {"blocked_by_pid", queue.blocked_by_pid},
+                 {"blocked_by_group", queue.blocked_by_group},
                  {"depth",
                   {{"empty", queue.empty},
                    {"claimed", queue.claimed},
@@ -101,6 +102,10 @@ std::string to_text(const QueueStats& queue) {
   if (queue.blocked_by_pid != 0) {
     text += fmt::format("  held up by process {}: it took a place in the order and has not published\n",
                         queue.blocked_by_pid);
+  }
+  if (!queue.blocked_by_group.empty()) {
+    text += fmt::format("  full for group {}: it keeps its messages and nobody reads it, so producers wait\n",
+                        queue.blocked_by_group);
   }
   if (!queue.groups.empty()) {
     text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11}\n", "GROUP",

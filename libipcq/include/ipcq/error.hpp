@@ -7,6 +7,9 @@
 #include "ipcq/export.hpp"
 #include "ipcq/status.hpp"
 
+#pragma push_macro("Status")  // Xlib's, for int
+#undef Status
+
 namespace ipcq {
 
 // Root of the family: catch this to catch everything libipcq throws.
@@ -73,3 +76,5 @@ class IPCQ_API ClosedError : public StatusError {
 };
 
 }  // namespace ipcq
+
+#pragma pop_macro("Status")

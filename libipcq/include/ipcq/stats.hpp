@@ -64,6 +64,7 @@ struct QueueStats {
   std::uint64_t quarantined = 0;     // slots out of use, because GPU work of a dead client may still write them
   std::uint32_t producers_lost = 0;  // died or broke off, and no other has come: the stream stays open for them
   std::int32_t blocked_by_pid = 0;   // process that took a place and has not published: holds the order up; 0: none
+  std::string blocked_by_group;      // it keeps its messages and has no member: the queue is full for it; empty: none
   std::vector<GroupStats> groups;
   std::vector<EndpointStats> endpoints;
 };
