@@ -142,7 +142,7 @@ struct Quarantine {
 };
 
 // What dump() shows, but for what lies in shared memory.
-struct DumpView {
+struct DumpView {  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming): as QueueEntry
   std::string name;
   std::string pool_name;
   std::shared_ptr<const QueueMap> map;

@@ -102,11 +102,15 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   std::set<std::string> tested, named;
   for (const auto& c : kCases) tested.insert(c.step);
   tested.insert("attach.answered");  // KilledWhileAttaching
-  const std::regex step("IPCQ_STEP\\(\"([^\"]+)\"\\)");
+  // Of the broker, not of a client: serving_test holds it up there, and counts.
+  for (const char* step : {"create.pool_made", "create.queue_made", "endpoint.block", "stats.block", "stats.scan"}) {
+    tested.insert(step);
+  }
+  const std::regex pattern("IPCQ_STEP\\(\"([^\"]+)\"\\)");
   for (const auto& file : std::filesystem::directory_iterator(IPCQ_SOURCE_DIR)) {
     std::ifstream in(file.path());
     const std::string text(std::istreambuf_iterator<char>(in), {});
-    for (std::sregex_iterator it(text.begin(), text.end(), step), end; it != end; ++it) named.insert((*it)[1]);
+    for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it) named.insert((*it)[1]);
   }
   EXPECT_FALSE(named.empty());
   EXPECT_EQ(named, tested) << "kCases names other steps than " << IPCQ_SOURCE_DIR;

@@ -94,10 +94,14 @@ class DropOldest : public testing::Test {
     const Attachment a{{s, &s->queue()}, {s, &s->pool_map()}, 3, 3, 0, true};
     producer.emplace(session, a, Wait::sleep());
   }
-  Status send() { return producer->send({}, Duration::zero()); }
+  Status send() {
+    Deadline none = Deadline::none();
+    return producer->send({}, none);
+  }
   Status borrow() {
+    Deadline none = Deadline::none();
     SlotLoan loan;
-    return producer->borrow(Duration::zero(), loan);
+    return producer->borrow(none, loan);
   }
   std::uint64_t dropped() { return s->control().group[0].dropped.load(std::memory_order_relaxed); }
 
