@@ -69,7 +69,7 @@ TEST_F(BrokerInNeed, WithoutPidfdsSaysSo) {
   const auto text = error_of<SystemError>([&] { (void)connect({.broker = name_}); });
   expect_blame(text);
   EXPECT_THAT(text, AllOf(HasSubstr("cannot watch"), HasSubstr("Linux 5.3"), HasSubstr("seccomp")));
-  EXPECT_THAT(broker.output(), HasSubstr("cannot watch"));
+  bounded("the broker's log", [&] { return broker.output().find("cannot watch") != std::string::npos; });
   EXPECT_NO_THROW((void)fetch_stats(name_));
 }
 
@@ -82,7 +82,7 @@ TEST_F(BrokerInNeed, WithoutDescriptorsSaysSoAndStillAnswersItsOwner) {
   expect_blame(text);
   EXPECT_THAT(text, HasSubstr("ulimit -n"));
   EXPECT_FALSE(sessions.empty());
-  EXPECT_THAT(broker.output(), HasSubstr("ulimit -n"));
+  bounded("the broker's log", [&] { return broker.output().find("ulimit -n") != std::string::npos; });
   for (int i = 0; i < 20; ++i) EXPECT_EQ(fetch_stats(name_).pid, broker.pid());
   EXPECT_NO_THROW((void)fetch_dump("q", name_));
   EXPECT_NO_THROW((void)sessions.front().producer("q"));

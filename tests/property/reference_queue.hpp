@@ -196,6 +196,14 @@ class Queue {
     ++h->deliveries;
   }
 
+  // Whether a group of that name is there and loses nothing.
+  bool refuses_lossy(const std::string& name) const {
+    for (const Group& g : groups) {
+      if (g.name == name) return !g.lossy;
+    }
+    return false;
+  }
+
   // The index of the group that a consumer of that name joins; kGroups: no place.
   unsigned join(const std::string& name, bool lossy) {
     for (unsigned g = 0; g < kGroups; ++g) {

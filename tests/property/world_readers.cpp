@@ -112,6 +112,10 @@ void World::open_consumer(unsigned q, const std::string& group, bool lossy, Unti
   o.group = group;
   o.lossy = lossy;
   o.until = until;
+  if (lossy && r.refuses_lossy(group)) {
+    RC_ASSERT_THROWS_AS((void)session_->consumer(queue_name(q), o), UsageError);
+    return;
+  }
   const std::uint32_t endpoint = r.choose_endpoint();
   r.used[endpoint] = true;
   const unsigned g = r.join(group, lossy);
