@@ -129,15 +129,15 @@ void run(benchmark::State& state, const char* name, const char* kernel, Receive 
   report_rate(state, name, "messages_per_s", *rate);
 }
 
-const auto receive_next = [](Consumer& in, cuda::Stream stream) { return cuda::receive(in, stream); };
-const auto receive_ahead = [](Consumer& in, cuda::Stream stream) {
+Result<cuda::Message> receive_next(Consumer& in, cuda::Stream stream) { return cuda::receive(in, stream); }
+Result<cuda::Message> receive_ahead(Consumer& in, cuda::Stream stream) {
   auto message = cuda::receive_ahead(in, stream);
   while (message.status() == Status::full) message = cuda::receive_ahead(in, stream);
   return message;
-};
-const auto use_header = [](const Client& gpu, const cuda::Message& m, unsigned value, CUdeviceptr wrong) {
+}
+void use_header(const Client& gpu, const cuda::Message& m, unsigned value, CUdeviceptr wrong) {
   gpu.launch(m.header(), value, wrong);
-};
+}
 
 }  // namespace
 
