@@ -120,6 +120,7 @@ void report(const Outcome& o, const Tally& tally, bool verified, std::optional<i
                            {"missing", o.missing},
                            {"repeated", o.repeated},
                            {"lost", tally.lost},
+                           {"returned", tally.returned},
                            {"fps", fps},
                            {"gb_per_s", gb_per_s},
                            {"seconds", seconds},

@@ -28,6 +28,8 @@ class Output {
   // back when the reader has gone (closed pipe), when a stop is requested, and on any other error, which it throws as
   // Failure.
   Written write(std::span<Message> messages, const std::function<void(const Message&)>& count);
+  // How many went back so far.
+  std::uint64_t returned() const noexcept { return returned_; }
   // Before the program reports success: an error that only closing shows (a quota, a network file system).
   void close();
 
@@ -43,6 +45,7 @@ class Output {
   FileDescriptor fd_;
   bool is_file_ = true;  // which is to be emptied, or made
   std::size_t written_ = 0;
+  std::uint64_t returned_ = 0;
   std::size_t torn_ = 0;  // bytes of the first message that is not out whole
 };
 

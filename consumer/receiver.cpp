@@ -61,7 +61,9 @@ std::optional<Ending> Receiver::take(std::span<Message> batch) {
     }
     return {};
   }
-  switch (output_->write(batch, count)) {
+  const Output::Written written = output_->write(batch, count);
+  tally_.returned = output_->returned();
+  switch (written) {
     case Output::Written::all:
       return {};
     case Output::Written::reader_gone:

@@ -30,9 +30,10 @@ struct Tally {
   std::uint64_t messages = 0;
   std::uint64_t bytes = 0;
   std::uint64_t bad_bytes = 0;
-  std::uint64_t lost = 0;     // published, but the producer died before its GPU had written them; no messages
-  LatencyHistogram received;  // from publish to receipt: on a GPU the payload may come after
-  LatencyHistogram checked;   // from publish to the end of the check, of some messages; GPU only
+  std::uint64_t returned = 0;  // to the group, since they could not be written or the program was ended
+  std::uint64_t lost = 0;      // published, but the producer died before its GPU had written them; no messages
+  LatencyHistogram received;   // from publish to receipt: on a GPU the payload may come after
+  LatencyHistogram checked;    // from publish to the end of the check, of some messages; GPU only
   std::chrono::steady_clock::time_point first{}, last{};
 
   // From the first message to the last; on a GPU, to the end of all checks.

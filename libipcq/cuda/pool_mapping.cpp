@@ -142,7 +142,7 @@ void check_same_address(void* data, const std::string& object) {
 // CPU reads there with it. Shared, so that a fork does not make the CPU write to a copy.
 void* map_pinned(const Context& context, std::size_t bytes, const std::string& object) {
   void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (data == MAP_FAILED) throw SystemError(errno, object + ": mmap of " + format_bytes(bytes) + " failed");
+  if (data == MAP_FAILED) throw SystemError(errno, object + ": mmap of " + std::to_string(bytes) + " bytes failed");
   const BesideCaptures beside;
   const CurrentContext current(context.handle());
   try {

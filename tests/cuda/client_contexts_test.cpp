@@ -64,16 +64,14 @@ class CudaClientContextsPeer : public CudaClient {
   }
 };
 
-// The failure of a context is fatal for all clients of an MPS server, as CUDA says; without one it is that context's.
-TEST_P(CudaClientContexts, AFailedContextCostsWhatWasPublishedThere) {
-  START_OR_SKIP(GetParam(), 4);
-  if (under_mps_) return;
+// On an H200 with driver 580 a fault fails every context of the process on that GPU, and under MPS those of all clients
+// of the server; so it happens in a process of its own, and what another context has written is written before.
+TEST_F(CudaClientContextsPeer, DISABLED_FailsAContext) {
+  attach();
+  if (HasFatalFailure()) return;
   auto p = producer();
-  auto c = consumer();
   CUstream good = gpu_->stream();
-  CUstream in = gpu_->stream();
   std::uint32_t* const held_up = gate();
-
   CUcontext other = nullptr;
   check_cuda(driver_function<CUresult (*)(CUcontext*, unsigned, CUdevice)>("cuCtxCreate")(&other, 0, 0), "cuCtxCreate",
              "test");
@@ -91,20 +89,23 @@ TEST_P(CudaClientContexts, AFailedContextCostsWhatWasPublishedThere) {
   check_cuda(driver().cuLaunchKernel(fault, 1, 1, 1, 1, 1, 1, 0, bad, nullptr, nullptr), "cuLaunchKernel", "fault");
   ASSERT_EQ(v->publish(kBytes, kBound), Status::ok);
   ASSERT_EQ(publish(p, good, 3), Status::ok);
+  ASSERT_TRUE(finish(good));
   open(held_up);
   p.close();  // finds the failed context, and gives up what was to come from there
+}
 
-  const Status expected[] = {Status::ok, Status::peer_dead, Status::ok};
-  for (unsigned n = 0; n < 3; ++n) {
-    auto m = cuda::receive(c, in, kBound);
-    ASSERT_TRUE(m) << n << ": " << to_string(m.status());
-    gpu_->check_header(in, m->header(), 1, GetParam().mask, n, findings_);  // seeds 1, 2, 3
-    ASSERT_TRUE(finish(in)) << n;
-    EXPECT_EQ(status(n), expected[n]) << n;
+TEST_P(CudaClientContexts, AFailedContextCostsWhatItHadNotWritten) {
+  START_OR_SKIP(GetParam(), 4);
+  if (under_mps_) return;  // the runner's context fails with it
+  run_peer("FailsAContext");
+  auto c = consumer(false);
+  for (const std::uint64_t seed : {1u, 3u}) {
+    auto m = c.receive(kBound);
+    ASSERT_TRUE(m) << seed << ": " << to_string(m.status());
+    EXPECT_EQ(m->sequence(), seed - 1);
+    EXPECT_EQ(wrong_bytes(*m, kBytes, seed, GetParam().mask), 0u) << seed;
   }
-  EXPECT_EQ(findings_->messages, 2u);
-  EXPECT_EQ(findings_->wrong_bytes, 0u);
-  EXPECT_EQ(cuda::receive(c, in, kBound).status(), Status::end);
+  EXPECT_EQ(c.receive(kBound).status(), Status::end);
 }
 
 TEST_F(CudaClientContextsPeer, DISABLED_ResetsItsDevice) {

@@ -22,8 +22,8 @@ class Timeout {
   template <class Rep, class Period>
   constexpr Timeout(std::chrono::duration<Rep, Period> time) noexcept  // NOLINT(google-explicit-constructor)
       : duration_(rounded(time)) {}
-  constexpr operator Duration() const noexcept { return duration_; }  // NOLINT(google-explicit-constructor)
-  friend constexpr auto operator<=>(Timeout, Timeout) noexcept = default;
+  constexpr operator Duration() const noexcept { return duration_; }       // NOLINT(google-explicit-constructor)
+  friend constexpr auto operator<=>(Timeout, Timeout) noexcept = default;  // NOLINT(modernize-use-nullptr): of the 0
 
  private:
   template <class Rep, class Period>
