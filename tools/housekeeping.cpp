@@ -30,7 +30,7 @@ int list_command(bool json) {
     return kOk;
   }
   if (entries.empty()) {
-    spdlog::info("no broker in {}", run_directory());
+    spdlog::info("no broker of this user, neither in {} nor in /dev/shm", run_directory());
     return kOk;
   }
   auto text = fmt::format("{:<20} {:<6} {:>8} {:>12} {}\n", "BROKER", "STATE", "PID", "MEMORY", "SOCKET");

@@ -49,9 +49,6 @@ class Reserved {
   std::string object_;
 };
 
-// Reserving takes a second or so per GiB from here on.
-constexpr std::uint64_t kTakesLong = std::uint64_t{1} << 30;
-
 }  // namespace
 
 BrokerCore::BrokerCore(const BrokerOptions& options)
@@ -93,10 +90,6 @@ std::shared_ptr<PoolState> BrokerCore::make_pool(const std::string& name, const 
   DeviceMemory memory;
   const bool on_device = options.backend == "cuda";
   if (on_device) memory = allocate(*pool);
-  if (const std::uint64_t bytes = PoolMap::needs(name, options).shared_memory; bytes >= kTakesLong) {
-    log(LogLevel::info, "pool '" + name + "': reserving " + format_bytes(bytes) +
-                            " of /dev/shm, which takes a while; clients find it once that is done");
-  }
   const Opened opened(mutex_);
   pool->map = PoolMap::create(name_.segment("pool", name, generation), name, options, on_device ? &memory : nullptr,
                               generation, access_);

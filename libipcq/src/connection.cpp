@@ -1,6 +1,7 @@
 #include "connection.hpp"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -37,6 +38,23 @@ bool has_listener(Connection& c, int& shortage) {
   return true;
 }
 
+// Where nobody answers, by what is at the socket's path.
+std::string advice(const std::string& broker, const std::string& path) {
+  const bool is_path = broker.find('/') != std::string::npos;
+  struct stat status {};
+  const bool exists = ::lstat(path.c_str(), &status) == 0;
+  if (exists && !S_ISSOCK(status.st_mode)) return "no socket has that name; name the broker's, as `ipcq list` shows it";
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  if (is_path && !exists && ::lstat(directory.c_str(), &status) != 0) {
+    return "its directory is not there: make it, and start the broker, or name one by its socket as `ipcq list` shows "
+           "it";
+  }
+  return "start one (ipcq-broker --name " + broker +
+         " --queue ...) or set IPCQ_BROKER; if one runs, does it have this user and XDG_RUNTIME_DIR? (`ipcq list`; "
+         "else "
+         "name it by its socket's path)";
+}
+
 }  // namespace
 
 std::uint64_t answer_deadline() noexcept { return deadline_after(kAnswerWithin); }
@@ -63,10 +81,7 @@ Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by
       const bool absent = error == ENOENT || error == ECONNREFUSED || error == ENOTDIR;
       if (!absent) throw_system(error, "connect", object);
       if (appears_by == 0 || now_ns() >= appears_by) {
-        throw NotFoundError("broker '" + broker + "': none answers at " + path + "; start one (ipcq-broker --name " +
-                            broker +
-                            " --queue ...) or set IPCQ_BROKER; if one runs, does it have this user "
-                            "and XDG_RUNTIME_DIR? (`ipcq list`; else name it by its socket's path)");
+        throw NotFoundError("broker '" + broker + "': none answers at " + path + "; " + advice(broker, path));
       }
     }
     std::this_thread::sleep_for(kRetryEvery);

@@ -26,7 +26,7 @@ enum class Status : std::uint8_t {
   timeout,      // the deadline passed while waiting
   end,          // every producer has closed cleanly and the group has taken everything
   closed,       // the broker closed the queue (graceful stop or removal)
-  peer_dead,    // from a call: the broker died; reconnect to its successor. In a cuda::Header: see there
+  peer_dead,    // from a call: the broker died; reconnect to its successor. In a cuda::Payload or Header: see there
   interrupted,  // Session::interrupt() was called
   too_large,    // the payload exceeds what one message of this queue can carry
   not_held,     // the loan or message was already published, released, forwarded or given back
