@@ -182,6 +182,10 @@ TEST(Timeout, IsAnyDurationAndNeverNegative) {
   EXPECT_EQ(of(Duration::min()), 0ns);
   EXPECT_EQ(of(kForever), kForever);
   EXPECT_EQ(of(std::chrono::hours::max()), kForever);
+  EXPECT_EQ(of(std::chrono::milliseconds::max()), kForever);
+  EXPECT_EQ(of(std::chrono::microseconds::max()), kForever);
+  EXPECT_EQ(of(std::chrono::duration<std::uint64_t, std::nano>::max()), kForever);
+  EXPECT_EQ(of(std::chrono::duration<std::uint8_t>(200)), 200s);
   EXPECT_EQ(of(std::chrono::years(1000)), kForever);
   EXPECT_EQ(of(std::chrono::duration<double>(1e300)), kForever);
   EXPECT_EQ(of(std::chrono::duration<double>(std::numeric_limits<double>::infinity())), kForever);

@@ -87,7 +87,8 @@ int run(int argc, char** argv) {
   stats->add_option("--watch", o.watch, "Again every so many seconds")->transform(positive());
   stats->add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear")->transform(not_negative());
   auto* const doctor = with_json(app.add_subcommand("doctor", "What this machine lacks, and what to do about it"));
-  auto* const clean = with_json(app.add_subcommand("clean", "Remove what dead brokers of this user left behind, wherever their run directory is"));
+  auto* const clean = with_json(app.add_subcommand(
+      "clean", "Remove what dead brokers of this user left behind, wherever their run directory is"));
   clean->add_flag("--dry-run", o.dry_run, "Only say what would be removed");
   auto* const dump = with_broker(with_json(app.add_subcommand("dump", "Ring state of a queue, for humans")));
   dump->add_option("QUEUE", o.queue, "Queue")->required();

@@ -167,12 +167,14 @@ Cleaner& cleaner() {
   return *c;
 }
 
-ContextScope::ContextScope(const Context& context) noexcept : usable_(context.is_alive()) {
-  if (!usable_) return;
+ContextScope::ContextScope(const Context& context) noexcept {
+  if (!context.is_alive()) return;
   CUcontext current = nullptr;
   const Driver& cu = driver();
-  if (cu.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current == context.handle()) return;
-  pushed_ = cu.cuCtxPushCurrent(context.handle()) == CUDA_SUCCESS;
+  usable_ = cu.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current == context.handle();
+  if (usable_) return;
+  // Else the thread's own would be used, and its null stream taken for that of this one.
+  usable_ = pushed_ = cu.cuCtxPushCurrent(context.handle()) == CUDA_SUCCESS;
 }
 
 ContextScope::~ContextScope() {

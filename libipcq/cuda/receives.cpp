@@ -13,6 +13,9 @@
 namespace ipcq::detail {
 namespace {
 
+// How long a receive waits for streams to release before it asks whether their contexts still work (ns).
+constexpr std::uint64_t kLookForBroken = 100'000'000;
+
 const std::uint32_t* tag_word(const Line& line) noexcept {
   // The tag is the last of a unit's four 32-bit words.
   return reinterpret_cast<const std::uint32_t*>(&line.unit[0]) + 3;
@@ -237,6 +240,7 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
     if (deadline == 0) return Status::full;
     if (now_ns() >= deadline) return Status::timeout;
     if (const Status why = session_->interruption(memory_.queue()).check(); why != Status::ok) return why;
+    if (now_ns() - start >= kLookForBroken) give_up_broken();
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   }
   fill_header(*state, Status::ok);
@@ -325,7 +329,10 @@ void ReceiveSide::end(MessageState& state) noexcept {
     return;
   }
   // Without the lock, as in receive_ahead().
-  if (!enqueue_release(state)) return;
+  if (!enqueue_release(state)) {
+    keep_for_ever(keep);  // its stream may still read, and nobody will know when it has
+    return;
+  }
   const std::scoped_lock lock(mutex_);
   releasing_.push_back(&state);
   moved_at_ = now_ns();

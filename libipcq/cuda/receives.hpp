@@ -120,6 +120,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   // Once closed: looks after waits for payloads. True when none is left.
   bool guard() noexcept;
   std::uint64_t look() noexcept;  // takes mutex_
+  void give_up_broken() noexcept;
 
   ConsumerCore* core_;  // not used once closed
   SessionCore* session_;

@@ -149,6 +149,18 @@ std::uint64_t ReceiveSide::look() noexcept {
   return awaited_.empty() ? kNever : kGuardEvery;
 }
 
+// What streams of a context that has failed, or is gone, were to release nobody reads any more. Asks the driver:
+// without the lock, and in the consumer's thread.
+void ReceiveSide::give_up_broken() noexcept {
+  for (const auto& view : memory_.views()) {
+    if (!is_broken(*view)) continue;
+    const std::scoped_lock lock(mutex_);
+    for (MessageState* const state : releasing_) {
+      if (state->view == view.get()) state->pinned->released.store(state->use, std::memory_order_release);
+    }
+  }
+}
+
 void ReceiveSide::close() noexcept {
   if (epoch_ != fork_epoch()) return;
   {
@@ -161,9 +173,12 @@ void ReceiveSide::close() noexcept {
   const std::uint64_t deadline = deadline_after(kCloseBound);
   for (;;) {
     (void)look();
-    const std::scoped_lock lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (ahead_.empty() && releasing_.empty()) break;
     if (!ahead_.empty()) continue;
+    lock.unlock();
+    give_up_broken();
+    lock.lock();
     if (now_ns() >= deadline) {
       session_->log(LogLevel::warning,
                     memory_.object() + ": closed while streams still read " + std::to_string(releasing_.size()) +

@@ -120,6 +120,9 @@ void BrokerCore::resume_accepting() {
   accept_again_ns_ = 0;
 }
 
+// Who waits for an answer has said enough (`ipcq stats` says no hello).
+bool BrokerCore::is_to_say_hello(const ClientState& client) const { return !client.attached && !has_asked(client); }
+
 // True when no connection is half-open any more.
 bool BrokerCore::end_half_open() {
   const std::uint64_t now = now_ns();
@@ -128,7 +131,7 @@ bool BrokerCore::end_half_open() {
   for (const auto& c : clients_) {
     if (c->attached) continue;
     none = false;
-    if (now - c->accepted_at_ns >= kHelloWithinNs) late.push_back(c.get());
+    if (is_to_say_hello(*c) && now - c->accepted_at_ns >= kHelloWithinNs) late.push_back(c.get());
   }
   for (ClientState* c : late) {
     break_with(*c, Refusal::busy,

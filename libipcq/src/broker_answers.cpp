@@ -38,9 +38,10 @@ void BrokerCore::give_answers() noexcept {
     asked_.wait(lock, [this] { return quitting_ || !questions_.empty(); });
     if (quitting_) return;
     // They stay in the list until they are answered, so that a client has one at a time.
-    const std::vector<Question> asked = questions_;
+    std::vector<Question> asked;
     std::vector<Answer> answers;
     try {
+      asked = questions_;
       answers = answers_to(asked);
     } catch (const std::exception& e) {  // no memory
       log(LogLevel::error, "broker '" + name_.name() + "': cannot answer a client: " + e.what());
@@ -71,6 +72,7 @@ std::vector<BrokerCore::Answer> BrokerCore::answers_to(const std::vector<Questio
     IPCQ_STEP("stats.scan");
     const std::string counters = stats ? encode(scan(std::move(*stats))) : std::string();
     for (std::size_t i = 0; i < asked.size(); ++i) texts[i] = dumps[i] ? to_text(*dumps[i]) : counters;
+    dumps.clear();  // perhaps the last to have a map
   }
   for (std::size_t i = 0; i < asked.size(); ++i) {
     if (answers[i].reply.refusal == Refusal::none) attach(asked[i], texts[i], answers[i]);

@@ -269,7 +269,7 @@ class BrokerCore {
   bool late_writer_died(int fd);
 
   // broker_quarantine.cpp
-  void keep_quarantine(const QueueEntry& q, const EndpointState& e);
+  bool keep_quarantine(const QueueEntry& q, const EndpointState& e);  // false: it could not
   bool serve_quarantine(int fd);
   bool may_be_inherited(std::uint32_t client) const;
   void keep_connection(ClientState& client);
@@ -333,6 +333,7 @@ class BrokerCore {
   void break_with(ClientState& client, Refusal why, const std::string& text);
   void pause_accepting();
   void resume_accepting();
+  bool is_to_say_hello(const ClientState& client) const;
   bool end_half_open();
   void complain(const std::string& text);
   // broker_answers.cpp
@@ -403,6 +404,7 @@ class BrokerCore {
   std::vector<Quarantine> quarantines_;
   bool checking_ = false;  // by `check_`
   std::thread check_;
+  std::shared_ptr<RunnerLink> checked_;  // that `check_` has asked, and waits for
   Fd listener_;
   Fd epoll_;
   Fd quit_;

@@ -303,12 +303,18 @@ void BrokerCore::keep_late_writer(const QueueEntry& q, const EndpointState& e) {
   const auto client =
       std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == e.session; });
   if (client == clients_.end()) return;
-  LateWriter w{copy_of((*client)->pidfd, "pidfd of process " + std::to_string(e.pid)), e.client, q.name,
-               q.map->config().segment.generation};
-  watch(w.pidfd.get());
-  log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(e.pid) +
-                             " has closed, but its GPU has not completed what it published; readers wait for that");
-  late_writers_.push_back(std::move(w));
+  const std::string whose = "queue '" + q.name + "': a producer of pid " + std::to_string(e.pid) +
+                            " has closed, but its GPU has not completed what it published; readers wait for that";
+  try {
+    LateWriter w{copy_of((*client)->pidfd, "pidfd of process " + std::to_string(e.pid)), e.client, q.name,
+                 q.map->config().segment.generation};
+    late_writers_.reserve(late_writers_.size() + 1);
+    watch(w.pidfd.get());
+    late_writers_.push_back(std::move(w));
+    log(LogLevel::warning, whose);
+  } catch (const std::exception& error) {  // the endpoint closes all the same
+    log(LogLevel::error, whose + ", and nobody sees its process end: " + error.what());
+  }
 }
 
 // False when the descriptor is not that of one.

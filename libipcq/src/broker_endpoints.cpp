@@ -229,8 +229,9 @@ void BrokerCore::close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bo
                             std::to_string(report.quarantined) + " slots quarantined");
   }
   if (report.late != 0) keep_late_writer(q, e);
-  if (report.late + report.quarantined != 0 || (!alive && e.uses_cuda && has_mps(q))) keep_quarantine(q, e);
-  ids_.erase(e.client);
+  const bool keeps = report.late + report.quarantined != 0 || (!alive && e.uses_cuda && has_mps(q));
+  // Its id stays in use where slots bear it for good.
+  if (!keeps || keep_quarantine(q, e) || report.quarantined == 0) ids_.erase(e.client);
   shared.client.store(0, std::memory_order_release);
   e = EndpointState{};
   if (consumer) {

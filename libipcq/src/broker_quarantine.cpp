@@ -25,10 +25,10 @@ bool asks_runner(const PoolState& pool) { return pool.runner && pool.runner->has
 
 }  // namespace
 
-void BrokerCore::keep_quarantine(const QueueEntry& q, const EndpointState& e) {
+bool BrokerCore::keep_quarantine(const QueueEntry& q, const EndpointState& e) {
   const auto client =
       std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == e.session; });
-  if (client == clients_.end()) return;
+  if (client == clients_.end()) return false;
   try {
     Quarantine kept{.client = e.client,
                     .pid = e.pid,
@@ -38,9 +38,11 @@ void BrokerCore::keep_quarantine(const QueueEntry& q, const EndpointState& e) {
     quarantines_.reserve(quarantines_.size() + 1);
     watch(kept.pidfd.get());
     quarantines_.push_back(std::move(kept));
+    return true;
   } catch (const std::exception& error) {
     log(LogLevel::error, "queue '" + q.name + "': slots that the GPU work of pid " + std::to_string(e.pid) +
                              " may still write stay out of use until the queue is created anew: " + error.what());
+    return false;
   }
 }
 
@@ -146,12 +148,14 @@ void BrokerCore::check_contexts() noexcept {
       q.asked = pool->runner == runner;
     }
     if (!runner) break;
+    checked_ = runner;
     std::string why;
     try {
       (void)ask(*runner, {.op = RunnerOp::check});  // opens the mutex
     } catch (const std::exception& e) {
       why = e.what();
     }
+    checked_.reset();
     if (!why.empty() && !runner->has_ended()) {
       log(LogLevel::error, why + "; ends this runner (pid " + std::to_string(runner->pid()) + ")");
       runner->kill();
@@ -172,7 +176,7 @@ void BrokerCore::end_check() {
   {
     std::unique_lock lock(mutex_);
     if (!changed_.wait_for(lock, kCheckPatience, [this] { return !checking_; })) {
-      for (auto& [device, r] : runners_) r.link->kill();
+      if (checked_) checked_->kill();
     }
   }
   if (check_.joinable()) check_.join();

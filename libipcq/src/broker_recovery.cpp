@@ -145,11 +145,11 @@ void BrokerCore::warn_of_lost_contexts(int device, const std::vector<QueueEntry>
 // Its memory is gone: the queues that lay there end, and new ones take their names.
 void BrokerCore::bury_runner(int device) {
   lose_runner(device);
-  WatchedRunner& r = runners_.at(device);
-  const std::string how = r.link->how_it_ended();
-  unwatch(r.process.get());
+  const WatchedRunner r = std::move(runners_.at(device));
   runners_.erase(device);
+  unwatch(r.process.get());
   ++runner_deaths_;
+  const std::string how = r.link->how_it_ended();
   const bool under_mps = r.link->has_mps();
   std::vector<QueueEntry> ended = take_queues_of(device);
   const auto pools = take_pools_of(device, ended);

@@ -31,7 +31,7 @@ int BrokerCore::patience() const noexcept {
   if (!half_open_) return -1;
   std::uint64_t soonest = kNever;
   for (const auto& c : clients_) {
-    if (!c->attached) soonest = std::min(soonest, c->accepted_at_ns + kHelloWithinNs);
+    if (is_to_say_hello(*c)) soonest = std::min(soonest, c->accepted_at_ns + kHelloWithinNs);
   }
   if (soonest == kNever) return -1;
   const std::uint64_t now = now_ns();
@@ -41,7 +41,12 @@ int BrokerCore::patience() const noexcept {
 void BrokerCore::serve() noexcept {
   for (;;) {
     epoll_event events[16];
-    const int n = ::epoll_wait(epoll_.get(), events, 16, patience());
+    int timeout = -1;
+    {
+      const std::scoped_lock lock(mutex_);
+      timeout = patience();
+    }
+    const int n = ::epoll_wait(epoll_.get(), events, 16, timeout);
     const std::scoped_lock lock(mutex_);
     for (int i = 0; i < n; ++i) {
       const int fd = events[i].data.fd;
@@ -230,7 +235,9 @@ void BrokerCore::lose_connection(ClientState& client) {
   unwatch(client.socket.get());
   // Its number stays: it is the name of its endpoints. And where GPU work may outlive the process, only the other end's
   // being closed says that no child has it (broker_quarantine.cpp): not to be had once this end was shut down.
-  if (open == Endpoints::some) ::shutdown(client.socket.get(), SHUT_RDWR);
+  const bool quarantined = std::any_of(quarantines_.begin(), quarantines_.end(),
+                                       [&](const Quarantine& q) { return q.session == client.socket.get(); });
+  if (open == Endpoints::some && !quarantined) ::shutdown(client.socket.get(), SHUT_RDWR);
   client.suspect = true;
 }
 

@@ -86,9 +86,9 @@ void BrokerCore::end_threads() {
   asked_.notify_all();
   signal_eventfd(quit_.get());
   thread_.join();
+  end_check();  // first: it ends a runner that does not answer, which the others may wait for
   if (answering_.joinable()) answering_.join();
   if (recovery_.joinable()) recovery_.join();
-  end_check();
   // Creations in other threads come to nothing. What they have made so far has names.
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return creating_.empty(); });

@@ -111,7 +111,10 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dead
       }
     }
     if (t.outcome == TakeOutcome::taken) return Status::ok;
-    if (t.outcome == TakeOutcome::no_entry) return Status::full;
+    if (t.outcome == TakeOutcome::no_entry) {
+      const Status s = session_->interruption(*queue_).check();
+      return s == Status::closed || s == Status::peer_dead ? s : Status::full;
+    }
     if (is_at_end()) return Status::end;
     // A scribbled queue may go on promising what cannot be taken.
     if (!first || !deadline.was_given_time()) {

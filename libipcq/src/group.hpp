@@ -86,7 +86,9 @@ class GroupMember {
   // passed over. Lines below ticket `expected` are fetched ahead.
   Taken take(std::span<std::uint32_t> entries, std::uint64_t expected = 0) {
     Taken t;
-    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire)) && take_orphan(entries[0])) {
+    // Once the group is closed what is given back is nobody's: the broker has counted.
+    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire)) && !ring_.cursor(1 + w_.group).closed &&
+        take_orphan(entries[0])) {
       t.outcome = TakeOutcome::taken;
       t.count = 1;
       return t;

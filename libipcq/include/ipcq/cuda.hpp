@@ -164,7 +164,8 @@ class IPCQ_API Message {
   // resolved(), and ok between that and the end of a payload that is still to come.
   Status status() const noexcept;
   // The payload on the stream's device, its bytes and its number among those of its producer. Null and 0 after
-  // receive_ahead() until resolved(). What they name may yet turn out never to be written: a kernel asks payload().status().
+  // receive_ahead() until resolved(). What they name may yet turn out never to be written: a kernel asks
+  // payload().status().
   const std::byte* device() const noexcept;
   std::size_t length() const noexcept;
   std::uint64_t sequence() const noexcept;

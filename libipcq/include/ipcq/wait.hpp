@@ -32,13 +32,11 @@ class Timeout {
     if (!(time > time.zero())) return Duration::zero();
     if constexpr (std::is_same_v<Time, Duration>) {
       return time;
-    } else if constexpr (std::chrono::treat_as_floating_point_v<Rep>) {
+    } else {
       using Seconds = std::chrono::duration<long double>;
       if (Seconds(time) >= Seconds(kForever)) return kForever;
-    } else if (Period::num >= Period::den && time > std::chrono::duration_cast<Time>(kForever)) {
-      return kForever;
+      return std::chrono::ceil<Duration>(time);  // what is more than nothing stays so
     }
-    return std::chrono::ceil<Duration>(time);  // what is more than nothing stays so
   }
 
   Duration duration_;
