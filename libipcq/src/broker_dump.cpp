@@ -5,11 +5,6 @@
 #include "broker_core.hpp"
 
 namespace ipcq::detail {
-namespace {
-
-std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
-
-}  // namespace
 
 std::string to_text(const DumpView& q) {
   const auto& ring = q.map->ring();

@@ -11,8 +11,6 @@
 namespace ipcq::detail {
 namespace {
 
-std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
-
 std::uint64_t count_between(const std::vector<std::uint64_t>& sorted, std::uint64_t from, std::uint64_t to) {
   if (from >= to) return 0;
   return static_cast<std::uint64_t>(std::lower_bound(sorted.begin(), sorted.end(), to) -

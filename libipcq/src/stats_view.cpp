@@ -14,8 +14,6 @@ constexpr std::uint64_t kSecond = 1'000'000'000;
 // The rate since an earlier look is no rate of now any more.
 constexpr std::uint64_t kOldLook = 10 * kSecond;
 
-std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
-
 struct PoolCounts {
   std::uint64_t empty = 0;
   std::uint64_t claimed = 0;

@@ -34,6 +34,9 @@ struct StatsView {
   std::vector<QueueView> queues;
 };
 
+// 0 instead of below 0: words read one after another need not belong to one instant.
+inline std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
+
 // Looks at each held entry of the blocks, each line that a group has still to take, and each slot of a pool once.
 BrokerStats scan(StatsView view);
 
