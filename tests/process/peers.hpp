@@ -29,6 +29,13 @@ inline constexpr Duration kPeerBound = 15s;
 // Long enough to see that nothing happens.
 inline constexpr Duration kMoment = 50ms;
 
+// UBSan's type checks read memory through a pipe: they fail in a process whose descriptors are all used up.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kChecksNeedDescriptors = true;
+#else
+inline constexpr bool kChecksNeedDescriptors = false;
+#endif
+
 // One process_peer. Killed at the end of its test, whatever it does.
 class Peer {
  public:
