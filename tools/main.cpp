@@ -46,8 +46,7 @@ bool print_stats(const Options& o) {
 int stats_command(const Options& o, Signals& signals) {
   if (!print_stats(o) || o.watch <= 0) return kOk;
   const auto subscription = signals.subscribe([](int) {});
-  const auto step =
-      std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(o.watch));
+  const auto step = to_duration(o.watch);
   for (auto due = std::chrono::steady_clock::now() + step; !signals.wait_until(due); due += step) {
     if (!print_stats(o)) break;
   }

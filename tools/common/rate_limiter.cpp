@@ -1,13 +1,22 @@
 #include "common/rate_limiter.hpp"
 
+#include <algorithm>
+
 namespace ipcq::program {
+namespace {
+
+// Longer than any program runs, and such a time after now a clock can still say.
+constexpr std::chrono::duration<double> kLongest = std::chrono::hours(100 * 365 * 24);
+
+}  // namespace
 
 bool RateLimiter::acquire(std::uint64_t messages) {
   using Clock = std::chrono::steady_clock;
   if (!limited()) return !signals_.stop_requested();
   const auto now = Clock::now();
   if (start_ == Clock::time_point{}) start_ = now;
-  auto due = start_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(issued_ / per_second_));
+  const auto since_start = std::min(std::chrono::duration<double>(issued_ / per_second_), kLongest);
+  auto due = start_ + std::chrono::duration_cast<Clock::duration>(since_start);
   // After a long stall (a full queue) go on at the rate instead of making everything up in one burst.
   if (now - due > std::chrono::milliseconds(100)) {
     start_ = due = now;
