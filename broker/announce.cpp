@@ -41,7 +41,8 @@ void require_announceable(int fd) {
 void announce_on_descriptor(int fd, const Signals& signals) {
   char newline = '\n';
   const iovec part{&newline, 1};
-  const ssize_t count = write_some(fd, {&part, 1}, &signals);
+  StopGrace grace;
+  const ssize_t count = write_some(fd, {&part, 1}, &signals, grace);
   if (count < 0 && count != -ECANCELED) {
     throw Failure(kUsage,
                   fmt::format("--ready-fd {}: cannot write there: {}", fd, std::strerror(static_cast<int>(-count))));

@@ -103,7 +103,7 @@ int Output::write_all(std::span<Message> messages) {
     }
     // Once stopped, only what is begun is finished.
     const std::size_t wanted = signals_.stop_requested() ? 1 : rest.size();
-    const ssize_t count = write_some(fd_.get(), std::span(parts).first(wanted), &signals_);
+    const ssize_t count = write_some(fd_.get(), std::span(parts).first(wanted), &signals_, grace_);
     if (count < 0) return static_cast<int>(-count);
     torn_ += static_cast<std::size_t>(count);
     while (written_ < messages.size() && torn_ >= messages[written_].bytes().size()) {

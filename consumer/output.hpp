@@ -11,6 +11,7 @@
 
 #include "common/file_descriptor.hpp"
 #include "common/signals.hpp"
+#include "common/stoppable_io.hpp"
 
 namespace ipcq::program {
 
@@ -42,6 +43,7 @@ class Output {
   std::string path_;
   std::string name_;
   const Signals& signals_;
+  StopGrace grace_;  // of the one message that is finished after a stop
   FileDescriptor fd_;
   bool is_file_ = true;  // which is to be emptied, or made
   std::size_t written_ = 0;

@@ -105,6 +105,42 @@ TEST_F(OutputTest, ASignalEndsAConsumerWhoseOutputNobodyReads) {
   }
 }
 
+// 4 KiB each third of a second: a message of 4 MiB would take six minutes. What is read in time is finished.
+TEST_F(OutputTest, ASignalEndsAConsumerWhoseReaderIsSlow) {
+  broker("--queue q=4MiB,slots=4,backend=host");
+  const std::string read_slowly = "while dd bs=4096 count=1 of=/dev/null status=none; do sleep 0.3; done <pipe & ";
+  for (const char* output : {"--output - >pipe", "--output pipe"}) {
+    ASSERT_EQ(run("head -c 8M /dev/zero | ipcq-producer q --block 4MiB").exit_code(), 0);
+    Command& consumer = start("rm -f pipe; mkfifo pipe; exec 3<>pipe; " + read_slowly +
+                              "exec ipcq-consumer q --follow --json " + output);
+    ASSERT_TRUE(eventually([&] { return stat("queues/0/groups/0/held") > 0; }));
+    std::this_thread::sleep_for(700ms);
+    consumer.signal(SIGTERM);
+    EXPECT_EQ(consumer.exit_code(), 0) << consumer.err();
+    EXPECT_THAT(consumer.err(), HasSubstr("of a message that went back to the queue")) << output;
+    EXPECT_EQ(run("exec ipcq-consumer q --output rest").exit_code(), 0);
+    EXPECT_EQ(contents("rest").size(), 8U << 20) << output;
+  }
+}
+
+TEST_F(OutputTest, ASignalEndsAProgramWhoseTextIsReadSlowly) {
+  std::string queues;
+  for (int i = 0; i < 400; ++i) queues += "queue" + std::to_string(i) + "=inline,lines=2,endpoints=1,held=1 ";
+  Command& server = start("export IPCQ_QUEUES='" + queues + "'; exec ipcq-broker --name $IPCQ_BROKER");
+  ASSERT_TRUE(eventually([&] { return server.err().find("serving at") != std::string::npos || server.ended(); }));
+  const std::size_t text = run("exec ipcq stats --json").out().size();
+  ASSERT_TRUE(text > 200'000 && text < 300'000) << text;  // of which a pipe takes 65536
+  Command& stats = start(
+      "mkfifo pipe; exec 3<>pipe\n"
+      "{ head -c 300000 >first; while dd bs=4096 count=1 of=/dev/null status=none; do sleep 0.8; done; } <pipe &\n"
+      "exec ipcq stats --json --watch 0.01 >pipe");
+  ASSERT_TRUE(eventually([&] { return contents("first").size() == 300'000; }));  // so it is at its second text
+  std::this_thread::sleep_for(500ms);
+  stats.signal(SIGTERM);
+  EXPECT_EQ(stats.exit_code(), 1);
+  EXPECT_THAT(stats.err(), HasSubstr("cannot write to standard output"));
+}
+
 TEST_F(OutputTest, ASignalEndsAProgramWhoseTextNobodyReads) {
   broker(kQueue);
   Command& stats = start("mkfifo pipe; exec 3<>pipe; head -c 65536 /dev/zero >&3; exec ipcq stats --watch 0.01 >pipe");

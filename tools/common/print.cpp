@@ -28,9 +28,10 @@ void throw_unless_reader_gone(int error, int fd) {
 
 bool print(std::string_view text, int fd) {
   if (fd == STDOUT_FILENO) was_printed.store(true, std::memory_order_relaxed);
+  StopGrace grace;
   while (!text.empty()) {
     const iovec part{const_cast<char*>(text.data()), text.size()};  // NOLINT: writev only reads
-    const ssize_t count = write_some(fd, {&part, 1}, Signals::current());
+    const ssize_t count = write_some(fd, {&part, 1}, Signals::current(), grace);
     if (count < 0) {
       throw_unless_reader_gone(static_cast<int>(-count), fd);
       return false;

@@ -3,14 +3,15 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <optional>
 
 namespace ipcq::program {
 namespace {
 
-constexpr auto kPatienceOnceStopped = std::chrono::seconds(1);
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kGrace = std::chrono::seconds(1);
 
 // Until fd is ready for `events`, or a stop is requested. Anything else may end it too: the callers look again.
 void await(int fd, short events, const Signals* signals) {
@@ -18,13 +19,13 @@ void await(int fd, short events, const Signals* signals) {
   ::poll(entries, 2, -1);
 }
 
-bool takes_more(int fd) {
-  using Clock = std::chrono::steady_clock;
-  for (const auto until = Clock::now() + kPatienceOnceStopped;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+// Whether `fd` takes something before the grace is over.
+bool takes_more(int fd, StopGrace& grace) {
+  for (;;) {
+    const auto left = grace.left();
+    if (left == left.zero()) return false;
     pollfd entry{fd, POLLOUT, 0};
-    if (::poll(&entry, 1, left > 0 ? static_cast<int>(left) : 0) > 0) return true;
-    if (left <= 0) return false;
+    if (::poll(&entry, 1, static_cast<int>(left.count())) > 0) return true;
   }
 }
 
@@ -33,6 +34,12 @@ ssize_t or_error(ssize_t result) { return result >= 0 ? result : -errno; }
 bool is_to_be_repeated(ssize_t result) { return result == -EINTR || result == -EAGAIN; }
 
 }  // namespace
+
+std::chrono::milliseconds StopGrace::left() {
+  const auto now = Clock::now();
+  if (!until_) until_ = now + kGrace;
+  return std::max(std::chrono::milliseconds::zero(), std::chrono::ceil<std::chrono::milliseconds>(*until_ - now));
+}
 
 ssize_t read_some(int fd, std::span<std::byte> into, const Signals& signals) {
   for (;;) {
@@ -44,12 +51,12 @@ ssize_t read_some(int fd, std::span<std::byte> into, const Signals& signals) {
   }
 }
 
-ssize_t write_some(int fd, std::span<const iovec> parts, const Signals* signals) {
+ssize_t write_some(int fd, std::span<const iovec> parts, const Signals* signals, StopGrace& grace) {
   for (;;) {
     std::optional<Signals::Interruptible> interruptible;
     if (signals != nullptr) interruptible.emplace(*signals);
     const bool stopped = signals != nullptr && signals->stop_requested();
-    if (stopped && !takes_more(fd)) return -ECANCELED;
+    if (stopped && !takes_more(fd, grace)) return -ECANCELED;
     const ssize_t result = or_error(::writev(fd, parts.data(), static_cast<int>(parts.size())));
     if (!is_to_be_repeated(result)) return result;
     if (result == -EAGAIN && !stopped) await(fd, POLLOUT, signals);
