@@ -108,6 +108,7 @@ Received receive(const Options& o, Consumer& consumer, const GpuDevice* gpu, con
     progress.finish();
     received = {Ending::error, report_current_exception()};
   }
+  if (output != nullptr) tally.returned = output->returned();
   return received;
 }
 

@@ -82,8 +82,7 @@ Output::Written Output::write(std::span<Message> messages, const std::function<v
     count(message);
     static_cast<void>(message.release());
   }
-  for (Message& message : messages.subspan(written_)) static_cast<void>(message.nack());
-  returned_ += messages.size() - written_;
+  for (Message& message : messages.subspan(written_)) returned_ += message.nack() == Status::ok ? 1 : 0;
   if (error == 0) return Written::all;
   if (error == EPIPE) return Written::reader_gone;
   if (error == ECANCELED) return Written::stopped;

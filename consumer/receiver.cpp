@@ -45,12 +45,11 @@ std::optional<Ending> Receiver::take(std::span<Message> batch) {
   tally_.last = std::chrono::steady_clock::now();
   if (tally_.messages == 0) tally_.first = tally_.last;
   const std::uint64_t now_ns = since_epoch_ns(tally_.last);
-  for (const Message& message : batch) {
+  // Not of those that go back to the queue: whoever receives them next does it.
+  const auto count = [&](const Message& message) {
     record_latency(tally_.received, message.published_at_ns(), now_ns);
     sequences_.see(message.producer(), message.sequence(), message.ticket(), message.redeliveries() > 0);
     if (pattern_ != nullptr) tally_.bad_bytes += pattern_->bad_bytes(message.sequence(), message.bytes());
-  }
-  const auto count = [&](const Message& message) {
     ++tally_.messages;
     tally_.bytes += message.bytes().size();
   };
@@ -61,9 +60,7 @@ std::optional<Ending> Receiver::take(std::span<Message> batch) {
     }
     return {};
   }
-  const Output::Written written = output_->write(batch, count);
-  tally_.returned = output_->returned();
-  switch (written) {
+  switch (output_->write(batch, count)) {
     case Output::Written::all:
       return {};
     case Output::Written::reader_gone:

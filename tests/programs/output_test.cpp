@@ -201,11 +201,14 @@ TEST_F(OutputTest, AConsumerWhoseOutputFailsStillSaysWhatItReceived) {
   EXPECT_EQ(full.exit_code(), 1);
   EXPECT_EQ(summary(full)["status"], "error");
   EXPECT_EQ(summary(full)["frames"], 0);
+  EXPECT_EQ(summary(full)["returned"], 40);
+  EXPECT_TRUE(summary(full)["p50_us"].is_null()) << full.out();
   Command& limited = run("ulimit -f 32; exec ipcq-consumer q --json --output out");
   EXPECT_EQ(limited.exit_code(), 1);
   EXPECT_THAT(limited.err(), HasSubstr("File too large"));
   EXPECT_EQ(summary(limited)["status"], "error");
   EXPECT_EQ(summary(limited)["frames"], 8);
+  EXPECT_GE(summary(limited)["returned"], 1);  // as many as it had taken
   EXPECT_EQ(stat("queues/0/groups/0/waiting") + stat("queues/0/groups/0/held"), 32);
 }
 
