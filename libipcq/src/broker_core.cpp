@@ -274,13 +274,21 @@ Broker::~Broker() {
 }
 void Broker::create_pool(const std::string& name, PoolOptions options) { usable(core_).create_pool(name, options); }
 void Broker::create(const std::string& queue, QueueOptions options) { usable(core_).create_queue(queue, options); }
-void Broker::end_of_stream(const std::string& queue) { usable(core_).end_of_stream(queue); }
+void Broker::end_of_stream(const std::string& queue) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  core.end_of_stream(queue);
+}
 std::uint64_t Broker::stop(Timeout drain_for) { return core_ ? core_->stop(drain_for) : 0; }
 BrokerStats Broker::stats() const { return usable(core_).stats(); }
 std::string Broker::socket_path() const {
   if (!core_) (void)usable(core_);  // throws
   return core_->socket_path();
 }
-std::string Broker::dump(const std::string& queue) const { return usable(core_).dump(queue); }
+std::string Broker::dump(const std::string& queue) const {
+  const detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  return core.dump(queue);
+}
 
 }  // namespace ipcq

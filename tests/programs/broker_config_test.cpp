@@ -75,6 +75,17 @@ TEST(BrokerConfig, ErrorsNameFileAndLine) {
   EXPECT_THAT(error_in("drain_seconds = -1\n"), HasSubstr("0 or more"));
 }
 
+TEST(BrokerConfig, AZeroByteEndsNoError) {
+  const auto error_in = [](const std::string& line) {
+    return usage_error_of([&] { parse_broker_config("[[queue]]\nname = 'q'\n" + line, "x.toml"); });
+  };
+  EXPECT_THAT(error_in("handler = \"nope\\u0000x\""),
+              AllOf(HasSubstr("'nope\\x00x'"), HasSubstr("there are identity")));
+  EXPECT_THAT(error_in("backend = \"host\\u0000\""), AllOf(HasSubstr("'host\\x00'"), HasSubstr("auto, host, cuda")));
+  EXPECT_THAT(error_in("size = \"4KiB\\u0000\""), AllOf(HasSubstr("'4KiB\\x00'"), HasSubstr("KiB, MiB")));
+  EXPECT_THAT(error_in("wait = \"spin\\u0000\"\nhandler = 'upper'"), HasSubstr("use spin, hybrid or sleep"));
+}
+
 TEST(BrokerConfig, SecondsAreANumberThatAClockKnows) {
   for (const char* const text : {"drain_seconds = nan\n", "drain_seconds = inf\n", "drain_seconds = '5'\n"}) {
     EXPECT_THAT(usage_error_of([&] { parse_broker_config(text, "x.toml"); }), HasSubstr("number of seconds")) << text;

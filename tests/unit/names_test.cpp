@@ -12,12 +12,14 @@
 #include "ipcq/broker.hpp"
 #include "ipcq/error.hpp"
 #include "ipcq/session.hpp"
+#include "ipcq/wait.hpp"
 
 namespace ipcq_test {
 namespace {
 
 using namespace ipcq;
 using namespace std::string_literals;
+using namespace std::string_view_literals;
 using testing::AllOf;
 using testing::HasSubstr;
 
@@ -44,6 +46,8 @@ TEST_F(Names, AZeroByteIsRefusedWhereverANameIsSaid) {
       {"group of a consumer", [&] { (void)session.consumer("cam", {.group = "default\0x"s}); }},
       {"fetch_dump", [&] { (void)fetch_dump(cam, name_); }},
       {"end_of_stream", [&] { end_of_stream(cam, name_); }},
+      {"dump", [&] { (void)broker_.dump(cam); }},
+      {"end of a stream of its own", [&] { broker_.end_of_stream(cam); }},
       {"set_executor", [&] { set_executor(cam, ExecutorKind::stream, name_); }},
       {"connect", [&] { (void)connect({.broker = name_ + "\0x"s}); }},
       {"connect to a path", [&] { (void)connect({.broker = broker_.socket_path() + "\0x"s}); }},
@@ -56,6 +60,15 @@ TEST_F(Names, AZeroByteIsRefusedWhereverANameIsSaid) {
     EXPECT_THAT(error_of<UsageError>(call), AllOf(HasSubstr("\\x00"), HasSubstr("': "))) << what;
   }
   EXPECT_EQ(broker_.stats().queues.size(), 2u);
+}
+
+// what() would end there, before the remedy.
+TEST_F(Names, AnErrorSaysAZeroByteThatItsTextHolds) {
+  EXPECT_STREQ(UsageError("a\0b\0"s).what(), "a\\x00b\\x00");
+  EXPECT_STREQ(SystemError(1, "a\0; do b"s).what(), "a\\x00; do b");
+  EXPECT_THAT(error_of<UsageError>([] { (void)parse_wait("spin\0x"sv); }),
+              AllOf(HasSubstr("'spin\\x00x'"), HasSubstr("use spin, hybrid or sleep")));
+  EXPECT_THAT(error_of<UsageError>([&] { broker_.create("q", {.backend = "host\0x"s}); }), HasSubstr("use auto, host"));
 }
 
 // The field of a request would cut it off, and the rest may be another queue's name.

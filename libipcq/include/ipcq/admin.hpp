@@ -12,7 +12,7 @@ namespace ipcq {
 
 // Asks a broker for its counters. `broker` as in ConnectOptions. Throws NotFoundError, PermissionError, SystemError.
 IPCQ_API BrokerStats fetch_stats(const std::string& broker = {}, Timeout wait_for = Duration::zero());
-// Broker::dump() and Broker::end_of_stream() of a running broker. These two and set_executor() throw UsageError, too,
+// Broker::dump() and Broker::end_of_stream() of a running broker. Like these, and set_executor(), they throw UsageError
 // for what cannot be a queue's name.
 IPCQ_API std::string fetch_dump(const std::string& queue, const std::string& broker = {});
 IPCQ_API void end_of_stream(const std::string& queue, const std::string& broker = {});

@@ -44,7 +44,7 @@ class IPCQ_API Broker {
   void create(const std::string& queue, QueueOptions options = {});
 
   // Says that no further producer will come: consumers with Until::end see the end once drained, even if a producer
-  // died. Throws NotFoundError.
+  // died. Throws NotFoundError; UsageError for what cannot be a queue's name.
   void end_of_stream(const std::string& queue);
 
   // Closes the intake of every queue, waits `drain_for` at most until groups that have members took and released
@@ -59,7 +59,7 @@ class IPCQ_API Broker {
   BrokerStats stats() const;
   // Path of the control socket, absolute if that fits into the address of a socket.
   std::string socket_path() const;
-  // Ring state of one queue for humans: cursors, lines, slots, held entries. Throws NotFoundError.
+  // Ring state of one queue for humans: cursors, lines, slots, held entries. Throws as end_of_stream().
   std::string dump(const std::string& queue) const;
 
  private:

@@ -15,7 +15,8 @@ namespace ipcq {
 // Root of the family: catch this to catch everything libipcq throws.
 class IPCQ_API Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  // A zero byte, at which what() would end, is said as \x00.
+  explicit Error(const std::string& what);
 };
 
 // The caller asked for something that can never work (bad option, use after fork, unknown handler).
