@@ -29,6 +29,19 @@ void check_backend(const std::string& object, const std::string& backend) {
   throw UsageError(object + ": backend '" + printable(backend) + "': use auto, host or cuda");
 }
 
+// As far as options tell what was given from what was left alone.
+void check_handlers_threads(const std::string& object, const QueueOptions& o) {
+  if (!o.handler.empty()) {
+    if (o.threads != 0 && o.threads <= 256) return;
+    throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
+  }
+  const QueueOptions unset;
+  const bool waits = o.wait.kind() != unset.wait.kind() || o.wait.spin_for() != unset.wait.spin_for();
+  if (o.threads == unset.threads && !waits) return;
+  throw UsageError(object + ": " + (waits ? "wait" : "threads") +
+                   " says nothing here: it is of the handler's threads; name a handler, or leave it out");
+}
+
 // A name is taken while what bears it is being made. Tells when it is not any more.
 class Reserved {
  public:
@@ -138,9 +151,7 @@ void BrokerCore::check_options(const std::string& name, const QueueOptions& o) c
     for (const auto& h : handler_names()) known += (known.empty() ? "" : ", ") + h;
     throw UsageError(object + ": handler '" + printable(o.handler) + "' is not known; there are " + known);
   }
-  if (!o.handler.empty() && (o.threads == 0 || o.threads > 256)) {
-    throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
-  }
+  check_handlers_threads(object, o);
   if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else its pool would be named
   if (o.pool.empty() && pools_.count(name) != 0) {
     throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");

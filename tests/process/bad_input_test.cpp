@@ -65,6 +65,8 @@ TEST_F(BadInput, OptionsThatCannotWork) {
   EXPECT_THAT(refused({.host_readable = false}), HasSubstr("host_readable"));
   EXPECT_THAT(refused({.executor = ExecutorKind::stream}), HasSubstr("executor"));
   EXPECT_THAT(error_of<UsageError>([&] { b.create_pool("p", {.device = 1}); }), HasSubstr("device"));
+  EXPECT_THAT(refused({.threads = 2}), AllOf(HasSubstr("'q': threads"), HasSubstr("name a handler")));
+  EXPECT_THAT(refused({.wait = Wait::spin()}), AllOf(HasSubstr("'q': wait"), HasSubstr("name a handler")));
   EXPECT_THAT(refused({.groups = {{"a"}, {"a"}}}), HasSubstr("'a' twice"));
   EXPECT_THAT(refused({.endpoints = 0}), HasSubstr("endpoints"));
   EXPECT_THAT(refused({.held = 4097}), HasSubstr("held"));

@@ -86,6 +86,11 @@ TEST(BrokerConfig, AZeroByteEndsNoError) {
   EXPECT_THAT(error_in("wait = \"spin\\u0000\"\nhandler = 'upper'"), HasSubstr("use spin, hybrid or sleep"));
 }
 
+TEST(BrokerConfig, AnEmptyPoolIsRefused) {
+  EXPECT_THAT(usage_error_of([] { parse_broker_config("[[queue]]\nname = 'q'\nsize = 4096\npool = ''", "x.toml"); }),
+              AllOf(HasSubstr("queue 'q', pool"), HasSubstr("leave it out for a pool of the queue's own")));
+}
+
 TEST(BrokerConfig, SecondsAreANumberThatAClockKnows) {
   for (const char* const text : {"drain_seconds = nan\n", "drain_seconds = inf\n", "drain_seconds = '5'\n"}) {
     EXPECT_THAT(usage_error_of([&] { parse_broker_config(text, "x.toml"); }), HasSubstr("number of seconds")) << text;

@@ -148,6 +148,7 @@ TEST(QueueSpec, ErrorsNameQueueKeyAndChoices) {
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,group=a:must-not"); }), HasSubstr("no policy"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,backpressure=drop"); }), HasSubstr("drop-oldest"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,pool=p"); }), HasSubstr("leave out size"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,pool="); }), HasSubstr("pool: names no pool; leave it out"));
 }
 
 TEST(PoolSpec, TakesSizeAndSlots) {

@@ -152,6 +152,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     }
     options_.handler = value;
   } else if (key == "pool") {
+    if (value.empty()) throw UsageError(what(key) + ": names no pool; leave it out for a pool of the queue's own");
     options_.pool = value;
   } else if (key == "backpressure") {
     options_.backpressure = parse_backpressure(value, what(key));

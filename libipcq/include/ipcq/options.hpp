@@ -76,8 +76,8 @@ struct QueueOptions {
   Mirror mirror = Mirror::full;  // "cuda": of the queue's own pool
   bool host_readable = true;     // "cuda": processed payloads are copied to the mirror, for consumers without a GPU
   ExecutorKind executor = ExecutorKind::auto_;  // "cuda"
-  std::uint32_t threads = 1;                    // of the host executor of the handler, 1 .. 256
-  Wait wait = Wait::hybrid();                   // how these threads wait
+  std::uint32_t threads = 1;   // of the host executor of the handler, 1 .. 256; without one only the default
+  Wait wait = Wait::hybrid();  // how these threads wait; likewise
   Backpressure backpressure = Backpressure::block;
   std::vector<GroupOptions> groups = {GroupOptions{}};  // durable groups, 8 at most
   std::uint32_t endpoints = 64;                         // producers and consumers open at once, 1 .. 1024
