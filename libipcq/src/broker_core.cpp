@@ -67,6 +67,7 @@ class Reserved {
 BrokerCore::BrokerCore(const BrokerOptions& options)
     : log_(options.log), access_(access_for(options.group)), name_(options.name), started_at_ns_(now_ns()) {
   access_.log = [this](LogLevel level, const std::string_view text) { log(level, std::string(text)); };
+  if (!name_.closed().empty()) log(LogLevel::warning, "broker '" + name_.name() + "': " + name_.closed());
   if (!name_.leftovers().empty()) {
     log(LogLevel::warning,
         "broker '" + name_.name() + "': the last one of this name did not stop cleanly; removed " + name_.leftovers());

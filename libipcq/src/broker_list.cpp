@@ -56,7 +56,7 @@ bool look_at_place(const BrokerPlace& place, BrokerEntry& entry) {
 void add_run_directory(Entries& entries) {
   for (const auto& name : names_in_run_directory()) {
     try {
-      const BrokerPlace place(name);
+      const BrokerPlace place(name, BrokerPlace::Use::look);
       BrokerEntry entry;
       entry.name = name;
       if (look_at_place(place, entry)) entries.emplace(place.tag(), entry);
@@ -68,7 +68,7 @@ void add_run_directory(Entries& entries) {
 // Whether the record's path leads to its broker from here.
 bool is_here(const FoundRecord& record) {
   try {
-    return is_at(record, BrokerPlace(record.socket_path));
+    return is_at(record, BrokerPlace(record.socket_path, BrokerPlace::Use::look));
   } catch (const Error&) {  // its directory is not here, or not any more
     return false;
   }
@@ -153,8 +153,9 @@ std::vector<BrokerEntry> list_brokers() {
 
 void remove_leftovers(const BrokerEntry& entry) {
   using namespace detail;
-  if (!entry.socket_path.empty()) return remove_leftovers_at(BrokerPlace(entry.socket_path));
-  if (is_name(entry.name)) return remove_leftovers_at(BrokerPlace(entry.name));
+  const auto at = [](const std::string& name) { remove_leftovers_at(BrokerPlace(name, BrokerPlace::Use::look)); };
+  if (!entry.socket_path.empty()) return at(entry.socket_path);
+  if (is_name(entry.name)) return at(entry.name);
   // A path, or a tag where not even that is known.
   const bool is_path = entry.name.find('/') != std::string::npos;
   remove_segments_of(is_path ? tag_of(entry.name) : entry.name, entry.name);

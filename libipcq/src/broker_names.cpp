@@ -114,7 +114,10 @@ std::string remove_leftovers_at(const BrokerPlace& place, const std::vector<Segm
 std::vector<SegmentName> find_segments_of(const std::string& tag) {
   auto segments = find_segments(user_prefix() + tag + "+");
   segments.erase(std::remove_if(segments.begin(), segments.end(),
-                                [](const auto& s) { return parts_of(s.name)->kind == kRecordKind; }),
+                                [](const auto& s) {
+                                  const auto parts = parts_of(s.name);
+                                  return !parts || parts->kind == kRecordKind;
+                                }),
                  segments.end());
   return segments;
 }
@@ -141,7 +144,7 @@ BrokerLock take_over(const BrokerPlace& place, std::string& removed) {
 }
 
 BrokerName::BrokerName(const std::string& name_or_path)
-    : place_(broker_name_or_default(name_or_path)), lock_(take_over(place_, leftovers_)) {
+    : place_(broker_name_or_default(name_or_path), BrokerPlace::Use::serve), lock_(take_over(place_, leftovers_)) {
   record_.emplace(place_);
   lock_.mark();
 }

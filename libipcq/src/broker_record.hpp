@@ -12,9 +12,6 @@
 
 namespace ipcq::detail {
 
-// Of a record, in its name: where that of a segment is `queue` or `pool`.
-inline constexpr const char* kRecordKind = "broker";
-
 class BrokerRecord {
  public:
   // Throws SystemError, PermissionError.

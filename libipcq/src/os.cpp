@@ -111,14 +111,14 @@ void drain_eventfd(int fd) noexcept {
 
 namespace {
 
-// Throws PermissionError for what another user has put there.
+// Throws PermissionError for what another user has put there, UsageError for a file of this user.
 void check_run_directory(const std::string& dir) {
   struct stat st {};
   if (::lstat(dir.c_str(), &st) != 0) return;
   const bool is_mine = st.st_uid == geteuid();
   if (S_ISDIR(st.st_mode) && (is_mine || st.st_uid == 0)) return;
   const std::string own = "set XDG_RUNTIME_DIR to a directory of this user (uid " + std::to_string(geteuid()) + ")";
-  if (is_mine) throw PermissionError(dir + ": is no directory; remove it, or " + own);
+  if (is_mine) throw UsageError(dir + ": is no directory; remove it, or " + own);
   throw PermissionError(dir + ": belongs to another user (uid " + std::to_string(st.st_uid) + "); " + own +
                         ", or ask that user or root to remove it");
 }

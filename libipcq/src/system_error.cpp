@@ -59,6 +59,7 @@ constexpr Remedy kRemedies[] = {
     {"bind", ENOTDIR, "its directory is a file; choose another place"},
     {"bind", ENOSPC, kDiskFull},
     {"chown", EPERM, kJoinGroup},
+    {"chmod", EPERM, "choose a place on a file system that keeps modes; a run directory is where XDG_RUNTIME_DIR says"},
     {"connect", EACCES, kConnectAsOwner},
     {"connect", EPERM, kConnectAsOwner},
     {"connect", ENAMETOOLONG,

@@ -161,4 +161,19 @@ class BrokerFiles : public testing::Test {
   std::string directory_;
 };
 
+// With a run directory of its own.
+class RunDirectory : public BrokerFiles {
+ protected:
+  RunDirectory() {
+    if (const char* const xdg = std::getenv("XDG_RUNTIME_DIR")) before_ = xdg;
+    ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
+  }
+  ~RunDirectory() override {
+    before_.empty() ? ::unsetenv("XDG_RUNTIME_DIR") : ::setenv("XDG_RUNTIME_DIR", before_.c_str(), 1);
+  }
+
+ private:
+  std::string before_;
+};
+
 }  // namespace ipcq_test

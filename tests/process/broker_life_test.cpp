@@ -4,6 +4,7 @@
 #include <sys/file.h>
 
 #include "process/broker_files.hpp"
+#include "process/without.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -93,25 +94,54 @@ TEST_F(BrokerLife, ALockFileThatWasOpenIsClosedByTheNext) {
   EXPECT_EQ(mode_of("b.sock.ipcq-lock"), 0600u);
 }
 
-class RunDirectory : public BrokerFiles {
- protected:
-  RunDirectory() {
-    if (const char* const xdg = std::getenv("XDG_RUNTIME_DIR")) before_ = xdg;
-    ::setenv("XDG_RUNTIME_DIR", directory_.c_str(), 1);
-  }
-  ~RunDirectory() override {
-    before_.empty() ? ::unsetenv("XDG_RUNTIME_DIR") : ::setenv("XDG_RUNTIME_DIR", before_.c_str(), 1);
-  }
-
- private:
-  std::string before_;
-};
-
 TEST_F(RunDirectory, IsForItsUserAlone) {
   const mode_t before = ::umask(0);
   const Broker broker({.name = "b"});
   ::umask(before);
   EXPECT_EQ(mode_of("ipcq"), 0700u);
+}
+
+// What others put there could keep a broker from its start.
+TEST_F(RunDirectory, ThatIsOpenToOthersIsClosed) {
+  std::vector<std::string> logged;
+  const auto log = [&](LogLevel, std::string_view text) { logged.emplace_back(text); };
+  for (const unsigned mode : {0777u, 0710u}) {
+    fs::create_directory("ipcq");
+    fs::permissions("ipcq", fs::perms(mode));
+    { const Broker by_path({.name = at("ipcq/b.sock"), .log = log}); }
+    EXPECT_EQ(mode_of("ipcq"), mode) << "a directory named by its path is not ours to change";
+    EXPECT_THAT(logged, IsEmpty());
+    { const Broker by_name({.name = "b", .log = log}); }
+    EXPECT_EQ(mode_of("ipcq"), 0700u);
+    EXPECT_THAT(logged, ElementsAre(AllOf(HasSubstr(at("ipcq") + " was open to others"), HasSubstr("0700"))));
+    logged.clear();
+    { const Broker again({.name = "b", .log = log}); }
+    EXPECT_THAT(logged, IsEmpty());
+    fs::remove("ipcq");
+  }
+}
+
+TEST_F(RunDirectory, ThatCannotBeClosedIsRefusedWithWhatCanBeDone) {
+  fs::create_directory("ipcq");
+  fs::permissions("ipcq", fs::perms(0777));
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    bool denied = deny(SYS_fchmodat, EPERM);
+#ifdef SYS_chmod
+    denied = denied && deny(SYS_chmod, EPERM);
+#endif
+    if (!denied) ::_exit(77);
+    const auto text = error_of<PermissionError>([] { const Broker broker({.name = "b"}); });
+    EXPECT_THAT(text,
+                AllOf(HasSubstr(at("ipcq")), HasSubstr("mode 0777 lets others in"), HasSubstr("XDG_RUNTIME_DIR")));
+    ::_exit(HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_TRUE(eventually([&] { return ::waitpid(pid, &status, WNOHANG) == pid; })) << ::kill(pid, SIGKILL);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "seccomp filters are refused here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_TRUE(fs::is_empty("ipcq"));
 }
 
 TEST_F(RunDirectory, AnotherUsersIsRefusedWithWhatCanBeDone) {
@@ -127,8 +157,11 @@ TEST_F(RunDirectory, AnotherUsersIsRefusedWithWhatCanBeDone) {
 
 TEST_F(RunDirectory, AFileInItsPlaceIsRefusedWithWhatCanBeDone) {
   write("ipcq", "");
-  EXPECT_THAT(error_of<PermissionError>([] { const Broker broker({.name = "b"}); }),
-              AllOf(HasSubstr(at("ipcq") + ": is no directory; remove it"), HasSubstr("XDG_RUNTIME_DIR")));
+  const auto advice = AllOf(HasSubstr(at("ipcq") + ": is no directory; remove it"), HasSubstr("XDG_RUNTIME_DIR"));
+  EXPECT_THAT(refusal("b"), advice);
+  EXPECT_THAT(error_of<UsageError>([] { (void)fetch_stats("b"); }), advice);
+  EXPECT_THAT(error_of<UsageError>([] { (void)list_brokers(); }), advice);
+  fs::remove("ipcq");  // the fixture lists, too
 }
 
 TEST_F(RunDirectory, OthersFilesInItAreNoBrokers) {

@@ -189,10 +189,41 @@ TEST_F(BrokerPath, ADeepDirectoryTakesARelativePath) {
   EXPECT_TRUE(fs::is_empty(deep));
 }
 
+// By no path that fits into an address; its directory is here all the same.
+TEST_F(BrokerPath, OneInADeepDirectoryIsListedAndCleaned) {
+  const std::string deep = std::string(60, 'd') + "/" + std::string(60, 'e');
+  const std::string socket = at(deep) + "/b.sock";
+  fs::create_directories(deep);
+  fs::current_path(deep);
+  Child broker(broker_at("./b.sock"));
+  ASSERT_TRUE(broker.is_ready());
+  fs::current_path(directory_);
+  ASSERT_THAT(entries_of(socket), SizeIs(1));
+  EXPECT_TRUE(entries_of(socket)[0].alive);
+  EXPECT_EQ(entries_of(socket)[0].socket_path, socket);
+  broker.kill();
+  const auto dead = entries_of(socket);
+  ASSERT_THAT(dead, SizeIs(1));
+  EXPECT_FALSE(dead[0].alive);
+  EXPECT_EQ(dead[0].socket_path, socket);
+  remove_leftovers(dead[0]);
+  EXPECT_TRUE(fs::is_empty(deep));
+  EXPECT_THAT(entries_of(socket), IsEmpty());
+}
+
 TEST_F(BrokerPath, WhatCannotBeAPathIsRefused) {
   EXPECT_THAT(refusal("./nowhere/b.sock"), AllOf(HasSubstr("no directory"), HasSubstr("make it first")));
   for (const auto* path : {"./", "./.", "./.."}) EXPECT_THAT(refusal(path), HasSubstr("names a directory")) << path;
   EXPECT_THAT(files(), IsEmpty());
+  write("notes.txt", "precious");
+  fs::create_symlink("circle", "circle");
+  const std::string long_name(300, 'd');
+  EXPECT_THAT(refusal("notes.txt/b.sock"),
+              AllOf(HasSubstr(at("notes.txt") + " is a regular file"), HasSubstr("choose another place")));
+  EXPECT_THAT(refusal("notes.txt/d/b.sock"), AllOf(HasSubstr("no directory"), HasSubstr("choose another place")));
+  EXPECT_THAT(refusal("circle/b.sock"), AllOf(HasSubstr("circle"), HasSubstr("name the directory itself")));
+  EXPECT_THAT(refusal(long_name + "/b.sock"), AllOf(HasSubstr("too long"), HasSubstr("choose a shorter one")));
+  EXPECT_THAT(files(), ElementsAre("circle", "notes.txt"));
 }
 
 TEST_F(BrokerPath, TheProgramSaysSoAndExitsWithTwo) {
