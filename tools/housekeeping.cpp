@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "common/exit_code.hpp"
@@ -17,6 +18,13 @@ namespace {
 nlohmann::json to_json(const BrokerEntry& entry) {
   return {{"name", entry.name}, {"socket", entry.socket_path}, {"alive", entry.alive},
           {"pid", entry.pid},   {"segments", entry.segments},  {"segment_bytes", entry.segment_bytes}};
+}
+
+// Somebody may take a name between a list and the cleaning.
+bool lives_now(const BrokerEntry& dead) {
+  const auto entries = list_brokers();
+  return std::any_of(entries.begin(), entries.end(),
+                     [&](const BrokerEntry& entry) { return entry.name == dead.name && entry.alive; });
 }
 
 }  // namespace
@@ -51,10 +59,8 @@ int clean_command(bool dry_run, bool json) {
     if (entry.alive) continue;
     try {
       if (!dry_run) remove_leftovers(entry);
-    } catch (const UsageError&) {
-      continue;  // somebody took the name between the list and now
     } catch (const Error&) {
-      code = report_current_exception();
+      if (!lives_now(entry)) code = report_current_exception();
       continue;
     }
     bytes += entry.segment_bytes;

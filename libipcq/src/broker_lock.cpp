@@ -8,8 +8,6 @@
 #include <cstdio>
 #include <optional>
 
-#include "ipcq/error.hpp"
-
 namespace ipcq::detail {
 namespace {
 
@@ -31,6 +29,17 @@ bool is_ours(const struct stat& status) noexcept { return S_ISREG(status.st_mode
 
 }  // namespace
 
+Obstacle::Obstacle(const BrokerPlace& place, const std::string& what, const std::string& remedy)
+    : UsageError("broker '" + printable(place.name()) + "': " + what + "; nothing was changed: " + remedy +
+                 ", or choose another --name"),
+      broker_(printable(place.name())),
+      what_(what),
+      remedy_(remedy) {}
+
+std::string Obstacle::to_cleaner() const {
+  return "broker '" + broker_ + "': its socket is left: " + what_ + "; " + remedy_ + ", and clean again";
+}
+
 BrokerLock::BrokerLock(const BrokerPlace& place) : place_(&place) {
   try {
     take();
@@ -45,8 +54,7 @@ BrokerLock::~BrokerLock() {
 }
 
 void BrokerLock::refuse(const std::string& what) const {
-  throw UsageError("broker '" + printable(place_->name()) + "': " + what +
-                   ", no lock file of a broker; nothing was changed: choose another --name, or move it away");
+  throw Obstacle(*place_, what + ", no lock file of a broker", "move it away");
 }
 
 // False when another came first.

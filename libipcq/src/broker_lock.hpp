@@ -5,13 +5,27 @@
 #include <string>
 
 #include "broker_place.hpp"
+#include "ipcq/error.hpp"
 
 namespace ipcq::detail {
+
+// What stands in the way at a place, and is no live broker of its name.
+class Obstacle : public UsageError {
+ public:
+  Obstacle(const BrokerPlace& place, const std::string& what, const std::string& remedy);
+  // The same, for a cleaner who leaves the socket as it is.
+  std::string to_cleaner() const;
+
+ private:
+  std::string broker_;
+  std::string what_;
+  std::string remedy_;
+};
 
 class BrokerLock {
  public:
   // Takes the lock, and touches nothing that a broker of this user has not made. Throws UsageError when a live broker
-  // has it, and when what has its path is something else.
+  // has it, and Obstacle when what has its path is something else.
   explicit BrokerLock(const BrokerPlace& place);
   // One that was made here goes, unless it was marked.
   ~BrokerLock();

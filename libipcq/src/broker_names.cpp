@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "control.hpp"
@@ -19,34 +20,18 @@
 namespace ipcq::detail {
 namespace {
 
-[[noreturn]] void refuse(const BrokerPlace& place, const std::string& what, const std::string& remedy) {
-  throw UsageError("broker '" + printable(place.name()) + "': " + what + "; " + remedy +
-                   (remedy.empty() ? "" : ", or ") + "choose another --name");
+[[noreturn]] void refuse_live(const BrokerPlace& place, const std::string& what) {
+  throw UsageError("broker '" + printable(place.name()) + "': " + what + ", though its lock file " +
+                   printable(place.lock_path()) + " was removed; stop that process, or choose another --name");
 }
 
 // A socket of this user's that nobody serves may be a dead broker's; nothing else may.
 void check_kind(const BrokerPlace& place) {
   const auto there = place.status_of(place.socket_file());
   if (!there || (S_ISSOCK(there->st_mode) && there->st_uid == geteuid())) return;
-  refuse(place,
-         describe(printable(place.socket_path()), *there) + ", no control socket that a broker of this user left",
-         "nothing was changed: move it away");
-}
-
-int listener_at(const BrokerPlace& place) {
-  const Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) throw_system(errno, "socket", "control socket " + place.socket_path());
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, place.address().data(), place.address().size());  // a place has checked that it fits
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    const bool nobody = errno == ECONNREFUSED || errno == ENOENT;
-    return nobody ? -1 : 0;  // another kind of socket, one that has no room for more, ...
-  }
-  const Fd process = process_behind(socket.get());
-  if (process ? has_ended(process) : errno == ESRCH) return -1;
-  Peer peer;
-  return get_peer(socket.get(), peer) ? std::max(peer.pid, 0) : 0;
+  throw Obstacle(
+      place, describe(printable(place.socket_path()), *there) + ", no control socket that a broker of this user left",
+      "move it away");
 }
 
 bool lives_at(const FoundRecord& record, const BrokerPlace& place) { return record.alive && is_at(record, place); }
@@ -54,33 +39,42 @@ bool lives_at(const FoundRecord& record, const BrokerPlace& place) { return reco
 // What a broker holds besides its lock file.
 void check_life(const BrokerPlace& place, const std::vector<SegmentName>& segments,
                 const std::vector<FoundRecord>& records) {
-  const std::string gone = ", though its lock file " + printable(place.lock_path()) + " was removed";
   for (const auto& r : records) {
-    if (!lives_at(r, place)) continue;
-    refuse(place, "a live broker has this name (pid " + std::to_string(r.pid) + ")" + gone, "stop that process");
+    if (lives_at(r, place)) refuse_live(place, "a live broker has this name (pid " + std::to_string(r.pid) + ")");
   }
   if (const auto owner = owner_without_record(place.tag(), segments, records)) {
-    refuse(place, "segment " + owner->name + " has a live owner (pid " + std::to_string(owner->pid) + ")" + gone,
-           "stop that process");
+    refuse_live(place, "segment " + owner->name + " has a live owner (pid " + std::to_string(owner->pid) + ")");
   }
   if (!place.status_of(place.socket_file())) return;
-  const int pid = listener_at(place);
-  if (pid < 0) return;
-  refuse(place,
-         "somebody listens at " + printable(place.socket_path()) +
-             (pid != 0 ? " (pid " + std::to_string(pid) + ")" : "") + " and holds no lock file " +
-             printable(place.lock_path()),
-         "stop that process");
+  const Listener listener = listener_at(place);
+  if (listener.kind == Listener::Kind::nobody) return;
+  throw Obstacle(place,
+                 "somebody listens at " + printable(place.socket_path()) +
+                     (listener.pid != 0 ? " (pid " + std::to_string(listener.pid) + ")" : "") +
+                     " and holds no lock file " + printable(place.lock_path()),
+                 "stop that process");
 }
 
 // That nobody listens at a socket does not make it a broker's.
 void check_origin(const BrokerPlace& place, const BrokerLock& lock, const std::vector<FoundRecord>& records) {
   if (!place.status_of(place.socket_file()) || lock.was_left() || place.in_run_directory()) return;
   if (std::any_of(records.begin(), records.end(), [&](const auto& r) { return is_at(r, place); })) return;
-  refuse(place,
-         printable(place.socket_path()) + " is a socket that nobody serves, but neither " +
-             printable(place.lock_path()) + " nor shared memory says that a broker left it",
-         "remove it if no program needs it");
+  throw Obstacle(place,
+                 printable(place.socket_path()) + " is a socket that nobody serves, but neither " +
+                     printable(place.lock_path()) + " nor shared memory says that a broker left it",
+                 "remove it if no program needs it");
+}
+
+// Nobody's file is taken for a segment by its name alone. It has the magic number of its kind; or is empty, as one is
+// whose maker came no further; or it is of whole pages, as all are from their reservation on, and a record says that
+// such a broker was: clients may have spoiled its content.
+bool is_brokers(const SegmentName& segment, const std::vector<FoundRecord>& records) {
+  const auto parts = parts_of(segment.name);
+  if (!parts || parts->kind == kRecordKind || !segment.magic) return false;
+  if (segment.bytes == 0 || *segment.magic == (parts->kind == kQueueKind ? kQueueMagic : kPoolMagic)) return true;
+  const bool recorded = std::any_of(records.begin(), records.end(),
+                                    [&](const auto& r) { return r.tag == parts->tag && !r.socket_path.empty(); });
+  return recorded && segment.bytes % kHeaderBytes == 0;
 }
 
 std::string remove_leftovers_at(const BrokerPlace& place, const std::vector<SegmentName>& segments,
@@ -111,14 +105,10 @@ std::string remove_leftovers_at(const BrokerPlace& place, const std::vector<Segm
 
 }  // namespace
 
-std::vector<SegmentName> find_segments_of(const std::string& tag) {
-  auto segments = find_segments(user_prefix() + tag + "+");
-  segments.erase(std::remove_if(segments.begin(), segments.end(),
-                                [](const auto& s) {
-                                  const auto parts = parts_of(s.name);
-                                  return !parts || parts->kind == kRecordKind;
-                                }),
-                 segments.end());
+std::vector<SegmentName> find_segments_of(const std::string& tag) { return find_segments(user_prefix() + tag + "+"); }
+
+std::vector<SegmentName> only_brokers(std::vector<SegmentName> segments, const std::vector<FoundRecord>& records) {
+  std::erase_if(segments, [&](const auto& s) { return !is_brokers(s, records); });
   return segments;
 }
 
@@ -129,13 +119,31 @@ std::optional<SegmentName> owner_without_record(const std::string& tag, const st
   return owned == segments.end() ? std::nullopt : std::optional(*owned);
 }
 
-bool is_answered(const BrokerPlace& place) { return listener_at(place) >= 0; }
+Listener listener_at(const BrokerPlace& place) {
+  const Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) throw_system(errno, "socket", "control socket " + place.socket_path());
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, place.address().data(), place.address().size());  // a place has checked that it fits
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const int error = errno;
+    if (error == ECONNREFUSED) return {};
+    // A path of this process alone leads nowhere without /proc.
+    if (error == ENOENT && !place.status_of(place.socket_file())) return {};
+    return {error == EPROTOTYPE ? Listener::Kind::no_broker : Listener::Kind::somebody, 0};
+  }
+  const Fd process = process_behind(socket.get());
+  if (process ? has_ended(process) : errno == ESRCH) return {};
+  Peer peer;
+  return {Listener::Kind::somebody, get_peer(socket.get(), peer) ? std::max(peer.pid, 0) : 0};
+}
 
 BrokerLock take_over(const BrokerPlace& place, std::string& removed) {
   check_kind(place);  // before a lock file is made beside what is none of ours
   BrokerLock lock(place);
-  const auto segments = find_segments_of(place.tag());  // first: a broker's record is older than its segments
+  auto named = find_segments_of(place.tag());  // first: a broker's record is older than its segments
   const auto records = find_records();
+  const auto segments = only_brokers(std::move(named), records);
   check_kind(place);
   check_life(place, segments, records);
   check_origin(place, lock, records);

@@ -55,15 +55,22 @@ class BrokerName {
   const std::uint32_t epoch_ = fork_epoch();
 };
 
-// The lock of a place where no broker lives any more, and nothing that one left. Throws as BrokerName does. `removed`:
-// what was, in words.
+// The lock of a place where no broker lives any more, and nothing that one left. Throws UsageError: Obstacle, or
+// another where a live broker has it. `removed`: what was, in words.
 BrokerLock take_over(const BrokerPlace& place, std::string& removed);
-// Without records.
+// What is called as something of the tag, whoever made it.
 std::vector<SegmentName> find_segments_of(const std::string& tag);
+// Those of them that are segments of brokers of this user.
+std::vector<SegmentName> only_brokers(std::vector<SegmentName> segments, const std::vector<FoundRecord>& records);
 // One of the tag's segments that has a live owner of whom there is no record: somebody removed that.
 std::optional<SegmentName> owner_without_record(const std::string& tag, const std::vector<SegmentName>& segments,
                                                 const std::vector<FoundRecord>& records);
-// Whether somebody listens at this socket. A child of a dead broker's may, but counts for nothing.
-bool is_answered(const BrokerPlace& place);
+// Who listens at a socket. A child of a dead broker's may, but counts for nothing. `no_broker`: it is another kind of
+// socket.
+struct Listener {
+  enum class Kind { nobody, no_broker, somebody } kind = Kind::nobody;
+  std::int32_t pid = 0;  // 0: not known
+};
+Listener listener_at(const BrokerPlace& place);
 
 }  // namespace ipcq::detail

@@ -31,18 +31,21 @@ std::string text_of(const BrokerPlace& place) {
   return head + place.socket_path();  // to the end: a path may hold anything
 }
 
-void read_record(int fd, FoundRecord& record) {
+// False for a file that no broker wrote.
+bool read_record(int fd, FoundRecord& record) {
   std::string text(8192, '\0');
   const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
   text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  if (size == 0) return true;  // it had not come to write it
   const auto line_end = text.find('\n');
   int pid = 0;
   if (line_end == std::string::npos || std::sscanf(text.c_str(), "ipcq-broker %d %" SCNu64 " %" SCNu64 " %" SCNu64,
                                                    &pid, &record.device, &record.inode, &record.mounts) != 4) {
-    return;
+    return false;
   }
   record.pid = pid;
   record.socket_path = text.substr(line_end + 1);
+  return tag_of(record.socket_path) == record.tag;
 }
 
 }  // namespace
@@ -80,12 +83,12 @@ std::vector<FoundRecord> find_records() {
   for (const auto& segment : own_segments(user_prefix())) {
     const auto parts = parts_of(segment);
     if (!parts || parts->kind != kRecordKind) continue;
-    FoundRecord& record = found.emplace_back();
+    FoundRecord record;
     record.segment = segment;
     record.tag = parts->tag;
     const Fd fd = open_segment(segment);
     record.alive = !fd || is_locked(fd.get());
-    if (fd) read_record(fd.get(), record);
+    if (!fd || read_record(fd.get(), record)) found.push_back(record);
   }
   return found;
 }

@@ -27,7 +27,7 @@ class BrokerRecord {
   std::uint32_t epoch_ = fork_epoch();
 };
 
-// A record that some broker of this user made.
+// A record that some broker of this user made: its name comes from the path in it, or it is still empty.
 struct FoundRecord {
   std::string segment;
   std::string tag;

@@ -249,10 +249,10 @@ std::vector<SegmentName> find_segments(const std::string& prefix) {
       s.bytes = file_size(fd.get());
       s.owned = is_locked(fd.get());
       SegmentHeader header{};
-      if (::pread(fd.get(), &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
-          header.version.raw == kLayoutVersion) {
+      const ssize_t size = ::pread(fd.get(), &header, sizeof header, 0);
+      if (size >= 0) s.magic = header.magic;
+      if (size == static_cast<ssize_t>(sizeof header) && header.version.raw == kLayoutVersion)
         s.pid = header.broker_pid;
-      }
     }
     found.push_back(s);
   }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,7 +75,8 @@ struct SegmentName {
   std::string name;
   std::uint64_t bytes = 0;
   bool owned = false;
-  std::int32_t pid = 0;  // of the broker that made it; 0: not known
+  std::int32_t pid = 0;                  // of the broker that made it; 0: not known
+  std::optional<std::uint64_t> magic{};  // what it begins with; none when it cannot be read
 };
 std::vector<SegmentName> find_segments(const std::string& prefix);
 // The names alone. Only regular files of this user: anybody may make something else with such a name.

@@ -211,6 +211,24 @@ TEST_F(BrokerPath, OneInADeepDirectoryIsListedAndCleaned) {
   EXPECT_THAT(entries_of(socket), IsEmpty());
 }
 
+TEST_F(BrokerPath, ASocketOfAnotherProgramInADeepDirectoryStays) {
+  const std::string deep = std::string(60, 'd') + "/" + std::string(60, 'e');
+  fs::create_directories(deep);
+  fs::current_path(deep);
+  Child dead(broker_at("./b.sock"));
+  ASSERT_TRUE(dead.is_ready());
+  dead.kill();
+  fs::remove("b.sock");
+  const int fd = bind_socket("b.sock", SOCK_SEQPACKET, true);
+  fs::current_path(directory_);
+  const auto entries = entries_of(at(deep) + "/b.sock");
+  ASSERT_THAT(entries, SizeIs(1));
+  remove_leftovers(entries[0]);
+  EXPECT_TRUE(fs::is_socket(deep + "/b.sock"));
+  EXPECT_THAT(entries_of(at(deep) + "/b.sock"), IsEmpty());
+  ::close(fd);
+}
+
 TEST_F(BrokerPath, WhatCannotBeAPathIsRefused) {
   EXPECT_THAT(refusal("./nowhere/b.sock"), AllOf(HasSubstr("no directory"), HasSubstr("make it first")));
   for (const auto* path : {"./", "./.", "./.."}) EXPECT_THAT(refusal(path), HasSubstr("names a directory")) << path;

@@ -32,7 +32,8 @@ struct BrokerEntry {
 };
 // Live brokers and leftovers of dead ones.
 IPCQ_API std::vector<BrokerEntry> list_brokers();
-// Removes the names of one dead broker, and nothing else. Throws UsageError when it is alive.
+// Removes the names of one dead broker, and nothing else. Throws UsageError when it is alive, and when what lies at its
+// place keeps its socket from being removed: the text names that.
 IPCQ_API void remove_leftovers(const BrokerEntry& entry);
 
 // Directory of sockets: $XDG_RUNTIME_DIR/ipcq, /run/ipcq for root, else /tmp/ipcq-UID.
