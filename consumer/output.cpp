@@ -32,8 +32,7 @@ constexpr int kFlags = O_WRONLY | O_CLOEXEC | O_NOCTTY;
 
 Output::Output(const std::string& path, const Signals& signals)
     : path_(path), name_(path == "-" ? "standard output" : "output '" + path + "'"), signals_(signals) {
-  const int named = path == "-" ? STDOUT_FILENO : descriptor_named(path);
-  if (named >= 0 && !can_write_inherited(named)) {
+  if (path == "-" ? !can_write_inherited(STDOUT_FILENO) : leads_to_unwritable_descriptor(path)) {
     throw Failure(kUsage,
                   fmt::format("cannot write to {}: it was not open for writing when this program started", name_));
   }

@@ -17,6 +17,7 @@
 #include <toml++/toml.h>
 
 #include "common/file_descriptor.hpp"
+#include "common/inherited_descriptors.hpp"
 #include "common/size_text.hpp"
 
 namespace ipcq::program {
@@ -98,8 +99,8 @@ void refuse_duplicates(const std::vector<Spec>& specs, const char* kind, std::st
   }
 }
 
-[[noreturn]] void cannot_read(const std::string& path, int error) {
-  throw UsageError(fmt::format("cannot read configuration '{}': {}", path, std::strerror(error)));
+[[noreturn]] void cannot_read(const std::string& path, const char* why) {
+  throw UsageError(fmt::format("cannot read configuration '{}': {}", path, why));
 }
 
 std::optional<std::string> variable(const char* name) {
@@ -166,8 +167,11 @@ BrokerConfig parse_broker_config(std::string_view text, const std::string& sourc
 
 // By read(2), whose errno is the truth: a stream takes a directory, or a disk that fails, for an empty file.
 BrokerConfig read_broker_config(const std::string& path) {
+  if (leads_to_unreadable_descriptor(path)) {
+    cannot_read(path, "it was not open for reading when this program started");
+  }
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) cannot_read(path, errno);
+  if (!file.valid()) cannot_read(path, std::strerror(errno));
   std::string text;
   for (std::array<char, 4096> part;;) {
     const ssize_t count = ::read(file.get(), part.data(), part.size());
@@ -175,7 +179,7 @@ BrokerConfig read_broker_config(const std::string& path) {
     if (count > 0) {
       text.append(part.data(), static_cast<std::size_t>(count));
     } else if (errno != EINTR) {
-      cannot_read(path, errno);
+      cannot_read(path, std::strerror(errno));
     }
   }
   return parse_broker_config(text, path);

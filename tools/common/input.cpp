@@ -26,8 +26,7 @@ namespace {
 
 Input::Input(const std::string& path, const Signals& signals)
     : name_(path == "-" ? "standard input" : path), signals_(signals) {
-  const int named = path == "-" ? STDIN_FILENO : descriptor_named(path);
-  if (named >= 0 && !can_read_inherited(named)) {
+  if (path == "-" ? !can_read_inherited(STDIN_FILENO) : leads_to_unreadable_descriptor(path)) {
     throw Failure(kUsage, fmt::format("cannot read {}: it was not open for reading when this program started", name_));
   }
   fd_ = FileDescriptor(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));

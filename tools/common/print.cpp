@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/exit_code.hpp"
+#include "common/inherited_descriptors.hpp"
 #include "common/stoppable_io.hpp"
 
 namespace ipcq::program {
@@ -28,6 +29,7 @@ void throw_unless_reader_gone(int error, int fd) {
 
 bool print(std::string_view text, int fd) {
   if (fd == STDOUT_FILENO) was_printed.store(true, std::memory_order_relaxed);
+  if (fd == STDERR_FILENO && was_closed_at_start(fd)) return true;  // it is lost, as each line of the log is
   StopGrace grace;
   while (!text.empty()) {
     const iovec part{const_cast<char*>(text.data()), text.size()};  // NOLINT: writev only reads
