@@ -106,10 +106,7 @@ void BrokerCore::send_answer(const Question& question, Answer& answer) {
   const auto client = find_client(question);
   if (client == clients_.end() || (*client)->suspect) return;  // gone meanwhile
   answer.reply.serial = question.serial;
-  answer.reply.broker_pid = getpid();
-  if (!send_message((*client)->socket.get(), &answer.reply, sizeof answer.reply, answer.attachment.get())) {
-    lose_connection(**client);
-  }
+  send_reply(**client, answer.reply, answer.attachment);
 }
 
 }  // namespace ipcq::detail

@@ -301,6 +301,7 @@ class BrokerCore {
   int patience() const noexcept;
   void serve_client(int fd);
   Reply answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment);
+  void send_reply(ClientState& client, Reply& reply, const Fd& attachment);
   Reply try_to_answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment);
   Reply hello(ClientState& client, pid_t sender);
   Reply open_endpoint(const ClientState& client, const Request& request);
@@ -310,8 +311,11 @@ class BrokerCore {
   bool choose_group(QueueEntry& q, const Request& request, unsigned& group, Reply& refusal);
   // `alive`: the process goes on, and its GPU work with it.
   void close_endpoint(QueueEntry& q, EndpointState& e, Closing how, bool alive);
-  void end_sessions(const std::vector<ClientState*>& sessions, bool clean);
+  void close_client(const ClientState& session, std::uint32_t id, Closing how);
+  void end_sessions(const std::vector<ClientState*>& sessions, Closing how);
   void lose_connection(ClientState& client);
+  std::vector<ClientState*> ended_sessions(pid_t pid) const;
+  void serve_rest(pid_t pid);
   void client_died(int pidfd);
   void drop_client(ClientState& client);
   enum class Endpoints : std::uint8_t { none, some, with_gpu };

@@ -35,6 +35,8 @@ std::uint32_t BrokerCore::new_client_id() {
 
 Reply BrokerCore::open_endpoint(const ClientState& client, const Request& request) {
   if (!client.attached) return refuse(Refusal::usage, "client pid " + std::to_string(client.pid) + ": said no hello");
+  if (has_ended(client.pidfd))
+    return refuse(Refusal::usage, "client pid " + std::to_string(client.pid) + ": has ended");
   QueueEntry& q = find(get_text(request.name, sizeof request.name));
   if (stopped_) return refuse(Refusal::not_found, "queue '" + q.name + "': its broker is stopping");
   const bool consumer = request.op == Op::open_consumer;
@@ -276,15 +278,25 @@ bool BrokerCore::finish_leaving() {
   return all;
 }
 
+// The endpoint with that id, if the session has it.
+void BrokerCore::close_client(const ClientState& session, std::uint32_t id, Closing how) {
+  for (auto& [name, q] : queues_) {
+    for (auto& e : q.endpoints) {
+      if (id != 0 && e.client == id && e.session == session.socket.get()) close_endpoint(q, e, how, true);
+    }
+  }
+}
+
+// Of sessions whose process has died (broken_off), or of one that says goodbye: a session closes what it has before, so
+// what is open then was opened for a request that it had given up, and is nobody's (never_used).
 // Producers first: what a forwarder had not published must be undone before the message that it held is given back.
-void BrokerCore::end_sessions(const std::vector<ClientState*>& sessions, bool clean) {
+void BrokerCore::end_sessions(const std::vector<ClientState*>& sessions, Closing how) {
   for (const EndpointKind kind : {EndpointKind::producer, EndpointKind::consumer}) {
     for (auto& [name, q] : queues_) {
       for (auto& e : q.endpoints) {
         const bool ours = std::any_of(sessions.begin(), sessions.end(),
                                       [&](const ClientState* c) { return c->socket.get() == e.session; });
-        if (e.client != 0 && e.kind == kind && ours)
-          close_endpoint(q, e, clean ? Closing::clean : Closing::broken_off, clean);
+        if (e.client != 0 && e.kind == kind && ours) close_endpoint(q, e, how, how != Closing::broken_off);
       }
     }
   }

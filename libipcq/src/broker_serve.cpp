@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "ipcq/error.hpp"
 #include "membership.hpp"
 #include "peer.hpp"
+#include "poll_until.hpp"
 
 namespace ipcq::detail {
 
@@ -112,11 +114,20 @@ void BrokerCore::serve_client(int fd) {
   Fd attachment;
   Reply reply = try_to_answer(client, request, message.sender, attachment);
   reply.serial = request.serial;
-  reply.broker_pid = getpid();
   const bool bye = request.op == Op::bye && reply.refusal == Refusal::none;
-  if (!send_message(fd, &reply, sizeof reply, attachment.get()))
-    return bye ? drop_client(client) : lose_connection(client);
+  if (bye) client.suspect = true;  // nothing more counts
+  send_reply(client, reply, attachment);
   if (bye) drop_client(client);
+}
+
+// A client that has hung up may have sent more before, such as what it closes: that is read first, and then the end of
+// the connection.
+void BrokerCore::send_reply(ClientState& client, Reply& reply, const Fd& attachment) {
+  reply.broker_pid = getpid();
+  if (send_message(client.socket.get(), &reply, sizeof reply, attachment.get())) return;
+  const bool hung_up = errno == EPIPE || errno == ECONNRESET;
+  if (reply.client != 0) close_client(client, reply.client, Closing::never_used);
+  if (!hung_up && !client.suspect) lose_connection(client);
 }
 
 Reply BrokerCore::try_to_answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment) {
@@ -153,20 +164,13 @@ Reply BrokerCore::answer(ClientState& client, const Request& request, pid_t send
     case Op::open_consumer:
       return open_endpoint(client, request);
     case Op::close_endpoint:
-      for (auto& [name, q] : queues_) {
-        for (auto& e : q.endpoints) {
-          if (e.client == request.client && e.client != 0 && e.session == client.socket.get()) {
-            close_endpoint(q, e,
-                           (request.flags & kNeverUsed) != 0   ? Closing::never_used
-                           : (request.flags & kBrokenOff) != 0 ? Closing::broken_off
-                                                               : Closing::clean,
-                           true);
-          }
-        }
-      }
+      close_client(client, request.client,
+                   (request.flags & kNeverUsed) != 0   ? Closing::never_used
+                   : (request.flags & kBrokenOff) != 0 ? Closing::broken_off
+                                                       : Closing::clean);
       return {};
     case Op::bye:
-      end_sessions({&client}, true);
+      end_sessions({&client}, Closing::never_used);
       return {};
     case Op::stats:
     case Op::dump:
@@ -241,21 +245,46 @@ void BrokerCore::lose_connection(ClientState& client) {
   client.suspect = true;
 }
 
+std::vector<ClientState*> BrokerCore::ended_sessions(pid_t pid) const {
+  std::vector<ClientState*> sessions;
+  for (const auto& c : clients_) {
+    if (c->attached && c->pid == pid && has_ended(c->pidfd)) sessions.push_back(c.get());
+  }
+  return sessions;
+}
+
+// What a process asked before it ended comes first: it may have closed its endpoints without waiting for the answers.
+// Bounded, as a forked child may go on sending; what that sends is refused.
+void BrokerCore::serve_rest(pid_t pid) {
+  constexpr int kMost = 2 * static_cast<int>(kMaxEndpoints);
+  std::vector<int> sockets;
+  for (const ClientState* c : ended_sessions(pid)) {
+    if (!c->suspect) sockets.push_back(c->socket.get());
+  }
+  for (const int fd : sockets) {
+    for (int n = 0; n < kMost; ++n) {
+      const auto c = std::find_if(clients_.begin(), clients_.end(), [&](auto& x) { return x->socket.get() == fd; });
+      pollfd p{fd, POLLIN, 0};
+      if (c == clients_.end() || (*c)->suspect || poll_until(&p, 1, 0) <= 0) break;
+      serve_client(fd);
+    }
+  }
+}
+
 // All sessions of the process end at once: a forward may go from one to another.
 void BrokerCore::client_died(int pidfd) {
   const auto it = std::find_if(clients_.begin(), clients_.end(), [&](auto& c) { return c->pidfd.get() == pidfd; });
   if (it == clients_.end()) return;
-  std::vector<ClientState*> sessions;
-  for (const auto& c : clients_) {
-    if (c->attached && c->pid == (*it)->pid && has_ended(c->pidfd)) sessions.push_back(c.get());
-  }
-  if (sessions.empty()) return;  // the event was for an earlier owner of this number
+  const pid_t pid = (*it)->pid;
+  serve_rest(pid);
+  const std::vector<ClientState*> sessions = ended_sessions(pid);
+  if (sessions.empty()) return;  // all said goodbye, or the event was for an earlier owner of this number
   ++deaths_;
   const bool inherited =
       std::any_of(sessions.begin(), sessions.end(), [](const ClientState* c) { return !has_hung_up(c->socket.get()); });
-  log(LogLevel::warning, "client pid " + std::to_string((*it)->pid) + ": ended without detaching" +
+  log(LogLevel::warning, "client pid " + std::to_string(pid) + ": ended without detaching" +
                              (inherited ? ", and a child that it forked lives on with its connection" : ""));
-  end_sessions(sessions, false);
+  end_sessions(sessions, Closing::broken_off);
   for (ClientState* c : sessions) drop_client(*c);
 }
 

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "consumer_core.hpp"
@@ -18,14 +19,16 @@ constexpr auto kRetryEvery = std::chrono::milliseconds(20);
 }  // namespace
 
 SessionCore::SessionCore(const ConnectOptions& options)
-    : broker_(broker_name_or_default(options.broker)), path_(socket_path_of(broker_)), log_(options.log) {
-  stop_ = make_eventfd();
+    : broker_(broker_name_or_default(options.broker)),
+      path_(socket_path_of(broker_)),
+      log_(options.log),
+      channel_(broker_) {
   Request hello;
   hello.op = Op::hello;
   Introduction made =
       introduce(broker_, hello, options.wait_for);  // the answer proves that the broker's pidfd is right
   if (made.reply.refusal != Refusal::none) throw_refusal(made.reply);
-  broker_end_ = std::move(made.connection);
+  channel_.begin(std::move(made.connection));
   if (!sleeper_fence()) {
     log(LogLevel::warning,
         "membarrier is refused here: a call that sleeps until a message comes looks by itself each millisecond, which "
@@ -44,12 +47,10 @@ SessionCore::~SessionCore() {
   if (connected()) {
     Request bye;
     bye.op = Op::bye;
-    try {
-      (void)request(bye);
-    } catch (const Error&) {  // the broker went away: it has no use for a farewell
-    }
+    channel_.tell(bye);
   }
-  signal_eventfd(stop_.get());
+  stopping_.store(true, std::memory_order_release);
+  signal_eventfd(channel_.wake());
   watcher_.join();
 }
 
@@ -58,44 +59,12 @@ void SessionCore::throw_lost() const {
                     "broker '" + broker_ + "' (" + path_ + "): closed the connection; connect again to its successor");
 }
 
-Reply SessionCore::exchange(Request request, std::uint64_t deadline) {
-  request.serial = ++serial_;
-  send_request(broker_end_, broker_, request, deadline);
-  for (;;) {
-    Fd unused;
-    const Reply reply = receive_reply(broker_end_, broker_, unused, deadline);
-    if (reply.serial == request.serial) return reply;
-    if (reply.serial == 0) throw_refusal(reply);
-    if (reply.client != 0) strays_.push_back(reply.client);  // the late answer to a request that timed out
-  }
-}
-
-// What fails here is tried again with the next request.
-void SessionCore::close_strays(std::uint64_t deadline) {
-  while (!strays_.empty()) {
-    Request close;
-    close.op = Op::close_endpoint;
-    close.client = strays_.back();
-    strays_.pop_back();
-    try {
-      (void)exchange(close, deadline);
-    } catch (const Error&) {
-      strays_.push_back(close.client);
-      return;
-    }
-  }
-}
-
 Reply SessionCore::request(const Request& request) {
   if (is_forked_child()) {
     throw UsageError("session with broker '" + broker_ + "': used after fork; connect anew in the child");
   }
-  const std::scoped_lock lock(requests_);
   if (!connected()) throw_lost();
-  const std::uint64_t deadline = answer_deadline();
-  const Reply reply = exchange(request, deadline);
-  close_strays(deadline);
-  return reply;
+  return channel_.ask(request);
 }
 
 Attachment SessionCore::attach(Request request, Duration wait_for) {
@@ -161,10 +130,7 @@ void SessionCore::detach(std::uint32_t client, std::uint32_t flags) noexcept {
   r.op = Op::close_endpoint;
   r.client = client;
   r.flags = flags;
-  try {
-    if (connected()) (void)request(r);
-  } catch (const std::exception&) {  // the broker went away, or notices at the latest when this process ends
-  }
+  if (connected()) channel_.tell(r);
   maps_.detach(client);
 }
 
@@ -185,16 +151,21 @@ void SessionCore::interrupt() noexcept {
 // The kernel tells at once when the broker ends, or its end of the connection closes: no heartbeat, no time-out, no
 // wake-up while all is well.
 void SessionCore::watch() noexcept {
+  const Connection& broker = channel_.connection();
   for (;;) {
-    pollfd p[3] = {
-        {broker_end_.socket.get(), POLLRDHUP, 0}, {stop_.get(), POLLIN, 0}, {broker_end_.process.get(), POLLIN, 0}};
+    const bool late = channel_.awaits_late_answers();
+    pollfd p[3] = {{broker.socket.get(), static_cast<short>(late ? POLLRDHUP | POLLIN : POLLRDHUP), 0},
+                   {channel_.wake(), POLLIN, 0},
+                   {broker.process.get(), POLLIN, 0}};
     if (::poll(p, 3, -1) < 0) continue;  // EINTR: all signals are blocked, but a debugger may cause one
-    if (p[1].revents != 0) return;
-    if (p[0].revents != 0 || p[2].revents != 0) {
+    if (p[1].revents != 0) drain_eventfd(channel_.wake());
+    if (stopping_.load(std::memory_order_acquire)) return;
+    if ((p[0].revents & ~POLLIN) != 0 || p[2].revents != 0) {
       disconnected_.store(true, std::memory_order_release);
       maps_.ring_all();
       return;
     }
+    if (p[0].revents != 0) channel_.take_late_answers();
   }
 }
 

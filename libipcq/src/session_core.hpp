@@ -8,10 +8,10 @@
 #include <thread>
 #include <vector>
 
-#include "connection.hpp"
 #include "doorbell.hpp"
 #include "ipcq/session.hpp"
 #include "log_queue.hpp"
+#include "request_channel.hpp"
 #include "session_maps.hpp"
 
 namespace ipcq::detail {
@@ -54,8 +54,6 @@ class SessionCore {
 
  private:
   Reply request(const Request& request);
-  Reply exchange(Request request, std::uint64_t deadline);
-  void close_strays(std::uint64_t deadline);
   void watch() noexcept;
   [[noreturn]] void throw_lost() const;
 
@@ -63,13 +61,10 @@ class SessionCore {
   std::string broker_;
   std::string path_;
   mutable LogQueue log_;
-  Connection broker_end_;
-  Fd stop_;
+  RequestChannel channel_;
+  std::atomic<bool> stopping_{false};
   std::atomic<bool> disconnected_{false};
   std::atomic<bool> interrupted_{false};
-  std::mutex requests_;                // one request at a time on the socket
-  std::uint32_t serial_ = 1;           // of the last request; 1: hello
-  std::vector<std::uint32_t> strays_;  // endpoints of requests that timed out, and were answered later
   SessionMaps maps_;
   std::mutex retiring_;
   std::vector<std::shared_ptr<void>> retired_;
