@@ -99,18 +99,25 @@ void send_request(const Connection& to, const std::string& broker, const Request
 }
 
 Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline) {
-  const std::string object = "broker '" + broker + "': ";
+  const std::string object = "broker '" + broker + "'";
   // A child of the broker's may keep the other end of the socket open after its death. A negative descriptor is passed
   // over.
   pollfd p[2] = {{from.socket.get(), POLLIN, 0}, {from.process.get(), POLLIN, 0}};
   const int ready = poll_until(p, 2, deadline);
   if (ready == 0) throw_deaf(broker, "no answer");
   Reply reply;
-  if (p[0].revents == 0 || receive_message(from.socket.get(), &reply, sizeof reply, attachment) <= 0) {
-    throw SystemError(ECONNRESET, object + "closed the connection; connect again to its successor");
+  const int got = p[0].revents == 0 ? 0 : receive_message(from.socket.get(), &reply, sizeof reply, attachment);
+  if (got < 0 && errno == EMFILE) throw_system(EMFILE, "recvmsg", object);
+  const bool another_size = got < 0 && errno == EPROTO;
+  if (got <= 0 && !another_size) {
+    throw SystemError(ECONNRESET, object + ": closed the connection; connect again to its successor");
+  }
+  if (another_size) {
+    throw LayoutError(object +
+                      ": its answer has another size than this library's; use one release of libipcq for both");
   }
   if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
-    throw LayoutError(object + "speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
+    throw LayoutError(object + ": speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
                       std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
   }
   return reply;

@@ -79,8 +79,9 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
     }
   }
   if (got == 0) return 0;
-  if (got != static_cast<ssize_t>(bytes) || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
-    errno = EPROTO;
+  const bool wrong_size = got != static_cast<ssize_t>(bytes) || (m.msg_flags & MSG_TRUNC) != 0;
+  if (wrong_size || (m.msg_flags & MSG_CTRUNC) != 0) {
+    errno = wrong_size || fd ? EPROTO : EMFILE;  // the kernel drops a descriptor that it finds no number for
     return -1;
   }
   return 1;

@@ -21,7 +21,7 @@ enum class Op : std::uint32_t {
   open_producer,   // name
   open_consumer,   // name, group, flags
   close_endpoint,  // client, flags
-  bye,             // the client is done: nothing of it touches shared memory any more
+  bye,             // the client is done: it has closed all that it knows of, and touches no shared memory any more
   stats,           // answered with a memfd
   dump,            // name; answered with a memfd
   end_of_stream,   // name
@@ -30,7 +30,7 @@ enum class Op : std::uint32_t {
 
 enum RequestFlag : std::uint32_t {
   kBrokenOff = 1,  // close_endpoint: the stream did not end, an exception unwinds
-  kNeverUsed = 8,  // close_endpoint: the client could not map what it was given; as if it had never been open
+  kNeverUsed = 8,  // close_endpoint: the client could not map it, or did not wait for it; as if it had never been open
   kLossy = 2,      // open_consumer: policy of the ephemeral group, if this makes it
   kUsesCuda = 4,   // open_producer, open_consumer: the endpoint has GPU work of its own
 };
@@ -83,7 +83,8 @@ Reply refuse(Refusal why, const std::string& text);
 // Sends one message with an optional descriptor. False with errno set when the peer is gone or does not take it
 // (EAGAIN).
 bool send_message(int socket, const void* message, std::size_t bytes, int fd = -1) noexcept;
-// Receives one message of exactly `bytes`, and a descriptor if one came. >0: received; 0: the peer closed; -1: errno.
+// Receives one message of exactly `bytes`, and a descriptor if one came. >0: received; 0: the peer closed; -1: errno:
+// EMFILE where this process has no descriptor left for the one that came, EPROTO for a message of another size.
 int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexcept;
 
 // What comes next in a connection that asks for senders (peer.hpp). Looking takes nothing out, and no descriptor in:

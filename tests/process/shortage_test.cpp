@@ -226,6 +226,27 @@ TEST_F(Shortage, NoDescriptorForAQueue) {
                           HasSubstr("ulimit -n")));
 }
 
+// Whatever it is that the first limit leaves no descriptor for: socket, pidfd, or the answer's memfd.
+TEST_F(Shortage, NoDescriptorForAnAnswer) {
+  if (kChecksNeedDescriptors) GTEST_SKIP() << "the sanitizer's own checks need descriptors";
+  spawn_broker();
+  const std::string said = in_child([&] {
+    std::string all;
+    for (rlim_t n = 4; n < 100; ++n) {
+      limit(RLIMIT_NOFILE, n);
+      try {
+        (void)fetch_stats(name_);
+        return all + "answered";
+      } catch (const SystemError& e) {
+        if (e.code() != EMFILE || std::string(e.what()).find("ulimit -n") == std::string::npos) throw;
+        if (std::string(e.what()).find("recvmsg") != std::string::npos) all += "answer ";
+      }
+    }
+    return all;
+  });
+  EXPECT_EQ(said, "answer answered");
+}
+
 // A client's map of a segment keeps none.
 TEST_F(Shortage, AClientNeedsNoDescriptorForAQueue) {
   Broker& b = embed_broker();
