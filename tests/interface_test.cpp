@@ -27,6 +27,8 @@ static_assert(std::ranges::input_range<Consumer>);
 static_assert(Payload<std::string&> && Payload<std::string_view> && Payload<const std::vector<float>&>);
 static_assert(Payload<std::array<int, 3>&> && Payload<char (&)[4]> && Payload<const char (&)[4]>);
 static_assert(!Payload<std::list<int>&> && !Payload<std::vector<std::string>&>);
+static_assert(!Payload<std::vector<std::string_view>&> && !Payload<std::array<const char*, 2>&>);
+static_assert(!Payload<std::vector<std::span<const std::byte>>&> && Payload<std::vector<std::array<int, 2>>&>);
 
 class Interface : public testing::Test {
  protected:
@@ -68,6 +70,10 @@ TEST_F(Interface, WhatIsContiguousIsSent) {
 TEST_F(Interface, ALiteralGoesWithoutItsZeroAndABufferWhole) {
   ASSERT_EQ(producer_.send("tick"), Status::ok);
   EXPECT_EQ(next_text(), "tick");
+  ASSERT_EQ(producer_.send(u8"tick"), Status::ok);
+  EXPECT_EQ(next_text(), "tick");
+  ASSERT_EQ(producer_.send(U"ti"), Status::ok);
+  EXPECT_EQ(next_text().size(), 2 * sizeof(char32_t));
   char buffer[8] = "tick";
   ASSERT_EQ(producer_.send(buffer), Status::ok);
   EXPECT_EQ(next_text(), "tick\0\0\0\0"sv);
@@ -143,6 +149,22 @@ TEST_F(Interface, AConsumerIsAnInputRange) {
                         std::views::filter([](std::size_t n) { return n != 2; }),
                     std::back_inserter(sizes));
   EXPECT_THAT(sizes, testing::ElementsAre(0, 1, 3, 4));
+}
+
+TEST_F(Interface, AViewOfTheFirstMessagesReceivesNoMore) {
+  for (const char* text : {"0", "1", "2"}) ASSERT_EQ(producer_.send(std::string(text)), Status::ok);
+  int seen = 0;
+  for (const Message& m : consumer_ | std::views::take(2)) {
+    EXPECT_EQ(m.sequence(), static_cast<std::uint64_t>(seen++));
+  }
+  EXPECT_EQ(seen, 2);
+  EXPECT_EQ(next_text(), "2");
+  ASSERT_EQ(producer_.send("3"), Status::ok);
+  ASSERT_EQ(producer_.send("4"), Status::ok);
+  for (const Message& m : consumer_ | std::views::drop(1) | std::views::take(1)) {  // steps over one unseen
+    EXPECT_EQ(m.sequence(), 4u);
+  }
+  EXPECT_EQ(consumer_.receive(0s).status(), Status::empty);
 }
 
 TEST_F(Interface, ARangeThatStopsEarlySaysWhy) {

@@ -51,29 +51,36 @@ class IPCQ_API Consumer {
   // Takes up to batch.size() messages that are there now, waiting only for the first. batch[0 .. count) are set.
   [[nodiscard]] BatchResult receive_many(std::span<Message> batch, Timeout timeout = kForever) noexcept;
 
-  // The messages until the end of the stream, as an input range: for range-for, std::ranges algorithms and views. Each
-  // step releases the message before and waits for the next. Throws ClosedError, which carries the status, when the
-  // queue stops otherwise.
+  // The messages until the end of the stream, as an input range: for range-for, std::ranges algorithms and views. A
+  // step releases the message; the next is received, and waited for, when it is looked at or compared with the end: so
+  // std::views::take(n) receives n messages. Views that search ahead (filter, drop_while) receive what they pass over.
+  // Throws ClosedError, which carries the status, when the queue stops otherwise.
   class Iterator {
    public:
     using iterator_concept = std::input_iterator_tag;
     using value_type = Message;
     using difference_type = std::ptrdiff_t;
-    Message& operator*() const noexcept { return message_; }
-    Message* operator->() const noexcept { return &message_; }
+    Message& operator*() const { return current(); }
+    Message* operator->() const { return &current(); }
     Iterator& operator++() {
-      message_ = Message();
-      message_ = consumer_->next_or_end();
+      current() = Message();
+      received_ = false;
       return *this;
     }
     void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const noexcept { return !message_; }
+    bool operator==(std::default_sentinel_t) const { return !current(); }
 
    private:
     friend class Consumer;
-    explicit Iterator(Consumer* consumer) : consumer_(consumer), message_(consumer->next_or_end()) {}
+    explicit Iterator(Consumer* consumer) : consumer_(consumer) {}
+    Message& current() const {
+      if (!received_) message_ = consumer_->next_or_end();
+      received_ = true;
+      return message_;
+    }
     Consumer* consumer_;
     mutable Message message_;  // the range's element: const belongs to the iterator
+    mutable bool received_ = false;
   };
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }

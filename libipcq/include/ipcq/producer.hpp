@@ -21,19 +21,28 @@ struct CudaAccess;
 }
 
 // What can be sent as it lies in memory: a contiguous range of trivially copyable values, such as std::string,
-// std::string_view, std::vector<float>, std::array, std::span.
+// std::string_view, std::vector<float>, std::array, std::span. Not of pointers or views: what they refer to lies
+// elsewhere; a range of payloads goes by send_many().
 template <class R>
-concept Payload = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
-    std::is_trivially_copyable_v<std::ranges::range_value_t<R>>;
+concept Payload =
+    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+    std::is_trivially_copyable_v<std::ranges::range_value_t<R>> && !std::is_pointer_v<std::ranges::range_value_t<R>> &&
+    !std::ranges::view<std::ranges::range_value_t<R>>;
 
-// The bytes of a payload. A string literal, or another array of const char, goes as text: without its terminating zero.
+// Elements of text: char and its siblings of other widths.
+template <class C>
+concept Character = std::same_as<C, char> || std::same_as<C, wchar_t> || std::same_as<C, char8_t> ||
+    std::same_as<C, char16_t> || std::same_as<C, char32_t>;
+
+// The bytes of a payload. A string literal, or another array of const characters, goes as text: without its terminating
+// zero.
 template <Payload R>
 std::span<const std::byte> payload_bytes(R&& range) noexcept {
   return std::as_bytes(std::span(std::ranges::data(range), std::ranges::size(range)));
 }
-template <std::size_t N>
-std::span<const std::byte> payload_bytes(const char (&text)[N]) noexcept {
-  return std::as_bytes(std::span(text, text[N - 1] == '\0' ? N - 1 : N));
+template <Character C, std::size_t N>
+std::span<const std::byte> payload_bytes(const C (&text)[N]) noexcept {
+  return std::as_bytes(std::span(text, text[N - 1] == C{} ? N - 1 : N));
 }
 
 struct ProducerOptions {
@@ -60,7 +69,7 @@ class IPCQ_API Producer {
   [[nodiscard]] Result<Loan> loan(Timeout timeout = kForever) noexcept;
 
   // Copies the payload into one message. Up to inline_bytes() travel inside the ring and need no slot. A string literal
-  // goes without its terminating zero, an array of char that is not const as a whole.
+  // goes without its terminating zero, an array of characters that is not const as a whole.
   // Statuses: as loan(); too_large: more than max_bytes(); unreachable: more than inline_bytes() to slots in device
   // memory alone.
   [[nodiscard]] Status send(std::span<const std::byte> bytes, Timeout timeout = kForever) noexcept;
