@@ -30,11 +30,13 @@ long sleeps_of_this_thread() {
 class TimeOut : public BackendTest {
  protected:
   using Call = std::function<Status(Duration)>;
-  // `at_once`: what a call without time comes to.
-  static void expect(const char* call_name, Status at_once, const Call& call) {
+  // `at_once`: what a call without time comes to. `after` undoes what a call did, and may sleep.
+  static void expect(
+      const char* call_name, Status at_once, const Call& call, const std::function<void()>& after = [] {}) {
     for (const Given& given : kGiven) {
       SCOPED_TRACE(std::string(call_name) + ", given " + given.name);
       EXPECT_EQ(call(given.time), given.any ? Status::timeout : at_once);
+      after();
       if (given.any) continue;
       // Swapping, or another program's interrupt, may put the thread aside now and then; the call does not.
       bool slept = true;
@@ -42,6 +44,7 @@ class TimeOut : public BackendTest {
         const long before = sleeps_of_this_thread();
         (void)call(given.time);
         slept = sleeps_of_this_thread() != before;
+        after();
       }
       EXPECT_FALSE(slept);
     }
@@ -88,12 +91,14 @@ TEST_P(TimeOut, OfEveryPublishingCallWhereASlotIsMissing) {
   expect("loan", Status::full, [&](Duration t) { return p.loan(t).status(); });
   expect("send", Status::full, [&](Duration t) { return send(p, 1, 2, kLarge, t); });
   // One message that needs no slot goes, the next does not.
-  expect("send_many", Status::full, [&](Duration t) {
-    const BatchResult sent = send_batch(p, {kSmall, kLarge}, t);
-    EXPECT_EQ(sent.count, 1u);
-    EXPECT_NE(next_sequence(c), -1);
-    return sent.status;
-  });
+  expect(
+      "send_many", Status::full,
+      [&](Duration t) {
+        const BatchResult sent = send_batch(p, {kSmall, kLarge}, t);
+        EXPECT_EQ(sent.count, 1u);
+        return sent.status;
+      },
+      [&] { EXPECT_NE(next_sequence(c), -1); });
 }
 
 TEST_P(TimeOut, OfAPublishingCallThatIsRejected) {
