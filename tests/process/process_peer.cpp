@@ -211,11 +211,12 @@ int run_broker(const Options& o) {
   Broker b(BrokerOptions{.name = o.text("broker"),
                          .log = [](LogLevel, std::string_view text) { std::cerr << text << std::endl; }});
   b.create_pool("pool", {.slots = static_cast<std::uint32_t>(o.number("slots", 8)), .size = 256});
+  const std::string handler = o.text("handler");
   for (const char* name : {"q", "out"}) {
     b.create(name, {.pool = "pool",
                     .lines = static_cast<std::uint32_t>(o.number("lines", 8)),
-                    .handler = o.text("handler"),
-                    .wait = Wait::sleep()});
+                    .handler = handler,
+                    .wait = handler.empty() ? Wait::hybrid() : Wait::sleep()});
   }
   log.add(Event::ready);
   int signal = 0;
