@@ -34,6 +34,7 @@
 #include "common/gpu_findings.hpp"
 #include "common/pattern.hpp"
 #include "common/print.hpp"
+#include "common/printable.hpp"
 #include "runner_probe.hpp"
 
 namespace ipcq::program {
@@ -264,8 +265,8 @@ int doctor_command(bool json) {
     print_json({{"ok", !failed}, {"findings", array}});
   } else {
     for (const auto& f : findings) {
-      print(fmt::format("{:<5} {:<16} {}\n", name_of(f.level), f.subject, f.text));
-      if (!f.remedy.empty()) print(fmt::format("{:<22} -> {}\n", "", f.remedy));
+      print(fmt::format("{:<5} {:<16} {}\n", name_of(f.level), printable(f.subject), printable(f.text)));
+      if (!f.remedy.empty()) print(fmt::format("{:<22} -> {}\n", "", printable(f.remedy)));
     }
   }
   return failed ? kFailure : kOk;

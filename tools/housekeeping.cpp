@@ -11,6 +11,7 @@
 #include "common/exit_code.hpp"
 #include "common/format.hpp"
 #include "common/print.hpp"
+#include "common/printable.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -43,9 +44,9 @@ int list_command(bool json) {
   }
   auto text = fmt::format("{:<20} {:<6} {:>8} {:>12} {}\n", "BROKER", "STATE", "PID", "MEMORY", "SOCKET");
   for (const auto& entry : entries) {
-    text += fmt::format("{:<20} {:<6} {:>8} {:>12} {}\n", entry.name, entry.alive ? "alive" : "dead",
+    text += fmt::format("{:<20} {:<6} {:>8} {:>12} {}\n", printable(entry.name), entry.alive ? "alive" : "dead",
                         entry.alive ? std::to_string(entry.pid) : "-", human_bytes(entry.segment_bytes),
-                        entry.socket_path.empty() ? "elsewhere" : entry.socket_path);
+                        entry.socket_path.empty() ? "elsewhere" : printable(entry.socket_path));
   }
   print(text);
   return kOk;

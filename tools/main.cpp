@@ -14,6 +14,7 @@
 #include "common/inherited_descriptors.hpp"
 #include "common/logging.hpp"
 #include "common/print.hpp"
+#include "common/printable.hpp"
 #include "common/signals.hpp"
 #include "common/stats_report.hpp"
 #include "doctor.hpp"
@@ -58,7 +59,7 @@ int dump_command(const Options& o) {
   if (o.json) {
     print_json({{"queue", o.queue}, {"dump", text}});
   } else {
-    print(text);
+    print(printable(text, "\n"));
   }
   return kOk;
 }

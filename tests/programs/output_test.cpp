@@ -212,6 +212,23 @@ TEST_F(OutputTest, AConsumerWhoseOutputFailsStillSaysWhatItReceived) {
   EXPECT_EQ(stat("queues/0/groups/0/waiting") + stat("queues/0/groups/0/held"), 32);
 }
 
+TEST_F(OutputTest, ABrokersNameIsShownWithoutControlCharacters) {
+  const std::string start_it =
+      "exec ipcq-broker --name \"$PWD/\"$'\\e[31mX\\nforged' --queue q=4KiB,slots=1,backend=host";
+  const auto serves = [](const Command& c) { return c.err().find("serving at") != std::string::npos; };
+  Command& killed = start(start_it);
+  ASSERT_TRUE(eventually([&] { return serves(killed); })) << killed.err();
+  killed.signal(SIGKILL);
+  ASSERT_EQ(killed.exit_code(), 128 + SIGKILL);
+  Command& next = start(start_it);
+  ASSERT_TRUE(eventually([&] { return serves(next); })) << next.err();
+  EXPECT_THAT(next.err(), HasSubstr("did not stop cleanly"));
+  const std::string texts = next.err() + run("exec ipcq list").out() + run("exec ipcq doctor").out() +
+                            run("exec ipcq stats --broker \"$PWD/\"$'\\e[31mX\\nforged'").out();
+  EXPECT_THAT(texts, HasSubstr("\\x1b[31mX\\x0aforged"));
+  EXPECT_THAT(texts, testing::AllOf(testing::Not(HasSubstr("\033")), testing::Not(HasSubstr("\nforged"))));
+}
+
 // `ulimit -f` would end a program by SIGXFSZ.
 TEST_F(OutputTest, ALimitOfFileSizesIsAnErrorAndLeavesNothing) {
   Command& server = run("ulimit -f 16; exec ipcq-broker --name $IPCQ_BROKER --queue q=1MiB,slots=8,backend=host");

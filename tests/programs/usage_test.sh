@@ -65,12 +65,30 @@ expect 2 "nothing stands behind the '='" ipcq-broker --queue q=,slots=1
 expect 1 "No space left|/dev/shm" ipcq-broker --queue q=4GB,slots=1000000
 IPCQ_RUNNER=$run_dir/none expect 6 "IPCQ_RUNNER.*$run_dir/none" ipcq-broker --queue q=4KiB,handler=upper,backend=cuda
 
+# Nothing of what a user says reaches a terminal but by its code.
+evil=$'\e[31mX\nforged'
+seen='\\x1b\[31mX\\x0aforged'
+plainly() {
+  expect "$@"
+  ! grep -q -e $'\e' -e '^forged' "$run_dir/said" || { echo "usage_test: ${*:3}: raw control characters" >&2; failures=$((failures + 1)); }
+}
+plainly 2 "$seen" ipcq-producer q --generate "$evil"
+plainly 2 "$seen" ipcq-consumer q --count "$evil"
+plainly 2 "$seen" ipcq-consumer q "$evil"
+plainly 2 "$seen" ipcq stats q "$evil"
+plainly 2 "$seen" ipcq-broker --queue "$evil"
+plainly 2 "$seen" ipcq-broker --queue q=4KiB --config "$run_dir/$evil"
+plainly 2 "$seen" ipcq-producer q --lines --input "$run_dir/$evil"
+plainly 3 "$seen" ipcq stats --broker "$run_dir/$evil"
+
 mkfifo "$run_dir/ready"
 "$bin/ipcq-broker" --queue words=4KiB --queue other=4KiB,group=must,group=lossy:lossy --ready-fd 9 9<>"$run_dir/ready" \
   2>"$run_dir/broker.log" &
 broker_pid=$!
 read -r -t 60 <"$run_dir/ready" || { cat "$run_dir/broker.log" >&2; exit 1; }
 expect 0 "10 messages" ipcq-producer words --generate zero --size 8 --count 010
+plainly 2 "$seen" ipcq-consumer words --output "$run_dir/none/$evil"
+plainly 2 "$seen" ipcq-consumer words --handler "$evil" --verify --timeout 0.1
 expect 0 "^queue words:" ipcq stats words
 ! grep -q "^queue other:" "$run_dir/said" || { echo "usage_test: ipcq stats words shows others too" >&2; failures=$((failures + 1)); }
 expect 0 '"name":"words"' ipcq stats words --json

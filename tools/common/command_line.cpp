@@ -12,6 +12,7 @@
 #include "common/exit_code.hpp"
 #include "common/logging.hpp"
 #include "common/print.hpp"
+#include "common/printable.hpp"
 #include "common/size_text.hpp"
 
 namespace ipcq::program {
@@ -56,6 +57,9 @@ void add_common_options(CLI::App& app, const std::string& program) {
 }
 
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return CLI::FailureMessage::simple(failed, {error.get_name(), printable(error.what()), error.get_exit_code()});
+  });
   try {
     app.parse(argc, argv);
     return std::nullopt;

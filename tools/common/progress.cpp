@@ -9,6 +9,7 @@
 
 #include "common/format.hpp"
 #include "common/print.hpp"
+#include "common/printable.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -23,8 +24,8 @@ void draw(const std::string& text) noexcept {
 
 }  // namespace
 
-Progress::Progress(std::string label)
-    : label_(std::move(label)), active_(isatty(STDERR_FILENO) == 1), last_(std::chrono::steady_clock::now()) {}
+Progress::Progress(const std::string& label)
+    : label_(printable(label)), active_(isatty(STDERR_FILENO) == 1), last_(std::chrono::steady_clock::now()) {}
 
 void Progress::finish() noexcept {
   if (std::exchange(drawn_, false)) draw("\r\033[K");

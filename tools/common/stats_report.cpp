@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/format.hpp"
+#include "common/printable.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -25,6 +26,20 @@ json to_json(const EndpointStats& endpoint) {
       {"id", endpoint.id},       {"pid", endpoint.pid},     {"uid", endpoint.uid},           {"role", endpoint.role},
       {"group", endpoint.group}, {"state", endpoint.state}, {"messages", endpoint.messages}, {"bytes", endpoint.bytes},
       {"held", endpoint.held}};
+}
+
+template <class... Texts>
+void make_printable(Texts&... texts) {
+  ((texts = printable(texts)), ...);
+}
+
+// What a broker says of a queue, for a terminal.
+QueueStats shown(QueueStats queue) {
+  make_printable(queue.name, queue.pool, queue.handler, queue.backend, queue.executor, queue.backpressure, queue.state,
+                 queue.blocked_by_group);
+  for (auto& group : queue.groups) make_printable(group.name);
+  for (auto& endpoint : queue.endpoints) make_printable(endpoint.role, endpoint.group, endpoint.state);
+  return queue;
 }
 
 const char* or_dash(const std::string& text) { return text.empty() ? "-" : text.c_str(); }
@@ -81,7 +96,8 @@ json to_json(const BrokerStats& broker) {
   return object;
 }
 
-std::string to_text(const QueueStats& queue) {
+std::string to_text(const QueueStats& told) {
+  const QueueStats queue = shown(told);
   auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
                           queue.state, queue.backend, or_dash(queue.executor), queue.parked ? " (parked)" : "",
                           or_dash(queue.handler), queue.backpressure);
@@ -130,9 +146,10 @@ std::string to_text(const QueueStats& queue) {
 }
 
 std::string to_text(const BrokerStats& broker, const std::string& only) {
-  auto text = fmt::format("broker {}: pid {}, up {}, {} clients, {} deaths, shared memory {}, version {}, ABI {}\n",
-                          broker.name, broker.pid, human_seconds(static_cast<double>(broker.uptime_ns) / 1e9),
-                          broker.clients, broker.deaths, human_bytes(broker.shm_bytes), broker.version, broker.abi);
+  auto text =
+      fmt::format("broker {}: pid {}, up {}, {} clients, {} deaths, shared memory {}, version {}, ABI {}\n",
+                  printable(broker.name), broker.pid, human_seconds(static_cast<double>(broker.uptime_ns) / 1e9),
+                  broker.clients, broker.deaths, human_bytes(broker.shm_bytes), printable(broker.version), broker.abi);
   for (const auto& queue : broker.queues) {
     if (only.empty() || queue.name == only) text += to_text(queue);
   }

@@ -18,6 +18,8 @@
 #include <spdlog/details/log_msg_buffer.h>
 #include <spdlog/sinks/base_sink.h>
 
+#include "common/printable.hpp"
+
 namespace ipcq::program {
 namespace {
 
@@ -50,12 +52,15 @@ class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
-    message.color_range_start = message.color_range_end = 0;
-    formatter_->format(message, line);
+    const std::string payload = printable({message.payload.data(), message.payload.size()});
+    spdlog::details::log_msg shown = message;
+    shown.payload = payload;
+    shown.color_range_start = shown.color_range_end = 0;
+    formatter_->format(shown, line);
     std::string text(line.data(), line.size());
-    if (coloured_ && message.color_range_end > message.color_range_start) {
-      text.insert(message.color_range_end, "\033[m");
-      text.insert(message.color_range_start, colour_of(message.level));
+    if (coloured_ && shown.color_range_end > shown.color_range_start) {
+      text.insert(shown.color_range_end, "\033[m");
+      text.insert(shown.color_range_start, colour_of(shown.level));
     }
     for (std::size_t done = 0; done < text.size();) {
       const ssize_t n = ::write(fd_, text.data() + done, text.size() - done);

@@ -13,8 +13,8 @@
 
 namespace ipcq::program {
 
-// Writes lines to a descriptor without stdio, whose lock a write that does not come back would keep from the process'
-// exit. Thread-safe.
+// Writes lines to a descriptor, each message as one printable() line, without stdio, whose lock a write that does not
+// come back would keep from the process' exit. Thread-safe.
 std::shared_ptr<spdlog::sinks::sink> descriptor_sink(int fd, bool coloured);
 
 class StderrSink final : public spdlog::sinks::sink {
