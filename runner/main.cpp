@@ -14,6 +14,7 @@
 #include "ipcq/version.hpp"
 #include "probe.hpp"
 #include "runner.hpp"
+#include "text_field.hpp"
 #include "thread.hpp"
 
 namespace {

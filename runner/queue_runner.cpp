@@ -11,6 +11,7 @@
 
 #include "control.hpp"
 #include "doorbell.hpp"
+#include "text_field.hpp"
 #include "thread.hpp"
 
 namespace ipcq::runner {

@@ -1,6 +1,7 @@
 #include "runner.hpp"
 
 #include "control.hpp"
+#include "text_field.hpp"
 
 namespace ipcq::runner {
 

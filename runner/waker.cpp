@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "control.hpp"
+#include "text_field.hpp"
 #include "thread.hpp"
 
 namespace ipcq::runner {

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <thread>
 
-#include "doorbell.hpp"
+#include "deadline.hpp"
 #include "ipcq/error.hpp"
 #include "peer.hpp"
 #include "poll_until.hpp"

@@ -6,7 +6,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -161,14 +160,6 @@ Reply refuse(Refusal why, const std::string& text) {
   set_text(r.text, sizeof r.text, text);
   return r;
 }
-
-void set_text(char* to, std::size_t size, const std::string& text) noexcept {
-  const std::size_t n = std::min(size - 1, text.size());
-  std::memcpy(to, text.data(), n);
-  std::memset(to + n, 0, size - n);
-}
-
-std::string get_text(const char* from, std::size_t size) { return {from, strnlen(from, size)}; }
 
 Fd make_memfd(const std::string& content) {
   Fd fd(memfd_create("ipcq-answer", MFD_CLOEXEC));

@@ -11,6 +11,7 @@
 #include "ipcq/stats.hpp"
 #include "layout.hpp"
 #include "os.hpp"
+#include "text_field.hpp"
 
 namespace ipcq::detail {
 
@@ -104,10 +105,6 @@ void drop_next(int socket) noexcept;
 Fd connect_socket(const std::string& path) noexcept;
 // Listening socket. Throws UsageError for a path that is too long, SystemError, PermissionError.
 Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid);
-
-void set_text(char* to, std::size_t size, const std::string& text) noexcept;
-// Zero-terminated text of a fixed-size field, however damaged the field is.
-std::string get_text(const char* from, std::size_t size);
 
 // A whole answer in a memfd.
 Fd make_memfd(const std::string& content);

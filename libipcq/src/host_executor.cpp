@@ -4,10 +4,10 @@
 #include <thread>
 #include <vector>
 
-#include "control.hpp"
 #include "doorbell.hpp"
 #include "executor.hpp"
 #include "os.hpp"
+#include "text_field.hpp"
 #include "thread.hpp"
 
 namespace ipcq::detail {

@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-#include "doorbell.hpp"
+#include "deadline.hpp"
 
 namespace ipcq::detail {
 

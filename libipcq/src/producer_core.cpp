@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "ipcq/error.hpp"
+#include "text_field.hpp"
 #include "unread_group.hpp"
 
 namespace ipcq::detail {

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "control.hpp"
-#include "doorbell.hpp"
+#include "deadline.hpp"
 #include "ipcq/error.hpp"
 #include "poll_until.hpp"
 

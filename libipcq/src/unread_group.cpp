@@ -1,6 +1,7 @@
 #include "unread_group.hpp"
 
 #include "control.hpp"
+#include "text_field.hpp"
 
 namespace ipcq::detail {
 namespace {
