@@ -33,7 +33,8 @@ struct Options {
 };
 
 void describe(CLI::App& app, Options& o) {
-  app.add_option("--name", o.flags.name, "Name that clients connect to, or a path for the control socket [default]");
+  app.add_option("--name", o.flags.name, "Name that clients connect to, or a path for the control socket [default]")
+      ->check(not_empty());
   app.add_option(
          "--queue", o.queues,
          "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines handler pool "
@@ -46,8 +47,10 @@ void describe(CLI::App& app, Options& o) {
                  "be repeated")
       ->allow_extra_args(false);
   app.add_option("--config", o.config, "TOML file [$XDG_CONFIG_HOME/ipcq/broker.toml, then /etc/ipcq/broker.toml]")
+      ->check(not_empty())
       ->envname("IPCQ_CONFIG");
-  app.add_option("--unix-group", o.flags.unix_group, "Unix group whose members may attach [this user only]");
+  app.add_option("--unix-group", o.flags.unix_group, "Unix group whose members may attach [this user only]")
+      ->check(not_empty());
   app.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues and pools that leave it open [auto]")
       ->check(CLI::IsMember({"auto", "host", "cuda"}));
   app.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")

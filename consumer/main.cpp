@@ -29,13 +29,16 @@ struct Options {
 };
 
 void describe(CLI::App& app, Options& o) {
-  app.add_option("QUEUE", o.queue, "Queue to receive from")->required();
-  app.add_option("--group", o.group, "Consumer group: each message goes to one member of each")->capture_default_str();
+  app.add_option("QUEUE", o.queue, "Queue to receive from")->required()->check(not_empty());
+  app.add_option("--group", o.group, "Consumer group: each message goes to one member of each")
+      ->check(not_empty())
+      ->capture_default_str();
   app.add_flag("--lossy", o.lossy,
                "A group that this consumer founds skips its oldest messages rather than delay anyone");
   app.add_flag("--verify", o.verify, "Check every byte of the generated 4K picture, and for gaps and repeats");
-  app.add_option("--handler", o.handler, "What --verify expects the queue to have done [what the broker says]");
-  app.add_option("--output", o.output, "File for the payloads, - for standard output");
+  app.add_option("--handler", o.handler, "What --verify expects the queue to have done [what the broker says]")
+      ->check(not_empty());
+  app.add_option("--output", o.output, "File for the payloads, - for standard output")->check(not_empty());
   app.add_option("--count", o.limits.count, "Messages to take [no limit]")->transform(whole_number(1));
   app.add_option("--batch", o.limits.batch, "Messages to take together, on the CPU [64 small ones, 1 large one]")
       ->transform(whole_number(1, 4096));
@@ -44,7 +47,7 @@ void describe(CLI::App& app, Options& o) {
       ->transform(positive());
   add_gpu_options(app, o.gpu);
   app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
-  app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
+  app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")->check(not_empty());
   app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
       ->envname("IPCQ_WAIT_FOR")
       ->transform(not_negative())

@@ -34,22 +34,24 @@ struct Options {
 };
 
 void describe(CLI::App& app, Options& o) {
-  app.add_option("QUEUE", o.queue, "Queue to publish to")->required();
+  app.add_option("QUEUE", o.queue, "Queue to publish to")->required()->check(not_empty());
   auto* const sources = app.add_option_group("source", "What to publish");
   sources->add_option("--generate", o.generate, "4k: moving RGB picture that a consumer can verify; zero; random")
       ->check(CLI::IsMember({"4k", "zero", "random"}));
   sources->add_flag("--lines", o.lines, "Each line of the input, with its newline");
-  sources->add_option("--block,--frame", o.block, "Blocks of this many bytes of the input (4k-rgb, 4KiB, ...)");
+  sources->add_option("--block,--frame", o.block, "Blocks of this many bytes of the input (4k-rgb, 4KiB, ...)")
+      ->check(not_empty());
   sources->require_option(1);
-  app.add_option("--size", o.size, "Bytes per message of --generate zero and random [what the queue takes]");
-  app.add_option("--input", o.input, "File to read, - for standard input [-]");
+  app.add_option("--size", o.size, "Bytes per message of --generate zero and random [what the queue takes]")
+      ->check(not_empty());
+  app.add_option("--input", o.input, "File to read, - for standard input [-]")->check(not_empty());
   app.add_option("--count", o.limits.count, "Messages to send [no limit]")->transform(whole_number(1));
   app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->transform(positive());
   app.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
       ->transform(whole_number(1, 1 << 16));
   add_gpu_options(app, o.gpu);
   app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
-  app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
+  app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")->check(not_empty());
   app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
       ->envname("IPCQ_WAIT_FOR")
       ->transform(not_negative())

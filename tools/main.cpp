@@ -75,15 +75,20 @@ int run(int argc, char** argv) {
     return command;
   };
   const auto with_broker = [&](CLI::App* command) {
-    command->add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]");
+    command->add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")
+        ->check(not_empty());
     return command;
+  };
+
+  const auto add_queue = [&](CLI::App* command) {
+    command->add_option("QUEUE", o.queue, "Queue")->required()->check(not_empty());
   };
 
   auto* const list = with_json(app.add_subcommand("list", "Brokers of this user, living and dead"));
   auto* const stats =
       with_broker(with_json(app.add_subcommand("stats", "Rates, depth, groups and endpoints of the queues")));
-  auto* const only = stats->add_option("QUEUE", o.queue, "Only this queue [all]");
-  stats->add_option("--queue", o.queue, "The same")->excludes(only);
+  auto* const only = stats->add_option("QUEUE", o.queue, "Only this queue [all]")->check(not_empty());
+  stats->add_option("--queue", o.queue, "The same")->excludes(only)->check(not_empty());
   stats->add_option("--watch", o.watch, "Again every so many seconds")->transform(positive());
   stats->add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear")->transform(not_negative());
   auto* const doctor = with_json(app.add_subcommand("doctor", "What this machine lacks, and what to do about it"));
@@ -91,13 +96,13 @@ int run(int argc, char** argv) {
       "clean", "Remove what dead brokers of this user left behind, wherever their run directory is"));
   clean->add_flag("--dry-run", o.dry_run, "Only say what would be removed");
   auto* const dump = with_broker(with_json(app.add_subcommand("dump", "Ring state of a queue, for humans")));
-  dump->add_option("QUEUE", o.queue, "Queue")->required();
+  add_queue(dump);
   auto* const end =
       with_broker(app.add_subcommand("end", "Say that no further producer will come: consumers see the end"));
-  end->add_option("QUEUE", o.queue, "Queue")->required();
+  add_queue(end);
   auto* const executor = with_broker(
       app.add_subcommand("executor", "Switch a queue on a GPU to another executor, at one place in its order"));
-  executor->add_option("QUEUE", o.queue, "Queue")->required();
+  add_queue(executor);
   executor->add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
       ->required()
       ->check(CLI::IsMember({"persistent", "stream"}));

@@ -61,6 +61,45 @@ IPCQ_QUEUES="q=4KiB q=8KiB" expect 2 "environment: queue 'q' is given twice" ipc
 expect 2 "cannot read configuration '$run_dir': Is a directory" ipcq-broker --config "$run_dir" --queue q=4KiB
 expect 2 "nothing stands behind the '='" ipcq-broker --queue q=,slots=1
 
+# An empty text says nothing, neither as a word of its own nor behind a '='. Only an empty variable counts as none.
+empty='is empty; give it a value, or leave it out'
+for option in --group --handler --output --broker; do
+  expect 2 "$option: $empty" ipcq-consumer q $option ""
+  expect 2 "$option: $empty" ipcq-consumer q $option=
+  expect 2 "$option: $empty" ipcq-consumer $option= q
+done
+for option in --input --broker; do
+  expect 2 "$option: $empty" ipcq-producer q --lines $option ""
+  expect 2 "$option: $empty" ipcq-producer q $option= --lines
+done
+expect 2 "--block: $empty" ipcq-producer q --block ""
+expect 2 "--size: $empty" ipcq-producer q --generate zero --size ""
+expect 2 "--generate: .*not in" ipcq-producer q --generate ""
+for option in --name --config --unix-group; do
+  expect 2 "$option: $empty" ipcq-broker --queue q=4KiB $option ""
+  expect 2 "$option: $empty" ipcq-broker $option= --queue q=4KiB
+done
+for option in --backend --queue --pool; do
+  expect 2 "$option|queue ''|pool ''" ipcq-broker --queue q=4KiB $option ""
+done
+for program in ipcq-consumer "ipcq-producer --lines"; do
+  expect 2 "QUEUE: $empty" $program ""
+  expect 2 "''" $program q --wait ""
+done
+for command in stats dump end executor; do
+  kind=$([[ $command != executor ]] || echo stream)
+  expect 2 "QUEUE: $empty" ipcq $command "" $kind
+  expect 2 "--broker: $empty" ipcq $command q $kind --broker ""
+done
+expect 2 "--queue: $empty" ipcq stats --queue ""
+expect 2 "--queue: $empty" ipcq stats --queue=
+echo 'name = ""' >"$run_dir/nameless.toml"
+echo 'group = ""' >"$run_dir/groupless.toml"
+expect 2 ":1: 'name' is empty" ipcq-broker --queue q=4KiB --config "$run_dir/nameless.toml"
+expect 2 ":1: 'group' is empty" ipcq-broker --queue q=4KiB --config "$run_dir/groupless.toml"
+IPCQ_WAIT= IPCQ_WAIT_FOR=0 IPCQ_BROKER= expect 3 "broker 'default': none answers" ipcq-consumer q
+IPCQ_CONFIG= IPCQ_UNIX_GROUP= IPCQ_BROKER= IPCQ_BACKEND= expect 2 "no queue to create" ipcq-broker
+
 # The rest of the table of exit codes.
 expect 1 "No space left|/dev/shm" ipcq-broker --queue q=4GB,slots=1000000
 IPCQ_RUNNER=$run_dir/none expect 6 "IPCQ_RUNNER.*$run_dir/none" ipcq-broker --queue q=4KiB,handler=upper,backend=cuda

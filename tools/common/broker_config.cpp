@@ -35,6 +35,12 @@ std::string as_text(const toml::node& node, const std::string& source, std::stri
   refuse(source, node.source(), fmt::format("'{}' must be a text, a whole number, true or false", key));
 }
 
+std::string as_name(const toml::node& node, const std::string& source, std::string_view key) {
+  std::string text = as_text(node, source, key);
+  if (text.empty()) refuse(source, node.source(), fmt::format("'{}' is empty; leave it out", key));
+  return text;
+}
+
 double as_seconds(const toml::node& node, const std::string& source, std::string_view key) {
   const auto value = node.value<double>();
   if (!value || !is_in(*value, Decimal::not_negative))
@@ -143,9 +149,9 @@ BrokerConfig parse_broker_config(std::string_view text, const std::string& sourc
   BrokerConfig config;
   for (const auto& [key, node] : root) {
     if (key == "name") {
-      config.name = as_text(node, source, key);
+      config.name = as_name(node, source, key);
     } else if (key == "group") {
-      config.unix_group = as_text(node, source, key);
+      config.unix_group = as_name(node, source, key);
     } else if (key == "drain_seconds") {
       config.drain_seconds = as_seconds(node, source, key);
     } else if (key == "backend") {

@@ -5,7 +5,9 @@
 #include <iostream>
 #include <ipcq/error.hpp>
 #include <ipcq/version.hpp>
+#include <span>
 #include <sstream>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -38,6 +40,19 @@ CLI::Validator decimal(Decimal range) {
   return number([range](const std::string& text) { return parse_decimal(text, "", range); });
 }
 
+constexpr const char* kIsEmpty = "is empty; give it a value, or leave it out";
+
+// Of "--output= q" CLI11 would take q for the value.
+void refuse_empty_values(int argc, char** argv) {
+  for (const char* const text : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
+    const std::string_view word(text);
+    if (word == "--") return;
+    if (word.starts_with("--") && word.find('=') == word.size() - 1) {
+      throw CLI::ValidationError(std::string(word.substr(0, word.size() - 1)), kIsEmpty);
+    }
+  }
+}
+
 }  // namespace
 
 CLI::Validator whole_number(std::uint64_t low, std::uint64_t high) {
@@ -45,6 +60,10 @@ CLI::Validator whole_number(std::uint64_t low, std::uint64_t high) {
 }
 CLI::Validator positive() { return decimal(Decimal::positive); }
 CLI::Validator not_negative() { return decimal(Decimal::not_negative); }
+
+CLI::Validator not_empty() {
+  return {[](const std::string& text) { return std::string(text.empty() ? kIsEmpty : ""); }, ""};
+}
 
 std::string version_line(const std::string& program) {
   return fmt::format("{} {} (ABI {}, backends: {})", program, kVersion, kAbiVersion, IPCQ_BACKENDS);
@@ -61,6 +80,7 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
     return CLI::FailureMessage::simple(failed, {error.get_name(), printable(error.what()), error.get_exit_code()});
   });
   try {
+    refuse_empty_values(argc, argv);
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::ParseError& error) {

@@ -22,6 +22,10 @@ CLI::Validator whole_number(std::uint64_t low, std::uint64_t high = UINT64_MAX);
 CLI::Validator positive();
 CLI::Validator not_negative();
 
+// Options that are texts pass one of these, by check(). An empty one is a variable of the shell that is not set, and to
+// leave the option out means something else.
+CLI::Validator not_empty();
+
 // "ipcq-broker 0.1.0 (ABI 1, backends: host, cuda)": those that this build has
 std::string version_line(const std::string& program);
 
