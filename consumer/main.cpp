@@ -29,9 +29,9 @@ struct Options {
 };
 
 void describe(CLI::App& app, Options& o) {
-  app.add_option("QUEUE", o.queue, "Queue to receive from")->required()->check(not_empty());
+  app.add_option("QUEUE", o.queue, "Queue to receive from")->required()->check(object_name());
   app.add_option("--group", o.group, "Consumer group: each message goes to one member of each")
-      ->check(not_empty())
+      ->check(object_name())
       ->capture_default_str();
   app.add_flag("--lossy", o.lossy,
                "A group that this consumer founds skips its oldest messages rather than delay anyone");

@@ -34,7 +34,7 @@ struct Options {
 };
 
 void describe(CLI::App& app, Options& o) {
-  app.add_option("QUEUE", o.queue, "Queue to publish to")->required()->check(not_empty());
+  app.add_option("QUEUE", o.queue, "Queue to publish to")->required()->check(object_name());
   auto* const sources = app.add_option_group("source", "What to publish");
   sources->add_option("--generate", o.generate, "4k: moving RGB picture that a consumer can verify; zero; random")
       ->check(CLI::IsMember({"4k", "zero", "random"}));

@@ -81,14 +81,14 @@ int run(int argc, char** argv) {
   };
 
   const auto add_queue = [&](CLI::App* command) {
-    command->add_option("QUEUE", o.queue, "Queue")->required()->check(not_empty());
+    command->add_option("QUEUE", o.queue, "Queue")->required()->check(object_name());
   };
 
   auto* const list = with_json(app.add_subcommand("list", "Brokers of this user, living and dead"));
   auto* const stats =
       with_broker(with_json(app.add_subcommand("stats", "Rates, depth, groups and endpoints of the queues")));
-  auto* const only = stats->add_option("QUEUE", o.queue, "Only this queue [all]")->check(not_empty());
-  stats->add_option("--queue", o.queue, "The same")->excludes(only)->check(not_empty());
+  auto* const only = stats->add_option("QUEUE", o.queue, "Only this queue [all]")->check(object_name());
+  stats->add_option("--queue", o.queue, "The same")->excludes(only)->check(object_name());
   stats->add_option("--watch", o.watch, "Again every so many seconds")->transform(positive());
   stats->add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear")->transform(not_negative());
   auto* const doctor = with_json(app.add_subcommand("doctor", "What this machine lacks, and what to do about it"));

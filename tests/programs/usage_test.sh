@@ -93,6 +93,16 @@ for command in stats dump end executor; do
 done
 expect 2 "--queue: $empty" ipcq stats --queue ""
 expect 2 "--queue: $empty" ipcq stats --queue=
+
+# A name that cannot be is not one that is not there.
+for name in "a b" .q a/b $(printf 'a%.0s' {1..64}); do
+  expect 2 "QUEUE: '$name': use 1 to 63" ipcq-consumer "$name"
+  expect 2 "QUEUE: '$name': use 1 to 63" ipcq-producer "$name" --lines
+  expect 2 "QUEUE: '$name': use 1 to 63" ipcq stats "$name"
+  expect 2 "QUEUE: '$name': use 1 to 63" ipcq end "$name"
+  expect 2 "--queue: '$name': use 1 to 63" ipcq stats --queue "$name"
+  expect 2 "--group: '$name': use 1 to 63" ipcq-consumer q --group "$name"
+done
 echo 'name = ""' >"$run_dir/nameless.toml"
 echo 'group = ""' >"$run_dir/groupless.toml"
 expect 2 ":1: 'name' is empty" ipcq-broker --queue q=4KiB --config "$run_dir/nameless.toml"

@@ -42,6 +42,12 @@ CLI::Validator decimal(Decimal range) {
 
 constexpr const char* kIsEmpty = "is empty; give it a value, or leave it out";
 
+bool is_object_name(const std::string& text) {
+  constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  return !text.empty() && text.size() < 64 && text[0] != '.' && text[0] != '-' &&
+         text.find_first_not_of(kAllowed) == std::string::npos;
+}
+
 // Of "--output= q" CLI11 would take q for the value.
 void refuse_empty_values(int argc, char** argv) {
   for (const char* const text : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
@@ -63,6 +69,15 @@ CLI::Validator not_negative() { return decimal(Decimal::not_negative); }
 
 CLI::Validator not_empty() {
   return {[](const std::string& text) { return std::string(text.empty() ? kIsEmpty : ""); }, ""};
+}
+
+CLI::Validator object_name() {
+  return {[](const std::string& text) {
+            if (text.empty()) return std::string(kIsEmpty);
+            if (is_object_name(text)) return std::string();
+            return "'" + text + "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'";
+          },
+          ""};
 }
 
 std::string version_line(const std::string& program) {

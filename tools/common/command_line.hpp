@@ -25,6 +25,8 @@ CLI::Validator not_negative();
 // Options that are texts pass one of these, by check(). An empty one is a variable of the shell that is not set, and to
 // leave the option out means something else.
 CLI::Validator not_empty();
+// Of a queue or a group: as the library takes them. One that cannot be is no name of an object that is not there.
+CLI::Validator object_name();
 
 // "ipcq-broker 0.1.0 (ABI 1, backends: host, cuda)": those that this build has
 std::string version_line(const std::string& program);
