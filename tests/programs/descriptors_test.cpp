@@ -1,6 +1,7 @@
 // The descriptors that a program is started with, and those that it is not.
 #include <signal.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "programs/commands.hpp"
@@ -98,9 +99,20 @@ TEST_F(DescriptorsTest, AReadyDescriptorThatNobodyOpenedIsRefusedBeforeAnythingI
 }
 
 TEST_F(DescriptorsTest, AReadyDescriptorThatWasOpenedIsTold) {
-  broker(std::string(kQueue) + " --ready-fd 9 9>ready");
+  Command& server = broker(std::string(kQueue) + " --ready-fd 9 9>ready");
   EXPECT_TRUE(eventually([&] { return contents("ready") == "\n"; }));
   EXPECT_EQ(stat("clients"), 0);
+  const std::string ready = path("ready");
+  const auto leads_there = [&](const auto& entry) { return std::filesystem::read_symlink(entry.path()) == ready; };
+  const std::filesystem::directory_iterator descriptors("/proc/" + std::to_string(server.pid()) + "/fd");
+  EXPECT_EQ(std::count_if(begin(descriptors), end(descriptors), leads_there), 0);  // it is closed
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.exit_code(), 0);
+  Command& other = broker(std::string(kQueue) + " --ready-fd 1 --json");
+  EXPECT_TRUE(eventually([&] { return other.out() == "\n"; }));
+  other.signal(SIGTERM);
+  EXPECT_EQ(other.exit_code(), 0);
+  EXPECT_THAT(other.out(), HasSubstr("\n{"));  // standard output is not
 }
 
 TEST_F(DescriptorsTest, ABrokerWhoseReadinessNobodyReadsServesAndStops) {
