@@ -5,11 +5,11 @@
 #include <thread>
 #include <vector>
 
-#include "atomic.hpp"
 #include "common/clock.hpp"
 #include "common/peer.hpp"
 #include "driver.hpp"
 #include "gpu_bench.hpp"
+#include "layout/atomic.hpp"
 
 extern "C" const unsigned char ipcq_gpu_bench_kernels[];  // NOLINT(readability-identifier-naming)
 

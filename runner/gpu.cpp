@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "broker/runner_link.hpp"
 #include "ipcq/handler.hpp"
-#include "runner_link.hpp"
 
 extern "C" const unsigned char ipcq_executor_kernels[];  // NOLINT(readability-identifier-naming): an assembler's name
 

@@ -9,7 +9,7 @@
 
 #include "device/work.hpp"
 #include "driver.hpp"
-#include "queue_map.hpp"
+#include "queue/queue_map.hpp"
 
 namespace ipcq::runner {
 

@@ -9,13 +9,13 @@
 #include <cstring>
 #include <thread>
 
+#include "base/thread.hpp"
 #include "common/inherited_descriptors.hpp"
-#include "control.hpp"
+#include "control/control.hpp"
 #include "ipcq/version.hpp"
+#include "layout/text_field.hpp"
 #include "probe.hpp"
 #include "runner.hpp"
-#include "text_field.hpp"
-#include "thread.hpp"
 
 namespace {
 

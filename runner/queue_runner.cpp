@@ -9,10 +9,10 @@
 #include <cstdlib>
 #include <vector>
 
-#include "control.hpp"
-#include "doorbell.hpp"
-#include "text_field.hpp"
-#include "thread.hpp"
+#include "base/thread.hpp"
+#include "control/control.hpp"
+#include "layout/text_field.hpp"
+#include "protocol/doorbell.hpp"
 
 namespace ipcq::runner {
 

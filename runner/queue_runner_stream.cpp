@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-#include "doorbell.hpp"
+#include "protocol/doorbell.hpp"
 #include "queue_runner.hpp"
 
 namespace ipcq::runner {

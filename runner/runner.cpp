@@ -1,7 +1,7 @@
 #include "runner.hpp"
 
-#include "control.hpp"
-#include "text_field.hpp"
+#include "control/control.hpp"
+#include "layout/text_field.hpp"
 
 namespace ipcq::runner {
 

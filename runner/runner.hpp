@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "broker/runner_link.hpp"
 #include "queue_runner.hpp"
-#include "runner_link.hpp"
 
 namespace ipcq::runner {
 

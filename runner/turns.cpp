@@ -4,7 +4,7 @@
 #include <chrono>
 #include <thread>
 
-#include "doorbell.hpp"
+#include "protocol/doorbell.hpp"
 #include "queue_runner.hpp"
 
 namespace ipcq::runner {

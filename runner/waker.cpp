@@ -4,9 +4,9 @@
 
 #include <chrono>
 
-#include "control.hpp"
-#include "text_field.hpp"
-#include "thread.hpp"
+#include "base/thread.hpp"
+#include "control/control.hpp"
+#include "layout/text_field.hpp"
 
 namespace ipcq::runner {
 

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <thread>
 
-#include "doorbell.hpp"
-#include "queue_map.hpp"
+#include "protocol/doorbell.hpp"
+#include "queue/queue_map.hpp"
 
 namespace ipcq::runner {
 

@@ -14,8 +14,8 @@
 #include <thread>
 #include <utility>
 
-#include "os.hpp"
-#include "thread.hpp"
+#include "base/os.hpp"
+#include "base/thread.hpp"
 
 namespace ipcq::detail {
 

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <vector>
 
-#include "doorbell.hpp"
+#include "protocol/doorbell.hpp"
 
 extern "C" const unsigned char ipcq_deliver_kernels[];  // NOLINT(readability-identifier-naming): CMakeLists.txt
 

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/os.hpp"
 #include "cleaner.hpp"
-#include "os.hpp"
 
 namespace ipcq::detail {
 namespace {

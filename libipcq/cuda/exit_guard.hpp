@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "device_side.hpp"
+#include "queue/device_side.hpp"
 
 namespace ipcq::detail {
 

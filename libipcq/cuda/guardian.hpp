@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "os.hpp"
-#include "thread.hpp"
+#include "base/os.hpp"
+#include "base/thread.hpp"
 
 namespace ipcq::detail {
 

@@ -9,8 +9,8 @@
 #include <mutex>
 #include <vector>
 
+#include "client/producer_core.hpp"
 #include "pool_mapping.hpp"
-#include "producer_core.hpp"
 #include "watcher.hpp"
 
 namespace ipcq::detail {

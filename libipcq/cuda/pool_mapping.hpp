@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "client/session_core.hpp"
 #include "driver.hpp"
 #include "ipcq/cuda.hpp"
-#include "session_core.hpp"
 
 namespace ipcq::detail {
 

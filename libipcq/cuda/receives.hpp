@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "cleaner.hpp"
-#include "consumer_core.hpp"
+#include "client/consumer_core.hpp"
 #include "delivered.hpp"
 #include "pool_mapping.hpp"
 #include "watcher.hpp"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "doorbell.hpp"
+#include "protocol/doorbell.hpp"
 
 namespace ipcq::detail {
 namespace {

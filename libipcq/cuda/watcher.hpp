@@ -8,8 +8,8 @@
 #include <mutex>
 #include <thread>
 
-#include "os.hpp"
-#include "thread.hpp"
+#include "base/os.hpp"
+#include "base/thread.hpp"
 
 namespace ipcq::detail {
 

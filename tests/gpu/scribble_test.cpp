@@ -5,10 +5,10 @@
 #include <cstring>
 #include <random>
 
-#include "doorbell.hpp"
 #include "errors.hpp"
 #include "gpu/gpu_test.hpp"
-#include "queue_map.hpp"
+#include "protocol/doorbell.hpp"
+#include "queue/queue_map.hpp"
 
 namespace ipcq_test {
 namespace {

@@ -12,9 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "atomic.hpp"
 #include "gpu/own_gpu.hpp"
 #include "gpu/units.hpp"
+#include "layout/atomic.hpp"
 
 namespace ipcq_test {
 namespace {

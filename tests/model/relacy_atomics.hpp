@@ -5,7 +5,7 @@
 // be read before Relacy redefines the names of the memory orders.
 #pragma once
 
-#include "group_set.hpp"
+#include "protocol/group_set.hpp"
 // after the templates
 #include "relacy_gtest.hpp"
 #undef memory_order_relaxed

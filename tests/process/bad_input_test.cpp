@@ -9,9 +9,9 @@
 #include <fstream>
 #include <thread>
 
-#include "doorbell.hpp"
 #include "process/bad_input.hpp"
-#include "queue_map.hpp"
+#include "protocol/doorbell.hpp"
+#include "queue/queue_map.hpp"
 
 namespace ipcq_test {
 namespace {

@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "admission.hpp"
-#include "closer.hpp"
+#include "broker/admission.hpp"
+#include "broker/closer.hpp"
 #include "errors.hpp"
 #include "process/peers.hpp"
 #include "process/raw_client.hpp"

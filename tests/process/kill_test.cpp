@@ -107,7 +107,8 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
     tested.insert(step);
   }
   const std::regex pattern("IPCQ_STEP\\(\"([^\"]+)\"\\)");
-  for (const auto& file : std::filesystem::directory_iterator(IPCQ_SOURCE_DIR)) {
+  for (const auto& file : std::filesystem::recursive_directory_iterator(IPCQ_SOURCE_DIR)) {
+    if (!file.is_regular_file()) continue;
     std::ifstream in(file.path());
     const std::string text(std::istreambuf_iterator<char>(in), {});
     for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it) named.insert((*it)[1]);

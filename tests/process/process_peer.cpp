@@ -25,7 +25,7 @@
 #include <thread>
 
 #include "ipcq/ipcq.hpp"
-#include "layout.hpp"
+#include "layout/layout.hpp"
 #include "process/records.hpp"
 #include "process/without.hpp"
 #include "stamped.hpp"

@@ -12,9 +12,9 @@
 #include <cstring>
 #include <string>
 
-#include "connection.hpp"
-#include "doorbell.hpp"
-#include "poll_until.hpp"
+#include "base/poll_until.hpp"
+#include "control/connection.hpp"
+#include "protocol/doorbell.hpp"
 
 namespace ipcq_test {
 

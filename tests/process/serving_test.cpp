@@ -7,8 +7,8 @@
 #include <mutex>
 #include <thread>
 
+#include "base/step.hpp"
 #include "process/peers.hpp"
-#include "step.hpp"
 
 namespace ipcq_test {
 namespace {

@@ -23,7 +23,7 @@
 #include <iterator>
 
 #include "process/bad_input.hpp"
-#include "segment.hpp"
+#include "queue/segment.hpp"
 
 namespace {
 

@@ -10,7 +10,7 @@
 
 #include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
-#include "queue_map.hpp"
+#include "queue/queue_map.hpp"
 
 namespace ipcq_test {
 namespace {

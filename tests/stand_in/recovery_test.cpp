@@ -14,12 +14,12 @@
 #include <utility>
 #include <vector>
 
-#include "connection.hpp"
+#include "base/step.hpp"
+#include "control/connection.hpp"
 #include "errors.hpp"
 #include "eventually.hpp"
 #include "gpu/runners.hpp"
 #include "ipcq/ipcq.hpp"
-#include "step.hpp"
 
 namespace ipcq_test {
 namespace {

@@ -17,11 +17,11 @@
 #include <memory>
 #include <thread>
 
-#include "control.hpp"
-#include "doorbell.hpp"
-#include "executor.hpp"
+#include "broker/runner_link.hpp"
+#include "control/control.hpp"
+#include "executor/executor.hpp"
 #include "ipcq/error.hpp"
-#include "runner_link.hpp"
+#include "protocol/doorbell.hpp"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // Consumers of a queue that somebody scribbles over.
-#include "consumer_core.hpp"
+#include "client/consumer_core.hpp"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,11 +10,11 @@
 #include <string_view>
 #include <thread>
 
+#include "base/step.hpp"
 #include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
-#include "queue_map.hpp"
+#include "queue/queue_map.hpp"
 #include "stamped.hpp"
-#include "step.hpp"
 
 namespace ipcq_test {
 namespace {

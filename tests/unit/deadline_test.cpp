@@ -1,4 +1,4 @@
-#include "deadline.hpp"
+#include "base/deadline.hpp"
 
 #include <gtest/gtest.h>
 

@@ -7,7 +7,7 @@
 #include <ostream>
 
 #include "device_segments.hpp"
-#include "repair.hpp"
+#include "repair/repair.hpp"
 
 namespace ipcq::detail {
 

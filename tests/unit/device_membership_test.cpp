@@ -1,15 +1,15 @@
 // Late payloads, which a GPU may still write: what discards messages leaves them alone, and what ends a queue ends the
 // waits for them. No GPU is needed: the streams and the executor are played by hand.
-#include "membership.hpp"
+#include "repair/membership.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <optional>
 
+#include "client/producer_core.hpp"
 #include "device_ends.hpp"
 #include "ipcq/broker.hpp"
-#include "producer_core.hpp"
 
 namespace ipcq::detail {
 namespace {

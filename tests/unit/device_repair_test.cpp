@@ -1,12 +1,12 @@
 // What clients with a GPU leave half-done, built by hand, and what the repair makes of it: their streams may still
 // write to slots (gpub tells which), and they take messages before the executor is done with them. No GPU is needed.
-#include "repair.hpp"
+#include "repair/repair.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "device_ends.hpp"
-#include "membership.hpp"
+#include "repair/membership.hpp"
 
 namespace ipcq::detail {
 namespace {

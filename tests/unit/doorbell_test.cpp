@@ -1,4 +1,4 @@
-#include "doorbell.hpp"
+#include "protocol/doorbell.hpp"
 
 #include <gtest/gtest.h>
 

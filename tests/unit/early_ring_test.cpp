@@ -1,6 +1,6 @@
 // Messages of a GPU's queue as its clients with a GPU take them: when they are published, not when they are processed.
 // The executor is played by hand; no GPU is needed. Clients: 2 producer; 5, 6 members of group 0 at endpoints 0, 1.
-#include "early_ring.hpp"
+#include "protocol/early_ring.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <optional>
 #include <thread>
 
-#include "consumer_core.hpp"
+#include "client/consumer_core.hpp"
 #include "device_segments.hpp"
 #include "ipcq/broker.hpp"
 

@@ -1,4 +1,4 @@
-#include "fence.hpp"
+#include "protocol/fence.hpp"
 
 #include <gtest/gtest.h>
 #include <linux/audit.h>
@@ -17,8 +17,8 @@
 #include <string_view>
 #include <thread>
 
-#include "doorbell.hpp"
 #include "ipcq/ipcq.hpp"
+#include "protocol/doorbell.hpp"
 
 namespace ipcq::detail {
 namespace {

@@ -1,4 +1,4 @@
-#include "group.hpp"
+#include "protocol/group.hpp"
 
 #include <gtest/gtest.h>
 

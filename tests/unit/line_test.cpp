@@ -1,4 +1,4 @@
-#include "line.hpp"
+#include "layout/line.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "log_queue.hpp"
+#include "base/log_queue.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

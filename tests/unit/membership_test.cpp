@@ -1,4 +1,4 @@
-#include "membership.hpp"
+#include "repair/membership.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "pool.hpp"
+#include "protocol/pool.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Producers that wait for each other, one of them held up between claim and publish.
-#include "producer_core.hpp"
+#include "client/producer_core.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,10 +9,10 @@
 #include <future>
 #include <string_view>
 
+#include "base/step.hpp"
 #include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
 #include "stamped.hpp"
-#include "step.hpp"
 
 namespace ipcq_test {
 namespace {

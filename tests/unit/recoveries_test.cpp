@@ -1,4 +1,4 @@
-#include "recoveries.hpp"
+#include "broker/recoveries.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

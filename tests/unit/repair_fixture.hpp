@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "membership.hpp"
-#include "repair.hpp"
+#include "repair/membership.hpp"
+#include "repair/repair.hpp"
 #include "segments.hpp"
 
 namespace ipcq::detail {

@@ -1,4 +1,4 @@
-#include "ring.hpp"
+#include "protocol/ring.hpp"
 
 #include <gtest/gtest.h>
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "doorbell.hpp"
-#include "queue_map.hpp"
+#include "protocol/doorbell.hpp"
+#include "queue/queue_map.hpp"
 
 namespace ipcq::detail {
 

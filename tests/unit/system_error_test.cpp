@@ -1,6 +1,6 @@
 // What a failed system call is told to help against: the table of call and errno, its twin in the documents, and the
 // places that throw.
-#include "system_error.hpp"
+#include "base/system_error.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -64,7 +64,8 @@ std::set<std::string> calls_in_sources() {
   std::set<std::string> calls;
   const std::regex site("throw_system\\([^\";{]*\"([^\"]+)\"");
   for (const char* room : {"libipcq/src", "libipcq/cuda", "runner"}) {
-    for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(IPCQ_SOURCE_DIR) / room)) {
+    const auto root = std::filesystem::path(IPCQ_SOURCE_DIR) / room;
+    for (const auto& file : std::filesystem::recursive_directory_iterator(root)) {
       if (file.path().extension() != ".cpp") continue;
       const std::string text = text_of(file.path());
       for (std::sregex_iterator m(text.begin(), text.end(), site), end; m != end; ++m) calls.insert((*m)[1]);

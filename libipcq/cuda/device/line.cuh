@@ -1,5 +1,5 @@
-// Lines on the device: a warp reads four at once, lane 8 w + u holding unit u of line w. Twin of libipcq/src/line.hpp,
-// whose meaning of each unit holds here too.
+// Lines on the device: a warp reads four at once, lane 8 w + u holding unit u of line w. Twin of
+// libipcq/src/layout/line.hpp, whose meaning of each unit holds here too.
 #pragma once
 
 #include "device/memory.cuh"

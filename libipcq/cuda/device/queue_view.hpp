@@ -6,7 +6,7 @@
 
 namespace ipcq::device {
 
-// A tagged unit: 12 bytes of data, 4 of tag. libipcq/src/line.hpp has the meaning of a line's units.
+// A tagged unit: 12 bytes of data, 4 of tag. libipcq/src/layout/line.hpp has the meaning of a line's units.
 struct alignas(16) DeviceUnit {
   std::uint32_t word[4];
 };

@@ -1,0 +1,68 @@
+// The state of one queue for humans.
+#include <algorithm>
+#include <sstream>
+
+#include "broker/broker_core.hpp"
+
+namespace ipcq::detail {
+
+std::string to_text(const DumpView& q) {
+  const auto& ring = q.map->ring();
+  std::ostringstream out;
+  const Cursor p = ring.cursor(kProducers);
+  out << "queue " << q.name << ": " << ring.lines() << " lines, pool " << q.pool_name << " of "
+      << q.pool->config().slots << " slots\n"
+      << "producers' cursor: next " << p.next << ", last " << p.count << " taken by client " << p.client
+      << ", groups 0x" << std::hex << unsigned{p.groups} << ", live 0x" << ring.live_groups() << std::dec
+      << (p.closed ? ", closed" : "") << "; " << q.producers << " open, " << q.producers_lost << " lost, end ticket "
+      << static_cast<std::int64_t>(q.map->control().end_ticket.load(std::memory_order_relaxed)) << "\n";
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (q.groups[g].name.empty()) continue;
+    const Cursor c = ring.cursor(1 + g);
+    out << "group " << g << " " << q.groups[g].name << ": next " << c.next << ", last " << c.count
+        << " taken by client " << c.client << ", " << q.groups[g].members << " members, orphan hint "
+        << q.map->control().group[g].orphans.load(std::memory_order_relaxed) << "\n";
+  }
+  const std::uint64_t first = minus(p.next, std::min<std::uint64_t>(ring.lines(), 32));
+  for (std::uint64_t t = first; t < p.next; ++t) {
+    out << "ticket " << t << ": lap " << ring.lap(t) << ", in "
+        << (is_tagged(ring.in(t), ring.lap(t)) ? "published" : "absent")
+        << (ring.readable(t) ? ", readable" : ", not readable") << ", own";
+    for (unsigned c = 0; c < kCursors; ++c) {
+      const std::uint64_t e = ring.own(c, t).load(std::memory_order_relaxed);
+      if (e != 0) {
+        out << " [" << c << "] lap " << own_lap(e) << (own_state(e) == OwnState::done ? " done" : " taken") << " by "
+            << own_client(e);
+      }
+    }
+    out << "\n";
+  }
+  const std::uint32_t block = q.map->config().held_per_endpoint;
+  for (const std::uint32_t b : q.blocks) {
+    for (std::uint32_t i = b * block; i < (b + 1) * block; ++i) {
+      const HeldWord w = unpack_held(q.map->held()[i].word.load(std::memory_order_relaxed));
+      if (w.state == HeldState::free) continue;
+      out << "held entry " << i << ": state " << static_cast<int>(w.state) << ", client " << w.client << ", group "
+          << w.group << ", deliveries " << w.deliveries << ", ticket "
+          << q.map->held()[i].ticket.load(std::memory_order_relaxed) << "\n";
+    }
+  }
+  const auto& pool = q.pool->pool();
+  unsigned shown = 0;
+  for (std::uint32_t i = 0; i < pool.slot_words() && shown < 64; ++i) {
+    const Slot s = pool.slot(i);
+    if (s.state == SlotState::free) continue;
+    ++shown;
+    out << (pool.is_alias(i) ? "alias " : "slot ") << i << ": state " << static_cast<int>(s.state) << ", lease "
+        << s.lease << ", client " << s.client << ", groups 0x" << std::hex << unsigned{s.groups} << std::dec
+        << ", ticket " << s.ticket << "\n";
+  }
+  for (const auto& e : q.endpoints) {
+    if (e.client == 0) continue;
+    out << (e.kind == EndpointKind::producer ? "producer " : "consumer ") << e.client << ": pid " << e.pid
+        << (is_stopped(e.pid) ? " (stopped)" : "") << ", group " << e.group << "\n";
+  }
+  return out.str();
+}
+
+}  // namespace ipcq::detail

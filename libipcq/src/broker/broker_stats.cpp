@@ -1,0 +1,180 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "broker/broker_core.hpp"
+#include "ipcq/error.hpp"
+#include "ipcq/version.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+std::uint64_t count_between(const std::vector<std::uint64_t>& sorted, std::uint64_t from, std::uint64_t to) {
+  if (from >= to) return 0;
+  return static_cast<std::uint64_t>(std::lower_bound(sorted.begin(), sorted.end(), to) -
+                                    std::lower_bound(sorted.begin(), sorted.end(), from));
+}
+
+const char* name_of(QueueState s) {
+  switch (s) {
+    case QueueState::open:
+      return "open";
+    case QueueState::draining:
+      return "draining";
+    case QueueState::closed:
+      return "closed";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+// Every term follows from the cursors, the held entries and what was counted as dropped or lost. Held entries, and so
+// what was delivered, are counted by scan().
+GroupStats BrokerCore::group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std::uint64_t taken) const {
+  const GroupState& state = q.groups[g];
+  GroupStats s;
+  s.name = state.name;
+  s.durable = state.durable;
+  s.lossy = state.lossy;
+  s.members = state.members;
+  s.joined_at = state.joined_at;
+  s.published = minus(minus(next, state.joined_at), count_between(q.tombstones, state.joined_at, next));
+  s.waiting = minus(minus(next, taken), count_between(q.tombstones, taken, next));
+  s.dropped = q.map->control().group[g].dropped.load(std::memory_order_relaxed);
+  s.lost = state.lost + minus(q.map->control().damaged.load(std::memory_order_relaxed), state.damaged_before);
+  s.redelivered = state.redelivered;
+  return s;
+}
+
+EndpointStats BrokerCore::endpoint_stats(const QueueEntry& q, std::size_t index) const {
+  const EndpointState& e = q.endpoints[index];
+  const Endpoint& shared = q.map->endpoint(static_cast<std::uint32_t>(index));
+  EndpointStats s;
+  s.id = e.client;
+  s.pid = e.pid;
+  s.uid = e.uid;
+  s.role = e.kind == EndpointKind::producer ? "producer" : "consumer";
+  if (e.kind == EndpointKind::consumer) s.group = q.groups[e.group].name;
+  s.state = "running";
+  s.messages = shared.messages.load(std::memory_order_relaxed);
+  s.bytes = shared.bytes.load(std::memory_order_relaxed);
+  return s;
+}
+
+void BrokerCore::view_groups(const QueueEntry& q, QueueView& v) const {
+  std::size_t place[kMaxGroups] = {};
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (q.groups[g].name.empty() || q.groups[g].leaving) continue;
+    const std::size_t i = place[g] = v.stats.groups.size();
+    v.groups[i] = g;
+    v.keeps[i] = !q.groups[g].lossy && q.options.backpressure != Backpressure::drop_oldest;
+    v.taken[i] = std::min(q.map->ring().cursor(1 + g).next, v.next);
+    v.stats.groups.push_back(group_stats(q, g, v.next, v.taken[i]));
+  }
+  for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
+    const EndpointState& e = q.endpoints[i];
+    if (e.client == 0 || e.kind != EndpointKind::consumer) continue;
+    GroupStats& s = v.stats.groups[place[e.group]];  // has a member, so it is not leaving
+    s.lost += q.map->endpoint(static_cast<std::uint32_t>(i)).damaged.load(std::memory_order_relaxed);
+    s.redelivered += q.map->endpoint(static_cast<std::uint32_t>(i)).redelivered.load(std::memory_order_relaxed);
+  }
+}
+
+QueueView BrokerCore::view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) const {
+  QueueView v;
+  v.map = q.map;
+  v.pool = q.pool->map;
+  v.next = q.map->ring().cursor(kProducers).next;
+  v.blocks = held_blocks(q);
+  QueueStats& s = v.stats;
+  s.name = q.name;
+  s.pool = q.pool->name;
+  s.handler = q.options.handler;
+  s.backend = q.options.backend;
+  s.executor = !q.executor ? "none" : "host";
+  if (q.map->on_device()) {
+    s.executor = to_string(static_cast<ExecutorKind>(q.map->control().executor.load(std::memory_order_relaxed)));
+    s.parked = q.map->control().parked.load(std::memory_order_relaxed) != 0;
+  }
+  s.backpressure = to_string(q.options.backpressure);
+  s.state = name_of(static_cast<QueueState>(q.map->control().state.load(std::memory_order_relaxed)));
+  s.slots = q.pool->map->config().slots;
+  s.slot_bytes = q.pool->map->config().slot_bytes;
+  s.lines = q.map->ring().lines();
+  s.tombstones = q.tombstones.size();
+  s.published = minus(v.next, s.tombstones);
+  s.processed = q.map->control().processed.load(std::memory_order_relaxed);
+  s.handler_errors = q.map->control().failed.load(std::memory_order_relaxed);
+  s.producers_lost = q.producers_lost;
+  v.before_published = std::exchange(q.rate_published, s.published);
+  v.before_ns = std::exchange(q.rate_at_ns, now_ns());
+  view_groups(q, v);
+  for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
+    if (q.endpoints[i].client == 0) continue;
+    s.endpoints.push_back(endpoint_stats(q, i));
+    if (suspects.count(q.endpoints[i].session) != 0) s.endpoints.back().state = "suspect";
+  }
+  return v;
+}
+
+BrokerStats BrokerCore::stats() const {
+  StatsView view;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (gone_) return last_stats_;
+    view = view_locked();
+  }
+  return scan(std::move(view));
+}
+
+StatsView BrokerCore::view_locked() const {
+  StatsView v;
+  BrokerStats& s = v.stats;
+  s.name = name_.name();
+  s.version = kVersion;
+  s.abi = kLayoutVersion;
+  s.pid = getpid();
+  s.uptime_ns = now_ns() - started_at_ns_;
+  s.deaths = deaths_;
+  s.runner_deaths = runner_deaths_;
+  std::unordered_set<int> suspects;
+  for (const auto& c : clients_) {
+    s.clients += c->attached ? 1 : 0;
+    if (c->suspect) suspects.insert(c->socket.get());
+  }
+  for (const auto& [name, q] : queues_) {
+    v.queues.push_back(view_of(q, suspects));
+    s.shm_bytes += q.map->segment().size();
+  }
+  for (const auto& [name, pool] : pools_) s.shm_bytes += pool->map->segment().size();
+  return v;
+}
+
+std::string BrokerCore::dump(const std::string& queue) const {
+  DumpView view;
+  {
+    const std::scoped_lock lock(mutex_);
+    view = dump_view_locked(queue);
+  }
+  return to_text(view);
+}
+
+DumpView BrokerCore::dump_view_locked(const std::string& queue) const {
+  const QueueEntry& q = find(queue);
+  DumpView v;
+  v.name = q.name;
+  v.pool_name = q.pool->name;
+  v.map = q.map;
+  v.pool = q.pool->map;
+  std::copy(std::begin(q.groups), std::end(q.groups), v.groups);
+  v.endpoints = q.endpoints;
+  v.blocks = held_blocks(q);
+  v.producers = q.producers;
+  v.producers_lost = q.producers_lost;
+  return v;
+}
+
+}  // namespace ipcq::detail

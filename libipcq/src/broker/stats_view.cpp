@@ -1,0 +1,175 @@
+#include "broker/stats_view.hpp"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "protocol/doorbell.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000'000;
+// The rate since an earlier look is no rate of now any more.
+constexpr std::uint64_t kOldLook = 10 * kSecond;
+
+struct PoolCounts {
+  std::uint64_t empty = 0;
+  std::uint64_t claimed = 0;
+  std::uint64_t quarantined = 0;
+  std::unordered_map<std::uint32_t, std::uint64_t> loans;  // by client
+};
+
+PoolCounts count_slots(const PoolMap& map) {
+  PoolCounts n;
+  const auto& pool = map.pool();
+  for (std::uint32_t i = 0; i < pool.payload_slots(); ++i) {
+    const Slot slot = pool.slot(i);
+    if (slot.state == SlotState::free) ++n.empty;
+    if (slot.state == SlotState::quarantine) ++n.quarantined;
+    if (slot.state != SlotState::loan) continue;
+    ++n.claimed;
+    ++n.loans[slot.client];
+  }
+  return n;
+}
+
+// Those of groups, and by client those that a member has.
+std::unordered_map<std::uint32_t, std::uint64_t> count_held(QueueView& q) {
+  std::unordered_map<std::uint32_t, std::uint64_t> by_client;
+  std::size_t place[kMaxGroups];
+  std::fill(std::begin(place), std::end(place), kMaxGroups);
+  for (std::size_t i = 0; i < q.stats.groups.size(); ++i) place[q.groups[i]] = i;
+  const std::uint32_t block = q.map->config().held_per_endpoint;
+  for (const std::uint32_t b : q.blocks) {
+    IPCQ_STEP("stats.block");
+    const Held* const first = q.map->held() + std::size_t{b} * block;
+    for (const Held* h = first; h != first + block; ++h) {
+      const HeldWord w = unpack_held(h->word.load(std::memory_order_acquire));
+      if (w.state == HeldState::free) continue;
+      ++by_client[w.client];
+      const std::size_t i = place[w.group];
+      if (i != kMaxGroups && h->ticket.load(std::memory_order_relaxed) < q.taken[i]) ++q.stats.groups[i].held;
+    }
+  }
+  return by_client;
+}
+
+void count_lines(QueueView& q) {
+  const auto& ring = q.map->ring();
+  const std::uint64_t working_before = q.map->control().taken.load(std::memory_order_relaxed);
+  std::uint64_t oldest = q.next;
+  for (std::size_t i = 0; i < q.stats.groups.size(); ++i) oldest = std::min(oldest, q.taken[i]);
+  for (std::uint64_t t = std::max(oldest, minus(q.next, ring.lines())); t < q.next; ++t) {
+    if (ring.readable(t)) {
+      ++q.stats.done;
+    } else if (is_tagged(ring.in(t), ring.lap(t))) {
+      ++(t < working_before ? q.stats.inflight : q.stats.ready);
+    }
+  }
+}
+
+// Of whoever took the oldest place that is not published yet; 0: nobody, or one that is gone.
+std::int32_t blocked_by(const QueueView& q) {
+  const auto& ring = q.map->ring();
+  const Cursor v = ring.cursor(kProducers);
+  for (std::uint64_t t = minus(v.next, ring.lines()); t < v.next; ++t) {
+    const std::uint32_t tag = tag_of(ring.in(t).unit[0].load_hi(std::memory_order_acquire));
+    if (static_cast<std::int32_t>(tag - static_cast<std::uint32_t>(ring.lap(t))) >= 0) continue;
+    const std::uint64_t own = ring.own(kProducers, t).load(std::memory_order_acquire);
+    const std::uint32_t client = own_lap(own) == ring.lap(t) ? own_client(own) : v.client;
+    for (const auto& e : q.stats.endpoints) {
+      if (e.id == client && client != 0) return e.pid;
+    }
+    return 0;
+  }
+  return 0;
+}
+
+// When the first message from there on was published, as far as lines tell; `now` where none does.
+std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64_t now) {
+  const auto& ring = q.map->ring();
+  constexpr std::uint64_t kLooks = 16;  // past places that are not published, or carry no message
+  for (std::uint64_t t = ticket; t < std::min(q.next, ticket + kLooks); ++t) {
+    Descriptor d;
+    InlineData data;
+    const bool message = read_line(ring.in(t), ring.lap(t), d, data) == LineRead::present && carries_message(d);
+    if (message) return std::min(d.published_at_ns, now);
+  }
+  return now;
+}
+
+// Over the last second, where the lines reach back that far. Else since the statistics before these, unless that is
+// long ago or a shorter time than the lines tell of; else over the time that they do.
+double publish_rate(const QueueView& q) {
+  const std::uint64_t now = now_ns();
+  const std::uint64_t since = minus(now, kSecond);
+  const std::uint64_t oldest = minus(q.next, q.map->ring().lines());
+  std::uint64_t from = oldest;
+  for (std::uint64_t end = q.next; from < end;) {  // the first that is younger than that
+    const std::uint64_t middle = from + (end - from) / 2;
+    if (published_at(q, middle, now) >= since) {
+      end = middle;
+    } else {
+      from = middle + 1;
+    }
+  }
+  const double count = static_cast<double>(q.next - from);
+  if (from != oldest || oldest == 0) return count;
+  const std::uint64_t lines_tell = now - published_at(q, from, now);
+  const std::uint64_t look = now - q.before_ns;
+  if (look >= lines_tell && look <= kOldLook) {
+    return static_cast<double>(minus(q.stats.published, q.before_published)) * 1e9 / static_cast<double>(look);
+  }
+  return lines_tell == 0 ? 0 : count * 1e9 / static_cast<double>(lines_tell);
+}
+
+// Why producers wait for ever: a group that keeps its messages, and that nobody reads.
+std::string blocked_by_group(const QueueView& q) {
+  const bool no_slot = q.stats.slots != 0 && q.stats.empty == 0;
+  for (std::size_t i = 0; i < q.stats.groups.size(); ++i) {
+    const GroupStats& g = q.stats.groups[i];
+    if (q.keeps[i] && g.members == 0 && (q.next - q.taken[i] >= q.map->ring().lines() || (no_slot && g.waiting != 0))) {
+      return g.name;
+    }
+  }
+  return {};
+}
+
+void scan(QueueView& q, const PoolCounts& pool) {
+  QueueStats& s = q.stats;
+  s.empty = pool.empty;
+  s.claimed = pool.claimed;
+  s.quarantined = pool.quarantined;
+  const auto held = count_held(q);
+  for (GroupStats& g : s.groups) {
+    s.reading += g.held;
+    // What remains: no counter of a killed process is needed.
+    g.delivered = minus(g.published, g.waiting + g.held + g.dropped + g.lost);
+  }
+  for (EndpointStats& e : s.endpoints) {
+    const auto& counts = e.role == "producer" ? pool.loans : held;
+    if (const auto n = counts.find(e.id); n != counts.end()) e.held = n->second;
+    if (is_stopped(e.pid)) e.state = "stopped";
+  }
+  count_lines(q);
+  s.publish_rate = publish_rate(q);
+  s.blocked_by_pid = blocked_by(q);
+  s.blocked_by_group = blocked_by_group(q);
+}
+
+}  // namespace
+
+BrokerStats scan(StatsView view) {
+  std::map<const PoolMap*, PoolCounts> pools;  // that queues may share
+  for (QueueView& q : view.queues) {
+    const auto [counts, fresh] = pools.try_emplace(q.pool.get());
+    if (fresh) counts->second = count_slots(*q.pool);
+    scan(q, counts->second);
+    view.stats.queues.push_back(std::move(q.stats));
+  }
+  return std::move(view.stats);
+}
+
+}  // namespace ipcq::detail

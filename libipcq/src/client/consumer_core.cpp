@@ -1,0 +1,407 @@
+#include "client/consumer_core.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <thread>
+#include <type_traits>
+
+#include "ipcq/error.hpp"
+#include "ipcq/handler.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::size_t kMaxBatch = 256;
+// Who takes messages early sleeps on the bell `work`, which publishers ring. It hears of the end, and of messages given
+// back, by looking this often (ns).
+constexpr std::uint64_t kEarlyRound = 10'000'000;
+
+// Times 50 us: then the message goes back, and the caller looks at its deadline.
+constexpr unsigned kLooksForPayload = 200;
+
+std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
+
+}  // namespace
+
+ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment attachment, const ConsumerOptions& options)
+    : keep_(std::move(session)),
+      session_(keep_.get()),
+      queue_(std::move(attachment.queue)),
+      pool_(std::move(attachment.pool)),
+      ring_(queue_->ring()),
+      member_(queue_->member(attachment.group, attachment.endpoint, attachment.client)),
+      early_(queue_->early_member(attachment.group, attachment.endpoint, attachment.client)),
+      endpoint_(queue_->endpoint(attachment.endpoint)),
+      client_(attachment.client),
+      wait_(options.wait),
+      until_(options.until),
+      uses_cuda_(attachment.uses_cuda) {
+  // Counted before it is asked: a stream that ends in between has not ended before this consumer came.
+  const std::uint64_t ends = queue_->control().end_count.load(std::memory_order_relaxed);
+  if (options.wait_for > Duration::zero() && is_at_end()) {
+    stale_end_ = ends;
+    grace_until_ = deadline_after(options.wait_for);
+  }
+}
+
+ConsumerCore::~ConsumerCore() { close(); }
+
+void ConsumerCore::close() noexcept {
+  close_device_side();
+  if (closed_.exchange(true)) return;
+  session_->detach(client_, 0);
+  keep_.reset();
+}
+
+bool ConsumerCore::holds_any() const noexcept {
+  const std::span<Held> all(queue_->held(), queue_->held_entries());
+  const std::span<Held> where = took_over_ ? all : member_.own_block();
+  return std::any_of(where.begin(), where.end(), [this](const Held& held) {
+    const HeldWord h = unpack_held(held.word.load(std::memory_order_relaxed));
+    return h.state != HeldState::free && h.client == client_;
+  });
+}
+
+bool ConsumerCore::is_at_end() const noexcept {
+  if (until_ == Until::forever) return false;
+  // SYNC stream-end (acquire). Pairs with: look_for_end.
+  const std::uint64_t end = queue_->control().end_ticket.load(std::memory_order_acquire);
+  if (end != kNoTicket && grace_until_ != 0) {
+    // The stream that was over when this consumer came: the next one may be about to start.
+    const bool same = queue_->control().end_count.load(std::memory_order_relaxed) == stale_end_;
+    if (same && now_ns() < grace_until_) return false;
+  }
+  return end != kNoTicket && end == member_.next_ticket() && !member_.others_have(end);
+}
+
+// A producer that writes a batch is not followed line by line, which would have both sides fight for each cache line:
+// looks at the last place that was taken until it is published. Only for a moment; whoever took it may be dead. Returns
+// the ticket up to which everything may be expected to be there.
+std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
+  const std::uint64_t next = member_.next_ticket();
+  if (wait_.kind() == Wait::Kind::sleep || ring_.has_handler()) return next;
+  const std::uint64_t end = std::min(ring_.cursor(kProducers).next, next + room);
+  if (end <= next + 1) return next;
+  constexpr unsigned kPatience = 200;
+  for (unsigned looks = 0; looks < kPatience; ++looks) {
+    if (ring_.readable(end - 1)) return end;
+    cpu_pause();
+  }
+  return next;
+}
+
+template <class Member>
+Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& taken,
+                          const std::atomic<bool>* roused) noexcept {
+  if (is_unusable()) return Status::closed;
+  constexpr bool kEarly = std::is_same_v<Member, decltype(early_)>;
+  for (bool first = true;; first = false) {
+    const Taken t = member.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
+    taken = t.count;
+    damaged_ += t.damaged;
+    took_over_ = took_over_ || (t.count != 0 && !member.is_own(entries[0]));
+    if (t.freed_lines) {
+      publisher_fence();
+      ring(queue_->control().space);
+      // Others of the group may wait for this to be the end.
+      if (queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket) {
+        ring(queue_->control().ready[member_.group()]);
+      }
+    }
+    if (t.outcome == TakeOutcome::taken) return Status::ok;
+    if (t.outcome == TakeOutcome::no_entry) {
+      const Status s = session_->interruption(*queue_).check();
+      return s == Status::closed || s == Status::peer_dead ? s : Status::full;
+    }
+    if (is_at_end()) return Status::end;
+    // A scribbled queue may go on promising what cannot be taken.
+    if (!first || !deadline.was_given_time()) {
+      if (const Status s = go_on(deadline); s != Status::ok) return s;
+    }
+    auto& control = queue_->control();
+    // Who takes early waits for the publication; an inline message that is published it must see processed.
+    const std::uint64_t next = member.next_ticket();
+    const bool published = kEarly && is_tagged(ring_.in(next), ring_.lap(next));
+    const auto is_roused = [&] { return roused != nullptr && roused->load(std::memory_order_relaxed); };
+    const auto ready = [&] {
+      return member.has_work() || is_at_end() || is_roused() ||
+             (kEarly && !published && is_tagged(ring_.in(next), ring_.lap(next)));
+    };
+    // The end of the grace makes a stream that is over already count: look then.
+    const std::uint64_t end = deadline.at_ns();
+    const bool in_grace = grace_until_ != 0 && grace_until_ < end && now_ns() < grace_until_;
+    std::uint64_t until = in_grace ? grace_until_ : end;
+    if constexpr (kEarly) until = std::min(until, now_ns() + kEarlyRound);
+    const Status s = wait_until(kEarly && !published ? control.work : control.ready[member_.group()], wait_, until,
+                                session_->interruption(*queue_), ready, queue_->attendant());
+    if (s != Status::ok && !(until < end && s == Status::timeout)) return s;
+    if (is_roused()) return Status::timeout;
+  }
+}
+
+// For a CPU that is to read, or release, what was copied before its payload was complete: a message that a stream took
+// early and gave back, or one of a direct device queue, whose slot would have two writers. Rare, and nobody rings for
+// it.
+ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d,
+                                                  Deadline& deadline) const noexcept {
+  const EarlyRing<SharedAtomics> ring(ring_);
+  const bool early = (d.flags & kBeforeExecutor) != 0;
+  Descriptor processed;
+  InlineData ignored;
+  LineRead read = LineRead::absent;
+  const auto complete = [&] {
+    if (!early) return is_written(d, *pool_);
+    if (!ring.is_processed(ticket)) return false;
+    read = ring_.read(ticket, processed, ignored);
+    return read != LineRead::absent || !ring_.readable(ticket);  // all units, unless the line serves another lap
+  };
+  for (unsigned looks = 0; !complete(); ++looks) {
+    if (looks == kLooksForPayload || go_on(deadline) != Status::ok) return Payload::not_yet;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  if (is_buried(d, *pool_)) return Payload::lost;
+  if (!early) return Payload::there;
+  if (read == LineRead::present && !carries_message(processed)) return Payload::lost;
+  if (read == LineRead::present) {
+    d.flags = processed.flags;
+    return Payload::there;
+  }
+  // The line serves another lap: what the executor did to this payload, as to every one.
+  d.flags = kPayloadReady;
+  if (queue_->is_host_readable()) d.flags |= kInMirror;
+  const auto& handler = queue_->config().handler;
+  if (!handler_accepts({handler, ::strnlen(handler, sizeof handler)}, d.length)) d.flags |= kNotProcessed;
+  return Payload::there;
+}
+
+ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding,
+                                         Deadline& deadline, Descriptor* early) noexcept {
+  auto& h = member_.held(entry);
+  const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
+  Descriptor d = h.descriptor.load();  // checked in this copy
+  message.m_.core = this;
+  message.m_.held = entry;
+  message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
+  message.m_.unwinding = unwinding;
+  if (!is_sound(d, *pool_)) {  // somebody scribbled over the queue: skipped and counted, in the time of the call
+    deadline.start();
+    ++damaged_;
+    (void)release(message);
+    return Payload::lost;
+  }
+  message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
+  if (early != nullptr) {
+    *early = d;
+  } else if (d.kind == LineKind::slot && pool_->on_device()) {
+    const Payload payload = await_payload(message.m_.ticket, d, deadline);
+    switch (payload) {
+      case Payload::there:
+        break;
+      case Payload::not_yet:
+        message.forget();
+        put_back(entry);
+        return payload;
+      case Payload::lost:
+        ++damaged_;
+        (void)release(message);
+        return payload;
+    }
+  }
+  message.m_.data = d.kind != LineKind::slot                           ? h.data.view().bytes
+                    : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone
+                                                                       : pool_->payload(d.slot);
+  message.m_.length = d.length;
+  message.m_.sequence = d.sequence;
+  message.m_.producer = d.producer;
+  message.m_.published_at_ns = d.published_at_ns;
+  message.m_.processed = (d.flags & kNotProcessed) == 0;
+  bytes_ += d.length;
+  ++(word.deliveries == 0 ? messages_ : redelivered_);
+  return Payload::there;
+}
+
+void ConsumerCore::show_counters() const noexcept {
+  endpoint_.messages.store(messages_, std::memory_order_relaxed);
+  endpoint_.redelivered.store(redelivered_, std::memory_order_relaxed);
+  endpoint_.damaged.store(damaged_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+}
+
+// Whether a call that has found nothing yet, or nothing that it may deliver, may look again. `ok`: yes.
+Status ConsumerCore::go_on(Deadline& deadline) const noexcept {
+  if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) return s;
+  return deadline.has_passed() ? deadline.outcome(Status::empty) : Status::ok;
+}
+
+Status ConsumerCore::settle_device_side(Deadline& deadline) noexcept {
+  if (is_unusable()) return Status::closed;
+  return device_side_->settle(deadline.left());
+}
+
+Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
+  Deadline deadline(timeout);
+  if (device_side_ != nullptr) [[unlikely]] {
+    if (const Status s = settle_device_side(deadline); s != Status::ok) return s;
+  }
+  for (;;) {
+    std::uint32_t entry = kNone;
+    std::size_t taken = 0;
+    if (const Status s = take(member_, {&entry, 1}, deadline, taken); s != Status::ok) return s;
+    const Payload payload = fill(message, entry, unwinding_now(), deadline);
+    show_counters();
+    if (payload == Payload::there) return Status::ok;
+    if (const Status s = go_on(deadline); s != Status::ok) return s;  // what was put back would be taken again at once
+  }
+}
+
+Status ConsumerCore::receive_early(Message& message, Descriptor& d, Duration timeout,
+                                   const std::atomic<bool>* roused) noexcept {
+  Deadline deadline(timeout);
+  for (;;) {
+    std::uint32_t entry = kNone;
+    std::size_t taken = 0;
+    const std::span<std::uint32_t> entries(&entry, 1);
+    const Status s = takes_early() ? take(early_, entries, deadline, taken, roused)
+                                   : take(member_, entries, deadline, taken, roused);
+    if (s != Status::ok) return s;
+    const Payload payload = fill(message, entry, unwinding_now(), deadline, &d);
+    show_counters();
+    if (payload == Payload::there) return Status::ok;
+    if (const Status why = go_on(deadline); why != Status::ok) return why;
+  }
+}
+
+void ConsumerCore::rouse_early() noexcept {
+  publisher_fence();
+  ring(queue_->control().work);
+  ring(queue_->control().ready[member_.group()]);
+}
+
+BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeout) noexcept {
+  BatchResult result;
+  Deadline deadline(timeout);
+  Deadline no_time = Deadline::none();
+  if (device_side_ != nullptr) [[unlikely]] {
+    result.status = settle_device_side(deadline);
+  }
+  while (result.status == Status::ok && result.count == 0 && !batch.empty()) {
+    std::uint32_t entries[kMaxBatch];
+    std::size_t taken = 0;
+    result.status = take(member_, std::span(entries, std::min(batch.size(), kMaxBatch)), deadline, taken);
+    if (result.status != Status::ok) return result;
+    const std::uint8_t unwinding = unwinding_now();
+    Payload payload = Payload::there;
+    for (std::size_t i = 0; i < taken; ++i) {
+      if (payload == Payload::not_yet) {  // what comes behind it is not delivered before it
+        put_back(entries[i]);
+        continue;
+      }
+      Message& m = batch[result.count];
+      if (m) (void)m.release();
+      // Only for the first it may wait.
+      payload = fill(m, entries[i], unwinding, result.count == 0 ? deadline : no_time);
+      if (payload == Payload::there) ++result.count;
+    }
+    show_counters();
+    if (result.count == 0) result.status = go_on(deadline);
+  }
+  return result;
+}
+
+Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {
+  return member_.held(message.m_.held).descriptor.load();
+}
+
+void ConsumerCore::after_release(bool slot_freed) noexcept {
+  // Whoever waits for the end of the stream waits for the last message to be released.
+  const bool ending = queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket;
+  if (!slot_freed && !ending) return;
+  publisher_fence();
+  if (slot_freed) ring(pool_->control().free);
+  if (ending) ring(queue_->control().ready[member_.group()]);
+}
+
+Status ConsumerCore::release(Message& message) noexcept {
+  message.forget();
+  if (is_unusable()) return Status::closed;
+  bool freed = false;
+  if (!member_.release(message.m_.held, message.m_.redeliveries, pool_->pool(), freed)) return Status::not_held;
+  after_release(freed);
+  return Status::ok;
+}
+
+bool ConsumerCore::hand_over(Message& message) noexcept {
+  message.forget();
+  const bool held = member_.hand_over(message.m_.held, message.m_.redeliveries);
+  after_release(false);
+  return held;
+}
+
+Status ConsumerCore::nack(Message& message) noexcept {
+  message.forget();
+  if (is_unusable()) return Status::closed;
+  if (!member_.give_back(message.m_.held, message.m_.redeliveries)) return Status::not_held;
+  after_return();
+  return Status::ok;
+}
+
+void ConsumerCore::put_back(std::uint32_t entry) noexcept {
+  const HeldWord word = unpack_held(member_.held(entry).word.load(std::memory_order_relaxed));
+  if (!is_unusable() && member_.put_back(entry, word.deliveries)) after_return();
+}
+
+void ConsumerCore::after_return() noexcept {
+  publisher_fence();
+  ring(queue_->control().ready[member_.group()]);
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq {
+
+Consumer::Consumer() noexcept = default;
+Consumer::Consumer(std::unique_ptr<detail::ConsumerCore> core) noexcept : core_(std::move(core)) {}
+Consumer::Consumer(Consumer&&) noexcept = default;
+Consumer& Consumer::operator=(Consumer&& other) noexcept {
+  if (this != &other) {
+    close();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+Consumer::~Consumer() { close(); }
+
+void Consumer::close() noexcept {
+  if (!core_) return;
+  if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
+  core_->close_device_side();
+  const bool messages_out = core_->holds_any();
+  const auto session = core_->shared_session();
+  core_->close();
+  if (messages_out) {  // they refer to the core
+    session->retire(std::shared_ptr<detail::ConsumerCore>(std::move(core_)));
+  }
+  core_.reset();
+}
+
+Result<Message> Consumer::receive(Timeout timeout) noexcept {
+  Result<Message> message(std::in_place);  // filled where the caller gets it
+  const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
+  if (s != Status::ok) message = s;
+  return message;
+}
+BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) noexcept {
+  return core_ ? core_->receive_many(batch, timeout) : BatchResult{Status::closed, 0};
+}
+
+Message Consumer::next_or_end() {
+  auto m = receive();
+  if (m) return std::move(*m);
+  if (m.status() == Status::end) return {};
+  throw ClosedError(m.status(), "consumer: the queue stopped before the end of the stream (" +
+                                    std::string(to_string(m.status())) + "); receive() tells this by its status");
+}
+
+}  // namespace ipcq

@@ -1,0 +1,390 @@
+#include "client/producer_core.hpp"
+
+#include <cstring>
+#include <exception>
+
+#include "client/unread_group.hpp"
+#include "ipcq/error.hpp"
+#include "layout/text_field.hpp"
+
+namespace ipcq::detail {
+ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait)
+    : keep_(std::move(session)),
+      session_(keep_.get()),
+      queue_(std::move(attachment.queue)),
+      pool_(std::move(attachment.pool)),
+      ring_(queue_->ring()),
+      client_(attachment.client),
+      endpoint_(queue_->endpoint(attachment.endpoint)),
+      wait_(wait),
+      backpressure_(static_cast<Backpressure>(queue_->config().backpressure)),
+      slot_hint_(attachment.client),  // spreads producers over the pool
+      alias_hint_(attachment.client),
+      uses_cuda_(attachment.uses_cuda),
+      exceptions_(std::uncaught_exceptions()) {}
+
+ProducerCore::~ProducerCore() { close(false); }
+
+void ProducerCore::close(bool broken_off) noexcept {
+  if (closed_) return;
+  if (device_side_) device_side_->close();
+  closed_ = true;
+  session_->detach(client_, broken_off || std::uncaught_exceptions() > exceptions_ ? std::uint32_t{kBrokenOff} : 0);
+  keep_.reset();
+}
+
+void ProducerCore::warn_of_unread(bool for_slot) noexcept {
+  try {
+    const std::string group = unread_group(*queue_, for_slot);
+    if (group.empty()) return;
+    warned_ = true;
+    const auto& name = queue_->config().segment.name;
+    session_->log(LogLevel::warning,
+                  "queue '" + get_text(name, sizeof name) + "': is full, and group '" + group +
+                      "', which keeps its messages, has no consumer: producers wait until one reads there; if nobody "
+                      "is to, create the queue without that group (group=NAME lists those that it has)");
+  } catch (const std::exception&) {  // no memory
+  }
+}
+
+Status ProducerCore::claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
+  if (!session_->connected()) {  // nobody would ever read it
+    return ring_.cursor(kProducers).closed ? Status::closed : Status::peer_dead;
+  }
+  claim = ring_.claim_publish(client_, want, limit_);
+  switch (claim.outcome) {
+    case ClaimOutcome::ok:
+      return Status::ok;
+    case ClaimOutcome::closed:
+      return Status::closed;
+    case ClaimOutcome::full:
+      break;
+  }
+  return claim_slow(want, deadline, claim);
+}
+
+Status ProducerCore::wait_for_room(bool for_slot, Deadline& deadline, const auto& try_now) noexcept {
+  constexpr std::uint64_t kAWhile = 1'000'000'000;
+  Doorbell& bell = for_slot ? pool_->control().free : queue_->control().space;
+  const auto wait = [&](std::uint64_t until) {
+    return wait_until(bell, wait_, until, session_->interruption(*queue_), try_now, queue_->attendant());
+  };
+  if (backpressure_ == Backpressure::reject || !deadline.was_given_time()) {
+    const Status s = wait(0);
+    return s == Status::timeout ? Status::full : s;
+  }
+  if (const std::uint64_t look = now_ns() + kAWhile; !warned_ && look < deadline.at_ns()) {
+    if (const Status s = wait(look); s != Status::timeout) return s;
+    warn_of_unread(for_slot);
+  }
+  return wait(deadline.at_ns());
+}
+
+Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
+  const bool waits = backpressure_ != Backpressure::reject && deadline.was_given_time();
+  // While it spins, a batch waits until a good part of it fits: taking each line as it comes free would have both sides
+  // write to the same cache lines all the time.
+  const std::uint64_t chunk = std::min<std::uint64_t>(want, ring_.lines() / 4);
+  unsigned patience = !waits || wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
+  const auto try_claim = [&] {
+    if (patience > 0) {
+      --patience;
+      if (!ring_.is_free(claim.ticket + chunk - 1, ring_.live_groups())) return false;
+    }
+    do {
+      claim = ring_.claim_publish(client_, want, limit_);
+      if (claim.outcome != ClaimOutcome::full) return true;
+    } while (make_room(false));
+    return false;
+  };
+  const Status s = wait_for_room(false, deadline, try_claim);
+  return s == Status::ok && claim.outcome == ClaimOutcome::closed ? Status::closed : s;
+}
+
+Status ProducerCore::borrow(Deadline& deadline, SlotLoan& loan) noexcept {
+  loan = pool_->pool().borrow(client_, slot_hint_);
+  return loan.slot != kNone ? Status::ok : borrow_slow(deadline, loan);
+}
+
+Status ProducerCore::borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept {
+  if (pool_->pool().payload_slots() == 0) return Status::too_large;
+  const auto try_borrow = [&] {
+    do {
+      loan = pool_->pool().borrow(client_, slot_hint_);
+      if (loan.slot != kNone) return true;
+    } while (make_room(true));
+    return false;
+  };
+  return wait_for_room(true, deadline, try_borrow);
+}
+
+bool ProducerCore::make_room(bool for_slot) noexcept {
+  const Cursor producers = ring_.cursor(kProducers);
+  const std::uint64_t next = producers.next;
+  unsigned victim = kMaxGroups;
+  std::uint64_t oldest = kNoTicket;
+  std::uint64_t oldest_kept = kNoTicket;  // of groups that may not lose anything
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if ((producers.groups >> g & 1) == 0) continue;
+    const bool lossy = (queue_->control().group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
+    const std::uint64_t at = ring_.cursor(1 + g).next;
+    if (!lossy && backpressure_ != Backpressure::drop_oldest) {
+      oldest_kept = std::min(oldest_kept, at);
+    } else if (at < oldest) {
+      oldest = at;
+      victim = g;
+    }
+  }
+  if (victim == kMaxGroups || oldest >= oldest_kept || oldest >= next) return false;
+  // For a line only the one in the way counts: the message a whole lap back.
+  if (!for_slot && next - oldest < ring_.lines()) return false;
+  if (pool_->on_device() && !ring_.has_handler()) {  // a GPU may still write what would be dropped
+    Descriptor d;
+    InlineData data;
+    if (ring_.read(oldest, d, data) == LineRead::present && !is_written(d, *pool_)) return false;
+  }
+  bool dropped = false;
+  bool freed = false;
+  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed))
+    return false;
+  if (dropped) queue_->control().group[victim].dropped.fetch_add(1, std::memory_order_relaxed);
+  publisher_fence();
+  ring(queue_->control().space);
+  if (freed) ring(pool_->control().free);
+  return true;
+}
+
+void ProducerCore::after_publish(std::uint8_t groups) noexcept {
+  publisher_fence();
+  auto& control = queue_->control();
+  if (ring_.has_handler()) {
+    ring(control.work);
+    if (queue_->on_device()) wake_attendant(groups);
+  } else {
+    // Another producer may wait for this line to be published (nobody else will look at it), or for something to
+    // discard.
+    if (groups == 0) ring(control.space);
+    bool droppable = backpressure_ == Backpressure::drop_oldest;
+    for (unsigned left = groups; left != 0; left &= left - 1) {
+      const auto g = static_cast<unsigned>(std::countr_zero(left));
+      ring(control.ready[g]);
+      droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
+    }
+    if (droppable) {
+      ring(control.space);
+      ring(pool_->control().free);
+    }
+  }
+  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+}
+
+// A GPU rings no bell: somebody else does when it has finished, and sleeps while nobody waits for that.
+void ProducerCore::wake_attendant(std::uint8_t groups) noexcept {
+  const auto is_armed = [](const Doorbell& bell) {
+    return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);
+  };
+  auto& control = queue_->control();
+  bool waited_for = is_armed(control.space) || is_armed(pool_->control().free);
+  for (unsigned left = groups; left != 0; left &= left - 1) {
+    waited_for = waited_for || is_armed(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+  }
+  if (waited_for) ring(control.waker);
+}
+
+void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d,
+                                const std::byte* data) noexcept {
+  d.producer = client_;
+  d.sequence = sequence_++;
+  bytes_ += d.length;
+  if (d.kind == LineKind::slot) {
+    const SlotLoan loan = d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
+    if (groups == 0) {  // nobody reads it: published and gone, unless a GPU still writes
+      if ((d.flags & kPayloadReady) != 0 && pool_->pool().give_back(loan, client_)) {
+        publisher_fence();
+        ring(pool_->control().free);
+      }
+      d.kind = LineKind::tombstone;
+    } else {
+      pool_->pool().publish(loan, client_, groups, ticket);
+      IPCQ_STEP("publish.slot_marked");
+    }
+  } else if (groups == 0) {
+    d.kind = LineKind::tombstone;
+  }
+  ring_.publish(ticket, d, data);
+  IPCQ_STEP("publish.tagged");
+}
+
+Status ProducerCore::send(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
+  if (bytes.size() > kInlineBytes) {
+    if (bytes.size() > slot_bytes()) return Status::too_large;
+    if (!pool_->has_host_payloads()) return Status::unreachable;
+    deadline.start();
+    auto slot = loan(deadline);
+    if (!slot) return slot.status();
+    std::memcpy(slot->bytes().data(), bytes.data(), bytes.size());
+    return publish(*slot, bytes.size(), deadline);
+  }
+  if (is_unusable()) return Status::closed;
+  PublishClaim c;
+  if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
+  Descriptor d;
+  d.kind = LineKind::inlined;
+  d.length = static_cast<std::uint32_t>(bytes.size());
+  publish_line(c.ticket, c.groups, d, bytes.data());
+  after_publish(c.groups);
+  return Status::ok;
+}
+
+BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept {
+  BatchResult done;
+  deadline.start();
+  while (done.count < batch.size()) {
+    if (batch[done.count].size() > kInlineBytes) {
+      done.status = send(batch[done.count], deadline);
+      if (done.status != Status::ok) return done;
+      ++done.count;
+      continue;
+    }
+    if (is_unusable()) return {Status::closed, done.count};
+    // A run of inline messages takes its tickets at once.
+    constexpr std::size_t kRun = 256;
+    std::size_t run = 1;
+    while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= kInlineBytes) ++run;
+    PublishClaim c;
+    done.status = claim(static_cast<std::uint32_t>(run), deadline, c);
+    if (done.status != Status::ok) return done;
+    for (std::uint32_t i = 0; i < c.count; ++i) {
+      constexpr std::uint32_t kFetchAhead = 8;
+      if (i + kFetchAhead < c.count) SharedAtomics::prefetch_for_write(&ring_.in(c.ticket + i + kFetchAhead));
+      const auto bytes = batch[done.count++];
+      Descriptor d;
+      d.kind = LineKind::inlined;
+      d.length = static_cast<std::uint32_t>(bytes.size());
+      publish_line(c.ticket + i, c.groups, d, bytes.data());
+    }
+    after_publish(c.groups);
+  }
+  return done;
+}
+
+Result<Loan> ProducerCore::loan(Deadline& deadline) noexcept {
+  if (is_unusable()) return Status::closed;
+  if (pool_->config().slots == 0) return Status::too_large;
+  if (!pool_->has_host_payloads()) return Status::unreachable;  // slots without a mirror: ipcq::cuda reaches them
+  SlotLoan s;
+  if (const Status status = borrow(deadline, s); status != Status::ok) return status;
+  Loan loan;
+  loan.core_ = this;
+  loan.data_ = pool_->payload(s.slot);
+  loan.capacity_ = pool_->config().slot_bytes;
+  loan.lease_ = s.lease;
+  loan.slot_ = s.slot;
+  ++loans_;
+  return loan;
+}
+
+Status ProducerCore::publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept {
+  const auto flags = static_cast<std::uint8_t>(pool_->on_device() ? kPayloadReady | kInMirror : kPayloadReady);
+  if (is_unusable()) return Status::closed;  // another may have the slot by now
+  // The repair after a producer with a GPU takes a message for complete by this word.
+  if (uses_cuda_) pool_->gpub(loan.slot_).store(loan.lease_, std::memory_order_release);
+  bool kept = false;
+  if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, deadline, kept); s != Status::ok) return s;
+  --loans_;
+  loan.core_ = nullptr;
+  loan = Loan();
+  return Status::ok;
+}
+
+Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
+                             bool& kept) noexcept {
+  if (is_unusable()) return Status::closed;
+  if (length > slot_bytes()) return Status::too_large;
+  PublishClaim c;
+  if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
+  Descriptor d;
+  d.kind = LineKind::slot;
+  d.flags = flags;
+  d.length = static_cast<std::uint32_t>(length);
+  d.slot = loan.slot;
+  d.lease = loan.lease;
+  d.published_at_ns = now_ns();
+  kept = c.groups == 0 && (flags & kPayloadReady) == 0;
+  publish_line(c.ticket, c.groups, d, nullptr);
+  after_publish(c.groups);
+  return Status::ok;
+}
+
+void ProducerCore::drop(Loan& loan) noexcept {
+  --loans_;
+  give_back({loan.slot_, loan.lease_});
+}
+
+void ProducerCore::give_back(const SlotLoan& loan) noexcept {
+  if (!is_unusable() && pool_->pool().give_back(loan, client_)) {
+    publisher_fence();
+    ring(pool_->control().free);
+  }
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq {
+
+Producer::Producer() noexcept = default;
+Producer::Producer(std::unique_ptr<detail::ProducerCore> core) noexcept : core_(std::move(core)) {}
+Producer::Producer(Producer&&) noexcept = default;
+Producer& Producer::operator=(Producer&& other) noexcept {
+  if (this != &other) {
+    close();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+Producer::~Producer() { close(); }
+
+void Producer::close() noexcept { close(false); }
+void Producer::break_off() noexcept { close(true); }
+
+void Producer::close(bool broken_off) noexcept {
+  if (!core_) return;
+  if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
+  const auto session = core_->shared_session();
+  core_->close(broken_off);
+  if (core_->has_loans()) {  // they refer to the core
+    session->retire(std::shared_ptr<detail::ProducerCore>(std::move(core_)));
+  }
+  core_.reset();
+}
+
+Result<Loan> Producer::loan(Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->loan(deadline) : Status::closed;
+}
+Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->send(bytes, deadline) : Status::closed;
+}
+BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->send_many(batch, deadline) : BatchResult{Status::closed, 0};
+}
+std::uint64_t Producer::deadline_of(Timeout timeout) noexcept { return detail::deadline_after(timeout); }
+BatchResult Producer::send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept {
+  auto until = detail::Deadline::until(deadline);
+  return core_ ? core_->send_many(batch, until) : BatchResult{Status::closed, 0};
+}
+Status Producer::forward(Message& message, Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->forward(message, deadline) : Status::closed;
+}
+std::size_t Producer::max_bytes() const noexcept {
+  return core_ ? std::max<std::size_t>(core_->slot_bytes(), detail::kInlineBytes) : 0;
+}
+std::size_t Producer::slot_bytes() const noexcept { return core_ ? core_->slot_bytes() : 0; }
+std::size_t Producer::inline_bytes() noexcept { return detail::kInlineBytes; }
+std::uint32_t Producer::id() const noexcept { return core_ ? core_->client() : 0; }
+
+}  // namespace ipcq

@@ -1,0 +1,95 @@
+// The producer's data path: loan, publish, send, forward. docs/design/ring.md, "Publish".
+#pragma once
+
+#include <memory>
+
+#include "base/deadline.hpp"
+#include "client/session_core.hpp"
+#include "ipcq/producer.hpp"
+#include "queue/device_side.hpp"
+
+namespace ipcq::detail {
+
+class ConsumerCore;
+
+class ProducerCore {
+ public:
+  ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait);
+  ~ProducerCore();
+  ProducerCore(const ProducerCore&) = delete;
+  ProducerCore& operator=(const ProducerCore&) = delete;
+
+  // The caller makes the deadline, once for its whole call.
+  Result<Loan> loan(Deadline& deadline) noexcept;
+  Status publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept;
+  void drop(Loan& loan) noexcept;
+  Status send(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
+  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept;
+  Status forward(Message& message, Deadline& deadline) noexcept;
+
+  // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
+  // `kept`: published for no group before the payload is ready (no kPayloadReady): the slot is the caller's to give
+  // back.
+  IPCQ_INTERNAL_API Status borrow(Deadline& deadline, SlotLoan& loan) noexcept;
+  void mark_for_gpu(const SlotLoan& loan, LoanWriter writer) noexcept {
+    if (!is_unusable()) pool_->pool().mark_for_gpu(loan, client_, writer);
+  }
+  IPCQ_INTERNAL_API Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
+                                   bool& kept) noexcept;
+  IPCQ_INTERNAL_API void give_back(const SlotLoan& loan) noexcept;  // from any thread
+  const std::shared_ptr<PoolMap>& pool() const noexcept { return pool_; }
+  const std::shared_ptr<QueueMap>& queue() const noexcept { return queue_; }
+  bool uses_cuda() const noexcept { return uses_cuda_; }
+  std::shared_ptr<DeviceSide>& device_side() noexcept { return device_side_; }
+
+  void close(bool broken_off) noexcept;
+  bool is_forked_child() const noexcept { return epoch_ != fork_epoch(); }
+  bool has_loans() const noexcept { return loans_ != 0; }
+  const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
+  std::size_t slot_bytes() const noexcept { return pool_->config().slots == 0 ? 0 : pool_->config().slot_bytes; }
+  std::uint32_t client() const noexcept { return client_; }
+
+ private:
+  bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
+  Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
+  Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
+  Status borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept;
+  // Waits as the backpressure says; `full` where it says not to, or where there is no time. Says after a while, once,
+  // when nobody is there to make room.
+  Status wait_for_room(bool for_slot, Deadline& deadline, const auto& try_now) noexcept;
+  void warn_of_unread(bool for_slot) noexcept;
+  // Discards one message where the policies allow it. `for_slot`: a slot is wanted, else a line.
+  bool make_room(bool for_slot) noexcept;
+  // Writes the claimed line. With no group to read it, the slot or alias goes back instead.
+  void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d, const std::byte* data) noexcept;
+  void wake_attendant(std::uint8_t groups) noexcept;
+  // Wakes who sleeps for a line, and shows the counters.
+  void after_publish(std::uint8_t groups) noexcept;
+  Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
+                      Deadline& deadline) noexcept;
+  Status forward_copy(Message& message, Deadline& deadline) noexcept;
+
+  std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
+  SessionCore* session_;               // not used once closed
+  std::shared_ptr<QueueMap> queue_;
+  std::shared_ptr<PoolMap> pool_;
+  Ring<SharedAtomics> ring_;
+  std::uint32_t client_;
+  Endpoint& endpoint_;
+  Wait wait_;
+  Backpressure backpressure_;
+  std::uint64_t limit_ = 0;     // first ticket whose line is not known to be free
+  std::uint64_t sequence_ = 0;  // of the next message
+  std::uint64_t bytes_ = 0;
+  std::uint32_t slot_hint_ = 0;
+  std::uint32_t alias_hint_ = 0;
+  std::uint32_t loans_ = 0;
+  bool uses_cuda_ = false;
+  int exceptions_ = 0;  // in flight when the producer was opened
+  const std::uint32_t epoch_ = fork_epoch();
+  bool closed_ = false;
+  bool warned_ = false;                      // of a group that nobody reads
+  std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
+};
+
+}  // namespace ipcq::detail

@@ -1,0 +1,227 @@
+#include "client/session_core.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/step.hpp"
+#include "base/thread.hpp"
+#include "client/consumer_core.hpp"
+#include "client/producer_core.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kRetryEvery = std::chrono::milliseconds(20);
+
+}  // namespace
+
+SessionCore::SessionCore(const ConnectOptions& options)
+    : broker_(broker_name_or_default(options.broker)),
+      path_(socket_path_of(broker_)),
+      log_(options.log),
+      channel_(broker_) {
+  Request hello;
+  hello.op = Op::hello;
+  Introduction made =
+      introduce(broker_, hello, options.wait_for);  // the answer proves that the broker's pidfd is right
+  if (made.reply.refusal != Refusal::none) throw_refusal(made.reply);
+  channel_.begin(std::move(made.connection));
+  if (!sleeper_fence()) {
+    log(LogLevel::warning,
+        "membarrier is refused here: a call that sleeps until a message comes looks by itself each millisecond, which "
+        "costs CPU time; let the seccomp profile allow membarrier (`ipcq doctor` tries it)");
+  }
+  require_thread(watcher_, "session with broker '" + broker_ + "'", [this] { watch(); });
+}
+
+SessionCore::~SessionCore() {
+  if (is_forked_child()) {
+    forget_thread(watcher_);
+    return;
+  }
+  retired_.clear();
+  maps_.drop_kept();
+  if (connected()) {
+    Request bye;
+    bye.op = Op::bye;
+    channel_.tell(bye);
+  }
+  stopping_.store(true, std::memory_order_release);
+  signal_eventfd(channel_.wake());
+  watcher_.join();
+}
+
+void SessionCore::throw_lost() const {
+  throw SystemError(ECONNRESET,
+                    "broker '" + broker_ + "' (" + path_ + "): closed the connection; connect again to its successor");
+}
+
+Reply SessionCore::request(const Request& request) {
+  if (is_forked_child()) {
+    throw UsageError("session with broker '" + broker_ + "': used after fork; connect anew in the child");
+  }
+  if (!connected()) throw_lost();
+  return channel_.ask(request);
+}
+
+Attachment SessionCore::attach(Request request, Duration wait_for) {
+  const std::uint64_t deadline = deadline_after(wait_for);
+  const std::uint64_t busy_until = deadline_after(std::chrono::seconds(1));
+  std::string missing;  // a segment that the broker named and that was not there
+  for (;;) {
+    const Reply reply = this->request(request);
+    if (reply.refusal == Refusal::none) {
+      IPCQ_STEP("attach.answered");
+      // Whatever fails from here on, the endpoint that the broker gave out is closed again.
+      try {
+        Attachment a;
+        a.queue = maps_.queue(get_text(reply.queue_segment, sizeof reply.queue_segment));
+        a.pool = maps_.pool(get_text(reply.pool_segment, sizeof reply.pool_segment));
+        maps_.attach(reply.client, *a.queue, *a.pool);
+        a.client = reply.client;
+        a.endpoint = reply.endpoint;
+        a.group = reply.group;
+        a.uses_cuda = (request.flags & kUsesCuda) != 0;
+        const auto& config = a.queue->config();
+        if (config.segment.generation != reply.generation || a.endpoint >= config.endpoints || a.group >= kMaxGroups ||
+            config.pool_generation != a.pool->config().segment.generation) {
+          throw LayoutError("queue '" + get_text(request.name, sizeof request.name) +
+                            "': its segments and the broker's answer contradict each other; restart the broker");
+        }
+        if (request.op == Op::open_consumer && reply.durable == 0) {
+          log(LogLevel::info, "group '" + get_text(request.group, sizeof request.group) +
+                                  "' is not declared: ephemeral, starts at the newest message");
+        }
+        return a;
+      } catch (const NotFoundError&) {
+        detach(reply.client, kNeverUsed);
+        // The queue ended after the answer, as its runner did, and the endpoint with it: may come again, by another
+        // segment's name. The broker tells.
+        const std::string segment = get_text(reply.queue_segment, sizeof reply.queue_segment);
+        if (segment == missing) {
+          throw NotFoundError("queue '" + get_text(request.name, sizeof request.name) + "': broker '" + broker_ +
+                              "' has it, but its segments (" + segment +
+                              ") do not exist here: the broker runs where /dev/shm is another one (containers must "
+                              "share it), or somebody removed them");
+        }
+        missing = segment;
+        continue;
+      } catch (...) {
+        detach(reply.client, kNeverUsed);
+        throw;
+      }
+    }
+    const bool may_come = reply.refusal == Refusal::not_found || reply.refusal == Refusal::busy;
+    if (!may_come || interrupted_.load(std::memory_order_relaxed)) throw_refusal(reply);
+    // A group that is being dissolved is gone in a moment, whatever the caller's patience for absent queues; unless a
+    // producer that is stopped holds it up.
+    const std::uint64_t until = reply.refusal == Refusal::busy ? std::max(deadline, busy_until) : deadline;
+    if (until == 0 || now_ns() >= until) throw_refusal(reply);
+    std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kRetryEvery);
+  }
+}
+
+void SessionCore::detach(std::uint32_t client, std::uint32_t flags) noexcept {
+  if (is_forked_child()) return;
+  Request r;
+  r.op = Op::close_endpoint;
+  r.client = client;
+  r.flags = flags;
+  if (connected()) channel_.tell(r);
+  maps_.detach(client);
+}
+
+void SessionCore::retire(std::shared_ptr<void> core) {
+  const std::scoped_lock lock(retiring_);
+  retired_.push_back(std::move(core));
+}
+
+void SessionCore::keep_with(const void* map, std::shared_ptr<void> what) { maps_.keep_with(map, std::move(what)); }
+
+void SessionCore::log(LogLevel level, const std::string& text) const { log_.add(level, text); }
+
+void SessionCore::interrupt() noexcept {
+  interrupted_.store(true, std::memory_order_release);
+  maps_.ring_all();
+}
+
+// The kernel tells at once when the broker ends, or its end of the connection closes: no heartbeat, no time-out, no
+// wake-up while all is well.
+void SessionCore::watch() noexcept {
+  const Connection& broker = channel_.connection();
+  for (;;) {
+    const bool late = channel_.awaits_late_answers();
+    pollfd p[3] = {{broker.socket.get(), static_cast<short>(late ? POLLRDHUP | POLLIN : POLLRDHUP), 0},
+                   {channel_.wake(), POLLIN, 0},
+                   {broker.process.get(), POLLIN, 0}};
+    if (::poll(p, 3, -1) < 0) continue;  // EINTR: all signals are blocked, but a debugger may cause one
+    if (p[1].revents != 0) drain_eventfd(channel_.wake());
+    if (stopping_.load(std::memory_order_acquire)) return;
+    if ((p[0].revents & ~POLLIN) != 0 || p[2].revents != 0) {
+      disconnected_.store(true, std::memory_order_release);
+      maps_.ring_all();
+      return;
+    }
+    if (p[0].revents != 0) channel_.take_late_answers();
+  }
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq {
+
+Session connect(ConnectOptions options) { return Session(std::make_shared<detail::SessionCore>(options)); }
+
+Session::Session() noexcept = default;
+Session::Session(std::shared_ptr<detail::SessionCore> core) noexcept : core_(std::move(core)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&& other) noexcept {
+  if (this != &other) {
+    const Session before(std::move(*this));
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+Session::~Session() {
+  if (core_ && core_->is_forked_child()) detail::keep_for_ever(std::move(core_));
+}
+
+void Session::interrupt() noexcept {
+  if (core_) core_->interrupt();
+}
+void Session::resume() noexcept {
+  if (core_) core_->resume();
+}
+bool Session::connected() const noexcept { return core_ && core_->connected(); }
+
+detail::SessionCore& Session::core(const std::string& queue) const {
+  if (!core_) throw UsageError("queue '" + queue + "': this session is not connected; assign one of ipcq::connect()");
+  return *core_;
+}
+
+Producer Session::producer(const std::string& queue, ProducerOptions options) {
+  detail::check_name(queue, "queue");
+  detail::Request r;
+  r.op = detail::Op::open_producer;
+  r.flags = options.cuda ? std::uint32_t{detail::kUsesCuda} : 0;
+  detail::set_text(r.name, sizeof r.name, queue);
+  const auto attachment = core(queue).attach(r, options.wait_for);
+  return Producer(std::make_unique<detail::ProducerCore>(core_, attachment, options.wait));
+}
+
+Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
+  detail::check_name(queue, "queue");
+  detail::check_name(options.group, "group");
+  detail::Request r;
+  r.op = detail::Op::open_consumer;
+  r.flags = (options.lossy ? std::uint32_t{detail::kLossy} : 0) | (options.cuda ? std::uint32_t{detail::kUsesCuda} : 0);
+  detail::set_text(r.name, sizeof r.name, queue);
+  detail::set_text(r.group, sizeof r.group, options.group);
+  const auto attachment = core(queue).attach(r, options.wait_for);
+  return Consumer(std::make_unique<detail::ConsumerCore>(core_, attachment, options));
+}
+
+}  // namespace ipcq

@@ -1,0 +1,74 @@
+// Client side of the control connection: requests, the mappings that this process has, and the watch over the broker.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/log_queue.hpp"
+#include "client/session_maps.hpp"
+#include "control/request_channel.hpp"
+#include "ipcq/session.hpp"
+#include "protocol/doorbell.hpp"
+
+namespace ipcq::detail {
+
+// What an endpoint got from the broker.
+struct Attachment {
+  std::shared_ptr<QueueMap> queue;
+  std::shared_ptr<PoolMap> pool;
+  std::uint32_t client = 0;
+  std::uint32_t endpoint = 0;
+  unsigned group = 0;
+  bool uses_cuda = false;  // the endpoint was opened with {.cuda = true}
+};
+
+class SessionCore {
+ public:
+  explicit SessionCore(const ConnectOptions& options);
+  ~SessionCore();
+  SessionCore(const SessionCore&) = delete;
+  SessionCore& operator=(const SessionCore&) = delete;
+
+  // Opens an endpoint and maps its queue. Retries until the queue exists or `wait_for` has passed.
+  Attachment attach(Request request, Duration wait_for);
+  // Tells the broker. Failures do not matter: the broker then learns it from the process' end.
+  // `flags`: RequestFlag of close_endpoint.
+  void detach(std::uint32_t client, std::uint32_t flags) noexcept;
+
+  void interrupt() noexcept;
+  void resume() noexcept { interrupted_.store(false, std::memory_order_release); }
+  bool connected() const noexcept { return !disconnected_.load(std::memory_order_acquire); }
+  bool is_forked_child() const noexcept { return fork_epoch() != epoch_; }
+  Interruption interruption(const QueueMap& queue) const noexcept {
+    return {&queue.control().state, &disconnected_, &interrupted_};
+  }
+  // Keeps what messages or loans still refer to until the session ends.
+  IPCQ_INTERNAL_API void retire(std::shared_ptr<void> core);
+  // Keeps what a GPU reaches of this map of a queue or pool as long as the session has it.
+  IPCQ_INTERNAL_API void keep_with(const void* map, std::shared_ptr<void> what);
+  IPCQ_INTERNAL_API void log(LogLevel level, const std::string& text) const;
+
+ private:
+  Reply request(const Request& request);
+  void watch() noexcept;
+  [[noreturn]] void throw_lost() const;
+
+  const std::uint32_t epoch_ = fork_epoch();
+  std::string broker_;
+  std::string path_;
+  mutable LogQueue log_;
+  RequestChannel channel_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> disconnected_{false};
+  std::atomic<bool> interrupted_{false};
+  SessionMaps maps_;
+  std::mutex retiring_;
+  std::vector<std::shared_ptr<void>> retired_;
+  std::thread watcher_;
+};
+
+}  // namespace ipcq::detail

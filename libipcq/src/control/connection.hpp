@@ -1,0 +1,45 @@
+// A client's way to a broker: connect, ask, be answered, each within a bound that signals do not extend.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/os.hpp"
+#include "control/control.hpp"
+#include "ipcq/wait.hpp"
+
+namespace ipcq::detail {
+
+struct Connection {
+  Fd socket;   // not blocking
+  Fd process;  // pidfd of the broker; none where this PID namespace does not see it, or the system has no pidfds
+};
+
+// Until when a request that begins now must be answered: ten seconds.
+std::uint64_t answer_deadline() noexcept;
+
+// Connects to a broker's socket, waiting until `appears_by` for one to appear. `deadline`, 0 at first, becomes that of
+// the first request, counted from when a broker was found: it bounds a connect() to one that takes no connections as
+// well. Throws NotFoundError, PermissionError, SystemError.
+Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by, std::uint64_t& deadline);
+
+// One request. Throws SystemError: the broker did not take it before `deadline`.
+// A broker that hung up is told by receive_reply(), which may have a reason from it.
+void send_request(const Connection& to, const std::string& broker, const Request& request, std::uint64_t deadline);
+// The broker's next reply. Throws SystemError (none came before `deadline`; the broker has gone), LayoutError (of
+// another ABI), and what the broker says when it hangs up for a reason.
+Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline);
+
+// Connects and makes its first request, again and again while the broker says that it has too many connections; waits
+// `wait_for` for one to appear. Throws as the three above; a refusal is returned. The request has serial 1.
+struct Introduction {
+  Connection connection;
+  Reply reply;
+  Fd attachment;
+};
+Introduction introduce(const std::string& broker, const Request& request, Duration wait_for);
+
+// Throws what a refusal says.
+[[noreturn]] void throw_refusal(const Reply& reply);
+
+}  // namespace ipcq::detail

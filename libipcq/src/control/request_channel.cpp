@@ -1,0 +1,130 @@
+#include "control/request_channel.hpp"
+
+#include <poll.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/deadline.hpp"
+#include "base/poll_until.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+
+// Holds the lock. At its end the poll thread learns whether answers are to come that nobody waits for.
+class RequestChannel::UnderWay {
+ public:
+  explicit UnderWay(RequestChannel& channel) : lock_(channel.mutex_), channel_(channel) {
+    channel_.awaits_.store(false, std::memory_order_relaxed);
+  }
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+  ~UnderWay() {
+    if (channel_.is_answered() && channel_.to_close_.empty()) return;
+    channel_.awaits_.store(true, std::memory_order_release);
+    signal_eventfd(channel_.wake_.get());
+  }
+
+ private:
+  std::unique_lock<std::mutex> lock_;
+  RequestChannel& channel_;
+};
+
+RequestChannel::RequestChannel(std::string broker) : broker_(std::move(broker)), wake_(make_eventfd()) {}
+
+Reply RequestChannel::ask(const Request& request) {
+  const UnderWay under_way(*this);
+  const Reply reply = exchange(request);
+  send_closes();
+  return reply;
+}
+
+void RequestChannel::tell(const Request& request) noexcept {
+  const UnderWay under_way(*this);
+  drain();
+  send_closes();
+  const std::uint32_t before = sent_;
+  try {
+    if (!deaf_) {
+      (void)exchange(request);
+    } else if (to_close_.empty()) {  // all in order: nothing is open any more when the broker reads a bye
+      (void)try_to_send(request);
+    }
+  } catch (const std::exception&) {  // the broker went away, or notices at the latest when this process ends
+  }
+  if (sent_ == before && request.op == Op::close_endpoint) to_close_.push_back({request.client, request.flags});
+}
+
+void RequestChannel::take_late_answers() noexcept {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) return;
+  drain();
+  send_closes();
+  awaits_.store(!is_answered() || !to_close_.empty(), std::memory_order_release);
+}
+
+Reply RequestChannel::exchange(Request request) {
+  const std::uint64_t deadline = answer_deadline();
+  request.serial = sent_ + 1;
+  try {
+    send_request(connection_, broker_, request, deadline);
+    sent_ = request.serial;
+    for (;;) {
+      Fd unused;
+      const Reply reply = receive_reply(connection_, broker_, unused, deadline);
+      if (reply.serial == request.serial) {
+        answered_ = sent_;
+        deaf_ = false;
+        return reply;
+      }
+      if (reply.serial == 0) throw_refusal(reply);
+      take(reply);
+    }
+  } catch (const SystemError& e) {
+    deaf_ = e.code() == ETIMEDOUT;
+    throw;
+  }
+}
+
+bool RequestChannel::try_to_send(Request request) noexcept {
+  request.serial = sent_ + 1;
+  if (!send_message(connection_.socket.get(), &request, sizeof request)) return false;
+  sent_ = request.serial;
+  return true;
+}
+
+// The answer to a request that nobody waits for any more.
+void RequestChannel::take(const Reply& reply) {
+  answered_ = reply.serial;
+  if (reply.refusal == Refusal::none && reply.client != 0) to_close_.push_back({reply.client, kNeverUsed});
+}
+
+// Without blocking. What the broker says last is the cause why it hung up, which the poll thread notices by itself.
+void RequestChannel::drain() noexcept {
+  try {
+    while (!is_answered()) {
+      pollfd p{connection_.socket.get(), POLLIN, 0};
+      if (poll_until(&p, 1, 0) <= 0) return;
+      Fd unused;
+      const Reply reply = receive_reply(connection_, broker_, unused, now_ns());
+      if (reply.serial == 0) return;
+      take(reply);
+    }
+    deaf_ = false;
+  } catch (const std::exception&) {
+  }
+}
+
+// The rest waits for room in the socket, which there is once answers come.
+void RequestChannel::send_closes() noexcept {
+  while (!to_close_.empty()) {
+    Request close;
+    close.op = Op::close_endpoint;
+    close.client = to_close_.back().client;
+    close.flags = to_close_.back().flags;
+    if (!try_to_send(close)) return;
+    to_close_.pop_back();
+  }
+}
+
+}  // namespace ipcq::detail

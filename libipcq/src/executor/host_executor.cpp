@@ -1,0 +1,118 @@
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/os.hpp"
+#include "base/thread.hpp"
+#include "executor/executor.hpp"
+#include "layout/text_field.hpp"
+#include "protocol/doorbell.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+class HostExecutor final : public Executor {
+ public:
+  HostExecutor(const QueueMap& queue, const PoolMap& pool, HostHandler handler, std::uint32_t threads, Wait wait)
+      : queue_(queue), pool_(pool), ring_(queue.ring()), handler_(handler), wait_(wait) {
+    const std::string object = "executor of queue '" + get_text(queue.config().segment.name, kNameBytes) + "'";
+    workers_.reserve(threads);
+    try {
+      for (std::uint32_t i = 0; i < threads; ++i) require_thread(workers_.emplace_back(), object, [this] { work(); });
+    } catch (...) {
+      workers_.pop_back();  // the one that did not start
+      stop();
+      throw;
+    }
+  }
+  ~HostExecutor() override { stop(); }
+
+  void stop() noexcept override {
+    if (fork_epoch() != epoch_) {
+      for (auto& w : workers_) forget_thread(w);
+      workers_.clear();
+      return;
+    }
+    stop_.store(true, std::memory_order_release);
+    ring_always(queue_.control().work);
+    for (auto& w : workers_) w.join();
+    workers_.clear();
+  }
+
+ private:
+  // One worker at a time is the scout: it waits for the next line, then lets the next scout wait and works on the line.
+  // So one thread sleeps on the doorbell and no message wakes more than one.
+  void work() noexcept {
+    for (;;) {
+      std::uint64_t ticket = 0;
+      {
+        const std::scoped_lock scout(scout_);
+        const auto published = [&] { return is_tagged(ring_.in(next_), ring_.lap(next_)); };
+        const Interruption interruption{nullptr, nullptr, &stop_};
+        if (wait_until(queue_.control().work, wait_, kNever, interruption, published) != Status::ok) return;
+        if (stop_.load(std::memory_order_acquire)) return;
+        ticket = next_++;
+        queue_.control().taken.store(next_, std::memory_order_relaxed);
+      }
+      process(ticket);
+    }
+  }
+
+  void process(std::uint64_t ticket) noexcept {
+    Descriptor d;
+    InlineData data;
+    auto& control = queue_.control();
+    LineRead read = read_line(ring_.in(ticket), ring_.lap(ticket), d, data);
+    if (read == LineRead::present && carries_message(d) && !owns_payload(d)) read = LineRead::damaged;
+    if (read != LineRead::present || !carries_message(d)) {
+      if (read != LineRead::present) control.damaged.fetch_add(1, std::memory_order_relaxed);
+      d = Descriptor{};
+      d.kind = LineKind::tombstone;
+    } else {
+      std::byte* const payload = d.kind == LineKind::slot ? pool_.payload(d.slot) : data.bytes;
+      if (!handler_(payload, d.length)) {
+        d.flags |= kNotProcessed;
+        control.failed.fetch_add(1, std::memory_order_relaxed);
+      }
+      control.processed.fetch_add(1, std::memory_order_relaxed);
+    }
+    write_line(ring_.out(ticket), ring_.lap(ticket), d, data.bytes);
+    publisher_fence();
+    for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
+      ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+    }
+    // For producers: they discard only what is processed, and a line that nobody reads is free now.
+    ring(control.space);
+    ring(pool_.control().free);
+  }
+
+  // The line, in a private copy, names a payload that is this message's to change.
+  bool owns_payload(const Descriptor& d) const noexcept {
+    if (!is_sound(d, pool_)) return false;
+    if (d.kind == LineKind::inlined) return true;
+    const Slot s = pool_.pool().slot(d.slot);
+    return s.lease == d.lease && s.state == SlotState::message && (d.flags & kPayloadReady) != 0;
+  }
+
+  const QueueMap& queue_;
+  const PoolMap& pool_;
+  const Ring<SharedAtomics> ring_;
+  const HostHandler handler_;
+  const Wait wait_;
+  const std::uint32_t epoch_ = fork_epoch();
+  std::mutex scout_;
+  std::uint64_t next_ = 0;  // under scout_
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace
+
+std::unique_ptr<Executor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostHandler handler,
+                                             std::uint32_t threads, Wait wait) {
+  return std::make_unique<HostExecutor>(queue, pool, handler, threads, wait);
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,328 @@
+#include "queue/queue_map.hpp"
+
+#include <unistd.h>
+
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "ipcq/error.hpp"
+#include "protocol/doorbell.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kMaxSlotBytes = 0xffffffffu;
+
+std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
+
+template <std::size_t N>
+void copy_name(char (&to)[N], const std::string& from) {
+  std::memset(to, 0, N);
+  std::memcpy(to, from.data(), std::min(from.size(), N - 1));
+}
+
+// Hands out regions of a segment, each on a page of its own.
+class Regions {
+ public:
+  std::uint64_t add(std::uint64_t bytes) {
+    const std::uint64_t at = next_;
+    next_ = round_up(next_ + bytes, kPage);
+    return at;
+  }
+  std::uint64_t end() const { return next_; }
+
+ private:
+  std::uint64_t next_ = kHeaderBytes;
+};
+
+// Fills in everything that follows from the counts. Creator and opener both call it; the opener compares.
+void lay_out(PoolHeader& h) {
+  Regions r;
+  h.alias_base = static_cast<std::uint32_t>(round_up(h.slots, 64));
+  const std::uint64_t words = h.alias_base + h.aliases;
+  // Slots start on lines of their own; ones of a page or more on pages.
+  h.slot_stride = round_up(h.slot_bytes, h.slot_bytes >= kPage ? kPage : kLineBytes);
+  h.control_offset = r.add(sizeof(PoolControl));
+  h.free_bits_offset = r.add((words + 63) / 64 * sizeof(Word));
+  h.slots_offset = r.add(words * sizeof(Wide));
+  h.parents_offset = r.add(h.aliases * sizeof(AliasParent));
+  h.gpub_offset = r.add(h.slots * sizeof(Word));
+  h.tomb_offset = r.add(h.slots * sizeof(Word));
+  const bool on_host = h.backend == static_cast<std::uint32_t>(PoolBackend::host) || h.mirror != 0;
+  h.payload_bytes = on_host ? h.slots * h.slot_stride : 0;
+  h.payload_offset = r.add(h.payload_bytes);
+  h.segment.total_bytes = r.end();
+}
+
+void lay_out(QueueHeader& h) {
+  Regions r;
+  const bool handler = (h.segment.flags & kQueueHasHandler) != 0;
+  h.control_offset = r.add(sizeof(QueueControl));
+  h.endpoints_offset = r.add(std::uint64_t{h.endpoints} * sizeof(Endpoint));
+  h.own_offset = r.add(std::uint64_t{kCursors} * h.lines * sizeof(Word));
+  h.in_offset = r.add(std::uint64_t{h.lines} * sizeof(Line));
+  h.out_offset = handler ? r.add(std::uint64_t{h.lines} * sizeof(Line)) : h.in_offset;
+  h.held_offset = r.add(std::uint64_t{h.endpoints} * h.held_per_endpoint * sizeof(Held));
+  h.segment.total_bytes = r.end();
+}
+
+template <class Header>
+Header checked_layout(const Segment& segment, bool counts_good, const Header& copy) {
+  Header expected = copy;
+  if (counts_good) lay_out(expected);
+  if (!counts_good || std::memcmp(&expected, &copy, sizeof copy) != 0) {
+    throw LayoutError("segment " + segment.name() +
+                      ": damaged: its counts and offsets contradict each other; restart "
+                      "its broker");
+  }
+  return copy;
+}
+
+void check_range(const std::string& object, const char* what, std::uint64_t value, std::uint64_t low,
+                 std::uint64_t high) {
+  if (value < low || value > high) {
+    throw UsageError(object + ": " + what + " is " + std::to_string(value) + "; allowed are " + std::to_string(low) +
+                     " to " + std::to_string(high));
+  }
+}
+
+constexpr std::uint32_t kManyAliases = 1u << 16;
+
+// `object`: what errors name, which is the queue for a pool of its own.
+PoolHeader header_for(const std::string& object, const std::string& name, const PoolOptions& o) {
+  check_range(object, "slots", o.slots, 0, 1u << 20);
+  check_range(object, "size", o.size, 1, kMaxSlotBytes);
+  PoolHeader h{};
+  h.segment.magic = kPoolMagic;
+  copy_name(h.segment.name, name);
+  h.slots = o.slots;
+  // So that every slot can be forwarded eight times while its former readers still have it: stages in a row that
+  // forward never wait for each other's. Large pools have less for each slot; not all of theirs is forwarded at once.
+  h.aliases = std::max(o.slots, std::min(8 * o.slots, kManyAliases));
+  h.slot_bytes = o.size;
+  if (o.backend == "cuda") {
+    h.backend = static_cast<std::uint32_t>(PoolBackend::cuda);
+    h.mirror = static_cast<std::uint32_t>(o.mirror);
+  }
+  lay_out(h);
+  return h;
+}
+
+QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap::Executed executed,
+                       std::uint32_t slots) {
+  const std::string object = name.empty() ? "queue" : "queue '" + name + "'";
+  std::uint64_t lines = o.lines;
+  if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * slots);
+  check_range(object, "lines", lines, 2, 1u << 24);
+  check_range(object, "endpoints", o.endpoints, 1, kMaxEndpoints);
+  check_range(object, "held", o.held, 1, 4096);
+  if (o.groups.size() > kMaxGroups) {
+    throw UsageError(object + ": " + std::to_string(o.groups.size()) + " groups; a queue has " +
+                     std::to_string(kMaxGroups) + " at most");
+  }
+  QueueHeader h{};
+  h.segment.magic = kQueueMagic;
+  copy_name(h.segment.name, name);
+  if (executed != QueueMap::Executed::none) h.segment.flags |= kQueueHasHandler;
+  if (executed != QueueMap::Executed::none && o.handler.empty()) h.segment.flags |= kQueueMovesOnly;
+  if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
+  copy_name(h.handler, o.handler);
+  h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
+  h.endpoints = o.endpoints;
+  h.held_per_endpoint = o.held;
+  h.backpressure = static_cast<std::uint32_t>(o.backpressure);
+  lay_out(h);
+  return h;
+}
+
+// A handle exports a whole block, so a pool has blocks of its own.
+std::uint64_t device_bytes(const PoolHeader& h) {
+  constexpr std::uint64_t kDeviceBlock = std::uint64_t{2} << 20;
+  return round_up(h.slots * h.slot_stride, kDeviceBlock);
+}
+
+template <class T>
+T* at(const Segment& segment, std::uint64_t offset) {
+  return reinterpret_cast<T*>(segment.data() + offset);
+}
+
+}  // namespace
+
+PoolOptions PoolMap::of_queue(const QueueOptions& o) {
+  return {.slots = o.slots,
+          .size = o.size,
+          .backend = o.backend == "cuda" && o.slots != 0 ? "cuda" : "host",
+          .device = o.device,
+          .mirror = o.mirror};
+}
+
+MemoryNeeds PoolMap::needs(const std::string& object, const PoolOptions& options) {
+  const PoolHeader h = header_for(object, "", options);
+  MemoryNeeds n;
+  n.shared_memory = h.segment.total_bytes;
+  if (h.backend == static_cast<std::uint32_t>(PoolBackend::cuda)) {
+    n.device_memory = device_bytes(h);
+    n.pinned = h.segment.total_bytes - h.gpub_offset;
+  }
+  return n;
+}
+
+std::unique_ptr<PoolMap> PoolMap::create(const std::string& segment, const std::string& name,
+                                         const PoolOptions& options, const DeviceMemory* device,
+                                         std::uint64_t generation, const Segment::Access& access) {
+  PoolHeader h = header_for("pool '" + name + "'", name, options);
+  if (device != nullptr) {
+    std::memcpy(h.device_uuid, device->device_uuid, sizeof h.device_uuid);
+    std::memcpy(h.ipc_handle, device->ipc_handle, sizeof h.ipc_handle);
+    h.device_base_offset = device->base_offset;
+    h.device_bytes = device->bytes;
+  }
+  h.segment.generation = generation;
+  h.segment.broker_pid = getpid();
+  Segment s = Segment::create(segment, h.segment.total_bytes, access);
+  std::unique_ptr<PoolMap> map(new PoolMap(std::move(s), h));
+  init(map->control_->free);
+  map->pool_.restore_free_bits();
+  publish_header(map->segment_, h);
+  return map;
+}
+
+std::unique_ptr<PoolMap> PoolMap::open(const std::string& segment, std::uint64_t deadline) {
+  Segment s = Segment::open(segment, kPoolMagic, deadline);
+  const auto h = checked_header<PoolHeader>(s);
+  const bool good = h.slots <= (1u << 20) && h.aliases <= (1u << 20) && h.slot_bytes <= kMaxSlotBytes;
+  const PoolHeader config = checked_layout(s, good, h);
+  return std::unique_ptr<PoolMap>(new PoolMap(std::move(s), config));
+}
+
+PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move(segment)), config_(config) {
+  control_ = at<PoolControl>(segment_, config.control_offset);
+  payload_ = at<std::byte>(segment_, config.payload_offset);
+  gpub_ = at<Word>(segment_, config.gpub_offset);
+  tomb_ = at<Word>(segment_, config.tomb_offset);
+  PoolWords<SharedAtomics> w;
+  w.slots = at<Wide>(segment_, config.slots_offset);
+  w.free_bits = at<Word>(segment_, config.free_bits_offset);
+  w.parents = at<AliasParent>(segment_, config.parents_offset);
+  w.payload_slots = config.slots;
+  w.alias_base = config.alias_base;
+  w.aliases = config.aliases;
+  pool_ = Pool<SharedAtomics>(w);
+}
+
+QueueMap::Executed QueueMap::executed(const QueueOptions& options, const PoolHeader& pool) noexcept {
+  const bool on_device = pool.backend == static_cast<std::uint32_t>(PoolBackend::cuda);
+  // Without a handler somebody must still move payloads between device memory and mirror.
+  const bool moves = on_device && pool.payload_bytes != 0;
+  if (options.handler.empty() && !moves) return Executed::none;
+  return options.backend == "cuda" || on_device ? Executed::by_device : Executed::by_host;
+}
+
+std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std::string& name,
+                                           const QueueOptions& options, Executed executed, const PoolHeader& pool,
+                                           std::uint64_t generation, const Segment::Access& access) {
+  QueueHeader h = header_for(name, options, executed, pool.slots);
+  const bool readable = pool.payload_bytes != 0 && options.host_readable;
+  if (executed == Executed::by_device && readable) h.segment.flags |= kQueueHostReadable;
+  copy_name(h.pool, pool.segment.name);
+  h.pool_generation = pool.segment.generation;
+  h.segment.generation = generation;
+  h.segment.broker_pid = getpid();
+  Segment s = Segment::create(segment, h.segment.total_bytes, access);
+  std::unique_ptr<QueueMap> map(new QueueMap(std::move(s), h));
+  auto& c = *map->control_;
+  c.end_ticket.store(kNoTicket, std::memory_order_relaxed);
+  init(c.work);
+  init(c.waker);
+  init(c.space);
+  for (auto& bell : c.ready) init(bell);
+  // Declared groups are there from the first ticket on; the broker names them before any client attaches.
+  std::uint8_t groups = 0;
+  for (std::size_t g = 0; g < options.groups.size(); ++g) {
+    groups = static_cast<std::uint8_t>(groups | (1u << g));
+    copy_name(c.group[g].name, options.groups[g].name);
+    const std::uint64_t lossy = options.groups[g].policy == GroupPolicy::lossy ? 1 : 0;
+    c.group[g].policy.store(lossy | 2, std::memory_order_relaxed);
+  }
+  c.live_groups.store(groups, std::memory_order_relaxed);
+  c.cursor[kProducers].word.init(pack(Cursor{0, 0, 0, groups, false}));
+  publish_header(map->segment_, h);
+  return map;
+}
+
+std::unique_ptr<QueueMap> QueueMap::open(const std::string& segment, std::uint64_t deadline) {
+  Segment s = Segment::open(segment, kQueueMagic, deadline);
+  const auto h = checked_header<QueueHeader>(s);
+  const bool good = std::has_single_bit(h.lines) && h.lines <= (1u << 24) && h.endpoints <= kMaxEndpoints &&
+                    h.held_per_endpoint <= 4096;
+  const QueueHeader config = checked_layout(s, good, h);
+  return std::unique_ptr<QueueMap>(new QueueMap(std::move(s), config));
+}
+
+QueueMap::QueueMap(Segment segment, const QueueHeader& config) : segment_(std::move(segment)), config_(config) {
+  control_ = at<QueueControl>(segment_, config.control_offset);
+  endpoints_ = at<Endpoint>(segment_, config.endpoints_offset);
+  held_ = at<Held>(segment_, config.held_offset);
+  RingWords<SharedAtomics> w;
+  for (unsigned c = 0; c < kCursors; ++c) {
+    w.cursor[c] = &control_->cursor[c].word;
+    w.own[c] = at<Word>(segment_, config.own_offset) + std::uint64_t{c} * config.lines;
+  }
+  w.in = at<Line>(segment_, config.in_offset);
+  w.out = at<Line>(segment_, config.out_offset);
+  w.live_groups = &control_->live_groups;
+  w.lines = config.lines;
+  w.device_writes_out = on_device();
+  ring_ = Ring<SharedAtomics>(w);
+}
+
+GroupWords<SharedAtomics> QueueMap::words(unsigned group, std::uint32_t endpoint, std::uint32_t client) const {
+  GroupWords<SharedAtomics> w;
+  w.held = held_;
+  w.orphans = &control_->group[group].orphans;
+  w.entries = held_entries();
+  w.first = endpoint * config_.held_per_endpoint;
+  w.block = config_.held_per_endpoint;
+  w.group = group;
+  w.client = client;
+  return w;
+}
+
+GroupMember<SharedAtomics> QueueMap::member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const {
+  return {ring_, words(group, endpoint, client)};
+}
+
+GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> QueueMap::early_member(unsigned group, std::uint32_t endpoint,
+                                                                            std::uint32_t client) const {
+  return {EarlyRing<SharedAtomics>(ring_), words(group, endpoint, client)};
+}
+
+void QueueMap::ring_all_bells() const noexcept {
+  ring_always(control_->work);
+  ring_always(control_->waker);
+  ring_always(control_->space);
+  for (auto& bell : control_->ready) ring_always(bell);
+}
+
+}  // namespace ipcq::detail
+
+namespace ipcq {
+
+using namespace detail;
+
+MemoryNeeds memory_needs(const PoolOptions& options) { return PoolMap::needs("pool", options); }
+
+MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared) {
+  const PoolOptions own = PoolMap::of_queue(options);
+  const PoolHeader pool = header_for(shared != nullptr ? "pool" : "queue", "", shared != nullptr ? *shared : own);
+  const auto executor = QueueMap::executed(options, pool);
+  const QueueHeader h = header_for("", options, executor, pool.slots);
+  MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("queue", own);
+  n.shared_memory += h.segment.total_bytes;
+  if (executor == QueueMap::Executed::by_device) n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;
+  return n;
+}
+
+}  // namespace ipcq

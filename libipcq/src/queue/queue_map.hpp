@@ -1,0 +1,130 @@
+// A queue's and a pool's segment as this process sees them: created or opened, checked once, then pointers into the
+// mapping and a private copy of the configuration. Nothing reads an offset from shared memory after this.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ipcq/options.hpp"
+#include "protocol/early_ring.hpp"
+#include "protocol/group.hpp"
+#include "protocol/pool.hpp"
+#include "protocol/ring.hpp"
+#include "queue/segment.hpp"
+
+namespace ipcq::detail {
+
+// Payloads in the memory of a GPU, as its owner exports them.
+struct DeviceMemory {
+  std::uint8_t device_uuid[16] = {};
+  std::uint8_t ipc_handle[64] = {};
+  std::uint64_t base_offset = 0;  // of the first slot in the exported block
+  std::uint64_t bytes = 0;        // of the block
+};
+
+class PoolMap {
+ public:
+  // The pool of a queue that shares none, and whose backend is settled.
+  static PoolOptions of_queue(const QueueOptions& options);
+  // As ipcq::memory_needs(). Errors name `object`, as "queue 'q'".
+  static MemoryNeeds needs(const std::string& object, const PoolOptions& options);
+  // `device`: null for a pool in host memory.
+  static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name,
+                                         const PoolOptions& options, const DeviceMemory* device,
+                                         std::uint64_t generation, const Segment::Access& access);
+  static std::unique_ptr<PoolMap> open(const std::string& segment, std::uint64_t deadline);
+
+  const PoolHeader& config() const noexcept { return config_; }
+  const Segment& segment() const noexcept { return segment_; }
+  Segment& segment() noexcept { return segment_; }
+  const Pool<SharedAtomics>& pool() const noexcept { return pool_; }
+  PoolControl& control() const noexcept { return *control_; }
+  bool on_device() const noexcept { return config_.backend == static_cast<std::uint32_t>(PoolBackend::cuda); }
+  // Whether the CPU can reach payloads: a host pool, or a device pool with a mirror.
+  bool has_host_payloads() const noexcept { return config_.payload_bytes != 0; }
+  // In host memory: the payload itself, or its mirror. Null where there is none.
+  std::byte* payload(std::uint32_t slot) const noexcept {
+    return has_host_payloads() ? payload_ + std::uint64_t{slot} * config_.slot_stride : nullptr;
+  }
+  Word& gpub(std::uint32_t slot) const noexcept { return gpub_[slot]; }
+  Word& tomb(std::uint32_t slot) const noexcept { return tomb_[slot]; }
+
+ private:
+  PoolMap(Segment segment, const PoolHeader& config);
+  Segment segment_;
+  PoolHeader config_;
+  Pool<SharedAtomics> pool_;
+  PoolControl* control_;
+  std::byte* payload_;
+  Word* gpub_;
+  Word* tomb_;
+};
+
+class QueueMap {
+ public:
+  // Who stands between `in` and `out`; none: a direct queue. The pool's slots decide the default
+  // number of lines.
+  enum class Executed : std::uint8_t { none, by_host, by_device };
+  // Of a queue whose backend is settled, in this pool.
+  static Executed executed(const QueueOptions& options, const PoolHeader& pool) noexcept;
+  static std::unique_ptr<QueueMap> create(const std::string& segment, const std::string& name,
+                                          const QueueOptions& options, Executed executed, const PoolHeader& pool,
+                                          std::uint64_t generation, const Segment::Access& access);
+  static std::unique_ptr<QueueMap> open(const std::string& segment, std::uint64_t deadline);
+
+  const QueueHeader& config() const noexcept { return config_; }
+  const Segment& segment() const noexcept { return segment_; }
+  Segment& segment() noexcept { return segment_; }
+  const Ring<SharedAtomics>& ring() const noexcept { return ring_; }
+  QueueControl& control() const noexcept { return *control_; }
+  bool on_device() const noexcept { return (config_.segment.flags & kQueueOnDevice) != 0; }
+  bool changes_payloads() const noexcept {
+    return ring_.has_handler() && (config_.segment.flags & kQueueMovesOnly) == 0;
+  }
+  bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
+  // Who must hear that somebody went to sleep on one of this queue's bells; null when nobody needs to.
+  Doorbell* attendant() const noexcept { return on_device() ? &control_->waker : nullptr; }
+  Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }
+  Held* held() const noexcept { return held_; }
+  std::uint32_t held_entries() const noexcept { return config_.endpoints * config_.held_per_endpoint; }
+  // A member's view of its group; its block of held entries is that of its endpoint.
+  GroupMember<SharedAtomics> member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
+  // The same member, taking messages before they are processed. One of the two takes at a time.
+  GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> early_member(unsigned group, std::uint32_t endpoint,
+                                                                    std::uint32_t client) const;
+  // Wakes every sleeper of the queue.
+  void ring_all_bells() const noexcept;
+
+ private:
+  QueueMap(Segment segment, const QueueHeader& config);
+  GroupWords<SharedAtomics> words(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
+  Segment segment_;
+  QueueHeader config_;
+  Ring<SharedAtomics> ring_;
+  QueueControl* control_;
+  Endpoint* endpoints_;
+  Held* held_;
+};
+
+// Whether a message descriptor, in a private copy, refers to what this pool has.
+inline bool is_sound(const Descriptor& d, const PoolMap& pool) noexcept {
+  if (d.kind == LineKind::inlined) return d.length <= kInlineBytes;
+  return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) && d.length <= pool.config().slot_bytes &&
+         (d.alias == kNone || pool.pool().is_alias(d.alias));
+}
+
+// Whether the payload is complete: a GPU may still be at work on one that was published in the order of a stream.
+inline bool is_written(const Descriptor& d, const PoolMap& pool) noexcept {
+  if (d.kind != LineKind::slot || (d.flags & kPayloadReady) != 0 || !pool.pool().is_payload(d.slot)) return true;
+  // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, bury_payload.
+  return pool.gpub(d.slot).load(std::memory_order_acquire) >= d.lease;
+}
+
+// Whether it never will be: somebody ended it. A later lease's tomb says so too: the slot was lent again only because
+// this message was over.
+inline bool is_buried(const Descriptor& d, const PoolMap& pool) noexcept {
+  return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) &&
+         pool.tomb(d.slot).load(std::memory_order_acquire) >= d.lease;
+}
+
+}  // namespace ipcq::detail

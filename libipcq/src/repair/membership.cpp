@@ -1,0 +1,194 @@
+#include "repair/membership.hpp"
+
+#include "protocol/doorbell.hpp"
+#include "protocol/early_ring.hpp"
+#include "protocol/group_set.hpp"
+
+namespace ipcq::detail {
+
+namespace {
+
+// Until `visit` says false; tells whether it never did. `blocks`: null for all.
+template <class Visit>
+bool for_each_held(const QueueMap& queue, const std::vector<std::uint32_t>* blocks, Visit visit) {
+  const std::size_t block = queue.config().held_per_endpoint;
+  const std::size_t count = blocks != nullptr ? blocks->size() : queue.config().endpoints;
+  for (std::size_t i = 0; i < count; ++i) {
+    Held* const first = queue.held() + block * (blocks != nullptr ? (*blocks)[i] : i);
+    for (Held* h = first; h != first + block; ++h) {
+      if (!visit(*h)) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::uint64_t join_group(const QueueMap& queue, unsigned g) {
+  auto& control = queue.control();
+  control.group[g].dropped.store(0, std::memory_order_relaxed);
+  control.group[g].orphans.store(0, std::memory_order_relaxed);
+  const std::uint64_t at = join_set(queue.ring(), g, [&](std::uint64_t ticket) {
+    control.group[g].joined_at.store(ticket, std::memory_order_relaxed);
+  });
+  ring_always(control.space);  // a producer may have looked while the group was live and its log not yet filled
+  return at;
+}
+
+std::uint64_t leave_group(const QueueMap& queue, unsigned g) { return leave_set(queue.ring(), g); }
+
+bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end,
+                      const std::vector<std::uint32_t>* blocks) {
+  const auto& ring = queue.ring();
+  const auto wake_producers = [&] {
+    ring_always(queue.control().space);
+    ring_always(pool.control().free);
+  };
+  // A GPU may still write what would be discarded.
+  const auto is_complete = [&](std::uint64_t ticket) {
+    if (!pool.on_device() || ring.has_handler()) return true;
+    Descriptor d;
+    InlineData data;
+    return ring.read(ticket, d, data) != LineRead::present || is_written(d, pool);
+  };
+  if (!discard_untaken(ring, pool.pool(), g, end, is_complete)) {
+    wake_producers();
+    return false;
+  }
+  const bool all_gone = for_each_held(queue, blocks, [&](Held& h) {
+    const HeldWord word = unpack_held(h.word.load(std::memory_order_acquire));
+    if (word.state == HeldState::free || word.group != g) return true;
+    const Descriptor d = h.descriptor.load();
+    // Taken early, and not complete: its slot still has a writer.
+    const std::uint64_t ticket = h.ticket.load(std::memory_order_relaxed);
+    const bool early = d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0;
+    if (early ? !EarlyRing<SharedAtomics>(ring).is_processed(ticket) : pool.on_device() && !is_written(d, pool)) {
+      return false;
+    }
+    if (d.kind == LineKind::slot) GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g);
+    h.word.store(0, std::memory_order_release);
+    return true;
+  });
+  if (!all_gone) {
+    wake_producers();
+    return false;
+  }
+  ring.clear_live(g);
+  wake_producers();
+  return true;
+}
+
+std::uint64_t close_intake(const QueueMap& queue) {
+  const auto& ring = queue.ring();
+  for (;;) {
+    const Cursor v = ring.stable_cursor(kProducers);
+    if (v.closed) return v.next;
+    Cursor to = v;
+    to.closed = true;
+    if (ring.swap_cursor(kProducers, v, to)) break;
+  }
+  ring_always(queue.control().space);
+  return ring.cursor(kProducers).next;
+}
+
+std::uint64_t close_group(const QueueMap& queue, unsigned g) {
+  const auto& ring = queue.ring();
+  for (;;) {
+    const Cursor v = ring.stable_cursor(1 + g);
+    if (v.closed) return v.next;
+    Cursor to = v;  // with its last taker, who may not have written its claim down yet
+    to.closed = true;
+    if (ring.swap_cursor(1 + g, v, to)) return v.next;
+  }
+}
+
+HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uint32_t>& blocks) {
+  HeldCounts n;
+  (void)for_each_held(queue, &blocks, [&](Held& h) {
+    std::uint64_t seen = h.word.load(std::memory_order_acquire);
+    HeldWord w = unpack_held(seen);
+    while (w.state == HeldState::orphan) {
+      HeldWord mine = w;
+      mine.state = HeldState::held;
+      mine.client = kBrokerClient;
+      if (h.word.cas(seen, pack(mine), std::memory_order_acq_rel)) {
+        ++n.given_back[w.group];
+        return true;
+      }
+      seen = h.word.load(std::memory_order_acquire);
+      w = unpack_held(seen);
+    }
+    if (w.state != HeldState::free) ++n.held[w.group];
+    return true;
+  });
+  return n;
+}
+
+void release_late_payloads(const QueueMap& queue, const PoolMap& pool) {
+  if (!pool.on_device()) return;
+  const auto& ring = queue.ring();
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
+    Descriptor d;
+    InlineData data;
+    if (read_line(ring.in(t), ring.lap(t), d, data) != LineRead::present) continue;
+    if (d.kind == LineKind::slot && (d.flags & kPayloadReady) == 0) bury_payload(pool, d.slot, d.lease);
+  }
+}
+
+bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease) {
+  if (!pool.pool().is_payload(slot) || pool.gpub(slot).load(std::memory_order_acquire) >= lease) return false;
+  pool.tomb(slot).store(lease, std::memory_order_relaxed);
+  // SYNC gpub (release, system): the tomb before it. Pairs with: dispatch_ready, the readers' streams.
+  pool.gpub(slot).store(lease, std::memory_order_release);
+  return true;
+}
+
+namespace {
+
+bool is_endpoint(const QueueMap& queue, std::uint32_t client) {
+  for (std::uint32_t e = 0; e < queue.config().endpoints; ++e) {
+    if (queue.endpoint(e).client.load(std::memory_order_acquire) == client) return client != 0;
+  }
+  return false;
+}
+
+bool is_published(const Ring<SharedAtomics>& ring, const Slot& message) {
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  const std::uint64_t ticket = next - static_cast<std::uint32_t>(static_cast<std::uint32_t>(next) - message.ticket);
+  return ring.was_published(ticket);
+}
+
+// What a producer between claim and line is about to publish: its line may still appear, and a stream take it early.
+void bury_unpublished(const QueueMap& queue, const PoolMap& pool) {
+  for (std::uint32_t i = 0; i < pool.pool().payload_slots(); ++i) {
+    const Slot s = pool.pool().slot(i);
+    const bool unpublished =
+        s.state == SlotState::loan || (s.state == SlotState::message && !is_published(queue.ring(), s));
+    if (unpublished && is_endpoint(queue, s.client)) pool.tomb(i).store(s.lease, std::memory_order_release);
+  }
+}
+
+}  // namespace
+
+void bury_unprocessed(const QueueMap& queue, const PoolMap& pool) {
+  const auto& ring = queue.ring();
+  if (!ring.has_handler()) return;
+  if (pool.on_device()) bury_unpublished(queue, pool);
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
+    if (ring.readable(t)) continue;
+    // Streams that took the message early go on at the tag of `out`; they look at the tomb then.
+    Descriptor d;
+    InlineData data;
+    if (read_line(ring.in(t), ring.lap(t), d, data) == LineRead::present && is_sound(d, pool) &&
+        d.kind == LineKind::slot) {
+      pool.tomb(d.slot).store(d.lease, std::memory_order_release);
+    }
+    Descriptor tombstone;
+    tombstone.kind = LineKind::tombstone;
+    write_line(ring.out(t), ring.lap(t), tombstone, nullptr);
+  }
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,298 @@
+#include "repair/repair.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "protocol/doorbell.hpp"
+#include "protocol/early_ring.hpp"
+#include "repair/membership.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+using Member = GroupMember<SharedAtomics>;
+
+class Repair {
+ public:
+  Repair(const QueueMap& queue, const PoolMap& pool, const Ended& ended)
+      : queue_(queue),
+        map_(pool),
+        pool_(pool.pool()),
+        ring_(queue.ring()),
+        client_(ended.client),
+        is_producer_(ended.kind == EndpointKind::producer),
+        uses_cuda_(ended.uses_cuda),
+        alive_(ended.alive),
+        gpu_may_live_on_(ended.alive || ended.gpu_may_outlive),
+        blocks_(ended.blocks),
+        first_entry_(ended.endpoint * queue.config().held_per_endpoint),
+        end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
+
+  RepairReport run_late() {
+    settle_gpu_writes();
+    pool_.restore_free_bits();
+    return std::move(report_);
+  }
+  RepairReport run() {
+    note_last_claims();
+    bury_unpublished();
+    if (uses_cuda_ && is_producer_) settle_gpu_writes();
+    free_slots();
+    finish_aliases();
+    for (unsigned g = 0; g < kMaxGroups; ++g) settle_taken(g);
+    settle_held();
+    pool_.restore_free_bits();
+    return std::move(report_);
+  }
+
+ private:
+  // The cursors' records of its last claims go to the logs, where the next steps look.
+  void note_last_claims() {
+    for (unsigned c = 0; c < kCursors; ++c) {
+      // help() stops where the cursor has moved: another claimer has helped then. Not so where a group joined or left.
+      for (Cursor v = ring_.stable_cursor(c); v.client == client_;) {
+        ring_.help(c, v);
+        const Cursor now = ring_.stable_cursor(c);
+        if (now == v) break;
+        v = now;
+      }
+    }
+  }
+
+  template <class Visit>
+  void for_each_taken(unsigned c, Visit visit) {
+    for (std::uint64_t i = 0; i < ring_.lines(); ++i) {
+      auto& entry = ring_.own(c, i);
+      const std::uint64_t e = entry.load(std::memory_order_acquire);
+      if (own_client(e) != client_ || own_state(e) != OwnState::taken || own_lap(e) == 0) continue;
+      visit(entry, e, (own_lap(e) - 1) * ring_.lines() + i);
+    }
+  }
+
+  // Tickets that it took and did not publish: a tombstone, so that the order goes on behind them.
+  void bury_unpublished() {
+    for_each_taken(kProducers, [&](Word& entry, std::uint64_t e, std::uint64_t ticket) {
+      if (!ring_.was_published(ticket)) {
+        Descriptor d;
+        d.kind = LineKind::tombstone;
+        d.producer = client_;
+        ring_.publish(ticket, d, nullptr);
+        report_.tombstones.push_back(ticket);
+      }
+      entry.cas(e, pack_own(own_lap(e), OwnState::done, client_), std::memory_order_acq_rel);
+    });
+  }
+
+  // Slots that its streams have not completed. Where its GPU work may live on, nobody is given them again. Of a process
+  // that is dead nobody waits for them for ever; of one that lives, published payloads still come.
+  void settle_gpu_writes() {
+    for (std::uint32_t i = 0; i < pool_.payload_slots(); ++i) {
+      while (!settle_gpu_write(i)) {
+      }
+    }
+  }
+  // False when a reader changed the word meanwhile: look again.
+  bool settle_gpu_write(std::uint32_t i) {
+    const Slot s = pool_.slot(i);
+    const bool message = s.state == SlotState::message && map_.on_device();  // in host memory they are complete
+    if (s.client != client_ || (!message && !is_gpu_loan(s))) return true;
+    // Buried, by itself or just now: readers pass over it and release nothing.
+    if (message && map_.tomb(i).load(std::memory_order_acquire) >= s.lease) return pool_.make_free(i, s);
+    const bool gpub_tells = message || writer_of(s) != LoanWriter::gpu_again;
+    if (gpub_tells && map_.gpub(i).load(std::memory_order_acquire) >= s.lease) return true;
+    if (message && alive_) {
+      ++report_.late;
+      return true;
+    }
+    if (!gpu_may_live_on_) {
+      if (!message) return true;  // a loan: free_slots()
+      if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
+      return false;
+    }
+    // Quarantined before it is buried: where the GPU's write comes after all, the slot must not be another lease's.
+    if (!pool_.quarantine(i, s)) return false;
+    ++report_.quarantined;
+    if (message && bury_payload(map_, i, s.lease)) ++report_.unwritten;
+    return true;
+  }
+
+  // Its loans, and slots marked for a ticket that was never published, go back. An alias among them gives up its claim
+  // on the parent without clearing the bit: the forwarded message is still held.
+  void free_slots() {
+    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
+      if (!pool_.is_payload(i) && !pool_.is_alias(i)) continue;
+      const Slot s = pool_.slot(i);
+      if (s.client != client_) continue;
+      const bool unpublished = s.state == SlotState::message &&
+                               std::any_of(report_.tombstones.begin(), report_.tombstones.end(),
+                                           [&](std::uint64_t t) { return static_cast<std::uint32_t>(t) == s.ticket; });
+      if ((s.state == SlotState::loan || unpublished) && pool_.make_free(i, s)) ++report_.loans;
+    }
+  }
+
+  // Aliases whose last reader died before passing the release on.
+  void finish_aliases() {
+    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
+      if (!pool_.is_alias(i)) continue;
+      const Slot s = pool_.slot(i);
+      if (s.state == SlotState::message && s.groups == 0) {
+        pool_.finish_alias(i);
+        ++report_.finished;
+      }
+    }
+  }
+
+  // Tickets of a group that it took and did not finish. A member's message goes to a held entry; a producer was
+  // discarding the message (no member owns entries that it could have used), and that is completed.
+  void settle_taken(unsigned g) {
+    for_each_taken(1 + g, [&](Word&, std::uint64_t, std::uint64_t ticket) {
+      Descriptor d;
+      InlineData data;
+      LineRead read = ring_.read(ticket, d, data);
+      // Taken early by a stream of its own, before the executor was done with it: others will wait for that.
+      if (read == LineRead::absent && !is_producer_) read = EarlyRing<SharedAtomics>(ring_).read(ticket, d, data);
+      if (read == LineRead::present && carries_message(d) && !is_held(g, ticket)) {
+        if (is_producer_) {
+          if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
+          queue_.control().group[g].dropped.fetch_add(1, std::memory_order_relaxed);
+          ++report_.finished;
+        } else {
+          make_orphan(g, ticket, d, data);
+        }
+      }
+      ring_.finish(g, ticket, client_);
+    });
+  }
+
+  bool is_held(unsigned g, std::uint64_t ticket) const {
+    for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
+      const Held& h = queue_.held()[i];
+      const HeldWord w = unpack_held(h.word.load(std::memory_order_acquire));
+      if (w.state != HeldState::free && w.group == g && h.ticket.load(std::memory_order_relaxed) == ticket) return true;
+    }
+    return false;
+  }
+
+  void make_orphan(unsigned g, std::uint64_t ticket, const Descriptor& d, const InlineData& data) {
+    for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
+      Held& h = queue_.held()[i];
+      if (h.word.load(std::memory_order_acquire) != 0) continue;
+      h.descriptor.store(d);
+      h.data.edit() = data;
+      h.ticket.store(ticket, std::memory_order_relaxed);
+      orphan(h, 0, g, 0);
+      return;
+    }
+    if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
+    ++report_.lost;
+  }
+
+  // The message of an entry waits for another member. False when the entry is not as `seen` any more: after a close, a
+  // thread of the same process may just be releasing it.
+  bool orphan(Held& h, std::uint64_t seen, unsigned g, std::uint32_t deliveries) {
+    if (!h.word.cas(seen, pack(HeldWord{HeldState::orphan, 0, g, deliveries}), std::memory_order_acq_rel)) return false;
+    queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
+    ++report_.orphans;
+    return true;
+  }
+
+  // What it held, its own entries or ones it took over.
+  void settle_held() {
+    const std::uint32_t block = queue_.config().held_per_endpoint;
+    const auto settle_block = [&](std::uint32_t b) {
+      for (std::uint32_t i = b * block; i < (b + 1) * block; ++i) {
+        while (!settle_entry(queue_.held()[i])) {
+        }
+      }
+    };
+    if (blocks_ != nullptr) std::for_each(blocks_->begin(), blocks_->end(), settle_block);
+    for (std::uint32_t b = 0; blocks_ == nullptr && b < queue_.config().endpoints; ++b) settle_block(b);
+    // It may have died between giving an entry back and saying so.
+    for (unsigned g = 0; g < kMaxGroups; ++g) {
+      queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
+    }
+  }
+
+  // False when the entry changed meanwhile: look again.
+  bool settle_entry(Held& h) {
+    const std::uint64_t seen = h.word.load(std::memory_order_acquire);
+    const HeldWord w = unpack_held(seen);
+    if (w.client != client_ || w.state == HeldState::free || w.state == HeldState::orphan) return true;
+    const Descriptor d = h.descriptor.load();
+    if (w.state == HeldState::releasing) {
+      Member::release_slot(d, pool_, w.group);
+    } else if (d.kind != LineKind::slot || !is_forwarded(d, w.group)) {
+      return orphan(h, seen, w.group, std::min(w.deliveries + 1, 0xffffu));
+    }
+    if (!h.word.cas(seen, 0, std::memory_order_acq_rel)) return false;
+    ++report_.finished;
+    return true;
+  }
+
+  // Whose bits published forwards have taken over: parent and group, lease; sorted. Looked up once: whoever held these
+  // messages forwards no more.
+  const std::vector<std::pair<std::uint64_t, std::uint64_t>>& forwarded() {
+    if (forwarded_) return *forwarded_;
+    auto& all = forwarded_.emplace();
+    for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
+      Pool<SharedAtomics>::ParentBit bit;
+      if (pool_.is_alias(i) && pool_.parent_bit(i, bit)) all.emplace_back(bit.where, bit.lease);
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+  }
+
+  // Whether a published forward took over the group's bit: an alias refers to it, or has cleared it already.
+  bool is_forwarded(const Descriptor& d, unsigned g) {
+    const std::uint32_t target = d.alias != kNone ? d.alias : d.slot;
+    const std::uint64_t lease = d.alias != kNone ? d.alias_lease : d.lease;
+    if (!pool_.is_payload(target) && !pool_.is_alias(target)) return false;
+    const std::pair bit{target | (std::uint64_t{g} << 32), lease};
+    if (std::binary_search(forwarded().begin(), forwarded().end(), bit)) return true;
+    // Looked at after the aliases: the last reader of an alias clears the bit before it frees the alias.
+    return !pool_.is_reading(target, lease, g);
+  }
+
+  const QueueMap& queue_;
+  const PoolMap& map_;
+  const Pool<SharedAtomics>& pool_;
+  const Ring<SharedAtomics>& ring_;
+  const std::uint32_t client_;
+  const bool is_producer_;
+  const bool uses_cuda_;
+  const bool alive_;
+  const bool gpu_may_live_on_;
+  const std::vector<std::uint32_t>* const blocks_;
+  const std::uint32_t first_entry_;  // of its block of held entries
+  const std::uint32_t end_entry_;
+  std::optional<std::vector<std::pair<std::uint64_t, std::uint64_t>>> forwarded_;
+  RepairReport report_;
+};
+
+}  // namespace
+
+RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
+  RepairReport report = Repair(queue, pool, ended).run();
+  // Also for a waker that died between incrementing a bell and waking its sleepers.
+  queue.ring_all_bells();
+  ring_always(pool.control().free);
+  return report;
+}
+
+RepairReport repair_late_writes(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
+  RepairReport report = Repair(queue, pool, ended).run_late();
+  queue.ring_all_bells();
+  ring_always(pool.control().free);
+  return report;
+}
+
+std::uint64_t end_quarantine(const PoolMap& pool, std::uint32_t client) {
+  std::uint64_t n = 0;
+  for (std::uint32_t i = 0; i < pool.pool().payload_slots(); ++i) n += pool.pool().end_quarantine(i, client) ? 1 : 0;
+  if (n != 0) ring_always(pool.control().free);
+  return n;
+}
+
+}  // namespace ipcq::detail
