@@ -168,19 +168,22 @@ std::string BrokerPlace::open_directory(const std::string& path, const std::stri
   return directory;
 }
 
-// Who may write it could put files there that keep a broker from its start.
+// Others that may write it could put files there that keep a broker from its start. Whether they may look into it is
+// the user's own choice.
 void BrokerPlace::close_to_others(const std::string& directory) {
+  constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
   const mode_t found = directory_status_.st_mode & 07777;
-  if ((found & 077) == 0 || directory_status_.st_uid != geteuid()) return;
+  if ((found & kOthersWrite) == 0 || directory_status_.st_uid != geteuid()) return;
   char mode[16];
   std::snprintf(mode, sizeof mode, "mode %04o", static_cast<unsigned>(found));
   const std::string object = "run directory " + directory;
-  if (::chmod(directory.c_str(), 0700) != 0)
-    throw_system(errno, "chmod", object, std::string(mode) + " lets others in");
-  if (::fstat(directory_.get(), &directory_status_) != 0 || (directory_status_.st_mode & 077) != 0) {
-    throw_system(EPERM, "chmod", object, std::string(mode) + " lets others in, and stays");
+  if (::chmod(directory.c_str(), found & ~kOthersWrite) != 0) {
+    throw_system(errno, "chmod", object, std::string(mode) + " lets others write");
   }
-  closed_ = printable(object) + " was open to others (" + mode + "); it is for this user alone now (0700)";
+  if (::fstat(directory_.get(), &directory_status_) != 0 || (directory_status_.st_mode & kOthersWrite) != 0) {
+    throw_system(EPERM, "chmod", object, std::string(mode) + " lets others write, and stays");
+  }
+  closed_ = printable(object) + " could be written by others (" + mode + "); that permission is taken away now";
 }
 
 void BrokerPlace::choose_address(const std::string& asked, Use use) {
