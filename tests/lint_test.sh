@@ -6,11 +6,16 @@ copy=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-lint.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
 failed=0
 
-# expect NAME TEXT...: the lint fails and says each of them; without any, it is content. The copy is whole again then.
+# expect NAME TEXT...: the lint of the copy fails and says each of them; without any, it is content. The copy is whole
+# again then. expect_of does the same with other options, which stand in `options`.
 expect() {
+  options=(--sources "$copy/src")
+  expect_of "$@"
+}
+expect_of() {
   local name=$1 said rc=0 text
   shift
-  said=$("$source_dir/scripts/lint" --rooms "$copy/src" 2>&1) || rc=$?
+  said=$("$source_dir/scripts/lint" "${options[@]}" 2>&1) || rc=$?
   if ((rc != ($# > 0))); then
     echo "$name: exit code $rc, having said: $said"
     failed=1
@@ -38,4 +43,24 @@ expect "a source in no room" 'stray.cpp lies in no room'
 mkdir "$copy/src/attic"
 touch "$copy/src/attic/old.hpp"
 expect "a room that is not in the table" 'attic/old.hpp lies in no room'
+echo '// SYNC alone (release): nobody looks.' >>"$copy/src/base/os.cpp"
+expect "a label with one end" 'SYNC alone lacks a release or an acquire end' 'os.cpp'
+printf '// SYNC both (release)\n// SYNC both (release)\n' >>"$copy/src/base/os.cpp"
+expect "a label with one end twice" 'SYNC both lacks a release or an acquire end'
+printf '// SYNC pair (release)\n// SYNC pair (acquire)\n' >>"$copy/src/base/os.cpp"
+expect "a label with both ends"
+
+if command -v git >/dev/null; then
+  export GIT_DIR=$copy/history GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+  git init -q --bare "$GIT_DIR"
+  options=(--commits HEAD)
+  tree=$(git hash-object -t tree -w --stdin </dev/null)
+  commit() { git update-ref --no-deref HEAD "$(printf '%s\n' "$@" | git commit-tree "$tree")"; }
+  commit "Say why" "" "Since a reader asks."
+  expect_of "a commit as it should be"
+  commit "Say it in one line only"
+  expect_of "a commit without a body" 'has no body that says why: Say it in one line only'
+  commit "Say so much in the subject of a commit that no list of commits can show it whole" "" "Why."
+  expect_of "a long subject" 'its subject has 80 characters'
+fi
 exit "$failed"
