@@ -118,8 +118,8 @@ ProcessTest::~ProcessTest() {
   }
   peers_.clear();
   broker_.reset();
-  for (const auto& entry : list_brokers()) {  // of a broker that was a peer
-    if (entry.name == name_) remove_leftovers(entry);
+  for (const auto& entry : list_brokers()) {  // of brokers that were peers
+    if (entry.name == name_ || entry.socket_path.rfind(directory_ + "/", 0) == 0) remove_leftovers(entry);
   }
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
