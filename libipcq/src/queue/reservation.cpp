@@ -13,8 +13,6 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr const char* kShmDirectory = "/dev/shm";
-
 // The kernel clears 16 MiB in about 10 ms, 4 KiB in about a microsecond: no timer is faster than the least piece.
 constexpr std::uint64_t kLargestPiece = 16u << 20;
 constexpr std::uint64_t kLeastPiece = 4096;

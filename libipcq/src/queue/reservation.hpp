@@ -7,6 +7,8 @@
 
 namespace ipcq::detail {
 
+inline constexpr const char* kShmDirectory = "/dev/shm";
+
 // Reserves the first `bytes` bytes of the shared memory object behind `fd`, which grows to that size. However often
 // signals interrupt it, it comes to its end: kernels before 6.11 undo an interrupted call, so it goes in pieces that
 // shrink when they are interrupted. Throws SystemError with `object`: ENOSPC, without a page taken where it is plain

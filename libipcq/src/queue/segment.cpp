@@ -31,8 +31,6 @@ namespace bip = boost::interprocess;
 
 namespace {
 
-constexpr const char* kShmDirectory = "/dev/shm";
-
 constexpr std::uint64_t kLargeReservation = 256u << 20;  // 0.1 to 1 s
 
 // Page tables are filled when mapping, so that no page fault stands in the data path.
