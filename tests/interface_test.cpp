@@ -151,6 +151,22 @@ TEST_F(Interface, AConsumerIsAnInputRange) {
   EXPECT_THAT(sizes, testing::ElementsAre(0, 1, 3, 4));
 }
 
+TEST_F(Interface, ARangeThatFindsNoRoomSaysSo) {
+  broker_.create("narrow", {.slots = 4, .size = 1000, .held = 2});
+  auto producer = session_.producer("narrow");
+  auto consumer = session_.consumer("narrow");
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(producer.send("x"), Status::ok);
+  const auto first = consumer.receive(kBound);
+  const auto second = consumer.receive(kBound);
+  try {
+    for ([[maybe_unused]] const Message& m : consumer) ADD_FAILURE() << "received more than it may hold";
+    ADD_FAILURE() << "came to an end";
+  } catch (const ClosedError& e) {
+    EXPECT_EQ(e.status(), Status::full);
+    EXPECT_THAT(e.what(), testing::HasSubstr("held=N"));
+  }
+}
+
 TEST_F(Interface, AViewOfTheFirstMessagesReceivesNoMore) {
   for (const char* text : {"0", "1", "2"}) ASSERT_EQ(producer_.send(std::string(text)), Status::ok);
   int seen = 0;

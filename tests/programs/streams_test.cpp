@@ -45,6 +45,16 @@ TEST_F(StreamsTest, AProducerThatCannotReadItsInputDoesNotAttach) {
   EXPECT_EQ(run("exec ipcq-consumer q --timeout 0.2").exit_code(), 4);  // nor has a stream come and gone
 }
 
+TEST_F(StreamsTest, AProducerOfTooLargeMessagesDoesNotAttachToAQueueWithoutSlots) {
+  broker("--queue q=inline");
+  for (const char* arguments : {"--block 73 --input /dev/zero", "--generate zero --size 73", "--generate 4k"}) {
+    EXPECT_EQ(run(std::string("exec ipcq-producer q ") + arguments).exit_code(), 2) << arguments;
+  }
+  EXPECT_EQ(stat("queues/0/producers_lost"), 0);
+  EXPECT_EQ(stat("queues/0/slot_bytes"), 0);
+  EXPECT_EQ(run("exec ipcq-producer q --generate zero --size 72 --count 1").exit_code(), 0);
+}
+
 TEST_F(StreamsTest, ASignalEndsAProducerWhoseInputDoesNotCome) {
   broker("--queue q=4KiB,slots=4,backend=host");
   for (const char* arguments : {"--lines <pipe", "--block 3 <pipe", "--block 4KiB --input pipe"}) {

@@ -54,7 +54,7 @@ class IPCQ_API Consumer {
   // The messages until the end of the stream, as an input range: for range-for, std::ranges algorithms and views. A
   // step releases the message; the next is received, and waited for, when it is looked at or compared with the end: so
   // std::views::take(n) receives n messages. Views that search ahead (filter, drop_while) receive what they pass over.
-  // Throws ClosedError, which carries the status, when the queue stops otherwise.
+  // Throws ClosedError, which carries the status, when the queue stops otherwise, or all that may be held is held.
   class Iterator {
    public:
     using iterator_concept = std::input_iterator_tag;

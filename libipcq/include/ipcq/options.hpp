@@ -57,7 +57,7 @@ enum class ExecutorKind : std::uint8_t {
 IPCQ_API std::string_view to_string(ExecutorKind kind) noexcept;
 
 struct PoolOptions {
-  std::uint32_t slots = 64;      // 0 (only messages of up to 72 bytes) .. 1'048'576
+  std::uint32_t slots = 64;      // 1 .. 1'048'576
   std::size_t size = 4096;       // payload capacity of one slot, 1 .. 4 GiB - 1
   std::string backend = "auto";  // "auto" (host), "host" or "cuda": where the payloads lie
   int device = 0;                // "cuda": number of the GPU, as CUDA counts them

@@ -141,7 +141,8 @@ std::string BrokerCore::backend_for(const std::string& name, const QueueOptions&
                                                                 : nullptr;
     if (key != nullptr) {
       throw UsageError(object + ": " + key + " says nothing here: backend 'auto' is host " +
-                       (shared != nullptr ? "as pool '" + o.pool + "' is" : "without a handler; say backend cuda") +
+                       (shared != nullptr ? "as pool '" + o.pool + "' is; name a pool on a GPU"
+                                          : "without a handler; say backend cuda") +
                        ", or leave it out");
     }
   }

@@ -400,6 +400,11 @@ Message Consumer::next_or_end() {
   auto m = receive();
   if (m) return std::move(*m);
   if (m.status() == Status::end) return {};
+  if (m.status() == Status::full) {
+    throw ClosedError(m.status(),
+                      "consumer: holds as many messages as it may (full); release some before it goes on, or "
+                      "create the queue with more (held=N)");
+  }
   throw ClosedError(m.status(), "consumer: the queue stopped before the end of the stream (" +
                                     std::string(to_string(m.status())) + "); receive() tells this by its status");
 }
