@@ -23,18 +23,7 @@ unset IPCQ_BROKER IPCQ_QUEUES IPCQ_POOLS IPCQ_CONFIG IPCQ_BACKEND
 socket=$run_dir/ipcq/cam.sock
 lock=$socket.ipcq-lock
 
-failures=0
-# expect CODE TEXT PROGRAM ARGUMENT...: it ends with that code, and says TEXT (a pattern) on stdout or stderr.
-expect() {
-  local wanted=$1 text=$2 code=0
-  shift 2
-  timeout 60 "$bin/$1" "${@:2}" </dev/null >"$run_dir/said" 2>&1 || code=$?
-  if [[ $code != "$wanted" ]] || ! grep -qE -- "$text" "$run_dir/said"; then
-    echo "clean_test: $*: exit code $code instead of $wanted, or '$text' is not in:" >&2
-    cat "$run_dir/said" >&2
-    failures=$((failures + 1))
-  fi
-}
+source "$(dirname "$0")/expect.sh"
 
 kill_a_broker() {
   mkfifo "$run_dir/ready"

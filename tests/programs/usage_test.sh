@@ -18,18 +18,7 @@ trap cleanup EXIT
 export XDG_RUNTIME_DIR=$run_dir XDG_CONFIG_HOME=$run_dir HOME=$run_dir
 unset IPCQ_BROKER IPCQ_QUEUES IPCQ_POOLS IPCQ_CONFIG IPCQ_BACKEND IPCQ_DRAIN_SECONDS IPCQ_WAIT IPCQ_WAIT_FOR IPCQ_RUNNER
 
-failures=0
-# expect CODE TEXT PROGRAM ARGUMENT...: it ends with that code, and says TEXT (a pattern) on stdout or stderr.
-expect() {
-  local wanted=$1 text=$2 code=0
-  shift 2
-  timeout 60 "$bin/$1" "${@:2}" </dev/null >"$run_dir/said" 2>&1 || code=$?
-  if [[ $code != "$wanted" ]] || ! grep -qE -- "$text" "$run_dir/said"; then
-    echo "usage_test: $*: exit code $code instead of $wanted, or '$text' is not in:" >&2
-    cat "$run_dir/said" >&2
-    failures=$((failures + 1))
-  fi
-}
+source "$(dirname "$0")/expect.sh"
 
 # Numbers are decimal, and none wraps.
 huge=18446744073709551617

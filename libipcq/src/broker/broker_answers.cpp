@@ -87,8 +87,8 @@ void BrokerCore::attach(const Question& question, const std::string& text, Answe
       answer.attachment = make_memfd(text);
       return;
     } catch (const SystemError& e) {
-      const auto client = find_client(question);
-      const bool may_borrow = client != clients_.end() && is_owner((*client)->uid);
+      const ClientState* const client = client_who_asked(question);
+      const bool may_borrow = client != nullptr && is_owner(client->uid);
       if (!again && (e.code() == EMFILE || e.code() == ENFILE) && may_borrow && reserve_.lend()) continue;
       const std::string why = "broker '" + name_.name() + "': " + e.what();
       complain(why);
@@ -98,15 +98,18 @@ void BrokerCore::attach(const Question& question, const std::string& text, Answe
   }
 }
 
-std::vector<std::unique_ptr<ClientState>>::iterator BrokerCore::find_client(const Question& question) {
-  return std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->number == question.client; });
+// Null when it has gone.
+ClientState* BrokerCore::client_who_asked(const Question& question) const {
+  const auto it =
+      std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->number == question.client; });
+  return it == clients_.end() ? nullptr : it->get();
 }
 
 void BrokerCore::send_answer(const Question& question, Answer& answer) {
-  const auto client = find_client(question);
-  if (client == clients_.end() || (*client)->suspect) return;  // gone meanwhile
+  ClientState* const client = client_who_asked(question);
+  if (client == nullptr || client->suspect) return;  // gone meanwhile
   answer.reply.serial = question.serial;
-  send_reply(**client, answer.reply, answer.attachment);
+  if (!send_reply(*client, answer.reply, answer.attachment)) lose_connection(*client);
 }
 
 }  // namespace ipcq::detail

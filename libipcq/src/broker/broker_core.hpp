@@ -299,9 +299,10 @@ class BrokerCore {
   // broker_serve.cpp
   void serve() noexcept;
   int patience() const noexcept;
-  void serve_client(int fd);
+  ClientState* client_at(int socket) const;
+  void serve_client(ClientState& client);
   Reply answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment);
-  void send_reply(ClientState& client, Reply& reply, const Fd& attachment);
+  bool send_reply(const ClientState& client, Reply& reply, const Fd& attachment);
   Reply try_to_answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment);
   Reply hello(ClientState& client, pid_t sender);
   Reply open_endpoint(const ClientState& client, const Request& request);
@@ -358,7 +359,7 @@ class BrokerCore {
   std::vector<Answer> answers_to(const std::vector<Question>& asked);
   void attach(const Question& question, const std::string& text, Answer& answer);
   void send_answer(const Question& question, Answer& answer);
-  std::vector<std::unique_ptr<ClientState>>::iterator find_client(const Question& question);
+  ClientState* client_who_asked(const Question& question) const;
 
   // broker_stats.cpp
   StatsView view_locked() const;

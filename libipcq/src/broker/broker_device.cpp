@@ -301,13 +301,12 @@ bool BrokerCore::may_gpu_outlive(const QueueEntry& q, const EndpointState& e) co
 }
 
 void BrokerCore::keep_late_writer(const QueueEntry& q, const EndpointState& e) {
-  const auto client =
-      std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == e.session; });
-  if (client == clients_.end()) return;
+  const ClientState* const client = client_at(e.session);
+  if (client == nullptr) return;
   const std::string whose = "queue '" + q.name + "': a producer of pid " + std::to_string(e.pid) +
                             " has closed, but its GPU has not completed what it published; readers wait for that";
   try {
-    LateWriter w{copy_of((*client)->pidfd, "pidfd of process " + std::to_string(e.pid)), e.client, q.name,
+    LateWriter w{copy_of(client->pidfd, "pidfd of process " + std::to_string(e.pid)), e.client, q.name,
                  q.map->config().segment.generation};
     late_writers_.reserve(late_writers_.size() + 1);
     watch(w.pidfd.get());

@@ -40,7 +40,7 @@ class BrokerName {
   void release() noexcept;
   // Name of a new segment; `kind` is "queue" or "pool".
   std::string segment(const char* kind, const std::string& object, std::uint64_t generation) const;
-  // That the run directory was open to others and is not any more, for the log; empty when it was not.
+  // That others could write the run directory and cannot any more, for the log; empty when they could not.
   const std::string& closed() const noexcept { return place_.closed(); }
   // What was found and removed, for the log; empty when there was nothing.
   const std::string& leftovers() const noexcept { return leftovers_; }

@@ -13,8 +13,8 @@ namespace ipcq::detail {
 
 class BrokerPlace {
  public:
-  // To serve there makes the run directory for a name, or closes the user's own to others. A directory that is named by
-  // a path is used as it is.
+  // To serve there makes the run directory for a name, or takes the permission to write the user's own from others. A
+  // directory that is named by a path is used as it is.
   enum class Use { serve, look };
 
   // Of a name or a path. Throws UsageError, SystemError, PermissionError.
@@ -31,7 +31,7 @@ class BrokerPlace {
   // What its segments are called after.
   const std::string& tag() const noexcept { return tag_; }
   bool in_run_directory() const noexcept { return in_run_directory_; }
-  // That the run directory was open to others, for the log; empty when it was not.
+  // That others could write the run directory, for the log; empty when they could not.
   const std::string& closed() const noexcept { return closed_; }
 
   int directory() const noexcept { return directory_.get(); }

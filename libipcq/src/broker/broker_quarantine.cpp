@@ -26,15 +26,14 @@ bool asks_runner(const PoolState& pool) { return pool.runner && pool.runner->has
 }  // namespace
 
 bool BrokerCore::keep_quarantine(const QueueEntry& q, const EndpointState& e) {
-  const auto client =
-      std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == e.session; });
-  if (client == clients_.end()) return false;
+  const ClientState* const client = client_at(e.session);
+  if (client == nullptr) return false;
   try {
     Quarantine kept{.client = e.client,
                     .pid = e.pid,
                     .pool = q.pool,
                     .session = e.session,
-                    .pidfd = copy_of((*client)->pidfd, "pidfd of process " + std::to_string(e.pid))};
+                    .pidfd = copy_of(client->pidfd, "pidfd of process " + std::to_string(e.pid))};
     quarantines_.reserve(quarantines_.size() + 1);
     watch(kept.pidfd.get());
     quarantines_.push_back(std::move(kept));

@@ -58,8 +58,8 @@ void BrokerCore::serve() noexcept {
           accept_clients();
         } else if (late_writer_died(fd) || serve_quarantine(fd) || serve_runner(fd)) {
           continue;
-        } else if (std::any_of(clients_.begin(), clients_.end(), [&](auto& c) { return c->socket.get() == fd; })) {
-          serve_client(fd);
+        } else if (ClientState* const client = client_at(fd)) {
+          serve_client(*client);
         } else {
           client_died(fd);
         }
@@ -81,9 +81,15 @@ void BrokerCore::serve() noexcept {
   }
 }
 
-void BrokerCore::serve_client(int fd) {
-  const auto it = std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == fd; });
-  ClientState& client = **it;
+// Null when that is the socket of none.
+ClientState* BrokerCore::client_at(int socket) const {
+  const auto it =
+      std::find_if(clients_.begin(), clients_.end(), [&](const auto& c) { return c->socket.get() == socket; });
+  return it == clients_.end() ? nullptr : it->get();
+}
+
+void BrokerCore::serve_client(ClientState& client) {
+  const int fd = client.socket.get();
   Request request;
   Incoming message;
   switch (look_at_next(fd, &request, sizeof request, message)) {
@@ -115,19 +121,19 @@ void BrokerCore::serve_client(int fd) {
   Reply reply = try_to_answer(client, request, message.sender, attachment);
   reply.serial = request.serial;
   const bool bye = request.op == Op::bye && reply.refusal == Refusal::none;
-  if (bye) client.suspect = true;  // nothing more counts
-  send_reply(client, reply, attachment);
-  if (bye) drop_client(client);
+  const bool goes_on = send_reply(client, reply, attachment);
+  if (bye) return drop_client(client);
+  if (!goes_on) lose_connection(client);
 }
 
-// A client that has hung up may have sent more before, such as what it closes: that is read first, and then the end of
-// the connection.
-void BrokerCore::send_reply(ClientState& client, Reply& reply, const Fd& attachment) {
+// False when the connection is of no use any more. A client that has hung up may have sent more before, such as what it
+// closes: that is read first, and then the end of the connection.
+bool BrokerCore::send_reply(const ClientState& client, Reply& reply, const Fd& attachment) {
   reply.broker_pid = getpid();
-  if (send_message(client.socket.get(), &reply, sizeof reply, attachment.get())) return;
+  if (send_message(client.socket.get(), &reply, sizeof reply, attachment.get())) return true;
   const bool hung_up = errno == EPIPE || errno == ECONNRESET;
   if (reply.client != 0) close_client(client, reply.client, Closing::never_used);
-  if (!hung_up && !client.suspect) lose_connection(client);
+  return hung_up;
 }
 
 Reply BrokerCore::try_to_answer(ClientState& client, const Request& request, pid_t sender, Fd& attachment) {
@@ -263,10 +269,10 @@ void BrokerCore::serve_rest(pid_t pid) {
   }
   for (const int fd : sockets) {
     for (int n = 0; n < kMost; ++n) {
-      const auto c = std::find_if(clients_.begin(), clients_.end(), [&](auto& x) { return x->socket.get() == fd; });
+      ClientState* const client = client_at(fd);
       pollfd p{fd, POLLIN, 0};
-      if (c == clients_.end() || (*c)->suspect || poll_until(&p, 1, 0) <= 0) break;
-      serve_client(fd);
+      if (client == nullptr || client->suspect || poll_until(&p, 1, 0) <= 0) break;
+      serve_client(*client);
     }
   }
 }

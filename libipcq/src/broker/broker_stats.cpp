@@ -102,7 +102,7 @@ QueueView BrokerCore::view_of(const QueueEntry& q, const std::unordered_set<int>
   s.backpressure = to_string(q.options.backpressure);
   s.state = name_of(static_cast<QueueState>(q.map->control().state.load(std::memory_order_relaxed)));
   s.slots = q.pool->map->config().slots;
-  s.slot_bytes = q.pool->map->config().slots != 0 ? q.pool->map->config().slot_bytes : 0;
+  s.slot_bytes = s.slots != 0 ? q.pool->map->config().slot_bytes : 0;
   s.lines = q.map->ring().lines();
   s.tombstones = q.tombstones.size();
   s.published = minus(v.next, s.tombstones);

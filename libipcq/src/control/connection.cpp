@@ -108,14 +108,11 @@ Reply receive_reply(const Connection& from, const std::string& broker, Fd& attac
   Reply reply;
   const int got = p[0].revents == 0 ? 0 : receive_message(from.socket.get(), &reply, sizeof reply, attachment);
   if (got < 0 && errno == EMFILE) throw_system(EMFILE, "recvmsg", object);
-  const bool another_size = got < 0 && errno == EPROTO;
-  if (got <= 0 && !another_size) {
-    throw SystemError(ECONNRESET, object + ": closed the connection; connect again to its successor");
-  }
-  if (another_size) {
+  if (got < 0 && errno == EPROTO) {
     throw LayoutError(object +
                       ": its answer has another size than this library's; use one release of libipcq for both");
   }
+  if (got <= 0) throw SystemError(ECONNRESET, object + ": closed the connection; connect again to its successor");
   if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
     throw LayoutError(object + ": speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
                       std::to_string(kLayoutVersion) + "; use one release of libipcq for both");

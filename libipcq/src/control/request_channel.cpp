@@ -20,7 +20,7 @@ class RequestChannel::UnderWay {
   UnderWay(const UnderWay&) = delete;
   UnderWay& operator=(const UnderWay&) = delete;
   ~UnderWay() {
-    if (channel_.is_answered() && channel_.to_close_.empty()) return;
+    if (!channel_.is_behind()) return;
     channel_.awaits_.store(true, std::memory_order_release);
     signal_eventfd(channel_.wake_.get());
   }
@@ -60,7 +60,7 @@ void RequestChannel::take_late_answers() noexcept {
   if (!lock) return;
   drain();
   send_closes();
-  awaits_.store(!is_answered() || !to_close_.empty(), std::memory_order_release);
+  awaits_.store(is_behind(), std::memory_order_release);
 }
 
 Reply RequestChannel::exchange(Request request) {

@@ -48,6 +48,8 @@ class RequestChannel {
   void drain() noexcept;
   void send_closes() noexcept;
   bool is_answered() const noexcept { return answered_ == sent_; }
+  // Whether there is something to do once answers come.
+  bool is_behind() const noexcept { return !is_answered() || !to_close_.empty(); }
 
   const std::string broker_;
   Connection connection_;
