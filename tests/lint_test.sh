@@ -38,6 +38,8 @@ echo '  #  include "client/session_core.hpp"' >>"$copy/src/broker/broker_core.cp
 expect "an include of a room beside" 'broker/broker_core.cpp: includes "client/session_core.hpp"'
 echo '#include "ring.hpp"' >>"$copy/src/repair/repair.cpp"
 expect "an include that names no room" 'repair/repair.cpp: includes "ring.hpp" without its room'
+echo '#include "broker/server.hpp"' >>"$copy/src/broker/groups.cpp"
+expect "units that include each other" 'include each other in a circle' 'broker/groups' 'broker/endpoints'
 touch "$copy/src/stray.cpp"
 expect "a source in no room" 'stray.cpp lies in no room'
 mkdir "$copy/src/attic"

@@ -20,29 +20,6 @@
 
 namespace ipcq::detail {
 
-std::atomic<std::uint32_t> fork_count{0};
-
-namespace {
-
-// One registration for the life of the process, before main.
-const int registered_atfork =
-    pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
-
-// Reachable, so that no leak checker takes them for lost; without a lock, which a fork could leave locked.
-struct Kept {
-  std::shared_ptr<void> object;
-  Kept* next;
-};
-std::atomic<Kept*> kept{nullptr};
-
-}  // namespace
-
-void keep_for_ever(std::shared_ptr<void> object) noexcept {
-  auto* const k = std::make_unique<Kept>(Kept{std::move(object), kept.load(std::memory_order_relaxed)}).release();
-  while (!kept.compare_exchange_weak(k->next, k, std::memory_order_release, std::memory_order_relaxed)) {
-  }
-}
-
 void Fd::reset(int fd) noexcept {
   if (fd_ >= 0) ::close(fd_);
   fd_ = fd;

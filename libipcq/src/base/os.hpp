@@ -1,14 +1,13 @@
-// Owners of system handles. Brings errors of the system and threads along.
+// Owners of system handles, and names of objects in the system. Brings errors of the system, forks and threads along.
 #pragma once
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <utility>
 
+#include "base/fork.hpp"
 #include "base/system_error.hpp"
 #include "base/thread.hpp"
 #include "ipcq/export.hpp"
@@ -55,14 +54,6 @@ bool is_stopped(pid_t pid) noexcept;
 Fd make_eventfd();
 void signal_eventfd(int fd) noexcept;
 void drain_eventfd(int fd) noexcept;
-
-// Counts forks: differs from the value at creation in a forked child.
-IPCQ_INTERNAL_API extern std::atomic<std::uint32_t> fork_count;
-inline std::uint32_t fork_epoch() noexcept { return fork_count.load(std::memory_order_relaxed); }
-
-// Never destroys it. For what a forked child inherited: its threads, and whoever held its locks, live in the parent;
-// and for memory that streams may still write when its owner ends.
-IPCQ_INTERNAL_API void keep_for_ever(std::shared_ptr<void> object) noexcept;
 
 // Where sockets and locks of this user's brokers are; made if missing (make).
 std::string run_directory(bool make);

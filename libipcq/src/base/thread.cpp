@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "base/os.hpp"
+#include "base/fork.hpp"
 #include "base/system_error.hpp"
 
 namespace ipcq::detail {

@@ -7,8 +7,6 @@
 
 #include "base/step.hpp"
 #include "base/thread.hpp"
-#include "client/consumer_core.hpp"
-#include "client/producer_core.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
@@ -170,58 +168,3 @@ void SessionCore::watch() noexcept {
 }
 
 }  // namespace ipcq::detail
-
-namespace ipcq {
-
-Session connect(ConnectOptions options) { return Session(std::make_shared<detail::SessionCore>(options)); }
-
-Session::Session() noexcept = default;
-Session::Session(std::shared_ptr<detail::SessionCore> core) noexcept : core_(std::move(core)) {}
-Session::Session(Session&&) noexcept = default;
-Session& Session::operator=(Session&& other) noexcept {
-  if (this != &other) {
-    const Session before(std::move(*this));
-    core_ = std::move(other.core_);
-  }
-  return *this;
-}
-Session::~Session() {
-  if (core_ && core_->is_forked_child()) detail::keep_for_ever(std::move(core_));
-}
-
-void Session::interrupt() noexcept {
-  if (core_) core_->interrupt();
-}
-void Session::resume() noexcept {
-  if (core_) core_->resume();
-}
-bool Session::connected() const noexcept { return core_ && core_->connected(); }
-
-detail::SessionCore& Session::core(const std::string& queue) const {
-  if (!core_) throw UsageError("queue '" + queue + "': this session is not connected; assign one of ipcq::connect()");
-  return *core_;
-}
-
-Producer Session::producer(const std::string& queue, ProducerOptions options) {
-  detail::check_name(queue, "queue");
-  detail::Request r;
-  r.op = detail::Op::open_producer;
-  r.flags = options.cuda ? std::uint32_t{detail::kUsesCuda} : 0;
-  detail::set_text(r.name, sizeof r.name, queue);
-  const auto attachment = core(queue).attach(r, options.wait_for);
-  return Producer(std::make_unique<detail::ProducerCore>(core_, attachment, options.wait));
-}
-
-Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
-  detail::check_name(queue, "queue");
-  detail::check_name(options.group, "group");
-  detail::Request r;
-  r.op = detail::Op::open_consumer;
-  r.flags = (options.lossy ? std::uint32_t{detail::kLossy} : 0) | (options.cuda ? std::uint32_t{detail::kUsesCuda} : 0);
-  detail::set_text(r.name, sizeof r.name, queue);
-  detail::set_text(r.group, sizeof r.group, options.group);
-  const auto attachment = core(queue).attach(r, options.wait_for);
-  return Consumer(std::make_unique<detail::ConsumerCore>(core_, attachment, options));
-}
-
-}  // namespace ipcq

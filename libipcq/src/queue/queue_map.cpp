@@ -306,6 +306,11 @@ void QueueMap::ring_all_bells() const noexcept {
   for (auto& bell : control_->ready) ring_always(bell);
 }
 
+void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept {
+  queue.ring_all_bells();
+  ring_always(pool.control().free);
+}
+
 }  // namespace ipcq::detail
 
 namespace ipcq {

@@ -106,6 +106,9 @@ class QueueMap {
   Held* held_;
 };
 
+// Everybody who waits for a message, a line or a slot looks again.
+void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept;
+
 // Whether a message descriptor, in a private copy, refers to what this pool has.
 inline bool is_sound(const Descriptor& d, const PoolMap& pool) noexcept {
   if (d.kind == LineKind::inlined) return d.length <= kInlineBytes;

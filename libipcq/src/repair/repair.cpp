@@ -276,15 +276,13 @@ class Repair {
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
   RepairReport report = Repair(queue, pool, ended).run();
   // Also for a waker that died between incrementing a bell and waking its sleepers.
-  queue.ring_all_bells();
-  ring_always(pool.control().free);
+  wake_everybody(queue, pool);
   return report;
 }
 
 RepairReport repair_late_writes(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
   RepairReport report = Repair(queue, pool, ended).run_late();
-  queue.ring_all_bells();
-  ring_always(pool.control().free);
+  wake_everybody(queue, pool);
   return report;
 }
 

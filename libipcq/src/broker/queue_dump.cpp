@@ -1,14 +1,17 @@
-// The state of one queue for humans.
+#include "broker/queue_dump.hpp"
+
 #include <algorithm>
+#include <iterator>
+#include <ostream>
 #include <sstream>
 
-#include "broker/broker_core.hpp"
+#include "broker/stats_view.hpp"
 
 namespace ipcq::detail {
+namespace {
 
-std::string to_text(const DumpView& q) {
+void dump_cursors(std::ostream& out, const QueueDump& q) {
   const auto& ring = q.map->ring();
-  std::ostringstream out;
   const Cursor p = ring.cursor(kProducers);
   out << "queue " << q.name << ": " << ring.lines() << " lines, pool " << q.pool_name << " of "
       << q.pool->config().slots << " slots\n"
@@ -23,8 +26,13 @@ std::string to_text(const DumpView& q) {
         << " taken by client " << c.client << ", " << q.groups[g].members << " members, orphan hint "
         << q.map->control().group[g].orphans.load(std::memory_order_relaxed) << "\n";
   }
-  const std::uint64_t first = minus(p.next, std::min<std::uint64_t>(ring.lines(), 32));
-  for (std::uint64_t t = first; t < p.next; ++t) {
+}
+
+void dump_lines(std::ostream& out, const QueueDump& q) {
+  const auto& ring = q.map->ring();
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  const std::uint64_t first = minus(next, std::min<std::uint64_t>(ring.lines(), 32));
+  for (std::uint64_t t = first; t < next; ++t) {
     out << "ticket " << t << ": lap " << ring.lap(t) << ", in "
         << (is_tagged(ring.in(t), ring.lap(t)) ? "published" : "absent")
         << (ring.readable(t) ? ", readable" : ", not readable") << ", own";
@@ -37,6 +45,9 @@ std::string to_text(const DumpView& q) {
     }
     out << "\n";
   }
+}
+
+void dump_held(std::ostream& out, const QueueDump& q) {
   const std::uint32_t block = q.map->config().held_per_endpoint;
   for (const std::uint32_t b : q.blocks) {
     for (std::uint32_t i = b * block; i < (b + 1) * block; ++i) {
@@ -47,6 +58,9 @@ std::string to_text(const DumpView& q) {
           << q.map->held()[i].ticket.load(std::memory_order_relaxed) << "\n";
     }
   }
+}
+
+void dump_slots(std::ostream& out, const QueueDump& q) {
   const auto& pool = q.pool->pool();
   unsigned shown = 0;
   for (std::uint32_t i = 0; i < pool.slot_words() && shown < 64; ++i) {
@@ -57,11 +71,39 @@ std::string to_text(const DumpView& q) {
         << s.lease << ", client " << s.client << ", groups 0x" << std::hex << unsigned{s.groups} << std::dec
         << ", ticket " << s.ticket << "\n";
   }
+}
+
+void dump_endpoints(std::ostream& out, const QueueDump& q) {
   for (const auto& e : q.endpoints) {
     if (e.client == 0) continue;
     out << (e.kind == EndpointKind::producer ? "producer " : "consumer ") << e.client << ": pid " << e.pid
         << (is_stopped(e.pid) ? " (stopped)" : "") << ", group " << e.group << "\n";
   }
+}
+
+}  // namespace
+
+QueueDump dump_of(const QueueEntry& q) {
+  QueueDump d;
+  d.name = q.name;
+  d.pool_name = q.pool->name;
+  d.map = q.map;
+  d.pool = q.pool->map;
+  std::copy(std::begin(q.groups), std::end(q.groups), d.groups);
+  d.endpoints = q.endpoints;
+  d.blocks = held_blocks(q);
+  d.producers = q.producers;
+  d.producers_lost = q.producers_lost;
+  return d;
+}
+
+std::string to_text(const QueueDump& q) {
+  std::ostringstream out;
+  dump_cursors(out, q);
+  dump_lines(out, q);
+  dump_held(out, q);
+  dump_slots(out, q);
+  dump_endpoints(out, q);
   return out.str();
 }
 

@@ -1,4 +1,4 @@
-#include "broker/recoveries.hpp"
+#include "broker/recreation_queue.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,18 +6,18 @@
 namespace ipcq_test {
 namespace {
 
-using ipcq::detail::Recoveries;
-using ipcq::detail::Recovery;
-using Kind = Recovery::Kind;
+using ipcq::detail::Recreation;
+using ipcq::detail::RecreationQueue;
+using Kind = Recreation::Kind;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr std::uint64_t kLate = Recoveries::kPatienceNs;
-constexpr std::uint64_t kRetry = Recoveries::kRetryEveryNs;
+constexpr std::uint64_t kLate = RecreationQueue::kPatienceNs;
+constexpr std::uint64_t kRetry = RecreationQueue::kRetryEveryNs;
 
-class RecoveriesTest : public testing::Test {
+class RecreationQueueTest : public testing::Test {
  protected:
   void add(Kind kind, const std::string& name, const std::string& pool = {}) {
     waiting_.add({kind, name, pool, [] {}});
@@ -31,10 +31,10 @@ class RecoveriesTest : public testing::Test {
     return waiting_.failed(*waiting_.next(now), "why", final, now);
   }
 
-  Recoveries waiting_;
+  RecreationQueue waiting_;
 };
 
-TEST_F(RecoveriesTest, ComeInAnOrderThatCanWork) {
+TEST_F(RecreationQueueTest, ComeInAnOrderThatCanWork) {
   add(Kind::sharing, "a", "z");
   add(Kind::sharing, "b", "p");
   add(Kind::queue, "z");
@@ -46,7 +46,7 @@ TEST_F(RecoveriesTest, ComeInAnOrderThatCanWork) {
   EXPECT_TRUE(waiting_.empty());
 }
 
-TEST_F(RecoveriesTest, APatientOneIsTriedOnAndSaysSoOnce) {
+TEST_F(RecreationQueueTest, APatientOneIsTriedOnAndSaysSoOnce) {
   waiting_.add({Kind::queue, "q", {}, [] {}, true});
   EXPECT_THAT(fail(1), IsEmpty());
   const std::uint64_t late = 1 + kLate;
@@ -57,14 +57,14 @@ TEST_F(RecoveriesTest, APatientOneIsTriedOnAndSaysSoOnce) {
   EXPECT_TRUE(waiting_.empty());
 }
 
-TEST_F(RecoveriesTest, WhatDiesAgainComesBeforeWhatNeedsIt) {
+TEST_F(RecreationQueueTest, WhatDiesAgainComesBeforeWhatNeedsIt) {
   add(Kind::pool, "p");
   add(Kind::sharing, "a", "p");
   add(Kind::sharing, "b", "p");
   succeed();
   succeed();
   EXPECT_EQ(next(), "queue 'b'");
-  const Recovery b = *waiting_.next(0);  // while it is created
+  const Recreation b = *waiting_.next(0);  // while it is created
   add(Kind::pool, "p");
   add(Kind::sharing, "a", "p");
   EXPECT_THAT(waiting_.failed(b, "why", true, 2 * kLate), IsEmpty());
@@ -74,7 +74,7 @@ TEST_F(RecoveriesTest, WhatDiesAgainComesBeforeWhatNeedsIt) {
   EXPECT_EQ(next(), "queue 'b'");
 }
 
-TEST_F(RecoveriesTest, AreTriedUntilItIsTimeToGiveUp) {
+TEST_F(RecreationQueueTest, AreTriedUntilItIsTimeToGiveUp) {
   add(Kind::queue, "q");
   EXPECT_THAT(fail(5), IsEmpty());  // from now on
   EXPECT_EQ(next(5), "none");
@@ -91,7 +91,7 @@ TEST_F(RecoveriesTest, AreTriedUntilItIsTimeToGiveUp) {
   EXPECT_TRUE(waiting_.empty());
 }
 
-TEST_F(RecoveriesTest, AQueueIsGivenUpWithThePoolThatItShares) {
+TEST_F(RecreationQueueTest, AQueueIsGivenUpWithThePoolThatItShares) {
   add(Kind::pool, "p");
   add(Kind::queue, "q");
   add(Kind::sharing, "a", "p");
@@ -105,7 +105,7 @@ TEST_F(RecoveriesTest, AQueueIsGivenUpWithThePoolThatItShares) {
   EXPECT_TRUE(waiting_.empty());
 }
 
-TEST_F(RecoveriesTest, TheTimeOfASharingQueueCountsFromThePoolsReturn) {
+TEST_F(RecreationQueueTest, TheTimeOfASharingQueueCountsFromThePoolsReturn) {
   add(Kind::pool, "p");
   add(Kind::sharing, "a", "p");
   succeed();
@@ -118,7 +118,7 @@ TEST_F(RecoveriesTest, TheTimeOfASharingQueueCountsFromThePoolsReturn) {
   EXPECT_THAT(fail(2 * kLate + kRetry), ElementsAre(HasSubstr("'a'")));
 }
 
-TEST_F(RecoveriesTest, OneThatFailsHoldsUpOnlyThoseThatNeedIt) {
+TEST_F(RecreationQueueTest, OneThatFailsHoldsUpOnlyThoseThatNeedIt) {
   add(Kind::pool, "p");
   add(Kind::sharing, "a", "p");
   add(Kind::queue, "q");
@@ -129,6 +129,19 @@ TEST_F(RecoveriesTest, OneThatFailsHoldsUpOnlyThoseThatNeedIt) {
   EXPECT_EQ(next(kRetry), "pool 'p'");
   succeed(kRetry);
   EXPECT_EQ(next(kRetry), "queue 'a'");
+}
+
+TEST_F(RecreationQueueTest, WhatDiesAgainBeforeItsFateIsToldStays) {
+  add(Kind::queue, "q");
+  const auto created = waiting_.next(0);
+  ASSERT_TRUE(created);
+  add(Kind::queue, "q");  // its new runner has died already
+  waiting_.succeeded(*created);
+  EXPECT_TRUE(waiting_.awaits_queue("q"));
+  EXPECT_THAT(waiting_.failed(*created, "why", true, 0), IsEmpty());
+  EXPECT_EQ(next(), "queue 'q'");
+  succeed();
+  EXPECT_TRUE(waiting_.empty());
 }
 
 }  // namespace

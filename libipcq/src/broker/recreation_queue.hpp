@@ -14,18 +14,19 @@
 
 namespace ipcq::detail {
 
-struct Recovery {
+struct Recreation {
   enum class Kind { pool, queue, sharing };
   Kind kind = Kind::pool;
   std::string name;
   std::string pool;              // that a sharing queue needs
   std::function<void()> create;  // throws UsageError when it can never work
   bool patient = false;          // it may depend on others' processes to end: never given up for taking long
+  std::uint64_t number = 0;      // set by add(): no other has had it
 
   std::string object() const { return (kind == Kind::pool ? "pool '" : "queue '") + name + "'"; }
 };
 
-class Recoveries {
+class RecreationQueue {
  public:
   // How long creation is tried after it has failed, and how often; of a sharing queue, while its pool is there.
   static constexpr std::uint64_t kPatienceNs = 60'000'000'000;
@@ -35,25 +36,27 @@ class Recoveries {
   bool awaits_pool(const std::string& name) const;  // also a queue's own
   bool empty() const noexcept { return waiting_.empty(); }
   // Whatever waits under this name is replaced.
-  void add(Recovery recovery);
-  // What is to be tried now, if anything. A copy: others may be added before its fate is told. It stays until then.
-  std::optional<Recovery> next(std::uint64_t now) const;
-  void succeeded(const Recovery& recovery);
+  void add(Recreation recreation);
+  // What is to be tried now, if anything. A copy: others may be added before its fate is told, also in its place, when
+  // what was just created has died already. It stays until then; one in its place stays for good.
+  std::optional<Recreation> next(std::uint64_t now) const;
+  void succeeded(const Recreation& recreation);
   // It could not be created, because of `why`; `final`: it never will be. Returns what is to be logged about those that
   // are given up: nothing when it is to be tried again, but for a patient one once, when it has taken long.
-  std::vector<std::string> failed(const Recovery& recovery, const std::string& why, bool final, std::uint64_t now);
+  std::vector<std::string> failed(const Recreation& recreation, const std::string& why, bool final, std::uint64_t now);
 
  private:
   struct Waiting {
-    Recovery recovery;
+    Recreation recreation;
     std::uint64_t give_up = 0;  // 0: has not failed yet
     std::uint64_t not_before = 0;
     bool told = false;  // that it takes long
   };
-  using Key = std::pair<Recovery::Kind, std::string>;
+  using Key = std::pair<Recreation::Kind, std::string>;
 
-  static Key key(const Recovery& r) { return {r.kind, r.name}; }
+  static Key key(const Recreation& r) { return {r.kind, r.name}; }
 
+  std::uint64_t last_number_ = 0;
   std::map<Key, Waiting> waiting_;
 };
 

@@ -1,11 +1,11 @@
+#include "broker/statistics.hpp"
+
 #include <unistd.h>
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
-#include "broker/broker_core.hpp"
-#include "ipcq/error.hpp"
+#include "base/deadline.hpp"
 #include "ipcq/version.hpp"
 
 namespace ipcq::detail {
@@ -29,12 +29,10 @@ const char* name_of(QueueState s) {
   return "unknown";
 }
 
-}  // namespace
-
 // Every term follows from the cursors, the held entries and what was counted as dropped or lost. Held entries, and so
 // what was delivered, are counted by scan().
-GroupStats BrokerCore::group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std::uint64_t taken) const {
-  const GroupState& state = q.groups[g];
+GroupStats group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std::uint64_t taken) {
+  const GroupEntry& state = q.groups[g];
   GroupStats s;
   s.name = state.name;
   s.durable = state.durable;
@@ -49,8 +47,8 @@ GroupStats BrokerCore::group_stats(const QueueEntry& q, unsigned g, std::uint64_
   return s;
 }
 
-EndpointStats BrokerCore::endpoint_stats(const QueueEntry& q, std::size_t index) const {
-  const EndpointState& e = q.endpoints[index];
+EndpointStats endpoint_stats(const QueueEntry& q, std::size_t index) {
+  const EndpointEntry& e = q.endpoints[index];
   const Endpoint& shared = q.map->endpoint(static_cast<std::uint32_t>(index));
   EndpointStats s;
   s.id = e.client;
@@ -64,10 +62,10 @@ EndpointStats BrokerCore::endpoint_stats(const QueueEntry& q, std::size_t index)
   return s;
 }
 
-void BrokerCore::view_groups(const QueueEntry& q, QueueView& v) const {
+void view_groups(const QueueEntry& q, QueueView& v) {
   std::size_t place[kMaxGroups] = {};
   for (unsigned g = 0; g < kMaxGroups; ++g) {
-    if (q.groups[g].name.empty() || q.groups[g].leaving) continue;
+    if (!is_kept(q.groups[g])) continue;
     const std::size_t i = place[g] = v.stats.groups.size();
     v.groups[i] = g;
     v.keeps[i] = !q.groups[g].lossy && q.options.backpressure != Backpressure::drop_oldest;
@@ -75,7 +73,7 @@ void BrokerCore::view_groups(const QueueEntry& q, QueueView& v) const {
     v.stats.groups.push_back(group_stats(q, g, v.next, v.taken[i]));
   }
   for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
-    const EndpointState& e = q.endpoints[i];
+    const EndpointEntry& e = q.endpoints[i];
     if (e.client == 0 || e.kind != EndpointKind::consumer) continue;
     GroupStats& s = v.stats.groups[place[e.group]];  // has a member, so it is not leaving
     s.lost += q.map->endpoint(static_cast<std::uint32_t>(i)).damaged.load(std::memory_order_relaxed);
@@ -83,7 +81,9 @@ void BrokerCore::view_groups(const QueueEntry& q, QueueView& v) const {
   }
 }
 
-QueueView BrokerCore::view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) const {
+}  // namespace
+
+QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) {
   QueueView v;
   v.map = q.map;
   v.pool = q.pool->map;
@@ -120,60 +120,26 @@ QueueView BrokerCore::view_of(const QueueEntry& q, const std::unordered_set<int>
   return v;
 }
 
-BrokerStats BrokerCore::stats() const {
-  StatsView view;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (gone_) return last_stats_;
-    view = view_locked();
-  }
-  return scan(std::move(view));
-}
-
-StatsView BrokerCore::view_locked() const {
+StatsView Statistics::view() const {
   StatsView v;
   BrokerStats& s = v.stats;
-  s.name = name_.name();
+  s.name = context_.name.name();
   s.version = kVersion;
   s.abi = kLayoutVersion;
   s.pid = getpid();
-  s.uptime_ns = now_ns() - started_at_ns_;
+  s.uptime_ns = now_ns() - context_.started_at_ns;
   s.deaths = deaths_;
-  s.runner_deaths = runner_deaths_;
+  s.runner_deaths = supervisor_.deaths();
   std::unordered_set<int> suspects;
   for (const auto& c : clients_) {
     s.clients += c->attached ? 1 : 0;
     if (c->suspect) suspects.insert(c->socket.get());
   }
-  for (const auto& [name, q] : queues_) {
+  for (const auto& [name, q] : registry_.queues()) {
     v.queues.push_back(view_of(q, suspects));
     s.shm_bytes += q.map->segment().size();
   }
-  for (const auto& [name, pool] : pools_) s.shm_bytes += pool->map->segment().size();
-  return v;
-}
-
-std::string BrokerCore::dump(const std::string& queue) const {
-  DumpView view;
-  {
-    const std::scoped_lock lock(mutex_);
-    view = dump_view_locked(queue);
-  }
-  return to_text(view);
-}
-
-DumpView BrokerCore::dump_view_locked(const std::string& queue) const {
-  const QueueEntry& q = find(queue);
-  DumpView v;
-  v.name = q.name;
-  v.pool_name = q.pool->name;
-  v.map = q.map;
-  v.pool = q.pool->map;
-  std::copy(std::begin(q.groups), std::end(q.groups), v.groups);
-  v.endpoints = q.endpoints;
-  v.blocks = held_blocks(q);
-  v.producers = q.producers;
-  v.producers_lost = q.producers_lost;
+  for (const auto& [name, pool] : registry_.pools()) s.shm_bytes += pool->map->segment().size();
   return v;
 }
 

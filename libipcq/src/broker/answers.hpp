@@ -1,0 +1,67 @@
+// Answers that take a scan of what is as large as the data path: statistics and dumps. A thread of their own makes
+// them, so that attaching, repairs and a stop do not wait for it; all clients that asked meanwhile are answered from
+// one scan.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "broker/broker_context.hpp"
+#include "broker/clients.hpp"
+#include "broker/registry.hpp"
+#include "broker/statistics.hpp"
+#include "control/control.hpp"
+
+namespace ipcq::detail {
+
+class Answers {
+ public:
+  // Sends an answer to a client that has not gone, with the mutex held.
+  using Send = std::function<void(ConnectedClient&, Reply&, const Fd& attachment)>;
+
+  Answers(BrokerContext& context, const Registry& registry, const Statistics& statistics, const Clients& clients,
+          Send send)
+      : context_(context), registry_(registry), statistics_(statistics), clients_(clients), send_(std::move(send)) {}
+  Answers(const Answers&) = delete;
+  Answers& operator=(const Answers&) = delete;
+
+  // Takes the question, if it is one for statistics or a dump and the client has no other. False: it has not.
+  bool take(ConnectedClient& client, const Request& request);
+  // Where no thread is to be had: in the caller's, with the mutex held. Throws NotFoundError, SystemError.
+  Reply answer_at_once(const Request& request, Fd& attachment) const;
+
+  // Without the mutex; `quitting` is set. Waits for the thread; questions that are left get no answer.
+  void join();
+
+ private:
+  struct Question {
+    std::uint64_t client = 0;  // its number
+    std::uint32_t serial = 0;
+    Op op = Op::stats;
+    std::string queue;
+    bool may_borrow = false;  // a descriptor of the reserve
+  };
+  struct Answer {
+    Reply reply;
+    Fd attachment;
+  };
+
+  void run() noexcept;
+  std::vector<Answer> answer(Lock& lock, const std::vector<Question>& asked);
+  void attach(const Question& question, const std::string& text, Answer& answer);
+  void deliver(const Question& question, Answer& answer);
+
+  BrokerContext& context_;
+  const Registry& registry_;
+  const Statistics& statistics_;
+  const Clients& clients_;
+  const Send send_;
+  std::vector<Question> questions_;
+  std::condition_variable asked_;  // a question has come, or the broker quits
+  std::thread thread_;             // from the first question on
+};
+
+}  // namespace ipcq::detail

@@ -1,0 +1,54 @@
+#include "ipcq/broker.hpp"
+
+#include <utility>
+
+#include "broker/broker_core.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq {
+
+namespace {
+
+detail::BrokerCore& usable(const std::unique_ptr<detail::BrokerCore>& core) {
+  if (!core) throw UsageError("broker: none was started here; assign one, as ipcq::Broker({.name = ...})");
+  if (core->is_forked_child()) {
+    throw UsageError("broker at " + core->socket_path() + ": used after fork; it is the parent's");
+  }
+  return *core;
+}
+
+}  // namespace
+
+Broker::Broker(BrokerOptions options) : core_(std::make_unique<detail::BrokerCore>(options)) {}
+Broker::Broker(std::nullptr_t) noexcept {}
+Broker::Broker(Broker&&) noexcept = default;
+Broker& Broker::operator=(Broker&& other) noexcept {
+  if (this != &other) {
+    const Broker before(std::move(*this));
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+Broker::~Broker() {
+  if (core_ && core_->is_forked_child()) detail::keep_for_ever(std::move(core_));
+}
+void Broker::create_pool(const std::string& name, PoolOptions options) { usable(core_).create_pool(name, options); }
+void Broker::create(const std::string& queue, QueueOptions options) { usable(core_).create_queue(queue, options); }
+void Broker::end_of_stream(const std::string& queue) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  core.end_of_stream(queue);
+}
+std::uint64_t Broker::stop(Timeout drain_for) { return core_ ? core_->stop(drain_for) : 0; }
+BrokerStats Broker::stats() const { return usable(core_).stats(); }
+std::string Broker::socket_path() const {
+  if (!core_) (void)usable(core_);  // throws
+  return core_->socket_path();
+}
+std::string Broker::dump(const std::string& queue) const {
+  const detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  return core.dump(queue);
+}
+
+}  // namespace ipcq

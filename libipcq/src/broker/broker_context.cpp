@@ -1,0 +1,62 @@
+#include "broker/broker_context.hpp"
+
+#include <grp.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "base/deadline.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::uint64_t kComplainEveryNs = 1'000'000'000;
+
+Segment::Access access_for(const std::string& group) {
+  if (group.empty()) return {};
+  check_c_string(group, "unix group");
+  const ::group* entry = ::getgrnam(group.c_str());
+  if (entry == nullptr) throw UsageError("unix group '" + group + "': does not exist on this system");
+  return {.mode = 0660, .gid = static_cast<std::int64_t>(entry->gr_gid)};
+}
+
+}  // namespace
+
+BrokerContext::BrokerContext(const BrokerOptions& options)
+    : access(access_for(options.group)),
+      name(options.name),
+      started_at_ns(now_ns()),
+      quit(make_eventfd()),
+      polls("broker '" + name.name() + "'"),
+      log_(options.log),
+      self_("broker '" + name.name() + "'") {
+  access.log = [this](LogLevel level, const std::string_view text) { log(level, std::string(text)); };
+  if (!name.closed().empty()) log(LogLevel::warning, self_ + ": " + name.closed());
+  if (!name.leftovers().empty()) {
+    log(LogLevel::warning, self_ + ": the last one of this name did not stop cleanly; removed " + name.leftovers());
+  }
+  reserve.fill();
+  polls.watch(quit.get());
+}
+
+void BrokerContext::complain(const std::string& text) {
+  const std::uint64_t now = now_ns();
+  if (complained_at_ns_ != 0 && now - complained_at_ns_ < kComplainEveryNs) {
+    ++complaints_kept_;
+    return;
+  }
+  log(LogLevel::warning, text + (complaints_kept_ == 0 ? "" : "; and " + std::to_string(complaints_kept_) + " more"));
+  complained_at_ns_ = now;
+  complaints_kept_ = 0;
+}
+
+void BrokerContext::check_running(const std::string& object) const {
+  if (stopped) throw UsageError(object + ": the broker has stopped");
+}
+
+std::uint64_t BrokerContext::new_generation() noexcept {
+  last_generation_ = std::max(last_generation_ + 1, now_ns());
+  return last_generation_;
+}
+
+}  // namespace ipcq::detail

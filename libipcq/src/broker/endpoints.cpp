@@ -1,0 +1,214 @@
+#include "broker/endpoints.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "broker/groups.hpp"
+#include "broker/stream_end.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+
+// Why a client cannot use a queue in device memory; empty when it can.
+std::string Endpoints::device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda) {
+  if (uses_cuda || !q.pool->map->on_device()) return {};
+  const std::string object = "queue '" + q.name + "': ";
+  const char* const gpu_client = ", or attach with a GPU ({.cuda = true}; --device)";
+  if (!q.pool->map->has_host_payloads()) {
+    return object +
+           "its payloads are in device memory alone (mirror=none), which a client without a GPU cannot reach; "
+           "create the pool with mirror=full" +
+           gpu_client;
+  }
+  if (consumer && !q.map->is_host_readable()) {
+    return object +
+           "its results stay in device memory (host_readable=no), where a consumer without a GPU cannot read "
+           "them; create the queue with host_readable=yes" +
+           gpu_client;
+  }
+  return {};
+}
+
+Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
+  const std::string whose = "client pid " + std::to_string(client.pid);
+  if (!client.attached) return refuse(Refusal::usage, whose + ": said no hello");
+  if (has_ended(client.pidfd)) return refuse(Refusal::usage, whose + ": has ended");
+  QueueEntry& q = registry_.find(get_text(request.name, sizeof request.name));
+  if (context_.stopped) return refuse(Refusal::not_found, "queue '" + q.name + "': its broker is stopping");
+  const bool consumer = request.op == Op::open_consumer;
+  const bool uses_cuda = (request.flags & kUsesCuda) != 0;
+  if (const std::string why = device_refusal(q, consumer, uses_cuda); !why.empty()) {
+    return refuse(Refusal::backend, why);
+  }
+  const std::uint32_t index = choose_endpoint(q, consumer);
+  if (index == q.endpoints.size()) {
+    return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
+                                      " endpoints are in use; create it with more (endpoints=N)");
+  }
+  Reply reply;
+  if (uses_cuda) switches_.prefer_stream(q);
+  std::optional<unsigned> group = 0;
+  if (consumer) {
+    group = choose_group(q, get_text(request.group, sizeof request.group), (request.flags & kLossy) != 0, reply);
+  }
+  if (!group) return reply;
+
+  EndpointEntry& e = q.endpoints[index];
+  e.client = registry_.ids().take([this](std::uint32_t id) { return outliving_.bears(id); });
+  e.kind = consumer ? EndpointKind::consumer : EndpointKind::producer;
+  e.group = *group;
+  e.pid = client.pid;
+  e.uid = client.uid;
+  e.session = client.socket.get();
+  e.uses_cuda = uses_cuda;
+  publish_endpoint(q, index);
+  count_in(q, e);
+  reply.client = e.client;
+  reply.endpoint = index;
+  reply.group = e.group;
+  reply.durable = consumer && q.groups[e.group].durable ? 1 : 0;
+  reply.generation = q.map->config().segment.generation;
+  set_text(reply.queue_segment, sizeof reply.queue_segment, q.map->segment().name());
+  set_text(reply.pool_segment, sizeof reply.pool_segment, q.pool->map->segment().name());
+  return reply;
+}
+
+void Endpoints::publish_endpoint(QueueEntry& q, std::uint32_t index) const {
+  const EndpointEntry& e = q.endpoints[index];
+  Endpoint& shared = q.map->endpoint(index);
+  shared.kind = static_cast<std::uint32_t>(e.kind);
+  shared.pid = e.pid;
+  shared.uid = e.uid;
+  shared.group = e.group;
+  for (Word* w : {&shared.messages, &shared.bytes, &shared.redelivered, &shared.damaged, &shared.sequence}) {
+    w->store(0, std::memory_order_relaxed);
+  }
+  shared.client.store(e.client, std::memory_order_release);
+}
+
+void Endpoints::count_in(QueueEntry& q, EndpointEntry& e) {
+  if (e.kind == EndpointKind::consumer) {
+    ++q.groups[e.group].members;
+    if (q.groups[e.group].durable || !is_default_unread(q)) return;
+    context_.log(LogLevel::warning,
+                 "queue '" + q.name + "': a consumer reads in a group of its own, and none in '" + q.groups[0].name +
+                     "', which keeps its messages and holds producers up once the queue is full; if nobody is to read "
+                     "there, create the queue with the groups that it is to have (group=NAME)");
+    return;
+  }
+  ++q.producers;
+  ++q.producers_opened;
+  e.took_place = q.producers_lost > 0;
+  if (e.took_place) --q.producers_lost;
+  take_end_back(q);
+}
+
+void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, bool alive) {
+  const auto index = static_cast<std::uint32_t>(&e - q.endpoints.data());
+  const std::vector<std::uint32_t> blocks = held_blocks(q);
+  const RepairReport report = repair_endpoint(*q.map, *q.pool->map,
+                                              {.client = e.client,
+                                               .endpoint = index,
+                                               .kind = e.kind,
+                                               .uses_cuda = e.uses_cuda,
+                                               .alive = alive,
+                                               .gpu_may_outlive = outliving_.may_outlive(q, e),
+                                               .blocks = &blocks});
+  add_tombstones(q, report.tombstones);
+  log_repair(q, e, report);
+  Endpoint& shared = q.map->endpoint(index);
+  const bool consumer = e.kind == EndpointKind::consumer;
+  if (consumer || q.kept[index] != 0) count_kept(q, index);
+  if (consumer) {
+    q.groups[e.group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
+    q.groups[e.group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
+  }
+  keep_outliving(q, e, report, alive);
+  shared.client.store(0, std::memory_order_release);
+  const EndpointEntry was = e;
+  e = EndpointEntry{};
+  if (consumer) {
+    dissolving_ = remove_member(q, was.group) || dissolving_;
+  } else {
+    count_out_producer(q, was, how);
+  }
+}
+
+void Endpoints::log_repair(const QueueEntry& q, const EndpointEntry& e, const RepairReport& r) const {
+  const std::uint64_t tombstones = r.tombstones.size();
+  if (r.loans + tombstones + r.orphans + r.finished + r.lost + r.unwritten + r.quarantined == 0) return;
+  context_.log(LogLevel::info,
+               "queue '" + q.name + "': after " + (e.kind == EndpointKind::consumer ? "consumer" : "producer") +
+                   " of pid " + std::to_string(e.pid) + ": " + std::to_string(r.loans) + " slots freed, " +
+                   std::to_string(tombstones) + " tombstones, " + std::to_string(r.orphans) + " messages given back, " +
+                   std::to_string(r.finished) + " steps finished, " + std::to_string(r.lost) + " lost, " +
+                   std::to_string(r.unwritten) + " never completed by its GPU, " + std::to_string(r.quarantined) +
+                   " slots quarantined");
+}
+
+// Its id is free again unless slots bear it for ever: those that could not be quarantined.
+void Endpoints::keep_outliving(const QueueEntry& q, const EndpointEntry& e, const RepairReport& report, bool alive) {
+  if (report.late != 0) outliving_.keep_late_writer(q, e);
+  const bool keeps = report.late + report.quarantined != 0 || (!alive && e.uses_cuda && supervisor_.has_mps(q.device));
+  if (!keeps || outliving_.keep_quarantine(q, e) || report.quarantined == 0) registry_.ids().give_back(e.client);
+}
+
+void Endpoints::count_out_producer(QueueEntry& q, const EndpointEntry& was, Closing how) {
+  --q.producers;
+  if (how == Closing::never_used) {
+    --q.producers_opened;
+    if (was.took_place) ++q.producers_lost;
+  }
+  if (how == Closing::broken_off) {
+    ++q.producers_lost;
+    context_.log(LogLevel::warning, "queue '" + q.name + "': a producer of pid " + std::to_string(was.pid) +
+                                        " has not ended its stream: consumers wait until another producer opens, or "
+                                        "`ipcq end " +
+                                        q.name + "`");
+  }
+  look_for_end(q);
+}
+
+void Endpoints::close(const ConnectedClient& session, std::uint32_t id, Closing how) {
+  for (auto& [name, q] : registry_.queues()) {
+    for (auto& e : q.endpoints) {
+      if (id != 0 && e.client == id && e.session == session.socket.get()) close_endpoint(q, e, how, true);
+    }
+  }
+}
+
+// A session that says goodbye has closed what it has: what is open then was opened for a request that it had given up,
+// and is nobody's. Producers first: what a forwarder had not published must be undone before the message that it held
+// is given back.
+void Endpoints::close_all(const std::vector<ConnectedClient*>& sessions, Closing how) {
+  for (const EndpointKind kind : {EndpointKind::producer, EndpointKind::consumer}) {
+    for (auto& [name, q] : registry_.queues()) {
+      for (auto& e : q.endpoints) {
+        const bool theirs = std::any_of(sessions.begin(), sessions.end(),
+                                        [&](const ConnectedClient* c) { return c->socket.get() == e.session; });
+        if (e.client != 0 && e.kind == kind && theirs) close_endpoint(q, e, how, how != Closing::broken_off);
+      }
+    }
+  }
+}
+
+Endpoints::Open Endpoints::open_of(const ConnectedClient& client) const {
+  Open found = Open::none;
+  for (const auto& [name, q] : registry_.queues()) {
+    for (const auto& e : q.endpoints) {
+      if (e.client == 0 || e.session != client.socket.get()) continue;
+      if (e.uses_cuda) return Open::with_gpu;
+      found = Open::some;
+    }
+  }
+  return found;
+}
+
+bool Endpoints::dissolve() {
+  if (!dissolving_) return false;
+  dissolving_ = false;
+  for (auto& [name, q] : registry_.queues()) dissolving_ = !dissolve_groups(q) || dissolving_;
+  return dissolving_;
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,89 @@
+#include "broker/groups.hpp"
+
+#include <vector>
+
+#include "repair/membership.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+bool may_join(const QueueEntry& q, const GroupEntry& group, bool lossy, Reply& refusal) {
+  if (group.leaving) {
+    refusal = refuse(Refusal::busy, "group '" + group.name + "': is being dissolved; try again");
+    return false;
+  }
+  if (!lossy || group.lossy) return true;
+  refusal =
+      refuse(Refusal::usage, "group '" + group.name + "' of queue '" + q.name + "' is not lossy: " +
+                                 (group.durable ? "it was declared so (group=" + group.name + ":lossy makes it lossy)"
+                                                : "the consumer that founded it did not ask for that") +
+                                 "; leave out lossy, or join another group");
+  return false;
+}
+
+void found_group(QueueEntry& q, unsigned g, const std::string& name, bool lossy) {
+  GroupEntry& group = q.groups[g];
+  group = GroupEntry{};
+  group.name = name;
+  group.lossy = lossy;
+  auto& shared = q.map->control().group[g];
+  set_text(shared.name, sizeof shared.name, name);
+  shared.policy.store(lossy ? 1 : 0, std::memory_order_relaxed);
+  group.joined_at = join_group(*q.map, g);
+  group.damaged_before = q.map->control().damaged.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+std::optional<unsigned> choose_group(QueueEntry& q, const std::string& name, bool lossy, Reply& refusal) {
+  check_name(name, "group");
+  unsigned free = kMaxGroups;
+  bool leaving = false;
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    const GroupEntry& group = q.groups[g];
+    leaving = leaving || group.leaving;
+    if (group.name == name) return may_join(q, group, lossy, refusal) ? std::optional<unsigned>(g) : std::nullopt;
+    if (group.name.empty() && free == kMaxGroups) free = g;
+  }
+  if (free == kMaxGroups) {
+    refusal = refuse(leaving ? Refusal::busy : Refusal::usage, "group '" + name + "': queue '" + q.name + "' has " +
+                                                                   std::to_string(kMaxGroups) +
+                                                                   " groups already, the most that are possible");
+    return std::nullopt;
+  }
+  found_group(q, free, name, lossy);
+  return free;
+}
+
+bool remove_member(QueueEntry& q, unsigned g) {
+  GroupEntry& group = q.groups[g];
+  if (--group.members != 0 || group.durable) return false;
+  group.leaving = true;
+  group.left_at = leave_group(*q.map, g);
+  return true;
+}
+
+bool dissolve_groups(QueueEntry& q) {
+  if (q.lost) return true;
+  bool all = true;
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (!q.groups[g].leaving) continue;
+    const std::vector<std::uint32_t> blocks = held_blocks(q);
+    if (drain_left_group(*q.map, *q.pool->map, g, q.groups[g].left_at, &blocks)) {
+      q.groups[g] = GroupEntry{};
+    } else {
+      all = false;
+    }
+  }
+  return all;
+}
+
+// A queue that names no group has `default`, which keeps its messages for whoever comes.
+bool is_default_unread(QueueEntry& q) {
+  GroupEntry& group = q.groups[0];
+  if (q.options.groups.size() != 1 || !group.durable || group.lossy || group.members != 0 || group.warned) return false;
+  group.warned = true;
+  return true;
+}
+
+}  // namespace ipcq::detail

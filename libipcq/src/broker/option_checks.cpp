@@ -1,0 +1,91 @@
+#include "broker/option_checks.hpp"
+
+#include "base/os.hpp"
+#include "ipcq/error.hpp"
+#include "ipcq/handler.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+void check_backend(const std::string& object, const std::string& backend) {
+  if (backend == "auto" || backend == "host" || backend == "cuda") return;
+  throw UsageError(object + ": backend '" + printable(backend) + "': use auto, host or cuda");
+}
+
+void check_handler(const std::string& object, const QueueOptions& o) {
+  if (o.handler.empty() || find_host_handler(o.handler) != nullptr) return;
+  std::string known;
+  for (const auto& h : handler_names()) known += (known.empty() ? "" : ", ") + h;
+  throw UsageError(object + ": handler '" + printable(o.handler) + "' is not known; there are " + known);
+}
+
+// As far as options tell what was given from what was left alone.
+void check_threads(const std::string& object, const QueueOptions& o) {
+  if (!o.handler.empty()) {
+    if (o.threads != 0 && o.threads <= 256) return;
+    throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
+  }
+  const QueueOptions unset;
+  const bool waits = o.wait.kind() != unset.wait.kind() || o.wait.spin_for() != unset.wait.spin_for();
+  if (o.threads == unset.threads && !waits) return;
+  throw UsageError(object + ": " + (waits ? "wait" : "threads") +
+                   " says nothing here: it is of the handler's threads; name a handler, or leave it out");
+}
+
+void check_groups(const std::string& object, const QueueOptions& o) {
+  for (std::size_t i = 0; i < o.groups.size(); ++i) {
+    check_name(o.groups[i].name, "group");
+    for (std::size_t j = 0; j < i; ++j) {
+      if (o.groups[i].name == o.groups[j].name) throw UsageError(object + ": group '" + o.groups[i].name + "' twice");
+    }
+  }
+}
+
+}  // namespace
+
+void check_pool_options(const std::string& object, const PoolOptions& o) {
+  if (o.slots == 0) throw UsageError(object + ": slots is 0; a pool that queues share needs some");
+  check_backend(object, o.backend);
+  if (o.backend == "auto" && (o.device != 0 || o.mirror != Mirror::full)) {
+    throw UsageError(object + ": " + (o.device != 0 ? "device" : "mirror") +
+                     " says nothing here: backend 'auto' is host for a pool; say backend cuda, or leave it out");
+  }
+}
+
+void check_queue_options(const std::string& object, const QueueOptions& o) {
+  check_backend(object, o.backend);
+  check_handler(object, o);
+  check_threads(object, o);
+  if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else its pool would be named
+  check_groups(object, o);
+}
+
+void check_shared_pool(const std::string& object, const QueueOptions& o, const PoolEntry& pool) {
+  const bool on_device = pool.map->on_device();
+  if (o.backend == "host" && on_device) {
+    throw UsageError(object + ": backend 'host', but pool '" + o.pool + "' is in device memory; use backend cuda");
+  }
+  if (o.backend == "cuda" && !on_device) {
+    throw UsageError(object + ": backend 'cuda', but pool '" + o.pool +
+                     "' is in host memory; create the pool with backend cuda");
+  }
+  if (on_device && pool.options.device != o.device && o.device != 0) {
+    throw UsageError(object + ": device " + std::to_string(o.device) + ", but pool '" + o.pool + "' is on device " +
+                     std::to_string(pool.options.device));
+  }
+}
+
+void check_nothing_of_a_gpu(const std::string& object, const QueueOptions& o, const PoolEntry* pool) {
+  const char* const key = o.device != 0                       ? "device"
+                          : o.mirror != Mirror::full          ? "mirror"
+                          : !o.host_readable                  ? "host_readable"
+                          : o.executor != ExecutorKind::auto_ ? "executor"
+                                                              : nullptr;
+  if (key == nullptr) return;
+  throw UsageError(
+      object + ": " + key + " says nothing here: backend 'auto' is host " +
+      (pool != nullptr ? "as pool '" + o.pool + "' is; name a pool on a GPU" : "without a handler; say backend cuda") +
+      ", or leave it out");
+}
+
+}  // namespace ipcq::detail

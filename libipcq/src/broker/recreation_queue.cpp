@@ -1,0 +1,68 @@
+#include "broker/recreation_queue.hpp"
+
+#include <iterator>
+#include <utility>
+
+namespace ipcq::detail {
+
+using Kind = Recreation::Kind;
+
+void RecreationQueue::add(Recreation recreation) {
+  recreation.number = ++last_number_;
+  Key k = key(recreation);
+  waiting_.insert_or_assign(std::move(k), Waiting{std::move(recreation)});
+}
+
+std::optional<Recreation> RecreationQueue::next(std::uint64_t now) const {
+  for (const auto& [k, w] : waiting_) {
+    const bool can_work = w.recreation.kind != Kind::sharing || !awaits_pool(w.recreation.pool);
+    if (can_work && w.not_before <= now) return w.recreation;
+  }
+  return {};
+}
+
+bool RecreationQueue::awaits_queue(const std::string& name) const {
+  return waiting_.count({Kind::queue, name}) != 0 || waiting_.count({Kind::sharing, name}) != 0;
+}
+
+// A pool of its own comes with its queue.
+bool RecreationQueue::awaits_pool(const std::string& name) const {
+  return waiting_.count({Kind::pool, name}) != 0 || waiting_.count({Kind::queue, name}) != 0;
+}
+
+void RecreationQueue::succeeded(const Recreation& recreation) {
+  const auto it = waiting_.find(key(recreation));
+  if (it == waiting_.end() || it->second.recreation.number != recreation.number) return;
+  waiting_.erase(it);
+  if (recreation.kind == Kind::sharing) return;
+  for (auto& [k, w] : waiting_) {
+    if (w.recreation.kind == Kind::sharing && w.recreation.pool == recreation.name) w.give_up = 0;
+  }
+}
+
+std::vector<std::string> RecreationQueue::failed(const Recreation& recreation, const std::string& why, bool final,
+                                                 std::uint64_t now) {
+  const auto it = waiting_.find(key(recreation));
+  if (it == waiting_.end() || it->second.recreation.number != recreation.number) return {};
+  const bool sharing = recreation.kind == Kind::sharing;
+  if (sharing && awaits_pool(recreation.pool)) return {};  // lost again meanwhile: that is before it in the order
+  Waiting& waiting = it->second;
+  if (waiting.give_up == 0) waiting.give_up = now + kPatienceNs;
+  const bool late = now >= waiting.give_up;
+  if (!final && (!late || waiting.recreation.patient)) {
+    waiting.not_before = now + kRetryEveryNs;
+    if (!late || std::exchange(waiting.told, true)) return {};
+    return {recreation.object() + ": cannot be created anew yet, and is tried on: " + why};
+  }
+  std::vector<std::string> gone = {recreation.object() + ": cannot be created anew, and is gone: " + why};
+  waiting_.erase(it);
+  for (auto w = waiting_.begin(); !sharing && w != waiting_.end();) {
+    const Recreation& r = w->second.recreation;
+    const bool needs_it = r.kind == Kind::sharing && r.pool == recreation.name;
+    if (needs_it) gone.push_back(r.object() + ": is gone with pool '" + r.pool + "', which cannot be created anew");
+    w = needs_it ? waiting_.erase(w) : std::next(w);
+  }
+  return gone;
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,88 @@
+// The pools and queues of one broker, by name.
+//
+// Creation has two phases. Under the mutex the options are checked and the names reserved; then everything is built
+// with the mutex open (a runner is started, memory reserved, an executor started), and at last it is committed under
+// the mutex, if nothing that it needs has gone meanwhile. What was built and is not committed goes with the mutex open.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "broker/broker_context.hpp"
+#include "broker/client_ids.hpp"
+#include "broker/pool_entry.hpp"
+#include "broker/queue_entry.hpp"
+#include "broker/runner_supervisor.hpp"
+
+namespace ipcq::detail {
+
+class Registry final : public RunnerUser {
+ public:
+  using Pools = std::map<std::string, std::shared_ptr<PoolEntry>>;
+  using Queues = std::map<std::string, QueueEntry>;
+
+  Registry(BrokerContext& context, RunnerSupervisor& supervisor);
+  ~Registry() = default;
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  // Without the mutex. Throw UsageError, BackendError, SystemError.
+  void create_pool(const std::string& name, const PoolOptions& options);
+  void create_queue(const std::string& name, const QueueOptions& options);
+
+  // Throws NotFoundError, which says what there is.
+  QueueEntry& find(const std::string& queue);
+  const QueueEntry& find(const std::string& queue) const;
+  // That of a name and generation; null when it has gone.
+  QueueEntry* find_generation(const std::string& queue, std::uint64_t generation);
+  Pools& pools() noexcept { return pools_; }
+  const Pools& pools() const noexcept { return pools_; }
+  Queues& queues() noexcept { return queues_; }
+  const Queues& queues() const noexcept { return queues_; }
+  // Of the endpoints of all queues.
+  ClientIds& ids() noexcept { return ids_; }
+  // Whether some creation is under way.
+  bool is_creating() const noexcept { return !reserved_.empty(); }
+
+  // The control thread, when a runner dies.
+  void on_runner_lost(int device) override;
+  Aftermath on_runner_gone(const GoneRunner& runner) override;
+
+ private:
+  class Reservation;
+  // Who asks: a user, who cannot take a name that is being created anew, or the supervisor.
+  enum class By : std::uint8_t { user, supervisor };
+  struct QueuePlan {
+    std::string name;
+    QueueOptions options;
+    std::shared_ptr<PoolEntry> shared;  // the pool that it shares; null: it has its own
+    std::uint64_t pool_generation = 0;
+    std::uint64_t generation = 0;
+  };
+
+  void add_pool(const std::string& name, const PoolOptions& options, By by);
+  void add_queue(const std::string& name, const QueueOptions& options, By by);
+  void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
+  void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;
+  std::shared_ptr<PoolEntry> build_pool(const std::string& name, const PoolOptions& options, std::uint64_t generation);
+  QueueEntry build_queue(const QueuePlan& plan);
+  std::string choose_backend(const std::string& object, const QueueOptions& options, const PoolEntry* shared);
+  void commit_pool(const std::shared_ptr<PoolEntry>& pool);
+  void commit_queue(QueueEntry& q);
+
+  std::vector<QueueEntry> take_queues_of(int device);
+  std::vector<std::shared_ptr<PoolEntry>> take_pools_of(int device, const std::vector<QueueEntry>& ended);
+
+  BrokerContext& context_;
+  RunnerSupervisor& supervisor_;
+  std::set<std::string> reserved_;  // "queue 'q'", "pool 'p'"
+  Pools pools_;
+  Queues queues_;
+  ClientIds ids_;
+};
+
+}  // namespace ipcq::detail

@@ -1,0 +1,106 @@
+#include "broker/requests.hpp"
+
+#include <cerrno>
+#include <exception>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "base/peer.hpp"
+#include "broker/stream_end.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+Closing closing_of(const Request& request) {
+  if ((request.flags & kNeverUsed) != 0) return Closing::never_used;
+  return (request.flags & kBrokenOff) != 0 ? Closing::broken_off : Closing::clean;
+}
+
+std::string queue_of(const Request& request) { return get_text(request.name, sizeof request.name); }
+
+}  // namespace
+
+Reply Requests::answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {
+  // These may be asked for twice: they change nothing.
+  const bool repeatable = request.op == Op::stats || request.op == Op::dump;
+  try {
+    return context_.with_descriptor(repeatable && is_owner(client.uid),
+                                    [&] { return dispatch(client, request, sender, attachment); });
+  } catch (const NotFoundError& e) {
+    return refuse(Refusal::not_found, e.what());
+  } catch (const SystemError& e) {
+    const std::string text = context_.self() + ": " + e.what();
+    context_.complain(text);
+    return refuse(Refusal::shortage, text);
+  } catch (const std::exception& e) {
+    return refuse(Refusal::usage, e.what());
+  }
+}
+
+// Only a process itself speaks for it. So what is open in its name has been opened by it, and ends with the process
+// that its pidfd names: docs/design/layout.md, "Control socket".
+Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {
+  const std::string whose = "client pid " + std::to_string(client.pid) + ": ";
+  if (client.attached && sender != client.pid) {
+    return refuse(Refusal::permission,
+                  whose + "process " + std::to_string(sender) + " used its connection; a forked child connects anew");
+  }
+  switch (request.op) {
+    case Op::hello:
+      return hello(client, sender);
+    case Op::open_producer:
+    case Op::open_consumer:
+      return endpoints_.open(client, request);
+    case Op::close_endpoint:
+      endpoints_.close(client, request.client, closing_of(request));
+      return {};
+    case Op::bye:
+      endpoints_.close_all({&client}, Closing::never_used);
+      return {};
+    case Op::stats:
+    case Op::dump:
+      if (client.asking) return refuse(Refusal::busy, whose + "asks before its last question was answered");
+      return answers_.answer_at_once(request, attachment);
+    case Op::end_of_stream:
+      end_stream(registry_.find(queue_of(request)));
+      return {};
+    case Op::set_executor:
+      return switches_.set(registry_.find(queue_of(request)), request.executor);
+  }
+  return refuse(Refusal::usage,
+                context_.self() + ": unknown request " + std::to_string(static_cast<std::uint32_t>(request.op)));
+}
+
+Reply Requests::hello(ConnectedClient& client, pid_t sender) {
+  const std::string whose = "client pid " + std::to_string(client.pid);
+  if (client.attached) return refuse(Refusal::usage, whose + ": said hello twice");
+  if (client.pid == 0 || sender == 0) {
+    return refuse(Refusal::permission,
+                  context_.self() +
+                      ": cannot see the client's process, which is in a PID namespace that is not the broker's or "
+                      "below it; start both in one (containers: the same --pid), or the broker in the outer one");
+  }
+  if (sender != client.pid) {
+    return refuse(Refusal::permission, whose + ": process " + std::to_string(sender) +
+                                           " said hello on its connection; a client vouches for itself only");
+  }
+  Fd process = process_behind(client.socket.get());
+  if (!process) {
+    const int error = errno;
+    if (error == ESRCH) return refuse(Refusal::usage, whose + ": has ended");
+    const bool absent = error == ENOSYS || error == EPERM;
+    throw SystemError(
+        error, "cannot watch " + whose + ": " + std::system_category().message(error) +
+                   (absent ? "; the broker needs pidfd_open (Linux 5.3): let its seccomp profile allow that, and "
+                             "do not run it below a valgrind that does not know it"
+                           : "; raise the broker's limit of open files: ulimit -n"));
+  }
+  context_.polls.watch(process.get());
+  client.pidfd = std::move(process);
+  client.attached = true;
+  return {};
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,36 @@
+// What a client's request comes to.
+#pragma once
+
+#include <sys/types.h>
+
+#include "broker/answers.hpp"
+#include "broker/broker_context.hpp"
+#include "broker/clients.hpp"
+#include "broker/endpoints.hpp"
+#include "broker/executor_switch.hpp"
+#include "broker/registry.hpp"
+#include "control/control.hpp"
+
+namespace ipcq::detail {
+
+class Requests {
+ public:
+  Requests(BrokerContext& context, Registry& registry, Endpoints& endpoints, ExecutorSwitch& switches,
+           const Answers& answers)
+      : context_(context), registry_(registry), endpoints_(endpoints), switches_(switches), answers_(answers) {}
+
+  // Does what is asked, or refuses it and says why. `sender`: the process that sent it, as the kernel states it.
+  Reply answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
+
+ private:
+  Reply dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
+  Reply hello(ConnectedClient& client, pid_t sender);
+
+  BrokerContext& context_;
+  Registry& registry_;
+  Endpoints& endpoints_;
+  ExecutorSwitch& switches_;
+  const Answers& answers_;
+};
+
+}  // namespace ipcq::detail

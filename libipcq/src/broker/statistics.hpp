@@ -1,0 +1,37 @@
+// What a broker knows of itself, for `ipcq stats` and Broker::stats(). Under the mutex its books are copied into a
+// view; scan() (stats_view.hpp) does the rest without it.
+#pragma once
+
+#include <cstdint>
+#include <unordered_set>
+
+#include "broker/broker_context.hpp"
+#include "broker/clients.hpp"
+#include "broker/registry.hpp"
+#include "broker/stats_view.hpp"
+
+namespace ipcq::detail {
+
+class Statistics {
+ public:
+  Statistics(const BrokerContext& context, const Registry& registry, const RunnerSupervisor& supervisor,
+             const Clients& clients)
+      : context_(context), registry_(registry), supervisor_(supervisor), clients_(clients) {}
+
+  // The rate of each queue is counted from the view before.
+  StatsView view() const;
+  // A client process has ended without detaching.
+  void count_death() noexcept { ++deaths_; }
+
+ private:
+  const BrokerContext& context_;
+  const Registry& registry_;
+  const RunnerSupervisor& supervisor_;
+  const Clients& clients_;
+  std::uint64_t deaths_ = 0;
+};
+
+// One queue. `suspects`: sockets of clients that have lost their connection.
+QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects);
+
+}  // namespace ipcq::detail

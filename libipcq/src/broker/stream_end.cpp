@@ -1,0 +1,76 @@
+#include "broker/stream_end.hpp"
+
+#include <algorithm>
+
+#include "protocol/doorbell.hpp"
+#include "repair/membership.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+void announce_end(const QueueEntry& q) noexcept {
+  auto& control = q.map->control();
+  // SYNC stream-end (release): the count before the ticket. Pairs with: is_at_end.
+  control.end_ticket.store(q.map->ring().cursor(kProducers).next, std::memory_order_release);
+  for (Doorbell& bell : control.ready) ring_always(bell);
+}
+
+bool has_ended(const QueueEntry& q) noexcept {
+  return q.map->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket;
+}
+
+void set_state(const QueueEntry& q, QueueState state) noexcept {
+  q.map->control().state.store(static_cast<std::uint64_t>(state), std::memory_order_release);
+}
+
+}  // namespace
+
+void end_stream(QueueEntry& q) {
+  q.producers_lost = 0;
+  q.end_asked = true;
+  look_for_end(q);
+}
+
+void look_for_end(QueueEntry& q) {
+  if (q.lost) return;  // its producers had more to say, and close because they cannot
+  if ((q.producers_opened == 0 && !q.end_asked) || q.producers != 0 || q.producers_lost != 0) return;
+  if (has_ended(q)) return;
+  q.map->control().end_count.fetch_add(1, std::memory_order_relaxed);
+  announce_end(q);
+}
+
+void take_end_back(const QueueEntry& q) noexcept {
+  q.map->control().end_ticket.store(kNoTicket, std::memory_order_release);
+}
+
+void move_end(const QueueEntry& q) noexcept {
+  if (has_ended(q)) announce_end(q);
+}
+
+void begin_draining(const QueueEntry& q) {
+  set_state(q, QueueState::draining);
+  close_intake(*q.map);
+}
+
+// Nothing is handed out any more, then what is left is counted: no message is both.
+Leftover close_queue(const QueueEntry& q) {
+  set_state(q, QueueState::closed);
+  const std::uint64_t next = q.map->ring().cursor(kProducers).next;
+  std::uint64_t waiting[kMaxGroups] = {};
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (!is_kept(q.groups[g])) continue;
+    const std::uint64_t taken = std::min(close_group(*q.map, g), next);
+    const auto from = std::lower_bound(q.tombstones.begin(), q.tombstones.end(), taken);
+    waiting[g] = next - taken - static_cast<std::uint64_t>(q.tombstones.end() - from);
+  }
+  const HeldCounts counts = withdraw_given_back(*q.map, held_blocks(q));
+  Leftover left;
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (!is_kept(q.groups[g])) continue;
+    left.messages = std::max(left.messages, waiting[g] + counts.given_back[g]);
+    left.held = std::max(left.held, counts.held[g]);
+  }
+  return left;
+}
+
+}  // namespace ipcq::detail
