@@ -97,7 +97,7 @@ int run(int argc, char** argv) {
   ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "8", 0);
   if (argc == 2 && std::strcmp(argv[1], "--help") == 0) return usage(stdout);
   if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
-    std::printf("ipcq-runner %s, ABI %u, CUDA toolkit %d.%d\n", IPCQ_VERSION, kLayoutVersion, CUDA_VERSION / 1000,
+    std::printf("ipcq-runner %s, ABI %u, CUDA toolkit %d.%d\n", IPCQ_VERSION, kAbiVersion, CUDA_VERSION / 1000,
                 CUDA_VERSION % 1000 / 10);
     return 0;
   }

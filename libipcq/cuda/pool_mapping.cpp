@@ -204,16 +204,16 @@ CUresult ProbeStream::query() const noexcept {
 DeviceBlock::DeviceBlock(const Context& context, const PoolHeader& pool, const std::string& object)
     : context_(context) {
   CUipcMemHandle handle;
-  static_assert(sizeof handle.reserved == sizeof pool.ipc_handle);
-  std::memcpy(handle.reserved, pool.ipc_handle, sizeof pool.ipc_handle);
-  if (pool.device_base_offset > pool.device_bytes ||
-      pool.slots * pool.slot_stride > pool.device_bytes - pool.device_base_offset) {
+  static_assert(sizeof handle.reserved == sizeof pool.device.ipc_handle);
+  std::memcpy(handle.reserved, pool.device.ipc_handle, sizeof pool.device.ipc_handle);
+  if (pool.device.base_offset > pool.device.bytes ||
+      pool.slots * pool.slot_stride > pool.device.bytes - pool.device.base_offset) {
     throw BackendError(object + ": its header contradicts itself; restart the broker");
   }
   const CurrentContext current(context.handle());
   check_cuda(driver().cuIpcOpenMemHandle(&base_, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS), "cuIpcOpenMemHandle",
              object);
-  payloads_ = reinterpret_cast<std::byte*>(base_ + pool.device_base_offset);
+  payloads_ = reinterpret_cast<std::byte*>(base_ + pool.device.base_offset);
 }
 
 DeviceBlock::~DeviceBlock() {

@@ -61,7 +61,7 @@ TEST_F(SpoiledSegment, AnotherVersionIsToldApart) {
 
 TEST_F(SpoiledSegment, OneThatIsNotReadyIsToldApartAndWaitedFor) {
   make_copy("queue");
-  const std::uint32_t none = 0, ready = detail::kLayoutVersion;
+  const std::uint32_t none = 0, ready = kAbiVersion;
   poke(offsetof(detail::SegmentHeader, version), &none, sizeof none);
   EXPECT_THAT(queue_error(), AllOf(HasSubstr(copy_name()), HasSubstr("not ready")));
   std::thread creator([&] {
@@ -154,7 +154,7 @@ TEST_F(SpoiledSegment, AClientIsToldAndTheBrokerGoesOn) {
   write_version(9);
   auto s = connect({.broker = name_});
   EXPECT_THAT(error_of<LayoutError>([&] { (void)s.producer("q"); }), HasSubstr("wrong version"));
-  write_version(detail::kLayoutVersion);
+  write_version(kAbiVersion);
   bounded("the endpoint to be free again", [&] { return stats().endpoints.empty(); });
   auto p = s.producer("q");
   EXPECT_EQ(p.send(stamped(1, 0), kPeerBound), Status::ok);

@@ -26,5 +26,12 @@
 #define IPCQ_API __attribute__((visibility("default")))
 #endif
 
+// A function that device code calls too.
+#if defined(__CUDACC__)
+#define IPCQ_HOST_DEVICE __host__ __device__
+#else
+#define IPCQ_HOST_DEVICE
+#endif
+
 // What ipcq::cuda, an archive of the same release, needs of libipcq's inside. Not for users.
 #define IPCQ_INTERNAL_API IPCQ_API

@@ -13,12 +13,6 @@
 
 #include "ipcq/export.hpp"
 
-#if defined(__CUDACC__)
-#define IPCQ_HOST_DEVICE __host__ __device__
-#else
-#define IPCQ_HOST_DEVICE
-#endif
-
 namespace ipcq {
 
 // The team of a host worker. Its size is a constant, so that the compiler can vectorise the handlers' loops.

@@ -28,7 +28,7 @@ void found_group(QueueEntry& q, unsigned g, const std::string& name, bool lossy)
   group.lossy = lossy;
   auto& shared = q.map->control().group[g];
   set_text(shared.name, sizeof shared.name, name);
-  shared.policy.store(lossy ? 1 : 0, std::memory_order_relaxed);
+  shared.policy.store(lossy ? kGroupLossy : 0, std::memory_order_relaxed);
   group.joined_at = join_group(*q.map, g);
   group.damaged_before = q.map->control().damaged.load(std::memory_order_relaxed);
 }

@@ -14,9 +14,6 @@
 
 namespace ipcq::detail {
 
-inline constexpr std::uint32_t kRunnerMagic = 0x52435049;  // "IPCR"
-inline constexpr std::uint32_t kRunnerProtocol = 3;
-
 enum class RunnerOp : std::uint32_t {
   allocate = 1,  // bytes -> DeviceMemory, block
   free,          // block

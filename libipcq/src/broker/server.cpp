@@ -112,9 +112,9 @@ void Server::serve_client(ConnectedClient& client) {
                       whose + "sent " + std::to_string(message.bytes) +
                           " bytes that are no request; use one release of libipcq for client and broker");
   }
-  if (request.abi != kLayoutVersion) {
+  if (request.abi != kAbiVersion) {
     return break_with(client, Refusal::usage,
-                      context_.self() + ": has ABI " + std::to_string(kLayoutVersion) + ", the client has ABI " +
+                      context_.self() + ": has ABI " + std::to_string(kAbiVersion) + ", the client has ABI " +
                           std::to_string(request.abi) + "; use one release of libipcq for both");
   }
   if ((!client.attached || message.sender == client.pid) && answers_.take(client, request)) return;

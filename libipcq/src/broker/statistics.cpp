@@ -125,7 +125,7 @@ StatsView Statistics::view() const {
   BrokerStats& s = v.stats;
   s.name = context_.name.name();
   s.version = kVersion;
-  s.abi = kLayoutVersion;
+  s.abi = kAbiVersion;
   s.pid = getpid();
   s.uptime_ns = now_ns() - context_.started_at_ns;
   s.deaths = deaths_;

@@ -126,7 +126,7 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   std::uint64_t oldest_kept = kNoTicket;  // of groups that may not lose anything
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     if ((producers.groups >> g & 1) == 0) continue;
-    const bool lossy = (queue_->control().group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
+    const bool lossy = (queue_->control().group[g].policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
     const std::uint64_t at = ring_.cursor(1 + g).next;
     if (!lossy && backpressure_ != Backpressure::drop_oldest) {
       oldest_kept = std::min(oldest_kept, at);
@@ -168,7 +168,7 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
     for (unsigned left = groups; left != 0; left &= left - 1) {
       const auto g = static_cast<unsigned>(std::countr_zero(left));
       ring(control.ready[g]);
-      droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & 1) != 0;
+      droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
     }
     if (droppable) {
       ring(control.space);

@@ -25,7 +25,7 @@ std::string unread_group(const QueueMap& queue, bool for_slot) {
   const Cursor producers = ring.cursor(kProducers);
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     const auto& group = queue.control().group[g];
-    const bool lossy = (group.policy.load(std::memory_order_relaxed) & 1) != 0;
+    const bool lossy = (group.policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
     if ((producers.groups >> g & 1) == 0 || lossy) continue;
     const std::uint64_t next = ring.cursor(1 + g).next;
     const bool in_the_way = for_slot ? next < producers.next : next + ring.lines() <= producers.next;

@@ -113,9 +113,9 @@ Reply receive_reply(const Connection& from, const std::string& broker, Fd& attac
                       ": its answer has another size than this library's; use one release of libipcq for both");
   }
   if (got <= 0) throw SystemError(ECONNRESET, object + ": closed the connection; connect again to its successor");
-  if (reply.magic != kControlMagic || reply.abi != kLayoutVersion) {
+  if (reply.magic != kControlMagic || reply.abi != kAbiVersion) {
     throw LayoutError(object + ": speaks ABI " + std::to_string(reply.abi) + ", this library ABI " +
-                      std::to_string(kLayoutVersion) + "; use one release of libipcq for both");
+                      std::to_string(kAbiVersion) + "; use one release of libipcq for both");
   }
   return reply;
 }

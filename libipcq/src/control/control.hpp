@@ -10,12 +10,11 @@
 #include "base/os.hpp"
 #include "ipcq/options.hpp"
 #include "ipcq/stats.hpp"
-#include "layout/layout.hpp"
+#include "layout/abi.hpp"
+#include "layout/limits.hpp"
 #include "layout/text_field.hpp"
 
 namespace ipcq::detail {
-
-inline constexpr std::uint32_t kControlMagic = 0x51435049;  // "IPCQ"
 
 enum class Op : std::uint32_t {
   hello = 1,       // from the process that connected
@@ -38,7 +37,7 @@ enum RequestFlag : std::uint32_t {
 
 struct Request {
   std::uint32_t magic = kControlMagic;
-  std::uint32_t abi = kLayoutVersion;
+  std::uint32_t abi = kAbiVersion;
   Op op = Op::hello;
   std::uint32_t flags = 0;
   std::uint32_t client = 0;
@@ -62,7 +61,7 @@ enum class Refusal : std::uint32_t {
 
 struct Reply {
   std::uint32_t magic = kControlMagic;
-  std::uint32_t abi = kLayoutVersion;
+  std::uint32_t abi = kAbiVersion;
   Refusal refusal = Refusal::none;
   std::uint32_t client = 0;
   std::uint32_t endpoint = 0;

@@ -10,18 +10,13 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "layout/bits.hpp"
+
 #if !defined(__x86_64__)
 #error "libipcq needs x86-64: 16-byte compare-and-swap and single-copy atomic 16-byte loads"
 #endif
 
 namespace ipcq::detail {
-
-// Two 64-bit halves that change together.
-struct Pair {
-  std::uint64_t lo = 0;
-  std::uint64_t hi = 0;
-  friend bool operator==(const Pair&, const Pair&) = default;
-};
 
 // 8 bytes. Trivial, so that it may lie in shared memory.
 struct Word {

@@ -1,34 +1,24 @@
-// ABI 1: everything that two processes read. Twin document: docs/design/layout.md (changes in the same commit).
+// The structs of shared memory. Twin document: docs/design/layout.md (changes in the same commit). abi.hpp has the
+// version that they carry, words.hpp the packed words among them, line.hpp and held.hpp lines and held entries,
+// regions.hpp where each lies in its segment.
 //
-// Fixed-width types, explicit padding, nothing process-local. Words written by different parties lie on different
-// 128-byte lines. Whoever maps a segment copies its header once, checks the copy and uses only that (queue_map.hpp).
+// Fixed-width types, explicit padding, nothing process-local; sizes and offsets are asserted behind each struct. Words
+// written by different parties lie on different 128-byte lines. Whoever maps a segment copies its header once, checks
+// the copy and uses only that (queue_map.hpp).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
+#include "layout/abi.hpp"
 #include "layout/atomic.hpp"
+#include "layout/limits.hpp"
+#include "layout/line_format.hpp"
 
 namespace ipcq::detail {
 
-inline constexpr std::uint32_t kLayoutVersion = 1;
-inline constexpr std::uint64_t kQueueMagic = 0x3145554551435049;  // "IPCQEUE1"
-inline constexpr std::uint64_t kPoolMagic = 0x314c4f4f51435049;   // "IPCQOOL1"
-
-inline constexpr unsigned kMaxGroups = 8;
-inline constexpr unsigned kProducers = 0;  // index of the producers' cursor; group g has 1 + g
-inline constexpr unsigned kCursors = 1 + kMaxGroups;
-inline constexpr unsigned kLineUnits = 8;
-inline constexpr unsigned kUnitBytes = 12;  // of data, beside the tag
-inline constexpr unsigned kNameBytes = 64;
-inline constexpr unsigned kMaxEndpoints = 1024;
-inline constexpr std::uint32_t kNone = 0xffffffff;
-inline constexpr std::uint64_t kNoTicket = ~std::uint64_t{0};
-inline constexpr std::uint64_t kHeaderBytes = 4096;
-inline constexpr std::size_t kLineBytes = 128;  // distance of words that different parties write
-
-// One message's descriptor: eight tagged units (line.hpp has their meaning).
+// One message's descriptor: eight tagged units (line_format.hpp has their meaning).
 template <class A>
 struct alignas(kLineBytes) LineOf {
   typename A::Unit unit[kLineUnits];
@@ -38,6 +28,7 @@ struct alignas(kLineBytes) LineOf {
 template <class T>
 struct alignas(kLineBytes) Alone {
   T word;
+  std::uint8_t pad[kLineBytes - sizeof(T)];
 };
 
 // Sleepers arm it, publishers ring it (doorbell.hpp).
@@ -46,18 +37,25 @@ struct alignas(kLineBytes) Doorbell {
   Word32 armed;     // == sequence: somebody sleeps, or is about to
   std::uint8_t pad[kLineBytes - 8];
 };
+static_assert(sizeof(Doorbell) == 128);
+static_assert(offsetof(Doorbell, sequence) == 0 && offsetof(Doorbell, armed) == 4);
 
 // First page of every segment. The creator writes `version` last; nothing in it changes after that.
 struct SegmentHeader {
   std::uint64_t magic;
-  Word32 version;          // 0: not ready yet
+  Word32 version;          // kNotReady, then kAbiVersion
   std::uint32_t checksum;  // CRC-32 of QueueHeader or PoolHeader with version and checksum zero
   std::uint64_t total_bytes;
   std::uint64_t generation;  // unique per creation; in every attach reply
   std::int32_t broker_pid;
-  std::uint32_t flags;
+  std::uint32_t flags;    // QueueFlag; of a pool 0
   char name[kNameBytes];  // of the queue or pool, zero-terminated
 };
+static_assert(sizeof(SegmentHeader) == 104);
+static_assert(offsetof(SegmentHeader, magic) == 0 && offsetof(SegmentHeader, version) == 8 &&
+              offsetof(SegmentHeader, checksum) == 12 && offsetof(SegmentHeader, total_bytes) == 16 &&
+              offsetof(SegmentHeader, generation) == 24 && offsetof(SegmentHeader, broker_pid) == 32 &&
+              offsetof(SegmentHeader, flags) == 36 && offsetof(SegmentHeader, name) == 40);
 
 enum QueueFlag : std::uint32_t {
   kQueueHasHandler = 1,    // an executor stands between `in` and `out`
@@ -82,53 +80,90 @@ struct QueueHeader {
   std::uint64_t out_offset;         // Line[M]; == in_offset for a direct queue
   std::uint64_t held_offset;        // Held[E * held_per_endpoint]
 };
+static_assert(sizeof(QueueHeader) == 304 && sizeof(QueueHeader) <= kHeaderBytes);
+static_assert(std::is_trivially_copyable_v<QueueHeader>);
+static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handler) == 168 &&
+              offsetof(QueueHeader, pool_generation) == 232 && offsetof(QueueHeader, lines) == 240 &&
+              offsetof(QueueHeader, endpoints) == 244 && offsetof(QueueHeader, held_per_endpoint) == 248 &&
+              offsetof(QueueHeader, backpressure) == 252 && offsetof(QueueHeader, control_offset) == 256 &&
+              offsetof(QueueHeader, endpoints_offset) == 264 && offsetof(QueueHeader, own_offset) == 272 &&
+              offsetof(QueueHeader, in_offset) == 280 && offsetof(QueueHeader, out_offset) == 288 &&
+              offsetof(QueueHeader, held_offset) == 296);
+
+// Payloads in the memory of a GPU, as its owner exports them: in a pool's header, and in the runner's reply.
+struct DeviceMemory {
+  std::uint8_t device_uuid[16] = {};
+  std::uint8_t ipc_handle[64] = {};
+  std::uint64_t base_offset = 0;  // of the first slot in the exported block
+  std::uint64_t bytes = 0;        // of the block
+};
+static_assert(sizeof(DeviceMemory) == 96);
+static_assert(offsetof(DeviceMemory, device_uuid) == 0 && offsetof(DeviceMemory, ipc_handle) == 16 &&
+              offsetof(DeviceMemory, base_offset) == 80 && offsetof(DeviceMemory, bytes) == 88);
+
+enum class PoolBackend : std::uint32_t { host = 0, cuda = 1 };
+
+inline constexpr unsigned kSlotsPerFreeWord = 64;  // a bit each
 
 struct PoolHeader {
   SegmentHeader segment;
   std::uint32_t slots;  // N payload slots, then N aliases (forward) after `alias_base`
   std::uint32_t aliases;
-  std::uint32_t alias_base;  // N rounded up to 64
+  std::uint32_t alias_base;  // N rounded up to kSlotsPerFreeWord
   std::uint32_t reserved;
   std::uint64_t slot_bytes;
   std::uint64_t slot_stride;       // bytes from one payload to the next
   std::uint64_t control_offset;    // PoolControl
-  std::uint64_t free_bits_offset;  // Word[(alias_base + aliases + 63) / 64]
+  std::uint64_t free_bits_offset;  // Word[(alias_base + aliases) / kSlotsPerFreeWord, rounded up]
   std::uint64_t slots_offset;      // Wide[alias_base + aliases]
   std::uint64_t parents_offset;    // AliasParent[aliases]
   std::uint64_t gpub_offset;       // Word[N]: lease whose payload its loaner's stream has written
   std::uint64_t tomb_offset;       // Word[N]: lease whose payload will never come
-  std::uint64_t payload_offset;    // host pool: payloads; device pool: pinned mirror, or 0
+  std::uint64_t payload_offset;    // host pool: payloads; device pool: pinned mirror, or 0 bytes
   std::uint64_t payload_bytes;
-  // Device pool (backend "cuda"): where the payloads live. All zero on the host.
-  std::uint8_t device_uuid[16];
-  std::uint8_t ipc_handle[64];
-  std::uint64_t device_base_offset;
-  std::uint64_t device_bytes;
+  DeviceMemory device;    // of a device pool; zero on the host
   std::uint32_t backend;  // PoolBackend
   std::uint32_t mirror;   // ipcq::Mirror
 };
+static_assert(sizeof(PoolHeader) == 304 && sizeof(PoolHeader) <= kHeaderBytes);
+static_assert(std::is_trivially_copyable_v<PoolHeader>);
+static_assert(offsetof(PoolHeader, slots) == 104 && offsetof(PoolHeader, aliases) == 108 &&
+              offsetof(PoolHeader, alias_base) == 112 && offsetof(PoolHeader, slot_bytes) == 120 &&
+              offsetof(PoolHeader, slot_stride) == 128 && offsetof(PoolHeader, control_offset) == 136 &&
+              offsetof(PoolHeader, free_bits_offset) == 144 && offsetof(PoolHeader, slots_offset) == 152 &&
+              offsetof(PoolHeader, parents_offset) == 160 && offsetof(PoolHeader, gpub_offset) == 168 &&
+              offsetof(PoolHeader, tomb_offset) == 176 && offsetof(PoolHeader, payload_offset) == 184 &&
+              offsetof(PoolHeader, payload_bytes) == 192 && offsetof(PoolHeader, device) == 200 &&
+              offsetof(PoolHeader, backend) == 296 && offsetof(PoolHeader, mirror) == 300);
 
-enum class PoolBackend : std::uint32_t { host = 0, cuda = 1 };
 enum class QueueState : std::uint64_t { open = 0, draining = 1, closed = 2 };
+
+// GroupControl::policy.
+inline constexpr std::uint64_t kGroupLossy = 1;
+inline constexpr std::uint64_t kGroupDurable = 2;
 
 // What the broker says about one group. Read-mostly.
 struct alignas(kLineBytes) GroupControl {
-  Word policy;     // bit 0: lossy, bit 1: durable
-  Word orphans;    // messages given back, and how many a taker that found none had seen: group.hpp
+  Word policy;     // kGroupLossy, kGroupDurable
+  Word orphans;    // messages given back, and how many a taker that found none had seen: OrphanBits
   Word joined_at;  // first ticket of this membership
   Word dropped;    // messages discarded for this group, compare-and-swap free: fetch_add by droppers
   char name[kNameBytes];
   std::uint8_t pad[kLineBytes - 4 * 8 - kNameBytes];
 };
+static_assert(sizeof(GroupControl) == 128);
+static_assert(offsetof(GroupControl, policy) == 0 && offsetof(GroupControl, orphans) == 8 &&
+              offsetof(GroupControl, joined_at) == 16 && offsetof(GroupControl, dropped) == 24 &&
+              offsetof(GroupControl, name) == 32);
 
 struct QueueControl {
-  Alone<Wide> cursor[kCursors];
+  Alone<Wide> cursor[kCursors];    // Cursor
   alignas(kLineBytes) Word state;  // QueueState
   Word live_groups;                // bit g: group g holds lines back
   Word end_ticket;                 // kNoTicket, or: every producer has closed and this many tickets were taken
   Word end_count;                  // how often the stream has ended; written before end_ticket
   std::uint8_t pad0[kLineBytes - 4 * 8];
-  // Written by the executor of a handler queue alone, which may be a GPU.
+  // Written by the executor of a handler queue alone, which may be a GPU. In the order of ExecutorCounter.
   alignas(kLineBytes) Word processed;
   Word failed;   // of these, refused by the handler
   Word damaged;  // lines passed over because their content made no sense
@@ -144,13 +179,26 @@ struct QueueControl {
   Doorbell ready[kMaxGroups];  // members of a group sleep: a line became readable, or the stream ended
   GroupControl group[kMaxGroups];
 };
+static_assert(sizeof(QueueControl) == 3968 && std::is_standard_layout_v<QueueControl>);
+static_assert(offsetof(QueueControl, cursor) == 0 && offsetof(QueueControl, state) == 1152 &&
+              offsetof(QueueControl, live_groups) == 1160 && offsetof(QueueControl, end_ticket) == 1168 &&
+              offsetof(QueueControl, end_count) == 1176);
+static_assert(offsetof(QueueControl, processed) == 1280 && offsetof(QueueControl, failed) == 1288 &&
+              offsetof(QueueControl, damaged) == 1296 && offsetof(QueueControl, taken) == 1304);
+static_assert(offsetof(QueueControl, failed) == offsetof(QueueControl, processed) + sizeof(Word) * kFailedCounter &&
+              offsetof(QueueControl, damaged) == offsetof(QueueControl, processed) + sizeof(Word) * kDamagedCounter &&
+              offsetof(QueueControl, taken) == offsetof(QueueControl, processed) + sizeof(Word) * kTakenCounter);
+static_assert(offsetof(QueueControl, executor) == 1408 && offsetof(QueueControl, parked) == 1416);
+static_assert(offsetof(QueueControl, work) == 1536 && offsetof(QueueControl, waker) == 1664 &&
+              offsetof(QueueControl, space) == 1792 && offsetof(QueueControl, ready) == 1920 &&
+              offsetof(QueueControl, group) == 2944);
 
 enum class EndpointKind : std::uint32_t { none = 0, producer = 1, consumer = 2 };
 
 // One producer or consumer: who it is (written by the broker) and what it did (written by it alone, for the counters).
 struct alignas(kLineBytes) Endpoint {
-  Word client;  // id, 0: free
-  std::uint32_t kind;
+  Word client;         // id, 0: free
+  std::uint32_t kind;  // EndpointKind
   std::int32_t pid;
   std::uint32_t uid;
   std::uint32_t group;
@@ -163,28 +211,29 @@ struct alignas(kLineBytes) Endpoint {
   Word loaned_at;    // reserved
   std::uint8_t pad1[kLineBytes - 48];
 };
+static_assert(sizeof(Endpoint) == 256 && std::is_standard_layout_v<Endpoint>);
+static_assert(offsetof(Endpoint, client) == 0 && offsetof(Endpoint, kind) == 8 && offsetof(Endpoint, pid) == 12 &&
+              offsetof(Endpoint, uid) == 16 && offsetof(Endpoint, group) == 20);
+static_assert(offsetof(Endpoint, messages) == 128 && offsetof(Endpoint, bytes) == 136 &&
+              offsetof(Endpoint, redelivered) == 144 && offsetof(Endpoint, damaged) == 152 &&
+              offsetof(Endpoint, sequence) == 160 && offsetof(Endpoint, loaned_at) == 168);
 
 struct PoolControl {
   Doorbell free;  // producers sleep: a slot was freed
 };
+static_assert(sizeof(PoolControl) == 128);
 
 // An alias lets a second queue refer to a slot: the parent's group bit is cleared when all of the alias' readers are
 // done. Written by the forwarder while the alias is on loan to it.
 template <class A>
 struct AliasParentOf {
   typename A::Word lease;  // of the parent
-  typename A::Word where;  // parent slot (low 32 bits) and group bit (bits 32..39)
+  typename A::Word where;  // ParentBits
 };
 
 using Line = LineOf<SharedAtomics>;
 using AliasParent = AliasParentOf<SharedAtomics>;
-
-static_assert(sizeof(Line) == 128 && sizeof(Doorbell) == 128 && sizeof(GroupControl) == 128 && sizeof(Endpoint) == 256);
-static_assert(sizeof(SegmentHeader) == 104 && sizeof(QueueHeader) <= kHeaderBytes &&
-              sizeof(PoolHeader) <= kHeaderBytes);
-static_assert(sizeof(QueueControl) == 128 * (kCursors + 1 + 2 + 3 + kMaxGroups + kMaxGroups));
-static_assert(std::is_trivially_copyable_v<QueueHeader> && std::is_trivially_copyable_v<PoolHeader>);
-static_assert(std::is_standard_layout_v<QueueControl> && std::is_standard_layout_v<Endpoint>);
-static_assert(offsetof(SegmentHeader, version) == 8 && offsetof(SegmentHeader, checksum) == 12);
+static_assert(sizeof(Line) == 128);
+static_assert(sizeof(AliasParent) == 16 && offsetof(AliasParent, lease) == 0 && offsetof(AliasParent, where) == 8);
 
 }  // namespace ipcq::detail

@@ -1,15 +1,4 @@
-// A line's content: the descriptor of one message, in units of 12 bytes of data and a 4-byte lap tag.
-//
-//   unit 0   kind 8, flags 8, priority 8, data_unit 8 | length 32 | producer 32      written last, read first
-//   unit 1   sequence 64 | schema 32
-//   inline:  units data_unit.. carry the payload, 12 bytes each
-//   slot:    unit 2  lease 64 | slot 32
-//            unit 3  lease of the alias 64 | alias 32 (kNone: none)
-//            unit 4  publish time, CLOCK_MONOTONIC ns 64 | delivery count 32
-//            unit 5  deadline 64 | stage group 32, unit 6 correlation id 64 | reserved 32: ABI 1 reserves them
-//
-// Every unit used carries the tag of the lap. Every 2^20 laps all eight are written, so that no tag of 2^32 laps ago
-// can match in a unit that is seldom used.
+// A line's content, read and written: the descriptor of one message. line_format.hpp has what stands where.
 #pragma once
 
 #include <algorithm>
@@ -19,21 +8,6 @@
 #include "layout/layout.hpp"
 
 namespace ipcq::detail {
-
-enum class LineKind : std::uint8_t { none = 0, inlined = 1, slot = 2, tombstone = 3, control = 4 };
-
-// What a control line asks of the executor that reaches it: the line's `sequence`. Readers pass over control lines.
-enum class ControlOp : std::uint64_t { none = 0, switch_to_persistent = 1, switch_to_stream = 2 };
-
-enum LineFlag : std::uint8_t {
-  kPayloadReady = 1,      // the payload was in place before the line: no need to look at gpub
-  kNotProcessed = 2,      // the handler refused the payload
-  kInMirror = 4,          // device pool: in `in`, the payload is in the mirror alone; in `out`, it is there too
-  kBeforeExecutor = 128,  // never in a line: in a held entry's copy that was made from `in` (early_ring.hpp)
-};
-
-inline constexpr unsigned kInlineUnit = 2;  // first payload unit that this version writes
-inline constexpr std::uint32_t kInlineBytes = (kLineUnits - kInlineUnit) * kUnitBytes;
 
 struct Descriptor {
   LineKind kind = LineKind::none;
@@ -53,27 +27,27 @@ struct Descriptor {
 
 constexpr bool carries_message(const Descriptor& d) { return d.kind == LineKind::inlined || d.kind == LineKind::slot; }
 
-// Payload of an inline message. Four spare bytes: the last unit is stored as a whole.
+// Payload of an inline message. The last unit is stored as a whole, with its tag, and eight bytes align.
 struct InlineData {
   alignas(8) std::byte bytes[kInlineBytes + 8];
 };
 
 constexpr std::uint64_t pack_kind(const Descriptor& d) {
-  return static_cast<std::uint64_t>(d.kind) | (std::uint64_t{d.flags} << 8) | (std::uint64_t{d.priority} << 16) |
-         (std::uint64_t{d.data_unit} << 24) | (std::uint64_t{d.length} << 32);
+  return HeadBits::Kind::put(static_cast<std::uint64_t>(d.kind)) | HeadBits::Flags::put(d.flags) |
+         HeadBits::Priority::put(d.priority) | HeadBits::DataUnit::put(d.data_unit) | HeadBits::Length::put(d.length);
 }
 constexpr void unpack_kind(std::uint64_t word, Descriptor& d) {
-  d.kind = static_cast<LineKind>(word & 0xff);
-  d.flags = static_cast<std::uint8_t>(word >> 8);
-  d.priority = static_cast<std::uint8_t>(word >> 16);
-  d.data_unit = static_cast<std::uint8_t>(word >> 24);
-  d.length = static_cast<std::uint32_t>(word >> 32);
+  d.kind = static_cast<LineKind>(HeadBits::Kind::get(word));
+  d.flags = static_cast<std::uint8_t>(HeadBits::Flags::get(word));
+  d.priority = static_cast<std::uint8_t>(HeadBits::Priority::get(word));
+  d.data_unit = static_cast<std::uint8_t>(HeadBits::DataUnit::get(word));
+  d.length = static_cast<std::uint32_t>(HeadBits::Length::get(word));
 }
 
 // A descriptor in shared memory, a word for each pair of fields: each is read once, whatever its owner does meanwhile.
 template <class A>
 struct StoredDescriptorOf {
-  typename A::Word word[7];
+  typename A::Word word[7];  // head; producer and schema; sequence; lease; slot and alias; alias lease; publish time
 
   void store(const Descriptor& d) {
     constexpr auto relaxed = std::memory_order_relaxed;
@@ -105,13 +79,15 @@ struct StoredDescriptorOf {
   }
 };
 
+static_assert(sizeof(InlineData) == 80 && sizeof(StoredDescriptorOf<SharedAtomics>) == 56);
+
 // What reading a line came to. `damaged`: tagged, but its content cannot be: the reader skips and counts it.
 enum class LineRead : std::uint8_t { absent, present, damaged };
 
 constexpr Pair make_unit(std::uint64_t lo, std::uint32_t hi, std::uint32_t tag) {
-  return {lo, (static_cast<std::uint64_t>(tag) << 32) | hi};
+  return {lo, TailBits::Tag::put(tag) | TailBits::Data::put(hi)};
 }
-constexpr std::uint32_t tag_of(std::uint64_t hi) { return static_cast<std::uint32_t>(hi >> 32); }
+constexpr std::uint32_t tag_of(std::uint64_t hi) { return static_cast<std::uint32_t>(TailBits::Tag::get(hi)); }
 
 // 12 bytes of payload.
 inline Pair load_unit(const std::byte* from) {
@@ -135,9 +111,7 @@ inline Pair load_rest(const std::byte* data, std::uint32_t length, std::uint32_t
   return {static_cast<std::uint64_t>(v), static_cast<std::uint64_t>(v >> 64)};
 }
 
-constexpr Pair with_tag(Pair data, std::uint32_t tag) {
-  return {data.lo, data.hi | (static_cast<std::uint64_t>(tag) << 32)};
-}
+constexpr Pair with_tag(Pair data, std::uint32_t tag) { return {data.lo, data.hi | TailBits::Tag::put(tag)}; }
 
 // Writes the line for `lap`. The caller owns it. `data` is the payload of an inline message.
 template <class A>
@@ -156,15 +130,16 @@ void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const s
       line.unit[kInlineUnit + u].store(with_tag(load_unit(data + u * kUnitBytes), tag), relaxed);
     }
   } else if (d.kind == LineKind::slot) {
-    used = 5;
-    line.unit[4].store(make_unit(d.published_at_ns, 0, tag), relaxed);
-    line.unit[3].store(make_unit(d.alias_lease, d.alias, tag), relaxed);
-    line.unit[2].store(make_unit(d.lease, d.slot, tag), relaxed);
+    used = kSlotUnits;
+    line.unit[kTimeUnit].store(make_unit(d.published_at_ns, 0, tag), relaxed);
+    line.unit[kAliasUnit].store(make_unit(d.alias_lease, d.alias, tag), relaxed);
+    line.unit[kLeaseUnit].store(make_unit(d.lease, d.slot, tag), relaxed);
   }
-  if (lap % (1u << 20) == 0) {
-    for (unsigned u = std::max(used, 2u); u < kLineUnits; ++u) line.unit[u].store(make_unit(0, 0, tag), relaxed);
+  if (lap % kFullWriteEvery == 0) {
+    for (unsigned u = std::max(used, kSequenceUnit + 1); u < kLineUnits; ++u)
+      line.unit[u].store(make_unit(0, 0, tag), relaxed);
   }
-  line.unit[1].store(make_unit(d.sequence, d.schema, tag), relaxed);
+  line.unit[kSequenceUnit].store(make_unit(d.sequence, d.schema, tag), relaxed);
   // SYNC line-tagged (release): payload and units 1.. before unit 0. Pairs with: read_line.
   line.unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
 }
@@ -194,10 +169,10 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (!carries_message(d) && d.kind != LineKind::control) return LineRead::damaged;
   const LineRead missing = any_order ? LineRead::absent : LineRead::damaged;
-  const Pair u1 = line.unit[1].load(relaxed);
-  if (tag_of(u1.hi) != tag) return missing;
-  d.sequence = u1.lo;
-  d.schema = static_cast<std::uint32_t>(u1.hi);
+  const Pair sequence = line.unit[kSequenceUnit].load(relaxed);
+  if (tag_of(sequence.hi) != tag) return missing;
+  d.sequence = sequence.lo;
+  d.schema = static_cast<std::uint32_t>(sequence.hi);
   if (d.kind == LineKind::control) return LineRead::present;
   if (d.kind == LineKind::inlined) {
     if (d.data_unit < kInlineUnit || d.data_unit > kLineUnits) return LineRead::damaged;
@@ -209,15 +184,15 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
     }
     return LineRead::present;
   }
-  const Pair u2 = line.unit[2].load(relaxed);
-  const Pair u3 = line.unit[3].load(relaxed);
-  const Pair u4 = line.unit[4].load(relaxed);
-  if (tag_of(u2.hi) != tag || tag_of(u3.hi) != tag || tag_of(u4.hi) != tag) return missing;
-  d.lease = u2.lo;
-  d.slot = static_cast<std::uint32_t>(u2.hi);
-  d.alias_lease = u3.lo;
-  d.alias = static_cast<std::uint32_t>(u3.hi);
-  d.published_at_ns = u4.lo;
+  const Pair lease = line.unit[kLeaseUnit].load(relaxed);
+  const Pair alias = line.unit[kAliasUnit].load(relaxed);
+  const Pair time = line.unit[kTimeUnit].load(relaxed);
+  if (tag_of(lease.hi) != tag || tag_of(alias.hi) != tag || tag_of(time.hi) != tag) return missing;
+  d.lease = lease.lo;
+  d.slot = static_cast<std::uint32_t>(lease.hi);
+  d.alias_lease = alias.lo;
+  d.alias = static_cast<std::uint32_t>(alias.hi);
+  d.published_at_ns = time.lo;
   return LineRead::present;
 }
 

@@ -9,44 +9,11 @@
 #include <span>
 #include <utility>
 
+#include "layout/held.hpp"
 #include "protocol/pool.hpp"
 #include "protocol/ring.hpp"
 
 namespace ipcq::detail {
-
-enum class HeldState : std::uint64_t { free = 0, held = 1, orphan = 2, releasing = 3 };
-
-struct HeldWord {
-  HeldState state = HeldState::free;
-  std::uint32_t client = 0;      // 22 bits
-  std::uint32_t group = 0;       // 3 bits
-  std::uint32_t deliveries = 0;  // 16 bits, saturating: how often it was handed out before
-  friend bool operator==(const HeldWord&, const HeldWord&) = default;
-};
-constexpr std::uint64_t pack(const HeldWord& h) {
-  return std::uint64_t{h.client} | (static_cast<std::uint64_t>(h.state) << 22) | (std::uint64_t{h.group} << 24) |
-         (std::uint64_t{h.deliveries} << 27);
-}
-constexpr HeldWord unpack_held(std::uint64_t v) {
-  return {static_cast<HeldState>((v >> 22) & 3), static_cast<std::uint32_t>(v) & kClientMask,
-          static_cast<std::uint32_t>(v >> 24) & 7, static_cast<std::uint32_t>(v >> 27) & 0xffff};
-}
-
-// GroupControl::orphans: messages given back so far (high half), and how many of these a taker that found none had seen
-// (low half). It never returns to an old value, so that no taker takes a later one's message for found.
-constexpr std::uint64_t kOneGivenBack = std::uint64_t{1} << 32;
-constexpr bool may_have_orphans(std::uint64_t v) { return (v >> 32) != (v & 0xffffffff); }
-constexpr std::uint64_t found_none(std::uint64_t v) { return (v >> 32 << 32) | (v >> 32); }
-
-template <class A>
-struct alignas(64) HeldOf {
-  typename A::Word word;    // HeldWord
-  typename A::Word ticket;  // valid unless free; the repair looks for it
-  StoredDescriptorOf<A> descriptor;
-  typename A::template Plain<InlineData> data;
-};
-using Held = HeldOf<SharedAtomics>;
-static_assert(sizeof(Held) == 192);
 
 template <class A>
 struct GroupWords {
@@ -177,7 +144,7 @@ class GroupMember {
 
   // Gives a delivered message back to the group.
   bool give_back(std::uint32_t entry, std::uint32_t deliveries) const {
-    return orphan(entry, deliveries, std::min(deliveries + 1, 0xffffu));
+    return orphan(entry, deliveries, std::min(deliveries + 1, kMaxDeliveries));
   }
   // Likewise one that was taken and not delivered.
   bool put_back(std::uint32_t entry, std::uint32_t deliveries) const { return orphan(entry, deliveries, deliveries); }

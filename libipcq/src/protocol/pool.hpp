@@ -9,38 +9,9 @@
 
 #include "base/step.hpp"
 #include "layout/layout.hpp"
+#include "layout/words.hpp"
 
 namespace ipcq::detail {
-
-enum class SlotState : std::uint64_t { free = 0, loan = 1, message = 2, quarantine = 3 };
-
-// Value of a slot word. The lease counts the slot's loans: whoever names a slot names the lease too.
-struct Slot {
-  std::uint64_t lease = 0;
-  std::uint32_t client = 0;  // 22 bits: who borrowed it
-  SlotState state = SlotState::free;
-  std::uint8_t groups = 0;   // message: groups that have not released it; loan: who writes it, LoanWriter
-  std::uint32_t ticket = 0;  // message: low 32 bits of the ticket
-  friend bool operator==(const Slot&, const Slot&) = default;
-};
-
-enum class LoanWriter : std::uint8_t {
-  cpu = 0,
-  gpu = 1,        // its streams; gpub reaches the lease behind what they write
-  gpu_again = 2,  // gpub was passed once, for a publish that failed; what came into the streams since comes behind it
-};
-
-constexpr Pair pack(const Slot& s) {
-  return {s.lease, std::uint64_t{s.client} | (static_cast<std::uint64_t>(s.state) << 22) |
-                       (std::uint64_t{s.groups} << 24) | (std::uint64_t{s.ticket} << 32)};
-}
-constexpr Slot unpack_slot(Pair p) {
-  return {p.lo, static_cast<std::uint32_t>(p.hi) & 0x3fffff, static_cast<SlotState>((p.hi >> 22) & 3),
-          static_cast<std::uint8_t>(p.hi >> 24), static_cast<std::uint32_t>(p.hi >> 32)};
-}
-
-constexpr LoanWriter writer_of(const Slot& loan) { return static_cast<LoanWriter>(loan.groups); }
-constexpr bool is_gpu_loan(const Slot& s) { return s.state == SlotState::loan && writer_of(s) != LoanWriter::cpu; }
 
 template <class A>
 struct PoolWords {
@@ -48,7 +19,7 @@ struct PoolWords {
   typename A::Word* free_bits = nullptr;  // one bit a slot word
   AliasParentOf<A>* parents = nullptr;    // [aliases]
   std::uint32_t payload_slots = 0;        // [0, payload_slots) have a payload
-  std::uint32_t alias_base = 0;           // multiple of 64, >= payload_slots
+  std::uint32_t alias_base = 0;           // multiple of kSlotsPerFreeWord, >= payload_slots
   std::uint32_t aliases = 0;
 };
 
@@ -78,7 +49,7 @@ class Pool {
     if (alias.slot != kNone) {
       auto& p = w_.parents[alias.slot - w_.alias_base];
       p.lease.store(parent.lease, std::memory_order_release);
-      p.where.store(parent.slot | (std::uint64_t{group} << 32), std::memory_order_release);
+      p.where.store(pack_parent(parent.slot, group), std::memory_order_release);
     }
     return alias;
   }
@@ -122,7 +93,7 @@ class Pool {
   }
   // The bit that a published alias clears in the end: where it is and of which lease.
   struct ParentBit {
-    std::uint64_t where = 0;  // slot, or alias, and group, as AliasParent has it
+    std::uint64_t where = 0;  // AliasParent::where
     std::uint64_t lease = 0;
   };
   // False when the alias is not published.
@@ -153,8 +124,8 @@ class Pool {
       const auto& p = w_.parents[index - w_.alias_base];
       const std::uint64_t where = p.where.load(std::memory_order_acquire);
       lease = p.lease.load(std::memory_order_acquire);
-      index = static_cast<std::uint32_t>(where);
-      group = static_cast<unsigned>(where >> 32) & 7;
+      index = parent_slot(where);
+      group = parent_group(where);
     }
     return {false, kMaxDepth};  // damaged
   }
@@ -215,10 +186,10 @@ class Pool {
     // Checked after the parent words: they belong to this lease, and change only once the alias is free.
     const Slot s = slot(index);
     if (s.lease != lease || s.state != SlotState::message || s.groups != 0) return false;
-    const auto parent = static_cast<std::uint32_t>(where);
+    const std::uint32_t parent = parent_slot(where);
     bool freed = false;
     if (is_payload(parent) || is_alias(parent)) {
-      freed = release(parent, parent_lease, static_cast<unsigned>(where >> 32) & 7, depth + 1);
+      freed = release(parent, parent_lease, parent_group(where), depth + 1);
     }
     make_free(index, s);
     return freed;
@@ -226,7 +197,8 @@ class Pool {
 
   void set_free_bit(std::uint32_t index) const {
     // SYNC free-bit (release). Pairs with: borrow. A hint only: the slot word carries the order.
-    w_.free_bits[index / 64].fetch_or(std::uint64_t{1} << (index % 64), std::memory_order_release);
+    w_.free_bits[index / kSlotsPerFreeWord].fetch_or(std::uint64_t{1} << (index % kSlotsPerFreeWord),
+                                                     std::memory_order_release);
   }
 
   enum class Cleared : std::uint8_t { stale, others_left, last };
@@ -250,11 +222,11 @@ class Pool {
   }
 
   SlotLoan borrow(std::uint32_t me, std::uint32_t& hint, std::uint32_t first, std::uint32_t end) const {
-    const std::uint32_t words = (end - first + 63) / 64;
+    const std::uint32_t words = (end - first + kSlotsPerFreeWord - 1) / kSlotsPerFreeWord;
     if (words == 0) return {};
     for (std::uint32_t n = 0; n < words; ++n) {
       const std::uint32_t word = (hint + n) % words;
-      auto& bits = w_.free_bits[first / 64 + word];
+      auto& bits = w_.free_bits[first / kSlotsPerFreeWord + word];
       for (;;) {
         // SYNC free-bit (acquire). Pairs with: set_free_bit.
         const std::uint64_t seen = bits.load(std::memory_order_acquire);
@@ -262,7 +234,7 @@ class Pool {
         const auto bit = static_cast<unsigned>(std::countr_zero(seen));
         bits.fetch_and(~(std::uint64_t{1} << bit), std::memory_order_acq_rel);
         IPCQ_STEP("loan.bit_taken");
-        const std::uint32_t index = first + word * 64 + bit;
+        const std::uint32_t index = first + word * kSlotsPerFreeWord + bit;
         if (index >= end) continue;  // a damaged hint
         const Slot s = peek(index);
         if (s.state != SlotState::free) continue;

@@ -1,7 +1,7 @@
 // The ring of descriptor lines: who owns which ticket. docs/design/ring.md explains the protocol and its crash cases.
 //
 // Template over the atomics policy, so that the model checker runs this very code. A Ring is a view: pointers into a
-// mapping, checked by whoever made it. Ids of clients are those of single-threaded endpoints.
+// mapping, checked by whoever made it.
 #pragma once
 
 #include <bit>
@@ -10,46 +10,9 @@
 #include "base/step.hpp"
 #include "layout/layout.hpp"
 #include "layout/line.hpp"
+#include "layout/words.hpp"
 
 namespace ipcq::detail {
-
-// Value of a cursor: tickets [next - count, next) were taken last, by `client`.
-struct Cursor {
-  std::uint64_t next = 0;
-  std::uint32_t client = 0;  // 22 bits
-  std::uint32_t count = 0;   // 16 bits
-  std::uint8_t groups = 0;   // producers' cursor: groups that see every ticket from `next` on
-  bool closed = false;       // no further ticket is taken
-  std::uint32_t rest = 0;    // 17 bits without meaning: kept, so that a swap from a scribbled cursor can succeed
-  friend bool operator==(const Cursor&, const Cursor&) = default;
-};
-
-constexpr std::uint32_t kClientBits = 22;
-constexpr std::uint32_t kClientMask = (1u << kClientBits) - 1;
-constexpr std::uint32_t kMaxClaim = 0xffff;
-inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a client
-
-constexpr Pair pack(const Cursor& c) {
-  return {c.next, std::uint64_t{c.client} | (std::uint64_t{c.count} << 22) | (std::uint64_t{c.groups} << 38) |
-                      (std::uint64_t{c.closed} << 46) | (std::uint64_t{c.rest} << 47)};
-}
-constexpr Cursor unpack_cursor(Pair p) {
-  return {p.lo,
-          static_cast<std::uint32_t>(p.hi) & kClientMask,
-          static_cast<std::uint32_t>(p.hi >> 22) & 0xffff,
-          static_cast<std::uint8_t>(p.hi >> 38),
-          ((p.hi >> 46) & 1) != 0,
-          static_cast<std::uint32_t>(p.hi >> 47)};
-}
-
-// Entry of an owner log: what became of the ticket of lap `lap` at this index.
-enum class OwnState : std::uint64_t { none = 0, taken = 1, done = 2 };
-constexpr std::uint64_t pack_own(std::uint64_t lap, OwnState state, std::uint32_t client) {
-  return (lap << 24) | (static_cast<std::uint64_t>(state) << 22) | client;
-}
-constexpr std::uint64_t own_lap(std::uint64_t e) { return e >> 24; }
-constexpr OwnState own_state(std::uint64_t e) { return static_cast<OwnState>((e >> 22) & 3); }
-constexpr std::uint32_t own_client(std::uint64_t e) { return static_cast<std::uint32_t>(e) & kClientMask; }
 
 template <class A>
 struct RingWords {
@@ -177,14 +140,14 @@ class Ring {
       // SYNC line-freed (acquire). Pairs with: finish.
       const std::uint64_t e =
           own(1 + static_cast<unsigned>(std::countr_zero(left)), ticket).load(std::memory_order_acquire);
-      if ((e >> 22) != (pack_own(before, OwnState::done, 0) >> 22)) return false;
+      if (own_lap_and_state(e) != own_lap_and_state(pack_own(before, OwnState::done, 0))) return false;
       was_read = was_read || own_client(e) != kBrokerClient;
     }
     // A member that is done with the predecessor has seen its tag. A group that joined later is done with it whether it
     // was published or not (join_set, in the broker's name), and where there is no group nobody has looked.
     return (was_read && !has_handler()) || is_tagged(out(ticket), before);
   }
-  std::uint64_t live_groups() const { return w_.live_groups->load(std::memory_order_acquire) & 0xff; }
+  std::uint64_t live_groups() const { return w_.live_groups->load(std::memory_order_acquire) & kAllGroups; }
 
   // Broker, for a group that is not in the set. group_set.hpp says when.
   void start_group(unsigned group, std::uint64_t at) const {

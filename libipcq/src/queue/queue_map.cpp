@@ -7,15 +7,12 @@
 #include <utility>
 
 #include "ipcq/error.hpp"
+#include "layout/held.hpp"
+#include "layout/regions.hpp"
 #include "protocol/doorbell.hpp"
 
 namespace ipcq::detail {
 namespace {
-
-constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kMaxSlotBytes = 0xffffffffu;
-
-std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
 template <std::size_t N>
 void copy_name(char (&to)[N], const std::string& from) {
@@ -23,56 +20,12 @@ void copy_name(char (&to)[N], const std::string& from) {
   std::memcpy(to, from.data(), std::min(from.size(), N - 1));
 }
 
-// Hands out regions of a segment, each on a page of its own.
-class Regions {
- public:
-  std::uint64_t add(std::uint64_t bytes) {
-    const std::uint64_t at = next_;
-    next_ = round_up(next_ + bytes, kPage);
-    return at;
-  }
-  std::uint64_t end() const { return next_; }
-
- private:
-  std::uint64_t next_ = kHeaderBytes;
-};
-
-// Fills in everything that follows from the counts. Creator and opener both call it; the opener compares.
-void lay_out(PoolHeader& h) {
-  Regions r;
-  h.alias_base = static_cast<std::uint32_t>(round_up(h.slots, 64));
-  const std::uint64_t words = h.alias_base + h.aliases;
-  // Slots start on lines of their own; ones of a page or more on pages.
-  h.slot_stride = round_up(h.slot_bytes, h.slot_bytes >= kPage ? kPage : kLineBytes);
-  h.control_offset = r.add(sizeof(PoolControl));
-  h.free_bits_offset = r.add((words + 63) / 64 * sizeof(Word));
-  h.slots_offset = r.add(words * sizeof(Wide));
-  h.parents_offset = r.add(h.aliases * sizeof(AliasParent));
-  h.gpub_offset = r.add(h.slots * sizeof(Word));
-  h.tomb_offset = r.add(h.slots * sizeof(Word));
-  const bool on_host = h.backend == static_cast<std::uint32_t>(PoolBackend::host) || h.mirror != 0;
-  h.payload_bytes = on_host ? h.slots * h.slot_stride : 0;
-  h.payload_offset = r.add(h.payload_bytes);
-  h.segment.total_bytes = r.end();
-}
-
-void lay_out(QueueHeader& h) {
-  Regions r;
-  const bool handler = (h.segment.flags & kQueueHasHandler) != 0;
-  h.control_offset = r.add(sizeof(QueueControl));
-  h.endpoints_offset = r.add(std::uint64_t{h.endpoints} * sizeof(Endpoint));
-  h.own_offset = r.add(std::uint64_t{kCursors} * h.lines * sizeof(Word));
-  h.in_offset = r.add(std::uint64_t{h.lines} * sizeof(Line));
-  h.out_offset = handler ? r.add(std::uint64_t{h.lines} * sizeof(Line)) : h.in_offset;
-  h.held_offset = r.add(std::uint64_t{h.endpoints} * h.held_per_endpoint * sizeof(Held));
-  h.segment.total_bytes = r.end();
-}
-
 template <class Header>
-Header checked_layout(const Segment& segment, bool counts_good, const Header& copy) {
+Header checked_layout(const Segment& segment, const Header& copy) {
+  const bool possible = has_possible_counts(copy);
   Header expected = copy;
-  if (counts_good) lay_out(expected);
-  if (!counts_good || std::memcmp(&expected, &copy, sizeof copy) != 0) {
+  if (possible) lay_out(expected);
+  if (!possible || std::memcmp(&expected, &copy, sizeof copy) != 0) {
     throw LayoutError("segment " + segment.name() +
                       ": damaged: its counts and offsets contradict each other; restart "
                       "its broker");
@@ -92,7 +45,7 @@ constexpr std::uint32_t kManyAliases = 1u << 16;
 
 // `object`: what errors name, which is the queue for a pool of its own.
 PoolHeader header_for(const std::string& object, const std::string& name, const PoolOptions& o) {
-  check_range(object, "slots", o.slots, 0, 1u << 20);
+  check_range(object, "slots", o.slots, 0, kMaxSlots);
   check_range(object, "size", o.size, 1, kMaxSlotBytes);
   PoolHeader h{};
   h.segment.magic = kPoolMagic;
@@ -115,9 +68,9 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   const std::string object = name.empty() ? "queue" : "queue '" + name + "'";
   std::uint64_t lines = o.lines;
   if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * slots);
-  check_range(object, "lines", lines, 2, 1u << 24);
+  check_range(object, "lines", lines, kMinLines, kMaxLines);
   check_range(object, "endpoints", o.endpoints, 1, kMaxEndpoints);
-  check_range(object, "held", o.held, 1, 4096);
+  check_range(object, "held", o.held, 1, kMaxHeld);
   if (o.groups.size() > kMaxGroups) {
     throw UsageError(object + ": " + std::to_string(o.groups.size()) + " groups; a queue has " +
                      std::to_string(kMaxGroups) + " at most");
@@ -140,7 +93,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
 // A handle exports a whole block, so a pool has blocks of its own.
 std::uint64_t device_bytes(const PoolHeader& h) {
   constexpr std::uint64_t kDeviceBlock = std::uint64_t{2} << 20;
-  return round_up(h.slots * h.slot_stride, kDeviceBlock);
+  return (h.slots * h.slot_stride + kDeviceBlock - 1) / kDeviceBlock * kDeviceBlock;
 }
 
 template <class T>
@@ -173,12 +126,7 @@ std::unique_ptr<PoolMap> PoolMap::create(const std::string& segment, const std::
                                          const PoolOptions& options, const DeviceMemory* device,
                                          std::uint64_t generation, const Segment::Access& access) {
   PoolHeader h = header_for("pool '" + name + "'", name, options);
-  if (device != nullptr) {
-    std::memcpy(h.device_uuid, device->device_uuid, sizeof h.device_uuid);
-    std::memcpy(h.ipc_handle, device->ipc_handle, sizeof h.ipc_handle);
-    h.device_base_offset = device->base_offset;
-    h.device_bytes = device->bytes;
-  }
+  if (device != nullptr) h.device = *device;
   h.segment.generation = generation;
   h.segment.broker_pid = getpid();
   Segment s = Segment::create(segment, h.segment.total_bytes, access);
@@ -191,9 +139,7 @@ std::unique_ptr<PoolMap> PoolMap::create(const std::string& segment, const std::
 
 std::unique_ptr<PoolMap> PoolMap::open(const std::string& segment, std::uint64_t deadline) {
   Segment s = Segment::open(segment, kPoolMagic, deadline);
-  const auto h = checked_header<PoolHeader>(s);
-  const bool good = h.slots <= (1u << 20) && h.aliases <= (1u << 20) && h.slot_bytes <= kMaxSlotBytes;
-  const PoolHeader config = checked_layout(s, good, h);
+  const PoolHeader config = checked_layout(s, checked_header<PoolHeader>(s));
   return std::unique_ptr<PoolMap>(new PoolMap(std::move(s), config));
 }
 
@@ -243,8 +189,8 @@ std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std
   for (std::size_t g = 0; g < options.groups.size(); ++g) {
     groups = static_cast<std::uint8_t>(groups | (1u << g));
     copy_name(c.group[g].name, options.groups[g].name);
-    const std::uint64_t lossy = options.groups[g].policy == GroupPolicy::lossy ? 1 : 0;
-    c.group[g].policy.store(lossy | 2, std::memory_order_relaxed);
+    const std::uint64_t lossy = options.groups[g].policy == GroupPolicy::lossy ? kGroupLossy : 0;
+    c.group[g].policy.store(lossy | kGroupDurable, std::memory_order_relaxed);
   }
   c.live_groups.store(groups, std::memory_order_relaxed);
   c.cursor[kProducers].word.init(pack(Cursor{0, 0, 0, groups, false}));
@@ -254,10 +200,7 @@ std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std
 
 std::unique_ptr<QueueMap> QueueMap::open(const std::string& segment, std::uint64_t deadline) {
   Segment s = Segment::open(segment, kQueueMagic, deadline);
-  const auto h = checked_header<QueueHeader>(s);
-  const bool good = std::has_single_bit(h.lines) && h.lines <= (1u << 24) && h.endpoints <= kMaxEndpoints &&
-                    h.held_per_endpoint <= 4096;
-  const QueueHeader config = checked_layout(s, good, h);
+  const QueueHeader config = checked_layout(s, checked_header<QueueHeader>(s));
   return std::unique_ptr<QueueMap>(new QueueMap(std::move(s), config));
 }
 

@@ -14,14 +14,6 @@
 
 namespace ipcq::detail {
 
-// Payloads in the memory of a GPU, as its owner exports them.
-struct DeviceMemory {
-  std::uint8_t device_uuid[16] = {};
-  std::uint8_t ipc_handle[64] = {};
-  std::uint64_t base_offset = 0;  // of the first slot in the exported block
-  std::uint64_t bytes = 0;        // of the block
-};
-
 class PoolMap {
  public:
   // The pool of a queue that shares none, and whose backend is settled.

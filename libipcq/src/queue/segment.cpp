@@ -61,7 +61,7 @@ bool is_own_segment(const std::string& name) noexcept {
 
 template <class Header>
 std::uint32_t checksum_of(Header header) {
-  header.segment.version.raw = 0;
+  header.segment.version.raw = kNotReady;
   header.segment.checksum = 0;
   boost::crc_32_type crc;
   crc.process_bytes(&header, sizeof header);
@@ -159,11 +159,11 @@ Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_
         if (::pread(fd, &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) {
           throw_damaged(name, "its header cannot be read");
         }
-        if (header.version.raw != 0) {
+        if (header.version.raw != kNotReady) {
           if (header.magic != magic) throw_damaged(name, "its magic number is wrong");
-          if (header.version.raw != kLayoutVersion) {
+          if (header.version.raw != kAbiVersion) {
             throw LayoutError("segment " + name + ": wrong version: it has ABI " + std::to_string(header.version.raw) +
-                              ", this library has ABI " + std::to_string(kLayoutVersion) +
+                              ", this library has ABI " + std::to_string(kAbiVersion) +
                               "; use one release of libipcq for the broker and its clients");
           }
           if (header.total_bytes != size) {
@@ -196,11 +196,11 @@ Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_
 
 template <class Header>
 void publish_header(Segment& segment, Header header) {
-  header.segment.version.raw = 0;
+  header.segment.version.raw = kNotReady;
   header.segment.checksum = checksum_of(header);
   std::memcpy(segment.data(), &header, sizeof header);
   // SYNC segment-ready (release): everything in the segment before the version. Pairs with: checked_header.
-  reinterpret_cast<SegmentHeader*>(segment.data())->version.store(kLayoutVersion, std::memory_order_release);
+  reinterpret_cast<SegmentHeader*>(segment.data())->version.store(kAbiVersion, std::memory_order_release);
 }
 
 template <class Header>
@@ -249,8 +249,7 @@ std::vector<SegmentName> find_segments(const std::string& prefix) {
       SegmentHeader header{};
       const ssize_t size = ::pread(fd.get(), &header, sizeof header, 0);
       if (size >= 0) s.magic = header.magic;
-      if (size == static_cast<ssize_t>(sizeof header) && header.version.raw == kLayoutVersion)
-        s.pid = header.broker_pid;
+      if (size == static_cast<ssize_t>(sizeof header) && header.version.raw == kAbiVersion) s.pid = header.broker_pid;
     }
     found.push_back(s);
   }

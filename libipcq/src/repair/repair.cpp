@@ -224,7 +224,7 @@ class Repair {
     if (w.state == HeldState::releasing) {
       Member::release_slot(d, pool_, w.group);
     } else if (d.kind != LineKind::slot || !is_forwarded(d, w.group)) {
-      return orphan(h, seen, w.group, std::min(w.deliveries + 1, 0xffffu));
+      return orphan(h, seen, w.group, std::min(w.deliveries + 1, kMaxDeliveries));
     }
     if (!h.word.cas(seen, 0, std::memory_order_acq_rel)) return false;
     ++report_.finished;
@@ -249,7 +249,7 @@ class Repair {
     const std::uint32_t target = d.alias != kNone ? d.alias : d.slot;
     const std::uint64_t lease = d.alias != kNone ? d.alias_lease : d.lease;
     if (!pool_.is_payload(target) && !pool_.is_alias(target)) return false;
-    const std::pair bit{target | (std::uint64_t{g} << 32), lease};
+    const std::pair bit{pack_parent(target, g), lease};
     if (std::binary_search(forwarded().begin(), forwarded().end(), bit)) return true;
     // Looked at after the aliases: the last reader of an alias clears the bit before it frees the alias.
     return !pool_.is_reading(target, lease, g);

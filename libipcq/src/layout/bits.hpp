@@ -1,0 +1,44 @@
+// Fields of packed words, and two words that change together. For host and device code.
+#pragma once
+
+#include <cstdint>
+
+#include "ipcq/export.hpp"
+
+namespace ipcq::detail {
+
+// Two 64-bit halves that change together.
+struct Pair {
+  std::uint64_t lo = 0;
+  std::uint64_t hi = 0;
+  friend bool operator==(const Pair&, const Pair&) = default;
+};
+
+// The field of `kWidth` bits that begins at bit `kAt` of a 64-bit word. A type without an object: device code has no
+// access to constants of class type.
+template <unsigned kAt, unsigned kWidth>
+struct Bits {
+  static_assert(kWidth >= 1 && kAt + kWidth <= 64);
+  static constexpr unsigned kShift = kAt;
+  static constexpr std::uint64_t kMax = ~std::uint64_t{0} >> (64 - kWidth);
+  static constexpr std::uint64_t kMask = kMax << kAt;
+  // `value` is kMax at most: what is larger spills into the next field.
+  IPCQ_HOST_DEVICE static constexpr std::uint64_t put(std::uint64_t value) { return value << kAt; }
+  IPCQ_HOST_DEVICE static constexpr std::uint64_t get(std::uint64_t word) { return word >> kAt & kMax; }
+};
+
+template <class... Field>
+constexpr bool are_disjoint() {
+  std::uint64_t all = 0;
+  bool disjoint = true;
+  ((disjoint = disjoint && (all & Field::kMask) == 0, all |= Field::kMask), ...);
+  return disjoint;
+}
+
+// Whether these fields share no bit and leave none out.
+template <class... Field>
+constexpr bool fill_a_word() {
+  return are_disjoint<Field...>() && (... | Field::kMask) == ~std::uint64_t{0};
+}
+
+}  // namespace ipcq::detail

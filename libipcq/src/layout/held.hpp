@@ -1,0 +1,26 @@
+// A held entry: the copy of a message that a member of a group has taken, so that the line is free for the ring.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "layout/line.hpp"
+#include "layout/words.hpp"
+
+namespace ipcq::detail {
+
+template <class A>
+struct alignas(64) HeldOf {
+  typename A::Word word;    // HeldWord
+  typename A::Word ticket;  // valid unless free; the repair looks for it
+  StoredDescriptorOf<A> descriptor;
+  typename A::template Plain<InlineData> data;
+  std::uint8_t pad[40];
+};
+using Held = HeldOf<SharedAtomics>;
+
+static_assert(sizeof(Held) == 192);
+static_assert(offsetof(Held, word) == 0 && offsetof(Held, ticket) == 8 && offsetof(Held, descriptor) == 16 &&
+              offsetof(Held, data) == 72 && offsetof(Held, pad) == 152);
+
+}  // namespace ipcq::detail

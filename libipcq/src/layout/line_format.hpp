@@ -1,0 +1,86 @@
+// What stands where in a line, for host and device code. line.hpp and cuda/device/line.cuh write and read it.
+//
+// A line describes one message, in eight units of 16 bytes: 12 of data, then a 4-byte tag, the low half of the lap.
+//
+//   unit 0   kind 8, flags 8, priority 8, data_unit 8 | length 32 | producer 32      written last, read first
+//   unit 1   sequence 64 | schema 32
+//   inline:  units data_unit.. carry the payload, 12 bytes each
+//   slot:    unit 2  lease 64 | slot 32
+//            unit 3  lease of the alias 64 | alias 32 (kNone: none)
+//            unit 4  publish time, CLOCK_MONOTONIC ns 64 | delivery count 32
+//            unit 5  deadline 64 | stage group 32, unit 6 correlation id 64 | reserved 32: ABI 1 reserves them
+//
+// Every unit used carries the tag of the lap. Every 2^20 laps all eight are written, so that no tag of 2^32 laps ago
+// can match in a unit that is seldom used.
+#pragma once
+
+#include <cstdint>
+
+#include "layout/bits.hpp"
+#include "layout/limits.hpp"
+
+namespace ipcq::detail {
+
+enum class LineKind : std::uint8_t {
+  none = 0,  // never in a line that carries its lap's tag
+  inlined = 1,
+  slot = 2,
+  tombstone = 3,  // no message: its owner died, or nobody was there to read it
+  control = 4,    // for the executor that reaches it; readers pass over it
+};
+
+// What a control line asks of the executor that reaches it: the line's `sequence`.
+enum class ControlOp : std::uint64_t { none = 0, switch_to_persistent = 1, switch_to_stream = 2 };
+
+enum LineFlag : std::uint8_t {
+  kPayloadReady = 1,      // the payload was in place before the line: no need to look at gpub
+  kNotProcessed = 2,      // the handler refused the payload
+  kInMirror = 4,          // device pool: in `in`, the payload is in the mirror alone; in `out`, it is there too
+  kBeforeExecutor = 128,  // never in a line: in a held entry's copy that was made from `in` (early_ring.hpp)
+};
+
+inline constexpr unsigned kLineUnits = 8;
+inline constexpr unsigned kUnitBytes = 12;  // of data, beside the tag
+// A unit is four 32-bit words: 64 bits of data in the first two, 32 in the third, and the tag.
+inline constexpr unsigned kDataWords = kUnitBytes / 4;
+inline constexpr unsigned kThirdWord = 2;
+inline constexpr unsigned kTagWord = kDataWords;
+static_assert(kLineUnits * (kUnitBytes + 4) == kLineBytes);
+
+inline constexpr unsigned kInlineUnit = 2;  // first payload unit that this version writes
+inline constexpr std::uint32_t kInlineBytes = (kLineUnits - kInlineUnit) * kUnitBytes;
+
+// The unit that every line with a message or a request has.
+inline constexpr unsigned kSequenceUnit = 1;
+// The units of a line that names a slot, and how many of its first units each kind but `inlined` uses.
+inline constexpr unsigned kLeaseUnit = 2;
+inline constexpr unsigned kAliasUnit = 3;
+inline constexpr unsigned kTimeUnit = 4;
+inline constexpr unsigned kSlotUnits = 5;
+inline constexpr unsigned kControlUnits = 2;
+inline constexpr unsigned kTombstoneUnits = 1;
+
+// The first `count` units: bit u stands for unit u.
+IPCQ_HOST_DEVICE constexpr std::uint32_t first_units(std::uint32_t count) { return (1u << count) - 1; }
+inline constexpr std::uint32_t kAllUnits = first_units(kLineUnits);
+
+inline constexpr std::uint64_t kFullWriteEvery = 1u << 20;  // laps after which all units of a line are written
+
+// The first 64 bits of unit 0: all but the length in its first 32-bit word, the length in its second.
+struct HeadBits {
+  using Kind = Bits<0, 8>;
+  using Flags = Bits<8, 8>;
+  using Priority = Bits<16, 8>;
+  using DataUnit = Bits<24, 8>;
+  using Length = Bits<32, 32>;
+};
+static_assert(fill_a_word<HeadBits::Kind, HeadBits::Flags, HeadBits::Priority, HeadBits::DataUnit, HeadBits::Length>());
+
+// A unit's last 64 bits: 32 of data and the tag.
+struct TailBits {
+  using Data = Bits<0, 32>;
+  using Tag = Bits<32, 32>;
+};
+static_assert(fill_a_word<TailBits::Data, TailBits::Tag>());
+
+}  // namespace ipcq::detail

@@ -1,0 +1,67 @@
+#include "layout/regions.hpp"
+
+#include <bit>
+
+#include "layout/held.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// Hands out regions of a segment, one behind the other, each on a page of its own.
+class Regions {
+ public:
+  std::uint64_t add(std::uint64_t bytes) {
+    const std::uint64_t at = next_;
+    next_ = round_up(next_ + bytes, kPageBytes);
+    return at;
+  }
+  std::uint64_t end() const { return next_; }
+
+ private:
+  std::uint64_t next_ = kHeaderBytes;
+};
+
+}  // namespace
+
+bool has_possible_counts(const PoolHeader& h) noexcept {
+  return h.slots <= kMaxSlots && h.aliases <= kMaxSlots && h.slot_bytes <= kMaxSlotBytes;
+}
+
+bool has_possible_counts(const QueueHeader& h) noexcept {
+  return std::has_single_bit(h.lines) && h.lines <= kMaxLines && h.endpoints <= kMaxEndpoints &&
+         h.held_per_endpoint <= kMaxHeld;
+}
+
+void lay_out(PoolHeader& h) noexcept {
+  Regions r;
+  h.alias_base = static_cast<std::uint32_t>(round_up(h.slots, kSlotsPerFreeWord));
+  const std::uint64_t words = h.alias_base + h.aliases;
+  // Slots start on lines of their own; ones of a page or more on pages.
+  h.slot_stride = round_up(h.slot_bytes, h.slot_bytes >= kPageBytes ? kPageBytes : kLineBytes);
+  h.control_offset = r.add(sizeof(PoolControl));
+  h.free_bits_offset = r.add(round_up(words, kSlotsPerFreeWord) / kSlotsPerFreeWord * sizeof(Word));
+  h.slots_offset = r.add(words * sizeof(Wide));
+  h.parents_offset = r.add(h.aliases * sizeof(AliasParent));
+  h.gpub_offset = r.add(h.slots * sizeof(Word));
+  h.tomb_offset = r.add(h.slots * sizeof(Word));
+  const bool on_host = h.backend == static_cast<std::uint32_t>(PoolBackend::host) || h.mirror != 0;
+  h.payload_bytes = on_host ? h.slots * h.slot_stride : 0;
+  h.payload_offset = r.add(h.payload_bytes);
+  h.segment.total_bytes = r.end();
+}
+
+void lay_out(QueueHeader& h) noexcept {
+  Regions r;
+  const bool handler = (h.segment.flags & kQueueHasHandler) != 0;
+  h.control_offset = r.add(sizeof(QueueControl));
+  h.endpoints_offset = r.add(std::uint64_t{h.endpoints} * sizeof(Endpoint));
+  h.own_offset = r.add(std::uint64_t{kCursors} * h.lines * sizeof(Word));
+  h.in_offset = r.add(std::uint64_t{h.lines} * sizeof(Line));
+  h.out_offset = handler ? r.add(std::uint64_t{h.lines} * sizeof(Line)) : h.in_offset;
+  h.held_offset = r.add(std::uint64_t{h.endpoints} * h.held_per_endpoint * sizeof(Held));
+  h.segment.total_bytes = r.end();
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,167 @@
+// The packed words of shared memory: what their values mean, and which bits hold what. Pure functions; who may change
+// which word when is the protocols' (protocol/).
+#pragma once
+
+#include <cstdint>
+
+#include "layout/bits.hpp"
+#include "layout/limits.hpp"
+
+namespace ipcq::detail {
+
+// Ids of clients are those of single-threaded endpoints. Each word that names a client has it in its lowest bits.
+inline constexpr unsigned kClientBits = 22;
+inline constexpr std::uint32_t kClientMask = (1u << kClientBits) - 1;
+inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a client
+
+// Value of a cursor: tickets [next - count, next) were taken last, by `client`.
+struct Cursor {
+  std::uint64_t next = 0;
+  std::uint32_t client = 0;
+  std::uint32_t count = 0;
+  std::uint8_t groups = 0;  // producers' cursor: groups that see every ticket from `next` on
+  bool closed = false;      // no further ticket is taken
+  std::uint32_t rest = 0;   // without meaning: kept, so that a swap from a scribbled cursor can succeed
+  friend bool operator==(const Cursor&, const Cursor&) = default;
+};
+// Of the high half; the low one is `next`.
+struct CursorBits {
+  using Client = Bits<0, kClientBits>;
+  using Count = Bits<22, 16>;
+  using Groups = Bits<38, kMaxGroups>;
+  using Closed = Bits<46, 1>;
+  using Rest = Bits<47, 17>;
+};
+static_assert(
+    fill_a_word<CursorBits::Client, CursorBits::Count, CursorBits::Groups, CursorBits::Closed, CursorBits::Rest>());
+inline constexpr std::uint32_t kMaxClaim = CursorBits::Count::kMax;
+
+constexpr Pair pack(const Cursor& c) {
+  return {c.next, CursorBits::Client::put(c.client) | CursorBits::Count::put(c.count) |
+                      CursorBits::Groups::put(c.groups) | CursorBits::Closed::put(c.closed) |
+                      CursorBits::Rest::put(c.rest)};
+}
+constexpr Cursor unpack_cursor(Pair p) {
+  return {p.lo,
+          static_cast<std::uint32_t>(CursorBits::Client::get(p.hi)),
+          static_cast<std::uint32_t>(CursorBits::Count::get(p.hi)),
+          static_cast<std::uint8_t>(CursorBits::Groups::get(p.hi)),
+          CursorBits::Closed::get(p.hi) != 0,
+          static_cast<std::uint32_t>(CursorBits::Rest::get(p.hi))};
+}
+
+// Entry of an owner log: what became of the ticket of lap `lap` at this index.
+enum class OwnState : std::uint64_t { none = 0, taken = 1, done = 2 };
+struct OwnBits {
+  using Client = Bits<0, kClientBits>;
+  using State = Bits<22, 2>;
+  using Lap = Bits<24, 40>;
+};
+static_assert(fill_a_word<OwnBits::Client, OwnBits::State, OwnBits::Lap>());
+
+constexpr std::uint64_t pack_own(std::uint64_t lap, OwnState state, std::uint32_t client) {
+  return OwnBits::Lap::put(lap) | OwnBits::State::put(static_cast<std::uint64_t>(state)) | OwnBits::Client::put(client);
+}
+constexpr std::uint64_t own_lap(std::uint64_t e) { return OwnBits::Lap::get(e); }
+constexpr OwnState own_state(std::uint64_t e) { return static_cast<OwnState>(OwnBits::State::get(e)); }
+constexpr std::uint32_t own_client(std::uint64_t e) { return static_cast<std::uint32_t>(OwnBits::Client::get(e)); }
+// Lap and state at once, for a comparison.
+constexpr std::uint64_t own_lap_and_state(std::uint64_t e) { return e >> kClientBits; }
+
+// Value of a slot word. The lease counts the slot's loans: whoever names a slot names the lease too.
+enum class SlotState : std::uint64_t { free = 0, loan = 1, message = 2, quarantine = 3 };
+struct Slot {
+  std::uint64_t lease = 0;
+  std::uint32_t client = 0;  // who borrowed it
+  SlotState state = SlotState::free;
+  std::uint8_t groups = 0;   // message: groups that have not released it; loan: who writes it, LoanWriter
+  std::uint32_t ticket = 0;  // message: low 32 bits of the ticket
+  friend bool operator==(const Slot&, const Slot&) = default;
+};
+// Of the high half; the low one is `lease`.
+struct SlotBits {
+  using Client = Bits<0, kClientBits>;
+  using State = Bits<22, 2>;
+  using Groups = Bits<24, kMaxGroups>;
+  using Ticket = Bits<32, 32>;
+};
+static_assert(fill_a_word<SlotBits::Client, SlotBits::State, SlotBits::Groups, SlotBits::Ticket>());
+
+enum class LoanWriter : std::uint8_t {
+  cpu = 0,
+  gpu = 1,        // its streams; gpub reaches the lease behind what they write
+  gpu_again = 2,  // gpub was passed once, for a publish that failed; what came into the streams since comes behind it
+};
+
+constexpr Pair pack(const Slot& s) {
+  return {s.lease, SlotBits::Client::put(s.client) | SlotBits::State::put(static_cast<std::uint64_t>(s.state)) |
+                       SlotBits::Groups::put(s.groups) | SlotBits::Ticket::put(s.ticket)};
+}
+constexpr Slot unpack_slot(Pair p) {
+  return {p.lo, static_cast<std::uint32_t>(SlotBits::Client::get(p.hi)),
+          static_cast<SlotState>(SlotBits::State::get(p.hi)), static_cast<std::uint8_t>(SlotBits::Groups::get(p.hi)),
+          static_cast<std::uint32_t>(SlotBits::Ticket::get(p.hi))};
+}
+
+constexpr LoanWriter writer_of(const Slot& loan) { return static_cast<LoanWriter>(loan.groups); }
+constexpr bool is_gpu_loan(const Slot& s) { return s.state == SlotState::loan && writer_of(s) != LoanWriter::cpu; }
+
+// AliasParent::where: the parent, a slot or an alias, and the group whose bit the alias clears there.
+struct ParentBits {
+  using Slot = Bits<0, 32>;
+  using Group = Bits<32, 3>;
+};
+static_assert(are_disjoint<ParentBits::Slot, ParentBits::Group>() && ParentBits::Group::kMax == kMaxGroups - 1);
+
+constexpr std::uint64_t pack_parent(std::uint32_t slot, unsigned group) {
+  return ParentBits::Slot::put(slot) | ParentBits::Group::put(group);
+}
+constexpr std::uint32_t parent_slot(std::uint64_t where) {
+  return static_cast<std::uint32_t>(ParentBits::Slot::get(where));
+}
+constexpr unsigned parent_group(std::uint64_t where) { return static_cast<unsigned>(ParentBits::Group::get(where)); }
+
+// Whose a held entry is.
+enum class HeldState : std::uint64_t { free = 0, held = 1, orphan = 2, releasing = 3 };
+struct HeldWord {
+  HeldState state = HeldState::free;
+  std::uint32_t client = 0;
+  std::uint32_t group = 0;
+  std::uint32_t deliveries = 0;  // saturating: how often it was handed out before
+  friend bool operator==(const HeldWord&, const HeldWord&) = default;
+};
+struct HeldBits {
+  using Client = Bits<0, kClientBits>;
+  using State = Bits<22, 2>;
+  using Group = Bits<24, 3>;
+  using Deliveries = Bits<27, 16>;
+};
+static_assert(are_disjoint<HeldBits::Client, HeldBits::State, HeldBits::Group, HeldBits::Deliveries>() &&
+              HeldBits::Group::kMax == kMaxGroups - 1);
+inline constexpr std::uint32_t kMaxDeliveries = HeldBits::Deliveries::kMax;
+
+constexpr std::uint64_t pack(const HeldWord& h) {
+  return HeldBits::Client::put(h.client) | HeldBits::State::put(static_cast<std::uint64_t>(h.state)) |
+         HeldBits::Group::put(h.group) | HeldBits::Deliveries::put(h.deliveries);
+}
+constexpr HeldWord unpack_held(std::uint64_t v) {
+  return {static_cast<HeldState>(HeldBits::State::get(v)), static_cast<std::uint32_t>(HeldBits::Client::get(v)),
+          static_cast<std::uint32_t>(HeldBits::Group::get(v)),
+          static_cast<std::uint32_t>(HeldBits::Deliveries::get(v))};
+}
+
+// GroupControl::orphans: messages given back so far, and how many of these a taker that found none had seen. It never
+// returns to an old value, so that no taker takes a later one's message for found.
+struct OrphanBits {
+  using Seen = Bits<0, 32>;
+  using GivenBack = Bits<32, 32>;
+};
+static_assert(fill_a_word<OrphanBits::Seen, OrphanBits::GivenBack>());
+inline constexpr std::uint64_t kOneGivenBack = OrphanBits::GivenBack::put(1);
+constexpr bool may_have_orphans(std::uint64_t v) { return OrphanBits::GivenBack::get(v) != OrphanBits::Seen::get(v); }
+constexpr std::uint64_t found_none(std::uint64_t v) {
+  const std::uint64_t all = OrphanBits::GivenBack::get(v);
+  return OrphanBits::GivenBack::put(all) | OrphanBits::Seen::put(all);
+}
+
+}  // namespace ipcq::detail
