@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "device/work.hpp"
 #include "driver.hpp"
+#include "layout/executor_memory.hpp"
 #include "queue/queue_map.hpp"
 
 namespace ipcq::runner {

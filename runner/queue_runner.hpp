@@ -8,9 +8,9 @@
 #include <string>
 #include <thread>
 
-#include "device/queue_view.hpp"
 #include "gpu.hpp"
 #include "ipcq/options.hpp"
+#include "layout/queue_view.hpp"
 #include "turns.hpp"
 #include "waker.hpp"
 

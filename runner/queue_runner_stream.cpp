@@ -31,7 +31,7 @@ device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ti
   m.slot = d.slot;
   m.length = d.length;
   m.flags = d.flags;
-  for (unsigned u = 0; u < device::kMessageUnits; ++u) {
+  for (unsigned u = 0; u < kSlotUnits; ++u) {
     const Pair unit = ring.in(ticket).unit[u].load(std::memory_order_relaxed);
     std::memcpy(m.unit[u], &unit, sizeof m.unit[u]);
   }
@@ -44,9 +44,9 @@ void QueueRunner::run_stream() {
   // Counters go on from where the other executor left them.
   device::StreamTotals before{};
   auto& control = queue_->control();
-  before.counted[0] = control.processed.load(std::memory_order_relaxed);
-  before.counted[1] = control.failed.load(std::memory_order_relaxed);
-  before.counted[2] = control.damaged.load(std::memory_order_relaxed);
+  before.counted[kProcessedCounter] = control.processed.load(std::memory_order_relaxed);
+  before.counted[kFailedCounter] = control.failed.load(std::memory_order_relaxed);
+  before.counted[kDamagedCounter] = control.damaged.load(std::memory_order_relaxed);
   check_cuda(driver().cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(totals()), &before, sizeof before, stream_.get()),
              "cuMemcpyHtoDAsync", object_);
   patience_.begin();

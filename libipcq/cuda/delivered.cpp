@@ -86,7 +86,7 @@ CUresult DeliveredEntries::enqueue(cuda::Stream stream, const Delivered& from, c
   const Delivered* source = &from;
   const std::uint64_t* asked = tomb != nullptr ? &tomb->raw : nullptr;
   void* arguments[] = {&source, &asked, &lease, &to};
-  return driver().cuLaunchKernel(kernel_, 1, 1, 1, sizeof(Delivered) / 16, 1, 1, 0, stream, arguments, nullptr);
+  return driver().cuLaunchKernel(kernel_, 1, 1, 1, kDeliveredUnits, 1, 1, 0, stream, arguments, nullptr);
 }
 
 }  // namespace ipcq::detail

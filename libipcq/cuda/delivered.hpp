@@ -15,16 +15,10 @@
 #include <string>
 
 #include "ipcq/cuda.hpp"
+#include "layout/delivered.hpp"
 #include "pool_mapping.hpp"
 
 namespace ipcq::detail {
-
-// As it lies in both memories; device/deliver.cu copies it in whole units of 16 bytes.
-struct alignas(128) Delivered {
-  cuda::Header header;
-  std::byte inlined[96];  // payload of an inline message
-};
-static_assert(sizeof(Delivered) == 128 && sizeof(cuda::Header) == 32 && offsetof(cuda::Header, lost) == 28);
 
 // The entries of one consumer in one context. What is made here stays with the process and is used again: to free it
 // would wait for kernels of the user's.

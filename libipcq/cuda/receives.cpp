@@ -17,8 +17,7 @@ namespace {
 constexpr std::uint64_t kLookForBroken = 100'000'000;
 
 const std::uint32_t* tag_word(const Line& line) noexcept {
-  // The tag is the last of a unit's four 32-bit words.
-  return reinterpret_cast<const std::uint32_t*>(&line.unit[0]) + 3;
+  return reinterpret_cast<const std::uint32_t*>(&line.unit[0]) + kTagWord;
 }
 
 }  // namespace

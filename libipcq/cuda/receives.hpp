@@ -20,20 +20,13 @@
 #include "cleaner.hpp"
 #include "client/consumer_core.hpp"
 #include "delivered.hpp"
+#include "layout/pinned_entry.hpp"
 #include "pool_mapping.hpp"
 #include "watcher.hpp"
 
 namespace ipcq::detail {
 
 class ReceiveSide;
-
-// In pinned memory.
-struct PinnedEntry {
-  Delivered content;
-  Word released;  // number of the use whose reading has ended; written by the stream
-  Word resolved;  // number of the use whose content is filled in; receive_ahead's streams wait for it
-};
-static_assert(sizeof(PinnedEntry) == 256 && sizeof(InlineData) <= sizeof Delivered::inlined);
 
 }  // namespace ipcq::detail
 

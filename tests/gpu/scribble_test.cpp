@@ -101,10 +101,14 @@ struct Nonsense {
   unsigned tagged;  // units that carry the lap's tag
   bool damaged;     // it is counted
 };
-constexpr unsigned kAll = 0xff;
+constexpr unsigned kAll = detail::kAllUnits;
 constexpr auto kInlined = static_cast<std::uint64_t>(LineKind::inlined);
 constexpr auto kSlot = static_cast<std::uint64_t>(LineKind::slot);
 constexpr auto kControl = static_cast<std::uint64_t>(LineKind::control);
+constexpr std::uint64_t head(std::uint64_t kind, std::uint64_t flags, std::uint64_t data_unit, std::uint64_t length) {
+  using Bits = detail::HeadBits;
+  return Bits::Kind::put(kind) | Bits::Flags::put(flags) | Bits::DataUnit::put(data_unit) | Bits::Length::put(length);
+}
 constexpr Nonsense kNonsense[] = {
     {"no kind", 0, 0, 2, 10, 0, 0, kAll, true},
     {"kind 5", 5, 0, 2, 10, 0, 0, kAll, true},
@@ -139,10 +143,10 @@ TEST_P(Scribbled, EachKindOfNonsenseIsPassedOver) {
     const std::uint64_t before = damaged();
     Pair units[detail::kLineUnits];
     for (auto& u : units) u = {kGarbage, 0x77777777};
-    units[0] = {n.kind | n.flags << 8 | n.data_unit << 24 | n.length << 32, producer_->id()};
+    units[0] = {head(n.kind, n.flags, n.data_unit, n.length), producer_->id()};
     if (n.kind == kSlot) {
-      units[2] = {n.lease, n.slot};
-      units[3] = {0, detail::kNone};
+      units[detail::kLeaseUnit] = {n.lease, n.slot};
+      units[detail::kAliasUnit] = {0, detail::kNone};
     }
     write(claim(), units, n.tagged);
     if (!n.damaged) (void)consumer_->receive(kBound);  // a message all the same
@@ -165,9 +169,9 @@ TEST_P(Scribbled, ASlotInAQueueWithoutSlotsIsPassedOver) {
   std::uint64_t nonsense = 0;
   for (const std::uint64_t flags : {std::uint64_t{0}, std::uint64_t{detail::kPayloadReady}}) {
     Pair units[detail::kLineUnits] = {};
-    units[0] = {kSlot | flags << 8 | std::uint64_t{2} << 24 | std::uint64_t{100} << 32, producer_->id()};
-    units[2] = {1, 3};
-    units[3] = {0, detail::kNone};
+    units[0] = {head(kSlot, flags, detail::kInlineUnit, 100), producer_->id()};
+    units[detail::kLeaseUnit] = {1, 3};
+    units[detail::kAliasUnit] = {0, detail::kNone};
     write(claim(), units, kAll);
     const auto sent = stamped(1, sequence_++, 40);
     ASSERT_EQ(producer_->send(sent, kBound), Status::ok);
@@ -185,9 +189,9 @@ TEST_P(Scribbled, APayloadThatNeverComesKeepsNoKernel) {
   open(on_gpu("identity"));
   ASSERT_TRUE(is_well());
   Pair units[detail::kLineUnits] = {};
-  units[0] = {kSlot | std::uint64_t{2} << 24 | std::uint64_t{100} << 32, producer_->id()};
-  units[2] = {kGarbage, 3};
-  units[3] = {0, detail::kNone};
+  units[0] = {head(kSlot, 0, detail::kInlineUnit, 100), producer_->id()};
+  units[detail::kLeaseUnit] = {kGarbage, 3};
+  units[detail::kAliasUnit] = {0, detail::kNone};
   write(claim(), units, kAll);
   EXPECT_TRUE(GetParam() != ExecutorKind::persistent || eventually([&] { return stats().parked; }));
   broker_->stop(Duration::zero());
@@ -219,8 +223,8 @@ TEST_P(Scribbled, ControlLinesThatAskForNothingChangeNothing) {
   open(o);
   for (const std::uint64_t op : {std::uint64_t{0}, std::uint64_t{3}, std::uint64_t{255}, kGarbage}) {
     Pair units[detail::kLineUnits] = {};
-    units[0] = {kControl, producer_->id()};
-    units[1] = {op, 0};
+    units[0] = {head(kControl, 0, 0, 0), producer_->id()};
+    units[detail::kSequenceUnit] = {op, 0};
     write(claim(), units, kAll);
     ASSERT_TRUE(is_well()) << op;
     EXPECT_EQ(stats().executor, to_string(GetParam())) << op;
@@ -235,7 +239,7 @@ TEST_P(Scribbled, MessagesBehindADamagedLineAllArrive) {
   for (int round = 0; round < 5; ++round) {
     const std::uint64_t before = damaged();
     Pair units[detail::kLineUnits] = {};
-    units[0] = {kInlined | std::uint64_t{2} << 24 | std::uint64_t{72} << 32, producer_->id()};
+    units[0] = {head(kInlined, 0, detail::kInlineUnit, detail::kInlineBytes), producer_->id()};
     write(claim(), units, 0x3);
     const std::uint64_t first = sequence_;
     // Meanwhile, and around the moment that the kernel loses patience.

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "device/queue_view.hpp"
-#include "ipcq/handler.hpp"
+#include "ipcq/export.hpp"
+#include "layout/queue_view.hpp"
 
 namespace ipcq_test {
 
@@ -24,7 +24,7 @@ IPCQ_HOST_DEVICE inline ipcq::device::DeviceUnit make_whole(std::uint32_t tag) {
   return {{tag * 0x9e3779b1u, ~tag, tag ^ 0x5a5a5a5au, tag}};
 }
 IPCQ_HOST_DEVICE inline bool is_whole(const ipcq::device::DeviceUnit& u) {
-  const ipcq::device::DeviceUnit w = make_whole(u.word[3]);
+  const ipcq::device::DeviceUnit w = make_whole(u.word[ipcq::detail::kTagWord]);
   return u.word[0] == w.word[0] && u.word[1] == w.word[1] && u.word[2] == w.word[2];
 }
 

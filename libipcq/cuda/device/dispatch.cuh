@@ -14,22 +14,22 @@ struct Scout {
   alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
   SlotMessage late[kLate];
   DeviceUnit ahead[kAhead][32];
-  std::uint64_t shown[4];  // what the counters in host memory say
+  std::uint64_t shown[kExecutorCounters];  // what the counters in host memory say
   std::uint64_t burst_first;
   std::uint32_t burst_present[kWarps];
-  std::uint32_t burst_counts[3];  // processed, failed, damaged
+  std::uint32_t burst_counts[kExecutorSums];
   bool quit;
 };
 
 // Local to the scout's warp; every lane has the same.
 struct ScoutState {
-  std::uint64_t next;            // first ticket not looked at
-  std::uint64_t limit;           // tickets before this one may be done already
-  std::uint64_t counted[3];      // inline messages: processed, failed, damaged
-  std::uint64_t tasks = 0;       // in the ring so far
-  std::uint64_t dispatched = 0;  // messages that became tasks
-  std::uint32_t workers = 0;     // enlisted
-  std::uint64_t behind = 0;      // tasks that every worker has behind it, as last seen
+  std::uint64_t next;                    // first ticket not looked at
+  std::uint64_t limit;                   // tickets before this one may be done already
+  std::uint64_t counted[kExecutorSums];  // inline messages
+  std::uint64_t tasks = 0;               // in the ring so far
+  std::uint64_t dispatched = 0;          // messages that became tasks
+  std::uint32_t workers = 0;             // enlisted
+  std::uint64_t behind = 0;              // tasks that every worker has behind it, as last seen
   std::uint64_t arriving_since = 0;
   std::uint64_t busy_at = 0;  // last time that anything was to do
   std::uint32_t late = 0;
@@ -132,17 +132,17 @@ __device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const Slot
 __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const LaneLine& l, unsigned which) {
   if (threadIdx.x % 32 / kLineUnits == which) {
     SlotMessage& m = shared.late[s.late];
-    if (l.unit < kMessageUnits) {
-      for (unsigned i = 0; i < 3; ++i) m.unit[l.unit][i] = l.mine.word[i];
+    if (l.unit < kSlotUnits) {
+      for (unsigned i = 0; i < kDataWords; ++i) m.unit[l.unit][i] = l.mine.word[i];
     }
     if (l.unit == 0) {
       m.ticket = l.ticket;
       m.length = l.length;
       m.flags = l.flags;
     }
-    if (l.unit == 2) {
+    if (l.unit == kLeaseUnit) {
       m.lease = l.mine.word[0] | static_cast<std::uint64_t>(l.mine.word[1]) << 32;
-      m.slot = l.mine.word[2];
+      m.slot = l.mine.word[kThirdWord];
     }
   }
   ++s.late;
@@ -168,7 +168,7 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
     const bool small = m.length < kSplitBytes;
     dispatch_to_one(area, s, m, ready && small);
     if (lost) write_message(q, m, kTombstone);
-    s.counted[2] += __popc(__ballot_sync(~0u, lost));
+    s.counted[kDamagedCounter] += __popc(__ballot_sync(~0u, lost));
     s.blocked |= __ballot_sync(~0u, over && !lost && !crewed) != 0;
     const std::uint32_t waits = __ballot_sync(~0u, any && !lost && !ready);
     const std::uint32_t large = __ballot_sync(~0u, ready && !small);

@@ -14,7 +14,8 @@ struct Team {
   __device__ std::uint64_t size() const { return my_size; }
 };
 
-inline constexpr unsigned kInlineBuffer = 80;  // most inline bytes, 72, in whole 16-byte words
+inline constexpr unsigned kInlineBuffer =  // most inline bytes in whole 16-byte words
+    (kInlineBytes + sizeof(uint4) - 1) / sizeof(uint4) * sizeof(uint4);
 
 // The four lines of a warp, those with `mine` set: inlined payloads go through the handler, tombstones and nonsense are
 // passed over. `buffer`: kWarpLines x kInlineBuffer bytes of shared memory. What lane 0 of each line counted is added
@@ -28,7 +29,7 @@ __device__ void process_inlined(const QueueView& q, LaneLine& l, bool mine, std:
   const bool carries = inlined && l.unit >= l.data_unit && at < l.length;
   auto* const words = reinterpret_cast<std::uint32_t*>(&buffer[which][carries ? at : 0]);
   if (carries) {
-    for (unsigned i = 0; i < 3; ++i) words[i] = l.mine.word[i];
+    for (unsigned i = 0; i < kDataWords; ++i) words[i] = l.mine.word[i];
   }
   __syncwarp();
   if (inlined) {
@@ -36,18 +37,18 @@ __device__ void process_inlined(const QueueView& q, LaneLine& l, bool mine, std:
       Handler()(reinterpret_cast<std::byte*>(buffer[which]), l.length, Team{l.unit, kLineUnits});
     } else {
       if (l.unit == 0) {
-        l.mine.word[0] |= kNotProcessed << 8;
+        l.mine.word[0] |= HeadBits::Flags::put(kNotProcessed);
         ++failed;
       }
     }
   }
   __syncwarp();
   if (carries) {
-    for (unsigned i = 0; i < 3; ++i) l.mine.word[i] = words[i];
+    for (unsigned i = 0; i < kDataWords; ++i) l.mine.word[i] = words[i];
   }
   if (mine && l.unit == 0) {
     processed += inlined;
-    damaged += l.kind == 0;
+    damaged += l.kind == kNoKind;
   }
   if (mine && !inlined) bury(l);
   if (mine) write_lane(q, l);
@@ -58,11 +59,12 @@ __device__ inline std::uint8_t* payload_of(const QueueView& q, const SlotMessage
   return q.payload + m.slot * q.stride;
 }
 
-// This team's share of a copy between mirror and device memory. Whole words: a slot's stride is a multiple of 128.
+// This team's share of a copy between mirror and device memory. Whole words: a slot's stride is a multiple of
+// kLineBytes.
 template <class Load>
 __device__ void copy_share(std::uint8_t* to, const std::uint8_t* from, std::uint64_t length, const Team& team,
                            Load load) {
-  const std::uint64_t words = (length + 15) / 16;
+  const std::uint64_t words = (length + sizeof(uint4) - 1) / sizeof(uint4);
   const auto* const source = reinterpret_cast<const uint4*>(from);
   auto* const target = reinterpret_cast<uint4*>(to);
   constexpr unsigned kAtOnce = 8;  // loads over PCIe take long: have many on the way

@@ -1,17 +1,45 @@
-// Lines on the device: a warp reads four at once, lane 8 w + u holding unit u of line w. Twin of
-// libipcq/src/layout/line.hpp, whose meaning of each unit holds here too.
+// Lines on the device: a warp reads four at once, lane 8 w + u holding unit u of line w. layout/line_format.hpp has
+// what stands in each unit; layout/line.hpp reads and writes the same on the CPU.
 #pragma once
 
 #include "device/memory.cuh"
-#include "device/work.hpp"
+#include "layout/executor_memory.hpp"
 
 namespace ipcq::device {
 
-enum LineKind : std::uint32_t { kInlined = 1, kSlot = 2, kTombstone = 3, kControl = 4 };
-enum LineFlag : std::uint32_t { kPayloadReady = 1, kNotProcessed = 2, kInMirror = 4 };
-inline constexpr std::uint32_t kInlineUnit = 2;
-inline constexpr std::uint32_t kUnitBytes = 12;
-inline constexpr std::uint64_t kFullWriteEvery = 1u << 20;  // laps after which all units of a line are written
+using detail::ControlOp;
+using detail::first_units;
+using detail::HeadBits;
+using detail::kAllUnits;
+using detail::kControlUnits;
+using detail::kDamagedCounter;
+using detail::kDataWords;
+using detail::kExecutorCounters;
+using detail::kExecutorSums;
+using detail::kFailedCounter;
+using detail::kFullWriteEvery;
+using detail::kInlineBytes;
+using detail::kInlineUnit;
+using detail::kInMirror;
+using detail::kLeaseUnit;
+using detail::kLineUnits;
+using detail::kNotProcessed;
+using detail::kPayloadReady;
+using detail::kProcessedCounter;
+using detail::kSequenceUnit;
+using detail::kSlotUnits;
+using detail::kTagWord;
+using detail::kTakenCounter;
+using detail::kThirdWord;
+using detail::kTombstoneUnits;
+using detail::kUnitBytes;
+
+// LineKind as a register holds it.
+inline constexpr auto kNoKind = static_cast<std::uint32_t>(detail::LineKind::none);
+inline constexpr auto kInlined = static_cast<std::uint32_t>(detail::LineKind::inlined);
+inline constexpr auto kSlot = static_cast<std::uint32_t>(detail::LineKind::slot);
+inline constexpr auto kTombstone = static_cast<std::uint32_t>(detail::LineKind::tombstone);
+inline constexpr auto kControl = static_cast<std::uint32_t>(detail::LineKind::control);
 
 __device__ inline std::uint64_t lap_of(const QueueView& q, std::uint64_t ticket) {
   return (ticket >> q.lines_log2) + 1;
@@ -26,9 +54,9 @@ enum class Seen : std::uint32_t { absent, arriving, present };
 struct LaneLine {
   std::uint64_t ticket;
   DeviceUnit mine;
-  std::uint32_t unit;  // which unit `mine` is
-  std::uint32_t kind;  // 0: makes no sense
-  std::uint32_t flags;
+  std::uint32_t unit;       // which unit `mine` is
+  std::uint32_t kind;       // LineKind; none: makes no sense
+  std::uint32_t flags;      // LineFlag
   std::uint32_t data_unit;  // of an inlined payload
   std::uint32_t length;
   std::uint32_t used;  // bit u: unit u belongs to the line
@@ -51,32 +79,32 @@ __device__ inline LaneLine lines_of(const QueueView& q, std::uint64_t first, con
   l.ticket = first + lane / kLineUnits;
   const auto tag = static_cast<std::uint32_t>(lap_of(q, l.ticket));
   l.mine = unit;
-  const std::uint32_t tags = __ballot_sync(~0u, l.mine.word[3] == tag) >> leader & 0xff;
+  const std::uint32_t tags = __ballot_sync(~0u, l.mine.word[kTagWord] == tag) >> leader & kAllUnits;
   const std::uint32_t head = __shfl_sync(~0u, l.mine.word[0], leader);
   l.length = __shfl_sync(~0u, l.mine.word[1], leader);
-  l.kind = head & 0xff;
-  l.flags = head >> 8 & 0xff;
-  l.data_unit = head >> 24;
-  l.used = 1;
+  l.kind = head & std::uint32_t{HeadBits::Kind::kMax};
+  l.flags = head >> HeadBits::Flags::kShift & std::uint32_t{HeadBits::Flags::kMax};
+  l.data_unit = head >> HeadBits::DataUnit::kShift;
+  l.used = first_units(kTombstoneUnits);
   switch (l.kind) {
     case kTombstone:
       break;
     case kControl:
-      l.used = 0x3;
+      l.used = first_units(kControlUnits);
       break;
     case kSlot:
-      l.used = 0x1f;
+      l.used = first_units(kSlotUnits);
       break;
     case kInlined:
       if (l.data_unit >= kInlineUnit && l.data_unit <= kLineUnits &&
           l.length <= (kLineUnits - l.data_unit) * kUnitBytes) {
-        l.used = 0x3 | ((1u << ((l.length + kUnitBytes - 1) / kUnitBytes)) - 1) << l.data_unit;
+        l.used = first_units(kInlineUnit) | first_units((l.length + kUnitBytes - 1) / kUnitBytes) << l.data_unit;
       } else {
-        l.kind = 0;
+        l.kind = kNoKind;
       }
       break;
     default:
-      l.kind = 0;
+      l.kind = kNoKind;
   }
   l.seen = (tags & 1) == 0 ? Seen::absent : (tags & l.used) == l.used ? Seen::present : Seen::arriving;
   return l;
@@ -94,25 +122,29 @@ __device__ inline void write_lane(const QueueView& q, const LaneLine& l) {
     if (lap % kFullWriteEvery != 0) return;
     unit = {};
   }
-  unit.word[3] = static_cast<std::uint32_t>(lap);
+  unit.word[kTagWord] = static_cast<std::uint32_t>(lap);
   store_unit(&q.out[first_unit(q, l.ticket) + l.unit], unit);
 }
 
 // Turns the line into one that readers pass over.
 __device__ inline void bury(LaneLine& l) {
-  l.used = 1;
-  if (l.unit == 0) l.mine.word[0] = kTombstone;
+  l.used = first_units(kTombstoneUnits);
+  if (l.unit == 0) l.mine.word[0] = HeadBits::Kind::put(kTombstone);
 }
+
+// In a head's first 32-bit word.
+inline constexpr std::uint32_t kKindAndFlags = HeadBits::Kind::kMask | HeadBits::Flags::kMask;
+static_assert(HeadBits::Kind::kShift == 0);
 
 // Writes the `out` line of a message in a slot, by one thread.
 __device__ inline void write_message(const QueueView& q, const SlotMessage& m, std::uint32_t kind) {
   const std::uint64_t lap = lap_of(q, m.ticket);
   DeviceUnit* const line = &q.out[first_unit(q, m.ticket)];
   const auto tag = static_cast<std::uint32_t>(lap);
-  for (unsigned u = lap % kFullWriteEvery == 0 ? kLineUnits : kMessageUnits; u-- > 0;) {
+  for (unsigned u = lap % kFullWriteEvery == 0 ? kLineUnits : kSlotUnits; u-- > 0;) {
     DeviceUnit unit = {{0, 0, 0, tag}};
-    if (u < kMessageUnits) unit = {{m.unit[u][0], m.unit[u][1], m.unit[u][2], tag}};
-    if (u == 0) unit.word[0] = kind | m.flags << 8 | (unit.word[0] & 0xffff0000u);
+    if (u < kSlotUnits) unit = {{m.unit[u][0], m.unit[u][1], m.unit[u][2], tag}};
+    if (u == 0) unit.word[0] = kind | m.flags << HeadBits::Flags::kShift | (unit.word[0] & ~kKindAndFlags);
     store_unit(&line[u], unit);
   }
 }

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "device/queue_view.hpp"
+#include "layout/queue_view.hpp"
 
 namespace ipcq::device {
 

@@ -23,15 +23,16 @@ __device__ inline std::uint32_t done_before(const QueueView& q, const ScoutState
   const std::uint64_t ticket = s.next + threadIdx.x % 32 / kLineUnits;
   const bool first = threadIdx.x % kLineUnits == 0 && ticket < s.limit;
   const auto tag = static_cast<std::uint32_t>(lap_of(q, ticket));
-  return __ballot_sync(~0u, first && load_unit(&q.out[first_unit(q, ticket)]).word[3] == tag);
+  return __ballot_sync(~0u, first && load_unit(&q.out[first_unit(q, ticket)]).word[kTagWord] == tag);
 }
 
 // Shows the counters to the CPU where they have changed.
 __device__ inline void show(const QueueView& q, const WorkArea* area, Scout& shared, const ScoutState& s) {
   if (threadIdx.x % 32 == 0) {
-    const std::uint64_t now[4] = {s.counted[0] + load_acquire_device(&area->completed),
-                                  s.counted[1] + load_acquire_device(&area->failed), s.counted[2], s.next};
-    for (unsigned i = 0; i < 4; ++i) {
+    const std::uint64_t now[kExecutorCounters] = {
+        s.counted[kProcessedCounter] + load_acquire_device(&area->completed),
+        s.counted[kFailedCounter] + load_acquire_device(&area->failed), s.counted[kDamagedCounter], s.next};
+    for (unsigned i = 0; i < kExecutorCounters; ++i) {
       if (now[i] != shared.shown[i]) store_relaxed_system(&q.counters[i], now[i]);
       shared.shown[i] = now[i];
     }
@@ -64,7 +65,7 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   if (l.seen == Seen::arriving && l.ticket == s.next && s.arriving_since != 0 &&
       global_time_ns() - s.arriving_since > kArrivalPatience) {
     l.seen = Seen::present;  // its writer never wrote the rest: nonsense
-    l.kind = 0;
+    l.kind = kNoKind;
   }
   const bool present = l.seen == Seen::present;
   // In a row: lines, each told by its unit 0's lane.
@@ -83,17 +84,18 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
       take_slot_message(shared, s, l, taken);
       if (mine) l.seen = Seen::absent;
     } else if ((controls >> (taken * kLineUnits) & 1) != 0) {
-      ended = true;  // what it asks for is read from unit 1
-      const std::uint32_t op = __shfl_sync(~0u, l.mine.word[0], taken * kLineUnits + 1);
-      if (op == 1) s.reason = EndReason::to_persistent;
-      if (op == 2) s.reason = EndReason::to_stream;
+      ended = true;  // the next line is of the executor that it asks for
+      const std::uint32_t op = __shfl_sync(~0u, l.mine.word[0], taken * kLineUnits + kSequenceUnit);
+      if (op == static_cast<std::uint32_t>(ControlOp::switch_to_persistent)) s.reason = EndReason::to_persistent;
+      if (op == static_cast<std::uint32_t>(ControlOp::switch_to_stream)) s.reason = EndReason::to_stream;
     }
     ++taken;
   }
   const bool mine = threadIdx.x % 32 / kLineUnits < taken && l.seen == Seen::present;
-  std::uint32_t counts[3] = {};
-  process_inlined<Handler>(q, l, mine, shared.buffer[0], counts[0], counts[1], counts[2]);
-  for (unsigned i = 0; i < 3; ++i) s.counted[i] += __popc(__ballot_sync(~0u, counts[i] != 0));
+  std::uint32_t counts[kExecutorSums] = {};
+  process_inlined<Handler>(q, l, mine, shared.buffer[0], counts[kProcessedCounter], counts[kFailedCounter],
+                           counts[kDamagedCounter]);
+  for (unsigned i = 0; i < kExecutorSums; ++i) s.counted[i] += __popc(__ballot_sync(~0u, counts[i] != 0));
   s.next += taken;
   s.backlog = taken == kWarpLines;
   if (!s.backlog) s.ahead = 0;
@@ -115,10 +117,10 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
   unsigned all = 0;
   for (unsigned w = 0; w < kWarps && all == w * kWarpLines; ++w) all += shared.burst_present[w];
   const bool in_row = all > warp * kWarpLines;
-  std::uint32_t counts[3] = {};
+  std::uint32_t counts[kExecutorSums] = {};
   process_inlined<Handler>(q, l, in_row && mine && threadIdx.x % 32 / kLineUnits < present, shared.buffer[warp],
-                           counts[0], counts[1], counts[2]);
-  for (unsigned i = 0; i < 3; ++i) {
+                           counts[kProcessedCounter], counts[kFailedCounter], counts[kDamagedCounter]);
+  for (unsigned i = 0; i < kExecutorSums; ++i) {
     const std::uint32_t sum = __popc(__ballot_sync(~0u, counts[i] != 0));
     if (threadIdx.x % 32 == 0 && sum != 0) atomicAdd(&shared.burst_counts[i], sum);
   }
@@ -140,7 +142,7 @@ __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s,
     scout_barrier();  // the others wait for this one
     all = burst<Handler>(q, shared);
     s.next += all;
-    for (unsigned i = 0; i < 3; ++i) s.counted[i] += shared.burst_counts[i];
+    for (unsigned i = 0; i < kExecutorSums; ++i) s.counted[i] += shared.burst_counts[i];
     show(q, area, shared, s);
     __syncwarp();
   }
@@ -207,9 +209,10 @@ __device__ void run_persistent(const QueueView& q, WorkArea* area, WorkArea* nex
     ScoutState s;
     s.next = resume;
     s.limit = limit;
-    if (threadIdx.x < 4) shared.shown[threadIdx.x] = load_acquire_system(&q.counters[threadIdx.x]);
+    if (threadIdx.x < kExecutorCounters) shared.shown[threadIdx.x] = load_acquire_system(&q.counters[threadIdx.x]);
     __syncwarp();
-    for (unsigned i = 0; i < 3; ++i) s.counted[i] = shared.shown[i];  // the counters go on from where they were
+    for (unsigned i = 0; i < kExecutorSums; ++i)
+      s.counted[i] = shared.shown[i];  // the counters go on from where they were
     scout<Handler>(q, area, shared, s, box, park_after_ns);
   } else {
     for (;;) {

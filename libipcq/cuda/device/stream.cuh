@@ -8,15 +8,15 @@ namespace ipcq::device {
 
 // By the one kernel of the stream that runs.
 __device__ inline void show_totals(const QueueView& q, const StreamTotals* totals) {
-  for (unsigned i = 0; i < 3; ++i) store_relaxed_system(&q.counters[i], totals->counted[i]);
+  for (unsigned i = 0; i < kExecutorSums; ++i) store_relaxed_system(&q.counters[i], totals->counted[i]);
 }
 
 // Counts the message and writes its `out` line, once its handler and any copy to the mirror are done. By one thread.
 template <class Handler>
 __device__ void end_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
   finish_message<Handler>(q, m);
-  ++totals->counted[0];
-  totals->counted[1] += !Handler::accepts(m.length);
+  ++totals->counted[kProcessedCounter];
+  totals->counted[kFailedCounter] += !Handler::accepts(m.length);
   show_totals(q, totals);
 }
 
@@ -39,23 +39,24 @@ template <class Handler>
 __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint64_t first, std::uint32_t count) {
   constexpr unsigned kWarps = kBlockThreads / 32;
   alignas(16) __shared__ std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
-  __shared__ std::uint32_t sums[3];
+  __shared__ std::uint32_t sums[kExecutorSums];
   const unsigned warp = threadIdx.x / 32;
-  if (threadIdx.x < 3) sums[threadIdx.x] = 0;
+  if (threadIdx.x < kExecutorSums) sums[threadIdx.x] = 0;
   __syncthreads();
   for (std::uint32_t at = warp * kWarpLines; at < count; at += kWarps * kWarpLines) {
     LaneLine l = read_lines(q, first + at);
     // Scribbled over since the runner looked; or a message whose payload never came.
-    if (l.seen != Seen::present || l.kind == kSlot) l.kind = 0;
-    std::uint32_t counts[3] = {};
-    process_inlined<Handler>(q, l, l.ticket < first + count, buffer[warp], counts[0], counts[1], counts[2]);
-    for (unsigned i = 0; i < 3; ++i) {
+    if (l.seen != Seen::present || l.kind == kSlot) l.kind = kNoKind;
+    std::uint32_t counts[kExecutorSums] = {};
+    process_inlined<Handler>(q, l, l.ticket < first + count, buffer[warp], counts[kProcessedCounter],
+                             counts[kFailedCounter], counts[kDamagedCounter]);
+    for (unsigned i = 0; i < kExecutorSums; ++i) {
       if (counts[i] != 0) atomicAdd(&sums[i], counts[i]);
     }
   }
   __syncthreads();
   if (threadIdx.x != 0) return;
-  for (unsigned i = 0; i < 3; ++i) totals->counted[i] += sums[i];
+  for (unsigned i = 0; i < kExecutorSums; ++i) totals->counted[i] += sums[i];
   show_totals(q, totals);
 }
 

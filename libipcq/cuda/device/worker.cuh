@@ -5,13 +5,6 @@
 
 namespace ipcq::device {
 
-// Tells workers that a task is there, and whose it is.
-inline constexpr unsigned kPlaceBits = 48;
-inline constexpr std::uint64_t kEveryone = 0xffff, kEven = 0xfffe, kOdd = 0xfffd;  // else one worker
-__device__ inline std::uint64_t task_key(std::uint64_t place, std::uint64_t worker) {
-  return (place + 1) | worker << kPlaceBits;
-}
-
 __device__ inline bool concerns(std::uint64_t whose, unsigned worker) {
   return whose == worker || whose == kEveryone || whose == (worker % 2 == 0 ? kEven : kOdd);
 }
@@ -25,7 +18,7 @@ __device__ inline bool find_task(WorkArea* area, unsigned worker, std::uint64_t&
     const std::uint64_t quit = __shfl_sync(~0u, load_acquire_device(&area->quit), 0);
     // SYNC device-task (acquire, device): the task behind its key. Pairs with: push_task.
     const std::uint64_t key = load_acquire_device(&area->key[(at + lane) % kTasks]);
-    const std::uint64_t whose = key >> kPlaceBits;
+    const std::uint64_t whose = TaskKeyBits::Whose::get(key);
     const bool there = key == task_key(at + lane, whose);
     const std::uint32_t missing = __ballot_sync(~0u, !there);
     const unsigned in_row = missing == 0 ? 32 : __ffs(missing) - 1;

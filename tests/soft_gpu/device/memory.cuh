@@ -8,8 +8,8 @@
 #include <atomic>
 #include <cstdint>
 
-#include "device/queue_view.hpp"
 #include "language.hpp"
+#include "layout/queue_view.hpp"
 
 namespace ipcq::device {
 
