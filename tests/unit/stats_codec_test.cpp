@@ -1,6 +1,7 @@
 // BrokerStats over the wire.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -120,6 +121,31 @@ TEST(StatsCodec, ALengthBeyondTheTextIsRefusedBeforeAnythingIsReserved) {
   const std::uint64_t many = ~std::uint64_t{0} / 2;
   std::memcpy(text.data() + text.size() - sizeof many, &many, sizeof many);  // of the list of queues
   EXPECT_THAT(error_of<LayoutError>([&] { (void)decode_stats(text); }), HasSubstr("damaged"));
+}
+
+TEST(StatsCodec, ATruthValueIsOneOfTwo) {
+  BrokerStats s;
+  s.queues.resize(1);
+  const std::string no = encode(s);
+  s.queues[0].parked = true;
+  std::string text = encode(s);
+  const auto at = static_cast<std::size_t>(std::mismatch(no.begin(), no.end(), text.begin()).first - no.begin());
+  text[at] = 2;
+  EXPECT_THAT(error_of<LayoutError>([&] { (void)decode_stats(text); }), HasSubstr("damaged"));
+}
+
+TEST(StatsCodec, AnyByteThatIsWrongIsRefusedOrReadAsAnotherValue) {
+  const std::string whole = encode(some_stats());
+  for (std::size_t n = 0; n < whole.size(); ++n) {
+    for (const int byte : {0x00, 0x01, 0x02, 0x7f, 0xff}) {
+      std::string text = whole;
+      text[n] = static_cast<char>(byte);
+      try {
+        EXPECT_EQ(encode(decode_stats(text)), text);
+      } catch (const LayoutError&) {  // fine
+      }
+    }
+  }
 }
 
 }  // namespace

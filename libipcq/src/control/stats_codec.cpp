@@ -36,7 +36,11 @@ class Reader {
   explicit Reader(const std::string& text) : text_(text) {}
   template <class T>
   void operator()(T& value) {
-    if constexpr (std::is_arithmetic_v<T>) {
+    if constexpr (std::is_same_v<T, bool>) {
+      const char byte = *next(1);
+      if (byte != 0 && byte != 1) throw_damaged();  // a bool of any other byte has no meaning
+      value = byte != 0;
+    } else if constexpr (std::is_arithmetic_v<T>) {
       std::memcpy(&value, next(sizeof value), sizeof value);
     } else if constexpr (std::is_same_v<T, std::string>) {
       const std::size_t n = count();
@@ -53,6 +57,9 @@ class Reader {
   bool at_end() const { return at_ == text_.size(); }
 
  private:
+  [[noreturn]] static void throw_damaged() {
+    throw LayoutError("broker answer: damaged; use one release of libipcq throughout");
+  }
   const char* next(std::size_t n) {
     if (n > text_.size() - at_) throw LayoutError("broker answer: cut short; use one release of libipcq throughout");
     at_ += n;
@@ -61,7 +68,7 @@ class Reader {
   std::size_t count() {
     std::uint64_t n = 0;
     (*this)(n);
-    if (n > text_.size()) throw LayoutError("broker answer: damaged; use one release of libipcq throughout");
+    if (n > text_.size()) throw_damaged();
     return static_cast<std::size_t>(n);
   }
   const std::string& text_;
