@@ -231,6 +231,39 @@ TEST_F(MapTest, CountsOfAPoolThatCannotBeAreDamaged) {
   EXPECT_NO_THROW((void)PoolMap::open(copy(), 0));
 }
 
+// Offsets and sizes agree with these counts; nobody could work with them. A queue without held entries has its words
+// for them behind its end.
+TEST_F(MapTest, CountsThatNoMakerTakesAreDamaged) {
+  const std::function<void(QueueHeader&)> queues[] = {
+      [](auto& h) { h.lines = 1; },
+      [](auto& h) {
+        h.held_per_endpoint = 0;
+        h.segment.total_bytes = h.held_offset;
+      },
+      [](auto& h) {
+        h.endpoints = 0;
+        for (auto* const offset : {&h.own_offset, &h.in_offset, &h.out_offset, &h.held_offset}) *offset -= kHeaderBytes;
+        h.segment.total_bytes = h.held_offset;
+      },
+      [](auto& h) { h.backpressure = 3; }};
+  for (std::size_t i = 0; i < std::size(queues); ++i) {
+    QueueHeader h = queue_->config();
+    queues[i](h);
+    forge(h, h.segment.total_bytes);
+    EXPECT_THAT(queue_error(), HasSubstr("damaged")) << "queue " << i;
+  }
+  const std::function<void(PoolHeader&)> pools[] = {[](auto& h) { h.slot_bytes = h.slot_stride = 0; },
+                                                    [](auto& h) { h.backend = 2; }};
+  for (std::size_t i = 0; i < std::size(pools); ++i) {
+    PoolHeader h = pool_->config();
+    pools[i](h);
+    h.payload_bytes = 0;
+    h.segment.total_bytes = h.payload_offset;
+    forge(h, h.segment.total_bytes);
+    EXPECT_THAT(pool_error(), HasSubstr("damaged")) << "pool " << i;
+  }
+}
+
 // Whoever maps a segment uses its own copy of the header.
 TEST_F(MapTest, WhatIsWrittenIntoTheHeaderLaterChangesNothing) {
   const auto queue = QueueMap::open(queue_->segment().name(), 0);

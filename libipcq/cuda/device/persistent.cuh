@@ -29,9 +29,9 @@ __device__ inline std::uint32_t done_before(const QueueView& q, const ScoutState
 // Shows the counters to the CPU where they have changed.
 __device__ inline void show(const QueueView& q, const WorkArea* area, Scout& shared, const ScoutState& s) {
   if (threadIdx.x % 32 == 0) {
-    const std::uint64_t now[kExecutorCounters] = {
-        s.counted[kProcessedCounter] + load_acquire_device(&area->completed),
-        s.counted[kFailedCounter] + load_acquire_device(&area->failed), s.counted[kDamagedCounter], s.next};
+    const std::uint64_t now[kExecutorCounters] = {s.counted[kProcessedCounter] + load_acquire_device(&area->completed),
+                                                  s.counted[kFailedCounter] + load_acquire_device(&area->failed),
+                                                  s.counted[kDamagedCounter], s.next};
     for (unsigned i = 0; i < kExecutorCounters; ++i) {
       if (now[i] != shared.shown[i]) store_relaxed_system(&q.counters[i], now[i]);
       shared.shown[i] = now[i];

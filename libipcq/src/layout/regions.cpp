@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "ipcq/options.hpp"
 #include "layout/held.hpp"
 
 namespace ipcq::detail {
@@ -26,12 +27,14 @@ class Regions {
 }  // namespace
 
 bool has_possible_counts(const PoolHeader& h) noexcept {
-  return h.slots <= kMaxSlots && h.aliases <= kMaxSlots && h.slot_bytes <= kMaxSlotBytes;
+  return h.slots <= kMaxSlots && h.aliases <= kMaxSlots && h.slot_bytes >= 1 && h.slot_bytes <= kMaxSlotBytes &&
+         h.backend <= static_cast<std::uint32_t>(PoolBackend::cuda);
 }
 
 bool has_possible_counts(const QueueHeader& h) noexcept {
-  return std::has_single_bit(h.lines) && h.lines <= kMaxLines && h.endpoints <= kMaxEndpoints &&
-         h.held_per_endpoint <= kMaxHeld;
+  return std::has_single_bit(h.lines) && h.lines >= kMinLines && h.lines <= kMaxLines && h.endpoints >= 1 &&
+         h.endpoints <= kMaxEndpoints && h.held_per_endpoint >= 1 && h.held_per_endpoint <= kMaxHeld &&
+         h.backpressure <= static_cast<std::uint32_t>(Backpressure::drop_oldest);
 }
 
 void lay_out(PoolHeader& h) noexcept {
