@@ -62,7 +62,7 @@ TEST_F(ConnectionTest, TheFirstRequestHasSerialOneAndBringsTheAnswerWithItsConte
     const Fd c = broker_.accept();
     const Request r = FakeBroker::take(c);
     EXPECT_EQ(r.magic, kControlMagic);
-    EXPECT_EQ(r.abi, kLayoutVersion);
+    EXPECT_EQ(r.abi, kAbiVersion);
     EXPECT_EQ(r.op, Op::stats);
     Reply reply;
     reply.client = 17;

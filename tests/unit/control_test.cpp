@@ -83,7 +83,7 @@ TEST_F(ControlMessage, ArrivesAsItWasSentAndInOrder) {
   for (const char* const text : {"first", "second"}) {
     ASSERT_EQ(receive(), 1);
     EXPECT_EQ(reply_.magic, kControlMagic);
-    EXPECT_EQ(reply_.abi, kLayoutVersion);
+    EXPECT_EQ(reply_.abi, kAbiVersion);
     EXPECT_EQ(reply_.refusal, Refusal::busy);
     EXPECT_EQ(get_text(reply_.text, sizeof reply_.text), text);
     EXPECT_FALSE(fd_);

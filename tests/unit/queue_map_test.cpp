@@ -109,7 +109,7 @@ TEST_F(MapTest, TheSameWordIsAtTheSamePlaceForBoth) {
 TEST_F(MapTest, AnotherVersionIsToldApart) {
   for (const char* const kind : {"queue", "pool"}) {
     make_copy(kind);
-    set_version(kLayoutVersion + 1);
+    set_version(kAbiVersion + 1);
     EXPECT_THAT(*kind == 'q' ? queue_error() : pool_error(),
                 AllOf(HasSubstr(copy()), HasSubstr("wrong version"), HasSubstr("ABI 2"), HasSubstr("ABI 1")));
   }
@@ -124,7 +124,7 @@ TEST_F(MapTest, OneThatIsNotReadyIsWaitedForUntilTheDeadline) {
   EXPECT_GE(now_ns(), deadline);
   std::thread maker([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    set_version(kLayoutVersion);
+    set_version(kAbiVersion);
   });
   EXPECT_NO_THROW((void)QueueMap::open(copy(), deadline_after(ipcq_test::kBound)));
   maker.join();
