@@ -1,0 +1,125 @@
+#include "broker/endpoints.hpp"
+
+#include <gmock/gmock.h>
+
+#include "broker/parts.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+using testing::HasSubstr;
+
+class EndpointsTest : public testing::Test {
+ protected:
+  Reply producer() { return parts_.open(client_, Op::open_producer, "q"); }
+  Reply consumer(const std::string& group = "default") { return parts_.open(client_, Op::open_consumer, "q", group); }
+  void close(const Reply& r, Closing how) { parts_.endpoints.close(client_, r.client, how); }
+
+  Parts parts_;
+  QueueEntry& q_ = parts_.create("q", Parts::small());
+  ConnectedClient& client_ = parts_.connect();
+};
+
+TEST_F(EndpointsTest, OneThatOpensIsInTheBooksAndInSharedMemory) {
+  const Reply r = consumer();
+  ASSERT_EQ(r.refusal, Refusal::none);
+  EXPECT_EQ(r.durable, 1u);
+  EXPECT_EQ(std::string(r.queue_segment), q_.map->segment().name());
+  const Endpoint& shared = q_.map->endpoint(r.endpoint);
+  EXPECT_EQ(shared.client.load(std::memory_order_relaxed), r.client);
+  EXPECT_EQ(shared.pid, getpid());
+  EXPECT_EQ(q_.groups[0].members, 1u);
+  EXPECT_TRUE(parts_.registry.ids().is_in_use(r.client));
+  EXPECT_EQ(parts_.endpoints.open_of(client_), Endpoints::Open::some);
+  close(r, Closing::clean);
+  EXPECT_EQ(shared.client.load(std::memory_order_relaxed), 0u);
+  EXPECT_EQ(q_.groups[0].members, 0u);
+  EXPECT_FALSE(parts_.registry.ids().is_in_use(r.client));
+  EXPECT_EQ(parts_.endpoints.open_of(client_), Endpoints::Open::none);
+}
+
+TEST_F(EndpointsTest, OnlyAnAttachedClientOfALivingBrokerOpensOne) {
+  client_.attached = false;
+  EXPECT_THAT(producer().text, HasSubstr("said no hello"));
+  client_.attached = true;
+  EXPECT_THROW(parts_.open(client_, Op::open_producer, "other"), NotFoundError);
+  parts_.context.stopped = true;
+  EXPECT_THAT(producer().text, HasSubstr("its broker is stopping"));
+}
+
+TEST_F(EndpointsTest, AreAsManyAsTheQueueHas) {
+  for (int i = 0; i < 4; ++i) ASSERT_EQ(producer().refusal, Refusal::none);
+  EXPECT_THAT(producer().text, HasSubstr("all 4 endpoints are in use"));
+}
+
+TEST_F(EndpointsTest, TheLastProducerThatClosesEndsTheStream) {
+  const Reply a = producer();
+  const Reply b = producer();
+  close(a, Closing::clean);
+  EXPECT_EQ(end_ticket(q_), kNoTicket);
+  close(b, Closing::clean);
+  EXPECT_EQ(end_ticket(q_), 0u);
+  (void)producer();
+  EXPECT_EQ(end_ticket(q_), kNoTicket) << "a new one takes the end back";
+}
+
+TEST_F(EndpointsTest, AProducerThatBreaksOffLeavesItsPlaceToTheNext) {
+  close(producer(), Closing::broken_off);
+  EXPECT_EQ(q_.producers_lost, 1u);
+  EXPECT_EQ(end_ticket(q_), kNoTicket);
+  const Reply successor = producer();
+  EXPECT_EQ(q_.producers_lost, 0u);
+  close(successor, Closing::never_used);
+  EXPECT_EQ(q_.producers_lost, 1u) << "it has not come in that place after all";
+  close(producer(), Closing::clean);
+  EXPECT_EQ(end_ticket(q_), 0u);
+}
+
+TEST_F(EndpointsTest, AProducerThatWasNeverUsedBeganNoStream) {
+  close(producer(), Closing::never_used);
+  EXPECT_EQ(q_.producers_opened, 0u);
+  EXPECT_EQ(end_ticket(q_), kNoTicket);
+}
+
+TEST_F(EndpointsTest, OnlyItsOwnSessionClosesOne) {
+  const Reply r = producer();
+  const ConnectedClient& other = parts_.connect();
+  parts_.endpoints.close(other, r.client, Closing::clean);
+  EXPECT_EQ(q_.producers, 1u);
+}
+
+TEST_F(EndpointsTest, AnEphemeralGroupIsDissolvedBehindItsLastMember) {
+  const Reply r = consumer("audit");
+  EXPECT_EQ(r.durable, 0u);
+  EXPECT_FALSE(parts_.endpoints.is_dissolving());
+  close(r, Closing::clean);
+  EXPECT_TRUE(parts_.endpoints.is_dissolving());
+  EXPECT_FALSE(parts_.endpoints.dissolve());
+  EXPECT_TRUE(q_.groups[1].name.empty());
+}
+
+TEST_F(EndpointsTest, WhatADeadConsumerHeldIsGivenBack) {
+  const Reply p = producer();
+  const Reply c = consumer();
+  ASSERT_TRUE(send(q_, p.client));
+  std::uint32_t entry = kNone;
+  ASSERT_EQ(q_.map->member(0, c.endpoint, c.client).take({&entry, 1}).count, 1u);
+  parts_.endpoints.close_all({&client_}, Closing::broken_off);
+  EXPECT_EQ(q_.producers_lost, 1u);
+  EXPECT_EQ(q_.kept[c.endpoint], 1u);
+  const Reply next = consumer();
+  EXPECT_NE(next.endpoint, c.endpoint) << "there are endpoints with all entries free";
+  ASSERT_EQ(q_.map->member(0, next.endpoint, next.client).take({&entry, 1}).count, 1u);
+}
+
+TEST_F(EndpointsTest, ATicketThatADeadProducerTookBecomesATombstone) {
+  const Reply p = producer();
+  std::uint64_t limit = 0;
+  ASSERT_EQ(q_.map->ring().claim_publish(p.client, 1, limit).outcome, ClaimOutcome::ok);
+  parts_.endpoints.close_all({&client_}, Closing::broken_off);
+  EXPECT_THAT(q_.tombstones, testing::ElementsAre(0));
+}
+
+}  // namespace
+}  // namespace ipcq::detail

@@ -1,0 +1,157 @@
+#include "broker/registry.hpp"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "base/step.hpp"
+#include "broker/parts.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+template <class E>
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+class RegistryTest : public testing::Test {
+ protected:
+  static void at_step(std::function<void(const std::string&)> call) {
+    at_step_ = std::move(call);
+    set_step_hook([](const char* name) {
+      if (at_step_) at_step_(name);
+    });
+  }
+  void TearDown() override {
+    set_step_hook(nullptr);
+    at_step_ = nullptr;
+  }
+  // Names of segments of this broker.
+  std::vector<std::string> segments() const {
+    std::vector<std::string> found;
+    for (const auto& file : std::filesystem::directory_iterator("/dev/shm")) {
+      const std::string name = file.path().filename();
+      if (name.find(parts_.context.name.name()) != std::string::npos && name.find("+broker") == std::string::npos) {
+        found.push_back(name);
+      }
+    }
+    return found;
+  }
+
+  Parts parts_;
+  Registry& registry_ = parts_.registry;
+
+ private:
+  static inline std::function<void(const std::string&)> at_step_;
+};
+
+TEST_F(RegistryTest, AQueueBringsAPoolOfItsNameThatOthersMayShare) {
+  registry_.create_queue("a", Parts::small());
+  QueueOptions sharing = Parts::small();
+  sharing.pool = "a";
+  registry_.create_queue("b", sharing);
+  EXPECT_EQ(registry_.pools().size(), 1u);
+  EXPECT_EQ(registry_.find("a").pool, registry_.find("b").pool);
+  EXPECT_EQ(registry_.find_generation("a", registry_.find("a").map->config().segment.generation), &registry_.find("a"));
+  EXPECT_EQ(registry_.find_generation("a", 1), nullptr);
+}
+
+TEST_F(RegistryTest, ANameIsTakenOnce) {
+  registry_.create_pool("p", {});
+  registry_.create_queue("q", Parts::small());
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.create_pool("p", {}); }), HasSubstr("exists already"));
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.create_queue("q", Parts::small()); }), HasSubstr("exists already"));
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.create_queue("p", Parts::small()); }),
+              HasSubstr("a pool of that name exists already"));
+}
+
+TEST_F(RegistryTest, WhatIsMissingIsSaidWithWhatThereIs) {
+  QueueOptions sharing = Parts::small();
+  sharing.pool = "nobody's";
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.create_queue("q", sharing); }),
+              HasSubstr("pool 'nobody's' does not exist"));
+  EXPECT_THAT(error_of<NotFoundError>([&] { (void)registry_.find("q"); }), HasSubstr("it has none"));
+  registry_.create_queue("here", Parts::small());
+  EXPECT_THAT(error_of<NotFoundError>([&] { (void)registry_.find("q"); }), HasSubstr("it has here"));
+}
+
+TEST_F(RegistryTest, WhileSomethingIsBuiltTheMutexIsOpenAndItsNameTaken) {
+  bool open = false;
+  std::string again;
+  std::string found;
+  at_step([&](const std::string& step) {
+    if (step != "create.queue_made") return;
+    const std::unique_lock lock(parts_.context.mutex, std::try_to_lock);
+    open = lock.owns_lock();
+    EXPECT_TRUE(registry_.is_creating());
+    found = error_of<NotFoundError>([&] { (void)registry_.find("q"); });
+  });
+  registry_.create_queue("q", Parts::small());
+  EXPECT_TRUE(open);
+  EXPECT_THAT(found, HasSubstr("has no such queue"));
+  EXPECT_FALSE(registry_.is_creating());
+  at_step([&](const std::string& step) {
+    if (step != "create.pool_made" || !again.empty()) return;
+    again = error_of<UsageError>([&] { registry_.create_pool("p", {}); });
+  });
+  registry_.create_pool("p", {});
+  EXPECT_THAT(again, HasSubstr("is being created already"));
+}
+
+TEST_F(RegistryTest, ACreationThatAStopOvertakesLeavesNothing) {
+  at_step([&](const std::string& step) {
+    if (step == "create.queue_made") parts_.context.stopped = true;
+  });
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.create_queue("q", Parts::small()); }),
+              HasSubstr("the broker has stopped"));
+  EXPECT_TRUE(registry_.queues().empty());
+  EXPECT_TRUE(registry_.pools().empty());
+  EXPECT_FALSE(registry_.is_creating());
+  EXPECT_THAT(segments(), IsEmpty());
+}
+
+TEST_F(RegistryTest, AFailedCreationFreesItsNames) {
+  QueueOptions impossible = Parts::small();
+  impossible.lines = 1;
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.create_queue("q", impossible); }), HasSubstr("lines is 1"));
+  EXPECT_FALSE(registry_.is_creating());
+  EXPECT_TRUE(registry_.pools().empty());
+  registry_.create_queue("q", Parts::small());
+  EXPECT_THAT(segments(), testing::SizeIs(2));
+}
+
+// What it would do where a runner of that GPU was lost: a queue that a test puts there by hand.
+TEST_F(RegistryTest, QueuesOfALostRunnerTakeNothingMoreAndComeBackOnceItIsGone) {
+  registry_.create_queue("elsewhere", Parts::small());
+  QueueEntry& q = parts_.create("q", Parts::small());
+  q.map = QueueMap::create(parts_.context.name.segment("queue", "q", 7), "q", q.options, QueueMap::Executed::by_device,
+                           q.pool->map->config(), 7, {});
+  q.device = 3;
+  registry_.on_runner_lost(3);
+  EXPECT_TRUE(q.lost);
+  EXPECT_FALSE(send(q, 2));
+  EXPECT_THAT(error_of<NotFoundError>([&] { (void)registry_.find("q"); }), HasSubstr("its runner was lost"));
+  EXPECT_TRUE(send(registry_.find("elsewhere"), 2));
+  const Aftermath after = registry_.on_runner_gone({.device = 3, .how = "killed by signal 9", .under_mps = false});
+  EXPECT_EQ(registry_.queues().count("q"), 0u);
+  EXPECT_EQ(registry_.pools().count("q"), 0u);
+  ASSERT_EQ(after.recreate.size(), 1u);
+  EXPECT_EQ(after.recreate[0].object(), "queue 'q'");
+  EXPECT_EQ(after.remains.size(), 1u);
+  after.recreate[0].create();
+  EXPECT_TRUE(send(registry_.find("q"), 2));
+}
+
+}  // namespace
+}  // namespace ipcq::detail
