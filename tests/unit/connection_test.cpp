@@ -35,11 +35,7 @@ class ConnectionTest : public testing::Test {
   std::string path() const { return broker_.path(); }
   // Runs `serve` as the broker while `introduce` is called.
   Introduction introduce(Duration wait_for, const std::function<void()>& serve) {
-    std::thread server(serve);
-    struct Join {
-      std::thread& thread;
-      ~Join() { thread.join(); }
-    } join{server};
+    const std::jthread server(serve);
     Request r;
     r.op = Op::stats;
     return detail::introduce(path(), r, wait_for);

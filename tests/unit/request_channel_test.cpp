@@ -27,9 +27,8 @@ class RequestChannelTest : public testing::Test {
   }
   // Runs `call` while `serve` is the broker.
   static void serve_while(const std::function<void()>& serve, const std::function<void()>& call) {
-    std::thread server(serve);
+    const std::jthread server(serve);
     call();
-    server.join();
   }
   static Request close_of(std::uint32_t client) {
     Request r;
