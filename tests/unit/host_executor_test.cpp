@@ -1,0 +1,168 @@
+// Workers of the host over a queue and a pool of the test's own.
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "eventually.hpp"
+#include "executor/executor.hpp"
+#include "unit/child.hpp"
+#include "unit/segments.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+using ipcq_test::eventually;
+
+constexpr std::uint32_t kProducer = 5;
+constexpr std::uint32_t kConsumer = 6;
+
+class HostExecutorTest : public testing::Test {
+ protected:
+  static QueueOptions options() {
+    QueueOptions o = Segments::small();
+    o.handler = "upper";
+    return o;
+  }
+  void start(std::uint32_t threads = 1, Wait wait = Wait::hybrid()) {
+    executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("upper"), threads, wait);
+  }
+  void ring_work() { ring_always(s_.control().work); }
+  std::uint64_t processed() { return s_.control().processed.load(std::memory_order_relaxed); }
+  // Publishes it with these bytes, inline.
+  std::uint64_t send(const std::string& text) {
+    const PublishClaim c = s_.claim(kProducer);
+    EXPECT_EQ(c.outcome, ClaimOutcome::ok);
+    const auto length = static_cast<std::uint32_t>(text.size());
+    InlineData data{};
+    std::memcpy(data.bytes, text.data(), text.size());
+    s_.ring().publish(c.ticket, Segments::inline_message(c.ticket, length), data.bytes);
+    ring_work();
+    return c.ticket;
+  }
+  // What the executor wrote for the readers; once it has.
+  Descriptor out(std::uint64_t ticket, InlineData& data) {
+    Descriptor d;
+    EXPECT_TRUE(eventually(
+        [&] { return read_line(s_.ring().out(ticket), s_.ring().lap(ticket), d, data) == LineRead::present; }));
+    return d;
+  }
+
+  Segments s_{options()};
+  std::unique_ptr<Executor> executor_;
+};
+
+TEST_F(HostExecutorTest, WorksOnAnInlinePayload) {
+  start(1, Wait::sleep());
+  const std::uint64_t ticket = send("abc");
+  InlineData data{};
+  const Descriptor d = out(ticket, data);
+  EXPECT_EQ(d.length, 3u);
+  EXPECT_EQ(d.flags & kNotProcessed, 0);
+  EXPECT_EQ(std::memcmp(data.bytes, "ABC", 3), 0);
+}
+
+TEST_F(HostExecutorTest, WorksInPlaceOnASlot) {
+  const SlotLoan loan = s_.borrow(kProducer);
+  std::memcpy(s_.pool_map().payload(loan.slot), "abcd", 4);
+  const PublishClaim c = s_.claim(kProducer);
+  s_.pool().publish(loan, kProducer, c.groups, c.ticket);
+  Descriptor d = Segments::slot_message(loan, 1);
+  d.length = 3;
+  s_.ring().publish(c.ticket, d, nullptr);
+  start();  // what was published before is not missed
+  InlineData data{};
+  EXPECT_EQ(out(c.ticket, data).slot, loan.slot);
+  EXPECT_EQ(std::memcmp(s_.pool_map().payload(loan.slot), "ABCd", 4), 0);
+  EXPECT_EQ(processed(), 1u);
+}
+
+TEST_F(HostExecutorTest, SeveralWorkersDoEachMessageOnce) {
+  start(3);
+  for (std::uint64_t n = 0; n < 40; ++n) {
+    const std::uint64_t ticket = send("abc");
+    InlineData data{};
+    (void)out(ticket, data);
+    EXPECT_EQ(std::memcmp(data.bytes, "ABC", 3), 0);
+    const std::uint32_t entry = s_.take(0, 1, kConsumer);
+    ASSERT_NE(entry, kNone);
+    ASSERT_TRUE(s_.release(0, 1, kConsumer, entry));
+  }
+  EXPECT_EQ(processed(), 40u);
+  EXPECT_EQ(s_.control().taken.load(std::memory_order_relaxed), 40u);
+}
+
+TEST_F(HostExecutorTest, ALineThatMakesNoSenseIsPassedOverAndCounted) {
+  const SlotLoan loan = s_.borrow(kProducer);
+  Descriptor d = Segments::slot_message(loan, 1);  // which is not published: a loan still
+  const PublishClaim first = s_.claim(kProducer);
+  s_.ring().publish(first.ticket, d, nullptr);
+  d.slot = 99;
+  const PublishClaim second = s_.claim(kProducer);
+  s_.ring().publish(second.ticket, d, nullptr);
+  start();
+  InlineData data{};
+  EXPECT_EQ(out(first.ticket, data).kind, LineKind::tombstone);
+  EXPECT_EQ(out(second.ticket, data).kind, LineKind::tombstone);
+  EXPECT_EQ(s_.control().damaged.load(std::memory_order_relaxed), 2u);
+  EXPECT_EQ(processed(), 0u);
+}
+
+TEST_F(HostExecutorTest, WhatTheHandlerRefusesIsMarkedAndPassedOn) {
+  executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("vector_add"), 1, Wait::hybrid());
+  const std::uint64_t ticket = send("abc");
+  InlineData data{};
+  const Descriptor d = out(ticket, data);
+  EXPECT_NE(d.flags & kNotProcessed, 0);
+  EXPECT_EQ(std::memcmp(data.bytes, "abc", 3), 0);
+  EXPECT_EQ(s_.control().failed.load(std::memory_order_relaxed), 1u);
+}
+
+TEST_F(HostExecutorTest, AnEmptyPlaceIsPassedOn) {
+  start();
+  const PublishClaim c = s_.claim(kProducer);
+  Descriptor d;
+  d.kind = LineKind::tombstone;
+  s_.ring().publish(c.ticket, d, nullptr);
+  ring_work();
+  InlineData data{};
+  EXPECT_EQ(out(c.ticket, data).kind, LineKind::tombstone);
+  EXPECT_EQ(processed(), 0u);
+  EXPECT_EQ(s_.control().damaged.load(std::memory_order_relaxed), 0u);
+}
+
+TEST_F(HostExecutorTest, WakesReadersAndThoseWhoWaitForSpace) {
+  arm(s_.control().ready[0], s_.control().ready[0].sequence.load(std::memory_order_relaxed));
+  arm(s_.control().space, s_.control().space.sequence.load(std::memory_order_relaxed));
+  start();
+  (void)send("abc");
+  EXPECT_TRUE(eventually([&] { return s_.control().ready[0].sequence.load(std::memory_order_relaxed) != 0; }));
+  EXPECT_TRUE(eventually([&] { return s_.control().space.sequence.load(std::memory_order_relaxed) != 0; }));
+}
+
+TEST_F(HostExecutorTest, StopsWhileItSleepsAndMoreThanOnce) {
+  for (const Wait wait : {Wait::sleep(), Wait::hybrid(), Wait::spin()}) {
+    start(2, wait);
+    executor_->stop();
+    executor_->stop();
+    executor_.reset();
+  }
+  const std::uint64_t ticket = send("abc");
+  InlineData data{};
+  Descriptor d;
+  EXPECT_EQ(read_line(s_.ring().out(ticket), s_.ring().lap(ticket), d, data), LineRead::absent);
+}
+
+TEST_F(HostExecutorTest, AForkedChildLeavesItsParentsWorkersAlone) {
+  start();
+  ipcq_test::Child child([&] { executor_.reset(); });
+  EXPECT_EQ(child.exit_code(), 0);
+  InlineData data{};
+  (void)out(send("abc"), data);
+  EXPECT_EQ(std::memcmp(data.bytes, "ABC", 3), 0);
+}
+
+}  // namespace
+}  // namespace ipcq::detail
