@@ -25,7 +25,6 @@ namespace {
 using ipcq_test::Child;
 using ipcq_test::error_of;
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 class SegmentTest : public testing::Test {
