@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "broker/runner_link.hpp"
+#include "control/runner_wire.hpp"
 #include "ipcq/handler.hpp"
 
 extern "C" const unsigned char ipcq_executor_kernels[];  // NOLINT(readability-identifier-naming): an assembler's name

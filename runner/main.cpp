@@ -12,6 +12,7 @@
 #include "base/thread.hpp"
 #include "common/inherited_descriptors.hpp"
 #include "control/control.hpp"
+#include "control/runner_wire.hpp"
 #include "ipcq/version.hpp"
 #include "layout/text_field.hpp"
 #include "probe.hpp"
@@ -22,7 +23,6 @@ namespace {
 using namespace ipcq;
 using namespace ipcq::detail;
 
-constexpr int kSocket = 3;
 constexpr unsigned kEndPatience = 5;  // seconds for a request and the kernels to end
 
 // False when the broker has ended. The socket alone does not tell: a child of the broker's process may hold it open.
@@ -53,7 +53,7 @@ int serve(int device) {
   ::signal(SIGTERM, SIG_IGN);
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is an error of the call
-  const Fd socket(kSocket);
+  const Fd socket(kRunnerSocket);
   const Fd broker = open_pidfd(getppid());
   RunnerHello hello;
   std::unique_ptr<runner::Runner> served;

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "broker/runner_link.hpp"
+#include "control/runner_wire.hpp"
 #include "queue_runner.hpp"
 
 namespace ipcq::runner {

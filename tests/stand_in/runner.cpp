@@ -17,8 +17,8 @@
 #include <memory>
 #include <thread>
 
-#include "broker/runner_link.hpp"
 #include "control/control.hpp"
+#include "control/runner_wire.hpp"
 #include "executor/executor.hpp"
 #include "ipcq/error.hpp"
 #include "protocol/doorbell.hpp"
@@ -27,8 +27,6 @@ namespace {
 
 using namespace ipcq;
 using namespace ipcq::detail;
-
-constexpr int kSocket = 3;
 
 struct StandInQueue {
   std::unique_ptr<QueueMap> queue;
@@ -90,8 +88,8 @@ std::chrono::milliseconds from_environment(const char* name) {
 }  // namespace
 
 int main() {
-  const Fd socket(kSocket);
-  ::signal(SIGUSR1, [](int) { ::shutdown(kSocket, SHUT_RDWR); });
+  const Fd socket(kRunnerSocket);
+  ::signal(SIGUSR1, [](int) { ::shutdown(kRunnerSocket, SHUT_RDWR); });
   RunnerHello hello;
   set_text(hello.device_name, sizeof hello.device_name, "stand-in");
   const auto delay = from_environment("IPCQ_STAND_IN_DELAY_MS");

@@ -22,9 +22,9 @@ using LogCallback = std::function<void(LogLevel, std::string_view)>;
 
 // What a publish does when no line or slot is free.
 enum class Backpressure : std::uint8_t {
-  block,        // wait, up to the call's time-out
-  reject,       // return Status::full at once
-  drop_oldest,  // discard the oldest finished message of the group that lags most, counted
+  block = 0,        // wait, up to the call's time-out
+  reject = 1,       // return Status::full at once
+  drop_oldest = 2,  // discard the oldest finished message of the group that lags most, counted
 };
 
 // "block", "reject" or "drop-oldest".
@@ -44,14 +44,14 @@ struct GroupOptions {
 
 // Whether a pool in device memory has a copy of each slot in pinned host memory. Clients without a GPU read and write
 // payloads there; without it only clients that use ipcq::cuda can.
-enum class Mirror : std::uint8_t { none, full };
+enum class Mirror : std::uint8_t { none = 0, full = 1 };
 
 // Who works on a device queue. docs/design/cuda.md has the trade.
 enum class ExecutorKind : std::uint8_t {
   // The key is `auto`, a word of the language. Persistent under MPS or while no client uses ipcq::cuda, else stream.
-  auto_,       // NOLINT(readability-identifier-naming)
-  persistent,  // one kernel that stays: lowest latency, but other processes' GPU work waits for it without MPS
-  stream,      // a kernel per message, ordered by stream operations: nothing spins on the GPU
+  auto_ = 0,       // NOLINT(readability-identifier-naming)
+  persistent = 1,  // one kernel that stays: lowest latency, but other processes' GPU work waits for it without MPS
+  stream = 2,      // a kernel per message, ordered by stream operations: nothing spins on the GPU
 };
 // "auto", "persistent" or "stream".
 IPCQ_API std::string_view to_string(ExecutorKind kind) noexcept;

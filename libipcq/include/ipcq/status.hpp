@@ -20,17 +20,17 @@ namespace ipcq {
 // Outcome of a call on the data path. Set-up errors throw (error.hpp); these never do.
 // clang-format off
 enum class Status : std::uint8_t {
-  ok,
-  full,         // no room: the policy is to reject or the time-out zero; or a consumer holds all it may
-  empty,        // nothing to receive now (only from calls with a zero time-out)
-  timeout,      // the deadline passed while waiting
-  end,          // every producer has closed cleanly and the group has taken everything
-  closed,       // the broker closed the queue (graceful stop or removal)
-  peer_dead,    // from a call: the broker died; reconnect to its successor. In a cuda::Payload or Header: see there
-  interrupted,  // Session::interrupt() was called
-  too_large,    // the payload exceeds what one message of this queue can carry
-  not_held,     // the loan or message was already published, released, forwarded or given back
-  unreachable,  // the payload lies in device memory alone, where the CPU can neither read nor write it
+  ok = 0,
+  full = 1,         // no room: the policy is to reject or the time-out zero; or a consumer holds all it may
+  empty = 2,        // nothing to receive now (only from calls with a zero time-out)
+  timeout = 3,      // the deadline passed while waiting
+  end = 4,          // every producer has closed cleanly and the group has taken everything
+  closed = 5,       // the broker closed the queue (graceful stop or removal)
+  peer_dead = 6,    // from a call: the broker died; reconnect to its successor. In a cuda::Payload or Header: see there
+  interrupted = 7,  // Session::interrupt() was called
+  too_large = 8,    // the payload exceeds what one message of this queue can carry
+  not_held = 9,     // the loan or message was already published, released, forwarded or given back
+  unreachable = 10, // the payload lies in device memory alone, where the CPU can neither read nor write it
 };
 // clang-format on
 

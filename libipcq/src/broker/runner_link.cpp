@@ -33,7 +33,6 @@ constexpr int kEndTimeoutMs = 5'000;
 constexpr int kKilledTimeoutMs = 1'000;
 constexpr std::uint64_t kNotYetPatienceNs = 5'000'000'000;
 constexpr int kNotYetPauseMs = 100;
-constexpr int kRunnerSocket = 3;  // its number in the runner
 
 std::string directory_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 

@@ -8,63 +8,9 @@
 #include <string>
 
 #include "base/os.hpp"
-#include "executor/executor.hpp"
-#include "ipcq/error.hpp"
-#include "ipcq/options.hpp"
+#include "control/runner_wire.hpp"
 
 namespace ipcq::detail {
-
-enum class RunnerOp : std::uint32_t {
-  allocate = 1,  // bytes -> DeviceMemory, block
-  free,          // block
-  start_queue,   // queue and pool segment, block (0: none), handler, executor, park_after_ns -> queue
-  stop_queue,    // queue
-  check,         // whether its context works still
-};
-
-struct RunnerRequest {
-  std::uint32_t magic = kRunnerMagic;
-  std::uint32_t protocol = kRunnerProtocol;
-  RunnerOp op = RunnerOp::allocate;
-  ExecutorKind executor = ExecutorKind::persistent;
-  std::uint8_t reserved[3] = {};
-  std::uint64_t id = 0;  // of a block or a queue
-  std::uint64_t bytes = 0;
-  std::uint64_t park_after_ns = 0;
-  char queue_segment[256] = {};
-  char pool_segment[256] = {};
-  char handler[kNameBytes] = {};
-};
-
-struct RunnerReply {
-  std::uint32_t magic = kRunnerMagic;
-  std::uint32_t failed = 0;  // 1: `text` says why
-  std::uint64_t id = 0;
-  DeviceMemory memory;
-  char text[512] = {};
-};
-
-enum class RunnerStart : std::uint32_t {
-  up = 0,
-  failed,   // `text` says why
-  not_yet,  // the same, and another process may be let in a moment later
-};
-
-// The driver does not let this process in, ever; another one perhaps a moment later.
-class NotYet : public BackendError {
- public:
-  using BackendError::BackendError;
-};
-
-// What a runner says of itself once, when it is up (or could not come up).
-struct RunnerHello {
-  std::uint32_t magic = kRunnerMagic;
-  std::uint32_t protocol = kRunnerProtocol;
-  RunnerStart start = RunnerStart::up;
-  std::uint32_t mps = 0;  // 1: it runs under the multi-process service
-  char device_name[kNameBytes] = {};
-  char text[512] = {};
-};
 
 // For errors: "GPU 0".
 inline std::string object_of(int device) { return "GPU " + std::to_string(device); }

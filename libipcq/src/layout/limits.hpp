@@ -21,9 +21,10 @@ inline constexpr std::uint32_t kMaxHeld = 4096;             // held entries of o
 inline constexpr std::uint32_t kNone = 0xffffffff;  // no slot, no alias, no entry
 inline constexpr std::uint64_t kNoTicket = ~std::uint64_t{0};
 
-inline constexpr unsigned kNameBytes = 64;         // of a queue, pool, group or handler, the zero at its end included
-inline constexpr std::size_t kLineBytes = 128;     // distance of words that different parties write
-inline constexpr std::uint64_t kPageBytes = 4096;  // each region of a segment begins on a page
+inline constexpr unsigned kNameBytes = 64;          // of a queue, pool, group or handler, the zero at its end included
+inline constexpr unsigned kSegmentNameBytes = 256;  // likewise
+inline constexpr std::size_t kLineBytes = 128;      // distance of words that different parties write
+inline constexpr std::uint64_t kPageBytes = 4096;   // each region of a segment begins on a page
 inline constexpr std::uint64_t kHeaderBytes = kPageBytes;  // a segment's first page
 
 // QueueControl::processed and the words behind it, as an executor on a GPU counts them.

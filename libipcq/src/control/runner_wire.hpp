@@ -1,0 +1,88 @@
+// What a broker and the runner that it starts say to each other over a SOCK_SEQPACKET socket pair: the runner one
+// hello, the broker one request at a time, the runner one reply to each. All of fixed size.
+//
+// Both are of one release: the broker refuses a runner whose hello carries another kRunnerProtocol (layout/abi.hpp),
+// the runner ends at a request that does.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "ipcq/error.hpp"
+#include "ipcq/options.hpp"
+#include "layout/abi.hpp"
+#include "layout/layout.hpp"
+#include "layout/limits.hpp"
+
+namespace ipcq::detail {
+
+inline constexpr int kRunnerSocket = 3;  // descriptor of the socket in the runner
+
+enum class RunnerStart : std::uint32_t {
+  up = 0,
+  failed = 1,   // `text` says why
+  not_yet = 2,  // the same, and another process may be let in a moment later
+};
+
+// What both sides throw for not_yet: the driver does not let this process in, ever; another one perhaps a moment later.
+class NotYet : public BackendError {
+ public:
+  using BackendError::BackendError;
+};
+
+// What a runner says of itself once, when it is up (or could not come up).
+struct RunnerHello {
+  std::uint32_t magic = kRunnerMagic;
+  std::uint32_t protocol = kRunnerProtocol;
+  RunnerStart start = RunnerStart::up;
+  std::uint32_t mps = 0;  // 1: it runs under the multi-process service
+  char device_name[kNameBytes] = {};
+  char text[512] = {};
+};
+static_assert(sizeof(RunnerHello) == 592 && std::is_trivially_copyable_v<RunnerHello>);
+static_assert(offsetof(RunnerHello, magic) == 0 && offsetof(RunnerHello, protocol) == 4 &&
+              offsetof(RunnerHello, start) == 8 && offsetof(RunnerHello, mps) == 12 &&
+              offsetof(RunnerHello, device_name) == 16 && offsetof(RunnerHello, text) == 80);
+
+enum class RunnerOp : std::uint32_t {
+  allocate = 1,     // bytes -> DeviceMemory, block
+  free = 2,         // block
+  start_queue = 3,  // queue and pool segment, block (0: none), handler, executor, park_after_ns -> queue
+  stop_queue = 4,   // queue
+  check = 5,        // whether its context works still
+};
+
+struct RunnerRequest {
+  std::uint32_t magic = kRunnerMagic;
+  std::uint32_t protocol = kRunnerProtocol;
+  RunnerOp op = RunnerOp::allocate;
+  ExecutorKind executor = ExecutorKind::persistent;
+  std::uint8_t reserved[3] = {};
+  std::uint64_t id = 0;  // of a block or a queue
+  std::uint64_t bytes = 0;
+  std::uint64_t park_after_ns = 0;
+  char queue_segment[kSegmentNameBytes] = {};
+  char pool_segment[kSegmentNameBytes] = {};
+  char handler[kNameBytes] = {};
+};
+static_assert(sizeof(RunnerRequest) == 616 && std::is_trivially_copyable_v<RunnerRequest>);
+static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, protocol) == 4 &&
+              offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
+              offsetof(RunnerRequest, id) == 16 && offsetof(RunnerRequest, bytes) == 24 &&
+              offsetof(RunnerRequest, park_after_ns) == 32 && offsetof(RunnerRequest, queue_segment) == 40 &&
+              offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552);
+
+struct RunnerReply {
+  std::uint32_t magic = kRunnerMagic;
+  std::uint32_t failed = 0;  // 1: `text` says why
+  std::uint64_t id = 0;
+  DeviceMemory memory;
+  char text[512] = {};
+};
+static_assert(sizeof(RunnerReply) == 624 && std::is_trivially_copyable_v<RunnerReply>);
+static_assert(offsetof(RunnerReply, magic) == 0 && offsetof(RunnerReply, failed) == 4 &&
+              offsetof(RunnerReply, id) == 8 && offsetof(RunnerReply, memory) == 16 &&
+              offsetof(RunnerReply, text) == 112);
+
+}  // namespace ipcq::detail
