@@ -21,7 +21,7 @@ std::uint64_t mount_namespace() noexcept {
   return ::stat("/proc/self/ns/mnt", &status) == 0 ? status.st_ino : 0;
 }
 
-std::string file_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 std::string text_of(const BrokerPlace& place) {
   char head[128];
@@ -96,7 +96,7 @@ std::vector<FoundRecord> find_records() {
 bool is_at(const FoundRecord& record, const BrokerPlace& place) {
   const bool same_directory =
       record.device == place.directory_status().st_dev && record.inode == place.directory_status().st_ino;
-  if (same_directory) return file_of(record.socket_path) == place.socket_file();
+  if (same_directory) return file_name(record.socket_path) == place.socket_file();
   // The directory was removed and made anew.
   return record.socket_path == place.socket_path() && record.mounts != 0 && record.mounts == mount_namespace();
 }

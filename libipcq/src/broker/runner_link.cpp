@@ -34,7 +34,7 @@ constexpr int kKilledTimeoutMs = 1'000;
 constexpr std::uint64_t kNotYetPatienceNs = 5'000'000'000;
 constexpr int kNotYetPauseMs = 100;
 
-std::string directory_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
@@ -65,14 +65,14 @@ std::string RunnerLink::find_program() {
   std::string places[4];
   char self[PATH_MAX];
   if (const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1); n > 0) {
-    places[0] = directory_of(std::string(self, static_cast<std::size_t>(n)));
+    places[0] = folder_of(std::string(self, static_cast<std::size_t>(n)));
   }
   Dl_info library{};
   if (::dladdr(reinterpret_cast<const void*>(&RunnerLink::find_program), &library) != 0 &&
       library.dli_fname != nullptr) {
     char real[PATH_MAX];
     if (::realpath(library.dli_fname, real) != nullptr) {
-      const std::string lib = directory_of(real);
+      const std::string lib = folder_of(real);
       places[1] = lib + "/../bin";     // build tree; installed below one lib directory
       places[2] = lib + "/../../bin";  // installed below lib/<architecture>
     }

@@ -12,7 +12,7 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr auto kRetryEvery = std::chrono::milliseconds(20);
+constexpr auto kAskAgainEvery = std::chrono::milliseconds(20);
 
 }  // namespace
 
@@ -118,7 +118,7 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
     // producer that is stopped holds it up.
     const std::uint64_t until = reply.refusal == Refusal::busy ? std::max(deadline, busy_until) : deadline;
     if (until == 0 || now_ns() >= until) throw_refusal(reply);
-    std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kRetryEvery);
+    std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kAskAgainEvery);
   }
 }
 

@@ -18,7 +18,7 @@ namespace ipcq::detail {
 namespace {
 
 constexpr auto kAnswerWithin = std::chrono::seconds(10);
-constexpr auto kRetryEvery = std::chrono::milliseconds(20);
+constexpr auto kConnectEvery = std::chrono::milliseconds(20);
 constexpr std::uint32_t kNoSerial = 0;  // of a reply that answers no request
 
 [[noreturn]] void throw_deaf(const std::string& broker, const char* what) {
@@ -84,7 +84,7 @@ Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by
         throw NotFoundError("broker '" + broker + "': none answers at " + path + "; " + advice(broker, path));
       }
     }
-    std::this_thread::sleep_for(kRetryEvery);
+    std::this_thread::sleep_for(kConnectEvery);
   }
 }
 
@@ -132,7 +132,7 @@ Introduction introduce(const std::string& broker, const Request& request, Durati
     const bool turned_away = made.reply.serial == kNoSerial && made.reply.refusal == Refusal::busy;
     if (!turned_away) return made;
     if (now_ns() >= deadline) throw SystemError(EUSERS, get_text(made.reply.text, sizeof made.reply.text));
-    std::this_thread::sleep_for(kRetryEvery);
+    std::this_thread::sleep_for(kConnectEvery);
   }
 }
 
