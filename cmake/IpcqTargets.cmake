@@ -40,10 +40,12 @@ function(ipcq_add_program name)
   endif()
 endfunction()
 
-# Compiles through ccache when it is there and the user has not chosen a launcher.
+# Compiles through ccache when it is there and the user has not chosen a launcher. It takes precompiled headers only where
+# it is told that no macro is defined before them and that they do not say the time.
 macro(ipcq_use_ccache)
   find_program(IPCQ_CCACHE ccache)
   if(IPCQ_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-    set(CMAKE_CXX_COMPILER_LAUNCHER "${IPCQ_CCACHE}")
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+      "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${IPCQ_CCACHE}")
   endif()
 endmacro()

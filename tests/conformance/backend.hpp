@@ -23,30 +23,20 @@ namespace ipcq_test {
 using namespace ipcq;
 using namespace std::chrono_literals;
 
-// One way to run a queue. A device backend is one more entry of kBackends; the tests stay as they are.
+// One way to run a queue.
 struct Backend {
   const char* name;
   const char* backend;  // QueueOptions::backend
   const char* handler;  // QueueOptions::handler; must leave payloads as they are
   ExecutorKind executor = ExecutorKind::auto_;
 };
-#if defined(IPCQ_TEST_CUDA)
-inline constexpr Backend kBackends[] = {
-    {"CudaNoHandler", "cuda", "", ExecutorKind::persistent},
-    {"CudaPersistent", "cuda", "identity", ExecutorKind::persistent},
-    {"CudaStream", "cuda", "identity", ExecutorKind::stream},
-};
-#else
-inline constexpr Backend kBackends[] = {
-    {"HostDirect", "host", ""},
-#if !defined(__SANITIZE_THREAD__)
-    // ThreadSanitizer knows memory by its address. An embedded broker's executor has a mapping of its own, so the order
-    // that its lines give to producer and consumer cannot be seen.
-    {"HostIdentity", "host", "identity"},
-#endif
-};
-#endif
 inline void PrintTo(const Backend& b, std::ostream* out) { *out << b.name; }
+
+// What a program of this suite runs its tests on: each links one of host_backends.cpp and cuda_backends.cpp, and all
+// else is compiled once for both.
+std::vector<Backend> backends();
+// Keeps the GPU at hand while the program lives; empty, or why there is none. On the host there is nothing to do.
+std::string start_device();
 
 // Long enough to see that nothing happens.
 inline constexpr Duration kMoment = 20ms;
@@ -55,22 +45,10 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
  protected:
   BackendTest() : broker_(BrokerOptions{.name = next_name()}), session_(connect({.broker = name_})) {}
 
-#if defined(IPCQ_TEST_CUDA)
   void SetUp() override {
-    // One runner for all tests: it lives while a broker of this process has a queue on the GPU.
-    static const std::string why_not = start_gpu();
+    static const std::string why_not = start_device();
     if (!why_not.empty()) GTEST_SKIP() << why_not;
   }
-  static std::string start_gpu() {
-    static Broker keeper({.name = next_name()});
-    try {
-      keeper.create("keeper", {.slots = 0, .handler = "identity", .backend = "cuda"});
-      return {};
-    } catch (const BackendError& e) {
-      return e.what();
-    }
-  }
-#endif
 
   // After everything was closed, no queue keeps a slot or a message that nobody waits for.
   void TearDown() override {
@@ -210,15 +188,15 @@ inline std::string name_of_case(const testing::TestParamInfo<std::tuple<Backend,
 // Where the data path waits: every backend with every way to wait on both sides.
 #define IPCQ_INSTANTIATE_WITH_ALL_WAITS(Suite)                                                                         \
   INSTANTIATE_TEST_SUITE_P(, Suite,                                                                                    \
-                           testing::Combine(testing::ValuesIn(kBackends),                                              \
+                           testing::Combine(testing::ValuesIn(backends()),                                             \
                                             testing::Values(Wait::Kind::spin, Wait::Kind::hybrid, Wait::Kind::sleep),  \
                                             testing::Values(Wait::Kind::spin, Wait::Kind::hybrid, Wait::Kind::sleep)), \
                            name_of_case)
 // Where waiting is not the matter: every backend.
-#define IPCQ_INSTANTIATE_PER_BACKEND(Suite)                                                                    \
-  INSTANTIATE_TEST_SUITE_P(, Suite,                                                                            \
-                           testing::Combine(testing::ValuesIn(kBackends), testing::Values(Wait::Kind::hybrid), \
-                                            testing::Values(Wait::Kind::hybrid)),                              \
+#define IPCQ_INSTANTIATE_PER_BACKEND(Suite)                                                                     \
+  INSTANTIATE_TEST_SUITE_P(, Suite,                                                                             \
+                           testing::Combine(testing::ValuesIn(backends()), testing::Values(Wait::Kind::hybrid), \
+                                            testing::Values(Wait::Kind::hybrid)),                               \
                            name_of_case)
 
 }  // namespace ipcq_test

@@ -1,6 +1,7 @@
 // A pool and a queue in real shared memory, without a broker: for tests that build states by hand.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <string>

@@ -1,0 +1,73 @@
+// The fixture of the tests of time-outs: asks one call with each kind of time.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "conformance/backend.hpp"
+
+namespace ipcq_test {
+
+inline constexpr std::size_t kSmall = 30;
+inline constexpr std::size_t kLarge = 90;
+
+struct Given {
+  const char* name;
+  Duration time;
+  bool any;  // whether that is time
+};
+inline constexpr Given kGiven[] = {{"zero", 0ns, false},
+                                   {"negative", -1ns, false},
+                                   {"the least", Duration::min(), false},
+                                   {"one nanosecond", 1ns, true},  // over before anything has been tried
+                                   {"a moment", kMoment, true}};
+
+inline long sleeps_of_this_thread() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nvcsw;
+}
+
+class TimeOut : public BackendTest {
+ protected:
+  using Call = std::function<Status(Duration)>;
+  // `at_once`: what a call without time comes to. `after` undoes what a call did, and may sleep.
+  static void expect(
+      const char* call_name, Status at_once, const Call& call, const std::function<void()>& after = [] {}) {
+    for (const Given& given : kGiven) {
+      SCOPED_TRACE(std::string(call_name) + ", given " + given.name);
+      EXPECT_EQ(call(given.time), given.any ? Status::timeout : at_once);
+      after();
+      if (given.any) continue;
+      // Swapping, or another program's interrupt, may put the thread aside now and then; the call does not.
+      bool slept = true;
+      for (int tries = 0; tries < 5 && slept; ++tries) {
+        const long before = sleeps_of_this_thread();
+        (void)call(given.time);
+        slept = sleeps_of_this_thread() != before;
+        after();
+      }
+      EXPECT_FALSE(slept);
+    }
+  }
+  // With the backpressure to reject no call waits, whatever time it has.
+  static void expect_full_always(const char* call_name, const Call& call) {
+    for (const Given& given : kGiven) {
+      EXPECT_EQ(call(given.time), Status::full) << call_name << ", given " << given.name;
+    }
+  }
+  static BatchResult send_batch(Producer& p, std::initializer_list<std::size_t> sizes, Duration time) {
+    std::vector<std::vector<std::byte>> bytes;
+    for (const std::size_t size : sizes) bytes.push_back(stamped(1, 9, size));
+    const std::vector<std::span<const std::byte>> batch(bytes.begin(), bytes.end());
+    return p.send_many(batch, time);
+  }
+};
+
+}  // namespace ipcq_test
