@@ -13,11 +13,11 @@
 #include <ipcq/error.hpp>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "common/exit_code.hpp"
 #include "common/file_descriptor.hpp"
 #include "common/inherited_descriptors.hpp"
+#include "common/logging.hpp"
 #include "common/stoppable_io.hpp"
 
 namespace ipcq::program {
@@ -64,7 +64,7 @@ void notify_service_manager(const char* state) noexcept {
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
   if (!socket.valid() || ::sendto(socket.get(), state, std::strlen(state), MSG_NOSIGNAL,
                                   reinterpret_cast<const sockaddr*>(&address), size) < 0) {
-    spdlog::warn("cannot notify the service manager at {}: {}", path, std::strerror(errno));
+    log::warn("cannot notify the service manager at {}: {}", path, std::strerror(errno));
   }
 }
 

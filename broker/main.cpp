@@ -8,12 +8,10 @@
 #include <string>
 #include <vector>
 
-#include <spdlog/spdlog.h>
-#include <nlohmann/json.hpp>
-
 #include "announce.hpp"
 #include "common/broker_config.hpp"
 #include "common/format.hpp"
+#include "common/logging.hpp"
 #include "common/print.hpp"
 #include "common/program.hpp"
 #include "common/stats_report.hpp"
@@ -32,32 +30,32 @@ struct Options {
   bool json = false;
 };
 
-void describe(CLI::App& app, Options& o) {
-  app.add_option("--name", o.flags.name, "Name that clients connect to, or a path for the control socket [default]")
-      ->check(not_empty());
-  app.add_option(
-         "--queue", o.queues,
-         "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines handler pool "
-         "backpressure=block|reject|drop-oldest group=NAME[:lossy] threads wait=spin|hybrid|sleep endpoints held "
-         "backend=auto|host|cuda, on a GPU device=N mirror=none|full host_readable=yes|no "
-         "executor=auto|persistent|stream; may be repeated")
-      ->allow_extra_args(false);
-  app.add_option("--pool", o.pools,
-                 "NAME=SIZE,slots=N: slots that several queues share; keys as of a queue: backend device mirror; may "
-                 "be repeated")
-      ->allow_extra_args(false);
-  app.add_option("--config", o.config, "TOML file [$XDG_CONFIG_HOME/ipcq/broker.toml, then /etc/ipcq/broker.toml]")
-      ->check(not_empty())
-      ->envname("IPCQ_CONFIG");
-  app.add_option("--unix-group", o.flags.unix_group, "Unix group whose members may attach [this user only]")
-      ->check(not_empty());
-  app.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues and pools that leave it open [auto]")
-      ->check(CLI::IsMember({"auto", "host", "cuda"}));
-  app.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")
-      ->transform(not_negative());
-  app.add_option("--ready-fd", o.ready_fd, "Write a newline to this descriptor once clients can attach")
-      ->transform(whole_number(0, INT_MAX));
-  app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
+void describe(CommandLine& line, Options& o) {
+  line.add_option("--name", o.flags.name, "Name that clients connect to, or a path for the control socket [default]")
+      .check(not_empty());
+  line.add_option(
+          "--queue", o.queues,
+          "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines handler pool "
+          "backpressure=block|reject|drop-oldest group=NAME[:lossy] threads wait=spin|hybrid|sleep endpoints held "
+          "backend=auto|host|cuda, on a GPU device=N mirror=none|full host_readable=yes|no "
+          "executor=auto|persistent|stream; may be repeated")
+      .one_value_each();
+  line.add_option("--pool", o.pools,
+                  "NAME=SIZE,slots=N: slots that several queues share; keys as of a queue: backend device mirror; may "
+                  "be repeated")
+      .one_value_each();
+  line.add_option("--config", o.config, "TOML file [$XDG_CONFIG_HOME/ipcq/broker.toml, then /etc/ipcq/broker.toml]")
+      .check(not_empty())
+      .environment("IPCQ_CONFIG");
+  line.add_option("--unix-group", o.flags.unix_group, "Unix group whose members may attach [this user only]")
+      .check(not_empty());
+  line.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues and pools that leave it open [auto]")
+      .check(one_of({"auto", "host", "cuda"}));
+  line.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")
+      .transform(not_negative());
+  line.add_option("--ready-fd", o.ready_fd, "Write a newline to this descriptor once clients can attach")
+      .transform(whole_number(0, INT_MAX));
+  line.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
 }
 
 // Flags, then environment, then --config or the default files. Queues on the command line replace those of default
@@ -96,13 +94,13 @@ void summarise(const BrokerStats& stats, std::uint64_t left, bool json) {
       dropped += group.dropped;
       lost += group.lost;
     }
-    spdlog::info("queue '{}': {} published, {} processed, {} delivered, {} dropped, {} lost", queue.name,
-                 queue.published, queue.processed, delivered, dropped, lost);
+    log::info("queue '{}': {} published, {} processed, {} delivered, {} dropped, {} lost", queue.name, queue.published,
+              queue.processed, delivered, dropped, lost);
   }
-  if (left != 0) spdlog::warn("{} messages were not taken before the end", left);
+  if (left != 0) log::warn("{} messages were not taken before the end", left);
   if (json) {
     auto object = to_json(stats);
-    object["left"] = left;
+    object.set("left", left);
     print_json(object);
   }
 }
@@ -110,7 +108,7 @@ void summarise(const BrokerStats& stats, std::uint64_t left, bool json) {
 int serve(Options& o, Signals& signals) {
   if (o.ready_fd >= 0) require_announceable(o.ready_fd);
   BrokerConfig config = gather(o);
-  for (const auto& line : describe_plan(config)) spdlog::info("{}", line);
+  for (const auto& line : describe_plan(config)) log::info("{}", line);
   raise_open_files_limit();
 
   std::optional<Broker> made;  // outlives the subscription
@@ -126,14 +124,14 @@ int serve(Options& o, Signals& signals) {
   for (const auto& queue : config.queues) broker.create(queue.name(), queue.options());
 
   serving.store(true, std::memory_order_release);
-  spdlog::info("serving at {}, {} of shared memory", broker.socket_path(), human_bytes(broker.stats().shm_bytes));
+  log::info("serving at {}, {} of shared memory", broker.socket_path(), human_bytes(broker.stats().shm_bytes));
   if (o.ready_fd >= 0) announce_on_descriptor(o.ready_fd, signals);
   notify_service_manager("READY=1");
 
   signals.wait();
   notify_service_manager("STOPPING=1");
   const double drain = config.drain_seconds.value_or(5);
-  spdlog::info("stopping: draining for at most {} (a second signal stops at once)", human_seconds(drain));
+  log::info("stopping: draining for at most {} (a second signal stops at once)", human_seconds(drain));
   const BrokerStats before = broker.stats();
   const std::uint64_t left = broker.stop(to_duration(drain));
   const BrokerStats after = broker.stats();

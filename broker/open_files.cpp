@@ -2,7 +2,7 @@
 
 #include <sys/resource.h>
 
-#include <spdlog/spdlog.h>
+#include "common/logging.hpp"
 
 namespace ipcq::program {
 
@@ -12,7 +12,7 @@ void raise_open_files_limit() noexcept {
   const auto before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return;  // it serves fewer clients, and says so when they come
-  spdlog::debug("limit of open files: {}, was {}", limit.rlim_cur, before);
+  log::debug("limit of open files: {}, was {}", limit.rlim_cur, before);
 }
 
 }  // namespace ipcq::program

@@ -4,7 +4,7 @@
 #include <ipcq/cuda.hpp>
 #include <thread>
 
-#include <spdlog/spdlog.h>
+#include "common/logging.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -74,7 +74,7 @@ void GpuReceiver::take(const cuda::Message& message) {
 
 void GpuReceiver::look_at_samples() {
   if (!timer_.poll(tally_.checked) || !checker_ || complained_ || checker_->seen().bad_bytes == 0) return;
-  spdlog::error("bad bytes: {} by now, {} messages received", checker_->seen().bad_bytes, tally_.messages);
+  log::error("bad bytes: {} by now, {} messages received", checker_->seen().bad_bytes, tally_.messages);
   complained_ = true;
 }
 

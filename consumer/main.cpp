@@ -7,9 +7,8 @@
 #include <optional>
 #include <string>
 
-#include <spdlog/spdlog.h>
-
 #include "common/attach.hpp"
+#include "common/logging.hpp"
 #include "common/program.hpp"
 #include "gpu/gpu_choice.hpp"
 #include "gpu_receiver.hpp"
@@ -28,31 +27,31 @@ struct Options {
   GpuOptions gpu;
 };
 
-void describe(CLI::App& app, Options& o) {
-  app.add_option("QUEUE", o.queue, "Queue to receive from")->required()->check(object_name());
-  app.add_option("--group", o.group, "Consumer group: each message goes to one member of each")
-      ->check(object_name())
-      ->capture_default_str();
-  app.add_flag("--lossy", o.lossy,
-               "A group that this consumer founds skips its oldest messages rather than delay anyone");
-  app.add_flag("--verify", o.verify, "Check every byte of the generated 4K picture, and for gaps and repeats");
-  app.add_option("--handler", o.handler, "What --verify expects the queue to have done [what the broker says]")
-      ->check(not_empty());
-  app.add_option("--output", o.output, "File for the payloads, - for standard output")->check(not_empty());
-  app.add_option("--count", o.limits.count, "Messages to take [no limit]")->transform(whole_number(1));
-  app.add_option("--batch", o.limits.batch, "Messages to take together, on the CPU [64 small ones, 1 large one]")
-      ->transform(whole_number(1, 4096));
-  app.add_flag("--follow", o.follow, "Go on when all producers have closed");
-  app.add_option("--timeout", o.timeout, "Give up, exit code 4, when no message comes for so many seconds [never]")
-      ->transform(positive());
-  add_gpu_options(app, o.gpu);
-  app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
-  app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")->check(not_empty());
-  app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
-      ->envname("IPCQ_WAIT_FOR")
-      ->transform(not_negative())
-      ->capture_default_str();
-  app.add_flag("--json", o.json, "Summary as one JSON object, last line on stdout (on stderr with --output -)");
+void describe(CommandLine& line, Options& o) {
+  line.add_option("QUEUE", o.queue, "Queue to receive from").required().check(object_name());
+  line.add_option("--group", o.group, "Consumer group: each message goes to one member of each")
+      .check(object_name())
+      .show_default();
+  line.add_flag("--lossy", o.lossy,
+                "A group that this consumer founds skips its oldest messages rather than delay anyone");
+  line.add_flag("--verify", o.verify, "Check every byte of the generated 4K picture, and for gaps and repeats");
+  line.add_option("--handler", o.handler, "What --verify expects the queue to have done [what the broker says]")
+      .check(not_empty());
+  line.add_option("--output", o.output, "File for the payloads, - for standard output").check(not_empty());
+  line.add_option("--count", o.limits.count, "Messages to take [no limit]").transform(whole_number(1));
+  line.add_option("--batch", o.limits.batch, "Messages to take together, on the CPU [64 small ones, 1 large one]")
+      .transform(whole_number(1, 4096));
+  line.add_flag("--follow", o.follow, "Go on when all producers have closed");
+  line.add_option("--timeout", o.timeout, "Give up, exit code 4, when no message comes for so many seconds [never]")
+      .transform(positive());
+  add_gpu_options(line, o.gpu);
+  line.add_option("--wait", o.wait, "spin, hybrid or sleep").environment("IPCQ_WAIT").show_default();
+  line.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
+  line.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
+      .environment("IPCQ_WAIT_FOR")
+      .transform(not_negative())
+      .show_default();
+  line.add_flag("--json", o.json, "Summary as one JSON object, last line on stdout (on stderr with --output -)");
 }
 
 // Whether the group's next message is the first of each producer, and all of them come here.
@@ -152,7 +151,7 @@ int run(Options& o, Signals& signals) {
                   .repeated = sequences.repeated()};
   // In a group of several a gap here is a message of another member.
   if (o.verify && outcome.missing != 0 && received.ending != Ending::broker_died && is_shared(after, o)) {
-    spdlog::warn("group '{}' has other members, which took what is missing here: gaps are not judged", o.group);
+    log::warn("group '{}' has other members, which took what is missing here: gaps are not judged", o.group);
     outcome.missing = 0;
   }
   if (!o.verify) outcome.missing = outcome.repeated = 0;

@@ -3,11 +3,10 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
-#include <nlohmann/json.hpp>
 
 #include "common/exit_code.hpp"
 #include "common/format.hpp"
+#include "common/logging.hpp"
 #include "common/print.hpp"
 
 namespace ipcq::program {
@@ -25,36 +24,35 @@ void explain(const Outcome& o) {
     case Ending::error:  // said where it happened
       return;
     case Ending::reader_gone:
-      spdlog::warn("the reader of the output has gone; what it did not take stays in queue '{}'", o.queue);
+      log::warn("the reader of the output has gone; what it did not take stays in queue '{}'", o.queue);
       return;
     case Ending::timeout:
-      spdlog::error("queue '{}': no message came in time", o.queue);
+      log::error("queue '{}': no message came in time", o.queue);
       return;
     case Ending::closed:
       if (o.follow) {
-        spdlog::info("broker '{}' closed queue '{}'", o.broker, o.queue);
+        log::info("broker '{}' closed queue '{}'", o.broker, o.queue);
       } else {
-        spdlog::error("broker '{}' closed queue '{}' before the end of the stream", o.broker, o.queue);
+        log::error("broker '{}' closed queue '{}' before the end of the stream", o.broker, o.queue);
       }
       return;
     case Ending::broker_died:
-      spdlog::error("broker '{}' died; start it again and run this program anew", o.broker);
+      log::error("broker '{}' died; start it again and run this program anew", o.broker);
       return;
   }
 }
 
 void say_latency(const char* what, const LatencyHistogram& latencies) {
   if (latencies.count() == 0) return;
-  spdlog::info("{}: p50 {:.0f} us, p99 {:.0f} us", what, latencies.quantile_ns(0.5) / 1e3,
-               latencies.quantile_ns(0.99) / 1e3);
+  log::info("{}: p50 {:.0f} us, p99 {:.0f} us", what, latencies.quantile_ns(0.5) / 1e3,
+            latencies.quantile_ns(0.99) / 1e3);
 }
 
 // Null without samples: messages that travel in their line carry no time, and only a GPU's checks are followed.
-void add_latency(nlohmann::json& object, const std::string& prefix, const LatencyHistogram& latencies) {
+void add_latency(Json& object, const std::string& prefix, const LatencyHistogram& latencies) {
   const bool any = latencies.count() != 0;
   for (const auto& [name, quantile] : {std::pair{"p50_us", 0.5}, std::pair{"p99_us", 0.99}}) {
-    auto& value = object[prefix + name];
-    if (any) value = latencies.quantile_ns(quantile) / 1e3;
+    object.set(prefix + name, any ? Json(latencies.quantile_ns(quantile) / 1e3) : Json());
   }
 }
 
@@ -89,43 +87,42 @@ void report(const Outcome& o, const Tally& tally, bool verified, std::optional<i
       tally.messages > 0 ? static_cast<double>(tally.bytes) / static_cast<double>(tally.messages) : 0;
   const double gb_per_s = fps * mean_bytes / 1e9;
 
-  spdlog::info("queue '{}', group '{}': {} messages, {} in {} ({}/s, {:.2f} GB/s): {}", o.queue, o.group,
-               tally.messages, human_bytes(tally.bytes), human_seconds(seconds), human_rate(fps), gb_per_s,
-               to_string(o.ending));
+  log::info("queue '{}', group '{}': {} messages, {} in {} ({}/s, {:.2f} GB/s): {}", o.queue, o.group, tally.messages,
+            human_bytes(tally.bytes), human_seconds(seconds), human_rate(fps), gb_per_s, to_string(o.ending));
   say_latency("from publish to receipt", tally.received);
   say_latency(verified ? "from publish to the end of the check" : "from publish to the payload", tally.checked);
   if (tally.lost != 0) {
-    spdlog::warn("{} messages came to nothing: their producer died before its GPU had written them", tally.lost);
+    log::warn("{} messages came to nothing: their producer died before its GPU had written them", tally.lost);
   }
   if (verified && tally.messages == 0) {
-    spdlog::warn("verified nothing: no message came");
+    log::warn("verified nothing: no message came");
   } else if (verified && is_flawless(o, tally)) {
-    spdlog::info("verified{}: every byte as expected, no message missing, none repeated",
-                 o.gpu ? fmt::format(" on GPU {}", *o.gpu) : "");
+    log::info("verified{}: every byte as expected, no message missing, none repeated",
+              o.gpu ? fmt::format(" on GPU {}", *o.gpu) : "");
   } else if (verified) {
-    spdlog::error("verification failed: {} bad bytes, {} messages missing, {} repeated", tally.bad_bytes, o.missing,
-                  o.repeated);
+    log::error("verification failed: {} bad bytes, {} messages missing, {} repeated", tally.bad_bytes, o.missing,
+               o.repeated);
   }
   if (!json) return;
-  nlohmann::json object = {{"queue", o.queue},
-                           {"group", o.group},
-                           {"backend", o.backend},
-                           {"executor", o.executor},
-                           {"gpu", nullptr},
-                           {"wait", o.wait},
-                           {"frames", tally.messages},
-                           {"bytes", tally.bytes},
-                           {"verified", verified},
-                           {"bad_bytes", tally.bad_bytes},
-                           {"missing", o.missing},
-                           {"repeated", o.repeated},
-                           {"lost", tally.lost},
-                           {"returned", tally.returned},
-                           {"fps", fps},
-                           {"gb_per_s", gb_per_s},
-                           {"seconds", seconds},
-                           {"status", to_string(o.ending)}};
-  if (o.gpu) object["gpu"] = *o.gpu;
+  Json object = {{"queue", o.queue},
+                 {"group", o.group},
+                 {"backend", o.backend},
+                 {"executor", o.executor},
+                 {"gpu", nullptr},
+                 {"wait", o.wait},
+                 {"frames", tally.messages},
+                 {"bytes", tally.bytes},
+                 {"verified", verified},
+                 {"bad_bytes", tally.bad_bytes},
+                 {"missing", o.missing},
+                 {"repeated", o.repeated},
+                 {"lost", tally.lost},
+                 {"returned", tally.returned},
+                 {"fps", fps},
+                 {"gb_per_s", gb_per_s},
+                 {"seconds", seconds},
+                 {"status", to_string(o.ending)}};
+  if (o.gpu) object.set("gpu", *o.gpu);
   add_latency(object, "", tally.received);
   add_latency(object, "checked_", tally.checked);
   print_json(object, *json);

@@ -12,10 +12,10 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "common/exit_code.hpp"
 #include "common/inherited_descriptors.hpp"
+#include "common/logging.hpp"
 #include "common/stoppable_io.hpp"
 
 namespace ipcq::program {
@@ -113,8 +113,8 @@ int Output::write_all(std::span<Message> messages) {
 }
 
 void Output::warn_of_torn(const Message& message) const {
-  spdlog::warn("{} has the first {} of the {} bytes of a message that went back to the queue", name_, torn_,
-               message.bytes().size());
+  log::warn("{} has the first {} of the {} bytes of a message that went back to the queue", name_, torn_,
+            message.bytes().size());
 }
 
 void Output::close() {

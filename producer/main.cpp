@@ -8,11 +8,9 @@
 #include <optional>
 #include <string>
 
-#include <spdlog/spdlog.h>
-#include <nlohmann/json.hpp>
-
 #include "common/attach.hpp"
 #include "common/format.hpp"
+#include "common/logging.hpp"
 #include "common/print.hpp"
 #include "common/program.hpp"
 #include "common/size_text.hpp"
@@ -33,31 +31,31 @@ struct Options {
   GpuOptions gpu;
 };
 
-void describe(CLI::App& app, Options& o) {
-  app.add_option("QUEUE", o.queue, "Queue to publish to")->required()->check(object_name());
-  auto* const sources = app.add_option_group("source", "What to publish");
-  sources->add_option("--generate", o.generate, "4k: moving RGB picture that a consumer can verify; zero; random")
-      ->check(CLI::IsMember({"4k", "zero", "random"}));
-  sources->add_flag("--lines", o.lines, "Each line of the input, with its newline");
-  sources->add_option("--block,--frame", o.block, "Blocks of this many bytes of the input (4k-rgb, 4KiB, ...)")
-      ->check(not_empty());
-  sources->require_option(1);
-  app.add_option("--size", o.size, "Bytes per message of --generate zero and random [what the queue takes]")
-      ->check(not_empty());
-  app.add_option("--input", o.input, "File to read, - for standard input [-]")->check(not_empty());
-  app.add_option("--count", o.limits.count, "Messages to send [no limit]")->transform(whole_number(1));
-  app.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]")->transform(positive());
-  app.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
-      ->transform(whole_number(1, 1 << 16));
-  add_gpu_options(app, o.gpu);
-  app.add_option("--wait", o.wait, "spin, hybrid or sleep")->envname("IPCQ_WAIT")->capture_default_str();
-  app.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")->check(not_empty());
-  app.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
-      ->envname("IPCQ_WAIT_FOR")
-      ->transform(not_negative())
-      ->capture_default_str();
-  app.add_flag("--stats", o.stats, "The queue's counters on stderr at the end");
-  app.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
+void describe(CommandLine& line, Options& o) {
+  line.add_option("QUEUE", o.queue, "Queue to publish to").required().check(object_name());
+  auto sources = line.add_group("source", "What to publish");
+  sources.add_option("--generate", o.generate, "4k: moving RGB picture that a consumer can verify; zero; random")
+      .check(one_of({"4k", "zero", "random"}));
+  sources.add_flag("--lines", o.lines, "Each line of the input, with its newline");
+  sources.add_option("--block,--frame", o.block, "Blocks of this many bytes of the input (4k-rgb, 4KiB, ...)")
+      .check(not_empty());
+  sources.require_one();
+  line.add_option("--size", o.size, "Bytes per message of --generate zero and random [what the queue takes]")
+      .check(not_empty());
+  line.add_option("--input", o.input, "File to read, - for standard input [-]").check(not_empty());
+  line.add_option("--count", o.limits.count, "Messages to send [no limit]").transform(whole_number(1));
+  line.add_option("--rate", o.limits.rate, "Messages per second [as fast as possible]").transform(positive());
+  line.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
+      .transform(whole_number(1, 1 << 16));
+  add_gpu_options(line, o.gpu);
+  line.add_option("--wait", o.wait, "spin, hybrid or sleep").environment("IPCQ_WAIT").show_default();
+  line.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
+  line.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
+      .environment("IPCQ_WAIT_FOR")
+      .transform(not_negative())
+      .show_default();
+  line.add_flag("--stats", o.stats, "The queue's counters on stderr at the end");
+  line.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
 }
 
 void check(Options& o) {
@@ -89,21 +87,21 @@ void summarise(const Options& o, const Publisher& publisher, double seconds, std
                const GpuDevice* gpu) {
   const double rate = seconds > 0 ? static_cast<double>(publisher.messages()) / seconds : 0;
   const double gb_per_s = seconds > 0 ? static_cast<double>(publisher.bytes()) / seconds / 1e9 : 0;
-  spdlog::info("queue '{}': {} messages, {} in {} ({}/s, {:.2f} GB/s), {} rejected: {}", o.queue, publisher.messages(),
-               human_bytes(publisher.bytes()), human_seconds(seconds), human_rate(rate), gb_per_s, publisher.rejected(),
-               status);
+  log::info("queue '{}': {} messages, {} in {} ({}/s, {:.2f} GB/s), {} rejected: {}", o.queue, publisher.messages(),
+            human_bytes(publisher.bytes()), human_seconds(seconds), human_rate(rate), gb_per_s, publisher.rejected(),
+            status);
   if (!o.json) return;
-  nlohmann::json object = {{"queue", o.queue},
-                           {"messages", publisher.messages()},
-                           {"bytes", publisher.bytes()},
-                           {"seconds", seconds},
-                           {"messages_per_s", rate},
-                           {"gb_per_s", gb_per_s},
-                           {"wait", o.wait},
-                           {"gpu", nullptr},
-                           {"rejected", publisher.rejected()},
-                           {"status", status}};
-  if (gpu != nullptr) object["gpu"] = gpu->ordinal();
+  Json object = {{"queue", o.queue},
+                 {"messages", publisher.messages()},
+                 {"bytes", publisher.bytes()},
+                 {"seconds", seconds},
+                 {"messages_per_s", rate},
+                 {"gb_per_s", gb_per_s},
+                 {"wait", o.wait},
+                 {"gpu", nullptr},
+                 {"rejected", publisher.rejected()},
+                 {"status", status}};
+  if (gpu != nullptr) object.set("gpu", gpu->ordinal());
   print_json(object);
 }
 
@@ -140,7 +138,7 @@ int run(Options& o, Signals& signals) {
     status = "interrupted";
   } else if (publisher.status() != Status::ok) {
     status = to_string(publisher.status());
-    spdlog::error("queue '{}' of broker '{}' took no more: {}", o.queue, attachment.broker(), status);
+    log::error("queue '{}' of broker '{}' took no more: {}", o.queue, attachment.broker(), status);
     code = kFailure;
   }
   summarise(o, publisher, seconds, status, gpu.get());

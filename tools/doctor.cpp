@@ -26,7 +26,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "common/exit_code.hpp"
 #include "common/file_descriptor.hpp"
@@ -258,11 +257,12 @@ int doctor_command(bool json) {
   const bool failed =
       std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::fail; });
   if (json) {
-    auto array = nlohmann::json::array();
+    auto array = Json::array();
     for (const auto& f : findings) {
-      array.push_back({{"level", name_of(f.level)}, {"subject", f.subject}, {"text", f.text}, {"remedy", f.remedy}});
+      array.push_back(
+          Json{{"level", name_of(f.level)}, {"subject", f.subject}, {"text", f.text}, {"remedy", f.remedy}});
     }
-    print_json({{"ok", !failed}, {"findings", array}});
+    print_json(Json{{"ok", !failed}, {"findings", array}});
   } else {
     for (const auto& f : findings) {
       print(fmt::format("{:<5} {:<16} {}\n", name_of(f.level), printable(f.subject), printable(f.text)));

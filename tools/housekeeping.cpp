@@ -4,19 +4,18 @@
 #include <ipcq/error.hpp>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "common/exit_code.hpp"
 #include "common/format.hpp"
+#include "common/logging.hpp"
 #include "common/print.hpp"
 #include "common/printable.hpp"
 
 namespace ipcq::program {
 namespace {
 
-nlohmann::json to_json(const BrokerEntry& entry) {
+Json to_json(const BrokerEntry& entry) {
   return {{"name", entry.name}, {"socket", entry.socket_path}, {"alive", entry.alive},
           {"pid", entry.pid},   {"segments", entry.segments},  {"segment_bytes", entry.segment_bytes}};
 }
@@ -33,13 +32,13 @@ bool lives_now(const BrokerEntry& dead) {
 int list_command(bool json) {
   const auto entries = list_brokers();
   if (json) {
-    auto array = nlohmann::json::array();
+    auto array = Json::array();
     for (const auto& entry : entries) array.push_back(to_json(entry));
     print_json(array);
     return kOk;
   }
   if (entries.empty()) {
-    spdlog::info("no broker of this user, neither in {} nor in /dev/shm", run_directory());
+    log::info("no broker of this user, neither in {} nor in /dev/shm", run_directory());
     return kOk;
   }
   auto text = fmt::format("{:<20} {:<6} {:>8} {:>12} {}\n", "BROKER", "STATE", "PID", "MEMORY", "SOCKET");
@@ -53,7 +52,7 @@ int list_command(bool json) {
 }
 
 int clean_command(bool dry_run, bool json) {
-  auto cleaned = nlohmann::json::array();
+  auto cleaned = Json::array();
   std::uint64_t bytes = 0;
   int code = kOk;
   for (const auto& entry : list_brokers()) {
@@ -66,18 +65,17 @@ int clean_command(bool dry_run, bool json) {
     }
     bytes += entry.segment_bytes;
     cleaned.push_back(to_json(entry));
-    spdlog::info("{} broker '{}': {} segments, {}",
-                 dry_run ? "would remove what is left of" : "removed what was left of", entry.name,
-                 entry.segments.size(), human_bytes(entry.segment_bytes));
+    log::info("{} broker '{}': {} segments, {}", dry_run ? "would remove what is left of" : "removed what was left of",
+              entry.name, entry.segments.size(), human_bytes(entry.segment_bytes));
     if (entry.socket_path.empty()) {
-      spdlog::info(
+      log::info(
           "broker '{}': its socket and lock file, if there are any, are not to be seen here; the next broker "
           "at that path replaces them",
           entry.name);
     }
   }
-  if (cleaned.empty() && code == kOk) spdlog::info("nothing to clean");
-  if (json) print_json({{"dry_run", dry_run}, {"brokers", cleaned}, {"bytes", bytes}});
+  if (cleaned.empty() && code == kOk) log::info("nothing to clean");
+  if (json) print_json(Json{{"dry_run", dry_run}, {"brokers", cleaned}, {"bytes", bytes}});
   return code;
 }
 

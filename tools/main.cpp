@@ -7,7 +7,6 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "common/command_line.hpp"
 #include "common/exit_code.hpp"
@@ -57,7 +56,7 @@ int stats_command(const Options& o, Signals& signals) {
 int dump_command(const Options& o) {
   const auto text = fetch_dump(o.queue, o.broker);
   if (o.json) {
-    print_json({{"queue", o.queue}, {"dump", text}});
+    print_json(Json{{"queue", o.queue}, {"dump", text}});
   } else {
     print(printable(text, "\n"));
   }
@@ -67,54 +66,56 @@ int dump_command(const Options& o) {
 int run(int argc, char** argv) {
   Signals signals;
   Options o;
-  CLI::App app("Looks at libipcq brokers, tidies up after dead ones, examines this machine.");
-  add_common_options(app, "ipcq");
-  app.require_subcommand(1);
-  const auto with_json = [&](CLI::App* command) {
-    command->add_flag("--json", o.json, "JSON on stdout");
-    return command;
+  CommandLine line("Looks at libipcq brokers, tidies up after dead ones, examines this machine.");
+  line.add_common_options("ipcq");
+  line.require_command();
+  const auto add_json = [&](CommandLine& command) { command.add_flag("--json", o.json, "JSON on stdout"); };
+  const auto add_broker = [&](CommandLine& command) {
+    command.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")
+        .check(not_empty());
   };
-  const auto with_broker = [&](CLI::App* command) {
-    command->add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")
-        ->check(not_empty());
-    return command;
-  };
-
-  const auto add_queue = [&](CLI::App* command) {
-    command->add_option("QUEUE", o.queue, "Queue")->required()->check(object_name());
+  const auto add_queue = [&](CommandLine& command) {
+    command.add_option("QUEUE", o.queue, "Queue").required().check(object_name());
   };
 
-  auto* const list = with_json(app.add_subcommand("list", "Brokers of this user, living and dead"));
-  auto* const stats =
-      with_broker(with_json(app.add_subcommand("stats", "Rates, depth, groups and endpoints of the queues")));
-  auto* const only = stats->add_option("QUEUE", o.queue, "Only this queue [all]")->check(object_name());
-  stats->add_option("--queue", o.queue, "The same")->excludes(only)->check(object_name());
-  stats->add_option("--watch", o.watch, "Again every so many seconds")->transform(positive());
-  stats->add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear")->transform(not_negative());
-  auto* const doctor = with_json(app.add_subcommand("doctor", "What this machine lacks, and what to do about it"));
-  auto* const clean = with_json(app.add_subcommand(
-      "clean", "Remove what dead brokers of this user left behind, wherever their run directory is"));
-  clean->add_flag("--dry-run", o.dry_run, "Only say what would be removed");
-  auto* const dump = with_broker(with_json(app.add_subcommand("dump", "Ring state of a queue, for humans")));
+  auto list = line.add_command("list", "Brokers of this user, living and dead");
+  add_json(list);
+  auto stats = line.add_command("stats", "Rates, depth, groups and endpoints of the queues");
+  add_json(stats);
+  add_broker(stats);
+  const auto only = stats.add_option("QUEUE", o.queue, "Only this queue [all]").check(object_name());
+  stats.add_option("--queue", o.queue, "The same").excludes(only).check(object_name());
+  stats.add_option("--watch", o.watch, "Again every so many seconds").transform(positive());
+  stats.add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear").transform(not_negative());
+  auto doctor = line.add_command("doctor", "What this machine lacks, and what to do about it");
+  add_json(doctor);
+  auto clean =
+      line.add_command("clean", "Remove what dead brokers of this user left behind, wherever their run directory is");
+  add_json(clean);
+  clean.add_flag("--dry-run", o.dry_run, "Only say what would be removed");
+  auto dump = line.add_command("dump", "Ring state of a queue, for humans");
+  add_json(dump);
+  add_broker(dump);
   add_queue(dump);
-  auto* const end =
-      with_broker(app.add_subcommand("end", "Say that no further producer will come: consumers see the end"));
+  auto end = line.add_command("end", "Say that no further producer will come: consumers see the end");
+  add_broker(end);
   add_queue(end);
-  auto* const executor = with_broker(
-      app.add_subcommand("executor", "Switch a queue on a GPU to another executor, at one place in its order"));
+  auto executor =
+      line.add_command("executor", "Switch a queue on a GPU to another executor, at one place in its order");
+  add_broker(executor);
   add_queue(executor);
-  executor->add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
-      ->required()
-      ->check(CLI::IsMember({"persistent", "stream"}));
+  executor.add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
+      .required()
+      .check(one_of({"persistent", "stream"}));
 
-  if (const auto code = parse_command_line(app, argc, argv)) return *code;
-  if (list->parsed()) return list_command(o.json);
-  if (stats->parsed()) return stats_command(o, signals);
-  if (doctor->parsed()) return doctor_command(o.json);
-  if (clean->parsed()) return clean_command(o.dry_run, o.json);
-  if (dump->parsed()) return dump_command(o);
-  if (end->parsed()) end_of_stream(o.queue, o.broker);
-  if (executor->parsed()) {
+  if (const auto code = line.parse(argc, argv)) return *code;
+  if (list.is_chosen()) return list_command(o.json);
+  if (stats.is_chosen()) return stats_command(o, signals);
+  if (doctor.is_chosen()) return doctor_command(o.json);
+  if (clean.is_chosen()) return clean_command(o.dry_run, o.json);
+  if (dump.is_chosen()) return dump_command(o);
+  if (end.is_chosen()) end_of_stream(o.queue, o.broker);
+  if (executor.is_chosen()) {
     set_executor(o.queue, o.executor == "stream" ? ExecutorKind::stream : ExecutorKind::persistent, o.broker);
   }
   return kOk;

@@ -24,7 +24,7 @@ TEST(ObjectName, IsWhatTheLibraryTakes) {
     names.emplace_back(1, static_cast<char>(byte));
     names.push_back(std::string("a") + static_cast<char>(byte));
   }
-  for (std::string name : names) EXPECT_EQ(object_name()(name).empty(), library_takes(name)) << name;
+  for (std::string name : names) EXPECT_EQ(object_name().apply(name).empty(), library_takes(name)) << name;
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "common/logging.hpp"
 
@@ -28,7 +27,7 @@ auto attempt_then_wait(const std::string& whom, Duration wait_for, const Attempt
     try {
       return attempt(Duration::zero());
     } catch (const NotFoundError&) {
-      spdlog::info("waiting up to {:.1f} s for {}", std::chrono::duration<double>(wait_for).count(), whom);
+      log::info("waiting up to {:.1f} s for {}", std::chrono::duration<double>(wait_for).count(), whom);
     }
   }
   return attempt(wait_for);

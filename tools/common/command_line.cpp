@@ -8,8 +8,10 @@
 #include <span>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "common/exit_code.hpp"
 #include "common/logging.hpp"
@@ -24,8 +26,8 @@ namespace {
 // `parse` throws UsageError "WHAT: ..."; CLI11 puts the option's name before what it gets. Hands on what was read, in
 // the one spelling that every parser reads alike.
 template <class Parse>
-CLI::Validator number(const Parse& parse) {
-  return {[parse](std::string& text) -> std::string {
+ValueRule number(const Parse& parse) {
+  return {.apply = [parse](std::string& text) -> std::string {
             try {
               text = fmt::format("{}", parse(text));
               return {};
@@ -33,10 +35,10 @@ CLI::Validator number(const Parse& parse) {
               return std::string(error.what()).substr(2);
             }
           },
-          ""};
+          .one_of = {}};
 }
 
-CLI::Validator decimal(Decimal range) {
+ValueRule decimal(Decimal range) {
   return number([range](const std::string& text) { return parse_decimal(text, "", range); });
 }
 
@@ -46,6 +48,11 @@ bool is_object_name(const std::string& text) {
   constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
   return !text.empty() && text.size() < 64 && text[0] != '.' && text[0] != '-' &&
          text.find_first_not_of(kAllowed) == std::string::npos;
+}
+
+CLI::Validator validator(const ValueRule& rule) {
+  if (!rule.one_of.empty()) return CLI::IsMember(rule.one_of);
+  return {rule.apply, ""};
 }
 
 // Of "--output= q" CLI11 would take q for the value.
@@ -61,46 +68,130 @@ void refuse_empty_values(int argc, char** argv) {
 
 }  // namespace
 
-CLI::Validator whole_number(std::uint64_t low, std::uint64_t high) {
+ValueRule whole_number(std::uint64_t low, std::uint64_t high) {
   return number([low, high](const std::string& text) { return parse_number(text, "", low, high); });
 }
-CLI::Validator positive() { return decimal(Decimal::positive); }
-CLI::Validator not_negative() { return decimal(Decimal::not_negative); }
+ValueRule positive() { return decimal(Decimal::positive); }
+ValueRule not_negative() { return decimal(Decimal::not_negative); }
 
-CLI::Validator not_empty() {
-  return {[](const std::string& text) { return std::string(text.empty() ? kIsEmpty : ""); }, ""};
+ValueRule not_empty() {
+  return {.apply = [](const std::string& text) { return std::string(text.empty() ? kIsEmpty : ""); }, .one_of = {}};
 }
 
-CLI::Validator object_name() {
-  return {[](const std::string& text) {
-            if (text.empty()) return std::string(kIsEmpty);
-            if (is_object_name(text)) return std::string();
-            return "'" + text + "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'";
-          },
-          ""};
+ValueRule object_name() {
+  return {.apply =
+              [](const std::string& text) {
+                if (text.empty()) return std::string(kIsEmpty);
+                if (is_object_name(text)) return std::string();
+                return "'" + text + "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'";
+              },
+          .one_of = {}};
 }
+
+ValueRule one_of(std::vector<std::string> words) { return {.apply = {}, .one_of = std::move(words)}; }
+
+CommandOption& CommandOption::check(const ValueRule& rule) {
+  option_->check(validator(rule));
+  return *this;
+}
+
+CommandOption& CommandOption::transform(const ValueRule& rule) {
+  option_->transform(validator(rule));
+  return *this;
+}
+
+CommandOption& CommandOption::required() {
+  option_->required();
+  return *this;
+}
+
+CommandOption& CommandOption::excludes(const CommandOption& other) {
+  option_->excludes(other.option_);
+  return *this;
+}
+
+CommandOption& CommandOption::environment(const char* variable) {
+  option_->envname(variable);
+  return *this;
+}
+
+CommandOption& CommandOption::show_default() {
+  option_->capture_default_str();
+  return *this;
+}
+
+CommandOption& CommandOption::one_value_each() {
+  option_->allow_extra_args(false);
+  return *this;
+}
+
+CommandLine::CommandLine(const std::string& purpose)
+    : owned_(std::make_unique<CLI::App>(purpose)), app_(owned_.get()) {}
+CommandLine::CommandLine(CLI::App* app) : app_(app) {}
+CommandLine::~CommandLine() = default;
+CommandLine::CommandLine(CommandLine&&) noexcept = default;
+
+CommandOption CommandLine::add_option(const std::string& names, std::string& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::optional<std::string>& value,
+                                      const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::vector<std::string>& values,
+                                      const std::string& help) {
+  return CommandOption(app_->add_option(names, values, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, int& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::optional<int>& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::uint64_t& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, double& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::optional<double>& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_flag(const std::string& names, bool& value, const std::string& help) {
+  return CommandOption(app_->add_flag(names, value, help));
+}
+
+void CommandLine::add_common_options(const std::string& program) {
+  app_->set_version_flag("--version", version_line(program), "Print version, ABI and backends");
+  auto* const verbose = app_->add_flag_callback("-v,--verbose", set_verbose, "Say more on stderr");
+  app_->add_flag_callback("-q,--quiet", set_quiet, "Only warnings and errors on stderr")->excludes(verbose);
+}
+
+CommandLine CommandLine::add_group(const std::string& name, const std::string& help) {
+  return CommandLine(app_->add_option_group(name, help));
+}
+void CommandLine::require_one() { app_->require_option(1); }
+CommandLine CommandLine::add_command(const std::string& name, const std::string& help) {
+  return CommandLine(app_->add_subcommand(name, help));
+}
+void CommandLine::require_command() { app_->require_subcommand(1); }
+bool CommandLine::is_chosen() const { return app_->parsed(); }
 
 std::string version_line(const std::string& program) {
   return fmt::format("{} {} (ABI {}, backends: {})", program, kVersion, kAbiVersion, IPCQ_BACKENDS);
 }
 
-void add_common_options(CLI::App& app, const std::string& program) {
-  app.set_version_flag("--version", version_line(program), "Print version, ABI and backends");
-  auto* const verbose = app.add_flag_callback("-v,--verbose", set_verbose, "Say more on stderr");
-  app.add_flag_callback("-q,--quiet", set_quiet, "Only warnings and errors on stderr")->excludes(verbose);
-}
-
-std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
-  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+std::optional<int> CommandLine::parse(int argc, char** argv) {
+  app_->failure_message([](const CLI::App* failed, const CLI::Error& error) {
     return CLI::FailureMessage::simple(failed, {error.get_name(), printable(error.what()), error.get_exit_code()});
   });
   try {
     refuse_empty_values(argc, argv);
-    app.parse(argc, argv);
+    app_->parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     std::ostringstream text;
-    const bool asked = app.exit(error, text, std::cerr) == 0;  // CLI11 ends with codes of its own from 100 on
+    const bool asked = app_->exit(error, text, std::cerr) == 0;  // CLI11 ends with codes of its own from 100 on
     print(text.str());
     return asked ? kOk : kUsage;
   }

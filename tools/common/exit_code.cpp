@@ -5,15 +5,14 @@
 #include <ipcq/error.hpp>
 #include <new>
 
-#include <spdlog/spdlog.h>
-
+#include "common/logging.hpp"
 #include "common/print.hpp"
 
 namespace ipcq::program {
 namespace {
 
 int report(const std::exception& error, int code) noexcept {
-  spdlog::error("{}", error.what());
+  log::error("{}", error.what());
   return code;
 }
 
@@ -35,12 +34,12 @@ int report_current_exception() noexcept {
   } catch (const SystemError& error) {
     return report(error, error.code() == EACCES || error.code() == EPERM ? kPermission : kFailure);
   } catch (const std::bad_alloc&) {
-    spdlog::error("out of memory");
+    log::error("out of memory");
     return kFailure;
   } catch (const std::exception& error) {
     return report(error, kFailure);
   } catch (...) {
-    spdlog::error("unknown error");
+    log::error("unknown error");
     return kFailure;
   }
 }

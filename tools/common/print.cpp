@@ -7,7 +7,6 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "common/exit_code.hpp"
 #include "common/inherited_descriptors.hpp"
@@ -43,9 +42,7 @@ bool print(std::string_view text, int fd) {
   return true;
 }
 
-bool print_json(const nlohmann::json& object, int fd) {
-  return print(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", fd);
-}
+bool print_json(const Json& object, int fd) { return print(object.text() + "\n", fd); }
 
 void finish_standard_output() {
   if (std::fflush(stdout) != 0) throw_unless_reader_gone(errno, STDOUT_FILENO);

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-#include <nlohmann/json_fwd.hpp>
+#include "common/json.hpp"
 
 namespace ipcq::program {
 
@@ -15,7 +15,7 @@ namespace ipcq::program {
 bool print(std::string_view text, int fd = STDOUT_FILENO);
 
 // One object or array, on one line. As print().
-bool print_json(const nlohmann::json& object, int fd = STDOUT_FILENO);
+bool print_json(const Json& object, int fd = STDOUT_FILENO);
 
 // At the end of the program: errors that only the last close of a file shows (a quota, a network file system), and
 // those of stdio. Throws as print().

@@ -1,7 +1,5 @@
 #include "common/printable.hpp"
 
-#include <iterator>
-
 #include <fmt/format.h>
 
 namespace ipcq::program {
@@ -16,7 +14,7 @@ std::string printable(std::string_view text, std::string_view kept) {
     const bool control = byte < 0x20 || byte == 0x7f || first || second;
     second = first;
     if (control && kept.find(text[i]) == std::string_view::npos) {
-      fmt::format_to(std::back_inserter(shown), "\\x{:02x}", byte);
+      shown += fmt::format("\\x{:02x}", byte);
     } else {
       shown += text[i];
     }

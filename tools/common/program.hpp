@@ -15,16 +15,16 @@ namespace ipcq::program {
 // describe() adds the program's own options; run() works and returns the exit code.
 template <class Options>
 int run_program(const std::string& name, const char* purpose, int argc, char** argv,
-                void (*describe)(CLI::App& app, Options& options), int (*run)(Options& options, Signals& signals)) {
+                void (*describe)(CommandLine& line, Options& options), int (*run)(Options& options, Signals& signals)) {
   open_standard_descriptors();
   set_up_logging(name);
   return run_guarded([&] {
     Signals signals;  // first: before any other thread
-    CLI::App app(purpose);
+    CommandLine line(purpose);
     Options options;
-    describe(app, options);
-    add_common_options(app, name);
-    if (const auto code = parse_command_line(app, argc, argv)) return *code;
+    describe(line, options);
+    line.add_common_options(name);
+    if (const auto code = line.parse(argc, argv)) return *code;
     return run(options, signals);
   });
 }

@@ -1,7 +1,6 @@
 #include "common/stats_report.hpp"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "common/format.hpp"
 #include "common/printable.hpp"
@@ -9,9 +8,7 @@
 namespace ipcq::program {
 namespace {
 
-using nlohmann::json;
-
-json to_json(const GroupStats& group) {
+Json to_json(const GroupStats& group) {
   return {{"name", group.name},           {"durable", group.durable},
           {"lossy", group.lossy},         {"members", group.members},
           {"joined_at", group.joined_at}, {"published", group.published},
@@ -21,7 +18,7 @@ json to_json(const GroupStats& group) {
           {"lost", group.lost},           {"redelivered", group.redelivered}};
 }
 
-json to_json(const EndpointStats& endpoint) {
+Json to_json(const EndpointStats& endpoint) {
   return {
       {"id", endpoint.id},       {"pid", endpoint.pid},     {"uid", endpoint.uid},           {"role", endpoint.role},
       {"group", endpoint.group}, {"state", endpoint.state}, {"messages", endpoint.messages}, {"bytes", endpoint.bytes},
@@ -46,54 +43,57 @@ const char* or_dash(const std::string& text) { return text.empty() ? "-" : text.
 
 }  // namespace
 
-json to_json(const QueueStats& queue) {
-  json object = {{"name", queue.name},
-                 {"pool", queue.pool},
-                 {"handler", queue.handler},
-                 {"backend", queue.backend},
-                 {"executor", queue.executor},
-                 {"parked", queue.parked},
-                 {"backpressure", queue.backpressure},
-                 {"state", queue.state},
-                 {"slots", queue.slots},
-                 {"slot_bytes", queue.slot_bytes},
-                 {"lines", queue.lines},
-                 {"published", queue.published},
-                 {"tombstones", queue.tombstones},
-                 {"processed", queue.processed},
-                 {"handler_errors", queue.handler_errors},
-                 {"publish_rate", queue.publish_rate},
-                 {"producers_lost", queue.producers_lost},
-                 {"blocked_by_pid", queue.blocked_by_pid},
-                 {"blocked_by_group", queue.blocked_by_group},
-                 {"depth",
-                  {{"empty", queue.empty},
-                   {"claimed", queue.claimed},
-                   {"ready", queue.ready},
-                   {"inflight", queue.inflight},
-                   {"done", queue.done},
-                   {"reading", queue.reading},
-                   {"quarantined", queue.quarantined}}},
-                 {"groups", json::array()},
-                 {"endpoints", json::array()}};
-  for (const auto& group : queue.groups) object["groups"].push_back(to_json(group));
-  for (const auto& endpoint : queue.endpoints) object["endpoints"].push_back(to_json(endpoint));
-  return object;
+// Outside of the namespace without a name, whose to_json() would hide the others from it.
+template <class Stats>
+static Json array_of(const std::vector<Stats>& all) {
+  auto array = Json::array();
+  for (const auto& stats : all) array.push_back(to_json(stats));
+  return array;
 }
 
-json to_json(const BrokerStats& broker) {
-  json object = {{"name", broker.name},
-                 {"version", broker.version},
-                 {"abi", broker.abi},
-                 {"pid", broker.pid},
-                 {"uptime_s", static_cast<double>(broker.uptime_ns) / 1e9},
-                 {"shm_bytes", broker.shm_bytes},
-                 {"clients", broker.clients},
-                 {"deaths", broker.deaths},
-                 {"runner_deaths", broker.runner_deaths},
-                 {"queues", json::array()}};
-  for (const auto& queue : broker.queues) object["queues"].push_back(to_json(queue));
-  return object;
+Json to_json(const QueueStats& queue) {
+  return {{"name", queue.name},
+          {"pool", queue.pool},
+          {"handler", queue.handler},
+          {"backend", queue.backend},
+          {"executor", queue.executor},
+          {"parked", queue.parked},
+          {"backpressure", queue.backpressure},
+          {"state", queue.state},
+          {"slots", queue.slots},
+          {"slot_bytes", queue.slot_bytes},
+          {"lines", queue.lines},
+          {"published", queue.published},
+          {"tombstones", queue.tombstones},
+          {"processed", queue.processed},
+          {"handler_errors", queue.handler_errors},
+          {"publish_rate", queue.publish_rate},
+          {"producers_lost", queue.producers_lost},
+          {"blocked_by_pid", queue.blocked_by_pid},
+          {"blocked_by_group", queue.blocked_by_group},
+          {"depth",
+           {{"empty", queue.empty},
+            {"claimed", queue.claimed},
+            {"ready", queue.ready},
+            {"inflight", queue.inflight},
+            {"done", queue.done},
+            {"reading", queue.reading},
+            {"quarantined", queue.quarantined}}},
+          {"groups", array_of(queue.groups)},
+          {"endpoints", array_of(queue.endpoints)}};
+}
+
+Json to_json(const BrokerStats& broker) {
+  return {{"name", broker.name},
+          {"version", broker.version},
+          {"abi", broker.abi},
+          {"pid", broker.pid},
+          {"uptime_s", static_cast<double>(broker.uptime_ns) / 1e9},
+          {"shm_bytes", broker.shm_bytes},
+          {"clients", broker.clients},
+          {"deaths", broker.deaths},
+          {"runner_deaths", broker.runner_deaths},
+          {"queues", array_of(broker.queues)}};
 }
 
 std::string to_text(const QueueStats& told) {

@@ -4,12 +4,12 @@
 #include <ipcq/stats.hpp>
 #include <string>
 
-#include <nlohmann/json_fwd.hpp>
+#include "common/json.hpp"
 
 namespace ipcq::program {
 
-nlohmann::json to_json(const QueueStats& queue);
-nlohmann::json to_json(const BrokerStats& broker);
+Json to_json(const QueueStats& queue);
+Json to_json(const BrokerStats& broker);
 
 // Tables, each line ended. `only`: name of the one queue to show; empty: all.
 std::string to_text(const QueueStats& queue);

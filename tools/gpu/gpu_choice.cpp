@@ -3,17 +3,16 @@
 #include <ipcq/error.hpp>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
-#include "common/command_line.hpp"
+#include "common/logging.hpp"
 
 namespace ipcq::program {
 
-void add_gpu_options(CLI::App& app, GpuOptions& options) {
-  auto* const device = app.add_option("--device", options.device, "GPU to work on, when the queue lies on one [0]")
-                           ->transform(whole_number(0, 1023));
-  app.add_flag("--cpu-only", options.cpu_only, "Never touch a GPU; a queue on one is used through its mirror")
-      ->excludes(device);
+void add_gpu_options(CommandLine& line, GpuOptions& options) {
+  auto device = line.add_option("--device", options.device, "GPU to work on, when the queue lies on one [0]")
+                    .transform(whole_number(0, 1023));
+  line.add_flag("--cpu-only", options.cpu_only, "Never touch a GPU; a queue on one is used through its mirror")
+      .excludes(device);
 }
 
 std::unique_ptr<GpuDevice> choose_gpu(const GpuOptions& options, const QueueStats& queue) {
@@ -24,7 +23,7 @@ std::unique_ptr<GpuDevice> choose_gpu(const GpuOptions& options, const QueueStat
     if (on_device) return gpu;
   } catch (const BackendError& error) {
     if (options.device) throw;
-    spdlog::info("queue '{}' is used through its mirror: {}", queue.name, error.what());
+    log::info("queue '{}' is used through its mirror: {}", queue.name, error.what());
     return nullptr;
   }
   throw BackendError(fmt::format("--device {}: queue '{}' has no slots on a GPU (backend {}); leave out --device",

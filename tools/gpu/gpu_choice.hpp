@@ -5,8 +5,7 @@
 #include <memory>
 #include <optional>
 
-#include <CLI/CLI.hpp>
-
+#include "common/command_line.hpp"
 #include "gpu/gpu_device.hpp"
 
 namespace ipcq::program {
@@ -16,7 +15,7 @@ struct GpuOptions {
   bool cpu_only = false;
 };
 
-void add_gpu_options(CLI::App& app, GpuOptions& options);
+void add_gpu_options(CommandLine& line, GpuOptions& options);
 
 // A GPU when the queue's payloads lie on one and this build and machine can; else null, and the log says why. Throws
 // BackendError when --device was given and cannot be had.
