@@ -14,17 +14,17 @@ struct Pair {
   friend bool operator==(const Pair&, const Pair&) = default;
 };
 
-// The field of `kWidth` bits that begins at bit `kAt` of a 64-bit word. A type without an object: device code has no
+// The field of `Width` bits that begins at bit `At` of a 64-bit word. A type without an object: device code has no
 // access to constants of class type.
-template <unsigned kAt, unsigned kWidth>
+template <unsigned At, unsigned Width>
 struct Bits {
-  static_assert(kWidth >= 1 && kAt + kWidth <= 64);
-  static constexpr unsigned kShift = kAt;
-  static constexpr std::uint64_t kMax = ~std::uint64_t{0} >> (64 - kWidth);
-  static constexpr std::uint64_t kMask = kMax << kAt;
+  static_assert(Width >= 1 && At + Width <= 64);
+  static constexpr unsigned kShift = At;
+  static constexpr std::uint64_t kMax = ~std::uint64_t{0} >> (64 - Width);
+  static constexpr std::uint64_t kMask = kMax << At;
   // `value` is kMax at most: what is larger spills into the next field.
-  IPCQ_HOST_DEVICE static constexpr std::uint64_t put(std::uint64_t value) { return value << kAt; }
-  IPCQ_HOST_DEVICE static constexpr std::uint64_t get(std::uint64_t word) { return word >> kAt & kMax; }
+  IPCQ_HOST_DEVICE static constexpr std::uint64_t put(std::uint64_t value) { return value << At; }
+  IPCQ_HOST_DEVICE static constexpr std::uint64_t get(std::uint64_t word) { return word >> At & kMax; }
 };
 
 template <class... Field>
