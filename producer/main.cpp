@@ -67,7 +67,7 @@ void check(Options& o) {
   if (reads && o.input.empty() && isatty(STDIN_FILENO) == 1) {
     throw UsageError("no input: give --input FILE, or --input - to type it here, or pipe something in");
   }
-  if (o.input.empty()) o.input = "-";
+  if (o.input.empty()) o.input.push_back('-');  // not by assignment, where GCC 12 warns of an overlap that cannot be
   if (!o.block.empty()) o.block_bytes = parse_size(o.block, "--block");
   if (!o.size.empty()) o.size_bytes = parse_size(o.size, "--size");
 }

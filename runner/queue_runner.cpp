@@ -58,7 +58,7 @@ PinnedPool::PinnedPool(const Gpu& gpu, const std::string& segment)
   }
 }
 
-QueueRunner::QueueRunner(const Gpu& gpu, Turns& turns, const Plan& plan, std::shared_ptr<PinnedPool> pool,
+QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, std::shared_ptr<PinnedPool> pool,
                          std::shared_ptr<DeviceBlock> payloads)
     : gpu_(gpu),
       plan_(plan),
@@ -76,7 +76,7 @@ QueueRunner::QueueRunner(const Gpu& gpu, Turns& turns, const Plan& plan, std::sh
       stream_(gpu, object_),
       mailbox_(gpu, object_),
       kind_(plan.executor),
-      seat_(turns, *this) {
+      seat_(arbiter, *this) {
   ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, and of the threads started here: naps are as short as they say
   {
     const CurrentContext current(gpu.context());
@@ -84,7 +84,7 @@ QueueRunner::QueueRunner(const Gpu& gpu, Turns& turns, const Plan& plan, std::sh
                "cuMemsetD8Async", object_);
     synchronize();
   }
-  waker_ = std::make_unique<Waker>(*queue_, *pool_->map);
+  waker_ = std::make_unique<CompletionWaker>(*queue_, *pool_->map);
   require_thread(thread_, object_, [this] { keep(); });
 }
 

@@ -8,11 +8,11 @@
 #include <string>
 #include <thread>
 
+#include "completion_waker.hpp"
 #include "gpu.hpp"
+#include "gpu_arbiter.hpp"
 #include "ipcq/options.hpp"
 #include "layout/queue_view.hpp"
-#include "turns.hpp"
-#include "waker.hpp"
 
 namespace ipcq::runner {
 
@@ -35,7 +35,7 @@ class QueueRunner {
     std::uint64_t park_after_ns = 0;
   };
   // `payloads` may be null: a queue of inline messages.
-  QueueRunner(const Gpu& gpu, Turns& turns, const Plan& plan, std::shared_ptr<PinnedPool> pool,
+  QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, std::shared_ptr<PinnedPool> pool,
               std::shared_ptr<DeviceBlock> payloads);
   ~QueueRunner();  // finishes the messages being worked on
 
@@ -45,7 +45,7 @@ class QueueRunner {
   void ask_to_pause();
   void await_pause();
   void resume();
-  // For Turns: ask_to_pause(), if a kernel of this queue stays now. Returns whether.
+  // For GpuArbiter: ask_to_pause(), if a kernel of this queue stays now. Returns whether.
   bool make_room();
   // Since when (now_ns()) a kernel of this queue stays and runs; 0: none does.
   std::uint64_t runs_since() const { return runs_since_.load(); }
@@ -100,8 +100,8 @@ class QueueRunner {
   bool kernel_stays_ = false;
   std::atomic<std::uint64_t> runs_since_{0};
   std::atomic<bool> stop_{false};
-  std::unique_ptr<Waker> waker_;
-  Turns::Seat seat_;
+  std::unique_ptr<CompletionWaker> waker_;
+  GpuArbiter::Seat seat_;
   std::thread thread_;
 };
 

@@ -93,7 +93,7 @@ RunnerReply Runner::start_queue(const RunnerRequest& request) {
                                .handler = get_text(request.handler, sizeof request.handler),
                                .executor = request.executor,
                                .park_after_ns = request.park_after_ns};
-  auto queue = std::make_unique<QueueRunner>(gpu_, turns_, plan,
+  auto queue = std::make_unique<QueueRunner>(gpu_, arbiter_, plan,
                                              pinned_pool(get_text(request.pool_segment, sizeof request.pool_segment)),
                                              std::move(payloads));
   queue->ask_to_pause();  // with the others, until this returns

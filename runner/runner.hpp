@@ -25,7 +25,7 @@ class Runner {
   std::shared_ptr<PinnedPool> pinned_pool(const std::string& segment);
 
   Gpu gpu_;
-  Turns turns_;
+  GpuArbiter arbiter_;
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::shared_ptr<DeviceBlock>> blocks_;
   std::map<std::string, std::weak_ptr<PinnedPool>> pools_;

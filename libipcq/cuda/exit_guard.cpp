@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/os.hpp"
-#include "cleaner.hpp"
+#include "deferred_unpin.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -48,7 +48,7 @@ void close_all() noexcept {
 }  // namespace
 
 void close_at_exit(std::weak_ptr<DeviceSide> side) {
-  (void)cleaner();  // its end comes after ours
+  (void)deferred_unpin();  // its end comes after ours
   static const struct AtExit {
     ~AtExit() { close_all(); }
   } at_exit;

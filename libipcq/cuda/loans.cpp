@@ -20,7 +20,7 @@ LoanSide::LoanSide(ProducerCore& core)
       session_(core.shared_session().get()),
       memory_(*session_, core.queue(), core.pool(), false),
       published_(core.pool()->config().slots),
-      watcher_(std::make_unique<Watcher>([this] { return look(); })) {
+      poll_thread_(std::make_unique<PollThread>([this] { return look(); })) {
   const std::size_t slots = core.pool()->config().slots;
   states_.reserve(slots);
   spare_.reserve(slots);
@@ -29,7 +29,7 @@ LoanSide::LoanSide(ProducerCore& core)
 
 LoanSide::~LoanSide() {
   if (epoch_ == fork_epoch()) return;
-  (void)watcher_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
+  (void)poll_thread_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
   (void)passed_.release();
 }
 
@@ -177,7 +177,7 @@ void LoanSide::return_later(const LoanState& state, const Word& passed) noexcept
     dropped_.push_back({state.loan, state.view, &passed});
     moved_at_ = now_ns();
   }
-  watcher_->wake();
+  poll_thread_->wake();
 }
 
 bool LoanSide::harvest() noexcept {
@@ -249,7 +249,7 @@ void LoanSide::close() noexcept {
     closed_ = true;
     return;
   }
-  watcher_->stop();
+  poll_thread_->stop();
   // Loans still out: what their streams have been given so far may still run.
   for (const auto& state : states_) {
     if (state->side != nullptr) (void)return_passed(*state);

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "client/producer_core.hpp"
+#include "poll_thread.hpp"
 #include "pool_mapping.hpp"
-#include "watcher.hpp"
 
 namespace ipcq::detail {
 class LoanSide;
@@ -90,7 +90,7 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   std::mutex mutex_;
   std::vector<Dropped> dropped_;  // guarded; room for every slot
   std::uint64_t moved_at_ = 0;    // guarded; ns
-  std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<PollThread> poll_thread_;
 };
 
 }  // namespace ipcq::detail

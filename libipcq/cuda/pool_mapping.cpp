@@ -9,7 +9,7 @@
 #include <mutex>
 #include <utility>
 
-#include "cleaner.hpp"
+#include "deferred_unpin.hpp"
 #include "exit_guard.hpp"
 #include "ipcq/error.hpp"
 
@@ -24,8 +24,8 @@ struct Pin {
   RegisteredMemory memory;  // unpinned before it is unmapped
 };
 
-// What this process has set up so far: owned here, so that a later endpoint finds what the cleaner has not come to yet.
-// Never destroyed: at exit the driver unloads before it could be.
+// What this process has set up so far: owned here, so that a later endpoint finds what the deferred unpin has not come
+// to yet. Never destroyed: at exit the driver unloads before it could be.
 struct Registry {
   struct Block {
     std::uint64_t pool_generation;
@@ -66,15 +66,15 @@ Spares& spares() {
   return *s;
 }
 
-// One use of what the registry owns. The last one's end waits for the cleaner where nothing holds that up, so that
-// memory is mostly given back when a session has ended.
+// One use of what the registry owns. The last one's end waits for the deferred unpin where nothing holds that up, so
+// that memory is mostly given back when a session has ended.
 template <class T>
 std::shared_ptr<T> use(const std::shared_ptr<T>& owned) {
   return std::shared_ptr<T>(owned.get(), [keep = owned](T*) mutable noexcept {
     const bool last = keep.use_count() == 2;  // the registry's and this
     keep.reset();
-    cleaner().look();
-    if (last) cleaner().await();
+    deferred_unpin().look();
+    if (last) deferred_unpin().await();
   });
 }
 
@@ -158,11 +158,11 @@ void* map_pinned(const Context& context, std::size_t bytes, const std::string& o
 
 }  // namespace
 
-Cleaner& cleaner() {
-  static auto* const c = new Cleaner(clean_one);
+DeferredUnpin& deferred_unpin() {
+  static auto* const c = new DeferredUnpin(clean_one);
   // Before the driver's own end: what is made later is ended earlier, and the driver is there by now.
   static const struct AtExit {
-    ~AtExit() { cleaner().end(); }
+    ~AtExit() { deferred_unpin().end(); }
   } at_exit;
   return *c;
 }

@@ -1,7 +1,7 @@
 // What kernels of this process reach of a queue: payloads, mapped from the pool's owner (or their copies in host
 // memory), and the pinned words of the protocol. Set-up throws BackendError; everything that is made here lives as long
-// as the session has the queue and pool mapped (session_maps.hpp), and is then unmapped and unpinned by the cleaner,
-// because that may wait for the GPU.
+// as the session has the queue and pool mapped (session_maps.hpp), and is then unmapped and unpinned by the deferred
+// unpin, because that may wait for the GPU.
 //
 // Pinned host memory has the same address on the CPU and on every GPU (checked at set-up), so nothing translates
 // addresses.

@@ -29,7 +29,7 @@ ReceiveSide::ReceiveSide(ConsumerCore& core)
       ring_(core.queue()->ring()),
       entries_(core.queue()->config().held_per_endpoint),
       states_(std::make_unique<MessageState[]>(entries_)),
-      watcher_(std::make_unique<Watcher>([this] { return look(); })) {
+      poll_thread_(std::make_unique<PollThread>([this] { return look(); })) {
   spare_.reserve(entries_);
   releasing_.reserve(entries_);
   awaited_.reserve(entries_);
@@ -37,7 +37,7 @@ ReceiveSide::ReceiveSide(ConsumerCore& core)
 
 ReceiveSide::~ReceiveSide() {
   if (epoch_ == fork_epoch()) return;
-  (void)watcher_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
+  (void)poll_thread_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
   (void)block_.release();
   for (auto& [view, entries] : delivered_) (void)entries.release();
 }
@@ -59,7 +59,7 @@ const View& ReceiveSide::prepare(cuda::Stream stream) {
   if (!block_) {
     close_at_exit(weak_from_this());
     // Without it nobody would end what the stream is to wait for. Once started it stays until the close.
-    if (!watcher_->start() && !closing_) throw_no_thread(EAGAIN, memory_.object());
+    if (!poll_thread_->start() && !closing_) throw_no_thread(EAGAIN, memory_.object());
     block_ = std::make_unique<HostBlock>(view.context, entries_ * sizeof(PinnedEntry), memory_.object());
     auto* const pinned = static_cast<PinnedEntry*>(block_->data());
     for (std::size_t i = 0; i < entries_; ++i) {
@@ -254,12 +254,12 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
     }
   } catch (...) {
     abandon(*state);
-    if (awaited) watcher_->wake();
+    if (awaited) poll_thread_->wake();
     throw;
   }
   state->resolved.store(true, std::memory_order_release);
   state->side = shared_from_this();
-  if (awaited) watcher_->wake();  // if only to guard the wait
+  if (awaited) poll_thread_->wake();  // if only to guard the wait
   return cuda::Message(state);
 }
 
@@ -270,7 +270,7 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   MessageState* const state = take_entry(view, stream);
   if (state == nullptr) return Status::full;
   state->wait = OpenWait::begin();
-  // Without the lock: a stream that is full takes no more until the watcher has resolved an earlier entry.
+  // Without the lock: a stream that is full takes no more until the poll thread has resolved an earlier entry.
   // SYNC ahead-resolved (acquire, by the stream). Pairs with: resolve.
   const CUresult result = enqueue_wait(view, stream, state->pinned->resolved, state->use);
   try {
@@ -287,12 +287,12 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   ahead_.push_back(state);
   unresolved_.store(ahead_.size(), std::memory_order_relaxed);
   moved_at_ = now_ns();
-  watcher_->wake();
+  poll_thread_->wake();
   return cuda::Message(state);
 }
 
 Status ReceiveSide::settle(Duration timeout) noexcept {
-  // Acquire: the watcher's last take comes before ours. Pairs with: resolve.
+  // Acquire: the poll thread's last take comes before ours. Pairs with: resolve.
   if (unresolved_.load(std::memory_order_acquire) == 0) return Status::ok;
   const std::uint64_t start = now_ns();
   const std::uint64_t deadline = deadline_after(timeout);
@@ -339,7 +339,7 @@ void ReceiveSide::end(MessageState& state) noexcept {
     roused_.store(true, std::memory_order_relaxed);
     core_->rouse_early();
   }
-  watcher_->wake();
+  poll_thread_->wake();
 }
 
 }  // namespace ipcq::detail

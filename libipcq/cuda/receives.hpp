@@ -5,9 +5,10 @@
 // message. The same thread takes messages for receive_ahead(), in order, and ends every wait that a stream still makes
 // when the queue or the broker is gone.
 //
-// At any time one thread takes messages: the watcher while a receive_ahead() is unresolved, else the consumer's own.
-// `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the watcher's. Nobody calls
-// the driver with the lock held: a call on a full stream returns when the stream moves, which may take the watcher.
+// At any time one thread takes messages: the poll thread while a receive_ahead() is unresolved, else the consumer's
+// own. `mutex_` guards the lists and the states' bookkeeping; an unresolved state's message is the poll thread's.
+// Nobody calls the driver with the lock held: a call on a full stream returns when the stream moves, which may take the
+// poll thread.
 #pragma once
 
 #include <atomic>
@@ -17,12 +18,12 @@
 #include <utility>
 #include <vector>
 
-#include "cleaner.hpp"
 #include "client/consumer_core.hpp"
+#include "deferred_unpin.hpp"
 #include "delivered.hpp"
 #include "layout/pinned_entry.hpp"
+#include "poll_thread.hpp"
 #include "pool_mapping.hpp"
-#include "watcher.hpp"
 
 namespace ipcq::detail {
 
@@ -118,7 +119,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   ConsumerCore* core_;  // not used once closed
   SessionCore* session_;
   EndpointMemory memory_;
-  EarlyRing<SharedAtomics> ring_;
+  PublishedView<SharedAtomics> ring_;
   std::size_t entries_;
   std::unique_ptr<HostBlock> block_;
   // Of each context that the caller's streams are of; more than one is rare.
@@ -141,11 +142,11 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   std::uint64_t moved_at_ = 0;              // ns
   std::uint64_t gone_since_ = 0;            // ns; 0: not gone
   std::atomic<std::size_t> unresolved_{0};  // size of ahead_
-  bool waits_for_publication_ = false;      // the watcher, without the lock
+  bool waits_for_publication_ = false;      // the poll thread, without the lock
   std::atomic<bool> roused_{false};         // not to wait any longer: something was ended
   bool closing_ = false;
   bool closed_ = false;  // the caller's
-  std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<PollThread> poll_thread_;
 };
 
 }  // namespace ipcq::detail

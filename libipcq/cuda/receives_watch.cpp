@@ -1,18 +1,18 @@
-// What becomes of messages that a consumer's streams were given: the watcher takes them for receive_ahead(), releases
-// them behind the streams, ends waits that nobody else would, and winds all up at the close.
+// What becomes of messages that a consumer's streams were given: the poll thread takes them for receive_ahead(),
+// releases them behind the streams, ends waits that nobody else would, and winds all up at the close.
 #include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
 
-#include "guardian.hpp"
+#include "orphaned_waits.hpp"
 #include "receives.hpp"
 
 namespace ipcq::detail {
 namespace {
 
 constexpr auto kCloseBound = std::chrono::seconds(10);
-// How long the watcher waits at a time for a message to be published.
+// How long the poll thread waits at a time for a message to be published.
 constexpr auto kTakeRound = std::chrono::milliseconds(10);
 // How often it looks for an entry that the caller has released on the CPU, while all are held (ns).
 constexpr std::uint64_t kFullNap = 1'000'000;
@@ -168,7 +168,7 @@ void ReceiveSide::close() noexcept {
     if (closing_) return;
     closing_ = true;
   }
-  watcher_->stop();
+  poll_thread_->stop();
   const std::uint64_t start = now_ns();
   const std::uint64_t deadline = deadline_after(kCloseBound);
   for (;;) {
@@ -196,7 +196,7 @@ void ReceiveSide::close() noexcept {
     std::shared_ptr<ReceiveSide> side;
     bool operator()() const { return side->guard(); }
   };
-  Guardian::get().keep(Left{core_->shared_session(), shared_from_this()});
+  OrphanedWaits::get().keep(Left{core_->shared_session(), shared_from_this()});
 }
 
 }  // namespace ipcq::detail

@@ -106,7 +106,7 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   for (const char* step : {"create.pool_made", "create.queue_made", "endpoint.block", "stats.block", "stats.scan"}) {
     tested.insert(step);
   }
-  const std::regex pattern("IPCQ_STEP\\(\"([^\"]+)\"\\)");
+  const std::regex pattern("IPCQ_CRASH_POINT\\(\"([^\"]+)\"\\)");
   for (const auto& file : std::filesystem::recursive_directory_iterator(IPCQ_SOURCE_DIR)) {
     if (!file.is_regular_file()) continue;
     std::ifstream in(file.path());

@@ -41,11 +41,11 @@ Peer::Peer(const std::string& role, const std::vector<std::string>& arguments, c
   std::vector<std::string> words = {peer_program(), role};
   words.insert(words.end(), arguments.begin(), arguments.end());
   for (const auto& a : arguments) what_ += " " + a;
-  if (!step.empty()) what_ += " IPCQ_STEP=" + step;
+  if (!step.empty()) what_ += " IPCQ_CRASH_POINT=" + step;
   std::vector<char*> argv;
   for (auto& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
-  std::string plan = "IPCQ_STEP=" + step;
+  std::string plan = "IPCQ_CRASH_POINT=" + step;
   std::vector<char*> env;
   for (char** e = environ; *e != nullptr; ++e) env.push_back(*e);
   if (!step.empty()) env.push_back(plan.data());

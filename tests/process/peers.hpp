@@ -39,7 +39,7 @@ inline constexpr bool kChecksNeedDescriptors = false;
 // One process_peer. Killed at the end of its test, whatever it does.
 class Peer {
  public:
-  // `step`: value of IPCQ_STEP for this process, e.g. "publish.claimed:kill:2".
+  // `step`: value of IPCQ_CRASH_POINT for this process, e.g. "publish.claimed:kill:2".
   Peer(const std::string& role, const std::vector<std::string>& arguments, const std::string& step,
        const std::string& log, const std::string& output);
   Peer(const Peer&) = delete;

@@ -1,5 +1,5 @@
 // A client or broker in a process of its own, for the process tests: process_peer ROLE [key=value ...]
-// Built with the named protocol steps, so that IPCQ_STEP can stop or kill it at one.
+// Built with the named protocol steps, so that IPCQ_CRASH_POINT can stop or kill it at one.
 //
 // Exit codes: 0 done; 2 usage; 90 a payload was damaged; 100 + status when a call ended otherwise; 50 to 56 by
 // exception.

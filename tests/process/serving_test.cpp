@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "process/peers.hpp"
 
 namespace ipcq_test {
@@ -20,7 +20,7 @@ class Gate {
     step_ = step;
     count_ = 0;
     open_ = false;
-    detail::set_step_hook([](const char* name) {
+    detail::set_crash_point_hook([](const char* name) {
       if (std::string_view(name) != step_.load()) return;
       ++count_;
       while (!open_) std::this_thread::sleep_for(1ms);
@@ -28,7 +28,7 @@ class Gate {
   }
   ~Gate() {
     open_ = true;
-    detail::set_step_hook(nullptr);
+    detail::set_crash_point_hook(nullptr);
   }
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;

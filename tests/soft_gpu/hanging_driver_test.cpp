@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <string>
 
+#include "device_queues/runners.hpp"
 #include "eventually.hpp"
-#include "gpu/runners.hpp"
 #include "spawn.hpp"
 
 namespace ipcq_test {

@@ -7,7 +7,7 @@
 
 #include "language.hpp"
 // What is written in it.
-#include "cuda/kernels.cu"
+#include "cuda_clients/kernels.cu"
 #include "device/deliver.cu"
 #include "device/executors.cu"
 

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <thread>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
 #include "queue/queue_map.hpp"
@@ -53,10 +53,10 @@ class DamagedMessage : public testing::Test {
     }
     skipped = waits_afterwards = 0;
     is_consumer = true;
-    detail::set_step_hook(skip_slowly);
+    detail::set_crash_point_hook(skip_slowly);
   }
   ~DamagedMessage() override {
-    detail::set_step_hook(nullptr);
+    detail::set_crash_point_hook(nullptr);
     is_consumer = false;
   }
   // A message in a slot that the pool does not have.

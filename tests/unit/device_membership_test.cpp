@@ -44,7 +44,7 @@ TEST_F(DirectQueue, AGroupThatLeavesWaitsForALatePayload) {
 
 TEST_F(DirectQueue, AGroupThatLeavesWaitsForALatePayloadThatWasGivenBack) {
   const SlotLoan loan = s.send_late(2, 0);
-  ASSERT_TRUE(s.queue().early_member(0, 0, 5).give_back(s.take_early(0, 0, 5), 0));
+  ASSERT_TRUE(s.queue().published_member(0, 0, 5).give_back(s.take_early(0, 0, 5), 0));
   const std::uint64_t end = leave_group(s.queue(), 0);
   EXPECT_FALSE(drain(end));
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
@@ -59,7 +59,7 @@ TEST_F(DirectQueue, AGroupThatLeavesWaitsForALatePayloadThatWasGivenBack) {
 TEST_F(DeviceQueue, AGroupThatLeavesWaitsForTheExecutorOfWhatWasGivenBackEarly) {
   const SlotLoan loan = s.send_late(2, 0);
   s.write(loan);
-  ASSERT_TRUE(s.queue().early_member(0, 0, 5).give_back(s.take_early(0, 0, 5), 0));
+  ASSERT_TRUE(s.queue().published_member(0, 0, 5).give_back(s.take_early(0, 0, 5), 0));
   const std::uint64_t end = leave_group(s.queue(), 0);
   EXPECT_FALSE(drain_left_group(s.queue(), s.pool_map(), 0, end));
   EXPECT_EQ(s.state(loan.slot), SlotState::message);

@@ -49,7 +49,7 @@ struct DeviceSegments : Segments {
   // Takes one message before the executor, as take().
   std::uint32_t take_early(unsigned g, std::uint32_t e, std::uint32_t client) {
     std::uint32_t entry = kNone;
-    auto member = queue().early_member(g, e, client);
+    auto member = queue().published_member(g, e, client);
     return member.take({&entry, 1}).count == 1 ? entry : kNone;
   }
 

@@ -9,7 +9,7 @@
 #include <future>
 #include <string_view>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
 #include "stamped.hpp"
@@ -39,7 +39,7 @@ class HeldUpProducer : public testing::Test {
         session_(connect({.broker = broker_.stats().name})) {
     broker_.create("q", {.slots = 1, .lines = 4, .groups = {}});
     stopped = go_on = false;
-    detail::set_step_hook(stop_at_claim);
+    detail::set_crash_point_hook(stop_at_claim);
     slow_ = std::async(std::launch::async, [p = session_.producer("q")]() mutable {
       stops_at_claim = true;
       return p.send(stamped(1, 0), kBound);
@@ -49,7 +49,7 @@ class HeldUpProducer : public testing::Test {
   ~HeldUpProducer() override {
     go_on = true;
     if (slow_.valid()) (void)slow_.get();
-    detail::set_step_hook(nullptr);
+    detail::set_crash_point_hook(nullptr);
   }
   static constexpr Duration kMoment = 30ms;
 

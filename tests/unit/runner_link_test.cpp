@@ -1,5 +1,6 @@
 // The broker's side of a runner, against programs that begin, answer and end in every way that one can. They are shell
-// scripts, which speak over descriptor 3 what the test has written into files; and the stand-in of tests/stand_in.
+// scripts, which speak over descriptor 3 what the test has written into files; and the stand-in of
+// tests/stand_in_runner.
 #include "broker/runner_link.hpp"
 
 #include <fcntl.h>

@@ -21,6 +21,7 @@ class Json {
   using Member = std::pair<const char*, Json>;
 
   Json();  // null
+  // NOLINTBEGIN(google-explicit-constructor): so that a value stands for itself in an object's braces
   Json(std::nullptr_t) : Json() {}
   Json(bool value);
   template <std::signed_integral T>
@@ -33,6 +34,7 @@ class Json {
   Json(std::string_view text);
   Json(const std::vector<std::string>& texts);
   Json(std::initializer_list<Member> object);
+  // NOLINTEND(google-explicit-constructor)
   static Json array();
 
   ~Json();

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "base/thread.hpp"
 #include "broker/queue_dump.hpp"
 #include "ipcq/error.hpp"
@@ -66,7 +66,7 @@ std::vector<Answers::Answer> Answers::answer(Lock& lock, const std::vector<Quest
   std::vector<std::string> texts(asked.size());
   {
     const Unlocked unlocked(lock);
-    IPCQ_STEP("stats.scan");
+    IPCQ_CRASH_POINT("stats.scan");
     const std::string counters = stats ? encode(scan(std::move(*stats))) : std::string();
     for (std::size_t i = 0; i < asked.size(); ++i) texts[i] = dumps[i] ? to_text(*dumps[i]) : counters;
     dumps.clear();  // perhaps the last to have a map

@@ -40,7 +40,7 @@ ClaimOutcome ExecutorSwitch::publish(QueueEntry& q, ExecutorKind kind) {
   add_tombstones(q, {c.ticket});
   auto& control = q.map->control();
   ring_always(control.work);
-  ring_always(control.waker);
+  ring_always(control.completion_waker);
   move_end(q);
   return ClaimOutcome::ok;
 }

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 
 namespace ipcq::detail {
 namespace {
 
 std::uint32_t count_in_use(const QueueMap& map, std::uint32_t endpoint) {
-  IPCQ_STEP("endpoint.block");
+  IPCQ_CRASH_POINT("endpoint.block");
   const std::uint32_t block = map.config().held_per_endpoint;
   const Held* const first = map.held() + std::size_t{endpoint} * block;
   return static_cast<std::uint32_t>(

@@ -6,8 +6,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/crash_point.hpp"
 #include "base/deadline.hpp"
-#include "base/step.hpp"
 #include "broker/device_executor.hpp"
 #include "broker/lost_queues.hpp"
 #include "broker/option_checks.hpp"
@@ -163,7 +163,7 @@ std::shared_ptr<PoolEntry> Registry::build_pool(const std::string& name, const P
   }
   pool->map = PoolMap::create(context_.name.segment(kPoolKind, name, generation), name, options,
                               on_device ? &memory : nullptr, generation, context_.access);
-  IPCQ_STEP("create.pool_made");
+  IPCQ_CRASH_POINT("create.pool_made");
   return pool;
 }
 
@@ -195,7 +195,7 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   const auto executed = QueueMap::executed(q.options, q.pool->map->config());
   q.map = QueueMap::create(context_.name.segment(kQueueKind, plan.name, plan.generation), plan.name, plan.options,
                            executed, q.pool->map->config(), plan.generation, context_.access);
-  IPCQ_STEP("create.queue_made");
+  IPCQ_CRASH_POINT("create.queue_made");
   q.endpoints.resize(q.options.endpoints);
   q.kept.resize(q.options.endpoints);
   for (std::size_t g = 0; g < q.options.groups.size(); ++g) {

@@ -43,7 +43,7 @@ std::unordered_map<std::uint32_t, std::uint64_t> count_held(QueueView& q) {
   for (std::size_t i = 0; i < q.stats.groups.size(); ++i) place[q.groups[i]] = i;
   const std::uint32_t block = q.map->config().held_per_endpoint;
   for (const std::uint32_t b : q.blocks) {
-    IPCQ_STEP("stats.block");
+    IPCQ_CRASH_POINT("stats.block");
     const Held* const first = q.map->held() + std::size_t{b} * block;
     for (const Held* h = first; h != first + block; ++h) {
       const HeldWord w = unpack_held(h->word.load(std::memory_order_acquire));

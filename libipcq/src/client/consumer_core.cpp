@@ -32,7 +32,7 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       pool_(std::move(attachment.pool)),
       ring_(queue_->ring()),
       member_(queue_->member(attachment.group, attachment.endpoint, attachment.client)),
-      early_(queue_->early_member(attachment.group, attachment.endpoint, attachment.client)),
+      early_(queue_->published_member(attachment.group, attachment.endpoint, attachment.client)),
       endpoint_(queue_->endpoint(attachment.endpoint)),
       client_(attachment.client),
       wait_(options.wait),
@@ -146,7 +146,7 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dead
 // it.
 ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d,
                                                   Deadline& deadline) const noexcept {
-  const EarlyRing<SharedAtomics> ring(ring_);
+  const PublishedView<SharedAtomics> ring(ring_);
   const bool early = (d.flags & kBeforeExecutor) != 0;
   Descriptor processed;
   InlineData ignored;

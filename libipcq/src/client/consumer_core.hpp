@@ -79,7 +79,7 @@ class ConsumerCore {
   std::shared_ptr<PoolMap> pool_;
   Ring<SharedAtomics> ring_;
   GroupMember<SharedAtomics> member_;
-  GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> early_;
+  GroupMember<SharedAtomics, PublishedView<SharedAtomics>> early_;
   Endpoint& endpoint_;
   std::uint32_t client_;
   Wait wait_;

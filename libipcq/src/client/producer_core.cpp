@@ -189,7 +189,7 @@ void ProducerCore::wake_attendant(std::uint8_t groups) noexcept {
   for (unsigned left = groups; left != 0; left &= left - 1) {
     waited_for = waited_for || is_armed(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
   }
-  if (waited_for) ring(control.waker);
+  if (waited_for) ring(control.completion_waker);
 }
 
 void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d,
@@ -207,13 +207,13 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
       d.kind = LineKind::tombstone;
     } else {
       pool_->pool().publish(loan, client_, groups, ticket);
-      IPCQ_STEP("publish.slot_marked");
+      IPCQ_CRASH_POINT("publish.slot_marked");
     }
   } else if (groups == 0) {
     d.kind = LineKind::tombstone;
   }
   ring_.publish(ticket, d, data);
-  IPCQ_STEP("publish.tagged");
+  IPCQ_CRASH_POINT("publish.tagged");
 }
 
 Status ProducerCore::send(std::span<const std::byte> bytes, Deadline& deadline) noexcept {

@@ -58,7 +58,7 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
     if (!waits) return Status::full;
     if (deadline.has_passed()) return Status::timeout;
   }
-  IPCQ_STEP("forward.alias_borrowed");
+  IPCQ_CRASH_POINT("forward.alias_borrowed");
   PublishClaim c;
   if (const Status s = claim(1, deadline, c); s != Status::ok) {
     pool_->pool().give_back(alias, client_);
@@ -74,7 +74,7 @@ Status ProducerCore::forward_slot(Message& message, const Descriptor& from, cons
   d.alias_lease = alias.lease;
   d.published_at_ns = now_ns();
   publish_line(c.ticket, c.groups, d, nullptr);
-  IPCQ_STEP("forward.published");
+  IPCQ_CRASH_POINT("forward.published");
   after_publish(c.groups);
   if (c.groups == 0) return message.release();
   return message.m_.core->hand_over(message) ? Status::ok : Status::not_held;

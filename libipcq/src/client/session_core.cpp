@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "base/thread.hpp"
 #include "ipcq/error.hpp"
 
@@ -32,12 +32,12 @@ SessionCore::SessionCore(const ConnectOptions& options)
         "membarrier is refused here: a call that sleeps until a message comes looks by itself each millisecond, which "
         "costs CPU time; let the seccomp profile allow membarrier (`ipcq doctor` tries it)");
   }
-  require_thread(watcher_, "session with broker '" + broker_ + "'", [this] { watch(); });
+  require_thread(poll_thread_, "session with broker '" + broker_ + "'", [this] { watch(); });
 }
 
 SessionCore::~SessionCore() {
   if (is_forked_child()) {
-    forget_thread(watcher_);
+    forget_thread(poll_thread_);
     return;
   }
   retired_.clear();
@@ -49,7 +49,7 @@ SessionCore::~SessionCore() {
   }
   stopping_.store(true, std::memory_order_release);
   signal_eventfd(channel_.wake());
-  watcher_.join();
+  poll_thread_.join();
 }
 
 void SessionCore::throw_lost() const {
@@ -72,7 +72,7 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
   for (;;) {
     const Reply reply = this->request(request);
     if (reply.refusal == Refusal::none) {
-      IPCQ_STEP("attach.answered");
+      IPCQ_CRASH_POINT("attach.answered");
       // Whatever fails from here on, the endpoint that the broker gave out is closed again.
       try {
         Attachment a;

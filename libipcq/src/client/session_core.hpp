@@ -68,7 +68,7 @@ class SessionCore {
   SessionMaps maps_;
   std::mutex retiring_;
   std::vector<std::shared_ptr<void>> retired_;
-  std::thread watcher_;
+  std::thread poll_thread_;
 };
 
 }  // namespace ipcq::detail

@@ -174,7 +174,7 @@ struct QueueControl {
   Word parked;                        // 1: no kernel runs; a publisher rings `work`
   std::uint8_t pad2[kLineBytes - 2 * 8];
   Doorbell work;               // executor sleeps: a line was published
-  Doorbell waker;              // device queue: who turns finished GPU work into wake-ups sleeps
+  Doorbell completion_waker;   // device queue: who turns finished GPU work into wake-ups sleeps
   Doorbell space;              // producers sleep: a line was freed
   Doorbell ready[kMaxGroups];  // members of a group sleep: a line became readable, or the stream ended
   GroupControl group[kMaxGroups];
@@ -189,7 +189,7 @@ static_assert(offsetof(QueueControl, failed) == offsetof(QueueControl, processed
               offsetof(QueueControl, damaged) == offsetof(QueueControl, processed) + sizeof(Word) * kDamagedCounter &&
               offsetof(QueueControl, taken) == offsetof(QueueControl, processed) + sizeof(Word) * kTakenCounter);
 static_assert(offsetof(QueueControl, executor) == 1408 && offsetof(QueueControl, parked) == 1416);
-static_assert(offsetof(QueueControl, work) == 1536 && offsetof(QueueControl, waker) == 1664 &&
+static_assert(offsetof(QueueControl, work) == 1536 && offsetof(QueueControl, completion_waker) == 1664 &&
               offsetof(QueueControl, space) == 1792 && offsetof(QueueControl, ready) == 1920 &&
               offsetof(QueueControl, group) == 2944);
 

@@ -36,7 +36,7 @@ enum LineFlag : std::uint8_t {
   kPayloadReady = 1,      // the payload was in place before the line: no need to look at gpub
   kNotProcessed = 2,      // the handler refused the payload
   kInMirror = 4,          // device pool: in `in`, the payload is in the mirror alone; in `out`, it is there too
-  kBeforeExecutor = 128,  // never in a line: in a held entry's copy that was made from `in` (early_ring.hpp)
+  kBeforeExecutor = 128,  // never in a line: in a held entry's copy that was made from `in` (published_view.hpp)
 };
 
 inline constexpr unsigned kLineUnits = 8;

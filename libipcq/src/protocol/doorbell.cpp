@@ -21,7 +21,7 @@ constexpr std::uint64_t kNap = 1'000'000;
 void ring_always(Doorbell& bell) noexcept {
   // SYNC doorbell (release): what was published before the increment. Pairs with: wait_until, sleep_on.
   bell.sequence.fetch_add(1, std::memory_order_release);
-  IPCQ_STEP("ring.incremented");
+  IPCQ_CRASH_POINT("ring.incremented");
   syscall(SYS_futex, &bell.sequence.raw, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 

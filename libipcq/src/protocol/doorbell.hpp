@@ -11,12 +11,12 @@
 #include <chrono>
 #include <cstdint>
 
+#include "base/crash_point.hpp"
 #include "base/deadline.hpp"
-#include "base/step.hpp"
 #include "ipcq/status.hpp"
 #include "ipcq/wait.hpp"
 #include "layout/layout.hpp"
-#include "protocol/fence.hpp"
+#include "protocol/asymmetric_fence.hpp"
 
 namespace ipcq::detail {
 
@@ -96,7 +96,7 @@ Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Inter
     if (ready()) return Status::ok;
     if (const Status s = interruption.check(); s != Status::ok) return ready() ? Status::ok : s;
     if (deadline != kNever && now_ns() >= deadline) return Status::timeout;
-    IPCQ_STEP("wait.armed");
+    IPCQ_CRASH_POINT("wait.armed");
     if (attendant != nullptr)
       ring(*attendant);  // sleeper_fence() stands between: either it sees us, or we see it sleep
     sleep_on(bell, sequence, deadline, seen);

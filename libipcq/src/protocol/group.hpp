@@ -35,7 +35,7 @@ struct Taken {
   bool freed_lines = false;   // producers may have been waiting for
 };
 
-// `R`: what the member reads; Ring, or EarlyRing.
+// `R`: what the member reads; Ring, or PublishedView.
 template <class A, class R = Ring<A>>
 class GroupMember {
  public:
@@ -82,7 +82,7 @@ class GroupMember {
       }
       if (v.client != w_.client) ring_.help(c, v);
       if (!ring_.swap_cursor(c, v, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) continue;
-      IPCQ_STEP("take.claimed");
+      IPCQ_CRASH_POINT("take.claimed");
       settle(v.next, std::span(copied, k), entries, t);
     }
     t.outcome = TakeOutcome::taken;
@@ -125,9 +125,9 @@ class GroupMember {
     if (d.kind != LineKind::slot) return h.word.cas(mine, 0, std::memory_order_acq_rel);
     const std::uint64_t releasing = pack(HeldWord{HeldState::releasing, w_.client, w_.group, deliveries});
     if (!h.word.cas(mine, releasing, std::memory_order_acq_rel)) return false;
-    IPCQ_STEP("release.started");
+    IPCQ_CRASH_POINT("release.started");
     freed = release_slot(d, pool, w_.group);
-    IPCQ_STEP("release.slot_done");
+    IPCQ_CRASH_POINT("release.slot_done");
     // SYNC held-entry (release). Pairs with: reserve, take_orphan. Not ours any more if a repair has finished it.
     h.word.cas(releasing, 0, std::memory_order_acq_rel);
     return true;
@@ -192,7 +192,7 @@ class GroupMember {
     if (read == LineRead::absent) return false;
     if (v.client != client) ring.help(c, v);
     if (!ring.swap_cursor(c, v, {v.next + 1, client, 1, 0, false})) return true;  // somebody took it: look again
-    IPCQ_STEP("drop.claimed");
+    IPCQ_CRASH_POINT("drop.claimed");
     if (read == LineRead::present && carries_message(d)) {
       dropped = true;
       if (d.kind == LineKind::slot) freed = release_slot(d, pool, group);
@@ -210,7 +210,7 @@ class GroupMember {
     const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
     const std::uint64_t orphan = pack(HeldWord{HeldState::orphan, 0, w_.group, deliveries_then});
     if (!w_.held[entry].word.cas(mine, orphan, std::memory_order_acq_rel)) return false;
-    IPCQ_STEP("nack.orphaned");
+    IPCQ_CRASH_POINT("nack.orphaned");
     w_.orphans->fetch_add(kOneGivenBack, std::memory_order_acq_rel);
     return true;
   }
@@ -255,13 +255,13 @@ class GroupMember {
         h.ticket.store(ticket + i, std::memory_order_relaxed);
         // SYNC held-entry (release): the copy before the word. Pairs with: take_orphan.
         h.word.store(pack(HeldWord{HeldState::held, w_.client, w_.group, 0}), std::memory_order_release);
-        IPCQ_STEP("take.held");
+        IPCQ_CRASH_POINT("take.held");
         std::swap(entries[t.count++], entries[i]);
       } else if (copied[i] == Copied::damaged) {
         ++t.damaged;
       }
       ring_.finish(w_.group, ticket + i, w_.client);
-      IPCQ_STEP("take.finished");
+      IPCQ_CRASH_POINT("take.finished");
     }
     t.freed_lines = true;
   }

@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "layout/layout.hpp"
 #include "layout/words.hpp"
 
@@ -139,7 +139,7 @@ class Pool {
   bool make_free(std::uint32_t index, const Slot& from) const {
     const Slot to{from.lease, 0, SlotState::free, 0, 0};
     if (!w_.slots[index].cas(pack(from), pack(to))) return false;
-    IPCQ_STEP("slot.freed");
+    IPCQ_CRASH_POINT("slot.freed");
     set_free_bit(index);
     return true;
   }
@@ -172,7 +172,7 @@ class Pool {
       case Cleared::last:
         break;
     }
-    IPCQ_STEP("release.last");
+    IPCQ_CRASH_POINT("release.last");
     if (is_alias(index)) return finish_alias(index, lease, depth);
     set_free_bit(index);
     return true;
@@ -233,14 +233,14 @@ class Pool {
         if (seen == 0) break;
         const auto bit = static_cast<unsigned>(std::countr_zero(seen));
         bits.fetch_and(~(std::uint64_t{1} << bit), std::memory_order_acq_rel);
-        IPCQ_STEP("loan.bit_taken");
+        IPCQ_CRASH_POINT("loan.bit_taken");
         const std::uint32_t index = first + word * kSlotsPerFreeWord + bit;
         if (index >= end) continue;  // a damaged hint
         const Slot s = peek(index);
         if (s.state != SlotState::free) continue;
         // SYNC slot-word (acquire, release). Pairs with: clear_group, make_free.
         if (w_.slots[index].cas(pack(s), pack(Slot{s.lease + 1, me, SlotState::loan, 0, 0}))) {
-          IPCQ_STEP("loan.taken");
+          IPCQ_CRASH_POINT("loan.taken");
           hint = word;
           return {index, s.lease + 1};
         }

@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "layout/layout.hpp"
 #include "layout/line.hpp"
 #include "layout/words.hpp"
@@ -78,7 +78,7 @@ class Ring {
       }
       const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - v.next, kMaxClaim}));
       if (swap_cursor(kProducers, v, {v.next + k, me, k, v.groups, false})) {
-        IPCQ_STEP("publish.claimed");
+        IPCQ_CRASH_POINT("publish.claimed");
         return {v.next, k, v.groups, ClaimOutcome::ok, 0};
       }
     }

@@ -181,7 +181,7 @@ std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std
   auto& c = *map->control_;
   c.end_ticket.store(kNoTicket, std::memory_order_relaxed);
   init(c.work);
-  init(c.waker);
+  init(c.completion_waker);
   init(c.space);
   for (auto& bell : c.ready) init(bell);
   // Declared groups are there from the first ticket on; the broker names them before any client attaches.
@@ -237,14 +237,15 @@ GroupMember<SharedAtomics> QueueMap::member(unsigned group, std::uint32_t endpoi
   return {ring_, words(group, endpoint, client)};
 }
 
-GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> QueueMap::early_member(unsigned group, std::uint32_t endpoint,
-                                                                            std::uint32_t client) const {
-  return {EarlyRing<SharedAtomics>(ring_), words(group, endpoint, client)};
+GroupMember<SharedAtomics, PublishedView<SharedAtomics>> QueueMap::published_member(unsigned group,
+                                                                                    std::uint32_t endpoint,
+                                                                                    std::uint32_t client) const {
+  return {PublishedView<SharedAtomics>(ring_), words(group, endpoint, client)};
 }
 
 void QueueMap::ring_all_bells() const noexcept {
   ring_always(control_->work);
-  ring_always(control_->waker);
+  ring_always(control_->completion_waker);
   ring_always(control_->space);
   for (auto& bell : control_->ready) ring_always(bell);
 }

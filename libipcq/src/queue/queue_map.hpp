@@ -6,9 +6,9 @@
 #include <string>
 
 #include "ipcq/options.hpp"
-#include "protocol/early_ring.hpp"
 #include "protocol/group.hpp"
 #include "protocol/pool.hpp"
+#include "protocol/published_view.hpp"
 #include "protocol/ring.hpp"
 #include "queue/segment.hpp"
 
@@ -75,15 +75,15 @@ class QueueMap {
   }
   bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
   // Who must hear that somebody went to sleep on one of this queue's bells; null when nobody needs to.
-  Doorbell* attendant() const noexcept { return on_device() ? &control_->waker : nullptr; }
+  Doorbell* attendant() const noexcept { return on_device() ? &control_->completion_waker : nullptr; }
   Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }
   Held* held() const noexcept { return held_; }
   std::uint32_t held_entries() const noexcept { return config_.endpoints * config_.held_per_endpoint; }
   // A member's view of its group; its block of held entries is that of its endpoint.
   GroupMember<SharedAtomics> member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
   // The same member, taking messages before they are processed. One of the two takes at a time.
-  GroupMember<SharedAtomics, EarlyRing<SharedAtomics>> early_member(unsigned group, std::uint32_t endpoint,
-                                                                    std::uint32_t client) const;
+  GroupMember<SharedAtomics, PublishedView<SharedAtomics>> published_member(unsigned group, std::uint32_t endpoint,
+                                                                            std::uint32_t client) const;
   // Wakes every sleeper of the queue.
   void ring_all_bells() const noexcept;
 

@@ -1,8 +1,8 @@
 #include "repair/membership.hpp"
 
 #include "protocol/doorbell.hpp"
-#include "protocol/early_ring.hpp"
 #include "protocol/group_set.hpp"
+#include "protocol/published_view.hpp"
 
 namespace ipcq::detail {
 
@@ -62,7 +62,7 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
     // Taken early, and not complete: its slot still has a writer.
     const std::uint64_t ticket = h.ticket.load(std::memory_order_relaxed);
     const bool early = d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0;
-    if (early ? !EarlyRing<SharedAtomics>(ring).is_processed(ticket) : pool.on_device() && !is_written(d, pool)) {
+    if (early ? !PublishedView<SharedAtomics>(ring).is_processed(ticket) : pool.on_device() && !is_written(d, pool)) {
       return false;
     }
     if (d.kind == LineKind::slot) GroupMember<SharedAtomics>::release_slot(d, pool.pool(), g);

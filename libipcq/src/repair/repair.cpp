@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "protocol/doorbell.hpp"
-#include "protocol/early_ring.hpp"
+#include "protocol/published_view.hpp"
 #include "repair/membership.hpp"
 
 namespace ipcq::detail {
@@ -152,7 +152,7 @@ class Repair {
       InlineData data;
       LineRead read = ring_.read(ticket, d, data);
       // Taken early by a stream of its own, before the executor was done with it: others will wait for that.
-      if (read == LineRead::absent && !is_producer_) read = EarlyRing<SharedAtomics>(ring_).read(ticket, d, data);
+      if (read == LineRead::absent && !is_producer_) read = PublishedView<SharedAtomics>(ring_).read(ticket, d, data);
       if (read == LineRead::present && carries_message(d) && !is_held(g, ticket)) {
         if (is_producer_) {
           if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);

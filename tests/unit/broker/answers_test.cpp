@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "broker/parts.hpp"
 #include "eventually.hpp"
 #include "ipcq/error.hpp"
@@ -26,7 +26,7 @@ class AnswersTest : public testing::Test {
       parts_.context.quitting = true;
     }
     answers_.join();
-    set_step_hook(nullptr);
+    set_crash_point_hook(nullptr);
   }
   bool take(ConnectedClient& client, Op op, std::uint32_t serial = 1, const std::string& queue = "q") {
     Request r;
@@ -43,7 +43,7 @@ class AnswersTest : public testing::Test {
   // Answers wait between their two steps, with the mutex open.
   static void hold_scans() {
     hold = true;
-    set_step_hook([](const char* name) {
+    set_crash_point_hook([](const char* name) {
       while (std::string(name) == "stats.scan" && hold) std::this_thread::yield();
     });
   }

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "base/step.hpp"
+#include "base/crash_point.hpp"
 #include "broker/parts.hpp"
 #include "ipcq/error.hpp"
 
@@ -29,12 +29,12 @@ class RegistryTest : public testing::Test {
  protected:
   static void at_step(std::function<void(const std::string&)> call) {
     at_step_ = std::move(call);
-    set_step_hook([](const char* name) {
+    set_crash_point_hook([](const char* name) {
       if (at_step_) at_step_(name);
     });
   }
   void TearDown() override {
-    set_step_hook(nullptr);
+    set_crash_point_hook(nullptr);
     at_step_ = nullptr;
   }
   // Names of segments of this broker.

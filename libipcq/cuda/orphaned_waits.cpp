@@ -1,0 +1,44 @@
+#include "orphaned_waits.hpp"
+
+#include <chrono>
+#include <iterator>
+#include <utility>
+
+namespace ipcq::detail {
+namespace {
+
+constexpr auto kEvery = std::chrono::milliseconds(10);
+
+}  // namespace
+
+OrphanedWaits& OrphanedWaits::get() {
+  static auto* const g = new OrphanedWaits;
+  return *g;
+}
+
+void OrphanedWaits::keep(std::function<bool()> look) {
+  if (epoch_ != fork_epoch()) return;
+  const std::scoped_lock lock(mutex_);
+  added_.push_back(std::move(look));
+  changed_.notify_one();
+  (void)start_thread(thread_, [this] { run(); });  // no thread to be had: the next call tries again
+}
+
+void OrphanedWaits::run() noexcept {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (guarded_.empty()) changed_.wait(lock, [this] { return !added_.empty(); });
+    std::move(added_.begin(), added_.end(), std::back_inserter(guarded_));
+    added_.clear();
+    lock.unlock();
+    look_at_all();
+    if (!guarded_.empty()) std::this_thread::sleep_for(kEvery);
+    lock.lock();
+  }
+}
+
+void OrphanedWaits::look_at_all() noexcept {
+  std::erase_if(guarded_, [](const std::function<bool()>& look) { return look(); });
+}
+
+}  // namespace ipcq::detail

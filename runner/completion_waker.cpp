@@ -1,0 +1,98 @@
+#include "completion_waker.hpp"
+
+#include <sys/prctl.h>
+
+#include <chrono>
+
+#include "base/thread.hpp"
+#include "control/control.hpp"
+#include "layout/text_field.hpp"
+
+namespace ipcq::runner {
+
+using namespace detail;
+
+namespace {
+
+constexpr std::uint64_t kSpin = 50'000;                  // ns: about what a wake-up costs anyway
+constexpr auto kNap = std::chrono::microseconds(20);     // then: while a large payload is worked on
+constexpr auto kLongNap = std::chrono::milliseconds(1);  // then: a producer or its stream is held up
+constexpr std::uint64_t kLongAfter = 5'000'000;          // ns
+
+bool is_armed(const Doorbell& bell) noexcept {
+  return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+CompletionWaker::CompletionWaker(const QueueMap& queue, const PoolMap& pool)
+    : queue_(queue), pool_(pool), ring_(queue.ring()) {
+  require_thread(thread_, "queue '" + get_text(queue.config().segment.name, kNameBytes) + "': its waker",
+                 [this] { run(); });
+}
+
+CompletionWaker::~CompletionWaker() {
+  stop_.store(true, std::memory_order_release);
+  ring_always(queue_.control().completion_waker);
+  thread_.join();
+}
+
+bool CompletionWaker::somebody_sleeps() const noexcept {
+  auto& control = queue_.control();
+  if (is_armed(control.space) || is_armed(pool_.control().free)) return true;
+  for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
+    if (is_armed(control.ready[static_cast<unsigned>(std::countr_zero(left))])) return true;
+  }
+  return false;
+}
+
+// Whether more has been processed since the last look.
+bool CompletionWaker::advance() noexcept {
+  const std::uint64_t before = done_;
+  const std::uint64_t next = ring_.cursor(kProducers).next;
+  if (next > ring_.lines()) done_ = std::max(done_, next - ring_.lines());  // their successors were published
+  for (; done_ < next; ++done_) {
+    const std::uint32_t tag = tag_of(ring_.out(done_).unit[0].load_hi(std::memory_order_acquire));
+    if (static_cast<std::int32_t>(tag - static_cast<std::uint32_t>(ring_.lap(done_))) < 0) break;
+  }
+  return done_ != before;
+}
+
+void CompletionWaker::wake() noexcept {
+  publisher_fence();  // the look at `out` before the looks at who sleeps
+  auto& control = queue_.control();
+  for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
+    ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+  }
+  ring(control.space);
+  ring(pool_.control().free);
+}
+
+void CompletionWaker::run() noexcept {
+  ::prctl(PR_SET_TIMERSLACK, 1000);  // ns: naps are as short as they say
+  const auto has_work = [&] { return ring_.cursor(kProducers).next > done_ && somebody_sleeps(); };
+  std::uint64_t since = 0;
+  while (!stop_.load(std::memory_order_acquire)) {
+    if (advance()) {
+      wake();
+      since = 0;
+      continue;
+    }
+    if (!has_work()) {
+      (void)wait_until(queue_.control().completion_waker, Wait::sleep(), kNever, {nullptr, nullptr, &stop_}, has_work);
+      since = 0;
+      continue;
+    }
+    const std::uint64_t now = now_ns();
+    if (since == 0) since = now;
+    if (now - since < kSpin) {
+      cpu_pause();
+    } else if (now - since < kLongAfter) {
+      std::this_thread::sleep_for(kNap);
+    } else {
+      std::this_thread::sleep_for(kLongNap);
+    }
+  }
+}
+
+}  // namespace ipcq::runner

@@ -1,0 +1,128 @@
+// Fixture of the GPU tests: a broker within the test whose queues lie on GPU 0, and clients without a GPU. Skips,
+// saying why, where there is no GPU. Waits are bounded by kBound; a call that hangs all the same is ended by a
+// watchdog, which shows the rings first.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "device_queues/runners.hpp"
+#include "eventually.hpp"
+#include "ipcq/ipcq.hpp"
+#include "stamped.hpp"
+
+namespace ipcq_test {
+
+using namespace ipcq;
+using namespace std::chrono_literals;
+
+// A whole test.
+inline constexpr Duration kTestBound = 150s;
+
+class GpuTest : public testing::Test {
+ protected:
+  GpuTest() {
+    static std::atomic<unsigned> count{0};
+    name_ = "gpu-" + std::to_string(getpid()) + "-" + std::to_string(count++);
+  }
+
+  void SetUp() override {
+    // One try: what fails once fails again, and takes its time.
+    static const std::string why_not = try_gpu();
+    if (!why_not.empty()) GTEST_SKIP() << why_not;
+    watchdog_.emplace(kTestBound, [this] { return rings(); });
+    broker_ = std::make_unique<Broker>(BrokerOptions{.name = name_, .log = log()});
+    session_.emplace(connect({.broker = name_}));
+  }
+
+  void TearDown() override {
+    if (HasFailure()) std::cerr << promptly([this] { return rings(); });
+    session_.reset();
+    if (broker_) broker_->stop();
+    broker_.reset();
+    if (watchdog_) {
+      EXPECT_TRUE(eventually([] { return runners().empty(); })) << "a runner outlives its broker";
+    }
+    watchdog_.reset();
+  }
+
+  // Small on the device, with nothing that a test did not ask for.
+  static QueueOptions on_gpu(const char* handler, ExecutorKind executor = ExecutorKind::persistent) {
+    QueueOptions o;
+    o.handler = handler;
+    o.backend = "cuda";
+    o.executor = executor;
+    o.slots = 8;
+    return o;
+  }
+
+  QueueStats stats(const std::string& queue = "q") const {
+    for (auto& q : broker_->stats().queues) {
+      if (q.name == queue) return q;
+    }
+    ADD_FAILURE() << "no queue " << queue;
+    return {};
+  }
+  GroupStats group_stats(const std::string& group = "default", const std::string& queue = "q") const {
+    for (auto& g : stats(queue).groups) {
+      if (g.name == group) return g;
+    }
+    ADD_FAILURE() << "queue " << queue << " has no group " << group;
+    return {};
+  }
+
+  std::string rings() const {
+    std::string all;
+    if (!broker_) return all;
+    const BrokerStats s = broker_->stats();
+    for (const auto& q : s.queues) {
+      all += q.executor + (q.parked ? " (parked), processed " : ", processed ") + std::to_string(q.processed) + "; " +
+             broker_->dump(q.name);
+    }
+    for (const pid_t pid : runners()) all += "runner " + std::to_string(pid) + " lives\n";
+    return all;
+  }
+
+  static LogCallback log() {
+    return [](LogLevel level, std::string_view text) {
+      if (level >= LogLevel::error) std::cerr << "log: " << text << "\n";
+    };
+  }
+
+  std::string name_;  // of the broker
+  std::unique_ptr<Broker> broker_;
+  std::optional<Session> session_;
+
+ private:
+  std::string try_gpu() const {
+    try {
+      Broker broker({.name = name_ + "-try"});
+      broker.create("q", {.slots = 0, .handler = "identity", .backend = "cuda"});
+      return {};
+    } catch (const BackendError& e) {
+      return e.what();
+    }
+  }
+
+  std::optional<Watchdog> watchdog_;
+};
+
+inline const char* name_of(ExecutorKind kind) { return kind == ExecutorKind::stream ? "Stream" : "Persistent"; }
+
+}  // namespace ipcq_test
