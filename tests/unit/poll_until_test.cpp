@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <cerrno>
@@ -90,8 +91,16 @@ TEST_F(PollUntil, SignalsNeitherEndTheWaitNorProlongIt) {
 }
 
 TEST_F(PollUntil, SaysWhyItCannotPoll) {
-  EXPECT_EQ(poll_until(&entry_, ~nfds_t{0}, kNever), -1);
-  EXPECT_EQ(errno, EINVAL);
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit low{16, limit.rlim_max};
+  std::vector<pollfd> entries(low.rlim_cur + 1, {-1, POLLIN, 0});  // more than the limit of open files
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  const int n = poll_until(entries.data(), entries.size(), kNever);
+  const int error = errno;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(n, -1);
+  EXPECT_EQ(error, EINVAL);
 }
 
 TEST_F(PollUntil, PassesOverDescriptorsThatAreNone) {

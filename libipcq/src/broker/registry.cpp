@@ -147,7 +147,7 @@ void Registry::add_queue(const std::string& name, const QueueOptions& options, B
 std::shared_ptr<PoolEntry> Registry::build_pool(const std::string& name, const PoolOptions& options,
                                                 std::uint64_t generation) {
   const std::string object = object_of_pool(name);
-  const auto pool = std::make_shared<PoolEntry>();
+  auto pool = std::make_shared<PoolEntry>();
   pool->name = name;
   pool->options = options;
   DeviceMemory memory;
