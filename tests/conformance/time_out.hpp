@@ -3,11 +3,13 @@
 
 #include <sys/resource.h>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "conformance/backend.hpp"
@@ -38,7 +40,7 @@ class TimeOut : public BackendTest {
  protected:
   using Call = std::function<Status(Duration)>;
   // `at_once`: what a call without time comes to. `after` undoes what a call did, and may sleep.
-  static void expect(
+  void expect(
       const char* call_name, Status at_once, const Call& call, const std::function<void()>& after = [] {}) {
     for (const Given& given : kGiven) {
       SCOPED_TRACE(std::string(call_name) + ", given " + given.name);
@@ -55,12 +57,28 @@ class TimeOut : public BackendTest {
       }
       EXPECT_FALSE(slept);
     }
+    expect_for_ever(call_name, call);
+    after();
+  }
+  // Given kForever it waits until somebody interrupts it.
+  void expect_for_ever(const char* call_name, const Call& call) {
+    SCOPED_TRACE(std::string(call_name) + ", given for ever");
+    const auto start = std::chrono::steady_clock::now();
+    std::thread interrupter([this] {
+      std::this_thread::sleep_for(kMoment);
+      session_.interrupt();
+    });
+    EXPECT_EQ(call(kForever), Status::interrupted);
+    EXPECT_GE(std::chrono::steady_clock::now() - start, kMoment);
+    interrupter.join();
+    session_.resume();
   }
   // With the backpressure to reject no call waits, whatever time it has.
   static void expect_full_always(const char* call_name, const Call& call) {
     for (const Given& given : kGiven) {
       EXPECT_EQ(call(given.time), Status::full) << call_name << ", given " << given.name;
     }
+    EXPECT_EQ(call(kForever), Status::full) << call_name << ", given for ever";
   }
   static BatchResult send_batch(Producer& p, std::initializer_list<std::size_t> sizes, Duration time) {
     std::vector<std::vector<std::byte>> bytes;
