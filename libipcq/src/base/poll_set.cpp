@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <utility>
 
 #include "base/system_error.hpp"
@@ -27,6 +28,7 @@ std::vector<int> PollSet::wait(int timeout_ms) const {
   epoll_event events[kMost];
   const int n = ::epoll_wait(epoll_.get(), events, kMost, timeout_ms);
   std::vector<int> ready;
+  if (n > 0) ready.reserve(static_cast<std::size_t>(n));
   for (int i = 0; i < n; ++i) ready.push_back(events[i].data.fd);
   return ready;
 }

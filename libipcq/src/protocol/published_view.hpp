@@ -20,6 +20,7 @@ class PublishedView : private Ring<A> {
   using Ring<A>::finish;
   using Ring<A>::has_finished;
   using Ring<A>::has_handler;
+  using Ring<A>::lap;
   using Ring<A>::lines;
   using Ring<A>::out;
 
