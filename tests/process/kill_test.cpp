@@ -103,7 +103,8 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   for (const auto& c : kCases) tested.insert(c.step);
   tested.insert("attach.answered");  // KilledWhileAttaching
   // Of the broker, not of a client: serving_test holds it up there, and counts.
-  for (const char* step : {"create.pool_made", "create.queue_made", "endpoint.block", "stats.block", "stats.scan"}) {
+  for (const char* step :
+       {"create.pool_made", "create.queue_made", "create.committed", "endpoint.block", "stats.block", "stats.scan"}) {
     tested.insert(step);
   }
   const std::regex pattern("IPCQ_CRASH_POINT\\(\"([^\"]+)\"\\)");

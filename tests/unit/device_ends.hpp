@@ -13,7 +13,7 @@ namespace ipcq::detail {
 
 // How a process with a GPU ended, as the broker knows it.
 enum class End { died, died_under_mps, closed };
-std::ostream& operator<<(std::ostream& s, End end) {
+inline std::ostream& operator<<(std::ostream& s, End end) {
   return s << (end == End::died ? "died" : end == End::closed ? "closed" : "died_under_mps");
 }
 

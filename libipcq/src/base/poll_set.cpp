@@ -2,8 +2,8 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <utility>
 
 #include "base/system_error.hpp"
@@ -23,13 +23,11 @@ void PollSet::watch(int fd, For what) {
 
 void PollSet::unwatch(int fd) noexcept { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-std::vector<int> PollSet::wait(int timeout_ms) const {
-  constexpr int kMost = 16;
-  epoll_event events[kMost];
-  const int n = ::epoll_wait(epoll_.get(), events, kMost, timeout_ms);
-  std::vector<int> ready;
-  if (n > 0) ready.reserve(static_cast<std::size_t>(n));
-  for (int i = 0; i < n; ++i) ready.push_back(events[i].data.fd);
+PollSet::Ready PollSet::wait(int timeout_ms) const noexcept {
+  epoll_event events[Ready::kMost];
+  Ready ready;
+  ready.count_ = std::max(::epoll_wait(epoll_.get(), events, Ready::kMost, timeout_ms), 0);
+  for (int i = 0; i < ready.count_; ++i) ready.fds_[i] = events[i].data.fd;
   return ready;
 }
 

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/os.hpp"
 
@@ -27,9 +26,20 @@ class PollSet {
   void watch(int fd, For what = For::data_and_hang_up);
   // Does nothing when it is not watched.
   void unwatch(int fd) noexcept;
-  // Waits up to `timeout_ms` (-1: for ever). Returns the descriptors that have an event, 16 at most; none after the
-  // time or a signal. One of them may have been closed and its number reused since the event.
-  std::vector<int> wait(int timeout_ms) const;
+  // Descriptors that have an event. One of them may have been closed, and its number reused, since the event.
+  class Ready {
+   public:
+    const int* begin() const noexcept { return fds_; }
+    const int* end() const noexcept { return fds_ + count_; }
+
+   private:
+    friend class PollSet;
+    static constexpr int kMost = 16;
+    int count_ = 0;
+    int fds_[kMost] = {};
+  };
+  // Waits up to `timeout_ms` (-1: for ever); none are ready after the time or a signal. Allocates nothing.
+  Ready wait(int timeout_ms) const noexcept;
 
  private:
   std::string owner_;

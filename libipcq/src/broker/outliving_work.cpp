@@ -18,7 +18,7 @@ bool asks_runner(const PoolEntry& pool) { return pool.runner && pool.runner->has
 
 std::string object_of(const QueueEntry& q) { return "queue '" + q.name + "'"; }
 
-// A descriptor of the list's own for a client's process. Null client: it has gone.
+// A descriptor of the list's own for a client's process.
 Fd process_of(const ConnectedClient& client) {
   return copy_of(client.pidfd, "pidfd of process " + std::to_string(client.pid));
 }

@@ -65,10 +65,17 @@ void Registry::create_queue(const std::string& name, const QueueOptions& options
 
 // ---- under the mutex: what can be refused ----
 
+// A creation that has been committed has its name reserved a moment longer, and may die in that moment: it is then
+// tried again, not given up.
+void Registry::check_not_reserved(const std::string& object) const {
+  if (reserved_.count(object) != 0) throw BackendError(object + ": its last creation has not ended yet");
+}
+
 void Registry::check_new_pool(const std::string& name, const PoolOptions& options, By by) const {
   const std::string object = object_of_pool(name);
   context_.check_running(object);
   if (pools_.count(name) != 0) throw UsageError(object + ": exists already");
+  if (by == By::supervisor) check_not_reserved(object);
   if (by == By::user && supervisor_.recreates_pool(name)) {
     throw UsageError(object + ": is being created anew already");
   }
@@ -78,15 +85,19 @@ void Registry::check_new_pool(const std::string& name, const PoolOptions& option
 void Registry::check_new_queue(const std::string& name, const QueueOptions& o, By by) const {
   const std::string object = object_of_queue(name);
   context_.check_running(object);
-  if (by == By::user) {
+  if (queues_.count(name) != 0) throw UsageError(object + ": exists already");
+  if (by == By::supervisor) {
+    check_not_reserved(object);
+    if (o.pool.empty()) check_not_reserved(object_of_pool(name));
+  } else {
     if (supervisor_.recreates_queue(name) || (o.pool.empty() && supervisor_.recreates_pool(name))) {
       throw UsageError(object + ": what has that name is being created anew already");
     }
-    if (!o.pool.empty() && supervisor_.recreates_pool(o.pool)) {
+    // A pool that is in the books is there, though the supervisor may not have heard yet that its recreation is done.
+    if (!o.pool.empty() && pools_.count(o.pool) == 0 && supervisor_.recreates_pool(o.pool)) {
       throw BackendError(object + ": pool '" + o.pool + "' is being created anew; try again");
     }
   }
-  if (queues_.count(name) != 0) throw UsageError(object + ": exists already");
   check_queue_options(object, o);
   if (o.pool.empty() && pools_.count(name) != 0) {
     throw UsageError(object + ": a pool of that name exists already; say pool=" + name + " to share it");
@@ -115,8 +126,11 @@ void Registry::add_pool(const std::string& name, const PoolOptions& options, By 
     generation = context_.new_generation();
   }
   const std::shared_ptr<PoolEntry> pool = build_pool(name, options, generation);
-  const Lock lock(context_.mutex);
-  commit_pool(pool);
+  {
+    const Lock lock(context_.mutex);
+    commit_pool(pool);
+  }
+  IPCQ_CRASH_POINT("create.committed");
 }
 
 void Registry::add_queue(const std::string& name, const QueueOptions& options, By by) {
@@ -138,8 +152,11 @@ void Registry::add_queue(const std::string& name, const QueueOptions& options, B
     plan.generation = context_.new_generation();
   }
   QueueEntry q = build_queue(plan);
-  const Lock lock(context_.mutex);
-  commit_queue(q);
+  {
+    const Lock lock(context_.mutex);
+    commit_queue(q);
+  }
+  IPCQ_CRASH_POINT("create.committed");
 }
 
 // ---- without the mutex: what takes its time ----

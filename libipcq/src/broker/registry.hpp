@@ -66,6 +66,7 @@ class Registry final : public RunnerUser {
 
   void add_pool(const std::string& name, const PoolOptions& options, By by);
   void add_queue(const std::string& name, const QueueOptions& options, By by);
+  void check_not_reserved(const std::string& object) const;
   void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;
   std::shared_ptr<PoolEntry> build_pool(const std::string& name, const PoolOptions& options, std::uint64_t generation);

@@ -175,17 +175,19 @@ void RunnerSupervisor::recreate_next(Lock& lock) {
     return;
   }
   std::string why;
+  bool created = false;
   bool final = false;
   try {
     const Unlocked unlocked(lock);  // more may have died when it returns
     next->create();
+    created = true;
   } catch (const UsageError& e) {
     why = e.what();
     final = true;
   } catch (const std::exception& e) {
     why = e.what();
   }
-  if (why.empty()) {
+  if (created) {
     recreations_.succeeded(*next);
   } else if (!context_.stopped) {
     for (const std::string& text : recreations_.failed(*next, why, final, now_ns())) {

@@ -50,7 +50,7 @@ void Server::run() noexcept {
       const Lock lock(context_.mutex);
       timeout = patience_ms();
     }
-    const std::vector<int> ready = context_.polls.wait(timeout);
+    const PollSet::Ready ready = context_.polls.wait(timeout);
     const Lock lock(context_.mutex);
     for (const int fd : ready) {
       if (fd == context_.quit.get()) return;

@@ -51,6 +51,7 @@ class RegistryTest : public testing::Test {
 
   Parts parts_;
   Registry& registry_ = parts_.registry;
+  std::vector<Recreation> recreate_;
 
  private:
   static inline std::function<void(const std::string&)> at_step_;
@@ -150,6 +151,26 @@ TEST_F(RegistryTest, QueuesOfALostRunnerTakeNothingMoreAndComeBackOnceItIsGone) 
   EXPECT_EQ(after.recreate[0].object(), "queue 'q'");
   EXPECT_EQ(after.remains.size(), 1u);
   after.recreate[0].create();
+  EXPECT_TRUE(send(registry_.find("q"), 2));
+}
+
+// It dies between the commit and the end of the reservation of its name.
+TEST_F(RegistryTest, OneThatDiesAsSoonAsItIsCreatedIsTriedAgainAndNotGivenUp) {
+  std::string refused;
+  at_step([&](const std::string& step) {
+    if (step != "create.committed" || !refused.empty()) return;
+    QueueEntry& q = registry_.find("q");
+    q.map = QueueMap::create(parts_.context.name.segment("queue", "q", 7), "q", q.options,
+                             QueueMap::Executed::by_device, q.pool->map->config(), 7, {});
+    q.device = 3;
+    registry_.on_runner_lost(3);
+    recreate_ = registry_.on_runner_gone({.device = 3, .how = "killed by signal 9", .under_mps = false}).recreate;
+    ASSERT_EQ(recreate_.size(), 1u);
+    refused = error_of<BackendError>([&] { recreate_[0].create(); });  // a UsageError would be for good
+  });
+  registry_.create_queue("q", Parts::small());
+  EXPECT_THAT(refused, HasSubstr("its last creation has not ended yet"));
+  recreate_[0].create();
   EXPECT_TRUE(send(registry_.find("q"), 2));
 }
 
