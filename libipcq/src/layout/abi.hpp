@@ -1,9 +1,9 @@
-// Every number by which a process refuses what another release of libipcq, or something else, has made.
+// The numbers by which a process recognises, and refuses, what another release of libipcq or another program made.
 //
-// The ABI is one number, ipcq::kAbiVersion: it stands in the header of each segment, in each request and in each reply
-// of the control socket, and it rises with any change to docs/design/layout.md but one: a runner and its broker are of
-// one release and come and go together, so that their socket has a number of its own here. (The runner opens segments,
-// and sees their ABI, as any other process does.)
+// The ABI is one number, ipcq::kAbiVersion. The header of each segment and each request and reply of the control socket
+// carry it, and any change to docs/design/layout.md raises it. The one exception is the socket between a broker and its
+// runner, which are of the same release: it has the number kRunnerProtocol. The runner checks the ABI of segments that
+// it opens as any other process does.
 #pragma once
 
 #include <cstdint>

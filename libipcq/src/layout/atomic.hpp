@@ -1,4 +1,4 @@
-// The one place for raw atomics. Words that processes share are of these types; each access names its order.
+// Raw atomics: every word that processes share is of one of these types, and each access names its memory order.
 //
 // `SharedAtomics` is the policy that the protocol templates (ring.hpp, pool.hpp, group.hpp) are compiled with for host
 // threads. The model checker brings its own policy with the same names (tests/model).
@@ -18,7 +18,7 @@
 
 namespace ipcq::detail {
 
-// 8 bytes. Trivial, so that it may lie in shared memory.
+// 8 bytes. Trivial, so that it can lie in shared memory without construction. A failed cas() is relaxed.
 struct Word {
   std::uint64_t raw;
   std::uint64_t load(std::memory_order order) const noexcept { return ref().load(order); }
@@ -38,7 +38,7 @@ struct Word {
   }
 };
 
-// 4 bytes; a futex may wait on it.
+// 4 bytes, as a futex word must be.
 struct Word32 {
   std::uint32_t raw;
   std::uint32_t load(std::memory_order order) const noexcept { return ref().load(order); }
@@ -56,9 +56,10 @@ struct Word32 {
   }
 };
 
-// Both halves as they stood together at one instant, for words whose low half never returns to an old value: a slot's
-// lease, a cursor's next ticket. The low half has not changed around the look at the high one, so it stood there at
-// that look. (The high half may return to an old value: high, low, high would not prove it.)
+// Loads both halves as they were at one instant, of a word whose low half never returns to an old value: a slot's
+// lease, a cursor's next ticket. Two equal loads of the low half enclose the load of the high half, so the low half had
+// that value when the high half was loaded. Loading high, low, high would not prove it: the high half may return to an
+// old value.
 template <class Low, class High>
 Pair stable_pair(Low low, High high) {
   for (std::uint64_t before = low();;) {
@@ -73,18 +74,18 @@ Pair stable_pair(Low low, High high) {
 struct alignas(16) Wide {
   Word lo;
   Word hi;
-  // The halves, one after the other: perhaps the low one of one value and the high one of a later value. Only for what
-  // a compare-and-swap, which a mixed value makes fail, or one half alone decides.
+  // Loads (acquire) the low half, then the high half, which may belong to a later value. Use it only where a
+  // compare-and-swap from the result follows, which fails for a mixed value, or where one half alone decides.
   Pair load() const noexcept {
     const std::uint64_t low = lo.load(std::memory_order_acquire);
     return {low, hi.load(std::memory_order_acquire)};
   }
-  // For every other decision.
+  // For every other decision: both halves of one value.
   Pair load_stable() const noexcept {
     return stable_pair([this] { return lo.load(std::memory_order_acquire); },
                        [this] { return hi.load(std::memory_order_acquire); });
   }
-  // acquire and release in one. The full barrier of the x86 instruction is not relied on.
+  // Acquire and release. No caller relies on the full barrier that the x86 instruction is.
   bool cas(Pair expected, Pair desired) noexcept {
     const auto from = join(expected);
     const auto to = join(desired);
@@ -96,9 +97,9 @@ struct alignas(16) Wide {
     return __sync_bool_compare_and_swap(reinterpret_cast<unsigned __int128*>(this), from, to);
 #endif
   }
-  // For the sole writer, when the low half stays as it is.
+  // Release store, for the only writer of the word, which keeps the low half.
   void store_hi(std::uint64_t value) noexcept { hi.store(value, std::memory_order_release); }
-  // Before anybody else can see the word.
+  // Before any other party uses the word.
   void init(Pair value) noexcept {
     lo.store(value.lo, std::memory_order_relaxed);
     hi.store(value.hi, std::memory_order_release);
@@ -108,9 +109,10 @@ struct alignas(16) Wide {
   static unsigned __int128 join(Pair p) noexcept { return (static_cast<unsigned __int128>(p.hi) << 64) | p.lo; }
 };
 
-// A tagged unit of a line: 12 bytes of data and the lap tag in the top 4. One 16-byte access, so that a reader across
-// PCIe who sees the tag sees the data. ThreadSanitizer cannot see vector accesses as atomic; for it, and for any reader
-// on the CPU, two halves with the tagged one last are as good.
+// A tagged unit of a line: 12 bytes of data and the lap tag in the top 4. It is stored and loaded in one 16-byte
+// access, so that a reader across PCIe that sees the tag also sees the data. ThreadSanitizer does not know vector
+// accesses as atomic: under it the unit is accessed in halves, the tagged half stored last and loaded first, which is
+// equivalent for readers on the CPU.
 struct alignas(16) Unit {
   std::uint64_t lo;
   std::uint64_t hi;
@@ -120,8 +122,8 @@ struct alignas(16) Unit {
     std::atomic_ref<std::uint64_t>(lo).store(value.lo, std::memory_order_relaxed);
     std::atomic_ref<std::uint64_t>(hi).store(value.hi, order);
 #else
-    // x86 stores are not reordered with earlier loads and stores: relaxed and release are the same instruction, and
-    // the compiler barrier keeps the program's order.
+    // x86 does not reorder a store with earlier loads and stores: relaxed and release are the same instruction, and the
+    // compiler barrier keeps the program's order.
     (void)order;
     std::atomic_signal_fence(std::memory_order_seq_cst);
     _mm_store_si128(reinterpret_cast<__m128i*>(this),
@@ -135,7 +137,7 @@ struct alignas(16) Unit {
     const std::uint64_t high = std::atomic_ref<std::uint64_t>(self.hi).load(order);
     return {std::atomic_ref<std::uint64_t>(self.lo).load(std::memory_order_relaxed), high};
 #else
-    (void)order;  // x86 loads are not reordered with later loads and stores
+    (void)order;  // x86 does not reorder a load with later loads and stores
     std::atomic_signal_fence(std::memory_order_seq_cst);
     const __m128i v = _mm_load_si128(reinterpret_cast<const __m128i*>(this));
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -143,7 +145,7 @@ struct alignas(16) Unit {
             static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v)))};
 #endif
   }
-  // Only the half that carries the tag.
+  // Loads only the half that carries the tag.
   std::uint64_t load_hi(std::memory_order order) const noexcept {
     return std::atomic_ref<std::uint64_t>(const_cast<Unit&>(*this).hi).load(order);
   }
@@ -154,7 +156,7 @@ static_assert(std::is_trivial_v<Word32> && sizeof(Word32) == 4);
 static_assert(std::is_trivial_v<Wide> && sizeof(Wide) == 16 && alignof(Wide) == 16);
 static_assert(std::is_trivial_v<Unit> && sizeof(Unit) == 16 && alignof(Unit) == 16);
 
-// Ordinary memory whose owner changes hands through an atomic word.
+// Ordinary memory. An atomic word beside it says which party may access it.
 template <class T>
 struct Plain {
   T value;
@@ -168,9 +170,9 @@ struct SharedAtomics {
   using Unit = detail::Unit;
   template <class T>
   using Plain = detail::Plain<T>;
-  // Host threads write every line there is.
+  // Units of a line arrive in program order where host threads write them.
   static constexpr bool kUnitsArriveInAnyOrder = false;
-  // A hint: brings a whole 128-byte line into this core's cache, owned.
+  // Hints: fetch a whole 128-byte line into this core's cache, for writing exclusively.
   static void prefetch_for_write(const void* line) noexcept {
     __builtin_prefetch(line, 1);
     __builtin_prefetch(static_cast<const char*>(line) + 64, 1);

@@ -1,4 +1,4 @@
-// Fields of packed words, and two words that change together. For host and device code.
+// Bit fields of packed words, and pairs of words that change together. For host and device code.
 #pragma once
 
 #include <cstdint>
@@ -7,22 +7,22 @@
 
 namespace ipcq::detail {
 
-// Two 64-bit halves that change together.
+// The value of a 16-byte word.
 struct Pair {
   std::uint64_t lo = 0;
   std::uint64_t hi = 0;
   friend bool operator==(const Pair&, const Pair&) = default;
 };
 
-// The field of `Width` bits that begins at bit `At` of a 64-bit word. A type without an object: device code has no
-// access to constants of class type.
+// The field of `Width` bits from bit `At` of a 64-bit word. Its members are static, because device code cannot use
+// constants of class type.
 template <unsigned At, unsigned Width>
 struct Bits {
   static_assert(Width >= 1 && At + Width <= 64);
   static constexpr unsigned kShift = At;
   static constexpr std::uint64_t kMax = ~std::uint64_t{0} >> (64 - Width);
   static constexpr std::uint64_t kMask = kMax << At;
-  // `value` is kMax at most: what is larger spills into the next field.
+  // `value` must not exceed kMax: excess bits would change the next field.
   IPCQ_HOST_DEVICE static constexpr std::uint64_t put(std::uint64_t value) { return value << At; }
   IPCQ_HOST_DEVICE static constexpr std::uint64_t get(std::uint64_t word) { return word >> At & kMax; }
 };
@@ -35,7 +35,7 @@ constexpr bool are_disjoint() {
   return disjoint;
 }
 
-// Whether these fields share no bit and leave none out.
+// Whether these fields share no bit and together cover all 64.
 template <class... Field>
 constexpr bool fill_a_word() {
   return are_disjoint<Field...>() && (... | Field::kMask) == ~std::uint64_t{0};

@@ -1,4 +1,4 @@
-// What a kernel reads of a received message: an entry of one consumer in pinned memory, and its copy in device memory.
+// A received message as kernels read it: the consumer's entry in pinned memory, and the copy of it in device memory.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace ipcq::detail {
 
-// The same in both memories; cuda/device/deliver.cu copies it, 16 bytes a thread.
+// Identical in both memories. cuda/device/deliver.cu copies it, 16 bytes per thread.
 struct alignas(kLineBytes) Delivered {
   cuda::Header header;
   std::byte inlined[96];  // payload of an inline message
@@ -18,7 +18,7 @@ struct alignas(kLineBytes) Delivered {
 inline constexpr unsigned kDeliveredUnits = sizeof(Delivered) / 16;
 static_assert(sizeof(Delivered) == 128 && sizeof Delivered::inlined >= kInlineBytes);
 static_assert(offsetof(Delivered, header) == 0 && offsetof(Delivered, inlined) == 32);
-// Users' kernels read the header, compiled by whatever compiler they have.
+// Users' kernels read these structs, and a user's compiler lays them out.
 static_assert(sizeof(cuda::Header) == 32);
 static_assert(offsetof(cuda::Header, data) == 0 && offsetof(cuda::Header, length) == 8 &&
               offsetof(cuda::Header, sequence) == 16 && offsetof(cuda::Header, state) == 24 &&

@@ -1,4 +1,5 @@
-// What the persistent kernel's blocks and its runner share. Plain data for host compiler and nvcc alike.
+// Memory that the executors' kernels share among their blocks and with their runner. Plain data for the host compiler
+// and nvcc.
 #pragma once
 
 #include <cstddef>
@@ -12,12 +13,12 @@ namespace ipcq::device {
 
 inline constexpr unsigned kBlockThreads = 512;
 inline constexpr unsigned kWarpLines = 32 / detail::kLineUnits;  // lines that one warp reads at once
-inline constexpr unsigned kTasks = 512;                          // ring of tasks
-inline constexpr unsigned kMaxWorkers = 256;                     // blocks beside the scout's
-inline constexpr unsigned kLate = 128;                           // messages that wait for their payload, at most
-inline constexpr std::uint32_t kSplitBytes = 64 * 1024;          // a message from this size on is shared by all workers
+inline constexpr unsigned kTasks = 512;                          // entries of the ring of tasks
+inline constexpr unsigned kMaxWorkers = 256;                     // worker blocks; the scout's block comes on top
+inline constexpr unsigned kLate = 128;                           // most messages that wait for their payload
+inline constexpr std::uint32_t kSplitBytes = 64 * 1024;          // a message of this size or more has several workers
 
-// A message in a slot, checked, as its line said.
+// A message in a slot: the content of its line, checked.
 struct SlotMessage {
   std::uint64_t ticket;
   std::uint64_t lease;
@@ -38,8 +39,8 @@ enum class Stage : std::uint32_t {
   push = 3,  // to the mirror
 };
 
-// Tells workers that a task is there, and whose it is: 1 + its place in the order of tasks, and a worker's number or
-// one of the constants below.
+// Key of a task: 1 + its place in the order of tasks, and the number of the worker that does it, or one of the
+// constants below. The scout stores it last; a worker that sees the key sees the task.
 struct TaskKeyBits {
   using Place = detail::Bits<0, 48>;
   using Whose = detail::Bits<48, 16>;
@@ -57,10 +58,10 @@ IPCQ_HOST_DEVICE constexpr std::uint64_t task_key(std::uint64_t place, std::uint
 // In VRAM.
 struct alignas(detail::kLineBytes) Task {
   Stage stage;
-  std::uint32_t workers;  // that share it: every one of those that were there, or every `step`th
-  std::uint32_t step;
-  std::uint32_t last;     // the message is finished after this task
-  std::uint32_t awaited;  // workers that must have done the task before this one; 0: it need not be
+  std::uint32_t workers;  // number of workers that share it
+  std::uint32_t step;     // 1: all enlisted workers share it; else every `step`th
+  std::uint32_t last;     // 1: the message is finished after this task
+  std::uint32_t awaited;  // workers that must have finished the task before this one; 0: none
   std::uint32_t done;     // workers that have finished their share
   SlotMessage message;
   std::uint8_t pad[detail::kLineBytes - 24 - sizeof(SlotMessage)];
@@ -68,19 +69,19 @@ struct alignas(detail::kLineBytes) Task {
 static_assert(sizeof(Task) == 128);
 static_assert(offsetof(Task, stage) == 0 && offsetof(Task, done) == 20 && offsetof(Task, message) == 24);
 
-// In VRAM, zeroed. A launch zeroes the one of the next launch at its end.
+// In VRAM. Zero when a launch begins: each launch zeroes the next launch's area at its end.
 struct WorkArea {
-  alignas(detail::kLineBytes) std::uint64_t
-      key[kTasks];  // last word of a task to be written; apart from the tasks, so that a warp reads 32 of them at once
+  alignas(detail::kLineBytes)
+      std::uint64_t key[kTasks];  // stored after the task; apart from the tasks, so that a warp reads 32 keys at once
   Task task[kTasks];
   alignas(detail::kLineBytes) std::uint64_t quit;       // 1 + number of tasks after which workers end; 0: not yet
   alignas(detail::kLineBytes) std::uint64_t completed;  // messages
   std::uint64_t failed;                                 // of these, refused by the handler
-  // A block that runs takes the next worker's number; the scout enlists it by saying with which task it begins. So a
-  // block for which the GPU has no room yet is waited for by nobody.
+  // A block that begins to run takes the next worker number. The scout enlists it by storing its first task. So no task
+  // waits for a block that the GPU has no room for yet.
   alignas(detail::kLineBytes) std::uint32_t present;
   alignas(detail::kLineBytes) std::uint64_t start[kMaxWorkers];     // 1 + first task; 0: not enlisted
-  alignas(detail::kLineBytes) std::uint64_t progress[kMaxWorkers];  // tasks that a worker has behind it
+  alignas(detail::kLineBytes) std::uint64_t progress[kMaxWorkers];  // tasks that the worker has finished or skipped
 };
 static_assert(offsetof(WorkArea, key) == 0 && offsetof(WorkArea, task) == 4096 && offsetof(WorkArea, quit) == 69632 &&
               offsetof(WorkArea, completed) == 69760 && offsetof(WorkArea, failed) == 69768 &&
@@ -90,14 +91,14 @@ static_assert(offsetof(WorkArea, key) == 0 && offsetof(WorkArea, task) == 4096 &
 // Why the persistent kernel ended.
 enum class EndReason : std::uint32_t {
   none = 0,
-  stop = 1,
-  idle = 2,
-  late = 3,  // only messages are left whose payload has not come
-  to_persistent = 4,
-  to_stream = 5,
+  stop = 1,           // the runner set Mailbox::stop
+  idle = 2,           // no work for park_after
+  late = 3,           // every message that is left waits for its payload
+  to_persistent = 4,  // a control line
+  to_stream = 5,      // likewise
 };
 
-// In VRAM: what the kernels of one stream, which run one after the other, add up.
+// In VRAM: sums over the kernels of the stream executor, which run one after the other.
 struct StreamTotals {
   std::uint64_t counted[detail::kExecutorSums];  // by ExecutorCounter
   std::uint32_t done;                            // blocks of the running kernel that have finished
@@ -105,22 +106,22 @@ struct StreamTotals {
 };
 static_assert(sizeof(StreamTotals) == 32 && offsetof(StreamTotals, done) == 24);
 
-// One queue's.
+// In VRAM, one for each device queue.
 struct ExecutorMemory {
-  WorkArea area[2];  // launches take turns
+  WorkArea area[2];  // used alternately by launches of the persistent kernel
   StreamTotals totals;
   std::uint8_t pad[detail::kLineBytes - sizeof(StreamTotals)];
 };
 static_assert(offsetof(ExecutorMemory, totals) == 2 * sizeof(WorkArea));
 
-// In pinned memory: between one launch and its runner.
+// In pinned memory, between the runner and one launch of the persistent kernel at a time.
 struct Mailbox {
-  std::uint32_t stop;    // written by the runner: end soon
-  std::uint32_t scouts;  // written by the kernel: 1 when its scout runs
-  std::uint32_t works;   // likewise, a worker
-  EndReason reason;      // written by the kernel at its end, with the resume point
+  std::uint32_t stop;    // written by the runner: 1 asks the kernel to end
+  std::uint32_t scouts;  // written by the kernel: 1 once its scout runs
+  std::uint32_t works;   // written by the kernel: 1 once a worker runs
+  EndReason reason;      // written by the kernel at its end, with the resume point:
   std::uint64_t resume;  // first ticket that is not done
-  std::uint64_t limit;   // first ticket that was not looked at; between the two, one is done if its `out` is tagged
+  std::uint64_t limit;   // first ticket not looked at; a ticket in [resume, limit) is done if its `out` line is tagged
 };
 static_assert(sizeof(Mailbox) == 32);
 static_assert(offsetof(Mailbox, stop) == 0 && offsetof(Mailbox, scouts) == 4 && offsetof(Mailbox, works) == 8 &&

@@ -1,4 +1,5 @@
-// A held entry: the copy of a message that a member of a group has taken, so that the line is free for the ring.
+// A held entry: a member's copy of a message that it has taken. The copy lets producers reuse the line at once. The
+// word (HeldWord in words.hpp, with its state diagram) says which party may access the rest.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,7 @@ namespace ipcq::detail {
 template <class A>
 struct alignas(64) HeldOf {
   typename A::Word word;    // HeldWord
-  typename A::Word ticket;  // valid unless free; the repair looks for it
+  typename A::Word ticket;  // valid unless the entry is free; the repair compares it with the tickets of a dead member
   StoredDescriptorOf<A> descriptor;
   typename A::template Plain<InlineData> data;
   std::uint8_t pad[40];

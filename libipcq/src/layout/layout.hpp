@@ -1,10 +1,10 @@
-// The structs of shared memory. Twin document: docs/design/layout.md (changes in the same commit). abi.hpp has the
-// version that they carry, words.hpp the packed words among them, line.hpp and held.hpp lines and held entries,
-// regions.hpp where each lies in its segment.
+// The structs of shared memory. Twin document: docs/design/layout.md (changes in the same commit). abi.hpp has their
+// version number, words.hpp the packed words and their state diagrams, line.hpp and held.hpp lines and held entries,
+// regions.hpp the place of each region in its segment.
 //
-// Fixed-width types, explicit padding, nothing process-local; sizes and offsets are asserted behind each struct. Words
-// written by different parties lie on different 128-byte lines. Whoever maps a segment copies its header once, checks
-// the copy and uses only that (queue_map.hpp).
+// Fixed-width types, explicit padding, no pointers; sizes and offsets are asserted after each struct. Words that
+// different parties write lie on different 128-byte lines. A process that maps a segment copies its header once, checks
+// the copy and uses only the copy (queue_map.hpp).
 #pragma once
 
 #include <cstddef>
@@ -18,37 +18,44 @@
 
 namespace ipcq::detail {
 
-// One message's descriptor: eight tagged units (line_format.hpp has their meaning).
+// The descriptor of one message: eight tagged units (line_format.hpp has their meaning).
 template <class A>
 struct alignas(kLineBytes) LineOf {
   typename A::Unit unit[kLineUnits];
 };
 
-// A word, or pair of words, alone on its line.
+// A word, or pair of words, that shares its 128 bytes with no other.
 template <class T>
 struct alignas(kLineBytes) Alone {
   T word;
   std::uint8_t pad[kLineBytes - sizeof(T)];
 };
 
-// Sleepers arm it, publishers ring it (doorbell.hpp).
+// A futex word that sleepers arm and ringers ring (doorbell.hpp).
+//
+//                          arm: a sleeper, armed = sequence (compare-and-swap, only upwards)
+//   armed < sequence  ---------------------------------------------------------> armed == sequence
+//   nobody sleeps     <---------------------------------------------------------  a thread sleeps, or is about to
+//                          ring, ring_always: a ringer, sequence + 1, then FUTEX_WAKE of all
+//
+// Created with `armed` all ones, which counts as less. A sleeper or ringer that dies leaves nothing to clear.
 struct alignas(kLineBytes) Doorbell {
   Word32 sequence;  // futex word
-  Word32 armed;     // == sequence: somebody sleeps, or is about to
+  Word32 armed;
   std::uint8_t pad[kLineBytes - 8];
 };
 static_assert(sizeof(Doorbell) == 128);
 static_assert(offsetof(Doorbell, sequence) == 0 && offsetof(Doorbell, armed) == 4);
 
-// First page of every segment. The creator writes `version` last; nothing in it changes after that.
+// At the beginning of every segment. The creator stores `version` last (release); nothing in it changes afterwards.
 struct SegmentHeader {
   std::uint64_t magic;
   Word32 version;          // kNotReady, then kAbiVersion
   std::uint32_t checksum;  // CRC-32 of QueueHeader or PoolHeader with version and checksum zero
   std::uint64_t total_bytes;
-  std::uint64_t generation;  // unique per creation; in every attach reply
+  std::uint64_t generation;  // unique per creation; every attach reply carries it
   std::int32_t broker_pid;
-  std::uint32_t flags;    // QueueFlag; of a pool 0
+  std::uint32_t flags;    // QueueFlag; 0 for a pool
   char name[kNameBytes];  // of the queue or pool, zero-terminated
 };
 static_assert(sizeof(SegmentHeader) == 104);
@@ -59,9 +66,9 @@ static_assert(offsetof(SegmentHeader, magic) == 0 && offsetof(SegmentHeader, ver
 
 enum QueueFlag : std::uint32_t {
   kQueueHasHandler = 1,    // an executor stands between `in` and `out`
-  kQueueOnDevice = 2,      // that executor is a GPU's: units of `out` may arrive in any order
-  kQueueHostReadable = 4,  // it copies what it has processed to the mirror
-  kQueueMovesOnly = 8      // it has no handler: payloads stay as they are
+  kQueueOnDevice = 2,      // the executor runs on a GPU: units of `out` may arrive in any order
+  kQueueHostReadable = 4,  // the executor copies processed payloads to the mirror
+  kQueueMovesOnly = 8      // the executor has no handler: it moves payloads and changes none
 };
 
 struct QueueHeader {
@@ -90,7 +97,8 @@ static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handle
               offsetof(QueueHeader, in_offset) == 280 && offsetof(QueueHeader, out_offset) == 288 &&
               offsetof(QueueHeader, held_offset) == 296);
 
-// Payloads in the memory of a GPU, as its owner exports them: in a pool's header, and in the runner's reply.
+// How other processes map payloads in the memory of a GPU. The runner exports it in its reply; the broker copies it
+// into the pool's header.
 struct DeviceMemory {
   std::uint8_t device_uuid[16] = {};
   std::uint8_t ipc_handle[64] = {};
@@ -103,12 +111,12 @@ static_assert(offsetof(DeviceMemory, device_uuid) == 0 && offsetof(DeviceMemory,
 
 enum class PoolBackend : std::uint32_t { host = 0, cuda = 1 };
 
-inline constexpr unsigned kSlotsPerFreeWord = 64;  // a bit each
+inline constexpr unsigned kSlotsPerFreeWord = 64;  // one bit per slot
 
 struct PoolHeader {
   SegmentHeader segment;
-  std::uint32_t slots;  // N payload slots, then N aliases (forward) after `alias_base`
-  std::uint32_t aliases;
+  std::uint32_t slots;       // N: slots with a payload
+  std::uint32_t aliases;     // slot words without a payload, from `alias_base` on
   std::uint32_t alias_base;  // N rounded up to kSlotsPerFreeWord
   std::uint32_t reserved;
   std::uint64_t slot_bytes;
@@ -117,8 +125,8 @@ struct PoolHeader {
   std::uint64_t free_bits_offset;  // Word[(alias_base + aliases) / kSlotsPerFreeWord, rounded up]
   std::uint64_t slots_offset;      // Wide[alias_base + aliases]
   std::uint64_t parents_offset;    // AliasParent[aliases]
-  std::uint64_t gpub_offset;       // Word[N]: lease whose payload its loaner's stream has written
-  std::uint64_t tomb_offset;       // Word[N]: lease whose payload will never come
+  std::uint64_t gpub_offset;       // Word[N]: lease whose payload is complete
+  std::uint64_t tomb_offset;       // Word[N]: lease whose payload will never be complete
   std::uint64_t payload_offset;    // host pool: payloads; device pool: pinned mirror, or 0 bytes
   std::uint64_t payload_bytes;
   DeviceMemory device;    // of a device pool; zero on the host
@@ -136,18 +144,26 @@ static_assert(offsetof(PoolHeader, slots) == 104 && offsetof(PoolHeader, aliases
               offsetof(PoolHeader, payload_bytes) == 192 && offsetof(PoolHeader, device) == 200 &&
               offsetof(PoolHeader, backend) == 296 && offsetof(PoolHeader, mirror) == 300);
 
+// The broker alone stores it (release).
+//
+//   open --begin_draining--> draining --close_queue--> closed
+//
+//   begin_draining  Broker::stop(), or the queue's runner is lost. Next the broker closes the producers' cursor: no
+//                   ticket is taken any more, consumers still receive
+//   close_queue     the time to drain is over, or the lost runner's process has ended. Next the broker closes the
+//                   groups' cursors: no message is received any more
 enum class QueueState : std::uint64_t { open = 0, draining = 1, closed = 2 };
 
 // GroupControl::policy.
 inline constexpr std::uint64_t kGroupLossy = 1;
 inline constexpr std::uint64_t kGroupDurable = 2;
 
-// What the broker says about one group. Read-mostly.
+// One group. Read-mostly.
 struct alignas(kLineBytes) GroupControl {
-  Word policy;     // kGroupLossy, kGroupDurable
-  Word orphans;    // messages given back, and how many a taker that found none had seen: OrphanBits
-  Word joined_at;  // first ticket of this membership
-  Word dropped;    // messages discarded for this group, compare-and-swap free: fetch_add by droppers
+  Word policy;     // kGroupLossy, kGroupDurable; written by the broker
+  Word orphans;    // OrphanBits; written by parties that give messages back, and by takers that find none
+  Word joined_at;  // first ticket of an ephemeral group; written by the broker
+  Word dropped;    // messages discarded for this group; fetch_add by discarding producers and the repair
   char name[kNameBytes];
   std::uint8_t pad[kLineBytes - 4 * 8 - kNameBytes];
 };
@@ -159,24 +175,25 @@ static_assert(offsetof(GroupControl, policy) == 0 && offsetof(GroupControl, orph
 struct QueueControl {
   Alone<Wide> cursor[kCursors];    // Cursor
   alignas(kLineBytes) Word state;  // QueueState
-  Word live_groups;                // bit g: group g holds lines back
-  Word end_ticket;                 // kNoTicket, or: every producer has closed and this many tickets were taken
-  Word end_count;                  // how often the stream has ended; written before end_ticket
+  Word live_groups;                // bit g: a line is free only once group g is done with it
+  Word end_ticket;                 // kNoTicket, or: the stream has ended before this ticket
+  Word end_count;                  // number of ends so far; written before end_ticket
   std::uint8_t pad0[kLineBytes - 4 * 8];
-  // Written by the executor of a handler queue alone, which may be a GPU. In the order of ExecutorCounter.
+  // Written only by the executor, on the host or on a GPU. In the order of ExecutorCounter.
   alignas(kLineBytes) Word processed;
   Word failed;   // of these, refused by the handler
-  Word damaged;  // lines passed over because their content made no sense
-  Word taken;    // tickets before this one are being worked on, or are done
+  Word damaged;  // lines skipped because their content was invalid
+  Word taken;    // the executor works on the tickets before this one, or has finished them
   std::uint8_t pad1[kLineBytes - 4 * 8];
-  // Written by the process that runs a device queue's executor.
+  // Written by the runner of a device queue.
   alignas(kLineBytes) Word executor;  // ExecutorKind
   Word parked;                        // 1: no kernel runs; a publisher rings `work`
   std::uint8_t pad2[kLineBytes - 2 * 8];
-  Doorbell work;               // executor sleeps: a line was published
-  Doorbell completion_waker;   // device queue: who turns finished GPU work into wake-ups sleeps
-  Doorbell space;              // producers sleep: a line was freed
-  Doorbell ready[kMaxGroups];  // members of a group sleep: a line became readable, or the stream ended
+  // Each doorbell: which threads sleep on it, and what rings it.
+  Doorbell work;               // the executor: a line was published
+  Doorbell completion_waker;   // the runner's completion waker: a line was published, or a client is about to sleep
+  Doorbell space;              // producers: a line was freed
+  Doorbell ready[kMaxGroups];  // members of a group: a line became readable, or the stream ended
   GroupControl group[kMaxGroups];
 };
 static_assert(sizeof(QueueControl) == 3968 && std::is_standard_layout_v<QueueControl>);
@@ -195,18 +212,18 @@ static_assert(offsetof(QueueControl, work) == 1536 && offsetof(QueueControl, com
 
 enum class EndpointKind : std::uint32_t { none = 0, producer = 1, consumer = 2 };
 
-// One producer or consumer: who it is (written by the broker) and what it did (written by it alone, for the counters).
+// One producer or consumer: its identity (written by the broker) and its counters (written by the endpoint).
 struct alignas(kLineBytes) Endpoint {
-  Word client;         // id, 0: free
+  Word client;         // its id; 0: the place is free
   std::uint32_t kind;  // EndpointKind
   std::int32_t pid;
   std::uint32_t uid;
   std::uint32_t group;
   std::uint8_t pad0[kLineBytes - 24];
-  Word messages;  // published, or received first-hand
+  Word messages;  // published, or received for the first time
   Word bytes;
-  Word redelivered;  // received that had been given back
-  Word damaged;      // lines skipped because their content made no sense
+  Word redelivered;  // received after another delivery
+  Word damaged;      // lines skipped because their content was invalid
   Word sequence;     // reserved
   Word loaned_at;    // reserved
   std::uint8_t pad1[kLineBytes - 48];
@@ -219,12 +236,13 @@ static_assert(offsetof(Endpoint, messages) == 128 && offsetof(Endpoint, bytes) =
               offsetof(Endpoint, sequence) == 160 && offsetof(Endpoint, loaned_at) == 168);
 
 struct PoolControl {
-  Doorbell free;  // producers sleep: a slot was freed
+  Doorbell free;  // producers sleep on it; rung when a slot was freed
 };
 static_assert(sizeof(PoolControl) == 128);
 
-// An alias lets a second queue refer to a slot: the parent's group bit is cleared when all of the alias' readers are
-// done. Written by the forwarder while the alias is on loan to it.
+// Parent of an alias, by which a second queue refers to the slot of the first: once all readers of the alias have
+// released it, the group's bit in the parent is cleared. Written by the forwarding producer while the alias is on loan
+// to it; stays unchanged until the alias is free again.
 template <class A>
 struct AliasParentOf {
   typename A::Word lease;  // of the parent

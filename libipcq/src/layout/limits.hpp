@@ -1,4 +1,4 @@
-// How many, how large, how far apart: the numbers that host and device code share.
+// Limits, sizes and distances that host and device code share.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +7,11 @@
 namespace ipcq::detail {
 
 inline constexpr unsigned kMaxGroups = 8;
-inline constexpr std::uint64_t kAllGroups = (1u << kMaxGroups) - 1;  // a bit for each
+inline constexpr std::uint64_t kAllGroups = (1u << kMaxGroups) - 1;  // one bit per group
 inline constexpr unsigned kProducers = 0;  // index of the producers' cursor; group g has 1 + g
 inline constexpr unsigned kCursors = 1 + kMaxGroups;
 
-inline constexpr std::uint32_t kMaxSlots = 1u << 20;        // of a pool; as many aliases
+inline constexpr std::uint32_t kMaxSlots = 1u << 20;        // of a pool; also the limit of its aliases
 inline constexpr std::uint64_t kMaxSlotBytes = 0xffffffff;  // a length has 32 bits
 inline constexpr std::uint32_t kMinLines = 2;               // of a queue; a power of two
 inline constexpr std::uint32_t kMaxLines = 1u << 24;        // likewise
@@ -27,14 +27,14 @@ inline constexpr std::size_t kLineBytes = 128;      // distance of words that di
 inline constexpr std::uint64_t kPageBytes = 4096;   // each region of a segment begins on a page
 inline constexpr std::uint64_t kHeaderBytes = kPageBytes;  // a segment's first page
 
-// QueueControl::processed and the words behind it, as an executor on a GPU counts them.
+// Index of a counter from QueueControl::processed on, for an executor on a GPU.
 enum ExecutorCounter : unsigned {
   kProcessedCounter = 0,
   kFailedCounter = 1,
   kDamagedCounter = 2,
-  kTakenCounter = 3,  // no sum, but a ticket
+  kTakenCounter = 3,  // a ticket, not a sum
 };
-inline constexpr unsigned kExecutorSums = 3;  // the first of these
+inline constexpr unsigned kExecutorSums = 3;  // the counters that are sums come first
 inline constexpr unsigned kExecutorCounters = 4;
 
 }  // namespace ipcq::detail

@@ -1,4 +1,4 @@
-// A line's content, read and written: the descriptor of one message. line_format.hpp has what stands where.
+// Reading and writing a line, the descriptor of one message. line_format.hpp has the format.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,7 @@ struct Descriptor {
 
 constexpr bool carries_message(const Descriptor& d) { return d.kind == LineKind::inlined || d.kind == LineKind::slot; }
 
-// Payload of an inline message. The last unit is stored as a whole, with its tag, and eight bytes align.
+// Payload of an inline message, and room for the tag of the last unit, which is copied with its data.
 struct InlineData {
   alignas(8) std::byte bytes[kInlineBytes + 8];
 };
@@ -44,7 +44,8 @@ constexpr void unpack_kind(std::uint64_t word, Descriptor& d) {
   d.length = static_cast<std::uint32_t>(HeadBits::Length::get(word));
 }
 
-// A descriptor in shared memory, a word for each pair of fields: each is read once, whatever its owner does meanwhile.
+// A descriptor in a held entry: one word for each pair of fields. load() reads each word once, so that a concurrent
+// write cannot change a value between its check and its use.
 template <class A>
 struct StoredDescriptorOf {
   typename A::Word word[7];  // head; producer and schema; sequence; lease; slot and alias; alias lease; publish time
@@ -54,7 +55,7 @@ struct StoredDescriptorOf {
     word[0].store(pack_kind(d), relaxed);
     word[1].store(std::uint64_t{d.producer} | (std::uint64_t{d.schema} << 32), relaxed);
     word[2].store(d.sequence, relaxed);
-    if (d.kind == LineKind::inlined) return;  // load() looks at no more
+    if (d.kind == LineKind::inlined) return;  // load() reads no further word
     word[3].store(d.lease, relaxed);
     word[4].store(std::uint64_t{d.slot} | (std::uint64_t{d.alias} << 32), relaxed);
     word[5].store(d.alias_lease, relaxed);
@@ -81,7 +82,8 @@ struct StoredDescriptorOf {
 
 static_assert(sizeof(InlineData) == 80 && sizeof(StoredDescriptorOf<SharedAtomics>) == 56);
 
-// What reading a line came to. `damaged`: tagged, but its content cannot be: the reader skips and counts it.
+// Result of reading a line. `damaged`: the tag matches and the content is invalid; the reader skips and counts the
+// line.
 enum class LineRead : std::uint8_t { absent, present, damaged };
 
 constexpr Pair make_unit(std::uint64_t lo, std::uint32_t hi, std::uint32_t tag) {
@@ -98,11 +100,11 @@ inline Pair load_unit(const std::byte* from) {
   return {lo, hi};
 }
 
-// The last `rest` bytes, 1 to 11, of a payload. Assembled in registers: a copy of a few bytes to memory and back
-// stalls.
+// The last `rest` bytes, 1 to 11, of a payload. Assembled in registers: loading 12 bytes just stored in smaller pieces
+// would stall.
 inline Pair load_rest(const std::byte* data, std::uint32_t length, std::uint32_t rest) {
   unsigned __int128 v = 0;
-  if (length > kUnitBytes) {  // the last 12 bytes, less those that belong to the unit before
+  if (length > kUnitBytes) {  // the last 12 bytes, without those that belong to the unit before
     const Pair last = load_unit(data + length - kUnitBytes);
     v = ((static_cast<unsigned __int128>(last.hi) << 64) | last.lo) >> (8 * (kUnitBytes - rest));
   } else {
@@ -113,14 +115,14 @@ inline Pair load_rest(const std::byte* data, std::uint32_t length, std::uint32_t
 
 constexpr Pair with_tag(Pair data, std::uint32_t tag) { return {data.lo, data.hi | TailBits::Tag::put(tag)}; }
 
-// Writes the line for `lap`. The caller owns it. `data` is the payload of an inline message.
+// Writes the line for `lap`. The caller owns the line. `data` is the payload of an inline message.
 template <class A>
 void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const std::byte* data) {
   constexpr auto relaxed = std::memory_order_relaxed;
   const auto tag = static_cast<std::uint32_t>(lap);
   unsigned used = 1;
-  // From the last unit to the first: each of the two cache lines is written in one go. A reader that looks at unit 0
-  // meanwhile would take the first one away half-written.
+  // From the last unit to the first, so that each of the two cache lines is written in one burst. A reader that polls
+  // unit 0 takes away the first cache line, which is written last.
   if (d.kind == LineKind::inlined) {
     const std::uint32_t whole = d.length / kUnitBytes;
     const std::uint32_t rest = d.length % kUnitBytes;
@@ -144,16 +146,16 @@ void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const s
   line.unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
 }
 
-// Whether the line carries this lap's tag.
+// Whether the line carries this lap's tag. If so, the caller observes everything that its writer did before write_line.
 template <class A>
 bool is_tagged(const LineOf<A>& line, std::uint64_t lap) {
   // SYNC line-tagged (acquire). Pairs with: write_line.
   return tag_of(line.unit[0].load_hi(std::memory_order_acquire)) == static_cast<std::uint32_t>(lap);
 }
 
-// Copies the line of `lap` into private memory, checking it in the copy. Slot indices and lengths are for the caller,
-// who knows the pool. `any_order`: units may arrive in any order, as they do from the other side of PCIe; there, a
-// missing tag means "not yet". A CPU writes unit 0 last: a missing tag behind it is damage.
+// Copies the line of `lap` into private memory and checks the copy. The caller checks slot indices and payload lengths,
+// for which it must know the pool. `any_order`: the units may arrive in any order, as they do across PCIe; a unit
+// without the tag then means `absent`. A CPU writes unit 0 last, so there such a unit means `damaged`.
 template <class A>
 LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, InlineData& data,
                    bool any_order = A::kUnitsArriveInAnyOrder) {
@@ -164,7 +166,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   if (tag_of(u0.hi) != tag) return LineRead::absent;
   d = Descriptor{};
   unpack_kind(u0.lo, d);
-  d.flags &= kPayloadReady | kNotProcessed | kInMirror;  // kBeforeExecutor never stands in a line
+  d.flags &= kPayloadReady | kNotProcessed | kInMirror;  // kBeforeExecutor is not valid in a line
   d.producer = static_cast<std::uint32_t>(u0.hi);
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (!carries_message(d) && d.kind != LineKind::control) return LineRead::damaged;

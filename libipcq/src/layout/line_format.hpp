@@ -1,4 +1,4 @@
-// What stands where in a line, for host and device code. line.hpp and cuda/device/line.cuh write and read it.
+// The format of a line, for host and device code. line.hpp and cuda/device/line.cuh write and read lines.
 //
 // A line describes one message, in eight units of 16 bytes: 12 of data, then a 4-byte tag, the low half of the lap.
 //
@@ -10,8 +10,8 @@
 //            unit 4  publish time, CLOCK_MONOTONIC ns 64 | delivery count 32
 //            unit 5  deadline 64 | stage group 32, unit 6 correlation id 64 | reserved 32: ABI 1 reserves them
 //
-// Every unit used carries the tag of the lap. Every 2^20 laps all eight are written, so that no tag of 2^32 laps ago
-// can match in a unit that is seldom used.
+// Every used unit carries the tag of the lap. On every lap that is a multiple of 2^20 all eight units are written, so
+// that a seldom used unit never shows a matching tag of 2^32 laps ago.
 #pragma once
 
 #include <cstdint>
@@ -22,25 +22,25 @@
 namespace ipcq::detail {
 
 enum class LineKind : std::uint8_t {
-  none = 0,  // never in a line that carries its lap's tag
-  inlined = 1,
-  slot = 2,
-  tombstone = 3,  // no message: its owner died, or nobody was there to read it
-  control = 4,    // for the executor that reaches it; readers pass over it
+  none = 0,       // not valid in a line that carries its lap's tag
+  inlined = 1,    // the payload is in the line
+  slot = 2,       // the payload is in a slot
+  tombstone = 3,  // no message: its producer died before publishing, or no group was there to read it
+  control = 4,    // a request to the executor; readers skip it
 };
 
-// What a control line asks of the executor that reaches it: the line's `sequence`.
+// The request of a control line, in the field `sequence`. The executor carries it out when it reaches the line.
 enum class ControlOp : std::uint64_t { none = 0, switch_to_persistent = 1, switch_to_stream = 2 };
 
 enum LineFlag : std::uint8_t {
-  kPayloadReady = 1,      // the payload was in place before the line: no need to look at gpub
+  kPayloadReady = 1,      // the payload was complete before the line was written: readers need not check gpub
   kNotProcessed = 2,      // the handler refused the payload
-  kInMirror = 4,          // device pool: in `in`, the payload is in the mirror alone; in `out`, it is there too
-  kBeforeExecutor = 128,  // never in a line: in a held entry's copy that was made from `in` (published_view.hpp)
+  kInMirror = 4,          // device pool: in `in`, the payload is only in the mirror; in `out`, also in the mirror
+  kBeforeExecutor = 128,  // only in held entries: the copy was made from `in` (published_view.hpp)
 };
 
 inline constexpr unsigned kLineUnits = 8;
-inline constexpr unsigned kUnitBytes = 12;  // of data, beside the tag
+inline constexpr unsigned kUnitBytes = 12;  // of data; the tag has four more
 // A unit is four 32-bit words: 64 bits of data in the first two, 32 in the third, and the tag.
 inline constexpr unsigned kDataWords = kUnitBytes / 4;
 inline constexpr unsigned kThirdWord = 2;
@@ -50,9 +50,9 @@ static_assert(kLineUnits * (kUnitBytes + 4) == kLineBytes);
 inline constexpr unsigned kInlineUnit = 2;  // first payload unit that this version writes
 inline constexpr std::uint32_t kInlineBytes = (kLineUnits - kInlineUnit) * kUnitBytes;
 
-// The unit that every line with a message or a request has.
+// Used by every line with a message or a request.
 inline constexpr unsigned kSequenceUnit = 1;
-// The units of a line that names a slot, and how many of its first units each kind but `inlined` uses.
+// Units of a line that names a slot, and the number of leading units that each kind but `inlined` uses.
 inline constexpr unsigned kLeaseUnit = 2;
 inline constexpr unsigned kAliasUnit = 3;
 inline constexpr unsigned kTimeUnit = 4;
@@ -60,7 +60,7 @@ inline constexpr unsigned kSlotUnits = 5;
 inline constexpr unsigned kControlUnits = 2;
 inline constexpr unsigned kTombstoneUnits = 1;
 
-// The first `count` units: bit u stands for unit u.
+// Mask of the first `count` units: bit u stands for unit u.
 IPCQ_HOST_DEVICE constexpr std::uint32_t first_units(std::uint32_t count) { return (1u << count) - 1; }
 inline constexpr std::uint32_t kAllUnits = first_units(kLineUnits);
 

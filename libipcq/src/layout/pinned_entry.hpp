@@ -1,4 +1,4 @@
-// A received message's entry in pinned memory, between the CPU and the streams of one consumer.
+// The entry of a received message in pinned memory, between the CPU and the streams of one consumer.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@ namespace ipcq::detail {
 
 struct PinnedEntry {
   Delivered content;
-  Word released;  // number of the use whose reading has ended; written by the stream
-  Word resolved;  // number of the use whose content is filled in; receive_ahead's streams wait for it
+  Word released;  // number of the last use that the streams have finished reading; written by the stream
+  Word resolved;  // number of the last use whose content is complete; receive_ahead's streams wait for it
   std::uint8_t pad[kLineBytes - 2 * sizeof(Word)];
 };
 static_assert(sizeof(PinnedEntry) == 256);

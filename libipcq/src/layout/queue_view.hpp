@@ -1,5 +1,5 @@
-// What a kernel sees of one queue and its pool: pointers of the GPU that runs it, and bounds to check against. Passed
-// by value; plain data for host compiler and nvcc alike.
+// A kernel's view of one queue and its pool: pointers valid on the GPU that runs the kernel, and the bounds that it
+// checks against. Passed by value; plain data for the host compiler and nvcc.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ static_assert(sizeof(DeviceUnit) == detail::kUnitBytes + 4);
 struct QueueView {
   const DeviceUnit* in;       // [lines][kLineUnits], pinned host memory
   DeviceUnit* out;            // [lines][kLineUnits], pinned host memory
-  std::uint64_t* counters;    // by ExecutorCounter; written by the GPU alone
+  std::uint64_t* counters;    // indexed by ExecutorCounter; written only by the GPU
   const std::uint64_t* gpub;  // [slots], pinned host memory
   std::uint64_t* tomb;        // [slots], pinned host memory
   std::uint8_t* payload;      // [slots] of stride bytes, device memory
@@ -28,10 +28,10 @@ struct QueueView {
   std::uint64_t slot_bytes;
   std::uint32_t slots;
   std::uint32_t lines_log2;
-  std::uint32_t host_readable;  // processed payloads go to the mirror
+  std::uint32_t host_readable;  // 1: processed payloads are copied to the mirror
   std::uint32_t reserved;
 };
-// A kernel's argument: host compiler and nvcc must agree.
+// It is a kernel's argument: the host compiler and nvcc must lay it out alike.
 static_assert(sizeof(QueueView) == 88);
 static_assert(offsetof(QueueView, in) == 0 && offsetof(QueueView, out) == 8 && offsetof(QueueView, counters) == 16 &&
               offsetof(QueueView, gpub) == 24 && offsetof(QueueView, tomb) == 32 &&

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
-// Hands out regions of a segment, one behind the other, each on a page of its own.
+// Places the regions of a segment one after the other, each from a page boundary on.
 class Regions {
  public:
   std::uint64_t add(std::uint64_t bytes) {
@@ -41,7 +41,7 @@ void lay_out(PoolHeader& h) noexcept {
   Regions r;
   h.alias_base = static_cast<std::uint32_t>(round_up(h.slots, kSlotsPerFreeWord));
   const std::uint64_t words = h.alias_base + h.aliases;
-  // Slots start on lines of their own; ones of a page or more on pages.
+  // Each slot begins at a 128-byte boundary, a slot of a page or more at a page boundary.
   h.slot_stride = round_up(h.slot_bytes, h.slot_bytes >= kPageBytes ? kPageBytes : kLineBytes);
   h.control_offset = r.add(sizeof(PoolControl));
   h.free_bits_offset = r.add(round_up(words, kSlotsPerFreeWord) / kSlotsPerFreeWord * sizeof(Word));

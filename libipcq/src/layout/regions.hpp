@@ -1,12 +1,12 @@
-// Where the regions of a segment lie: what follows from the counts in its header. The creator fills its header in by
-// these functions; an opener calls them on a copy and compares.
+// The places of a segment's regions, which follow from the counts in its header. The creator fills in its header with
+// these functions; an opener applies them to a copy of the header and compares. Pure functions.
 #pragma once
 
 #include "layout/layout.hpp"
 
 namespace ipcq::detail {
 
-// Whether each count is one that a creator would have written. Without that the functions below may overflow.
+// Whether each count is within its limits. Precondition of lay_out(), which may overflow otherwise.
 bool has_possible_counts(const PoolHeader& header) noexcept;
 bool has_possible_counts(const QueueHeader& header) noexcept;
 

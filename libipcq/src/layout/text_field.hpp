@@ -1,4 +1,4 @@
-// Text in fields of fixed size, as shared structs and control messages hold it: padded with zeros, one at least.
+// Text in the fixed-size fields of shared structs and control messages: padded with zeros, at least one.
 #pragma once
 
 #include <cstddef>
@@ -6,9 +6,9 @@
 
 namespace ipcq::detail {
 
-// What does not fit is cut off.
+// Truncates text that does not fit.
 void set_text(char* to, std::size_t size, const std::string& text) noexcept;
-// However damaged the field is: never reads beyond `size`.
+// Never reads beyond `size`, also where the terminating zero is missing.
 std::string get_text(const char* from, std::size_t size);
 
 }  // namespace ipcq::detail

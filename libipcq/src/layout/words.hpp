@@ -1,5 +1,6 @@
-// The packed words of shared memory: what their values mean, and which bits hold what. Pure functions; who may change
-// which word when is the protocols' (protocol/).
+// The packed words of shared memory: the meaning of their values, their transitions, and which bits hold which field.
+// Pure functions. The transitions are implemented in protocol/ and repair/; the diagrams name the function and the
+// party that calls it. "Repair" is the broker, acting for an endpoint that has ended.
 #pragma once
 
 #include <cstdint>
@@ -9,19 +10,31 @@
 
 namespace ipcq::detail {
 
-// Ids of clients are those of single-threaded endpoints. Each word that names a client has it in its lowest bits.
+// A client id names one endpoint, which is single-threaded. Each word that names a client has it in its lowest bits.
 inline constexpr unsigned kClientBits = 22;
 inline constexpr std::uint32_t kClientMask = (1u << kClientBits) - 1;
 inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a client
 
-// Value of a cursor: tickets [next - count, next) were taken last, by `client`.
+// Value of a cursor: tickets [next - count, next) were taken last, by `client`. `next` never decreases while the queue,
+// or the group, lives. Every transition is one 16-byte compare-and-swap:
+//
+//              +----- claim_publish (producer, broker), take (member), drop_one (producer, broker):
+//              v    |    next + n, client = the taker, count = n
+//   start --> open -+
+//              ^    |
+//              +----- join_set, leave_set (broker; producers' cursor only): groups
+//
+//   open --> closed:  close_intake (producers' cursor), close_group (group's cursor), both the broker: closed = 1,
+//                     the other fields kept. No ticket is taken any more.
+//
+// start: QueueMap::create; start_group (broker) for a group that joins, before the producers' set has it.
 struct Cursor {
   std::uint64_t next = 0;
   std::uint32_t client = 0;
   std::uint32_t count = 0;
   std::uint8_t groups = 0;  // producers' cursor: groups that see every ticket from `next` on
   bool closed = false;      // no further ticket is taken
-  std::uint32_t rest = 0;   // without meaning: kept, so that a swap from a scribbled cursor can succeed
+  std::uint32_t rest = 0;   // no meaning; unpacked so that a compare-and-swap from a damaged cursor can match
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };
 // Of the high half; the low one is `next`.
@@ -50,7 +63,17 @@ constexpr Cursor unpack_cursor(Pair p) {
           static_cast<std::uint32_t>(CursorBits::Rest::get(p.hi))};
 }
 
-// Entry of an owner log: what became of the ticket of lap `lap` at this index.
+// Entry of an owner log, for the ticket of lap `lap` at this index. A later lap's entry replaces an earlier one's.
+//
+//   producers' log:   earlier lap --help--> taken --repair--> done
+//   a group's log:    earlier lap --help--> taken --finish--> done
+//                     earlier lap --finish----------------> done
+//
+//   help    whoever moves the cursor past the claim, or the repair. Compare-and-swap; `client` is the ticket's taker.
+//           In the producers' log a published ticket gets no entry
+//   repair  of the taker: bury_unpublished()
+//   finish  the taker (a member, a discarding producer or broker), its repair, or join_set() in the broker's name.
+//           Store, release
 enum class OwnState : std::uint64_t { none = 0, taken = 1, done = 2 };
 struct OwnBits {
   using Client = Bits<0, kClientBits>;
@@ -68,13 +91,29 @@ constexpr std::uint32_t own_client(std::uint64_t e) { return static_cast<std::ui
 // Lap and state at once, for a comparison.
 constexpr std::uint64_t own_lap_and_state(std::uint64_t e) { return e >> kClientBits; }
 
-// Value of a slot word. The lease counts the slot's loans: whoever names a slot names the lease too.
+// Value of the word of a slot or an alias. The lease counts its loans. Every reference to a slot carries the lease that
+// it means, so a reference to an earlier loan is recognised. One 16-byte compare-and-swap each, except where noted:
+//
+//          borrow           publish              clear_group, last bit
+//   free ----------> loan -----------> message ------------------------> free
+//                     | |                |
+//                     | +---quarantine---+--> quarantine --end_quarantine--> free
+//                     +---give_back, repair--> free
+//
+//   borrow          a producer: lease + 1
+//   publish         the loaner: store of the high half (release), as by mark_for_gpu() within `loan`. Until then the
+//                   loaner is the word's only writer
+//   clear_group     each group's consumer; a producer or the broker that discards for the group; the repair; on a
+//                   parent, finish_alias(). An alias without bits stays `message` until its parent's bit is cleared
+//   quarantine      the repair: GPU work of an ended client may still write the payload
+//   end_quarantine  the broker: that work has ended
+//   repair          also `message` to `free`: a ticket that was not published, or a payload that will not be written
 enum class SlotState : std::uint64_t { free = 0, loan = 1, message = 2, quarantine = 3 };
 struct Slot {
   std::uint64_t lease = 0;
-  std::uint32_t client = 0;  // who borrowed it
+  std::uint32_t client = 0;  // the loaner
   SlotState state = SlotState::free;
-  std::uint8_t groups = 0;   // message: groups that have not released it; loan: who writes it, LoanWriter
+  std::uint8_t groups = 0;   // message: groups that have not released it; loan: LoanWriter
   std::uint32_t ticket = 0;  // message: low 32 bits of the ticket
   friend bool operator==(const Slot&, const Slot&) = default;
 };
@@ -87,10 +126,11 @@ struct SlotBits {
 };
 static_assert(fill_a_word<SlotBits::Client, SlotBits::State, SlotBits::Groups, SlotBits::Ticket>());
 
+// Which processor may write the payload of a loan.
 enum class LoanWriter : std::uint8_t {
   cpu = 0,
-  gpu = 1,        // its streams; gpub reaches the lease behind what they write
-  gpu_again = 2,  // gpub was passed once, for a publish that failed; what came into the streams since comes behind it
+  gpu = 1,        // the loaner's streams; gpub reaches the lease after their writes
+  gpu_again = 2,  // gpub has the lease already, from a publish that failed: it does not cover later writes
 };
 
 constexpr Pair pack(const Slot& s) {
@@ -106,7 +146,7 @@ constexpr Slot unpack_slot(Pair p) {
 constexpr LoanWriter writer_of(const Slot& loan) { return static_cast<LoanWriter>(loan.groups); }
 constexpr bool is_gpu_loan(const Slot& s) { return s.state == SlotState::loan && writer_of(s) != LoanWriter::cpu; }
 
-// AliasParent::where: the parent, a slot or an alias, and the group whose bit the alias clears there.
+// AliasParent::where: the index of the parent, a slot or an alias, and the group whose bit the alias clears there.
 struct ParentBits {
   using Slot = Bits<0, 32>;
   using Group = Bits<32, 3>;
@@ -121,13 +161,28 @@ constexpr std::uint32_t parent_slot(std::uint64_t where) {
 }
 constexpr unsigned parent_group(std::uint64_t where) { return static_cast<unsigned>(ParentBits::Group::get(where)); }
 
-// Whose a held entry is.
+// Word of a held entry: its holder and state. A free entry's word is 0. Only the endpoint in whose block the entry
+// lies, or its repair, takes a free entry into use. Compare-and-swap, except where noted:
+//
+//          settle                     release (slot)               release
+//   free ----------> held ------------------------------> releasing ----------> free
+//     |              ^ | |
+//     |  take_orphan | | +--release (inline), hand_over, repair (forwarded)--> free
+//     |              | v give_back, put_back, repair
+//     +------------> orphan
+//   make_orphan
+//
+//   settle       the member that claimed the ticket. Store, release
+//   release      the holder; from `releasing` also the repair. hand_over: the holder, which has forwarded the message
+//   take_orphan  any member of the group; in a closed queue the broker (withdraw_given_back)
+//   make_orphan  the repair of a member that died between its claim and settle()
+//   Any state to free: drain_left_group (broker), once the group has left and has no member. Store, release
 enum class HeldState : std::uint64_t { free = 0, held = 1, orphan = 2, releasing = 3 };
 struct HeldWord {
   HeldState state = HeldState::free;
-  std::uint32_t client = 0;
+  std::uint32_t client = 0;  // the holder; 0 for an orphan
   std::uint32_t group = 0;
-  std::uint32_t deliveries = 0;  // saturating: how often it was handed out before
+  std::uint32_t deliveries = 0;  // how often it was delivered before; saturates
   friend bool operator==(const HeldWord&, const HeldWord&) = default;
 };
 struct HeldBits {
@@ -150,8 +205,9 @@ constexpr HeldWord unpack_held(std::uint64_t v) {
           static_cast<std::uint32_t>(HeldBits::Deliveries::get(v))};
 }
 
-// GroupControl::orphans: messages given back so far, and how many of these a taker that found none had seen. It never
-// returns to an old value, so that no taker takes a later one's message for found.
+// GroupControl::orphans: the number of messages given back so far, and that number as of the last search that found
+// none. Equal: a search finds nothing. Within one membership of the group the word never returns to an old value, so
+// the compare-and-swap of a search that found none fails if a message was given back during it.
 struct OrphanBits {
   using Seen = Bits<0, 32>;
   using GivenBack = Bits<32, 32>;
