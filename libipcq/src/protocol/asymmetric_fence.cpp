@@ -15,14 +15,14 @@ bool register_process() noexcept {
 
 }  // namespace
 
-// A forked child inherits the registration with the address space; exec starts anew, and with it this initialiser.
+// A forked child inherits the registration with the address space. After exec this initialiser runs again.
 const bool kMembarrierRegistered = register_process();
 
 bool sleeper_fence() noexcept {
-  // SYNC arm-fence (heavy side): every registered thread has executed a full barrier since. Pairs with:
+  // SYNC arm-fence (heavy side): on return every registered thread has executed a full barrier. Pairs with:
   // publisher_fence.
   if (kMembarrierRegistered && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0) return true;
-    // Enough towards publishers that fence by themselves, and not towards registered ones.
+    // Sufficient against publishers that execute a full fence, not against registered ones.
 #if !defined(__SANITIZE_THREAD__)
   std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif

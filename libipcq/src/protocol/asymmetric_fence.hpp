@@ -1,21 +1,22 @@
-// The two sides of arming a doorbell: the publisher stores, then looks whether somebody sleeps; the sleeper announces
-// itself, then looks whether something was stored. One of them must see the other.
+// The fences between a publisher and a sleeper. The publisher stores its line, fences, and loads `armed`; the sleeper
+// stores `armed`, fences, and loads the line. At least one of the two loads observes the other party's store.
 //
-// The sleeper pays: membarrier makes every publishing thread of every process execute a full barrier, so that the
-// publisher's side is free. A process that cannot register for that (seccomp, old kernel) pays with full fences of its
-// own when it publishes. A sleeper whose call is refused, then or later (a filter installed meanwhile, no memory),
-// cannot know whether a publisher sees it, and sleeps in short naps; the session's log and `ipcq doctor` tell.
+// The sleeper's fence is membarrier: it makes every running thread of every registered process execute a full barrier,
+// so the publisher's fence is only a compiler barrier. A process that cannot register (seccomp, old kernel) executes a
+// full fence whenever it publishes. If a sleeper's call is refused, at the start or later (a filter installed since, no
+// memory), a publisher may not observe `armed`: the sleeper sleeps in short naps, and the session's log and `ipcq
+// doctor` say so. Thread-safe.
 #pragma once
 
 #include <atomic>
 
 namespace ipcq::detail {
 
-// Whether this process is registered: publishing needs no fence. Set before main.
+// Whether this process is registered, so that its publishers need no fence. Set before main.
 extern const bool kMembarrierRegistered;
 inline bool has_membarrier() noexcept { return kMembarrierRegistered; }
 
-// Publisher, between the store and the look.
+// For the publisher, between its store and its load of `armed`.
 inline void publisher_fence() noexcept {
   // SYNC arm-fence (light side): compiler barrier where membarrier is there. Pairs with: sleeper_fence.
   if (has_membarrier()) {
@@ -27,8 +28,8 @@ inline void publisher_fence() noexcept {
   }
 }
 
-// Sleeper, between the announcement and the look. False: a publisher may miss the announcement, so sleep only for a
-// moment.
+// For the sleeper, between its store to `armed` and its load of what it waits for. False: a publisher may not observe
+// `armed`, so the caller must sleep for a short time only. A system call.
 [[nodiscard]] bool sleeper_fence() noexcept;
 
 }  // namespace ipcq::detail

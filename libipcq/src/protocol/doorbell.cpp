@@ -10,16 +10,17 @@
 namespace ipcq::detail {
 namespace {
 
-// A lost wake cannot happen by the protocol. A peer that scribbles over the bell, or is stopped between increment and
-// wake, can cause one: then a sleeper looks again after this long by itself.
+// The protocol loses no wake. A process that overwrites the bell, or is stopped between increment and wake, can cause a
+// missed wake: a sleeper checks again after this time.
 constexpr std::uint64_t kLongestSleep = 5'000'000'000;
-// Without membarrier's help a wake may be missed: look again soon.
+// Longest sleep after membarrier was refused, when a ringer may not observe that the bell is armed.
 constexpr std::uint64_t kNap = 1'000'000;
 
 }  // namespace
 
 void ring_always(Doorbell& bell) noexcept {
-  // SYNC doorbell (release): what was published before the increment. Pairs with: wait_until, sleep_on.
+  // SYNC doorbell (release): a sleeper that loads the new value observes what was stored before. Pairs with:
+  // wait_until, sleep_on.
   bell.sequence.fetch_add(1, std::memory_order_release);
   IPCQ_CRASH_POINT("ring.incremented");
   syscall(SYS_futex, &bell.sequence.raw, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
@@ -31,8 +32,8 @@ void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline, bo
   timespec t{};
   t.tv_sec = static_cast<time_t>(until / 1'000'000'000u);
   t.tv_nsec = static_cast<long>(until % 1'000'000'000u);
-  // SYNC doorbell (acquire): the kernel compares under its own lock; wait_until loads the word again. Absolute time,
-  // shared between processes. Returns on wake, changed word, time-out or signal: the caller looks in each case.
+  // SYNC doorbell (acquire): the kernel compares `sequence` under its own lock, and wait_until loads it again. The time
+  // is absolute and the futex shared between processes. Returns on a wake, a changed word, the time-out or a signal.
   syscall(SYS_futex, &bell.sequence.raw, FUTEX_WAIT_BITSET, sequence, &t, nullptr, FUTEX_BITSET_MATCH_ANY);
 }
 

@@ -1,10 +1,16 @@
-// Doorbells: how a waiter sleeps on a word in shared memory, and how a publisher wakes it without a system call when
-// nobody sleeps. The waiting loop of every waiting call is here.
+// Doorbells: a waiter sleeps on a word in shared memory, and a ringer wakes it, with no system call while nobody
+// sleeps. wait_until() is the loop of every waiting call. Thread-safe. The state diagram stands on Doorbell
+// (layout.hpp).
 //
-// `sequence` is the futex word. A sleeper reads it, writes what it read to `armed`, fences, looks once more, and sleeps
-// while `sequence` is what it read. A publisher that finds armed == sequence increments `sequence` (which disarms) and
-// wakes all. Nothing needs clearing, so a sleeper or a waker that is killed leaves at most one needless wake behind;
-// the repair after a death rings every bell once, for the waker that died between increment and wake.
+//   sleeper                                        ringer
+//   loads `sequence` (acquire)                     stores what the sleeper waits for (release)
+//   raises `armed` to that value (arm)             publisher_fence()
+//   sleeper_fence()                                loads `armed` and `sequence`; if they are equal:
+//   loads what it waits for; if it is not there:     increments `sequence` (release), which disarms
+//   futex wait while `sequence` is unchanged         futex wake of all
+//
+// A sleeper or a ringer that is killed leaves no state to clear, and at most one needless wake. A ringer killed between
+// increment and wake leaves sleepers: the repair after each death rings every doorbell.
 #pragma once
 
 #include <atomic>
@@ -20,11 +26,12 @@
 
 namespace ipcq::detail {
 
-// Before any other process can see it.
+// Before any other process maps the bell.
 inline void init(Doorbell& bell) noexcept { bell.armed.store(~std::uint32_t{0}, std::memory_order_relaxed); }
 
-// Announces a sleeper that read `sequence`. Only ever forwards: one that read it before the last ring must not hide
-// that another sleeps on the newer value.
+// Raises `armed` to `sequence`, the value that the sleeper loaded. Never lowers it: a sleeper that loaded `sequence`
+// before the last ring must not disarm the bell for another that sleeps on the newer value. Relaxed: sleeper_fence()
+// orders it.
 inline void arm(Doorbell& bell, std::uint32_t sequence) noexcept {
   std::uint32_t before = bell.armed.load(std::memory_order_relaxed);
   while (static_cast<std::int32_t>(before - sequence) < 0 &&
@@ -33,21 +40,22 @@ inline void arm(Doorbell& bell, std::uint32_t sequence) noexcept {
   }
 }
 
-// Increments and wakes, armed or not.
+// Increments `sequence` and wakes all sleepers, whether or not the bell is armed. A system call.
 void ring_always(Doorbell& bell) noexcept;
 
-// After a release store that a sleeper may wait for.
+// Wakes the sleepers if the bell is armed. The caller has stored what they wait for, and called publisher_fence().
 inline void ring(Doorbell& bell) noexcept {
   if (bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed)) ring_always(bell);
 }
 
-// Why a wait may have to end early; each is looked at regularly. Null pointers are not looked at.
+// Conditions that end a wait early. A waiter checks them before each sleep and regularly while it spins; null pointers
+// are skipped. Relaxed loads: observing a condition late only prolongs the wait, and the party that sets it rings.
 struct Interruption {
   const Word* queue_state = nullptr;  // QueueState
   const std::atomic<bool>* disconnected = nullptr;
   const std::atomic<bool>* interrupted = nullptr;
 
-  // ok: none. A closed queue counts only once there is nothing left to be ready for.
+  // ok: no condition holds.
   Status check() const noexcept {
     if (interrupted != nullptr && interrupted->load(std::memory_order_relaxed)) return Status::interrupted;
     if (queue_state != nullptr &&
@@ -61,13 +69,14 @@ struct Interruption {
 
 inline void cpu_pause() noexcept { _mm_pause(); }
 
-// Sleeps until the bell rings after `sequence`, the deadline, or a bounded nap: a short one where publishers may not
-// have seen that somebody sleeps (`seen` false).
+// Sleeps until `sequence` changes, the deadline (ns of now_ns()) or the longest sleep: 5 s, or 1 ms where ringers may
+// not observe that the bell is armed (`seen` false, from sleeper_fence()). May return early; the caller looks again.
 void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline, bool seen) noexcept;
 
-// Waits until ready() or an interruption. `deadline` in ns of now_ns(); 0 looks once. ready() must be cheap and may
-// have side effects only when it returns true. `attendant`: rung before each sleep, for who rings `bell` only while it
-// knows that somebody sleeps.
+// Waits until ready() or an interruption. `deadline` in ns of now_ns(): 0 checks once, kNever has no limit. Returns ok,
+// timeout, or the interruption; ready() takes precedence over an interruption. ready() must be cheap and may have side
+// effects only when it returns true. `attendant`: a second bell, rung before each sleep. Its thread rings `bell`, and
+// sleeps itself while no one is armed on `bell` (the completion waker of a device queue).
 template <class Ready>
 Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Interruption& interruption, Ready&& ready,
                   Doorbell* attendant = nullptr) {
@@ -98,7 +107,7 @@ Status wait_until(Doorbell& bell, Wait wait, std::uint64_t deadline, const Inter
     if (deadline != kNever && now_ns() >= deadline) return Status::timeout;
     IPCQ_CRASH_POINT("wait.armed");
     if (attendant != nullptr)
-      ring(*attendant);  // sleeper_fence() stands between: either it sees us, or we see it sleep
+      ring(*attendant);  // after arm() and sleeper_fence(): the attendant observes our `armed`, or we observe its own
     sleep_on(bell, sequence, deadline, seen);
   }
 }

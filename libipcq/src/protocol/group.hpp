@@ -1,8 +1,11 @@
-// The readers' side: held entries, and a group member's way from a readable line to a message and back.
+// The readers' side: a group member takes messages from readable lines into held entries, and releases them or gives
+// them back. docs/design/ring.md, "Receive"; words.hpp has the state diagram of the held word.
 //
-// A held entry carries a copy of the message, so that the line is free for the ring at once. It belongs to whom its
-// word says: the member that holds it, nobody when given back (orphan; any member may take it over), the repair when
-// its holder died. Template over the atomics policy; a view like Ring.
+// Invariant: until it is released or discarded, a message that the group's cursor has passed is in its line (log not
+// DONE) or in a held entry, so the death of a member does not lose it.
+//
+// take(), has_work() and take_orphan() are for one thread at a time; release(), hand_over(), give_back() and put_back()
+// are for any thread. Never waits. Template over the atomics policy; a view like Ring.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +20,7 @@ namespace ipcq::detail {
 
 template <class A>
 struct GroupWords {
-  HeldOf<A>* held = nullptr;            // [entries], of the whole queue
+  HeldOf<A>* held = nullptr;            // [entries], those of the whole queue
   typename A::Word* orphans = nullptr;  // GroupControl::orphans of this group
   std::uint32_t entries = 0;
   std::uint32_t first = 0;  // this member's block: [first, first + block)
@@ -31,11 +34,11 @@ enum class TakeOutcome : std::uint8_t { taken, none, no_entry };
 struct Taken {
   TakeOutcome outcome = TakeOutcome::none;
   std::size_t count = 0;      // messages, in the first held entries of the caller's list
-  std::uint64_t damaged = 0;  // lines passed over because their content made no sense
-  bool freed_lines = false;   // producers may have been waiting for
+  std::uint64_t damaged = 0;  // lines skipped because their content was invalid
+  bool freed_lines = false;   // the caller rings the producers' doorbell
 };
 
-// `R`: what the member reads; Ring, or PublishedView.
+// `R`: the view that the member reads, Ring or PublishedView.
 template <class A, class R = Ring<A>>
 class GroupMember {
  public:
@@ -45,15 +48,16 @@ class GroupMember {
   HeldOf<A>& held(std::uint32_t entry) const { return w_.held[entry]; }
   unsigned group() const { return w_.group; }
   std::uint32_t client() const { return w_.client; }
-  // Whether an entry is of this member's block, not taken over from another's.
+  // Whether an entry belongs to this member's block; otherwise the member took it over as an orphan.
   bool is_own(std::uint32_t entry) const { return entry - w_.first < w_.block; }
   std::span<HeldOf<A>> own_block() const { return {w_.held + w_.first, w_.block}; }
 
-  // Takes up to entries.size() messages that are readable now; writes the indices of their held entries. Tombstones are
-  // passed over. Lines below ticket `expected` are fetched ahead.
+  // Takes up to entries.size() (at least 1) messages that are readable now, and writes the indices of their held
+  // entries to `entries`: one that was given back, if there is any, else the next of the ring. Skips tombstones.
+  // `expected`: lines before this ticket are prefetched.
   Taken take(std::span<std::uint32_t> entries, std::uint64_t expected = 0) {
     Taken t;
-    // Once the group is closed what is given back is nobody's: the broker has counted.
+    // In a closed group the broker takes the given-back messages over and counts them as left.
     if (may_have_orphans(w_.orphans->load(std::memory_order_acquire)) && !ring_.cursor(1 + w_.group).closed &&
         take_orphan(entries[0])) {
       t.outcome = TakeOutcome::taken;
@@ -68,8 +72,9 @@ class GroupMember {
     const unsigned c = 1 + w_.group;
     while (t.count == 0) {
       const Cursor v = ring_.cursor(c);
-      if (v.closed) return t;  // the broker has counted what is left
-      // Copied before the claim: a line that nobody of the group has taken does not change. The entries are free still.
+      if (v.closed) return t;  // the broker has counted the tickets from v.next on as left
+      // Copied before the claim, into entries that stay free: a line does not change while no member of the group has
+      // taken its ticket. If the swap fails the copies are discarded.
       std::size_t k = 0;
       Copied copied[kMaxTake];
       while (k < room && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
@@ -92,18 +97,19 @@ class GroupMember {
   // Whether a receive could return something now.
   bool has_work() const {
     const std::uint64_t next = ring_.cursor(1 + w_.group).next;
-    // A spinning reader keeps both cache lines of the line: they then come together, not one after the other.
+    // Prefetches both cache lines of the line, so that a spinning reader gets them together.
     A::prefetch_for_read(&ring_.out(next));
     return may_have_orphans(w_.orphans->load(std::memory_order_acquire)) || ring_.readable(next);
   }
   std::uint64_t next_ticket() const { return ring_.cursor(1 + w_.group).next; }
 
-  // Whether anybody but this member still has, or has given back, a message before ticket `end`, up to which all are
-  // taken. Costs a look at every line: for the end of the stream.
+  // Whether another member of the group holds, or any member has given back, a message before ticket `end`.
+  // Precondition: the group has taken all tickets before `end`. Loads an entry for every line: only for the end of the
+  // stream.
   bool others_have(std::uint64_t end) const {
     const std::uint64_t first = end > ring_.lines() ? end - ring_.lines() : 0;
     for (std::uint64_t t = first; t < end; ++t) {
-      if (!ring_.has_finished(w_.group, t)) return true;  // taken, and on the way to a held entry
+      if (!ring_.has_finished(w_.group, t)) return true;  // claimed, and not yet in a held entry
     }
     for (std::uint32_t i = 0; i < w_.entries; ++i) {
       const HeldWord h = unpack_held(w_.held[i].word.load(std::memory_order_acquire));
@@ -115,8 +121,8 @@ class GroupMember {
     return false;
   }
 
-  // Ends the holding of an entry. False when this member does not hold it. With a payload slot the group's bit is
-  // cleared in between; `freed` says whether the slot became free.
+  // Releases a held entry, and clears the group's bit of its slot. False when this member does not hold the entry.
+  // `deliveries`: as in the entry's word. `freed`: a payload slot became free.
   bool release(std::uint32_t entry, std::uint32_t deliveries, const Pool<A>& pool, bool& freed) const {
     freed = false;
     auto& h = w_.held[entry];
@@ -128,28 +134,29 @@ class GroupMember {
     IPCQ_CRASH_POINT("release.started");
     freed = release_slot(d, pool, w_.group);
     IPCQ_CRASH_POINT("release.slot_done");
-    // SYNC held-entry (release). Pairs with: reserve, take_orphan. Not ours any more if a repair has finished it.
+    // SYNC held-entry (release): the loads of the entry before the word. Pairs with: reserve, take_orphan. The swap
+    // fails if a repair has completed the release.
     h.word.cas(releasing, 0, std::memory_order_acq_rel);
     return true;
   }
-  // Clears a group's bit of the slot, or alias, that the message refers to. True when a payload slot became free.
+  // Clears a group's bit in the slot or alias that the message refers to. True when a payload slot became free.
   static bool release_slot(const Descriptor& d, const Pool<A>& pool, unsigned group) {
     return d.alias != kNone ? pool.release(d.alias, d.alias_lease, group) : pool.release(d.slot, d.lease, group);
   }
-  // The entry's slot bit lives on in an alias (forward): ends the holding without clearing it.
+  // Frees the entry of a forwarded message without clearing the group's bit: the alias clears it later.
   bool hand_over(std::uint32_t entry, std::uint32_t deliveries) const {
     const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
     return w_.held[entry].word.cas(mine, 0, std::memory_order_acq_rel);
   }
 
-  // Gives a delivered message back to the group.
+  // Gives a delivered message back to the group: its entry becomes an orphan, with one delivery more.
   bool give_back(std::uint32_t entry, std::uint32_t deliveries) const {
     return orphan(entry, deliveries, std::min(deliveries + 1, kMaxDeliveries));
   }
-  // Likewise one that was taken and not delivered.
+  // The same for a message that was taken and not delivered: the number of deliveries stays.
   bool put_back(std::uint32_t entry, std::uint32_t deliveries) const { return orphan(entry, deliveries, deliveries); }
 
-  // Taken over by this member, from whoever gave it back. False when there was none.
+  // Takes over the orphan of the group with the lowest ticket. False when there is none, or another party was faster.
   bool take_orphan(std::uint32_t& entry) const {
     const std::uint64_t seen = w_.orphans->load(std::memory_order_acquire);
     std::uint32_t best = kNone;
@@ -161,7 +168,7 @@ class GroupMember {
       if (ticket < best_ticket) best = i, best_ticket = ticket;
     }
     if (best == kNone) {
-      w_.orphans->cas(seen, found_none(seen), std::memory_order_acq_rel);  // fails when one was given back meanwhile
+      w_.orphans->cas(seen, found_none(seen), std::memory_order_acq_rel);  // fails if one was given back meanwhile
       return false;
     }
     const std::uint64_t orphan = w_.held[best].word.load(std::memory_order_acquire);
@@ -169,29 +176,30 @@ class GroupMember {
     if (h.state != HeldState::orphan || h.group != w_.group) return false;
     h.state = HeldState::held;
     h.client = w_.client;
-    // SYNC held-entry (acquire): the copy belongs to the taker. Pairs with: settle, release, give_back.
+    // SYNC held-entry (acquire): the taker observes the copy behind the word. Pairs with: settle, release, give_back.
     if (!w_.held[best].word.cas(orphan, pack(h), std::memory_order_acq_rel)) return false;
     entry = best;
     return true;
   }
 
-  // Takes the group's oldest readable message on nobody's behalf and discards it (drop-oldest, lossy groups, a group
-  // that leaves). `client` is the caller's id, who is no member; `at` the ticket that it means: another group may have
-  // come in the place of the one that it looked at. True when one was discarded or passed over; `dropped` tells whether
-  // it was a message.
+  // Takes the group's next readable message and discards it (drop-oldest, lossy groups, a group that has left). Called
+  // by a producer or the broker, whose id is `client`, not by a member. `at`: the ticket that the caller chose; if the
+  // cursor is elsewhere nothing is discarded, since another group may have the index by now. False: nothing can be
+  // discarded now. True: a ticket was discarded (`dropped`: it was a message; `freed`: a payload slot became free), or
+  // another party has taken it.
   static bool drop_one(const Ring<A>& ring, const Pool<A>& pool, unsigned group, std::uint64_t at, std::uint32_t client,
                        bool& dropped, bool& freed) {
     dropped = freed = false;
     const unsigned c = 1 + group;
     const Cursor v = ring.cursor(c);
-    if (v.next != at) return true;  // taken meanwhile: look again
+    if (v.next != at) return true;  // another party has taken it
     if (v.closed) return false;
     Descriptor d;
     InlineData data;
     const LineRead read = ring.read(v.next, d, data);
     if (read == LineRead::absent) return false;
     if (v.client != client) ring.help(c, v);
-    if (!ring.swap_cursor(c, v, {v.next + 1, client, 1, 0, false})) return true;  // somebody took it: look again
+    if (!ring.swap_cursor(c, v, {v.next + 1, client, 1, 0, false})) return true;  // another party has taken it
     IPCQ_CRASH_POINT("drop.claimed");
     if (read == LineRead::present && carries_message(d)) {
       dropped = true;
@@ -215,14 +223,16 @@ class GroupMember {
     return true;
   }
 
-  // Finds free entries of this member's block; writes their indices.
+  // Finds free entries in this member's block and writes their indices. Only this member takes them into use, so they
+  // stay free.
   std::size_t reserve(std::span<std::uint32_t> entries) {
     std::size_t found = 0;
     const std::size_t want = std::min(entries.size(), kMaxTake);
-    // The first entry again if it is free: it is the one in the cache. Else on from where the last search ended.
+    // Begins with the block's first entry if it is free, because it is probably cached; else where the last search
+    // ended.
     std::uint32_t at = w_.held[w_.first].word.load(std::memory_order_acquire) == 0 ? w_.first : scan_;
     for (std::uint32_t n = 0; n < w_.block && found < want; ++n) {
-      // SYNC held-entry (acquire). Pairs with: release.
+      // SYNC held-entry (acquire): the last holder's loads of the entry are done. Pairs with: release.
       if (w_.held[at].word.load(std::memory_order_acquire) == 0) entries[found++] = at;
       if (++at == w_.first + w_.block) at = w_.first;
     }
@@ -246,7 +256,8 @@ class GroupMember {
     return Copied::message;
   }
 
-  // After the claim of [ticket, ...): marks the entries held and the lines finished. Packs `entries` to the messages.
+  // After the claim of the tickets from `ticket` on: marks the entries held, then the lines done. Moves the entries
+  // that got a message to the front of `entries`.
   void settle(std::uint64_t ticket, std::span<const Copied> copied, std::span<std::uint32_t> entries, Taken& t) {
     for (std::size_t i = 0; i < copied.size(); ++i) {
       const std::uint32_t entry = entries[i];

@@ -1,7 +1,9 @@
-// The pool of payload slots: who may touch which bytes. docs/design/ring.md, "Pool".
+// The pool of payload slots and aliases: which party may access which payload. docs/design/ring.md, "Pool"; words.hpp
+// has the state diagram of the slot word.
 //
-// The slot words are the truth; the free bits are hints that make finding a free slot cheap. A bit lost by a dead
-// client is set again by the repair. Template over the atomics policy; a view like Ring.
+// Only the slot words decide. The free bits are hints that make a search cheap: a set bit may be wrong, which costs one
+// load; a bit lost with a dead client is set again by the repair. Thread-safe, lock-free, never waits. Template over
+// the atomics policy; a view like Ring.
 #pragma once
 
 #include <bit>
@@ -16,14 +18,14 @@ namespace ipcq::detail {
 template <class A>
 struct PoolWords {
   typename A::Wide* slots = nullptr;      // [alias_base + aliases]
-  typename A::Word* free_bits = nullptr;  // one bit a slot word
+  typename A::Word* free_bits = nullptr;  // one bit per slot word
   AliasParentOf<A>* parents = nullptr;    // [aliases]
   std::uint32_t payload_slots = 0;        // [0, payload_slots) have a payload
   std::uint32_t alias_base = 0;           // multiple of kSlotsPerFreeWord, >= payload_slots
   std::uint32_t aliases = 0;
 };
 
-// A slot, or an alias, on loan to the caller.
+// A loan: a slot or an alias, and the lease of this loan.
 struct SlotLoan {
   std::uint32_t slot = kNone;
   std::uint64_t lease = 0;
@@ -41,9 +43,10 @@ class Pool {
   bool is_alias(std::uint32_t slot) const { return slot >= w_.alias_base && slot < slot_words(); }
   Slot slot(std::uint32_t index) const { return unpack_slot(w_.slots[index].load_stable()); }
 
-  // Takes any free payload slot; kNone when there is none. `hint` is where the caller found its last one.
+  // Lends any free payload slot to client `me`; kNone when there is none. `hint` is the caller's record of where the
+  // last search succeeded.
   SlotLoan borrow(std::uint32_t me, std::uint32_t& hint) const { return borrow(me, hint, 0, w_.payload_slots); }
-  // Takes an alias and names its parent: the group bit of a slot that the caller holds.
+  // Lends an alias and stores its parent: the group's bit in a slot, or alias, that the caller holds.
   SlotLoan borrow_alias(std::uint32_t me, std::uint32_t& hint, SlotLoan parent, unsigned group) const {
     const SlotLoan alias = borrow(me, hint, w_.alias_base, slot_words());
     if (alias.slot != kNone) {
@@ -54,44 +57,45 @@ class Pool {
     return alias;
   }
 
-  // From now on a GPU may write to the loan. Only the loaner writes the word now.
+  // Records that a GPU may write the payload of the loan. The loaner is the word's only writer during the loan.
   void mark_for_gpu(const SlotLoan& loan, std::uint32_t me, LoanWriter writer) const {
     w_.slots[loan.slot].store_hi(pack(Slot{loan.lease, me, SlotState::loan, static_cast<std::uint8_t>(writer), 0}).hi);
   }
-  // The loan becomes the message of `ticket`, to be released by each of `groups`. Only the loaner writes the word now.
+  // Turns the loan into the message of `ticket`, which each group of `groups` must release. The loaner is the word's
+  // only writer until then.
   void publish(const SlotLoan& loan, std::uint32_t me, std::uint8_t groups, std::uint64_t ticket) const {
     const Slot s{loan.lease, me, SlotState::message, groups, static_cast<std::uint32_t>(ticket)};
-    // SYNC slot-word (release). Pairs with: clear_group.
+    // SYNC slot-word (release): the loaner's writes before the word. Pairs with: clear_group.
     w_.slots[loan.slot].store_hi(pack(s).hi);
   }
 
-  // An unpublished loan goes back.
+  // Frees a loan that was not published. False if `me` does not have it (any more).
   bool give_back(const SlotLoan& loan, std::uint32_t me) const {
     const Slot s = peek(loan.slot);
     if (s.lease != loan.lease || s.client != me || s.state != SlotState::loan) return false;
     return make_free(loan.slot, s);
   }
 
-  // One group has finished with the message. Idempotent: nothing happens when the lease has passed or the bit is clear.
-  // True when a payload slot became free (the caller rings the pool's doorbell).
+  // Clears the bit of a group that has finished with the message. Idempotent: no effect when the lease has passed or
+  // the bit is clear. True when a payload slot became free; the caller then rings the pool's doorbell.
   bool release(std::uint32_t index, std::uint64_t lease, unsigned group) const {
     return (is_payload(index) || is_alias(index)) && release(index, lease, group, 0);
   }
 
-  // An alias whose readers are all done releases its parent and becomes free. Idempotent, by any party: the last reader
-  // does it, or the repair where that reader died. True as in release().
+  // Clears the parent's bit of an alias that all readers have released, and frees the alias. Idempotent and callable by
+  // any party: the last reader calls it, or the repair if that reader died. Returns as release().
   bool finish_alias(std::uint32_t index) const {
     const Slot s = slot(index);
-    // Before the parent words are read: those of a lease that is still on loan are not written yet.
+    // Checked before the parent words are loaded: during the loan they may not be written yet.
     return s.state == SlotState::message && s.groups == 0 && finish_alias(index, s.lease, 0);
   }
 
-  // Whether the group has still to release this lease of the slot, or alias.
+  // Whether the group has not yet released this lease of the slot or alias.
   bool is_reading(std::uint32_t index, std::uint64_t lease, unsigned group) const {
     const Slot s = slot(index);
     return s.lease == lease && s.state == SlotState::message && (s.groups >> group & 1) != 0;
   }
-  // The bit that a published alias clears in the end: where it is and of which lease.
+  // The bit that a published alias clears once its readers have released it.
   struct ParentBit {
     std::uint64_t where = 0;  // AliasParent::where
     std::uint64_t lease = 0;
@@ -104,15 +108,16 @@ class Pool {
       const auto& p = parent(alias);
       bit.where = p.where.load(std::memory_order_acquire);
       bit.lease = p.lease.load(std::memory_order_acquire);
-      // Both of one lease: they change only after the alias was free and lent again.
+      // The parent words change only after the alias was freed and lent again, with another lease: an unchanged lease
+      // proves that both words belong to it.
       if (slot(alias).lease == s.lease) return true;
     }
   }
 
-  // How a slot, or an alias, is reached and shared.
+  // The chain of aliases from a slot word to the payload.
   struct Chain {
-    bool sole_reader = true;  // nobody but the group that asked reads the payload any more; never becomes untrue
-    unsigned depth = 0;       // aliases between it and the payload
+    bool sole_reader = true;  // no other group still reads the payload; once true it stays true
+    unsigned depth = 0;       // number of aliases in the chain
   };
   Chain chain(std::uint32_t index, std::uint64_t lease, unsigned group) const {
     Chain c;
@@ -130,12 +135,12 @@ class Pool {
     return {false, kMaxDepth};  // damaged
   }
 
-  // Aliases of aliases: one level per forward of a message that is still referred to. A forward beyond this copies.
+  // Longest chain of aliases: each forward of a forwarded message adds one. A further forward copies the payload.
   static constexpr unsigned kMaxDepth = 32;
 
   AliasParentOf<A>& parent(std::uint32_t alias) const { return w_.parents[alias - w_.alias_base]; }
 
-  // Compare-and-swap to FREE, then the hint.
+  // Frees the slot by compare-and-swap from `from`, then sets its free bit. False: the word is not `from` any more.
   bool make_free(std::uint32_t index, const Slot& from) const {
     const Slot to{from.lease, 0, SlotState::free, 0, 0};
     if (!w_.slots[index].cas(pack(from), pack(to))) return false;
@@ -143,11 +148,12 @@ class Pool {
     set_free_bit(index);
     return true;
   }
-  // Repair: takes the slot out of use. It stays its client's until end_quarantine().
+  // Repair: takes the slot out of use. The word keeps its client until end_quarantine().
   bool quarantine(std::uint32_t index, const Slot& from) const {
     return w_.slots[index].cas(pack(from), pack(Slot{from.lease, from.client, SlotState::quarantine, 0, 0}));
   }
-  // Nothing writes to it any more: it serves again. False when it is not that client's.
+  // Broker: no GPU work can write the payload any more, and the slot becomes free. False if the slot is not in
+  // quarantine for that client.
   bool end_quarantine(std::uint32_t index, std::uint32_t client) const {
     const Slot s = slot(index);
     return s.state == SlotState::quarantine && s.client == client && make_free(index, s);
@@ -161,7 +167,7 @@ class Pool {
   }
 
  private:
-  // For what a compare-and-swap confirms.
+  // Only for decisions that a compare-and-swap from the result confirms.
   Slot peek(std::uint32_t index) const { return unpack_slot(w_.slots[index].load()); }
 
   bool release(std::uint32_t index, std::uint64_t lease, unsigned group, unsigned depth) const {
@@ -183,7 +189,8 @@ class Pool {
     const auto& p = w_.parents[index - w_.alias_base];
     const std::uint64_t where = p.where.load(std::memory_order_acquire);
     const std::uint64_t parent_lease = p.lease.load(std::memory_order_acquire);
-    // Checked after the parent words: they belong to this lease, and change only once the alias is free.
+    // Checked after the parent words were loaded: they change only once the alias is free, so they belong to this
+    // lease.
     const Slot s = slot(index);
     if (s.lease != lease || s.state != SlotState::message || s.groups != 0) return false;
     const std::uint32_t parent = parent_slot(where);
@@ -196,27 +203,29 @@ class Pool {
   }
 
   void set_free_bit(std::uint32_t index) const {
-    // SYNC free-bit (release). Pairs with: borrow. A hint only: the slot word carries the order.
+    // SYNC free-bit (release): a borrower that loads the bit observes the slot free. Pairs with: borrow. The order of
+    // the payload is the slot word's.
     w_.free_bits[index / kSlotsPerFreeWord].fetch_or(std::uint64_t{1} << (index % kSlotsPerFreeWord),
                                                      std::memory_order_release);
   }
 
   enum class Cleared : std::uint8_t { stale, others_left, last };
 
-  // Clears the group's bit; the last one makes a payload slot free (an alias is finished first).
+  // Clears the group's bit. If it was the last bit of a payload slot, the same swap frees the slot; an alias stays
+  // `message` without bits until finish_alias().
   Cleared clear_group(std::uint32_t index, std::uint64_t lease, unsigned group) const {
     const auto bit = static_cast<std::uint8_t>(1u << group);
     for (;;) {
-      // The lease that the caller names is the current one or has passed: a mixed value comes to `stale`, which is true
-      // then, or makes the swap fail.
+      // `lease` is the current lease or an earlier one. A mixed value therefore yields `stale`, which is true then, or
+      // makes the swap fail.
       const Slot s = peek(index);
       if (s.lease != lease || s.state != SlotState::message || (s.groups & bit) == 0) return Cleared::stale;
       Slot to = s;
       to.groups = static_cast<std::uint8_t>(s.groups & ~bit);
       const bool last = to.groups == 0;
       if (last && is_payload(index)) to = Slot{s.lease, 0, SlotState::free, 0, 0};
-      // SYNC slot-word (acquire, release): the reader's accesses before the word; the next loaner comes after them.
-      // Pairs with: borrow.
+      // SYNC slot-word (acquire, release): the reader's accesses to the payload before the word, so before the next
+      // loaner's. Pairs with: borrow.
       if (w_.slots[index].cas(pack(s), pack(to))) return last ? Cleared::last : Cleared::others_left;
     }
   }
@@ -235,10 +244,10 @@ class Pool {
         bits.fetch_and(~(std::uint64_t{1} << bit), std::memory_order_acq_rel);
         IPCQ_CRASH_POINT("loan.bit_taken");
         const std::uint32_t index = first + word * kSlotsPerFreeWord + bit;
-        if (index >= end) continue;  // a damaged hint
+        if (index >= end) continue;  // a damaged bit
         const Slot s = peek(index);
         if (s.state != SlotState::free) continue;
-        // SYNC slot-word (acquire, release). Pairs with: clear_group, make_free.
+        // SYNC slot-word (acquire, release): the last readers' accesses are done. Pairs with: clear_group, make_free.
         if (w_.slots[index].cas(pack(s), pack(Slot{s.lease + 1, me, SlotState::loan, 0, 0}))) {
           IPCQ_CRASH_POINT("loan.taken");
           hint = word;

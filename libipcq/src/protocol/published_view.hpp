@@ -1,9 +1,8 @@
-// The ring as a reader sees it that does not wait for a GPU's executor: messages in slots as soon as they are
-// published. Their payloads are complete once `out` carries their tag. Inline messages it sees once they are processed,
-// because their processed bytes stand in `out` alone. docs/design/cuda.md, "Clients with a GPU".
+// The ring for a reader that does not wait for the executor of a device queue: it reads messages in slots from `in`, as
+// soon as they are published; the payload is complete once the line in `out` is tagged. It reads inline messages from
+// `out`, because only that line has the processed bytes. docs/design/cuda.md, "Clients with a GPU".
 //
-// A view of a Ring, not a kind of one: what it shows differs where the two have a name in common. It has no state of
-// its own and may be copied.
+// Not a Ring: read() and readable() differ. Thread-safe and copyable as Ring is.
 #pragma once
 
 #include "protocol/ring.hpp"
@@ -13,7 +12,7 @@ namespace ipcq::detail {
 template <class A>
 class PublishedView : private Ring<A> {
  public:
-  // What a group member needs besides read() and readable().
+  // Needed by GroupMember beside read() and readable().
   using Ring<A>::cursor;
   using Ring<A>::swap_cursor;
   using Ring<A>::help;
@@ -27,7 +26,7 @@ class PublishedView : private Ring<A> {
   PublishedView() = default;
   explicit PublishedView(const Ring<A>& ring) : Ring<A>(ring) {}
 
-  // As Ring::read(). What was copied before the executor is marked kBeforeExecutor.
+  // As Ring::read(). A copy made from `in` is marked kBeforeExecutor.
   LineRead read(std::uint64_t ticket, Descriptor& d, InlineData& data) const {
     const LineRead r = read_line(this->in(ticket), this->lap(ticket), d, data);
     if (r != LineRead::present || !this->has_handler()) return r;
@@ -41,7 +40,7 @@ class PublishedView : private Ring<A> {
     return read(ticket, d, data) != LineRead::absent;
   }
 
-  // Whether the executor has finished with the ticket; true for ever after, also when its line serves another lap.
+  // Whether the executor has finished the ticket. Once true it stays true, also after the line is reused.
   bool is_processed(std::uint64_t ticket) const {
     const std::uint32_t tag = tag_of(this->out(ticket).unit[0].load_hi(std::memory_order_acquire));
     return static_cast<std::int32_t>(tag - static_cast<std::uint32_t>(this->lap(ticket))) >= 0;

@@ -1,7 +1,12 @@
-// The ring of descriptor lines: who owns which ticket. docs/design/ring.md explains the protocol and its crash cases.
+// The ring of descriptor lines: which party owns which ticket. docs/design/ring.md explains the protocol and its crash
+// cases; words.hpp has the state diagrams of the cursor and the owner log entry.
 //
-// Template over the atomics policy, so that the model checker runs this very code. A Ring is a view: pointers into a
-// mapping, checked by whoever made it.
+// Invariants: a claimed ticket is recorded in its cursor or in the owner log at every instant. A line is written only
+// by the owner of its ticket, and only once the line's previous ticket was published and every live group is done with
+// it.
+//
+// Thread-safe, lock-free, never waits. Template over the atomics policy, so that the model checker runs this code. A
+// Ring is a view: copyable, with pointers into a mapping that its creator has checked and that must outlive it.
 #pragma once
 
 #include <bit>
@@ -17,7 +22,7 @@ namespace ipcq::detail {
 template <class A>
 struct RingWords {
   typename A::Wide* cursor[kCursors] = {};
-  typename A::Word* own[kCursors] = {};  // each of `lines` entries
+  typename A::Word* own[kCursors] = {};  // owner logs, `lines` entries each
   LineOf<A>* in = nullptr;
   LineOf<A>* out = nullptr;  // == in for a direct queue
   typename A::Word* live_groups = nullptr;
@@ -27,8 +32,8 @@ struct RingWords {
 
 enum class ClaimOutcome : std::uint8_t { ok, full, closed };
 
-// Tickets [ticket, ticket + count) are the claimer's to publish, each for the groups of `groups`. 16 bytes without a
-// gap: it travels in registers, and a copy through memory is not read back in other pieces than it was written.
+// The claimer owns tickets [ticket, ticket + count) and must publish each, for the groups in `groups`. 16 bytes without
+// padding, so that it is returned in registers.
 struct PublishClaim {
   std::uint64_t ticket = 0;
   std::uint32_t count = 0;
@@ -53,18 +58,18 @@ class Ring {
   LineOf<A>& out(std::uint64_t ticket) const { return w_.out[index(ticket)]; }
   typename A::Word& own(unsigned cursor, std::uint64_t ticket) const { return w_.own[cursor][index(ticket)]; }
 
-  // SYNC cursor (acquire): a ticket's taker sees what earlier takers left. Pairs with: swap_cursor.
+  // SYNC cursor (acquire): the caller observes what earlier takers did before their swap. Pairs with: swap_cursor.
   Cursor cursor(unsigned c) const { return unpack_cursor(w_.cursor[c]->load()); }
-  // For decisions that no swap confirms and that need both halves.
+  // For decisions that need both halves and that no compare-and-swap confirms.
   Cursor stable_cursor(unsigned c) const { return unpack_cursor(w_.cursor[c]->load_stable()); }
   // SYNC cursor (acquire, release). Pairs with: cursor, swap_cursor.
   bool swap_cursor(unsigned c, const Cursor& from, const Cursor& to) const {
     return w_.cursor[c]->cas(pack(from), pack(to));
   }
 
-  // Takes up to `want` tickets for publishing, as many as are free in a row. `limit` is the caller's memory of the
-  // first ticket not known to be free; it starts at 0 and stays valid whatever happens to the ring. The caller has
-  // published all tickets of its claim before.
+  // Claims up to `want` tickets for client `me`: as many as have free lines in a row. `limit` is the caller's record of
+  // the first ticket not known to be free; it starts at 0 and never becomes invalid, since a free line stays free until
+  // its ticket is claimed. Precondition: `me` has published every ticket of its previous claim.
   PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
     for (;;) {
       const Cursor v = cursor(kProducers);
@@ -73,7 +78,7 @@ class Ring {
       if (limit < v.next + want) limit = first_not_free(std::max(limit, v.next), v.next + want + kLookAhead, v.next);
       if (limit <= v.next) {
         if (cursor(kProducers) == v) return {v.next, 0, v.groups, ClaimOutcome::full, 0};
-        limit = 0;  // judged by a cursor that has moved since
+        limit = 0;  // the cursor has moved, and `limit` was computed from its old value
         continue;
       }
       const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - v.next, kMaxClaim}));
@@ -84,72 +89,74 @@ class Ring {
     }
   }
 
-  // Publishes one claimed ticket.
+  // Publishes one claimed ticket. A reader that observes the tag observes `d`, `data` and the payload.
   void publish(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
     write_line(in(ticket), lap(ticket), d, data);
   }
 
-  // Copies what `ticket` carries for readers; absent until published (and processed, with a handler).
+  // Copies the line of `ticket` for readers; absent until it is published and, with a handler, processed.
   LineRead read(std::uint64_t ticket, Descriptor& d, InlineData& data) const {
     return read_line(out(ticket), lap(ticket), d, data, A::kUnitsArriveInAnyOrder || w_.device_writes_out);
   }
   bool readable(std::uint64_t ticket) const { return is_tagged(out(ticket), lap(ticket)); }
 
-  // Writes down the last claim of a cursor in its owner log where its owner has not done so, before the cursor moves
-  // on. Only the log survives the move; a dead owner is found through it.
+  // Records the last claim of cursor `c`, whose value is `v`, in the owner log: each of its tickets that has no entry
+  // of its lap becomes TAKEN by v.client. Every party calls this before it moves the cursor past another client's
+  // claim, because the move erases the cursor's record and the repair finds a dead owner's tickets only by these.
   void help(unsigned c, const Cursor& v) const {
     const std::uint64_t count = std::min<std::uint64_t>({v.count, w_.lines, v.next});
     for (std::uint64_t t = v.next - count; t != v.next; ++t) {
-      if (c == kProducers && is_tagged(in(t), lap(t))) continue;  // published: nothing left to attribute
+      if (c == kProducers && is_tagged(in(t), lap(t))) continue;  // published: the repair does not need its owner
       auto& entry = own(c, t);
       for (;;) {
         const std::uint64_t seen = entry.load(std::memory_order_acquire);
         if (own_lap(seen) >= lap(t)) break;
-        if (cursor(c) != v) return;  // moved on: somebody else has helped
-        // It may fail against a helper of an older lap that was held up in between: then once more.
+        if (cursor(c) != v) return;  // another party has moved the cursor, and has helped before
+        // Fails if a delayed helper of an older lap wrote its entry in between: load the entry again.
         if (entry.cas(seen, pack_own(lap(t), OwnState::taken, v.client), std::memory_order_acq_rel)) break;
       }
     }
   }
 
-  // The group is done with the line: it copied the message, or skips it.
+  // Marks the line as done for the group: `client` has copied the message, or discards or skips it.
   void finish(unsigned group, std::uint64_t ticket, std::uint32_t client) const {
-    // SYNC line-freed (release): the copy of the line before the entry. Pairs with: is_free.
+    // SYNC line-freed (release): the caller's loads of the line before the entry. Pairs with: is_free.
     own(1 + group, ticket).store(pack_own(lap(ticket), OwnState::done, client), std::memory_order_release);
   }
 
-  // Whether the group is done with the ticket, perhaps laps ago.
+  // Whether the group is done with the ticket. Once true it stays true, also after the line is reused.
   bool has_finished(unsigned group, std::uint64_t ticket) const {
     const std::uint64_t e = own(1 + group, ticket).load(std::memory_order_acquire);
     return own_lap(e) > lap(ticket) || (own_lap(e) == lap(ticket) && own_state(e) == OwnState::done);
   }
 
-  // Whether a ticket that somebody took was published; true for ever after, also when its line serves another lap. The
-  // tag first: the next owner of the line may write it between the two looks, and never before this ticket's.
+  // Whether a claimed ticket was published. Once true it stays true, also after its line is reused: claiming the line's
+  // next ticket requires it. The tag is loaded before the cursor: in the other order the line could be claimed and
+  // written for the next lap between the two loads, and neither would show the publish.
   bool was_published(std::uint64_t ticket) const {
     return is_tagged(in(ticket), lap(ticket)) || cursor(kProducers).next > ticket + w_.lines;
   }
 
-  // Whether the line of `ticket` may be written: its predecessor was published (and processed, with a handler) and
-  // every live group is done with it.
+  // Whether the line of `ticket` may be written: its previous ticket was published and, with a handler, processed, and
+  // each group of `live` is done with it.
   bool is_free(std::uint64_t ticket, std::uint64_t live) const {
     if (ticket < w_.lines) return true;
     const std::uint64_t before = lap(ticket) - 1;
     bool was_read = false;
     for (std::uint64_t left = live; left != 0; left &= left - 1) {
-      // SYNC line-freed (acquire). Pairs with: finish.
+      // SYNC line-freed (acquire): the group's loads of the line are done. Pairs with: finish.
       const std::uint64_t e =
           own(1 + static_cast<unsigned>(std::countr_zero(left)), ticket).load(std::memory_order_acquire);
       if (own_lap_and_state(e) != own_lap_and_state(pack_own(before, OwnState::done, 0))) return false;
       was_read = was_read || own_client(e) != kBrokerClient;
     }
-    // A member that is done with the predecessor has seen its tag. A group that joined later is done with it whether it
-    // was published or not (join_set, in the broker's name), and where there is no group nobody has looked.
+    // A member that is done with the previous ticket has observed its tag. The broker's entry proves nothing: join_set
+    // writes it whether the ticket was published or not. Without such a member the tag itself is loaded.
     return (was_read && !has_handler()) || is_tagged(out(ticket), before);
   }
   std::uint64_t live_groups() const { return w_.live_groups->load(std::memory_order_acquire) & kAllGroups; }
 
-  // Broker, for a group that is not in the set. group_set.hpp says when.
+  // Called by the broker only, for a group that is not in the producers' set (group_set.hpp).
   void start_group(unsigned group, std::uint64_t at) const {
     w_.cursor[1 + group]->init(pack(Cursor{at, kBrokerClient, 0, 0, false}));
   }
@@ -161,11 +168,12 @@ class Ring {
   }
 
  private:
-  // Checking a few tickets more than asked for costs little, and the next claims need no look at other parties' lines.
+  // Tickets checked beyond those wanted, so that the next claims load no other party's words.
   static constexpr std::uint64_t kLookAhead = 64;
 
   std::uint64_t first_not_free(std::uint64_t from, std::uint64_t to, std::uint64_t next) const {
-    // Read after the cursor: a group in the cursor's mask is live. One that joins later covers no ticket before `next`.
+    // Loaded after the cursor, whose acquire makes every group of its mask live here. A group that joins later reads no
+    // ticket before `next`.
     const std::uint64_t live = live_groups();
     to = std::min(to, next + w_.lines);
     while (from < to && is_free(from, live)) ++from;
