@@ -1,5 +1,5 @@
-// What runs a queue's handler: takes published lines in order, works on the payloads in place, writes the lines for the
-// readers. One interface for host threads of this process and for a GPU's executor in a runner process.
+// An executor runs a queue's handler: it reads published `in` lines in order, changes payloads in place, and writes the
+// `out` lines for the readers. One interface for threads of the broker and for kernels of a runner process.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,12 @@ namespace ipcq::detail {
 class Executor {
  public:
   virtual ~Executor() = default;
-  // Ends after the messages being worked on. Idempotent.
+  // Ends the executor. Waits until the messages that it works on are finished. Idempotent.
   virtual void stop() noexcept = 0;
 };
 
-// Worker threads of this process over a pool in host memory. The maps must outlive it.
+// Starts `threads` worker threads in this process, for a pool in host memory. `queue` and `pool` must outlive the
+// executor. `wait`: how the scout waits for lines. Throws SystemError if a thread cannot be started.
 std::unique_ptr<Executor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostHandler handler,
                                              std::uint32_t threads, Wait wait);
 

@@ -42,8 +42,9 @@ class HostExecutor final : public Executor {
   }
 
  private:
-  // One worker at a time is the scout: it waits for the next line, then lets the next scout wait and works on the line.
-  // So one thread sleeps on the doorbell and no message wakes more than one.
+  // One worker at a time is the scout, which holds the mutex scout_: it waits for the next line, unlocks, and works on
+  // the line while another worker becomes the scout. So only one thread sleeps on the doorbell, and a message wakes
+  // only one.
   void work() noexcept {
     for (;;) {
       std::uint64_t ticket = 0;
@@ -83,12 +84,13 @@ class HostExecutor final : public Executor {
     for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
       ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
     }
-    // For producers: they discard only what is processed, and a line that nobody reads is free now.
+    // Producers wait for this too: they discard only processed messages, and a line that no group reads is free now.
     ring(control.space);
     ring(pool_.control().free);
   }
 
-  // The line, in a private copy, names a payload that is this message's to change.
+  // Whether the descriptor, a private copy, refers to a payload that belongs to this message, so that the handler may
+  // change it.
   bool owns_payload(const Descriptor& d) const noexcept {
     if (!is_sound(d, pool_)) return false;
     if (d.kind == LineKind::inlined) return true;

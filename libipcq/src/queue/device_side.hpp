@@ -1,4 +1,5 @@
-// What ipcq::cuda attaches to an endpoint: GPU work that the endpoint must wait for. libipcq knows no more of it.
+// The interface by which an endpoint waits for its GPU work. ipcq::cuda implements it and attaches it to the endpoint;
+// libipcq has no other dependency on CUDA. For the endpoint's thread.
 #pragma once
 
 #include "ipcq/status.hpp"
@@ -9,9 +10,11 @@ namespace ipcq::detail {
 class DeviceSide {
  public:
   virtual ~DeviceSide() = default;
-  // Before a receive on the CPU: waits until earlier receives have got their messages.
+  // Called before a receive on the CPU. Waits, `timeout` at most, until the earlier receives of streams have taken
+  // their messages. Returns ok, or why not.
   virtual Status settle(Duration timeout) noexcept = 0;
-  // Before the endpoint closes: ends or waits for, within bounds, what streams do with its messages and loans.
+  // Called before the endpoint closes. Ends what streams do with its messages and loans, or waits for it within a
+  // bound.
   virtual void close() noexcept = 0;
 };
 

@@ -43,7 +43,7 @@ void check_range(const std::string& object, const char* what, std::uint64_t valu
 
 constexpr std::uint32_t kManyAliases = 1u << 16;
 
-// `object`: what errors name, which is the queue for a pool of its own.
+// `object` names the object in errors: the queue, for a queue's own pool.
 PoolHeader header_for(const std::string& object, const std::string& name, const PoolOptions& o) {
   check_range(object, "slots", o.slots, 0, kMaxSlots);
   check_range(object, "size", o.size, 1, kMaxSlotBytes);
@@ -51,8 +51,9 @@ PoolHeader header_for(const std::string& object, const std::string& name, const 
   h.segment.magic = kPoolMagic;
   copy_name(h.segment.name, name);
   h.slots = o.slots;
-  // So that every slot can be forwarded eight times while its former readers still have it: stages in a row that
-  // forward never wait for each other's. Large pools have less for each slot; not all of theirs is forwarded at once.
+  // Eight per slot: a slot can be forwarded eight times while earlier readers still hold it, so that consecutive stages
+  // that forward do not wait for each other's aliases. Large pools have fewer per slot: not all of their slots are
+  // forwarded at once.
   h.aliases = std::max(o.slots, std::min(8 * o.slots, kManyAliases));
   h.slot_bytes = o.size;
   if (o.backend == "cuda") {
@@ -90,7 +91,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   return h;
 }
 
-// A handle exports a whole block, so a pool has blocks of its own.
+// An IPC handle exports a whole 2 MiB block, so no block is shared between pools.
 std::uint64_t device_bytes(const PoolHeader& h) {
   constexpr std::uint64_t kDeviceBlock = std::uint64_t{2} << 20;
   return (h.slots * h.slot_stride + kDeviceBlock - 1) / kDeviceBlock * kDeviceBlock;
@@ -160,7 +161,7 @@ PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move
 
 QueueMap::Executed QueueMap::executed(const QueueOptions& options, const PoolHeader& pool) noexcept {
   const bool on_device = pool.backend == static_cast<std::uint32_t>(PoolBackend::cuda);
-  // Without a handler somebody must still move payloads between device memory and mirror.
+  // Without a handler an executor still moves payloads between device memory and mirror.
   const bool moves = on_device && pool.payload_bytes != 0;
   if (options.handler.empty() && !moves) return Executed::none;
   return options.backend == "cuda" || on_device ? Executed::by_device : Executed::by_host;
@@ -184,7 +185,7 @@ std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std
   init(c.completion_waker);
   init(c.space);
   for (auto& bell : c.ready) init(bell);
-  // Declared groups are there from the first ticket on; the broker names them before any client attaches.
+  // Declared groups are in the set from the first ticket on.
   std::uint8_t groups = 0;
   for (std::size_t g = 0; g < options.groups.size(); ++g) {
     groups = static_cast<std::uint8_t>(groups | (1u << g));

@@ -1,5 +1,6 @@
-// A queue's and a pool's segment as this process sees them: created or opened, checked once, then pointers into the
-// mapping and a private copy of the configuration. Nothing reads an offset from shared memory after this.
+// The segments of a queue and of a pool, as mapped in this process. Creating or opening one checks its header once and
+// copies it; afterwards no count or offset is read from shared memory. Immutable but for segment(), so thread-safe;
+// what the pointers refer to is shared memory, with the rules of layout.hpp.
 #pragma once
 
 #include <memory>
@@ -16,11 +17,12 @@ namespace ipcq::detail {
 
 class PoolMap {
  public:
-  // The pool of a queue that shares none, and whose backend is settled.
+  // Options of the pool that a queue without a shared pool gets. `options.backend` is not "auto" any more.
   static PoolOptions of_queue(const QueueOptions& options);
-  // As ipcq::memory_needs(). Errors name `object`, as "queue 'q'".
+  // As ipcq::memory_needs(). `object` names the object in errors, such as "queue 'q'".
   static MemoryNeeds needs(const std::string& object, const PoolOptions& options);
-  // `device`: null for a pool in host memory.
+  // Both throw as Segment does. `device`: the payloads in device memory; null for a host pool. `deadline` in ns of
+  // now_ns().
   static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name,
                                          const PoolOptions& options, const DeviceMemory* device,
                                          std::uint64_t generation, const Segment::Access& access);
@@ -32,9 +34,9 @@ class PoolMap {
   const Pool<SharedAtomics>& pool() const noexcept { return pool_; }
   PoolControl& control() const noexcept { return *control_; }
   bool on_device() const noexcept { return config_.backend == static_cast<std::uint32_t>(PoolBackend::cuda); }
-  // Whether the CPU can reach payloads: a host pool, or a device pool with a mirror.
+  // Whether the CPU can access payloads: in a host pool, or in a device pool with a mirror.
   bool has_host_payloads() const noexcept { return config_.payload_bytes != 0; }
-  // In host memory: the payload itself, or its mirror. Null where there is none.
+  // The payload of a host pool, or the mirror of a device pool's; null without a mirror.
   std::byte* payload(std::uint32_t slot) const noexcept {
     return has_host_payloads() ? payload_ + std::uint64_t{slot} * config_.slot_stride : nullptr;
   }
@@ -54,10 +56,9 @@ class PoolMap {
 
 class QueueMap {
  public:
-  // Who stands between `in` and `out`; none: a direct queue. The pool's slots decide the default
-  // number of lines.
+  // Which executor processes the lines of `in` into those of `out`; none: a direct queue.
   enum class Executed : std::uint8_t { none, by_host, by_device };
-  // Of a queue whose backend is settled, in this pool.
+  // For a queue in this pool. `options.backend` is not "auto" any more.
   static Executed executed(const QueueOptions& options, const PoolHeader& pool) noexcept;
   static std::unique_ptr<QueueMap> create(const std::string& segment, const std::string& name,
                                           const QueueOptions& options, Executed executed, const PoolHeader& pool,
@@ -74,14 +75,14 @@ class QueueMap {
     return ring_.has_handler() && (config_.segment.flags & kQueueMovesOnly) == 0;
   }
   bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
-  // Who must hear that somebody went to sleep on one of this queue's bells; null when nobody needs to.
+  // The second bell of wait_until() for sleepers on this queue's bells; null on the host.
   Doorbell* attendant() const noexcept { return on_device() ? &control_->completion_waker : nullptr; }
   Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }
   Held* held() const noexcept { return held_; }
   std::uint32_t held_entries() const noexcept { return config_.endpoints * config_.held_per_endpoint; }
-  // A member's view of its group; its block of held entries is that of its endpoint.
+  // A member of `group`. Its block of held entries is that of its endpoint.
   GroupMember<SharedAtomics> member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
-  // The same member, taking messages before they are processed. One of the two takes at a time.
+  // The same member, which takes messages before they are processed. Only one of the two may take at a time.
   GroupMember<SharedAtomics, PublishedView<SharedAtomics>> published_member(unsigned group, std::uint32_t endpoint,
                                                                             std::uint32_t client) const;
   // Wakes every sleeper of the queue.
@@ -98,25 +99,26 @@ class QueueMap {
   Held* held_;
 };
 
-// Everybody who waits for a message, a line or a slot looks again.
+// Rings every bell of the queue and the bell of the pool.
 void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept;
 
-// Whether a message descriptor, in a private copy, refers to what this pool has.
+// Whether the descriptor of a message is within the pool's bounds. `d` must be a private copy.
 inline bool is_sound(const Descriptor& d, const PoolMap& pool) noexcept {
   if (d.kind == LineKind::inlined) return d.length <= kInlineBytes;
   return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) && d.length <= pool.config().slot_bytes &&
          (d.alias == kNone || pool.pool().is_alias(d.alias));
 }
 
-// Whether the payload is complete: a GPU may still be at work on one that was published in the order of a stream.
+// Whether the payload is complete. A message may be published before its payload, which a stream then still writes.
 inline bool is_written(const Descriptor& d, const PoolMap& pool) noexcept {
   if (d.kind != LineKind::slot || (d.flags & kPayloadReady) != 0 || !pool.pool().is_payload(d.slot)) return true;
-  // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, bury_payload.
+  // SYNC gpub (acquire, system): the caller observes the payload, or the tomb. Pairs with: the loaner's stream,
+  // bury_payload.
   return pool.gpub(d.slot).load(std::memory_order_acquire) >= d.lease;
 }
 
-// Whether it never will be: somebody ended it. A later lease's tomb says so too: the slot was lent again only because
-// this message was over.
+// Whether the payload will never be complete: the slot's tomb word has reached the lease. A later lease's tomb says the
+// same: the slot was lent again only because this message was over.
 inline bool is_buried(const Descriptor& d, const PoolMap& pool) noexcept {
   return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) &&
          pool.tomb(d.slot).load(std::memory_order_acquire) >= d.lease;

@@ -13,7 +13,7 @@
 namespace ipcq::detail {
 namespace {
 
-// The kernel clears 16 MiB in about 10 ms, 4 KiB in about a microsecond: no timer is faster than the least piece.
+// The kernel clears 16 MiB in about 10 ms, 4 KiB in about 1 us: no timer interrupts every call for the smallest piece.
 constexpr std::uint64_t kLargestPiece = 16u << 20;
 constexpr std::uint64_t kLeastPiece = 4096;
 constexpr unsigned kGrowAfter = 8;  // pieces in a row that were not interrupted
@@ -28,7 +28,7 @@ std::string shm_space_text(std::uint64_t needed) {
   return text;
 }
 
-// What says beforehand that it cannot be: 0 when nothing does.
+// The errno with which the reservation must fail, known without taking a page; 0: none is known.
 int foreseeable_error(std::uint64_t bytes) noexcept {
   rlimit limit{};
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur) return EFBIG;

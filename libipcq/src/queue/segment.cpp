@@ -33,10 +33,10 @@ namespace {
 
 constexpr std::uint64_t kLargeReservation = 256u << 20;  // 0.1 to 1 s
 
-// Page tables are filled when mapping, so that no page fault stands in the data path.
+// Fills the page tables when mapping, so that no page fault occurs on the data path.
 constexpr bip::map_options_t kMapOptions = MAP_POPULATE;
 
-// How many mappings this process has, where it has about as many as it may: then that is what an mmap failed for.
+// The number of this process' mappings, if it is near the limit and therefore why mmap failed; else empty.
 std::string mappings_text() {
   std::uint64_t most = 0;
   std::ifstream("/proc/sys/vm/max_map_count") >> most;
@@ -104,7 +104,7 @@ void Segment::unlink() noexcept {
   owner_ = false;
 }
 
-// Throws the SystemError that fits.
+// Throws SystemError or PermissionError.
 void Segment::map() {
   try {
     mapping_->region = bip::mapped_region(mapping_->object, bip::read_write, 0, size_, nullptr, kMapOptions);
@@ -155,7 +155,7 @@ Segment Segment::open(const std::string& name, std::uint64_t magic, std::uint64_
       const std::uint64_t size = file_size(fd);
       SegmentHeader header{};
       if (size >= kHeaderBytes) {
-        // A read, not a mapping: a truncated object answers with fewer bytes instead of SIGBUS.
+        // Read, not mapped: from a truncated object pread returns fewer bytes, where a mapping would raise SIGBUS.
         if (::pread(fd, &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) {
           throw_damaged(name, "its header cannot be read");
         }
@@ -199,13 +199,13 @@ void publish_header(Segment& segment, Header header) {
   header.segment.version.raw = kNotReady;
   header.segment.checksum = checksum_of(header);
   std::memcpy(segment.data(), &header, sizeof header);
-  // SYNC segment-ready (release): everything in the segment before the version. Pairs with: checked_header.
+  // SYNC segment-ready (release): the segment's content before the version. Pairs with: checked_header.
   reinterpret_cast<SegmentHeader*>(segment.data())->version.store(kAbiVersion, std::memory_order_release);
 }
 
 template <class Header>
 Header checked_header(const Segment& segment) {
-  // SYNC segment-ready (acquire). Pairs with: publish_header.
+  // SYNC segment-ready (acquire): the opener observes the segment's content. Pairs with: publish_header.
   (void)reinterpret_cast<const SegmentHeader*>(segment.data())->version.load(std::memory_order_acquire);
   Header copy;
   std::memcpy(static_cast<void*>(&copy), segment.data(), sizeof copy);

@@ -1,7 +1,7 @@
-// One POSIX shared memory object, created or opened through Boost.Interprocess, and mapped whole.
+// One POSIX shared memory object, created or opened through Boost.Interprocess and mapped whole.
 //
-// The creator keeps an exclusive flock on the object while it lives: whether the owner is alive is a fact the kernel
-// knows, also across PID namespaces.
+// The creator holds an exclusive flock on the object as long as it lives, so the kernel says whether the owner is
+// alive, also across PID namespaces. A Segment is for one thread at a time; its mapping lives as long as it does.
 #pragma once
 
 #include <cstddef>
@@ -19,19 +19,19 @@ namespace ipcq::detail {
 
 class Segment {
  public:
-  // What a creator decides about access, and whom it tells that a large one takes its time.
+  // Access rights of a created object.
   struct Access {
     std::uint32_t mode = 0600;
-    std::int64_t gid = -1;  // group to give the object to; -1: leave
-    LogCallback log{};
+    std::int64_t gid = -1;  // group that gets the object; -1: unchanged
+    LogCallback log{};      // told before a large reservation, which may take seconds
   };
 
-  // Creates exclusively, reserves all space (reservation.hpp), maps and locks. The object is unlinked by the
-  // destructor. Throws SystemError, PermissionError.
+  // Creates the object exclusively, locks it, reserves all of its space (reservation.hpp) and maps it. The destructor
+  // unlinks the object, except in a forked child. Throws SystemError, PermissionError.
   static Segment create(const std::string& name, std::uint64_t bytes, const Access& access);
-  // Maps an existing object whose header passes the checks. `magic` tells the kind. Waits until `deadline` (now_ns) for
-  // one that is not ready yet. Throws LayoutError saying which: not ready, wrong version, damaged; NotFoundError,
-  // PermissionError.
+  // Maps an existing object of the kind `magic` whose header passes the checks. Waits until `deadline` (ns of now_ns())
+  // for one that is not ready. Throws LayoutError, which says whether it is not ready, of the wrong version, or
+  // damaged; NotFoundError, PermissionError, SystemError.
   static Segment open(const std::string& name, std::uint64_t magic, std::uint64_t deadline);
 
   Segment() noexcept;
@@ -42,7 +42,7 @@ class Segment {
   std::byte* data() const noexcept { return data_; }
   std::uint64_t size() const noexcept { return size_; }
   const std::string& name() const noexcept { return name_; }
-  // Removes the name now; mappings stay.
+  // Removes the object's name now. Mappings of it stay valid.
   void unlink() noexcept;
 
  private:
@@ -57,10 +57,10 @@ class Segment {
   std::uint32_t epoch_ = fork_epoch();
 };
 
-// Completes a header written by a creator: checksum, then the version, last.
+// Writes the creator's header with its checksum, then stores the version, which makes the segment ready.
 template <class Header>
 void publish_header(Segment& segment, Header header);
-// Copies and verifies the header of an opened segment. Throws LayoutError ("damaged").
+// Copies the header of an opened segment and verifies the copy. Throws LayoutError ("damaged").
 template <class Header>
 Header checked_header(const Segment& segment);
 
@@ -69,19 +69,19 @@ extern template void publish_header(Segment&, PoolHeader);
 extern template QueueHeader checked_header(const Segment&);
 extern template PoolHeader checked_header(const Segment&);
 
-// Names in shared memory that begin with `prefix`, and whether a live owner has each. Throws SystemError or
-// PermissionError when that cannot be read.
+// The names in /dev/shm that begin with `prefix`, and whether each has a live owner. Throws SystemError or
+// PermissionError if the directory cannot be read.
 struct SegmentName {
   std::string name;
   std::uint64_t bytes = 0;
   bool owned = false;
-  std::int32_t pid = 0;                  // of the broker that made it; 0: not known
-  std::optional<std::uint64_t> magic{};  // what it begins with; none when it cannot be read
+  std::int32_t pid = 0;                  // of the broker that created it; 0: not known
+  std::optional<std::uint64_t> magic{};  // its first 8 bytes; none if it cannot be read
 };
 std::vector<SegmentName> find_segments(const std::string& prefix);
-// The names alone. Only regular files of this user: anybody may make something else with such a name.
+// Only the names. Only regular files of this user, because any user may create an object with such a name.
 std::vector<std::string> own_segments(const std::string& prefix);
-// None when it cannot be opened. Not mapped.
+// The opened object, not mapped; no descriptor if it cannot be opened.
 Fd open_segment(const std::string& name) noexcept;
 void unlink_segment(const std::string& name) noexcept;
 

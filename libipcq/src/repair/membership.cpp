@@ -8,7 +8,7 @@ namespace ipcq::detail {
 
 namespace {
 
-// Until `visit` says false; tells whether it never did. `blocks`: null for all.
+// Visits held entries until `visit` returns false. Returns whether it never did. `blocks`: null for all.
 template <class Visit>
 bool for_each_held(const QueueMap& queue, const std::vector<std::uint32_t>* blocks, Visit visit) {
   const std::size_t block = queue.config().held_per_endpoint;
@@ -31,7 +31,7 @@ std::uint64_t join_group(const QueueMap& queue, unsigned g) {
   const std::uint64_t at = join_set(queue.ring(), g, [&](std::uint64_t ticket) {
     control.group[g].joined_at.store(ticket, std::memory_order_relaxed);
   });
-  ring_always(control.space);  // a producer may have looked while the group was live and its log not yet filled
+  ring_always(control.space);  // a producer may have checked lines while the group was live and its log incomplete
   return at;
 }
 
@@ -44,7 +44,7 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
     ring_always(queue.control().space);
     ring_always(pool.control().free);
   };
-  // A GPU may still write what would be discarded.
+  // Whether no GPU writes the payload of the ticket any more.
   const auto is_complete = [&](std::uint64_t ticket) {
     if (!pool.on_device() || ring.has_handler()) return true;
     Descriptor d;
@@ -59,7 +59,7 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
     const HeldWord word = unpack_held(h.word.load(std::memory_order_acquire));
     if (word.state == HeldState::free || word.group != g) return true;
     const Descriptor d = h.descriptor.load();
-    // Taken early, and not complete: its slot still has a writer.
+    // A slot whose payload is not complete still has a writer, and must not be freed.
     const std::uint64_t ticket = h.ticket.load(std::memory_order_relaxed);
     const bool early = d.kind == LineKind::slot && (d.flags & kBeforeExecutor) != 0;
     if (early ? !PublishedView<SharedAtomics>(ring).is_processed(ticket) : pool.on_device() && !is_written(d, pool)) {
@@ -96,7 +96,7 @@ std::uint64_t close_group(const QueueMap& queue, unsigned g) {
   for (;;) {
     const Cursor v = ring.stable_cursor(1 + g);
     if (v.closed) return v.next;
-    Cursor to = v;  // with its last taker, who may not have written its claim down yet
+    Cursor to = v;  // keeps the last taker, whose claim may have no log entry yet
     to.closed = true;
     if (ring.swap_cursor(1 + g, v, to)) return v.next;
   }
@@ -139,7 +139,7 @@ void release_late_payloads(const QueueMap& queue, const PoolMap& pool) {
 bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease) {
   if (!pool.pool().is_payload(slot) || pool.gpub(slot).load(std::memory_order_acquire) >= lease) return false;
   pool.tomb(slot).store(lease, std::memory_order_relaxed);
-  // SYNC gpub (release, system): the tomb before it. Pairs with: dispatch_ready, the readers' streams.
+  // SYNC gpub (release, system): the tomb before gpub. Pairs with: dispatch_ready, the readers' streams.
   pool.gpub(slot).store(lease, std::memory_order_release);
   return true;
 }
@@ -159,7 +159,8 @@ bool is_published(const Ring<SharedAtomics>& ring, const Slot& message) {
   return ring.was_published(ticket);
 }
 
-// What a producer between claim and line is about to publish: its line may still appear, and a stream take it early.
+// Buries the payloads that producers may publish after their claim: such a line may still appear in `in`, and a stream
+// may take it early.
 void bury_unpublished(const QueueMap& queue, const PoolMap& pool) {
   for (std::uint32_t i = 0; i < pool.pool().payload_slots(); ++i) {
     const Slot s = pool.pool().slot(i);
@@ -178,7 +179,7 @@ void bury_unprocessed(const QueueMap& queue, const PoolMap& pool) {
   const std::uint64_t next = ring.cursor(kProducers).next;
   for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
     if (ring.readable(t)) continue;
-    // Streams that took the message early go on at the tag of `out`; they look at the tomb then.
+    // Streams that took the message early wait for the tag of `out` and check the tomb after it.
     Descriptor d;
     InlineData data;
     if (read_line(ring.in(t), ring.lap(t), d, data) == LineRead::present && is_sound(d, pool) &&

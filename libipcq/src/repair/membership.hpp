@@ -1,7 +1,8 @@
-// Groups joining and leaving a running queue, and the end of its intake. Only the broker calls these.
+// Groups that join and leave a running queue, and the steps that close a queue. Only the broker calls these, one call
+// at a time per queue; the queue's clients keep running. None waits, and none throws.
 //
-// Which groups a ticket is for stands in the producers' cursor itself: one compare-and-swap by the broker, and every
-// ticket before it sees the old set, every ticket after it the new one.
+// The producers' cursor holds the set of groups. One compare-and-swap by the broker changes it: every ticket before
+// that is for the old set, every later one for the new set (protocol/group_set.hpp).
 #pragma once
 
 #include <cstdint>
@@ -12,37 +13,37 @@
 
 namespace ipcq::detail {
 
-// Makes group `g`, which is in nobody's set, see every ticket from the one returned on.
+// Adds group `g` to the set. Returns the first ticket that is for it.
 std::uint64_t join_group(const QueueMap& queue, unsigned g);
 
-// Takes the group out of the set. Returns the first ticket that is not for it.
+// Removes the group from the set. Returns the first ticket that is not for it.
 std::uint64_t leave_group(const QueueMap& queue, unsigned g);
-// Discards what is left for a group that has left, up to ticket `end`, with everything it had given back. The group has
-// no member any more. False when a producer that has not published yet stands in the way: call again.
-// `blocks`: of the endpoints whose held entries may be in use; null: all.
+// After leave_group(), for a group without members: discards the tickets before `end` that it did not take, and
+// releases the messages in its held entries. False: call again later, because a producer has claimed and not finished,
+// or a GPU may still write a payload. `blocks`: the endpoints whose held entries may be in use; null: all.
 bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, std::uint64_t end,
                       const std::vector<std::uint32_t>* blocks = nullptr);
 
-// No ticket can be taken from now on. Returns the first that was not.
+// Closes the producers' cursor: no ticket can be claimed any more. Returns the first that was not.
 std::uint64_t close_intake(const QueueMap& queue);
 
-// No member of the group takes a message from now on. Returns the first ticket that none has taken.
+// Closes the group's cursor: no member can take a ticket any more. Returns the first that was not taken.
 std::uint64_t close_group(const QueueMap& queue, unsigned g);
-// By group.
+// Messages, by group.
 struct HeldCounts {
   std::uint64_t given_back[kMaxGroups] = {};
   std::uint64_t held[kMaxGroups] = {};
 };
-// Nobody gets what was given back, either: counts that, and what members hold. `blocks`: of the endpoints whose held
-// entries may be in use.
+// In a closed queue: takes over the messages that were given back, so that no member can, and counts them and those
+// that members hold. `blocks`: the endpoints whose held entries may be in use.
 HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uint32_t>& blocks);
 
-// The payload of a loan whose writer is gone never comes: whoever waits for it goes on, and sees that. False when it
-// was complete.
+// Ends the wait for a payload whose writer is gone: stores the lease to the slot's tomb word, then to gpub (release). A
+// waiter that observes gpub finds the tomb. False if the payload was complete.
 bool bury_payload(const PoolMap& pool, std::uint32_t slot, std::uint64_t lease);
-// For a queue that ends. Payloads that streams have not completed never come: everybody who waits for one goes on.
+// For a queue that ends: buries every published payload that is not complete, so that no stream waits for one.
 void release_late_payloads(const QueueMap& queue, const PoolMap& pool);
-// Its executor is gone: every published line that it has not passed on becomes a tombstone for the readers.
+// For a queue whose executor has ended: writes a tombstone to `out` for every claimed ticket that has no `out` line.
 void bury_unprocessed(const QueueMap& queue, const PoolMap& pool);
 
 }  // namespace ipcq::detail

@@ -48,10 +48,11 @@ class Repair {
   }
 
  private:
-  // The cursors' records of its last claims go to the logs, where the next steps look.
+  // Copies the cursors' records of its last claims to the owner logs, which the next steps search.
   void note_last_claims() {
     for (unsigned c = 0; c < kCursors; ++c) {
-      // help() stops where the cursor has moved: another claimer has helped then. Not so where a group joined or left.
+      // help() stops when the cursor has changed. If another client has claimed, that client has helped. If the broker
+      // has changed the set of groups, the claim is still this client's: help again.
       for (Cursor v = ring_.stable_cursor(c); v.client == client_;) {
         ring_.help(c, v);
         const Cursor now = ring_.stable_cursor(c);
@@ -71,7 +72,7 @@ class Repair {
     }
   }
 
-  // Tickets that it took and did not publish: a tombstone, so that the order goes on behind them.
+  // Publishes a tombstone for each ticket that it claimed and did not publish, so that readers can pass.
   void bury_unpublished() {
     for_each_taken(kProducers, [&](Word& entry, std::uint64_t e, std::uint64_t ticket) {
       if (!ring_.was_published(ticket)) {
@@ -85,20 +86,21 @@ class Repair {
     });
   }
 
-  // Slots that its streams have not completed. Where its GPU work may live on, nobody is given them again. Of a process
-  // that is dead nobody waits for them for ever; of one that lives, published payloads still come.
+  // Slots whose payload its streams have not completed. If its GPU work may still run, the slots go into quarantine and
+  // are not lent again. If its process is dead, published payloads are buried, so that no reader waits for them; if it
+  // is alive, they will still be completed.
   void settle_gpu_writes() {
     for (std::uint32_t i = 0; i < pool_.payload_slots(); ++i) {
       while (!settle_gpu_write(i)) {
       }
     }
   }
-  // False when a reader changed the word meanwhile: look again.
+  // False: the word has changed since it was loaded, call again.
   bool settle_gpu_write(std::uint32_t i) {
     const Slot s = pool_.slot(i);
-    const bool message = s.state == SlotState::message && map_.on_device();  // in host memory they are complete
+    const bool message = s.state == SlotState::message && map_.on_device();  // in host memory a message is complete
     if (s.client != client_ || (!message && !is_gpu_loan(s))) return true;
-    // Buried, by itself or just now: readers pass over it and release nothing.
+    // Buried, by the client or by this repair: readers skip the message and release nothing.
     if (message && map_.tomb(i).load(std::memory_order_acquire) >= s.lease) return pool_.make_free(i, s);
     const bool gpub_tells = message || writer_of(s) != LoanWriter::gpu_again;
     if (gpub_tells && map_.gpub(i).load(std::memory_order_acquire) >= s.lease) return true;
@@ -107,19 +109,19 @@ class Repair {
       return true;
     }
     if (!gpu_may_live_on_) {
-      if (!message) return true;  // a loan: free_slots()
+      if (!message) return true;  // a loan: free_slots() frees it
       if (bury_payload(map_, i, s.lease)) ++report_.unwritten;
       return false;
     }
-    // Quarantined before it is buried: where the GPU's write comes after all, the slot must not be another lease's.
+    // Quarantined before it is buried: while the GPU may still write the slot, it must not be lent again.
     if (!pool_.quarantine(i, s)) return false;
     ++report_.quarantined;
     if (message && bury_payload(map_, i, s.lease)) ++report_.unwritten;
     return true;
   }
 
-  // Its loans, and slots marked for a ticket that was never published, go back. An alias among them gives up its claim
-  // on the parent without clearing the bit: the forwarded message is still held.
+  // Frees its loans, and the slots marked for a ticket that was never published. An alias among them is freed without
+  // clearing its parent's bit, because the message that was to be forwarded is still held.
   void free_slots() {
     for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
       if (!pool_.is_payload(i) && !pool_.is_alias(i)) continue;
@@ -132,7 +134,7 @@ class Repair {
     }
   }
 
-  // Aliases whose last reader died before passing the release on.
+  // Aliases whose last reader died before it cleared the parent's bit.
   void finish_aliases() {
     for (std::uint32_t i = 0; i < pool_.slot_words(); ++i) {
       if (!pool_.is_alias(i)) continue;
@@ -144,14 +146,14 @@ class Repair {
     }
   }
 
-  // Tickets of a group that it took and did not finish. A member's message goes to a held entry; a producer was
-  // discarding the message (no member owns entries that it could have used), and that is completed.
+  // Tickets of a group that it claimed and did not finish. A member's message goes to a held entry, as an orphan. A
+  // producer was discarding the message, which is completed.
   void settle_taken(unsigned g) {
     for_each_taken(1 + g, [&](Word&, std::uint64_t, std::uint64_t ticket) {
       Descriptor d;
       InlineData data;
       LineRead read = ring_.read(ticket, d, data);
-      // Taken early by a stream of its own, before the executor was done with it: others will wait for that.
+      // It took the ticket early, for a stream, and the executor is not done: the next taker will wait for that.
       if (read == LineRead::absent && !is_producer_) read = PublishedView<SharedAtomics>(ring_).read(ticket, d, data);
       if (read == LineRead::present && carries_message(d) && !is_held(g, ticket)) {
         if (is_producer_) {
@@ -189,8 +191,8 @@ class Repair {
     ++report_.lost;
   }
 
-  // The message of an entry waits for another member. False when the entry is not as `seen` any more: after a close, a
-  // thread of the same process may just be releasing it.
+  // Makes the entry an orphan. False if its word is not `seen` any more: after a close, another thread of the process
+  // may be releasing the message.
   bool orphan(Held& h, std::uint64_t seen, unsigned g, std::uint32_t deliveries) {
     if (!h.word.cas(seen, pack(HeldWord{HeldState::orphan, 0, g, deliveries}), std::memory_order_acq_rel)) return false;
     queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
@@ -198,7 +200,7 @@ class Repair {
     return true;
   }
 
-  // What it held, its own entries or ones it took over.
+  // Entries that it holds, of its own block or taken over from others.
   void settle_held() {
     const std::uint32_t block = queue_.config().held_per_endpoint;
     const auto settle_block = [&](std::uint32_t b) {
@@ -209,13 +211,13 @@ class Repair {
     };
     if (blocks_ != nullptr) std::for_each(blocks_->begin(), blocks_->end(), settle_block);
     for (std::uint32_t b = 0; blocks_ == nullptr && b < queue_.config().endpoints; ++b) settle_block(b);
-    // It may have died between giving an entry back and saying so.
+    // It may have died after it made an entry an orphan and before it counted that: have the members search once.
     for (unsigned g = 0; g < kMaxGroups; ++g) {
       queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
     }
   }
 
-  // False when the entry changed meanwhile: look again.
+  // False: the entry has changed since it was loaded, call again.
   bool settle_entry(Held& h) {
     const std::uint64_t seen = h.word.load(std::memory_order_acquire);
     const HeldWord w = unpack_held(seen);
@@ -231,8 +233,8 @@ class Repair {
     return true;
   }
 
-  // Whose bits published forwards have taken over: parent and group, lease; sorted. Looked up once: whoever held these
-  // messages forwards no more.
+  // The bits that published aliases will clear, as (parent and group, lease), sorted. Computed once: the ended endpoint
+  // held these messages, and only a holder forwards.
   const std::vector<std::pair<std::uint64_t, std::uint64_t>>& forwarded() {
     if (forwarded_) return *forwarded_;
     auto& all = forwarded_.emplace();
@@ -244,14 +246,14 @@ class Repair {
     return all;
   }
 
-  // Whether a published forward took over the group's bit: an alias refers to it, or has cleared it already.
+  // Whether a published alias has taken over the group's bit: one refers to it, or has cleared it already.
   bool is_forwarded(const Descriptor& d, unsigned g) {
     const std::uint32_t target = d.alias != kNone ? d.alias : d.slot;
     const std::uint64_t lease = d.alias != kNone ? d.alias_lease : d.lease;
     if (!pool_.is_payload(target) && !pool_.is_alias(target)) return false;
     const std::pair bit{pack_parent(target, g), lease};
     if (std::binary_search(forwarded().begin(), forwarded().end(), bit)) return true;
-    // Looked at after the aliases: the last reader of an alias clears the bit before it frees the alias.
+    // Loaded after the aliases: the last reader of an alias clears the parent's bit before it frees the alias.
     return !pool_.is_reading(target, lease, g);
   }
 
@@ -275,7 +277,8 @@ class Repair {
 
 RepairReport repair_endpoint(const QueueMap& queue, const PoolMap& pool, const Ended& ended) {
   RepairReport report = Repair(queue, pool, ended).run();
-  // Also for a waker that died between incrementing a bell and waking its sleepers.
+  // Needed also when nothing was repaired: the client may have died between incrementing a bell and waking its
+  // sleepers.
   wake_everybody(queue, pool);
   return report;
 }
