@@ -14,9 +14,9 @@ using namespace detail;
 
 namespace {
 
-constexpr std::uint64_t kSpin = 50'000;                  // ns: about what a wake-up costs anyway
-constexpr auto kNap = std::chrono::microseconds(20);     // then: while a large payload is worked on
-constexpr auto kLongNap = std::chrono::milliseconds(1);  // then: a producer or its stream is held up
+constexpr std::uint64_t kSpin = 50'000;                  // ns: about the cost of a wake-up
+constexpr auto kNap = std::chrono::microseconds(20);     // then: a large payload is being processed
+constexpr auto kLongNap = std::chrono::milliseconds(1);  // then: a producer or its stream is delayed
 constexpr std::uint64_t kLongAfter = 5'000'000;          // ns
 
 bool is_armed(const Doorbell& bell) noexcept {
@@ -46,11 +46,11 @@ bool CompletionWaker::somebody_sleeps() const noexcept {
   return false;
 }
 
-// Whether more has been processed since the last look.
+// Whether tickets have been processed since the last call.
 bool CompletionWaker::advance() noexcept {
   const std::uint64_t before = done_;
   const std::uint64_t next = ring_.cursor(kProducers).next;
-  if (next > ring_.lines()) done_ = std::max(done_, next - ring_.lines());  // their successors were published
+  if (next > ring_.lines()) done_ = std::max(done_, next - ring_.lines());  // claiming their lines proves it
   for (; done_ < next; ++done_) {
     const std::uint32_t tag = tag_of(ring_.out(done_).unit[0].load_hi(std::memory_order_acquire));
     if (static_cast<std::int32_t>(tag - static_cast<std::uint32_t>(ring_.lap(done_))) < 0) break;
@@ -59,7 +59,7 @@ bool CompletionWaker::advance() noexcept {
 }
 
 void CompletionWaker::wake() noexcept {
-  publisher_fence();  // the look at `out` before the looks at who sleeps
+  publisher_fence();  // the loads of `out` before the loads of `armed`
   auto& control = queue_.control();
   for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
     ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
@@ -69,7 +69,7 @@ void CompletionWaker::wake() noexcept {
 }
 
 void CompletionWaker::run() noexcept {
-  ::prctl(PR_SET_TIMERSLACK, 1000);  // ns: naps are as short as they say
+  ::prctl(PR_SET_TIMERSLACK, 1000);  // ns: short sleeps are not prolonged
   const auto has_work = [&] { return ring_.cursor(kProducers).next > done_ && somebody_sleeps(); };
   std::uint64_t since = 0;
   while (!stop_.load(std::memory_order_acquire)) {

@@ -1,4 +1,6 @@
-// Turns what a GPU has finished into wake-ups of sleeping clients. Asleep while nothing is in flight or nobody sleeps.
+// Rings the doorbells of a device queue for its kernels, which cannot: a thread follows the tags of `out` and wakes the
+// clients that sleep for a message, a line or a slot. It sleeps on the bell `completion_waker` while nothing is in
+// flight or no client sleeps.
 #pragma once
 
 #include <atomic>
@@ -11,6 +13,7 @@ namespace ipcq::runner {
 
 class CompletionWaker {
  public:
+  // Starts the thread. The maps must outlive this object. Throws SystemError if no thread can be started.
   CompletionWaker(const detail::QueueMap& queue, const detail::PoolMap& pool);
   ~CompletionWaker();
 
@@ -23,7 +26,7 @@ class CompletionWaker {
   const detail::QueueMap& queue_;
   const detail::PoolMap& pool_;
   const detail::Ring<detail::SharedAtomics>& ring_;
-  std::uint64_t done_ = 0;  // tickets before this one have been processed
+  std::uint64_t done_ = 0;  // all tickets before this one have been processed
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -1,5 +1,6 @@
-// The GPU that this runner owns: its context, its kernels, and the memory it takes from it. One thread at a time may
-// allocate, and only while no kernel stays (Runner pauses the executors).
+// The GPU that this runner owns: its context, its kernels, and the memory allocated from it. One thread at a time may
+// allocate or free, and only while no persistent kernel is on the GPU (Runner pauses the executors): the driver waits
+// for kernels. Constructors throw BackendError; objects made from a Gpu must not outlive it.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@
 
 namespace ipcq::runner {
 
-// Kernels of one handler.
+// The kernels of one handler.
 struct Kernels {
   CUfunction persistent = nullptr;
   CUfunction message = nullptr;
@@ -23,8 +24,8 @@ struct Kernels {
 
 class Gpu {
  public:
-  // Throws BackendError: no driver, no such device, one too old, kernels not built for it; NotYet: a multi-process
-  // service whose client was killed takes nobody in for a moment.
+  // Throws BackendError: no driver, no such device, a device that is too old or that the kernels are not built for.
+  // NotYet: the multi-process service accepts no process for a moment, because a client of it was killed.
   explicit Gpu(int device);
   ~Gpu();
   Gpu(const Gpu&) = delete;
@@ -36,9 +37,10 @@ class Gpu {
   unsigned multiprocessors() const noexcept { return multiprocessors_; }
   void get_uuid(std::uint8_t (&uuid)[16]) const noexcept;
   Kernels kernels(std::string_view handler) const;
-  // Has the GPU do something. Throws BackendError when the context has failed. While no kernel stays.
+  // Executes an operation on the GPU. Throws BackendError if the context has failed. Only while no persistent kernel is
+  // on the GPU.
   void check() const;
-  // The address by which this GPU knows pinned host memory.
+  // The address of pinned host memory on this GPU.
   template <class T>
   T* address(T* host) const {
     return reinterpret_cast<T*>(device_address(host));
@@ -54,7 +56,7 @@ class Gpu {
   unsigned multiprocessors_ = 0;
 };
 
-// Memory of the GPU, freed at the end.
+// A block of VRAM.
 class DeviceBlock {
  public:
   DeviceBlock(const Gpu& gpu, std::uint64_t bytes, const std::string& object);
@@ -63,7 +65,7 @@ class DeviceBlock {
   DeviceBlock& operator=(const DeviceBlock&) = delete;
   CUdeviceptr address() const noexcept { return address_; }
   std::uint64_t bytes() const noexcept { return bytes_; }
-  // What another process needs to map it.
+  // How another process maps it.
   detail::DeviceMemory exported() const;
 
  private:
@@ -72,7 +74,7 @@ class DeviceBlock {
   CUdeviceptr address_ = 0;
 };
 
-// A stream that waits for no other.
+// A non-blocking stream: it does not wait for the default stream.
 class Stream {
  public:
   Stream(const Gpu& gpu, const std::string& object);
@@ -86,7 +88,7 @@ class Stream {
   CUstream stream_ = nullptr;
 };
 
-// Pinned host memory of this process, zeroed, that the GPU knows.
+// Pinned host memory of this process, zeroed and accessible to the GPU.
 class PinnedBlock {
  public:
   PinnedBlock(const Gpu& gpu, std::size_t bytes, const std::string& object);
@@ -110,7 +112,7 @@ class PinnedHost {
   PinnedBlock block_;
 };
 
-// Whether a multi-process service runs that this process' contexts belong to.
+// Whether this process' contexts belong to a multi-process service.
 bool runs_under_mps();
 
 }  // namespace ipcq::runner

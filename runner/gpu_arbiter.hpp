@@ -1,6 +1,7 @@
-// Room on the GPU for every queue. A kernel that stays may keep another queue's work from beginning for ever: it takes
-// the multiprocessors, or it stands before that work in a hardware queue, of which a process has few. So a queue whose
-// work does not move asks the others to end their kernels; these begin again behind it.
+// Shares the GPU of a runner between its queues. A persistent kernel can keep the work of another queue from ever
+// beginning: it occupies the multiprocessors, or precedes that work in a hardware queue, of which a process has few. A
+// queue whose work makes no progress therefore has the other queues end their kernels, which are launched again after
+// it. Thread-safe: each queue's thread uses its own seat.
 #pragma once
 
 #include <atomic>
@@ -15,17 +16,17 @@ class QueueRunner;
 
 class GpuArbiter {
  public:
-  // A queue's, as long as it lives.
+  // Registers a queue while it lives.
   class Seat {
    public:
     Seat(GpuArbiter& arbiter, QueueRunner& queue);
     ~Seat();
     Seat(const Seat&) = delete;
     Seat& operator=(const Seat&) = delete;
-    // Keeps the other queues' kernels away until `has_moved`, at most 50 ms; kernels that have just begun get their
-    // 20 ms before. False when it has not moved.
+    // Pauses the other queues' kernels until has_moved(), at most 50 ms. Before that it waits until each kernel has had
+    // 20 ms, and for the turns of other queues. False if has_moved() did not become true.
     bool take_turn(const std::function<bool()>& has_moved);
-    // This queue's share of `all`, of which every queue gets as much.
+    // An equal share of `all` for this queue.
     unsigned share_of(unsigned all) const;
 
    private:
@@ -39,14 +40,15 @@ class GpuArbiter {
   std::atomic<unsigned> seats_{0};  // their number
 };
 
-// How long a queue's work may stand still before it takes a turn: 20 ms, twice as long after each time in vain, at most
-// 1 s. What holds it up may be another process, or a handler that takes its time.
+// How long a queue's work may make no progress before the queue takes a turn: 20 ms, doubled after each turn without
+// effect up to 1 s, because the cause may be another process or a slow handler. For one thread.
 class Patience {
  public:
   void begin();
   bool is_at_end() const;
-  void double_after_turn();  // that was in vain
-  // Sleeps in short naps until `has_moved`, or the end of patience; true in the former case.
+  void double_after_turn();  // after a turn without effect
+  // Waits until has_moved() (true) or the end of patience (false): spins for 50 us, then sleeps 50 us to 1 ms at a
+  // time.
   bool await(const std::function<bool()>& has_moved);
 
  private:

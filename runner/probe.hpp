@@ -1,11 +1,12 @@
-// What this machine's GPUs can do for queues: one JSON object on standard output, for `ipcq doctor`.
+// Tests what this machine's GPUs can do for queues, and prints one JSON object to standard output, for `ipcq doctor`.
 #pragma once
 
 namespace ipcq::runner {
 
+// Returns the exit code.
 int probe();
-// The other process of the check: opens the memory handle (hexadecimal) on `device` and writes there. Says on standard
-// output what failed; exit code 0 when nothing did.
+// The second process of the test: opens the memory handle (hexadecimal) on `device` and writes to the memory. Prints to
+// standard output what failed. Returns the exit code, 0 if nothing failed.
 int probe_peer(const char* device, const char* handle);
 
 }  // namespace ipcq::runner

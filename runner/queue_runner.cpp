@@ -26,9 +26,9 @@ constexpr std::uint64_t kSpinForPayload = 100'000;  // ns
 constexpr std::uint64_t kShortestNap = 10'000;      // without MPS a writer's turn comes in ms
 constexpr std::uint64_t kLongestNap = 1'000'000;
 
-// As many blocks as a message of this queue can keep busy, up to half of what the GPU has multiprocessors: handlers are
-// bound by memory, for which that is enough, and it leaves room for the kernels of three more such queues (two blocks a
-// multiprocessor). Queues for which there is no room take turns.
+// As many blocks as a message of this queue can keep busy, at most half the number of multiprocessors. That is enough
+// for handlers, which are bound by memory, and with two blocks per multiprocessor it leaves room for the kernels of
+// three more such queues. Queues without room take turns (GpuArbiter).
 unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
   if (pool.backend != static_cast<std::uint32_t>(PoolBackend::cuda)) return 0;
   const auto useful =
@@ -38,7 +38,7 @@ unsigned workers_for(const Gpu& gpu, const PoolHeader& pool) {
                              device::kMaxWorkers));
 }
 
-// A kernel that fails has spoilt the context: nothing of this process can go on. The broker sees the process end.
+// Ends the process: after a failed kernel its CUDA context is unusable. The broker observes the process' end.
 [[noreturn]] void die(const std::string& object, const char* what) noexcept {
   std::fprintf(stderr, "ipcq-runner: %s: %s\n", object.c_str(), what);
   _exit(1);
@@ -77,7 +77,7 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
       mailbox_(gpu, object_),
       kind_(plan.executor),
       seat_(arbiter, *this) {
-  ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, and of the threads started here: naps are as short as they say
+  ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, also for threads started here: short sleeps are not prolonged
   {
     const CurrentContext current(gpu.context());
     check_cuda(driver().cuMemsetD8Async(memory_.address(), 0, sizeof(device::ExecutorMemory), stream_.get()),
@@ -100,7 +100,7 @@ QueueRunner::~QueueRunner() {
   waker_.reset();
 }
 
-// The pool's header lies in memory that clients write to: the kernel goes by what the device has.
+// The pool's header is in memory that clients can write. Checks that the kernel stays within the block of VRAM.
 void QueueRunner::check_pool() const {
   const PoolHeader& h = pool_->map->config();
   if (!payloads_ ||
@@ -147,7 +147,7 @@ void QueueRunner::await_pause() {
 void QueueRunner::resume() {
   const std::scoped_lock lock(mutex_);
   --paused_;
-  // One that has not begun yet need not end at once.
+  // A kernel that has not begun yet can be spared its end.
   const bool waits = kernel_stays_ && std::atomic_ref(mailbox_->scouts).load() == 0;
   if (paused_ == 0 && waits && !stop_.load()) std::atomic_ref(mailbox_->stop).store(0);
   changed_.notify_all();
@@ -200,7 +200,7 @@ device::StreamTotals* QueueRunner::totals() const noexcept {
   return &reinterpret_cast<device::ExecutorMemory*>(memory_.address())->totals;
 }
 
-// What was launched begins at once, or when other queues' kernels have made room for it.
+// Waits until the kernel just launched has begun. If that takes too long, other queues' kernels must make room for it.
 void QueueRunner::await_begin() {
   const auto has_begun = [&] {
     const bool scouts = std::atomic_ref(mailbox_->scouts).load() != 0;
@@ -215,7 +215,7 @@ void QueueRunner::await_begin() {
   runs_since_.store(now_ns());
 }
 
-// One life of the persistent kernel.
+// One launch of the persistent kernel, from `pending` to `ended` and the state that follows.
 void QueueRunner::run_persistent() {
   {
     std::unique_lock lock(mutex_);
@@ -226,7 +226,7 @@ void QueueRunner::run_persistent() {
     mailbox_->reason = device::EndReason::none;
     kernel_stays_ = true;
   }
-  auto* const memory = reinterpret_cast<device::ExecutorMemory*>(memory_.address());  // not this process' to follow
+  auto* const memory = reinterpret_cast<device::ExecutorMemory*>(memory_.address());  // VRAM: never dereferenced here
   device::WorkArea* area = &memory->area[launches_ % 2];
   device::WorkArea* next_area = &memory->area[++launches_ % 2];
   device::Mailbox* mailbox = gpu_.address(mailbox_.get());
@@ -250,8 +250,8 @@ void QueueRunner::run_persistent() {
   if (reason == device::EndReason::to_persistent) change_to(ExecutorKind::persistent);
 }
 
-// No kernel runs until the next line is there. A publisher that came between the kernel's last look and now is seen by
-// the look that wait_until() takes after arming.
+// Sleeps without a kernel until the next line is published. A line published after the kernel last loaded it is
+// observed by wait_until(), which checks again after it has armed the bell.
 void QueueRunner::park() {
   auto& control = queue_->control();
   control.parked.store(1, std::memory_order_relaxed);
@@ -260,21 +260,21 @@ void QueueRunner::park() {
   control.parked.store(0, std::memory_order_relaxed);
 }
 
-// Every message that is left waits for its payload, and no kernel waits for that: until one has come, or a line that
-// the kernel has not looked at.
+// Waits without a kernel, because all messages left wait for their payload: until one payload is complete, or a line is
+// published that the kernel has not looked at and can take.
 void QueueRunner::await_late() {
   std::vector<Descriptor> late;
   Descriptor d;
   InlineData unused;
   for (std::uint64_t t = resume_; t < limit_; ++t) {
     if (ring_.readable(t)) continue;
-    if (read_line(ring_.in(t), ring_.lap(t), d, unused) != LineRead::present) {  // damaged since: the kernel's to judge
+    if (read_line(ring_.in(t), ring_.lap(t), d, unused) != LineRead::present) {  // damaged since: the kernel skips it
       std::this_thread::sleep_for(std::chrono::nanoseconds(kLongestNap));
       return;
     }
     late.push_back(d);
   }
-  if (late.empty()) return park();  // the last one came as the kernel ended
+  if (late.empty()) return park();  // the last payload was completed as the kernel ended
   const auto has_line = [&] {
     if (!is_tagged(ring_.in(limit_), ring_.lap(limit_))) return false;
     if (late.size() < device::kLate) return true;

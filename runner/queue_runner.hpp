@@ -1,5 +1,5 @@
-// One queue's executor on the GPU: a thread that keeps a persistent kernel alive while there is work, or follows the
-// lines and enqueues a kernel per message. docs/design/cuda.md, "Executors".
+// The executor of one queue on the GPU: a thread that either keeps a persistent kernel running while there is work, or
+// follows the `in` lines and enqueues a kernel per message. docs/design/cuda.md, "Executors".
 #pragma once
 
 #include <condition_variable>
@@ -16,16 +16,36 @@
 
 namespace ipcq::runner {
 
-// A pool as this process maps and pins it; shared by its queues.
+// A pool, mapped and pinned in this process; its queues share it.
 struct PinnedPool {
   PinnedPool(const Gpu& gpu, const std::string& segment);
   std::unique_ptr<detail::PoolMap> map;
-  detail::RegisteredMemory pinned;  // words and mirror
+  detail::RegisteredMemory pinned;  // gpub, tomb and mirror
 };
 
-// How long to nap, in ns, when a payload has been late for `late` ns: nobody rings a bell when it comes. 0: not yet.
+// How long to sleep, in ns, before checking again for a payload that has been late for `late` ns: a stream that
+// completes one rings no bell. 0: spin.
 std::uint64_t nap_for_payload(std::uint64_t late) noexcept;
 
+// States of the persistent executor and what moves it on. The queue's thread makes each transition, on the event named.
+//
+//                 launch: paused_ == 0              scout and first worker wrote the Mailbox
+//   +-> pending ----------------------> launched --------------------------------------------> running
+//   |      ^      kernel_stays_ = true               (await_begin)          runs_since_ = now     |
+//   |      |                                                                                      | the kernel ends:
+//   |      |  `reason` stop, to_persistent                             kernel_stays_ = false      v
+//   |      +--------------------------------------------------------------------------------- ended
+//   |      +-- parked (park): parked = 1 until the line at `limit` is published <--- idle --------+
+//   |      +-- late (await_late): parked = 1 until a payload or a line is there <--- late --------+
+//   +-- stream executor (run_stream) until a control line switches back <--- to_stream -----------+
+//
+// ask_to_pause(), make_room() and the destructor set Mailbox::stop, so that a kernel ends with the reason `stop` and
+// keeps its place. While paused_ != 0 (paused) nothing leaves `pending`. The other states need not be left for a pause,
+// as no kernel stays in them: what the stream executor has enqueued waits for no other process.
+//
+// All public functions are for the runner's main thread, except make_room(), resume() and runs_since(), which the
+// threads of other queues call through GpuArbiter. A kernel that fails ends the process (exit code 1), because the CUDA
+// context is then unusable.
 class QueueRunner {
  public:
   struct Plan {
@@ -34,20 +54,22 @@ class QueueRunner {
     ExecutorKind executor = ExecutorKind::persistent;
     std::uint64_t park_after_ns = 0;
   };
-  // `payloads` may be null: a queue of inline messages.
+  // Maps and pins the queue, and starts its thread, which may launch at once. `payloads`: the pool's block of VRAM;
+  // null for a queue of inline messages. Throws BackendError, LayoutError (the pool's header contradicts `payloads`),
+  // SystemError. Precondition: no kernel of this process stays (Runner pauses the queues).
   QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, std::shared_ptr<PinnedPool> pool,
               std::shared_ptr<DeviceBlock> payloads);
-  ~QueueRunner();  // finishes the messages being worked on
+  ~QueueRunner();  // waits until the messages that it works on are finished
 
   const std::string& segment() const noexcept { return plan_.queue_segment; }
-  // From the end of await_pause() to resume() no kernel of this queue stays on the GPU. Ask all queues before waiting
-  // for one: a kernel may need the room that another one takes.
+  // Between await_pause() and resume() no persistent kernel of this queue is on the GPU. Pauses nest. Ask all queues
+  // before waiting for one, because a kernel may not begin, and therefore not end, until another has made room for it.
   void ask_to_pause();
   void await_pause();
   void resume();
-  // For GpuArbiter: ask_to_pause(), if a kernel of this queue stays now. Returns whether.
+  // For GpuArbiter: if a persistent kernel of this queue is on the GPU, ask_to_pause() and return true.
   bool make_room();
-  // Since when (now_ns()) a kernel of this queue stays and runs; 0: none does.
+  // Since when (ns of now_ns()) a persistent kernel of this queue runs; 0: none does.
   std::uint64_t runs_since() const { return runs_since_.load(); }
 
  private:
@@ -62,10 +84,10 @@ class QueueRunner {
   void enqueue_message(std::uint64_t ticket, const detail::Descriptor& d);
   void launch(CUfunction kernel, unsigned blocks, unsigned threads, void** arguments);
   void synchronize();
-  bool is_idle() const;  // the stream
+  bool is_idle() const;  // whether everything enqueued on stream_ has finished
   void await_begin();
   void see_to_progress();
-  void drain();  // the stream
+  void drain();  // waits until is_idle()
   device::StreamTotals* totals() const noexcept;
   void change_to(ExecutorKind kind) noexcept;
   void check_pool() const;
@@ -82,7 +104,7 @@ class QueueRunner {
   detail::RegisteredMemory pinned_lines_;
   Kernels kernels_;
   DeviceBlock memory_;     // ExecutorMemory
-  unsigned launches_ = 0;  // of the persistent kernel
+  unsigned launches_ = 0;  // of the persistent kernel; its parity selects the WorkArea
   device::QueueView view_;
   unsigned workers_ = 0;  // blocks that share a large message
   Stream stream_;
@@ -92,12 +114,12 @@ class QueueRunner {
   std::uint64_t resume_ = 0;  // as in Mailbox
   std::uint64_t limit_ = 0;
   Patience patience_;
-  std::uint64_t seen_done_ = 0;  // messages, when patience_ began
+  std::uint64_t seen_done_ = 0;  // messages done when patience_ began
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards paused_, kernel_stays_ and writes to Mailbox::stop
   std::condition_variable changed_;
-  unsigned paused_ = 0;
-  bool kernel_stays_ = false;
+  unsigned paused_ = 0;        // pauses asked for and not resumed
+  bool kernel_stays_ = false;  // a persistent kernel is launched, begun or not
   std::atomic<std::uint64_t> runs_since_{0};
   std::atomic<bool> stop_{false};
   std::unique_ptr<CompletionWaker> waker_;

@@ -1,5 +1,5 @@
-// The stream executor: follows the lines on the CPU, enqueues their work once their payload is complete. Nothing that
-// it enqueues waits for another process: allocations for other queues wait for streams.
+// The stream executor: the queue's thread follows the `in` lines and enqueues the work of each once its payload is
+// complete. Nothing that it enqueues waits for another process, because allocations for other queues wait for streams.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -16,10 +16,10 @@ using namespace detail;
 namespace {
 
 constexpr std::uint32_t kMaxRun = 1024;               // inline messages of one kernel
-constexpr std::uint64_t kLook = 20'000'000;           // ns between looks at work that has been enqueued
+constexpr std::uint64_t kLook = 20'000'000;           // ns between checks of enqueued work
 constexpr auto kNap = std::chrono::microseconds(10);  // while the stream drains
-// Messages and runs, of one queue and of all in the runner. Queues may share a hardware queue, and behind about a
-// thousand launches that stand still there the driver blocks the next one.
+// Most messages and runs in flight, of one queue and of all in the runner. Queues may share a hardware queue, and the
+// driver blocks a launch behind about a thousand others that make no progress there.
 constexpr unsigned kMostInFlight = 128;
 constexpr unsigned kMostOfAll = 512;
 constexpr unsigned kLeastInFlight = 8;
@@ -41,7 +41,7 @@ device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ti
 }  // namespace
 
 void QueueRunner::run_stream() {
-  // Counters go on from where the other executor left them.
+  // The counters continue from the values of the other executor.
   device::StreamTotals before{};
   auto& control = queue_->control();
   before.counted[kProcessedCounter] = control.processed.load(std::memory_order_relaxed);
@@ -52,11 +52,11 @@ void QueueRunner::run_stream() {
   patience_.begin();
   drain();
   std::uint64_t next = resume_;
-  // One that is done already may have a line that serves the next lap by now.
+  // The `in` line of a ticket that is done may already be of the next lap.
   const auto is_done = [&](std::uint64_t ticket) { return ticket < limit_ && ring_.readable(ticket); };
   const auto published = [&] { return is_done(next) || is_tagged(ring_.in(next), ring_.lap(next)); };
-  bool busy = false;       // perhaps
-  unsigned in_flight = 0;  // at most: messages and runs enqueued since the stream was drained
+  bool busy = false;       // the stream may have work
+  unsigned in_flight = 0;  // upper bound: messages and runs enqueued since the stream was drained
   while (kind_ == ExecutorKind::stream) {
     const std::uint64_t until = busy ? now_ns() + kLook : kNever;
     const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &stop_}, published);
@@ -86,7 +86,7 @@ void QueueRunner::run_stream() {
   limit_ = std::max(limit_, next);
 }
 
-// What was enqueued is being worked on, or nothing is enqueued; or else other queues' kernels make room.
+// If enqueued work has made no progress for too long, has other queues' kernels make room for it.
 void QueueRunner::see_to_progress() {
   auto& control = queue_->control();
   const auto has_moved = [&] {
@@ -109,10 +109,10 @@ void QueueRunner::drain() {
   }
 }
 
-// Enqueues the work of one published ticket; or, of one that carries no slot, counts it in the run `inlined`, whose
-// first it follows. False when the run ends here: nothing was enqueued if it was not empty.
+// Handles one published ticket, the next after a run of `inlined` tickets without a slot. A ticket that carries neither
+// a slot nor a request joins the run: true. Else false, and the ticket's work is enqueued if the run is empty.
 bool QueueRunner::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
-  if (ticket < limit_ && ring_.readable(ticket)) return false;  // done by the executor before
+  if (ticket < limit_ && ring_.readable(ticket)) return false;  // done by the other executor
   Descriptor d;
   InlineData data;
   const LineRead read = read_line(ring_.in(ticket), ring_.lap(ticket), d, data);
@@ -138,13 +138,13 @@ bool QueueRunner::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
   return false;
 }
 
-// False when this queue ends first.
+// Waits until the payload is complete. False if the queue is stopped first.
 bool QueueRunner::await_payload(const Descriptor& d) {
   const std::uint64_t start = now_ns();
   while (!is_written(d, *pool_->map)) {
     if (stop_.load()) return false;
     if (const std::uint64_t nap = nap_for_payload(now_ns() - start); nap != 0) {
-      see_to_progress();  // what came before may be what the writer waits for
+      see_to_progress();  // the payload's writer may wait for earlier messages
       std::this_thread::sleep_for(std::chrono::nanoseconds(nap));
     } else {
       cpu_pause();

@@ -7,8 +7,8 @@ namespace ipcq::runner {
 
 using namespace detail;
 
-// Allocating, freeing, pinning and unpinning wait for kernels of this context, some of them for ever: while one lives,
-// no kernel stays.
+// Pauses all queues while it lives. Allocating, freeing, pinning and unpinning wait for the kernels of this context,
+// and a persistent kernel does not end by itself.
 class Runner::Paused {
  public:
   explicit Paused(Runner& runner) : runner_(runner) {
@@ -24,7 +24,7 @@ class Runner::Paused {
 };
 
 Runner::~Runner() {
-  for (auto& [id, q] : queues_) q->ask_to_pause();  // one queue's end waits for the kernels of all
+  for (auto& [id, q] : queues_) q->ask_to_pause();  // ending one queue waits for the kernels of all
   for (auto& [id, q] : queues_) q->await_pause();
 }
 
@@ -41,7 +41,7 @@ RunnerReply Runner::answer(const RunnerRequest& request) noexcept {
         if (q == queues_.end()) return reply;
         std::unique_ptr<QueueRunner> ended = std::move(q->second);
         queues_.erase(q);
-        ended->ask_to_pause();  // the others' kernels may need its room to end
+        ended->ask_to_pause();  // other queues' kernels may need its room to begin, and so to end
         const Paused paused(*this);
         ended.reset();
         return reply;
@@ -96,7 +96,7 @@ RunnerReply Runner::start_queue(const RunnerRequest& request) {
   auto queue = std::make_unique<QueueRunner>(gpu_, arbiter_, plan,
                                              pinned_pool(get_text(request.pool_segment, sizeof request.pool_segment)),
                                              std::move(payloads));
-  queue->ask_to_pause();  // with the others, until this returns
+  queue->ask_to_pause();  // as the other queues, until this function returns
   queue->await_pause();
   queues_[reply.id] = std::move(queue);
   return reply;

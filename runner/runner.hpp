@@ -1,4 +1,5 @@
-// What a runner does for its broker: blocks of device memory and queues, by request.
+// The runner's answers to its broker's requests: blocks of device memory, and queues. For one thread. Requests wait for
+// the kernels of all queues, which are paused meanwhile.
 #pragma once
 
 #include <map>
@@ -15,7 +16,7 @@ class Runner {
   explicit Runner(int device) : gpu_(device) {}
   ~Runner();
   const Gpu& gpu() const noexcept { return gpu_; }
-  // Never throws: a failure is in the reply.
+  // Carries out one request. A failure is in the reply.
   detail::RunnerReply answer(const detail::RunnerRequest& request) noexcept;
 
  private:
