@@ -1,4 +1,9 @@
-// What tools ask of a running broker, and what they may clean up after a dead one.
+// Questions and requests of tools to a running broker, and the removal of what a dead one left. Thread-safe.
+//
+// Each call that names a broker makes its own connection. It waits 10 s at most for an answer (SystemError, ETIMEDOUT).
+// `broker` as in ConnectOptions. All of them throw NotFoundError (no such broker or queue), PermissionError,
+// SystemError and LayoutError (a broker of another release); those that name a queue throw UsageError for what cannot
+// be a queue's name.
 #pragma once
 
 #include <string>
@@ -10,33 +15,34 @@
 
 namespace ipcq {
 
-// Asks a broker for its counters. `broker` as in ConnectOptions. Throws NotFoundError, PermissionError, SystemError.
+// Broker::stats() of a running broker. `wait_for`: how long to wait for the broker to appear.
 IPCQ_API BrokerStats fetch_stats(const std::string& broker = {}, Timeout wait_for = Duration::zero());
-// Broker::dump() and Broker::end_of_stream() of a running broker. Like these, and set_executor(), they throw UsageError
-// for what cannot be a queue's name.
+// Broker::dump() of a running broker.
 IPCQ_API std::string fetch_dump(const std::string& queue, const std::string& broker = {});
+// Broker::end_of_stream() of a running broker.
 IPCQ_API void end_of_stream(const std::string& queue, const std::string& broker = {});
-// Switches a device queue to another executor, at one place in its order, and waits for that place (1 s at most: the
-// queue may be full) and until it is reached (10 s at most: messages before it may wait for payloads). Throws
-// UsageError (not a device queue, `auto_`, queue full), SystemError (time-out), and as fetch_stats().
+// Switches a device queue to another executor at one place in the queue's order. Waits 1 s at most for that place,
+// since the queue may be full, then 10 s at most until the executor reaches it, since earlier messages may wait for
+// their payloads. Throws UsageError (not a device queue, `auto_`, queue full), SystemError (time-out).
 IPCQ_API void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker = {});
 
-// A broker of this user, of whom something lies in run_directory() or in shared memory.
+// A broker of this user that has a file in run_directory() or in shared memory.
 struct BrokerEntry {
-  std::string name;         // of a broker in run_directory(); else its socket's path, which serves as name, too
-  std::string socket_path;  // absolute; empty: it has none here. Another container has it, or its directory is gone
+  std::string name;         // of a broker in run_directory(); else its socket's path, which is valid as a name too
+  std::string socket_path;  // absolute; empty: none here, because another container has it or its directory is gone
   bool alive = false;
   std::int32_t pid = 0;               // of a live broker
-  std::vector<std::string> segments;  // shared memory names that belong to it
-  std::uint64_t segment_bytes = 0;
+  std::vector<std::string> segments;  // names of its shared memory objects
+  std::uint64_t segment_bytes = 0;    // sum of their sizes
 };
-// Live brokers and leftovers of dead ones.
+// Live brokers, and dead ones that left files. Asks no broker. Throws SystemError, PermissionError.
 IPCQ_API std::vector<BrokerEntry> list_brokers();
-// Removes the names of one dead broker, and nothing else. Throws UsageError when it is alive, and when what lies at its
-// place keeps its socket from being removed: the text names that.
+// Removes the names of one dead broker. Throws UsageError if it is alive, or if another file at its place prevents the
+// removal of its socket (the text names the file); SystemError, PermissionError.
 IPCQ_API void remove_leftovers(const BrokerEntry& entry);
 
-// Directory of sockets: $XDG_RUNTIME_DIR/ipcq, /run/ipcq for root, else /tmp/ipcq-UID.
+// The directory of brokers' sockets: $XDG_RUNTIME_DIR/ipcq; without that variable /run/ipcq for root, else
+// /tmp/ipcq-UID.
 IPCQ_API std::string run_directory();
 
 }  // namespace ipcq

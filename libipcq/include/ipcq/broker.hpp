@@ -1,6 +1,6 @@
-// Broker: owns pools and queues, attaches clients, repairs after the dead. Embeddable; ipcq-broker is a thin program
-// over it. Thread-safe. Each session of a client takes two descriptors of the process; the library leaves its limit
-// (RLIMIT_NOFILE) as it is, ipcq-broker raises it.
+// Broker: owns pools and queues, attaches clients, and repairs what dead clients leave. Can be embedded; ipcq-broker is
+// a thin program over it. Thread-safe. Each client session takes two descriptors of the process. The library does not
+// change the process' limit (RLIMIT_NOFILE); ipcq-broker raises it.
 #pragma once
 
 #include <cstddef>
@@ -17,49 +17,51 @@ class BrokerCore;
 }
 
 struct BrokerOptions {
-  // Name that clients connect to. Empty: $IPCQ_BROKER, else "default". A path makes that file the control socket; what
-  // lies there already, or at the lock file beside it, and was not left by a broker of this user is refused.
+  // The name that clients connect to. Empty: $IPCQ_BROKER, else "default". A path makes that file the control socket;
+  // an existing file there, or at the lock file beside it, is refused unless a dead broker of this user left it.
   std::string name{};
   // Unix group whose members may attach (segments and socket 0660); empty: only this user (0600).
   std::string group{};
-  LogCallback log{};  // may ask this broker
+  LogCallback log{};  // may call this broker
 };
 
 class IPCQ_API Broker {
  public:
-  // Takes the name, removes what a dead broker of that name left, opens the control socket and starts serving.
-  // Throws UsageError, and has changed nothing, when a live broker has the name or another program's file lies there;
+  // Takes the name, removes what a dead broker of that name left, opens the control socket and starts its threads.
+  // Throws UsageError, without any change, if a live broker has the name or the file of another program is in the way;
   // SystemError or PermissionError naming the object.
   explicit Broker(BrokerOptions options = {});
-  // None, for members: calls throw UsageError, stop() does nothing.
+  // An empty object, for members: calls throw UsageError, stop() does nothing and returns 0.
   explicit Broker(std::nullptr_t) noexcept;
   Broker(Broker&&) noexcept;
-  Broker& operator=(Broker&&) noexcept;  // stops the one that was there
+  Broker& operator=(Broker&&) noexcept;  // stop(0) of the broker that this object had
   ~Broker();                             // stop(0)
 
-  // Create at any time. Throw UsageError (bad option, name taken), BackendError, SystemError (ENOSPC: /dev/shm is too
-  // small; the text says how much is needed and how to get it). Memory is reserved at once, which takes a while for a
-  // large pool, up to seconds per GiB; meanwhile the broker serves what it has, and clients do not find the new one.
+  // Create a pool, or a queue with or without a pool of its own, at any time before stop(). All memory is reserved in
+  // the call, which takes up to seconds per GiB; meanwhile the broker serves the rest, and clients do not find the new
+  // object. Throw UsageError (bad option, name taken), BackendError, PermissionError, SystemError (ENOSPC: /dev/shm is
+  // too small; the text says how much is needed and how to get it).
   void create_pool(const std::string& name, PoolOptions options);
   void create(const std::string& queue, QueueOptions options = {});
 
-  // Says that no further producer will come: consumers with Until::end see the end once drained, even if a producer
-  // died. Throws NotFoundError; UsageError for what cannot be a queue's name.
+  // Declares that no further producer will open: once no producer is open, consumers with Until::end that have received
+  // everything get Status::end, even if a producer died. Throws NotFoundError; UsageError for what cannot be a queue's
+  // name.
   void end_of_stream(const std::string& queue);
 
-  // Closes the intake of every queue, waits `drain_for` at most until groups that have members took and released
-  // everything, closes the queues and removes every name. Returns the number of messages that were left: for each
-  // queue, of the group that has most, those that no consumer had taken, or that were given back. Nobody receives them
-  // any more. What consumers hold at that moment is not among them: it is theirs to finish with. A creation that is
-  // under way in another thread fails, and is waited for. Called again it returns the same number; called while it
-  // drains, from another thread, it shortens the wait if it asks for less.
+  // Closes the intake of every queue, waits `drain_for` at most until groups with members have taken and released
+  // everything, closes the queues and removes every name. Returns the number of messages left: the sum over the queues
+  // of the most messages that one of its groups had not taken or had given back. They are not delivered any more. The
+  // messages that consumers hold are not counted, and may still be read and released. A create() under way in another
+  // thread fails, and stop() waits for it. A second call returns the same number; a concurrent call with a shorter
+  // `drain_for` shortens the wait.
   std::uint64_t stop(Timeout drain_for = Duration::zero());
 
-  // After stop(): as it was when the draining ended.
+  // Counters of this instant; after stop(), of the end of the draining. Scans the lines of every queue.
   BrokerStats stats() const;
-  // Path of the control socket, absolute if that fits into the address of a socket.
+  // Path of the control socket, absolute if an absolute path fits into a socket's address.
   std::string socket_path() const;
-  // Ring state of one queue for humans: cursors, lines, slots, held entries. Throws as end_of_stream().
+  // State of one queue as text for people: cursors, lines, slots, held entries. Throws as end_of_stream().
   std::string dump(const std::string& queue) const;
 
  private:

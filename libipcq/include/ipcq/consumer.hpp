@@ -16,45 +16,47 @@ namespace detail {
 struct CudaAccess;
 }
 
-// Whether the clean close of every producer is the end.
+// Whether receive() returns Status::end once every producer has closed cleanly.
 enum class Until : std::uint8_t { end, forever };
 
 struct ConsumerOptions {
-  // A declared group is durable. Any other name makes an ephemeral group: it starts at the newest message and vanishes
-  // with its last member.
+  // A declared group is durable. Any other name makes an ephemeral group: it gets the messages published from now on,
+  // and ends with its last member.
   std::string group = "default";
   Wait wait = Wait::hybrid();
   Until until = Until::end;
-  // How long to wait for the queue to appear; and, where the stream has ended and nothing of it is left, for a producer
-  // that begins the next one, before that end is reported.
+  // How long to wait for the queue to appear. Also, if the stream has ended and nothing of it is left, how long to wait
+  // for a producer that begins the next stream before receive() returns Status::end.
   Timeout wait_for = Duration::zero();
-  // Policy of an ephemeral group that this consumer is the first member of. UsageError where the group exists already,
-  // declared or founded, and is not lossy: it would hold producers up after all.
+  // Makes the ephemeral group lossy, if this consumer is its first member. UsageError if the group exists, declared or
+  // ephemeral, and is not lossy: it could block producers.
   bool lossy = false;
   bool cuda = false;  // this consumer uses <ipcq/cuda.hpp>
 };
 
 class IPCQ_API Consumer {
  public:
-  // None: every call returns Status::closed. For members; Session::consumer() makes one that is open.
+  // An empty object, for members: every call returns Status::closed. Session::consumer() opens one.
   Consumer() noexcept;
   explicit Consumer(std::unique_ptr<detail::ConsumerCore> core) noexcept;
   Consumer(Consumer&&) noexcept;
   Consumer& operator=(Consumer&&) noexcept;
   ~Consumer();  // close()
 
-  // Takes the group's next message: first one given back, else the oldest not yet taken. Waits `timeout` at most.
-  // Statuses: ok, empty (zero timeout), timeout, end, closed, peer_dead, interrupted, full (QueueOptions::held
-  // messages are held already).
+  // Takes the group's next message: the oldest that was given back, else the oldest not yet taken. Waits `timeout` at
+  // most, as ConsumerOptions::wait says. Statuses: ok; empty (zero timeout); timeout; end; closed; peer_dead;
+  // interrupted; full (this consumer holds QueueOptions::held messages already).
   [[nodiscard]] Result<Message> receive(Timeout timeout = kForever) noexcept;
 
-  // Takes up to batch.size() messages that are there now, waiting only for the first. batch[0 .. count) are set.
+  // Takes up to batch.size() messages that are there now, and waits only for the first. Sets batch[0 .. count).
+  // Statuses as receive().
   [[nodiscard]] BatchResult receive_many(std::span<Message> batch, Timeout timeout = kForever) noexcept;
 
-  // The messages until the end of the stream, as an input range: for range-for, std::ranges algorithms and views. A
-  // step releases the message; the next is received, and waited for, when it is looked at or compared with the end: so
-  // std::views::take(n) receives n messages. Views that search ahead (filter, drop_while) receive what they pass over.
-  // Throws ClosedError, which carries the status, when the queue stops otherwise, or all that may be held is held.
+  // The messages until the end of the stream, as an input range for range-for, std::ranges algorithms and views. An
+  // increment releases the message. The next one is received, and waited for without a time limit, when the iterator is
+  // dereferenced or compared with the end, so std::views::take(n) receives n messages. Views that search ahead (filter,
+  // drop_while) receive the messages that they skip. Throws ClosedError with the status if receive() returns any but ok
+  // and end.
   class Iterator {
    public:
     using iterator_concept = std::input_iterator_tag;
@@ -79,13 +81,14 @@ class IPCQ_API Consumer {
       return message_;
     }
     Consumer* consumer_;
-    mutable Message message_;  // the range's element: const belongs to the iterator
+    mutable Message message_;  // the range's element: constness of the iterator does not extend to it
     mutable bool received_ = false;
   };
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
-  // Leaves the group. Messages still held go back to it. Idempotent; the destructor calls it.
+  // Leaves the group, and gives back the messages still held. Waits for the broker's answer, 10 s at most. Idempotent;
+  // the destructor calls it.
   void close() noexcept;
 
  private:

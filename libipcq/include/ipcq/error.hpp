@@ -15,7 +15,7 @@ namespace ipcq {
 // Root of the family: catch this to catch everything libipcq throws.
 class IPCQ_API Error : public std::runtime_error {
  public:
-  // A zero byte, at which what() would end, is said as \x00.
+  // A zero byte in `what` is replaced by the text \x00, because what() would end there.
   explicit Error(const std::string& what);
 };
 
@@ -49,7 +49,7 @@ class IPCQ_API LayoutError : public Error {
   using Error::Error;
 };
 
-// A system call failed. `code()` is its errno.
+// A system call failed; code() is its errno. Also a broker that does not answer in time (ETIMEDOUT).
 class IPCQ_API SystemError : public Error {
  public:
   SystemError(int code, const std::string& what) : Error(what), code_(code) {}
@@ -59,7 +59,7 @@ class IPCQ_API SystemError : public Error {
   int code_;
 };
 
-// A call of the data path came to a status other than ok, where that cannot be returned: Result::value().
+// A data path call had a status other than ok and could not return it: Result::value().
 class IPCQ_API StatusError : public Error {
  public:
   StatusError(Status status, const std::string& what) : Error(what), status_(status) {}
@@ -69,8 +69,8 @@ class IPCQ_API StatusError : public Error {
   Status status_;
 };
 
-// A range over a consumer stopped before the end of the stream. `status()`: closed, peer_dead, interrupted, or full
-// (the consumer holds all it may).
+// A range over a consumer stopped before the end of the stream. status(): closed, peer_dead, interrupted, or full (the
+// consumer holds QueueOptions::held messages).
 class IPCQ_API ClosedError : public StatusError {
  public:
   using StatusError::StatusError;

@@ -1,7 +1,9 @@
 // Handlers: functors that change a message in place, one source for host threads and device code.
 //
-// A handler is called by a team of lanes that share one message: `team.rank()` in [0, team.size()). A host worker is a
-// team of one; on a device the lanes are threads. Each lane works on its own elements, so lanes need no order.
+// A handler is called by each lane of a team that shares one message; team.rank() is in [0, team.size()). A host worker
+// is a team of one; on a device the lanes are threads. Each lane changes its own elements, so lanes need no order.
+// accepts(length): whether the handler can work on `length` bytes. It is not called for other lengths. Handlers have no
+// state, and are called from many threads.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +25,7 @@ struct HostTeam {
 
 namespace handlers {
 
-// Sixteen bytes of payload. Device code is given payloads that begin on 16-byte boundaries.
+// Sixteen bytes of payload. In device code payloads begin at 16-byte boundaries.
 struct Words {
   std::uint64_t w[2];
 };
@@ -45,7 +47,8 @@ IPCQ_HOST_DEVICE inline void store_words(std::byte* to, const Words& v) noexcept
 #endif
 }
 
-// Applies `op` to 64-bit words of payload whose bytes it treats one by one. Each lane has several loads on the way.
+// Applies `op`, which must treat the bytes of a 64-bit word independently, to the payload. Each lane has several loads
+// in flight.
 template <class Team, class Op>
 IPCQ_HOST_DEVICE void transform_bytes(std::byte* data, std::uint64_t length, Team team, Op op) noexcept {
   constexpr unsigned kAtOnce = 4;
@@ -94,7 +97,7 @@ struct Upper {
     transform_bytes(data, length, team, [](std::uint64_t w) {
       constexpr std::uint64_t kOnes = 0x0101010101010101;
       constexpr std::uint64_t kTops = 0x80 * kOnes;
-      // Of the lower seven bits of each byte: bit 7 of the sum tells whether they reach the bound.
+      // For the lower seven bits of each byte: bit 7 of the sum says whether they reach the bound.
       const std::uint64_t low = w & ~kTops;
       const std::uint64_t from_a = low + (0x80 - 'a') * kOnes;
       const std::uint64_t beyond_z = low + (0x80 - ('z' + 1)) * kOnes;
@@ -141,14 +144,15 @@ struct VectorAdd {
 
 }  // namespace handlers
 
-// A handler as a host worker runs it: false when it cannot work on `length` bytes (the message is passed on unchanged
-// and marked so).
+// A handler as a host worker runs it, in place on `length` bytes. False: it cannot work on that length; the message is
+// passed on unchanged, with Message::processed() false.
 using HostHandler = bool (*)(std::byte* data, std::uint64_t length);
 
-// The built-in handlers: "identity", "invert", "upper", "vector_add". Null for any other name.
+// The built-in handlers: "identity", "invert", "upper", "vector_add". Null for any other name. Thread-safe.
 IPCQ_API HostHandler find_host_handler(std::string_view name) noexcept;
+// Their names.
 IPCQ_API std::vector<std::string> handler_names();
-// Whether that handler can work on `length` bytes; true for a name that is none of them.
+// Whether the handler of that name can work on `length` bytes; true for an unknown name.
 IPCQ_API bool handler_accepts(std::string_view name, std::uint64_t length) noexcept;
 
 }  // namespace ipcq
