@@ -24,7 +24,8 @@ class ProducerCore;
 class ConsumerCore;
 }  // namespace detail
 
-// A free slot on loan. Holding one delays nobody; dropping it unpublished returns it to the pool.
+// A slot on loan to a producer. Holding it delays no other message. Destroying it unpublished returns the slot to the
+// pool.
 class IPCQ_API Loan {
  public:
   Loan() noexcept = default;
@@ -66,8 +67,8 @@ class IPCQ_API Loan {
   std::uint32_t slot_ = 0;
 };
 
-// A message that this consumer's group will not see elsewhere while it is held. Destruction releases it; destruction
-// while an exception unwinds gives it back, for another member of the group to process.
+// A message that no other member of the consumer's group gets while it is held. Destruction releases it; destruction
+// while an exception unwinds the stack gives it back, so that a member of the group processes it again.
 class IPCQ_API Message {
  public:
   Message() noexcept = default;
@@ -83,12 +84,13 @@ class IPCQ_API Message {
 
   explicit operator bool() const noexcept { return m_.core != nullptr; }
 
-  // The payload. Empty once the message was released, given back or forwarded. Empty also where it lies in device
-  // memory alone; ipcq::cuda reads it there.
+  // The payload, valid while the message is held; empty once it was released, given back or forwarded. Also empty for a
+  // payload in device memory only, which ipcq::cuda can read.
   std::span<const std::byte> bytes() const noexcept { return {m_.data, m_.data != nullptr ? m_.length : 0}; }
-  // Bytes of the payload, wherever it lies; 0 as bytes() is empty.
+  // Size of the payload in bytes, also for one in device memory; 0 once the message is not held any more.
   std::size_t length() const noexcept { return m_.length; }
-  // Number of this message among those of its producer, from 0. No gap unless the producer died or messages dropped.
+  // Number of this message among those of its producer, from 0. A gap means that the producer died or messages were
+  // dropped.
   std::uint64_t sequence() const noexcept { return m_.sequence; }
   // Id of the producer, unique while it is attached.
   std::uint32_t producer() const noexcept { return m_.producer; }
@@ -96,16 +98,15 @@ class IPCQ_API Message {
   std::uint64_t published_at_ns() const noexcept { return m_.published_at_ns; }
   // Place in the queue's order. Tickets of one queue grow by one per publish.
   std::uint64_t ticket() const noexcept { return m_.ticket; }
-  // How often this message was handed out before (0: first delivery).
+  // How often this message was delivered before; 0 at the first delivery.
   std::uint32_t redeliveries() const noexcept { return m_.redeliveries; }
-  // False when the queue's handler refused this payload (a length it cannot work on); the bytes are as published.
+  // False if the queue's handler refused this payload (a length that it cannot work on); the bytes are as published.
   bool processed() const noexcept { return m_.processed; }
 
-  // Ends the reading: the slot goes back once every group has released it. Statuses: ok; not_held (already released, or
-  // no longer this consumer's), closed (its consumer is): nothing is left to be done then, so the status need not be
-  // looked at.
+  // Releases the message: its slot becomes free once every group has released it. Does not wait. Statuses: ok; not_held
+  // (already released, or no longer this consumer's); closed (the consumer is closed). None needs a reaction.
   Status release() noexcept;
-  // Gives the message back unprocessed: the next receive of any member of the group takes it, ahead of newer ones.
+  // Gives the message back: the next receive of any member of the group takes it, before newer ones. Does not wait.
   // Statuses as release().
   Status nack() noexcept;
 
@@ -113,7 +114,7 @@ class IPCQ_API Message {
   friend class detail::ConsumerCore;
   friend class detail::ProducerCore;
   void end() noexcept;
-  // It is not held any more: what bytes() named may be another's by now.
+  // After the holding has ended: the memory of bytes() may belong to another message by now.
   void forget() noexcept {
     m_.core = nullptr;
     m_.data = nullptr;

@@ -53,14 +53,13 @@ struct ProducerOptions {
 
 class IPCQ_API Producer {
  public:
-  // None: every call returns Status::closed. For members; Session::producer() makes one that is open.
+  // An empty object, for members: every call returns Status::closed. Session::producer() opens one.
   Producer() noexcept;
   explicit Producer(std::unique_ptr<detail::ProducerCore> core) noexcept;
   Producer(Producer&&) noexcept;
   Producer& operator=(Producer&&) noexcept;
-  // close(). While an exception that was thrown since the producer was opened unwinds the stack, the stream is broken
-  // off instead: consumers see no end. On an error throw through the producer or break_off(); to return ends the
-  // stream.
+  // close(); or break_off() while an exception that was thrown since the producer was opened unwinds the stack. So
+  // after an error throw through the producer's scope or call break_off(): returning normally ends the stream.
   ~Producer();
 
   // Borrows a free slot of slot_bytes(), waiting `timeout` at most as the queue's backpressure says.
@@ -122,11 +121,11 @@ class IPCQ_API Producer {
   // This producer's id, as Message::producer() shows it.
   std::uint32_t id() const noexcept;
 
-  // Ends this producer's stream cleanly, whatever calls came to before. Idempotent; the destructor calls it.
+  // Ends this producer's stream cleanly, whatever earlier calls returned. Waits for the broker's answer, 10 s at most.
+  // Idempotent; the destructor calls it.
   void close() noexcept;
-  // Closes, but does not end the stream: for a producer that has failed half way. Consumers go on waiting, as after its
-  // death, until another producer opens or end_of_stream(). An exception that leaves the producer's scope does the
-  // same.
+  // Closes without ending the stream, for a producer that has failed. As after its death, consumers wait until another
+  // producer opens or end_of_stream() is called. Waits as close().
   void break_off() noexcept;
 
  private:

@@ -27,7 +27,7 @@ struct ConnectOptions {
 
 class IPCQ_API Session {
  public:
-  // None: producer() and consumer() throw UsageError. For members; connect() makes one.
+  // An empty object, for members: producer() and consumer() throw UsageError. connect() makes a connected one.
   Session() noexcept;
   explicit Session(std::shared_ptr<detail::SessionCore> core) noexcept;
   Session(Session&&) noexcept;
@@ -37,8 +37,9 @@ class IPCQ_API Session {
   // stream waits for a payload that a closed consumer had received, the connection to the broker stays.
   ~Session();
 
-  // Opens an endpoint. Throws NotFoundError (no such queue within wait_for), PermissionError, LayoutError, UsageError
-  // (no endpoint or group free; use after fork), SystemError.
+  // Open an endpoint. Wait for the queue to appear as `wait_for` says, and 10 s at most for each answer of the broker.
+  // Throw NotFoundError (no such queue within `wait_for`), PermissionError, LayoutError, UsageError (no endpoint or
+  // group free; use after fork), SystemError.
   Producer producer(const std::string& queue, ProducerOptions options = {});
   Consumer consumer(const std::string& queue, ConsumerOptions options = {});
 
@@ -49,7 +50,7 @@ class IPCQ_API Session {
   void interrupt() noexcept;
   void resume() noexcept;
 
-  // False once the broker closed the connection or died.
+  // False once the broker has closed the connection or died. Does not wait.
   bool connected() const noexcept;
 
  private:
@@ -58,8 +59,8 @@ class IPCQ_API Session {
   std::shared_ptr<detail::SessionCore> core_;
 };
 
-// Attaches to a broker. Throws NotFoundError when there is none within `wait_for`, PermissionError, SystemError (also
-// when there is one that does not answer within ten seconds).
+// Attaches to a broker. Throws NotFoundError if there is none within `wait_for`, PermissionError, LayoutError (a broker
+// of another release), SystemError (also if the broker does not answer within 10 s).
 IPCQ_API Session connect(ConnectOptions options = {});
 
 }  // namespace ipcq

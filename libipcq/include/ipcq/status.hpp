@@ -1,4 +1,4 @@
-// What a hot-path call came to, and the value-or-status type that the calls return.
+// The outcome of a data path call, and the value-or-status type that the calls return.
 //
 // Xlib has a macro of this name. These headers work before and behind Xlib's and leave it as it is; a source that names
 // ipcq::Status itself says `#undef Status` behind the last header of X.
@@ -41,8 +41,8 @@ namespace detail {
 [[noreturn]] IPCQ_API void throw_no_value(Status why);
 }  // namespace detail
 
-// A T, or the status that says why there is none; used as std::expected is. `status()` is `ok` exactly when a T is
-// there. Without one, operator* and -> give an empty T (a loan or message that holds nothing), value() throws.
+// A T, or the status that says why there is none; used like std::expected. status() is `ok` exactly if there is a T.
+// Without one, operator* and -> give an empty T (a loan or message that holds nothing), and value() throws StatusError.
 template <class T>
 class [[nodiscard]] Result {
   static_assert(std::is_default_constructible_v<T>, "an empty T stands where there is none");
@@ -91,7 +91,7 @@ class [[nodiscard]] Result {
   Status status_;
 };
 
-// How far a batched call came: `count` items were done before `status` stopped it (ok: all of them).
+// Result of a batched call: `count` items were done, then `status` ended the call (ok: as many as could be).
 struct [[nodiscard]] BatchResult {
   Status status = Status::ok;
   std::size_t count = 0;

@@ -15,8 +15,8 @@ namespace ipcq {
 using Duration = std::chrono::nanoseconds;
 inline constexpr Duration kForever = Duration::max();
 
-// How long a call may take: any std::chrono::duration. What is negative (or no number) is zero, what is longer than
-// Duration can say is kForever.
+// How long a call may take: any std::chrono::duration. A negative value (or NaN) becomes zero, one that exceeds the
+// range of Duration becomes kForever.
 class Timeout {
  public:
   template <class Rep, class Period>
@@ -35,7 +35,7 @@ class Timeout {
     } else {
       using Seconds = std::chrono::duration<long double>;
       if (Seconds(time) >= Seconds(kForever)) return kForever;
-      return std::chrono::ceil<Duration>(time);  // what is more than nothing stays so
+      return std::chrono::ceil<Duration>(time);  // rounded up: a positive time never becomes zero
     }
   }
 
