@@ -10,11 +10,6 @@
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
-namespace {
-
-std::string queue_of(const Request& request) { return get_text(request.name, sizeof request.name); }
-
-}  // namespace
 
 bool Answers::take(ConnectedClient& client, const Request& request) {
   const bool known = request.op == Op::stats || request.op == Op::dump;

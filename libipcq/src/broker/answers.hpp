@@ -14,8 +14,12 @@
 #include "broker/registry.hpp"
 #include "broker/statistics.hpp"
 #include "control/control.hpp"
+#include "layout/text_field.hpp"
 
 namespace ipcq::detail {
+
+// The queue that a request names.
+inline std::string queue_of(const Request& request) { return get_text(request.name, sizeof request.name); }
 
 class Answers {
  public:

@@ -18,8 +18,6 @@ Closing closing_of(const Request& request) {
   return (request.flags & kBrokenOff) != 0 ? Closing::broken_off : Closing::clean;
 }
 
-std::string queue_of(const Request& request) { return get_text(request.name, sizeof request.name); }
-
 }  // namespace
 
 Reply Requests::answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <exception>
 #include <thread>
 #include <type_traits>
 
-#include "ipcq/error.hpp"
-#include "ipcq/handler.hpp"
+#include "client/early_payload.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -141,39 +139,14 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dead
   }
 }
 
-// For a CPU that is to read, or release, what was copied before its payload was complete: a message that a stream took
-// early and gave back, or one of a direct device queue, whose slot would have two writers. Rare, and nobody rings for
-// it.
 ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d,
                                                   Deadline& deadline) const noexcept {
-  const PublishedView<SharedAtomics> ring(ring_);
-  const bool early = (d.flags & kBeforeExecutor) != 0;
-  Descriptor processed;
-  InlineData ignored;
-  LineRead read = LineRead::absent;
-  const auto complete = [&] {
-    if (!early) return is_written(d, *pool_);
-    if (!ring.is_processed(ticket)) return false;
-    read = ring_.read(ticket, processed, ignored);
-    return read != LineRead::absent || !ring_.readable(ticket);  // all units, unless the line serves another lap
-  };
-  for (unsigned looks = 0; !complete(); ++looks) {
+  EarlyPayload payload(*queue_, *pool_, ticket, d);
+  for (unsigned looks = 0; !payload.is_complete(); ++looks) {
     if (looks == kLooksForPayload || go_on(deadline) != Status::ok) return Payload::not_yet;
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  if (is_buried(d, *pool_)) return Payload::lost;
-  if (!early) return Payload::there;
-  if (read == LineRead::present && !carries_message(processed)) return Payload::lost;
-  if (read == LineRead::present) {
-    d.flags = processed.flags;
-    return Payload::there;
-  }
-  // The line serves another lap: what the executor did to this payload, as to every one.
-  d.flags = kPayloadReady;
-  if (queue_->is_host_readable()) d.flags |= kInMirror;
-  const auto& handler = queue_->config().handler;
-  if (!handler_accepts({handler, ::strnlen(handler, sizeof handler)}, d.length)) d.flags |= kNotProcessed;
-  return Payload::there;
+  return payload.settle() ? Payload::there : Payload::lost;
 }
 
 ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding,
@@ -358,55 +331,3 @@ void ConsumerCore::after_return() noexcept {
 }
 
 }  // namespace ipcq::detail
-
-namespace ipcq {
-
-Consumer::Consumer() noexcept = default;
-Consumer::Consumer(std::unique_ptr<detail::ConsumerCore> core) noexcept : core_(std::move(core)) {}
-Consumer::Consumer(Consumer&&) noexcept = default;
-Consumer& Consumer::operator=(Consumer&& other) noexcept {
-  if (this != &other) {
-    close();
-    core_ = std::move(other.core_);
-  }
-  return *this;
-}
-Consumer::~Consumer() { close(); }
-
-void Consumer::close() noexcept {
-  if (!core_) return;
-  if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
-  core_->close_device_side();
-  const bool messages_out = core_->holds_any();
-  const auto session = core_->shared_session();
-  core_->close();
-  if (messages_out) {  // they refer to the core
-    session->retire(std::shared_ptr<detail::ConsumerCore>(std::move(core_)));
-  }
-  core_.reset();
-}
-
-Result<Message> Consumer::receive(Timeout timeout) noexcept {
-  Result<Message> message(std::in_place);  // filled where the caller gets it
-  const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
-  if (s != Status::ok) message = s;
-  return message;
-}
-BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) noexcept {
-  return core_ ? core_->receive_many(batch, timeout) : BatchResult{Status::closed, 0};
-}
-
-Message Consumer::next_or_end() {
-  auto m = receive();
-  if (m) return std::move(*m);
-  if (m.status() == Status::end) return {};
-  if (m.status() == Status::full) {
-    throw ClosedError(m.status(),
-                      "consumer: holds as many messages as it may (full); release some before it goes on, or "
-                      "create the queue with more (held=N)");
-  }
-  throw ClosedError(m.status(), "consumer: the queue stopped before the end of the stream (" +
-                                    std::string(to_string(m.status())) + "); receive() tells this by its status");
-}
-
-}  // namespace ipcq

@@ -4,7 +4,6 @@
 #include <exception>
 
 #include "client/unread_group.hpp"
-#include "ipcq/error.hpp"
 #include "layout/text_field.hpp"
 
 namespace ipcq::detail {
@@ -198,7 +197,7 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   d.sequence = sequence_++;
   bytes_ += d.length;
   if (d.kind == LineKind::slot) {
-    const SlotLoan loan = d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
+    const SlotLoan loan = held_by(d);
     if (groups == 0) {  // nobody reads it: published and gone, unless a GPU still writes
       if ((d.flags & kPayloadReady) != 0 && pool_->pool().give_back(loan, client_)) {
         publisher_fence();
@@ -330,61 +329,3 @@ void ProducerCore::give_back(const SlotLoan& loan) noexcept {
 }
 
 }  // namespace ipcq::detail
-
-namespace ipcq {
-
-Producer::Producer() noexcept = default;
-Producer::Producer(std::unique_ptr<detail::ProducerCore> core) noexcept : core_(std::move(core)) {}
-Producer::Producer(Producer&&) noexcept = default;
-Producer& Producer::operator=(Producer&& other) noexcept {
-  if (this != &other) {
-    close();
-    core_ = std::move(other.core_);
-  }
-  return *this;
-}
-Producer::~Producer() { close(); }
-
-void Producer::close() noexcept { close(false); }
-void Producer::break_off() noexcept { close(true); }
-
-void Producer::close(bool broken_off) noexcept {
-  if (!core_) return;
-  if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
-  const auto session = core_->shared_session();
-  core_->close(broken_off);
-  if (core_->has_loans()) {  // they refer to the core
-    session->retire(std::shared_ptr<detail::ProducerCore>(std::move(core_)));
-  }
-  core_.reset();
-}
-
-Result<Loan> Producer::loan(Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->loan(deadline) : Status::closed;
-}
-Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->send(bytes, deadline) : Status::closed;
-}
-BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->send_many(batch, deadline) : BatchResult{Status::closed, 0};
-}
-std::uint64_t Producer::deadline_of(Timeout timeout) noexcept { return detail::deadline_after(timeout); }
-BatchResult Producer::send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept {
-  auto until = detail::Deadline::until(deadline);
-  return core_ ? core_->send_many(batch, until) : BatchResult{Status::closed, 0};
-}
-Status Producer::forward(Message& message, Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->forward(message, deadline) : Status::closed;
-}
-std::size_t Producer::max_bytes() const noexcept {
-  return core_ ? std::max<std::size_t>(core_->slot_bytes(), detail::kInlineBytes) : 0;
-}
-std::size_t Producer::slot_bytes() const noexcept { return core_ ? core_->slot_bytes() : 0; }
-std::size_t Producer::inline_bytes() noexcept { return detail::kInlineBytes; }
-std::uint32_t Producer::id() const noexcept { return core_ ? core_->client() : 0; }
-
-}  // namespace ipcq

@@ -29,8 +29,7 @@ Status ProducerCore::forward_copy(Message& message, Deadline& deadline) noexcept
 Status ProducerCore::forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
                                   Deadline& deadline) noexcept {
   if (!is_sound(from, *pool_)) return Status::not_held;  // somebody scribbled over the held entry
-  const SlotLoan parent =
-      from.alias != kNone ? SlotLoan{from.alias, from.alias_lease} : SlotLoan{from.slot, from.lease};
+  const SlotLoan parent = held_by(from);
   const bool waits = backpressure_ != Backpressure::reject && deadline.was_given_time();
   deadline.start();
   SlotLoan alias;

@@ -1,0 +1,34 @@
+#include "client/early_payload.hpp"
+
+#include <cstring>
+
+#include "ipcq/handler.hpp"
+
+namespace ipcq::detail {
+
+bool EarlyPayload::is_complete() noexcept {
+  if (!before_executor_) return is_written(d_, pool_);
+  const Ring<SharedAtomics>& ring = queue_.ring();
+  if (!PublishedView<SharedAtomics>(ring).is_processed(ticket_)) return false;
+  InlineData ignored;
+  read_ = ring.read(ticket_, processed_, ignored);
+  return read_ != LineRead::absent || !ring.readable(ticket_);  // all units, unless the line serves another lap
+}
+
+bool EarlyPayload::settle() noexcept {
+  if (is_buried(d_, pool_)) return false;
+  if (!before_executor_) return true;
+  if (read_ == LineRead::present) {
+    if (!carries_message(processed_)) return false;
+    d_.flags = processed_.flags;
+    return true;
+  }
+  // The line serves another lap: what the executor did to this payload, as to every one.
+  d_.flags = kPayloadReady;
+  if (queue_.is_host_readable()) d_.flags |= kInMirror;
+  const auto& handler = queue_.config().handler;
+  if (!handler_accepts({handler, ::strnlen(handler, sizeof handler)}, d_.length)) d_.flags |= kNotProcessed;
+  return true;
+}
+
+}  // namespace ipcq::detail

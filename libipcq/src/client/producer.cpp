@@ -1,0 +1,65 @@
+// What users hold of a producer: a thin shell over ProducerCore.
+#include "ipcq/producer.hpp"
+
+#include <algorithm>
+
+#include "base/deadline.hpp"
+#include "client/producer_core.hpp"
+
+namespace ipcq {
+
+Producer::Producer() noexcept = default;
+Producer::Producer(std::unique_ptr<detail::ProducerCore> core) noexcept : core_(std::move(core)) {}
+Producer::Producer(Producer&&) noexcept = default;
+Producer& Producer::operator=(Producer&& other) noexcept {
+  if (this != &other) {
+    close();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+Producer::~Producer() { close(); }
+
+void Producer::close() noexcept { close(false); }
+void Producer::break_off() noexcept { close(true); }
+
+void Producer::close(bool broken_off) noexcept {
+  if (!core_) return;
+  if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
+  const auto session = core_->shared_session();
+  core_->close(broken_off);
+  if (core_->has_loans()) {  // they refer to the core
+    session->retire(std::shared_ptr<detail::ProducerCore>(std::move(core_)));
+  }
+  core_.reset();
+}
+
+Result<Loan> Producer::loan(Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->loan(deadline) : Status::closed;
+}
+Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->send(bytes, deadline) : Status::closed;
+}
+BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->send_many(batch, deadline) : BatchResult{Status::closed, 0};
+}
+std::uint64_t Producer::deadline_of(Timeout timeout) noexcept { return detail::deadline_after(timeout); }
+BatchResult Producer::send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept {
+  auto until = detail::Deadline::until(deadline);
+  return core_ ? core_->send_many(batch, until) : BatchResult{Status::closed, 0};
+}
+Status Producer::forward(Message& message, Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->forward(message, deadline) : Status::closed;
+}
+std::size_t Producer::max_bytes() const noexcept {
+  return core_ ? std::max<std::size_t>(core_->slot_bytes(), detail::kInlineBytes) : 0;
+}
+std::size_t Producer::slot_bytes() const noexcept { return core_ ? core_->slot_bytes() : 0; }
+std::size_t Producer::inline_bytes() noexcept { return detail::kInlineBytes; }
+std::uint32_t Producer::id() const noexcept { return core_ ? core_->client() : 0; }
+
+}  // namespace ipcq
