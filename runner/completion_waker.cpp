@@ -52,8 +52,7 @@ bool CompletionWaker::advance() noexcept {
   const std::uint64_t next = ring_.cursor(kProducers).next;
   if (next > ring_.lines()) done_ = std::max(done_, next - ring_.lines());  // claiming their lines proves it
   for (; done_ < next; ++done_) {
-    const std::uint32_t tag = tag_of(ring_.out(done_).unit[0].load_hi(std::memory_order_acquire));
-    if (static_cast<std::int32_t>(tag - static_cast<std::uint32_t>(ring_.lap(done_))) < 0) break;
+    if (!PublishedView<SharedAtomics>(ring_).is_processed(done_)) break;
   }
   return done_ != before;
 }
