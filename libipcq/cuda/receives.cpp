@@ -141,7 +141,7 @@ bool ReceiveSide::enqueue_wait_for(MessageState& state) {
     // Greater or equal, cyclically: the line may serve another lap when the stream gets there.
     // SYNC line-tagged (acquire, by the stream). Pairs with: the executor's write of `out`.
     check_cuda(enqueue_wait(*state.view, state.stream, tag_word(ring_.out(ticket)),
-                            static_cast<std::uint32_t>(ring_.lap(ticket))),
+                            static_cast<std::uint32_t>(memory_.queue().ring().lap(ticket))),
                "cuStreamWaitValue32", memory_.object());
   } else {
     check_cuda(enqueue_wait(*state.view, state.stream, memory_.pool().gpub(d.slot), d.lease), "cuStreamWaitValue64",
