@@ -53,7 +53,7 @@ class DeferredUnpin {
   bool ending_ = false;
 };
 
-// That of this process, for what pool_mapping.cpp maps and pins.
+// That of this process, for what endpoint_memory.cpp maps and pins.
 DeferredUnpin& deferred_unpin();
 
 // A wait that a stream of this process makes or is about to make, until a CPU knows that it ends.

@@ -1,35 +1,35 @@
 #include "delivered.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <vector>
 
+#include "context_scope.hpp"
 #include "protocol/doorbell.hpp"
+#include "spare_memory.hpp"
 
 extern "C" const unsigned char ipcq_deliver_kernels[];  // NOLINT(readability-identifier-naming): CMakeLists.txt
 
 namespace ipcq::detail {
 namespace {
 
-// What contexts of this process have. Never destroyed: at exit the driver unloads before it could be.
-struct Contexts {
+// The kernel, as each context of this process has it. Never destroyed: at exit the driver unloads before it could be.
+struct Kernels {
   struct Kernel {
     Context context;
     CUfunction function;
   };
-  struct Spare {
-    Context context;
-    std::size_t bytes;
-    CUdeviceptr memory;
-  };
   std::mutex mutex;
-  std::vector<Kernel> kernels;
-  std::vector<Spare> spares;
+  std::vector<Kernel> all;
 };
-Contexts& contexts() {
-  static auto* const c = new Contexts;
-  return *c;
+Kernels& kernels() {
+  static auto* const k = new Kernels;
+  return *k;
+}
+
+SpareMemory<CUdeviceptr>& spares() {
+  static auto* const s = new SpareMemory<CUdeviceptr>;
+  return *s;
 }
 
 // In the current context.
@@ -42,37 +42,32 @@ CUfunction load_kernel(const std::string& object) {
   return function;
 }
 
+// That of the current context, which is `context`. Loaded once.
+CUfunction kernel_of(const Context& context, const std::string& object) {
+  auto& k = kernels();
+  const std::scoped_lock lock(k.mutex);
+  for (const auto& known : k.all) {
+    if (known.context == context) return known.function;
+  }
+  k.all.push_back({context, load_kernel(object)});
+  return k.all.back().function;
+}
+
 }  // namespace
 
 DeliveredEntries::DeliveredEntries(const Context& context, std::size_t count, const std::string& object)
     : context_(context), count_(count), bytes_(count * (sizeof(Delivered) + sizeof(unsigned long long))) {
   const BesideCaptures beside;
   const CurrentContext current(context.handle());
-  auto& c = contexts();
-  const std::scoped_lock lock(c.mutex);
-  for (const auto& k : c.kernels) {
-    if (k.context == context_) kernel_ = k.function;
-  }
-  if (kernel_ == nullptr) {
-    kernel_ = load_kernel(object);
-    c.kernels.push_back({context_, kernel_});
-  }
-  const auto spare = std::find_if(c.spares.begin(), c.spares.end(),
-                                  [this](const auto& s) { return s.context == context_ && s.bytes == bytes_; });
-  if (spare != c.spares.end()) {
-    memory_ = spare->memory;
-    c.spares.erase(spare);
+  kernel_ = kernel_of(context_, object);
+  if (const auto spare = spares().take(context_, bytes_)) {
+    memory_ = *spare;
     return;
   }
-  c.spares.reserve(c.spares.capacity() + 1);  // the destructor finds room
   check_cuda(driver().cuMemAlloc(&memory_, bytes_), "cuMemAlloc", object, "free device memory");
 }
 
-DeliveredEntries::~DeliveredEntries() {
-  auto& c = contexts();
-  const std::scoped_lock lock(c.mutex);
-  c.spares.push_back({context_, bytes_, memory_});
-}
+DeliveredEntries::~DeliveredEntries() { spares().keep(context_, bytes_, memory_); }
 
 std::uint64_t DeliveredEntries::next_use() noexcept {
   static std::atomic<std::uint64_t> last{now_ns() * 0x9e3779b97f4a7c15};

@@ -14,9 +14,10 @@
 #include <cstdint>
 #include <string>
 
+#include "driver.hpp"
 #include "ipcq/cuda.hpp"
+#include "layout/atomic.hpp"
 #include "layout/delivered.hpp"
-#include "pool_mapping.hpp"
 
 namespace ipcq::detail {
 

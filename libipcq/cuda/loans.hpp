@@ -10,8 +10,9 @@
 #include <vector>
 
 #include "client/producer_core.hpp"
+#include "endpoint_memory.hpp"
+#include "host_block.hpp"
 #include "poll_thread.hpp"
-#include "pool_mapping.hpp"
 
 namespace ipcq::detail {
 class LoanSide;

@@ -128,8 +128,7 @@ bool ReceiveSide::is_complete(const Descriptor& d, std::uint64_t ticket) const n
   if (d.kind != LineKind::slot) return true;  // taken processed
   if ((d.flags & kBeforeExecutor) != 0) return ring_.is_processed(ticket);
   // With an executor in between, what stands in `out` is complete.
-  if (ring_.has_handler() || (d.flags & kPayloadReady) != 0) return true;
-  return reached(memory_.pool().gpub(d.slot), d.lease);
+  return ring_.has_handler() || is_written(d, memory_.pool());
 }
 
 bool ReceiveSide::enqueue_wait_for(MessageState& state) {

@@ -21,9 +21,10 @@
 #include "client/consumer_core.hpp"
 #include "deferred_unpin.hpp"
 #include "delivered.hpp"
+#include "endpoint_memory.hpp"
+#include "host_block.hpp"
 #include "layout/pinned_entry.hpp"
 #include "poll_thread.hpp"
-#include "pool_mapping.hpp"
 
 namespace ipcq::detail {
 

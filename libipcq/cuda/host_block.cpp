@@ -1,0 +1,60 @@
+#include "host_block.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "context_scope.hpp"
+#include "ipcq/error.hpp"
+#include "spare_memory.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+SpareMemory<void*>& spares() {
+  static auto* const s = new SpareMemory<void*>;
+  return *s;
+}
+
+// The process' own memory, pinned: what the driver allocates would be gone after a reset of its device, and what the
+// CPU reads there with it. Shared, so that a fork does not make the CPU write to a copy.
+void* map_pinned(const Context& context, std::size_t bytes, const std::string& object) {
+  void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (data == MAP_FAILED) throw SystemError(errno, object + ": mmap of " + std::to_string(bytes) + " bytes failed");
+  const BesideCaptures beside;
+  const CurrentContext current(context.handle());
+  try {
+    check_cuda(driver().cuMemHostRegister(data, bytes, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP),
+               "cuMemHostRegister", object, "raise the limit of locked memory (ulimit -l unlimited)");
+    check_same_address(data, object);
+  } catch (...) {
+    ::munmap(data, bytes);
+    throw;
+  }
+  return data;
+}
+
+}  // namespace
+
+void check_same_address(void* data, const std::string& object) {
+  CUdeviceptr device = 0;
+  check_cuda(driver().cuMemHostGetDevicePointer(&device, data, 0), "cuMemHostGetDevicePointer", object);
+  if (device != reinterpret_cast<CUdeviceptr>(data)) {
+    throw BackendError(object +
+                       ": this GPU reaches pinned memory at other addresses than the CPU; it is not supported");
+  }
+}
+
+HostBlock::HostBlock(const Context& context, std::size_t bytes, const std::string& object)
+    : context_(context), bytes_((bytes + kPage - 1) / kPage * kPage) {
+  const auto spare = spares().take(context_, bytes_);
+  data_ = spare ? *spare : map_pinned(context_, bytes_, object);
+  std::memset(data_, 0, bytes_);
+}
+
+HostBlock::~HostBlock() { spares().keep(context_, bytes_, data_); }
+
+}  // namespace ipcq::detail
