@@ -1,9 +1,8 @@
-// When a call has to be over. One Deadline is made from the caller's time-out and handed down to everything that the
-// call does: no part of it starts the time anew, and none that finds the time used up takes the call for one without
-// time.
+// The time at which a call must return. A call makes one Deadline from its time-out and passes it to every part: no
+// part restarts the time, and a part that begins after it has passed still knows that the call was given time.
 //
-// A call that was given no time (zero, or less) looks once, never sleeps, and says `full` or `empty`; one that was
-// given time says `timeout`. Not thread-safe; it lies on the caller's stack.
+// A call without time (zero, or less) checks once, never sleeps, and returns `full` or `empty`; a call with time
+// returns `timeout`. Not thread-safe; for the caller's stack.
 #pragma once
 
 #include <algorithm>

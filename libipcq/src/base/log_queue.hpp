@@ -1,9 +1,9 @@
-// Lines on their way to a user's log callback. Who logs never waits for it: a thread of this object's own calls it, one
-// line at a time and in order, and whoever has a lock may log. So a callback may ask the broker or session that logs,
-// and one that never returns (a pipe that nobody reads) stops nothing but the log.
+// Delivers lines to a user's log callback from a thread of its own, one at a time and in order. add() never waits for
+// the callback, so it may be called under a lock; the callback may call the broker or session that logs; and a callback
+// that never returns (writing to a pipe that is not read) stops only the log.
 //
-// The thread starts with the first line. While the callback is busy kCapacity lines wait; what comes then is counted,
-// and the count told in its place. Thread-safe.
+// The thread starts with the first line. While the callback is busy kCapacity lines wait; further lines are counted,
+// and the count is logged instead. Thread-safe.
 #pragma once
 
 #include <chrono>
@@ -29,8 +29,8 @@ class LogQueue {
   ~LogQueue();  // close()
 
   void add(LogLevel level, std::string text) noexcept;
-  // Delivers what is there, for kPatience at most; no further call of the callback begins after that. Called by the
-  // callback itself it waits for nothing.
+  // Delivers the lines that wait, for kPatience at most; afterwards no call of the callback begins. Does not wait when
+  // called by the callback itself.
   void close() noexcept;
 
  private:

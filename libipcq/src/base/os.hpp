@@ -33,17 +33,17 @@ class Fd {
   int fd_ = -1;
 };
 
-// Takes the exclusive flock that says "its owner lives". False when another has it for good: one that only looks
-// (is_locked) lets go at once. Any errno but EWOULDBLOCK: it cannot be locked.
+// Takes the exclusive flock that says that the owner lives. False if another process keeps it (EWOULDBLOCK; one that
+// only tests with is_locked() unlocks at once), or if the file cannot be locked (any other errno).
 bool lock_file(int fd) noexcept;
-// Whether somebody has that lock.
+// Whether a process has that lock.
 bool is_locked(int fd) noexcept;
 
 // A descriptor that becomes readable when the process ends. Invalid (errno set) when there is none.
 Fd open_pidfd(pid_t pid) noexcept;
 // Whether the process of a pidfd has ended.
 bool has_ended(const Fd& pidfd) noexcept;
-// Whether nobody has the other end of a connected Unix socket any more, a forked child neither.
+// Whether no process has the other end of a connected Unix socket any more, not even a forked child.
 bool has_hung_up(int socket) noexcept;
 // Another descriptor of the same open file, close-on-exec. Throws SystemError with `object`.
 Fd copy_of(const Fd& fd, const std::string& object);
