@@ -1,4 +1,5 @@
-// What users hold of a producer: a thin shell over ProducerCore.
+// What users hold of a producer: a thin shell over ProducerCore. Its loan() and send() stand beside the core's, which
+// the compiler then puts into them.
 #include "ipcq/producer.hpp"
 
 #include <algorithm>
@@ -34,14 +35,6 @@ void Producer::close(bool broken_off) noexcept {
   core_.reset();
 }
 
-Result<Loan> Producer::loan(Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->loan(deadline) : Status::closed;
-}
-Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->send(bytes, deadline) : Status::closed;
-}
 BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Timeout timeout) noexcept {
   detail::Deadline deadline(timeout);
   return core_ ? core_->send_many(batch, deadline) : BatchResult{Status::closed, 0};

@@ -329,3 +329,16 @@ void ProducerCore::give_back(const SlotLoan& loan) noexcept {
 }
 
 }  // namespace ipcq::detail
+
+namespace ipcq {
+
+Result<Loan> Producer::loan(Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->loan(deadline) : Status::closed;
+}
+Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->send(bytes, deadline) : Status::closed;
+}
+
+}  // namespace ipcq
