@@ -19,11 +19,12 @@ namespace ipcq::program {
 namespace {
 
 struct Options {
-  std::string queue, broker, group = "default", output, wait = "hybrid";
+  std::string queue, group = "default", output;
   std::optional<std::string> handler;
   bool verify = false, follow = false, lossy = false, json = false;
-  double wait_for = 5, timeout = 0;
+  double timeout = 0;
   Limits limits{.batch = 0};
+  AttachOptions attach;
   GpuOptions gpu;
 };
 
@@ -45,12 +46,7 @@ void describe(CommandLine& line, Options& o) {
   line.add_option("--timeout", o.timeout, "Give up, exit code 4, when no message comes for so many seconds [never]")
       .transform(positive());
   add_gpu_options(line, o.gpu);
-  line.add_option("--wait", o.wait, "spin, hybrid or sleep").environment("IPCQ_WAIT").show_default();
-  line.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
-  line.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
-      .environment("IPCQ_WAIT_FOR")
-      .transform(not_negative())
-      .show_default();
+  add_attach_options(line, o.attach);
   line.add_flag("--json", o.json, "Summary as one JSON object, last line on stdout (on stderr with --output -)");
 }
 
@@ -115,9 +111,9 @@ Received receive(const Options& o, Consumer& consumer, const GpuDevice* gpu, con
 }
 
 int run(Options& o, Signals& signals) {
-  const Wait wait = parse_wait(o.wait);
+  const Wait wait = parse_wait(o.attach.wait);
   std::unique_ptr<GpuDevice> gpu;  // outlives the session, which watches its stream
-  Attachment attachment(o.broker, to_duration(o.wait_for));
+  Attachment attachment(o.attach.broker, to_duration(o.attach.wait_for));
   gpu = choose_gpu(o, attachment.stats(o.queue));
   std::optional<Output> output;
   if (!o.output.empty()) output.emplace(o.output, signals);
@@ -143,7 +139,7 @@ int run(Options& o, Signals& signals) {
                   .broker = attachment.broker(),
                   .backend = queue.backend,
                   .executor = after.executor,
-                  .wait = o.wait,
+                  .wait = o.attach.wait,
                   .gpu = gpu ? std::optional(gpu->ordinal()) : std::nullopt,
                   .follow = o.follow,
                   .ending = received.ending,

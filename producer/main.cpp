@@ -23,11 +23,11 @@ namespace ipcq::program {
 namespace {
 
 struct Options {
-  std::string queue, broker, generate, block, size, input, wait = "hybrid";
+  std::string queue, generate, block, size, input;
   bool lines = false, json = false, stats = false;
-  double wait_for = 5;
   std::uint64_t block_bytes = 0, size_bytes = 0;
   Publisher::Limits limits;
+  AttachOptions attach;
   GpuOptions gpu;
 };
 
@@ -48,12 +48,7 @@ void describe(CommandLine& line, Options& o) {
   line.add_option("--batch", o.limits.batch, "Messages that take their places together [256; 1 with --rate]")
       .transform(whole_number(1, 1 << 16));
   add_gpu_options(line, o.gpu);
-  line.add_option("--wait", o.wait, "spin, hybrid or sleep").environment("IPCQ_WAIT").show_default();
-  line.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
-  line.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
-      .environment("IPCQ_WAIT_FOR")
-      .transform(not_negative())
-      .show_default();
+  add_attach_options(line, o.attach);
   line.add_flag("--stats", o.stats, "The queue's counters on stderr at the end");
   line.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
 }
@@ -97,7 +92,7 @@ void summarise(const Options& o, const Publisher& publisher, double seconds, std
                  {"seconds", seconds},
                  {"messages_per_s", rate},
                  {"gb_per_s", gb_per_s},
-                 {"wait", o.wait},
+                 {"wait", o.attach.wait},
                  {"gpu", nullptr},
                  {"rejected", publisher.rejected()},
                  {"status", status}};
@@ -107,11 +102,11 @@ void summarise(const Options& o, const Publisher& publisher, double seconds, std
 
 int run(Options& o, Signals& signals) {
   check(o);
-  const Wait wait = parse_wait(o.wait);
+  const Wait wait = parse_wait(o.attach.wait);
   std::optional<Input> input;  // opened first: a missing file must not look like a producer that came and went
   if (o.generate.empty()) input.emplace(o.input, signals);
   std::unique_ptr<GpuDevice> gpu;  // outlives the session, which watches its stream
-  Attachment attachment(o.broker, to_duration(o.wait_for));
+  Attachment attachment(o.attach.broker, to_duration(o.attach.wait_for));
   if (!o.lines) {
     const QueueStats queue = attachment.stats(o.queue);
     require_fit(queue, o.generate, o.block_bytes, o.size_bytes);

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "common/command_line.hpp"
 #include "common/logging.hpp"
 
 namespace ipcq::program {
@@ -34,6 +35,15 @@ auto attempt_then_wait(const std::string& whom, Duration wait_for, const Attempt
 }
 
 }  // namespace
+
+void add_attach_options(CommandLine& line, AttachOptions& o) {
+  line.add_option("--wait", o.wait, "spin, hybrid or sleep").environment("IPCQ_WAIT").show_default();
+  line.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
+  line.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
+      .environment("IPCQ_WAIT_FOR")
+      .transform(not_negative())
+      .show_default();
+}
 
 Attachment::Attachment(std::string broker, Duration wait_for)
     : broker_(broker_name(broker)),

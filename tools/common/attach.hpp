@@ -9,6 +9,17 @@
 
 namespace ipcq::program {
 
+class CommandLine;
+
+// --wait, --broker and --wait-for.
+struct AttachOptions {
+  std::string broker;
+  std::string wait = "hybrid";
+  double wait_for = 5;  // s
+};
+
+void add_attach_options(CommandLine& line, AttachOptions& options);
+
 class Attachment {
  public:
   // Empty broker: $IPCQ_BROKER, else "default". Throws as connect() does.

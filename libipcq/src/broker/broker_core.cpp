@@ -41,22 +41,19 @@ Draining draining(const QueueEntry& q) {
 
 }  // namespace
 
-BrokerCore::BrokerCore(const BrokerOptions& options)
-    : context_(options),
-      server_({context_, registry_, supervisor_, clients_, closer_, switches_, outliving_, endpoints_, statistics_},
-              options.group) {}
+BrokerCore::BrokerCore(const BrokerOptions& options) : parts_(options), server_(parts_, options.group) {}
 
 void BrokerCore::end_of_stream(const std::string& queue) {
-  const Lock lock(context_.mutex);
-  end_stream(registry_.find(queue));
+  const Lock lock(parts_.context.mutex);
+  end_stream(parts_.registry.find(queue));
 }
 
 BrokerStats BrokerCore::stats() const {
   StatsView view;
   {
-    const Lock lock(context_.mutex);
+    const Lock lock(parts_.context.mutex);
     if (gone_) return last_stats_;
-    view = statistics_.view();
+    view = parts_.statistics.view();
   }
   return scan(std::move(view));
 }
@@ -64,8 +61,8 @@ BrokerStats BrokerCore::stats() const {
 std::string BrokerCore::dump(const std::string& queue) const {
   QueueDump dump;
   {
-    const Lock lock(context_.mutex);
-    dump = dump_of(registry_.find(queue));
+    const Lock lock(parts_.context.mutex);
+    dump = dump_of(parts_.registry.find(queue));
   }
   return to_text(dump);
 }
@@ -81,17 +78,17 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   }
   const std::scoped_lock one_at_a_time(stopping_);
   {
-    const Lock lock(context_.mutex);
-    if (context_.stopped) return left_;
-    context_.stopped = true;
-    for (const auto& [name, q] : registry_.queues()) begin_draining(q);
+    const Lock lock(parts_.context.mutex);
+    if (parts_.context.stopped) return left_;
+    parts_.context.stopped = true;
+    for (const auto& [name, q] : parts_.registry.queues()) begin_draining(q);
   }
   drain();
   end_threads();
-  supervisor_.end_lost_for_good();  // its kernels may still write what clients are about to give up
+  parts_.supervisor.end_lost_for_good();  // its kernels may still write what clients are about to give up
   left_ = close_queues();
   give_back();
-  context_.close_log();
+  parts_.context.close_log();
   return left_;
 }
 
@@ -101,8 +98,8 @@ void BrokerCore::drain() const {
   for (;;) {
     std::vector<Draining> waited_for;
     {
-      const Lock lock(context_.mutex);
-      for (const auto& [name, q] : registry_.queues()) waited_for.push_back(draining(q));
+      const Lock lock(parts_.context.mutex);
+      for (const auto& [name, q] : parts_.registry.queues()) waited_for.push_back(draining(q));
     }
     if (now_ns() >= drain_until_.load() || std::all_of(waited_for.begin(), waited_for.end(), is_drained)) return;
     std::this_thread::sleep_for(kDrainLookEvery);
@@ -112,29 +109,29 @@ void BrokerCore::drain() const {
 // From here on nothing changes any more but what clients do in shared memory.
 void BrokerCore::end_threads() {
   {
-    const Lock lock(context_.mutex);
-    context_.quitting = true;
+    const Lock lock(parts_.context.mutex);
+    parts_.context.quitting = true;
   }
-  context_.changed.notify_all();
-  signal_eventfd(context_.quit.get());
+  parts_.context.changed.notify_all();
+  signal_eventfd(parts_.context.quit.get());
   server_.join_control();
-  outliving_.join();  // first: it ends a runner that does not answer, which the others may wait for
+  parts_.outliving.join();  // first: it ends a runner that does not answer, which the others may wait for
   server_.join_answers();
-  supervisor_.join();
+  parts_.supervisor.join();
   // Creations in other threads come to nothing. What they have made so far has names.
-  Lock lock(context_.mutex);
-  context_.changed.wait(lock, [this] { return !registry_.is_creating(); });
+  Lock lock(parts_.context.mutex);
+  parts_.context.changed.wait(lock, [this] { return !parts_.registry.is_creating(); });
 }
 
 std::uint64_t BrokerCore::close_queues() {
   std::uint64_t left = 0;
-  for (auto& [name, q] : registry_.queues()) {
+  for (auto& [name, q] : parts_.registry.queues()) {
     if (q.executor) q.executor->stop();
     const Leftover l = close_queue(q);
     wake_everybody(*q.map, *q.pool->map);
     left += l.messages;
     if (l.messages == 0) continue;
-    context_.log(
+    parts_.context.log(
         LogLevel::warning,
         "queue '" + name + "': stopped with " + std::to_string(l.messages) + " messages left" +
             (l.held == 0 ? std::string() : "; consumers hold " + std::to_string(l.held) + ", which are theirs"));
@@ -145,8 +142,8 @@ std::uint64_t BrokerCore::close_queues() {
 void BrokerCore::give_back() {
   StatsView view;
   {
-    const Lock lock(context_.mutex);
-    view = statistics_.view();
+    const Lock lock(parts_.context.mutex);
+    view = parts_.statistics.view();
   }
   BrokerStats last = scan(std::move(view));
   // Unmapped with the mutex open, as it takes its time.
@@ -154,22 +151,22 @@ void BrokerCore::give_back() {
   Registry::Queues queues;
   Registry::Pools pools;
   {
-    const Lock lock(context_.mutex);
+    const Lock lock(parts_.context.mutex);
     last_stats_ = std::move(last);
     gone_ = true;
-    clients = clients_.take_all();
-    queues.swap(registry_.queues());
-    pools.swap(registry_.pools());
+    clients = parts_.clients.take_all();
+    queues.swap(parts_.registry.queues());
+    pools.swap(parts_.registry.pools());
   }
   clients.clear();  // closes the connections
-  outliving_.clear();
+  parts_.outliving.clear();
   // A scan for statistics may still have the maps: their names go now.
   for (auto& [name, q] : queues) q.map->segment().unlink();
   for (auto& [name, pool] : pools) pool->map->segment().unlink();
   queues.clear();
   pools.clear();
-  supervisor_.give_up_all();
-  context_.name.release();
+  parts_.supervisor.give_up_all();
+  parts_.context.name.release();
   server_.close_socket();
 }
 

@@ -100,8 +100,8 @@ void RunnerSupervisor::lose(int device) {
 }
 
 // A driver may keep a process that was killed for as long as it likes; its queues wait for that.
-bool RunnerSupervisor::end_lost() {
-  if (!some_lost_) return false;
+void RunnerSupervisor::end_lost() {
+  if (!some_lost_) return;
   some_lost_ = false;
   for (auto& [device, r] : runners_) {
     if (r.lost_at_ns == 0 || r.killed) continue;
@@ -116,7 +116,6 @@ bool RunnerSupervisor::end_lost() {
                      ") answers no more, has not ended for 5 s and is killed; its queues are created anew once "
                      "it has ended");
   }
-  return some_lost_;
 }
 
 // Until the control thread has seen that the lost runner is gone.

@@ -61,8 +61,8 @@ class RunnerSupervisor {
   bool has_mps(int device) const;
   // For the control thread. False when the descriptor is not one of a runner.
   bool serve(int fd);
-  // Kills runners that are lost and do not end. Whether is_waiting_for_end(), afterwards.
-  bool end_lost();
+  // Kills runners that are lost and do not end.
+  void end_lost();
   bool is_waiting_for_end() const noexcept { return some_lost_; }
 
   bool recreates_queue(const std::string& name) const { return recreations_.awaits_queue(name); }

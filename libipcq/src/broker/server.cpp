@@ -22,7 +22,7 @@ constexpr int kEndingMs = 100;
 
 }  // namespace
 
-Server::Server(const BrokerParts& parts, const std::string& unix_group)
+Server::Server(BrokerParts& parts, const std::string& unix_group)
     : parts_(parts),
       context_(parts.context),
       clients_(parts.clients),

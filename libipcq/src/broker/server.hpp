@@ -9,37 +9,17 @@
 #include <vector>
 
 #include "broker/answers.hpp"
-#include "broker/broker_context.hpp"
-#include "broker/clients.hpp"
+#include "broker/broker_parts.hpp"
 #include "broker/control_socket.hpp"
-#include "broker/endpoints.hpp"
-#include "broker/executor_switch.hpp"
-#include "broker/outliving_work.hpp"
-#include "broker/registry.hpp"
 #include "broker/requests.hpp"
-#include "broker/runner_supervisor.hpp"
-#include "broker/statistics.hpp"
 #include "control/control.hpp"
 
 namespace ipcq::detail {
 
-// What the server works on, all of one broker.
-struct BrokerParts {
-  BrokerContext& context;
-  Registry& registry;
-  RunnerSupervisor& supervisor;
-  Clients& clients;
-  Closer& closer;
-  ExecutorSwitch& switches;
-  OutlivingWork& outliving;
-  Endpoints& endpoints;
-  Statistics& statistics;
-};
-
 class Server {
  public:
   // Opens the control socket and starts the thread. Throws SystemError, PermissionError.
-  Server(const BrokerParts& parts, const std::string& unix_group);
+  Server(BrokerParts& parts, const std::string& unix_group);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -62,7 +42,7 @@ class Server {
   void client_died(int pidfd);
   void drop_client(ConnectedClient& client);
 
-  const BrokerParts parts_;
+  BrokerParts& parts_;
   BrokerContext& context_;
   Clients& clients_;
   ControlSocket control_socket_;

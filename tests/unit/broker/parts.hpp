@@ -7,15 +7,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "broker/broker_context.hpp"
-#include "broker/clients.hpp"
-#include "broker/endpoints.hpp"
-#include "broker/executor_switch.hpp"
-#include "broker/outliving_work.hpp"
-#include "broker/registry.hpp"
-#include "broker/runner_supervisor.hpp"
-#include "broker/statistics.hpp"
+#include "broker/broker_parts.hpp"
 
 namespace ipcq::detail {
 
@@ -24,7 +18,8 @@ inline std::string unique_name() {
   return "parts-" + std::to_string(getpid()) + "-" + std::to_string(++count);
 }
 
-struct Parts {
+struct Parts : BrokerParts {
+  Parts() : BrokerParts({.name = unique_name()}) {}
   ~Parts() {
     const auto clients_gone = clients.take_all();
     registry.queues().clear();
@@ -68,15 +63,6 @@ struct Parts {
     return endpoints.open(client, r);
   }
 
-  BrokerContext context{BrokerOptions{.name = unique_name()}};
-  RunnerSupervisor supervisor{context};
-  Registry registry{context, supervisor};
-  Closer closer;
-  Clients clients;
-  ExecutorSwitch switches{context, registry, supervisor};
-  OutlivingWork outliving{context, registry, supervisor, clients, closer};
-  Endpoints endpoints{context, registry, supervisor, switches, outliving};
-  Statistics statistics{context, registry, supervisor, clients};
   std::vector<Fd> other_ends;
 };
 
