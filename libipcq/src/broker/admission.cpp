@@ -9,7 +9,7 @@
 namespace ipcq::detail {
 namespace {
 
-// Two connections at a time, a memfd for the answer, and one to turn somebody away with.
+// Two for a connection (socket and pidfd), one for the memfd of an answer, one to accept a connection and refuse it.
 constexpr std::uint64_t kReserve = 4;
 
 }  // namespace

@@ -1,4 +1,7 @@
-// How many of the broker's descriptors its clients may take, and the few that it keeps for its owner.
+// Limits on the descriptors that clients may take from the broker, and a reserve of them for clients of its owner.
+//
+// Thread safety: the functions keep no state; DescriptorReserve is guarded by the broker's mutex. Invariant: the
+// connections of users other than the broker's own and root take at most half of its limit of open files.
 #pragma once
 
 #include <sys/types.h>
@@ -12,10 +15,10 @@
 
 namespace ipcq::detail {
 
-// A connection that has said no hello is either about to, or asks one thing and goes.
+// How long a connection may stay without a hello. `ipcq stats` and the like say none: they ask one thing and close.
 inline constexpr std::uint64_t kHelloWithinNs = 5'000'000'000;
 
-// Of a soft limit of open files (RLIMIT_NOFILE).
+// Shares of the soft limit of open files (RLIMIT_NOFILE).
 struct Share {
   std::uint64_t half_open = 0;  // connections of one user without a hello: an eighth, 8 to 256
   std::uint64_t foreign = 0;    // descriptors for all users but the broker's own and root: half
@@ -23,24 +26,24 @@ struct Share {
 Share share_of(std::uint64_t open_files) noexcept;
 std::uint64_t open_files_limit() noexcept;
 
-// What the broker has taken on of one newcomer's kind.
+// The connections that count when one newcomer is admitted.
 struct Load {
   std::uint64_t half_open = 0;            // connections of the newcomer's user without a hello
   std::uint64_t foreign_connections = 0;  // of all users but the broker's own and root
 };
-// Whether this process' own user or root: never held up by others.
+// Whether `uid` is root or the broker's own user: connections of other users never keep these two out.
 bool is_owner(uid_t uid) noexcept;
 
 enum class Admittance : std::uint8_t { yes, too_many_half_open, too_many_foreign };
 // A connection counts as two descriptors: socket and pidfd.
 Admittance admit(uid_t newcomer, const Load& load, const Share& share) noexcept;
 
-// Descriptors that are open for nothing else than to be closed when there are no more to be had. Not thread-safe.
+// Descriptors that are open only to be closed when the process has reached its limit, so that another can be opened.
 class DescriptorReserve {
  public:
-  // As many as are wanted of it, fewer where the limit is low or nothing is left.
+  // Opens as many as the reserve should have; fewer if the limit of open files is reached.
   void fill() noexcept;
-  // Gives one back to the system. False when it has none.
+  // Closes one, so that the caller can open another. False: none is left.
   bool lend() noexcept;
   std::size_t size() const noexcept { return kept_.size(); }
 

@@ -64,7 +64,7 @@ std::vector<Answers::Answer> Answers::answer(Lock& lock, const std::vector<Quest
     IPCQ_CRASH_POINT("stats.scan");
     const std::string counters = stats ? encode(scan(std::move(*stats))) : std::string();
     for (std::size_t i = 0; i < asked.size(); ++i) texts[i] = dumps[i] ? to_text(*dumps[i]) : counters;
-    dumps.clear();  // perhaps the last to have a map
+    dumps.clear();  // may unmap a queue, so without the mutex
   }
   for (std::size_t i = 0; i < asked.size(); ++i) {
     if (answers[i].reply.refusal == Refusal::none) attach(asked[i], texts[i], answers[i]);
@@ -84,7 +84,7 @@ void Answers::attach(const Question& question, const std::string& text, Answer& 
 
 void Answers::deliver(const Question& question, Answer& answer) {
   ConnectedClient* const client = clients_.numbered(question.client);
-  if (client == nullptr) return;  // gone meanwhile
+  if (client == nullptr) return;  // removed meanwhile
   client->asking = false;
   if (client->suspect) return;
   answer.reply.serial = question.serial;

@@ -1,6 +1,9 @@
-// Answers that take a scan of what is as large as the data path: statistics and dumps. A thread of their own makes
-// them, so that attaching, repairs and a stop do not wait for it; all clients that asked meanwhile are answered from
-// one scan.
+// Answers to requests for statistics and dumps, which need a scan of held entries, lines and slots. A thread of its own
+// makes them, so that attaching, repairs and a stop do not wait for a scan; all clients that asked meanwhile are
+// answered from one scan.
+//
+// Thread safety: guarded by the broker's mutex, which the thread unlocks for each scan. Invariant: a client has at most
+// one open question; it is marked ConnectedClient::asking until it is answered.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +26,7 @@ inline std::string queue_of(const Request& request) { return get_text(request.na
 
 class Answers {
  public:
-  // Sends an answer to a client that has not gone, with the mutex held.
+  // Sends a reply to a client that is still connected. Called with the mutex held.
   using Send = std::function<void(ConnectedClient&, Reply&, const Fd& attachment)>;
 
   Answers(BrokerContext& context, const Registry& registry, const Statistics& statistics, const Clients& clients,
@@ -32,21 +35,22 @@ class Answers {
   Answers(const Answers&) = delete;
   Answers& operator=(const Answers&) = delete;
 
-  // Takes the question, if it is one for statistics or a dump and the client has no other. False: it has not.
+  // Queues the question for the thread. False: it is not for statistics or a dump, the client has another open, or no
+  // thread could be started.
   bool take(ConnectedClient& client, const Request& request);
-  // Where no thread is to be had: in the caller's, with the mutex held. Throws NotFoundError, SystemError.
+  // If no thread could be started: scans in the caller's, with the mutex held. Throws NotFoundError, SystemError.
   Reply answer_at_once(const Request& request, Fd& attachment) const;
 
-  // Without the mutex; `quitting` is set. Waits for the thread; questions that are left get no answer.
+  // Without the mutex, once `quitting` is set. Waits for the thread; questions that are left get no answer.
   void join();
 
  private:
   struct Question {
-    std::uint64_t client = 0;  // its number
+    std::uint64_t client = 0;  // ConnectedClient::number
     std::uint32_t serial = 0;
     Op op = Op::stats;
     std::string queue;
-    bool may_borrow = false;  // a descriptor of the reserve
+    bool may_borrow = false;  // a descriptor of the reserve, for its answer
   };
   struct Answer {
     Reply reply;

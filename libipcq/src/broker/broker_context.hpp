@@ -1,13 +1,17 @@
-// What all parts of one broker share: its names in the system, its log, and the mutex that guards its books.
+// What all parts of one broker share: its names in the system, its log, the descriptors that its control thread polls,
+// and the mutex that guards its records.
 //
-// Who may do what under the mutex. It guards everything that the parts of a broker know: the registry, the clients,
-// endpoints and groups, the runners, what waits for an answer. Clients' data path never takes it. A thread that has it
-// does not wait for a runner, for memory to be reserved or freed, for the log, or for a scan of what is as large as the
-// data path: such work is done with the mutex open. How a function stands to the mutex shows in its declaration:
+// Thread safety. `mutex` guards everything that the parts of a broker know: registry, clients, endpoints, groups,
+// runners, open questions. The clients' data path never takes it. A thread that holds it does not wait for a runner,
+// for memory to be reserved or freed, for the log callback, or for the scan of statistics or a dump; it unlocks the
+// mutex for such work. The repair of a closed endpoint does run under it. A function's declaration says how it uses the
+// mutex:
 //
-//   takes a Lock&             called with the mutex held; opens it meanwhile, so the caller looks again at everything
-//   "Without the mutex"       takes it by itself for as long as it needs it
-//   neither                   called with the mutex held, and keeps it
+//   takes a Lock&         called with the mutex held; unlocks it in between: the caller looks everything up again
+//   "Without the mutex"   called without it; locks it by itself for as long as needed
+//   neither               called with the mutex held, and keeps it
+//
+// Invariant: `stopped` and `quitting` are set once, in this order, and never cleared.
 #pragma once
 
 #include <condition_variable>
@@ -29,7 +33,7 @@ namespace ipcq::detail {
 
 using Lock = std::unique_lock<std::mutex>;
 
-// Opens a held lock while it lives.
+// Unlocks a held lock for as long as this object lives.
 class Unlocked {
  public:
   explicit Unlocked(Lock& lock) : lock_(lock) { lock_.unlock(); }
@@ -43,7 +47,7 @@ class Unlocked {
 
 class BrokerContext {
  public:
-  // Takes the name. Throws as Broker's constructor.
+  // Takes the broker's name. Throws what Broker's constructor throws.
   explicit BrokerContext(const BrokerOptions& options);
   BrokerContext(const BrokerContext&) = delete;
   BrokerContext& operator=(const BrokerContext&) = delete;
@@ -53,13 +57,14 @@ class BrokerContext {
   // Any thread, with the mutex or without: the callback is called by a thread of its own.
   void log(LogLevel level, const std::string& text) const { log_.add(level, text); }
   void close_log() const noexcept { log_.close(); }
-  // Logs what a client causes, once a second at most.
+  // Logs a warning that clients can cause at will: one line a second at most, with the number of those left out.
   void complain(const std::string& text);
   // Throws UsageError, naming `object`, once the broker has begun to stop.
   void check_running(const std::string& object) const;
   // A number that no other segment of this name has had.
   std::uint64_t new_generation() noexcept;
-  // Calls `make`, which opens a descriptor; once more with one of the reserve where none is left and `may_borrow`.
+  // Calls `make`, which opens a descriptor. If the process has none left and `may_borrow`, closes one of the reserve
+  // and calls `make` once more.
   template <class Make>
   auto with_descriptor(bool may_borrow, Make make) {
     try {
@@ -79,8 +84,8 @@ class BrokerContext {
 
   mutable std::mutex mutex;
   std::condition_variable changed;  // `stopped` or `quitting` is set, a runner is gone, a creation or check has ended
-  bool stopped = false;             // nothing new is taken on
-  bool quitting = false;            // likewise, and what was there has drained: the threads end
+  bool stopped = false;             // the broker accepts nothing new
+  bool quitting = false;            // set after `stopped`, once the drain is over: the threads end
   DescriptorReserve reserve;
   PollSet polls;  // what the control thread waits for; safe without the mutex
 

@@ -71,7 +71,7 @@ std::string BrokerCore::dump(const std::string& queue) const {
 
 std::uint64_t BrokerCore::stop(Duration drain_for) {
   if (is_forked_child()) return 0;  // everything here is the parent's
-  // Before waiting for a stop() that drains already: a more impatient one shortens it.
+  // Before the lock is taken: an earlier deadline also shortens the drain of the stop() that holds it.
   const std::uint64_t until = deadline_after(drain_for);
   std::uint64_t before = drain_until_.load();
   while (until < before && !drain_until_.compare_exchange_weak(before, until)) {
@@ -92,8 +92,8 @@ std::uint64_t BrokerCore::stop(Duration drain_for) {
   return left_;
 }
 
-// Waits, with the mutex open, until groups that have members took everything, or as long as the most impatient stop()
-// will wait.
+// Waits, without the mutex, until every group that has members has taken all messages, or until the earliest deadline
+// that any stop() has given.
 void BrokerCore::drain() const {
   for (;;) {
     std::vector<Draining> waited_for;
@@ -118,7 +118,8 @@ void BrokerCore::end_threads() {
   parts_.outliving.join();  // first: it ends a runner that does not answer, which the others may wait for
   server_.join_answers();
   parts_.supervisor.join();
-  // Creations in other threads come to nothing. What they have made so far has names.
+  // Creations in other threads fail, since `stopped` is set. Waits until they have removed what they had built so far,
+  // as that has names.
   Lock lock(parts_.context.mutex);
   parts_.context.changed.wait(lock, [this] { return !parts_.registry.is_creating(); });
 }
@@ -146,7 +147,7 @@ void BrokerCore::give_back() {
     view = parts_.statistics.view();
   }
   BrokerStats last = scan(std::move(view));
-  // Unmapped with the mutex open, as it takes its time.
+  // Moved out of the parts, so that they are unmapped without the mutex: that takes long.
   Clients::List clients;
   Registry::Queues queues;
   Registry::Pools pools;
@@ -160,7 +161,7 @@ void BrokerCore::give_back() {
   }
   clients.clear();  // closes the connections
   parts_.outliving.clear();
-  // A scan for statistics may still have the maps: their names go now.
+  // A scan in another thread may keep the maps for a while, so the names are removed here.
   for (auto& [name, q] : queues) q.map->segment().unlink();
   for (auto& [name, pool] : pools) pool->map->segment().unlink();
   queues.clear();

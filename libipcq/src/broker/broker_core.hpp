@@ -1,5 +1,8 @@
-// One broker: how its parts begin and end. What each does stands in its own header; who may do what under the
-// mutex in broker_context.hpp.
+// One broker: starts its parts and ends them in order. Each part's header says what it does; broker_context.hpp says
+// what a thread may do under the mutex.
+//
+// Thread safety: the functions are those of Broker, and any thread may call them. Invariant: once stop() has returned,
+// no thread of the broker works on clients or runners, and its queues are closed and have no name.
 #pragma once
 
 #include <atomic>
@@ -14,7 +17,6 @@
 
 namespace ipcq::detail {
 
-// Thread-safe; its functions are those of Broker.
 class BrokerCore {
  public:
   explicit BrokerCore(const BrokerOptions& options);
@@ -42,11 +44,10 @@ class BrokerCore {
   BrokerParts parts_;
   std::mutex stopping_;                             // one stop() at a time
   std::atomic<std::uint64_t> drain_until_{kNever};  // the soonest that any stop() asked for
-  // Guarded by the mutex; set by stop().
-  BrokerStats last_stats_;
-  std::uint64_t left_ = 0;
-  bool gone_ = false;  // nothing is left
-  Server server_;      // last: its thread works on all parts
+  BrokerStats last_stats_;                          // guarded by the mutex
+  std::uint64_t left_ = 0;                          // guarded by `stopping_`
+  bool gone_ = false;                               // guarded by the mutex; stop() has removed all pools and queues
+  Server server_;                                   // last: its thread works on all parts
 };
 
 }  // namespace ipcq::detail

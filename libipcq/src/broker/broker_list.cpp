@@ -24,7 +24,7 @@ struct Found {
   Listener listener{};
   bool has_died = false;  // it left its lock file or its record
 };
-// One tag each.
+// By tag.
 using Entries = std::map<std::string, Found>;
 
 // Names of which a socket or a lock file lies in the run directory.
@@ -123,8 +123,8 @@ void add_segments(Entries& entries, const std::vector<FoundRecord>& records) {
   }
 }
 
-// Who answers at a socket, without lock, record and segment, may be a broker whose /dev/shm is another one; unless a
-// broker has died there.
+// A process that listens at a socket without lock file, record and segment may be a broker that has another /dev/shm,
+// unless a broker has died there.
 void settle(Found& found) {
   BrokerEntry& entry = found.entry;
   if (entry.alive || found.has_died || !entry.segments.empty()) return;
@@ -132,8 +132,9 @@ void settle(Found& found) {
   entry.pid = found.listener.pid;
 }
 
-// Needs no lock: a broker's record is older than its segments, which are looked for first. Throws UsageError when one
-// lives. The records stay.
+// Removes the segments of a tag, and leaves its records. Throws UsageError when a broker of it lives. Needs no lock: a
+// broker creates its record before its segments, so one whose segment is listed here shows up in the records, which are
+// read later.
 std::vector<FoundRecord> remove_segments_of(const std::string& tag, const std::string& name) {
   auto named = find_segments_of(tag);
   auto records = find_records();
@@ -157,7 +158,7 @@ void remove_leftovers_at(const BrokerPlace& place) {
   } catch (const Obstacle& obstacle) {
     const auto records = remove_segments_of(place.tag(), place.name());
     if (look_at_lock(place).is_ours) BrokerLock(place).remove();
-    // Something of another's lies at the socket's path, and none of its own; else the records still say whose it is.
+    // A broker's socket that nobody serves is left, and with it the records, which say whose it is.
     const bool is_left = has_socket(place) && listener_at(place).kind == Listener::Kind::nobody;
     if (is_left) throw UsageError(obstacle.to_cleaner());
     remove_dead(records);
@@ -172,7 +173,7 @@ std::string run_directory() { return detail::run_directory(false); }
 std::vector<BrokerEntry> list_brokers() {
   using namespace detail;
   Entries found;
-  // Records first: who takes a name while this looks has no segment without one.
+  // A broker that starts after this is known by its lock file, or by the lock on its segments.
   const auto records = find_records();
   add_run_directory(found);
   add_records(found, records);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kMark = "ipcq-broker ";
 
-// The pid of a marked file; 0 of an empty one, whose maker had not come to the mark; none of any other.
+// The pid in a marked file; 0 for an empty one, whose creator has not called mark(); nullopt for any other content.
 std::optional<std::int32_t> pid_in(int fd) noexcept {
   char text[64] = {};
   const ssize_t size = ::pread(fd, text, sizeof text - 1, 0);
@@ -57,12 +57,12 @@ void BrokerLock::refuse(const std::string& what) const {
   throw Obstacle(*place_, what + ", no lock file of a broker", "move it away");
 }
 
-// False when another came first.
+// False when another process has created or removed the file in between: try again.
 bool BrokerLock::open() {
   const auto there = place_->status_of(place_->lock_file());
   if (there && !is_ours(*there)) refuse(describe(printable(place_->lock_path()), *there));
-  // The kernel may refuse O_CREAT on what exists in a directory that all may write to. Another user must not be able to
-  // open the file: who can, can lock it.
+  // The kernel may refuse O_CREAT on what exists in a directory that all may write to. Mode 0600, since another user
+  // that could open the file could lock it.
   const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (there ? 0 : O_CREAT | O_EXCL);
   fd_ = Fd(::openat(place_->directory(), place_->lock_file().c_str(), flags, 0600));
   if (!fd_ && errno == (there ? ENOENT : EEXIST)) return false;
@@ -86,7 +86,7 @@ void BrokerLock::take() {
                        std::to_string(pid_in(fd_.get()).value_or(0)) + ", " + printable(place_->socket_path()) +
                        "); stop it, or choose another --name");
     }
-    // Another may have removed it before it was locked.
+    // Another process may have removed the file before it was locked.
     const auto named = place_->status_of(place_->lock_file());
     if (!named || !is_same_file(*named, held)) continue;
     was_left_ = *pid != 0;

@@ -1,4 +1,6 @@
-// The lock file beside a broker's socket. Its flock is held while the broker lives; its content says whose it is.
+// The lock file beside a broker's socket. The broker holds its flock while it lives; the content is the broker's pid.
+//
+// Thread safety: none. Invariant: a forked child's copy of a BrokerLock owns nothing, and removes no file.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +11,11 @@
 
 namespace ipcq::detail {
 
-// What stands in the way at a place, and is no live broker of its name.
+// Something at a broker's place that keeps it from starting, and is not a live broker of its name.
 class Obstacle : public UsageError {
  public:
   Obstacle(const BrokerPlace& place, const std::string& what, const std::string& remedy);
-  // The same, for a cleaner who leaves the socket as it is.
+  // The same text for `ipcq clean`, which leaves the socket as it is.
   std::string to_cleaner() const;
 
  private:
@@ -25,19 +27,19 @@ class Obstacle : public UsageError {
 class BrokerLock {
  public:
   // Takes the lock, and touches nothing that a broker of this user has not made. Throws UsageError when a live broker
-  // has it, and Obstacle when what has its path is something else.
+  // has it, and Obstacle when something else has the path.
   explicit BrokerLock(const BrokerPlace& place);
-  // One that was made here goes, unless it was marked.
+  // Removes the file if this object has created it and mark() was not called.
   ~BrokerLock();
   BrokerLock(BrokerLock&&) noexcept = default;
   BrokerLock(const BrokerLock&) = delete;
   BrokerLock& operator=(const BrokerLock&) = delete;
 
-  // Whether a broker that was killed had left it.
+  // Whether the file was there, left by a broker that was killed.
   bool was_left() const noexcept { return was_left_; }
-  // Says that this process is the broker.
+  // Writes this process' pid into the file: from here on this process is the broker.
   void mark();
-  // Removes the file if it is still this one, and lets go.
+  // Removes the file if its path still leads to it, and releases the flock.
   void remove() noexcept;
 
  private:
@@ -52,7 +54,7 @@ class BrokerLock {
   std::uint32_t epoch_ = fork_epoch();
 };
 
-// What a lock file says without being taken.
+// What can be told of a lock file without taking it.
 struct LockState {
   bool is_ours = false;  // a lock file of this user's brokers
   bool held = false;

@@ -25,7 +25,7 @@ namespace {
                    printable(place.lock_path()) + " was removed; stop that process, or choose another --name");
 }
 
-// A socket of this user's that nobody serves may be a dead broker's; nothing else may.
+// Throws Obstacle unless the socket's path is free, or has a socket of this user, which may be a dead broker's.
 void check_kind(const BrokerPlace& place) {
   const auto there = place.status_of(place.socket_file());
   if (!there || (S_ISSOCK(there->st_mode) && there->st_uid == geteuid())) return;
@@ -36,7 +36,7 @@ void check_kind(const BrokerPlace& place) {
 
 bool lives_at(const FoundRecord& record, const BrokerPlace& place) { return record.alive && is_at(record, place); }
 
-// What a broker holds besides its lock file.
+// Throws if a broker lives here without a lock file: its record, a segment or the socket shows it.
 void check_life(const BrokerPlace& place, const std::vector<SegmentName>& segments,
                 const std::vector<FoundRecord>& records) {
   for (const auto& r : records) {
@@ -55,7 +55,7 @@ void check_life(const BrokerPlace& place, const std::vector<SegmentName>& segmen
                  "stop that process");
 }
 
-// That nobody listens at a socket does not make it a broker's.
+// Throws unless something shows that the socket is a broker's; that nobody listens at it does not.
 void check_origin(const BrokerPlace& place, const BrokerLock& lock, const std::vector<FoundRecord>& records) {
   if (!place.status_of(place.socket_file()) || lock.was_left() || place.in_run_directory()) return;
   if (std::any_of(records.begin(), records.end(), [&](const auto& r) { return is_at(r, place); })) return;
@@ -65,9 +65,9 @@ void check_origin(const BrokerPlace& place, const BrokerLock& lock, const std::v
                  "remove it if no program needs it");
 }
 
-// Nobody's file is taken for a segment by its name alone. It has the magic number of its kind; or is empty, as one is
-// whose maker came no further; or it is of whole pages, as all are from their reservation on, and a record says that
-// such a broker was: clients may have spoiled its content.
+// A name alone makes no file a segment. The file must have the magic number of its kind, or be empty, as when its
+// creator died early. If clients have overwritten the magic number, its size must be of whole pages, as every reserved
+// segment's is, and a record must show that there was such a broker.
 bool is_brokers(const SegmentName& segment, const std::vector<FoundRecord>& records) {
   const auto parts = parts_of(segment.name);
   if (!parts || parts->kind == kRecordKind || !segment.magic) return false;
@@ -81,11 +81,11 @@ std::string remove_leftovers_at(const BrokerPlace& place, const std::vector<Segm
                                 const std::vector<FoundRecord>& records) {
   std::uint64_t bytes = 0;
   unsigned count = 0;
-  // Of a broker at the same path in another container.
+  // A live broker at the same path in another container: the segments of this tag are its own.
   const bool has_namesake =
       std::any_of(records.begin(), records.end(), [&](auto& r) { return r.alive && r.tag == place.tag(); });
   if (!has_namesake) {
-    // Whoever may open a segment can lock it: that does not make its broker live.
+    // Whoever can open a segment can lock it: a lock does not prove that its broker lives.
     for (const auto& s : segments) {
       unlink_segment(s.name);
       bytes += s.bytes;
@@ -128,7 +128,7 @@ Listener listener_at(const BrokerPlace& place) {
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const int error = errno;
     if (error == ECONNREFUSED) return {};
-    // A path of this process alone leads nowhere without /proc.
+    // ENOENT alone is no proof: an address below /proc/self/fd leads nowhere where /proc is missing.
     if (error == ENOENT && !place.status_of(place.socket_file())) return {};
     return {error == EPROTOTYPE ? Listener::Kind::no_broker : Listener::Kind::somebody, 0};
   }
@@ -139,7 +139,7 @@ Listener listener_at(const BrokerPlace& place) {
 }
 
 BrokerLock take_over(const BrokerPlace& place, std::string& removed) {
-  check_kind(place);  // before a lock file is made beside what is none of ours
+  check_kind(place);  // before a lock file is created beside another program's file
   BrokerLock lock(place);
   auto named = find_segments_of(place.tag());  // first: a broker's record is older than its segments
   const auto records = find_records();
@@ -179,7 +179,7 @@ void BrokerName::release() noexcept {
     ::unlinkat(place_.directory(), place_.socket_file().c_str(), 0);
   }
   record_.reset();
-  lock_.remove();  // last: a successor that waits for it finds nothing
+  lock_.remove();  // last: the broker that takes it next finds nothing left
 }
 
 std::string BrokerName::segment(const char* kind, const std::string& object, std::uint64_t generation) const {

@@ -1,8 +1,9 @@
-// Names that a broker takes in the system: its lock, its record, its control socket, its segments; and what a dead one
-// left.
+// The names that a broker takes in the system (lock file, record, control socket, segments), and the removal of those
+// that a dead broker left.
 //
-// The lock file is the truth about a name: its flock is held while the broker lives and goes with it. Where a cleaner
-// removed the file, the record's flock is.
+// Thread safety: any thread may call const functions of BrokerName. Invariant: the flock of the lock file says whether
+// a name is taken: the broker holds it while it lives, and the kernel releases it when the broker dies. Where somebody
+// has removed the file, the flock of the record says so.
 #pragma once
 
 #include <sys/stat.h>
@@ -33,16 +34,17 @@ class BrokerName {
   const std::string& socket_path() const noexcept { return place_.address(); }
   // Makes the control socket. Throws SystemError, PermissionError.
   Fd listen(std::uint32_t mode, std::int64_t gid);
-  // Whether members of this group may look for the socket in its directory.
+  // Whether members of this group may search the directory of the socket.
   bool is_reachable_by(std::int64_t gid) const noexcept;
-  // Gives the name up: removes what is still its own of socket, record and lock. To be called before the listening
-  // socket is closed, whose file it tells by its number. Idempotent; the destructor calls it.
+  // Gives the name up: removes socket, record and lock file where they are still this broker's. Call it before the
+  // listening socket is closed: it recognises the socket's file by its inode number, which is not reused until then.
+  // Idempotent; the destructor calls it.
   void release() noexcept;
   // Name of a new segment; `kind` is "queue" or "pool".
   std::string segment(const char* kind, const std::string& object, std::uint64_t generation) const;
-  // That others could write the run directory and cannot any more, for the log; empty when they could not.
+  // For the log: that other users could write the run directory, and no longer can. Empty if they could not.
   const std::string& closed() const noexcept { return place_.closed(); }
-  // What was found and removed, for the log; empty when there was nothing.
+  // For the log: what a dead broker had left and was removed. Empty if there was nothing.
   const std::string& leftovers() const noexcept { return leftovers_; }
 
  private:
@@ -55,18 +57,18 @@ class BrokerName {
   const std::uint32_t epoch_ = fork_epoch();
 };
 
-// The lock of a place where no broker lives any more, and nothing that one left. Throws UsageError: Obstacle, or
-// another where a live broker has it. `removed`: what was, in words.
+// Takes the lock of a place and removes what a dead broker left there. Throws Obstacle, or another UsageError if a live
+// broker has the place. `removed`: what was removed, in words.
 BrokerLock take_over(const BrokerPlace& place, std::string& removed);
-// What is called as something of the tag, whoever made it.
+// Objects in shared memory whose names have the tag, whatever created them.
 std::vector<SegmentName> find_segments_of(const std::string& tag);
-// Those of them that are segments of brokers of this user.
+// Those among them that are pools and queues of brokers of this user.
 std::vector<SegmentName> only_brokers(std::vector<SegmentName> segments, const std::vector<FoundRecord>& records);
-// One of the tag's segments that has a live owner of whom there is no record: somebody removed that.
+// A segment that a live broker owns, if the tag has no record: somebody has removed the record.
 std::optional<SegmentName> owner_without_record(const std::string& tag, const std::vector<SegmentName>& segments,
                                                 const std::vector<FoundRecord>& records);
-// Who listens at a socket. A child of a dead broker's may, but counts for nothing. `no_broker`: it is another kind of
-// socket.
+// The process that listens at a socket. A child of a dead broker that still has the socket open counts as nobody.
+// `no_broker`: a socket of another type.
 struct Listener {
   enum class Kind { nobody, no_broker, somebody } kind = Kind::nobody;
   std::int32_t pid = 0;  // 0: not known

@@ -45,14 +45,14 @@ std::string canonical(const std::string& path) {
   return text;
 }
 
-// FNV-1a: every build of the library must come to the same.
+// FNV-1a: every build of the library must compute the same value.
 std::uint64_t hash_of(const std::string& text) noexcept {
   std::uint64_t hash = 0xcbf29ce484222325U;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
   return hash;
 }
 
-// For the reader of /dev/shm; the hash tells brokers apart.
+// For people who look into /dev/shm; only the hash tells brokers apart.
 std::string readable_part(const std::string& file) {
   std::string text = without_suffix(file).substr(0, 63);
   for (char& c : text) {
@@ -168,8 +168,8 @@ std::string BrokerPlace::open_directory(const std::string& path, const std::stri
   return directory;
 }
 
-// Others that may write it could put files there that keep a broker from its start. Whether they may look into it is
-// the user's own choice.
+// Users that can write the directory could put files there that keep a broker from starting. Whether they can read it
+// is left to its owner.
 void BrokerPlace::close_to_others(const std::string& directory) {
   constexpr mode_t kOthersWrite = S_IWGRP | S_IWOTH;
   const mode_t found = directory_status_.st_mode & 07777;

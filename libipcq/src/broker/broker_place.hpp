@@ -1,5 +1,8 @@
-// Where a broker is: one socket in one directory, however its path is spelled. Lock, records and segments of a broker
-// are called after that.
+// The place of a broker: one socket in one directory, however its path is spelled. The names of the broker's lock file,
+// records and segments derive from it.
+//
+// Thread safety: constant after construction. Invariant: lock file and socket file are looked up through an open
+// descriptor of the directory; only bind() and connect() use the path.
 #pragma once
 
 #include <sys/stat.h>
@@ -13,8 +16,8 @@ namespace ipcq::detail {
 
 class BrokerPlace {
  public:
-  // To serve there makes the run directory for a name, or takes the permission to write the user's own from others. A
-  // directory that is named by a path is used as it is.
+  // `serve`, for a NAME: creates the run directory, or takes the permission to write it from other users. A directory
+  // that is named by a path is used as it is. `look` changes nothing.
   enum class Use { serve, look };
 
   // Of a name or a path. Throws UsageError, SystemError, PermissionError.
@@ -25,13 +28,13 @@ class BrokerPlace {
   // Absolute, without links in its directory.
   const std::string& socket_path() const noexcept { return socket_path_; }
   std::string lock_path() const { return socket_path_ + kLockSuffix; }
-  // The same socket by a path that fits into an address: the absolute one if it can be. That of a place to look at may
-  // be one of this process alone.
+  // A path of the socket that fits into a sockaddr_un: the absolute one if possible. With Use::look it may be a path
+  // below /proc/self/fd, which holds in this process only.
   const std::string& address() const noexcept { return address_; }
-  // What its segments are called after.
+  // The part of the names of segments and records that stands for this place.
   const std::string& tag() const noexcept { return tag_; }
   bool in_run_directory() const noexcept { return in_run_directory_; }
-  // That others could write the run directory, for the log; empty when they could not.
+  // For the log: that other users could write the run directory. Empty if they could not.
   const std::string& closed() const noexcept { return closed_; }
 
   int directory() const noexcept { return directory_.get(); }
@@ -39,10 +42,10 @@ class BrokerPlace {
   const std::string& socket_file() const noexcept { return socket_file_; }
   std::string lock_file() const { return socket_file_ + kLockSuffix; }
 
-  // Of this file in its directory; none when there is none. Does not follow links.
+  // lstat() of a file in the directory; nullopt if there is none.
   std::optional<struct stat> status_of(const std::string& file) const;
 
-  // No other program's file is likely to be called so: `Cargo` beside `Cargo.lock` is.
+  // Long, so that it is no other program's file: with `.lock`, a socket `Cargo` would meet `Cargo.lock`.
   static constexpr const char* kLockSuffix = ".ipcq-lock";
 
  private:
@@ -64,7 +67,7 @@ class BrokerPlace {
 bool is_same_file(const struct stat& a, const struct stat& b) noexcept;
 // "a regular file", "a directory", ...
 const char* kind_of(const struct stat& status) noexcept;
-// "control socket PATH is a directory of user N", to go on with.
+// "control socket PATH is a directory of user N"; the caller continues the sentence.
 std::string describe(const std::string& object, const struct stat& status);
 
 // NAME of a socket that is NAME.sock in this directory; empty of any other.
@@ -83,7 +86,7 @@ struct SegmentNameParts {
   std::string tag;
   std::string kind;
 };
-// None unless every part is as a broker of this user writes it. A name alone proves nothing yet.
+// Nullopt unless every part is as a broker of this user writes it. A name alone proves nothing.
 std::optional<SegmentNameParts> parts_of(const std::string& segment);
 
 }  // namespace ipcq::detail

@@ -28,7 +28,7 @@ std::string text_of(const BrokerPlace& place) {
   std::snprintf(head, sizeof head, "ipcq-broker %d %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", static_cast<int>(getpid()),
                 std::uint64_t{place.directory_status().st_dev}, std::uint64_t{place.directory_status().st_ino},
                 mount_namespace());
-  return head + place.socket_path();  // to the end: a path may hold anything
+  return head + place.socket_path();  // last: a path may contain any byte
 }
 
 // False for a file that no broker wrote.
@@ -36,7 +36,7 @@ bool read_record(int fd, FoundRecord& record) {
   std::string text(8192, '\0');
   const ssize_t size = ::pread(fd, text.data(), text.size(), 0);
   text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
-  if (size == 0) return true;  // it had not come to write it
+  if (size == 0) return true;  // its broker has not written it yet
   const auto line_end = text.find('\n');
   int pid = 0;
   if (line_end == std::string::npos || std::sscanf(text.c_str(), "ipcq-broker %d %" SCNu64 " %" SCNu64 " %" SCNu64,
@@ -66,7 +66,7 @@ BrokerRecord::BrokerRecord(const BrokerPlace& place) {
       remove();
       throw_system(error, "write", object);
     }
-    // Before it was locked somebody may have taken it for a dead broker's.
+    // Another process may have removed it as a dead broker's before it was locked.
     struct stat status {};
     if (::fstat(fd_.get(), &status) == 0 && status.st_nlink != 0) return;
   }
@@ -97,13 +97,14 @@ bool is_at(const FoundRecord& record, const BrokerPlace& place) {
   const bool same_directory =
       record.device == place.directory_status().st_dev && record.inode == place.directory_status().st_ino;
   if (same_directory) return file_name(record.socket_path) == place.socket_file();
-  // The directory was removed and made anew.
+  // The directory may have been removed and created anew: then the path counts, within one mount namespace.
   return record.socket_path == place.socket_path() && record.mounts != 0 && record.mounts == mount_namespace();
 }
 
 void remove_dead(const FoundRecord& record) noexcept {
   const Fd fd = open_segment(record.segment);
-  if (fd && lock_file(fd.get())) ::shm_unlink(record.segment.c_str());  // who makes one looks after it was locked
+  if (fd && lock_file(fd.get()))
+    ::shm_unlink(record.segment.c_str());  // a broker that creates one checks, once it is locked
 }
 
 }  // namespace ipcq::detail

@@ -1,5 +1,8 @@
-// What a broker says of itself in shared memory: which socket it serves. Locked while it lives, so that it proves its
-// life where a cleaner has removed the lock file, and names the socket of a broker that `ipcq list` would not find.
+// A broker's record in shared memory: which socket it serves. The broker holds its flock while it lives, so the record
+// proves that it lives where somebody has removed the lock file, and tells `ipcq list` of sockets outside the run
+// directory.
+//
+// Thread safety: none. Invariant: a forked child's copy of a BrokerRecord owns nothing, and removes nothing.
 #pragma once
 
 #include <sys/types.h>
@@ -27,19 +30,19 @@ class BrokerRecord {
   std::uint32_t epoch_ = fork_epoch();
 };
 
-// A record that some broker of this user made: its name comes from the path in it, or it is still empty.
+// A record of a broker of this user. `tag`, from its name, belongs to the path in it, unless it is still empty.
 struct FoundRecord {
   std::string segment;
   std::string tag;
   bool alive = false;
   std::int32_t pid = 0;
-  std::string socket_path;   // empty: it had not come to write it
+  std::string socket_path;   // empty: not written yet
   std::uint64_t device = 0;  // of the socket's directory
   std::uint64_t inode = 0;
   std::uint64_t mounts = 0;  // mount namespace in which the path holds; 0: not known
 };
 std::vector<FoundRecord> find_records();
-// Whether it is of a broker at this place. In another container the same path may be another directory.
+// Whether the record's broker is at this place. In another container the same path may be another directory.
 bool is_at(const FoundRecord& record, const BrokerPlace& place);
 // Removes it unless its broker lives.
 void remove_dead(const FoundRecord& record) noexcept;
