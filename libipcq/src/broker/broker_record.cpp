@@ -103,8 +103,7 @@ bool is_at(const FoundRecord& record, const BrokerPlace& place) {
 
 void remove_dead(const FoundRecord& record) noexcept {
   const Fd fd = open_segment(record.segment);
-  if (fd && lock_file(fd.get()))
-    ::shm_unlink(record.segment.c_str());  // a broker that creates one checks, once it is locked
+  if (fd && lock_file(fd.get())) ::shm_unlink(record.segment.c_str());  // its creator checks for that once it is locked
 }
 
 }  // namespace ipcq::detail

@@ -1,4 +1,6 @@
-// The connections of clients that the broker has accepted, one a session.
+// The connections of clients that the broker has accepted: one for each session.
+//
+// Thread safety: guarded by the broker's mutex.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +16,7 @@
 namespace ipcq::detail {
 
 // One connection. A half-open one has said no hello yet. A suspect has lost its connection while it has endpoints open
-// and its process lives: nothing is taken from it until that process ends.
+// and its process lives: its endpoints stay open until that process ends.
 //
 //   accepted (half-open) --hello--> attached --connection lost, endpoints open--> suspect
 //        |                             |                                             |
@@ -33,29 +35,28 @@ struct ConnectedClient {
   std::uint64_t accepted_at_ns = 0;
   bool attached = false;
   bool suspect = false;
-  bool asking = false;  // for statistics or a dump, and the answer is being made
+  bool asking = false;  // a question for statistics or a dump is open
 
  private:
   static std::uint64_t next_number() noexcept;
   Closer& closer_;
 };
 
-// Not thread-safe.
 class Clients {
  public:
   using List = std::vector<std::unique_ptr<ConnectedClient>>;
 
   void add(std::unique_ptr<ConnectedClient> client) { list_.push_back(std::move(client)); }
-  // Hangs up.
+  // Removes it and closes its connection.
   void remove(const ConnectedClient& client);
-  // All of them; none is left.
+  // Moves all of them out.
   List take_all() noexcept { return std::exchange(list_, {}); }
 
   // Null when there is none.
   ConnectedClient* at_socket(int socket) const;
   ConnectedClient* at_pidfd(int pidfd) const;
   ConnectedClient* numbered(std::uint64_t number) const;
-  // Sessions of a process, each of which its pidfd says has ended.
+  // The attached sessions of a process whose pidfds say that it has ended.
   std::vector<ConnectedClient*> ended_sessions(pid_t pid) const;
   // What counts when a newcomer of this user is admitted.
   Load load_of(std::uint32_t uid) const;

@@ -13,10 +13,10 @@
 namespace ipcq::detail {
 namespace {
 
-// Each may be kept for as long as a client likes. Beyond that, sockets wait for one of them.
+// A client decides how long a close blocks its thread. While all are blocked, further sockets wait in the list.
 constexpr unsigned kMostThreads = 16;
 
-// Takes out what lies in a socket that has been shut down. False when it has come to something with a descriptor.
+// Drops the messages that lie in a socket that has been shut down. False at one with a descriptor, which stays.
 bool empty_queue(int socket) noexcept {
   for (;;) {
     Incoming message;
@@ -47,7 +47,7 @@ struct Closer::Work {
         next = std::move(sockets.back());
         sockets.pop_back();
       }
-    }  // closed here, with the mutex open
+    }  // closed here, without the mutex
   }
 };
 
@@ -59,7 +59,7 @@ Closer::~Closer() {
     const std::scoped_lock lock(work_->mutex);
     waiting = work_->threads == 0 && !work_->sockets.empty();
   }
-  if (waiting) keep_for_ever(std::move(work_));  // there was no thread to be had: better open than closed here
+  if (waiting) keep_for_ever(std::move(work_));  // no thread could be started: left open rather than closed here
 }
 
 void Closer::close_elsewhere(Fd socket) noexcept {
@@ -67,7 +67,7 @@ void Closer::close_elsewhere(Fd socket) noexcept {
   work_->sockets.push_back(std::move(socket));
   if (work_->threads == kMostThreads) return;
   std::thread thread;
-  if (!start_thread(thread, [work = work_] { work->run(); })) return;  // the next one may have more luck
+  if (!start_thread(thread, [work = work_] { work->run(); })) return;  // the next call tries again
   ++work_->threads;
   thread.detach();
 }

@@ -5,6 +5,9 @@
 // close happens, in the thread that receives, when a message with descriptors is received without room for them. So the
 // broker never receives a descriptor from a client, and a socket in which one lies is closed by a thread that has
 // nothing else to do. docs/design/layout.md, "Control socket".
+//
+// Thread safety: guarded by the broker's mutex, or called once the broker's threads have ended; its own threads share
+// only Closer::Work, which has a mutex. Invariant: no call blocks on what a client has sent.
 #pragma once
 
 #include <memory>
@@ -13,18 +16,17 @@
 
 namespace ipcq::detail {
 
-// Not thread-safe.
 class Closer {
  public:
   Closer();
-  ~Closer();  // does not wait: what still closes goes on to, what has not begun stays open
+  ~Closer();  // does not wait: its threads go on closing; without any, sockets that are left stay open
   Closer(const Closer&) = delete;
   Closer& operator=(const Closer&) = delete;
 
-  // Ends the connection, for whoever else has a copy of this end too, and closes it: here if nothing is in it whose
-  // close could block, else elsewhere.
+  // Shuts the connection down, also for other processes that have copies of this end, and closes it: in this thread, or
+  // in one of its own if a descriptor lies in it.
   void hang_up(Fd socket) noexcept;
-  // Likewise a listening socket, with all the connections that nobody has accepted.
+  // The same for a listening socket and all connections that nobody has accepted.
   void close_listener(Fd listener) noexcept;
 
  private:

@@ -14,7 +14,7 @@
 namespace ipcq::detail {
 namespace {
 
-// Requests of those that are connected come in between.
+// Connections accepted in one round of the event loop, so that requests of connected clients get their turn.
 constexpr int kAcceptedAtOnce = 8;
 constexpr std::uint64_t kAcceptAgainNs = 100'000'000;
 constexpr int kPausedLookMs = 100;
@@ -28,7 +28,7 @@ Fd accept_one(int listener) noexcept {
   }
 }
 
-// One that waits for an answer has said enough: `ipcq stats` says no hello.
+// A connection whose question is open needs no hello: `ipcq stats` says none.
 bool is_to_say_hello(const ConnectedClient& client) { return !client.attached && !client.asking; }
 
 }  // namespace
@@ -51,7 +51,8 @@ void ControlSocket::accept() {
     Fd socket = accept_one(socket_.get());
     bool on_reserve = false;
     if (!socket && is_shortage(errno)) {
-      // The connection would stay pending and wake the loop for ever: take it with what was kept for that.
+      // A connection that stays pending would wake the loop again and again: accept it with a descriptor of the
+      // reserve.
       on_reserve = context_.reserve.lend();
       if (on_reserve) socket = accept_one(socket_.get());
     }
@@ -68,7 +69,7 @@ void ControlSocket::accept() {
 }
 
 void ControlSocket::take_in(Fd socket, bool on_reserve) {
-  auto client = std::make_unique<ConnectedClient>(std::move(socket), closer_);  // from here on the closer's to close
+  auto client = std::make_unique<ConnectedClient>(std::move(socket), closer_);  // from here on the closer closes it
   Peer peer;
   if (!get_peer(client->socket.get(), peer)) {
     throw_system(errno, "getsockopt(SO_PEERCRED)", "control socket " + context_.name.socket_path());
@@ -79,7 +80,7 @@ void ControlSocket::take_in(Fd socket, bool on_reserve) {
   const std::string ours = context_.self() + ": ";
   const std::string user = "user " + std::to_string(peer.uid);
   const Share share = share_of(open_files_limit());
-  // One of the reserve is left to turn the next one away with, one for the answer.
+  // Two stay in the reserve: one to turn the next connection away, one for the memfd of an answer.
   if (on_reserve && (!is_owner(peer.uid) || context_.reserve.size() < 2)) {
     return turn_away(*client, Refusal::shortage,
                      ours +

@@ -1,5 +1,8 @@
-// The broker's control socket: who may connect, and for how long without a hello. A client can take neither the
-// descriptors of others nor the control thread's time.
+// The broker's control socket: accepts connections, limits their number for each user, and finds those that say no
+// hello in time.
+//
+// Thread safety: guarded by the broker's mutex; used by the control thread, and by stop() once that has ended.
+// Invariant: no user's connections use up the descriptors of others (admission.hpp), and no call waits for a client.
 #pragma once
 
 #include <cstdint>
@@ -15,21 +18,22 @@ namespace ipcq::detail {
 
 class ControlSocket {
  public:
-  // Opens the socket; its clients are put into `clients`. Throws SystemError, PermissionError.
+  // Opens the socket; accepted connections are added to `clients`. Throws SystemError, PermissionError.
   ControlSocket(BrokerContext& context, Clients& clients, Closer& closer, const std::string& unix_group);
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
 
   int socket() const noexcept { return socket_.get(); }
-  // Accepts connections that wait, a few at a time. Throws SystemError, and pauses, where that cannot be done.
+  // Accepts some of the connections that wait. If it cannot, it stops watching the socket for a while (a pause) and
+  // throws SystemError.
   void accept();
-  // Goes on after a pause. Throws SystemError when it cannot yet.
+  // Ends a pause that is over. Throws SystemError if it cannot; a later call tries again.
   void resume();
-  // Says why the connection is ended; ending it is the caller's.
+  // Tells the client why its connection ends. The caller ends it.
   void turn_away(const ConnectedClient& client, Refusal why, const std::string& text);
-  // Connections that have had their time for a hello.
+  // Connections whose time for a hello is over.
   std::vector<ConnectedClient*> late_for_hello();
-  // How long until resume() or late_for_hello() are due, in ms; -1: they are not.
+  // How long until resume() or late_for_hello() are due, in ms; -1: never.
   int due_in_ms() const noexcept;
   Fd take_socket() noexcept { return std::move(socket_); }
 
@@ -41,8 +45,8 @@ class ControlSocket {
   Clients& clients_;
   Closer& closer_;
   Fd socket_;
-  bool half_open_ = false;             // some connection may have said no hello
-  std::uint64_t accept_again_ns_ = 0;  // 0: it accepts
+  bool half_open_ = false;             // some connection may still lack its hello
+  std::uint64_t accept_again_ns_ = 0;  // end of the pause; 0: none
 };
 
 }  // namespace ipcq::detail

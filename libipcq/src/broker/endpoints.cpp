@@ -146,7 +146,8 @@ void Endpoints::log_repair(const QueueEntry& q, const EndpointEntry& e, const Re
                    " slots quarantined");
 }
 
-// Its id is free again unless slots bear it for ever: those that could not be quarantined.
+// Gives the id back, unless slots were put in quarantine and nothing watches for its end: these bear the id from now
+// on.
 void Endpoints::keep_outliving(const QueueEntry& q, const EndpointEntry& e, const RepairReport& report, bool alive) {
   if (report.late != 0) outliving_.keep_late_writer(q, e);
   const bool keeps = report.late + report.quarantined != 0 || (!alive && e.uses_cuda && supervisor_.has_mps(q.device));
@@ -177,9 +178,9 @@ void Endpoints::close(const ConnectedClient& session, std::uint32_t id, Closing 
   }
 }
 
-// A session that says goodbye has closed what it has: what is open then was opened for a request that it had given up,
-// and is nobody's. Producers first: what a forwarder had not published must be undone before the message that it held
-// is given back.
+// A session has closed its endpoints when it says bye: one that is still open was opened for a request that the client
+// had given up, and belongs to nobody. Producers first: what a forwarder had not published must be undone before the
+// message that it held is given back.
 void Endpoints::close_all(const std::vector<ConnectedClient*>& sessions, Closing how) {
   for (const EndpointKind kind : {EndpointKind::producer, EndpointKind::consumer}) {
     for (auto& [name, q] : registry_.queues()) {

@@ -1,4 +1,7 @@
 // Opens and closes the endpoints of queues: a client's producers and consumers.
+//
+// Thread safety: guarded by the broker's mutex. Invariant: an endpoint that closes is repaired before its place and its
+// id are used again.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +18,11 @@
 
 namespace ipcq::detail {
 
-// How an endpoint ends, as its queue's stream of messages goes.
+// What the end of an endpoint means for its queue's stream of messages.
 enum class Closing : std::uint8_t {
   clean,
   broken_off,  // its producer died, or an exception unwound it
-  never_used,  // as if it had never been open
+  never_used,  // counts as if it had never been open
 };
 
 class Endpoints {
@@ -30,15 +33,15 @@ class Endpoints {
 
   // Throws NotFoundError, UsageError.
   Reply open(const ConnectedClient& client, const Request& request);
-  // The one with that id, if the session has it.
+  // Closes the endpoint with that id, if it is this session's.
   void close(const ConnectedClient& session, std::uint32_t id, Closing how);
-  // All of sessions whose process has died (broken_off), or of one that says goodbye (never_used).
+  // Closes all endpoints of sessions whose process has died (broken_off), or of one that says bye (never_used).
   void close_all(const std::vector<ConnectedClient*>& sessions, Closing how);
 
   enum class Open : std::uint8_t { none, some, with_gpu };
   Open open_of(const ConnectedClient& client) const;
 
-  // Goes on with groups that are being dissolved. Whether is_dissolving(), afterwards.
+  // Continues to dissolve groups that their last member has left. Returns is_dissolving().
   bool dissolve();
   bool is_dissolving() const noexcept { return dissolving_; }
 
@@ -46,7 +49,7 @@ class Endpoints {
   static std::string device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda);
   void publish_endpoint(QueueEntry& q, std::uint32_t index) const;
   void count_in(QueueEntry& q, EndpointEntry& e);
-  // `alive`: the process goes on, and its GPU work with it.
+  // `alive`: the client's process lives, and its GPU work goes on.
   void close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, bool alive);
   void log_repair(const QueueEntry& q, const EndpointEntry& e, const RepairReport& report) const;
   void keep_outliving(const QueueEntry& q, const EndpointEntry& e, const RepairReport& report, bool alive);

@@ -49,8 +49,8 @@ Reply ExecutorSwitch::set(QueueEntry& q, ExecutorKind kind) {
   check_switchable(q, kind);
   switch (publish(q, kind)) {
     case ClaimOutcome::ok:
-      q.wants_stream = false;     // the latest word counts
-      q.options.executor = kind;  // and holds when it is created anew
+      q.wants_stream = false;     // the user's request replaces it
+      q.options.executor = kind;  // also for a recreation of the queue
       break;
     case ClaimOutcome::full:
       return refuse(Refusal::busy, "queue '" + q.name + "': it is full, and a switch takes a place in it; try again");

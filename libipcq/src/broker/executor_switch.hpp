@@ -1,7 +1,10 @@
 // Changes the executor of device queues between a persistent kernel and kernels on a stream.
 //
 // A switch is a control message in the ring: what comes before its ticket is done by the old executor, what comes after
-// it by the new one. A queue that is full has no place for one; a switch that the broker itself wants then waits.
+// it by the new one. A queue that is full has no place for one: set() then refuses, and the switch of prefer_stream()
+// waits.
+//
+// Thread safety: guarded by the broker's mutex.
 #pragma once
 
 #include <string>
@@ -17,12 +20,12 @@ class ExecutorSwitch {
   ExecutorSwitch(BrokerContext& context, Registry& registry, const RunnerSupervisor& supervisor)
       : context_(context), registry_(registry), supervisor_(supervisor) {}
 
-  // Because a user asks. Throws UsageError for a queue or an executor that cannot be.
+  // On a user's request. Throws UsageError if the queue has no GPU executor, or `kind` names none.
   Reply set(QueueEntry& q, ExecutorKind kind);
-  // Because a client with a GPU attaches: without MPS a kernel that stays would cost each of them a time slice per
-  // operation.
+  // Called when a client with a GPU attaches: without MPS, a persistent kernel costs each GPU operation of the client a
+  // time slice.
   void prefer_stream(QueueEntry& q);
-  // Tries those again that had no place. Whether is_waiting(), afterwards.
+  // Publishes the switches that found no place, where there is one now. Returns is_waiting().
   bool try_again();
   bool is_waiting() const noexcept { return waiting_; }
 

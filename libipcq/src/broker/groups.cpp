@@ -78,7 +78,7 @@ bool dissolve_groups(QueueEntry& q) {
   return all;
 }
 
-// A queue that names no group has `default`, which keeps its messages for whoever comes.
+// This is the group `default` of a queue whose options name none, or the one that they name.
 bool is_default_unread(QueueEntry& q) {
   GroupEntry& group = q.groups[0];
   if (q.options.groups.size() != 1 || !group.durable || group.lossy || group.members != 0 || group.warned) return false;

@@ -21,8 +21,8 @@ void end_lost_queue(const BrokerContext& context, const QueueEntry& q, const std
   if (q.options.pool.empty()) q.pool->map->segment().unlink();
 }
 
-// Under MPS a failed context is mostly that of every client of the server, which takes in nobody, the next runner
-// included, before the last of them has ended.
+// Under MPS a fault mostly fails the contexts of all clients of the server, which then accepts no process, not even the
+// next runner, until the last of them has ended.
 void warn_of_lost_contexts(const BrokerContext& context, int device, const std::vector<QueueEntry>& ended) {
   std::set<std::int32_t> pids;
   for (const auto& q : ended) {

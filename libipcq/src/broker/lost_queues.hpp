@@ -1,4 +1,7 @@
-// What becomes of a queue whose runner is gone, and who else has lost something with it.
+// Ends a queue whose runner is gone, and warns of clients that the loss affects.
+//
+// Thread safety: called by the control thread, with the broker's mutex held. Precondition: the runner's kernels run no
+// more.
 #pragma once
 
 #include <string>
@@ -9,9 +12,10 @@
 
 namespace ipcq::detail {
 
-// Ends it for its clients, removes its names and logs what was lost. `how` the runner ended: "killed by signal 9".
+// Closes the queue, wakes its clients, removes the names of its segments and logs how much was lost. `how` the runner
+// ended: "killed by signal 9".
 void end_lost_queue(const BrokerContext& context, const QueueEntry& q, const std::string& how);
-// Names the processes that keep the MPS server from taking anybody in.
+// Logs which clients of these queues use a GPU: until they have ended, the MPS server may accept no process.
 void warn_of_lost_contexts(const BrokerContext& context, int device, const std::vector<QueueEntry>& ended);
 
 }  // namespace ipcq::detail

@@ -19,7 +19,7 @@ void check_handler(const std::string& object, const QueueOptions& o) {
   throw UsageError(object + ": handler '" + printable(o.handler) + "' is not known; there are " + known);
 }
 
-// As far as options tell what was given from what was left alone.
+// An option that has its default value counts as not given.
 void check_threads(const std::string& object, const QueueOptions& o) {
   if (!o.handler.empty()) {
     if (o.threads != 0 && o.threads <= 256) return;
@@ -56,7 +56,7 @@ void check_queue_options(const std::string& object, const QueueOptions& o) {
   check_backend(object, o.backend);
   check_handler(object, o);
   check_threads(object, o);
-  if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else its pool would be named
+  if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else the error would name its pool
   check_groups(object, o);
 }
 

@@ -1,5 +1,7 @@
-// What options say of themselves that cannot be, before anything is made. All throw UsageError; `object` is "queue
+// Checks of options, before anything is created. All throw UsageError; `object`, which begins its text, is "queue
 // 'NAME'" or "pool 'NAME'".
+//
+// Thread safety: the functions keep no state.
 #pragma once
 
 #include <string>
@@ -11,10 +13,10 @@ namespace ipcq::detail {
 
 void check_pool_options(const std::string& object, const PoolOptions& options);
 void check_queue_options(const std::string& object, const QueueOptions& options);
-// Whether they fit the pool that the queue is to share.
+// Checks them against the pool that the queue is to share.
 void check_shared_pool(const std::string& object, const QueueOptions& options, const PoolEntry& pool);
-// Of a queue without a backend of its own choice that is on the host whatever the machine: options that would say
-// nothing there. `pool`: the one that it shares, or null.
+// For a queue with backend 'auto' that is on the host on every machine: refuses options that only mean something on a
+// GPU. `pool`: the one that it shares, or null.
 void check_nothing_of_a_gpu(const std::string& object, const QueueOptions& options, const PoolEntry* pool);
 
 }  // namespace ipcq::detail
