@@ -22,13 +22,13 @@ class DeviceExecutor final : public Executor {
 
   void stop() noexcept override {
     if (std::exchange(stopped_, true) || fork_epoch() != epoch_) return;
-    release_late_payloads(queue_, pool_);  // or it would wait for them
+    release_late_payloads(queue_, pool_);  // or the executor would wait for them
     RunnerRequest r;
     r.op = RunnerOp::stop_queue;
     r.id = id_;
     try {
       (void)runner_->request(r);
-    } catch (const std::exception&) {  // it has ended, and the kernel with it
+    } catch (const std::exception&) {  // the runner has ended, and the kernel with it
     }
   }
 

@@ -1,4 +1,7 @@
-// The executor of a queue that a runner has on its GPU.
+// The executor of a queue on a GPU: kernels that a runner launches.
+//
+// Thread safety: start, stop() and the destructor wait for the runner, so they are called without the broker's mutex.
+// Invariant: stop() asks the runner once; in a forked child it does nothing.
 #pragma once
 
 #include <memory>
@@ -10,10 +13,10 @@
 
 namespace ipcq::detail {
 
-// What a queue with these options begins with.
+// The executor with which a queue with these options begins.
 ExecutorKind first_executor(const QueueOptions& options) noexcept;
 
-// Without the mutex: asks the runner and waits for its answer. The maps must outlive the executor. Throws BackendError.
+// Without the mutex. Asks the runner and waits for its answer. The maps must outlive the executor. Throws BackendError.
 std::unique_ptr<Executor> start_device_executor(std::shared_ptr<RunnerLink> runner, const QueueOptions& options,
                                                 QueueMap& queue, const PoolEntry& pool);
 

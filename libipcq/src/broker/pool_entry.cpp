@@ -12,7 +12,7 @@ PoolEntry::~PoolEntry() {
   r.id = block;
   try {
     (void)runner->request(r);
-  } catch (const std::exception&) {  // it has ended, and its memory is free
+  } catch (const std::exception&) {  // the runner has ended, and its memory is free
   }
 }
 

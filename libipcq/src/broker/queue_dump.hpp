@@ -1,5 +1,7 @@
-// The state of one queue for humans, in two steps as statistics (stats_view.hpp): the broker's own books are copied
-// under its mutex, then the text is made from them and from what lies in shared memory.
+// The state of one queue as text for people, in two steps like statistics (stats_view.hpp): the broker's records are
+// copied under its mutex; then the text is made, without the mutex, from the copy and from shared memory.
+//
+// Thread safety: a QueueDump belongs to one thread, and shares ownership of the maps, so that they outlive the queue.
 #pragma once
 
 #include <cstdint>

@@ -21,8 +21,8 @@ bool lies_on(const QueueEntry& q, int device) {
   return (q.map->on_device() && q.device == device) || (q.pool->map->on_device() && q.pool->options.device == device);
 }
 
-// Nothing else of the held entries needs a look: a member takes messages into its own block only, and what was left in
-// one when it closed can only become less.
+// Other blocks have no entry in use: a member takes messages into its own block only, and after it has closed the
+// number in use there only falls.
 std::vector<std::uint32_t> held_blocks(const QueueEntry& q) {
   std::vector<std::uint32_t> blocks;
   for (std::uint32_t i = 0; i < q.endpoints.size(); ++i) {
@@ -32,9 +32,9 @@ std::vector<std::uint32_t> held_blocks(const QueueEntry& q) {
   return blocks;
 }
 
-// Messages that a former owner gave back may still lie in an endpoint's held entries: a producer, which needs none,
-// gets one with many such, a consumer one with few: without any if there is one. Else it counts what is really left of
-// them, in one after the other until half of the entries of one are free.
+// An endpoint's held entries may still have messages that a former owner left. A producer needs no entries and gets the
+// free endpoint with the most such messages, a consumer the one with the fewest. If every one has some by `kept`, which
+// is an upper bound, this counts them again, one endpoint after another, until one has half of its entries free.
 std::uint32_t choose_endpoint(QueueEntry& q, bool consumer) {
   const auto count = static_cast<std::uint32_t>(q.endpoints.size());
   std::uint32_t best = count;

@@ -1,4 +1,7 @@
-// One queue as the broker knows it: its endpoints, its groups, and how its stream of messages stands.
+// One queue as the broker knows it: its endpoints, its groups, and the state of its stream of messages.
+//
+// Thread safety: guarded by the broker's mutex; the shared memory of the maps changes at any time. Invariant: what
+// stands here is the broker's own record: clients cannot change it, and repairs rely on it.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +26,7 @@ struct EndpointEntry {
   std::uint32_t uid = 0;
   int session = -1;  // socket of its client
   bool uses_cuda = false;
-  bool took_place = false;  // of a producer that died
+  bool took_place = false;  // a producer: it counts in place of one that died
 };
 
 // A consumer group.
@@ -33,12 +36,12 @@ struct GroupEntry {
   std::string name;  // empty: free
   bool durable = false;
   bool lossy = false;
-  bool warned = false;  // that nobody reads it
+  bool warned = false;  // a log line said that nobody reads it
   std::uint64_t joined_at = 0;
   std::uint32_t members = 0;
   bool leaving = false;
   std::uint64_t left_at = 0;
-  std::uint64_t lost = 0;            // of endpoints that are gone
+  std::uint64_t lost = 0;            // counted by endpoints that have closed
   std::uint64_t redelivered = 0;     // likewise
   std::uint64_t damaged_before = 0;  // lines that the executor had passed over when the group joined
 };
@@ -48,29 +51,29 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::string name;
   QueueOptions options;
   std::shared_ptr<PoolEntry> pool;
-  std::shared_ptr<QueueMap> map;            // statistics may have it, too
-  std::unique_ptr<Executor> executor;       // after the map: ends first
+  std::shared_ptr<QueueMap> map;            // statistics and dumps may own it too
+  std::unique_ptr<Executor> executor;       // declared after the map, so that it ends first
   std::shared_ptr<RunnerLink> executed_by;  // of a queue whose executor is a runner's
   int device = 0;                           // of a device queue
-  bool lost = false;                        // with its runner: nothing is promised of it any more
+  bool lost = false;                        // its runner answers no more: nothing goes in, nobody attaches
   std::vector<EndpointEntry> endpoints;
-  // Of each endpoint's held entries, those that former owners left in use: given back, or taken over by others. Never
-  // fewer than there are.
+  // For each endpoint, the number of its held entries that former owners left in use: given back, or taken over by
+  // other members. An upper bound.
   std::vector<std::uint32_t> kept;
   GroupEntry groups[kMaxGroups];
   std::uint32_t producers = 0;               // open now
-  std::uint32_t producers_lost = 0;          // died, and no other has come in their place
+  std::uint32_t producers_lost = 0;          // died, and no later one has replaced them
   std::uint64_t producers_opened = 0;        // ever
   bool end_asked = false;                    // by end_stream()
-  ExecutorKind asked = ExecutorKind::auto_;  // of a device queue: the last that was asked for
-  bool wants_stream = false;                 // its executor is to change once the queue has a place for that
+  ExecutorKind asked = ExecutorKind::auto_;  // of a device queue: the last executor that was asked for
+  bool wants_stream = false;                 // a switch to stream waits for a place in the queue
   std::vector<std::uint64_t> tombstones;     // tickets, ascending
-  // Previous statistics, or the creation, for the rate.
+  // As of the previous statistics, or the creation: the rate is counted from there.
   mutable std::uint64_t rate_published = 0;
   mutable std::uint64_t rate_at_ns = 0;
 };
 
-// Whether the queue, or its payloads, go with the runner of this GPU.
+// Whether the queue's executor or payloads are on this GPU, so that they end with its runner.
 bool lies_on(const QueueEntry& q, int device);
 // Blocks of held entries in which one may be in use.
 std::vector<std::uint32_t> held_blocks(const QueueEntry& q);

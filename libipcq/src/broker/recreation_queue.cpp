@@ -25,7 +25,7 @@ bool RecreationQueue::awaits_queue(const std::string& name) const {
   return waiting_.count({Kind::queue, name}) != 0 || waiting_.count({Kind::sharing, name}) != 0;
 }
 
-// A pool of its own comes with its queue.
+// A queue's own pool has the queue's name, and is created with it.
 bool RecreationQueue::awaits_pool(const std::string& name) const {
   return waiting_.count({Kind::pool, name}) != 0 || waiting_.count({Kind::queue, name}) != 0;
 }

@@ -1,7 +1,9 @@
-// What a broker is to create anew after a runner died, in the order in which that can work: pools, queues with a pool
-// of their own, queues that share one (maybe another queue's). What dies again meanwhile joins in at its place. One
-// that fails is tried again after a while, and holds up only those that need it. A queue that shares a pool is given up
-// for good only with that pool. Not thread-safe.
+// What a broker has to create anew after a runner died, in the order in which that can work: pools, queues with a pool
+// of their own, queues that share one (maybe another queue's). An entry that fails is tried again after a while, and
+// delays only those that need it.
+//
+// Thread safety: guarded by the broker's mutex. Invariant: a queue that shares a pool is not tried before that pool is
+// there; it is given up with the pool, and its own time to be given up runs only while the pool is there.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +20,9 @@ struct Recreation {
   enum class Kind { pool, queue, sharing };
   Kind kind = Kind::pool;
   std::string name;
-  std::string pool;              // that a sharing queue needs
+  std::string pool;              // the pool that a sharing queue needs
   std::function<void()> create;  // throws UsageError when it can never work
-  bool patient = false;          // it may depend on others' processes to end: never given up for taking long
+  bool patient = false;          // it may have to wait until other processes end: never given up for taking long
   std::uint64_t number = 0;      // set by add(): no other has had it
 
   std::string object() const { return (kind == Kind::pool ? "pool '" : "queue '") + name + "'"; }
@@ -28,29 +30,29 @@ struct Recreation {
 
 class RecreationQueue {
  public:
-  // How long creation is tried after it has failed, and how often; of a sharing queue, while its pool is there.
+  // How long a creation is tried again after its first failure, and how often.
   static constexpr std::uint64_t kPatienceNs = 60'000'000'000;
   static constexpr std::uint64_t kRetryEveryNs = 250'000'000;
 
   bool awaits_queue(const std::string& name) const;
   bool awaits_pool(const std::string& name) const;  // also a queue's own
   bool empty() const noexcept { return waiting_.empty(); }
-  // Whatever waits under this name is replaced.
+  // Replaces the entry of the same kind and name.
   void add(Recreation recreation);
-  // What is to be tried now, if anything. A copy: others may be added before its fate is told, also in its place, when
-  // what was just created has died already. It stays until then; one in its place stays for good.
+  // A copy of the entry to try now, if any. The entry stays until succeeded() or failed() is called with the copy. If
+  // what was created has died already, add() has replaced the entry by then: that call leaves the new one alone.
   std::optional<Recreation> next(std::uint64_t now) const;
   void succeeded(const Recreation& recreation);
-  // It could not be created, because of `why`; `final`: it never will be. Returns what is to be logged about those that
-  // are given up: nothing when it is to be tried again, but for a patient one once, when it has taken long.
+  // Its creation failed because of `why`; `final`: it can never succeed. Returns lines for the log: one for each entry
+  // that is given up, and one, once, for a patient entry that takes long. Nothing if it will be tried again.
   std::vector<std::string> failed(const Recreation& recreation, const std::string& why, bool final, std::uint64_t now);
 
  private:
   struct Waiting {
     Recreation recreation;
-    std::uint64_t give_up = 0;  // 0: has not failed yet
+    std::uint64_t give_up = 0;  // the time after which it is given up; 0: it has not failed yet
     std::uint64_t not_before = 0;
-    bool told = false;  // that it takes long
+    bool told = false;  // the log has said that it takes long
   };
   using Key = std::pair<Recreation::Kind, std::string>;
 

@@ -38,19 +38,20 @@ std::string folder_of(const std::string& path) { return path.substr(0, path.rfin
 
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
-// Ends early, too, when `cancel` becomes readable; -1: none.
+// Whether `fd` becomes readable in time. Ends early when `cancel` becomes readable; -1: none.
 bool await_input(int fd, int timeout_ms, int cancel = -1) {
   pollfd p[2] = {{fd, POLLIN, 0}, {cancel, POLLIN, 0}};
   return poll_until(p, 2, deadline_after(std::chrono::milliseconds(timeout_ms))) > 0 && p[0].revents != 0;
 }
 
-// Where this process keeps a device's runner. A lock for each: a start that takes its time holds up no other device's.
+// The runner of one device in this process. `mutex` guards `link`, and is held while a runner starts: a slow start
+// delays only its own device.
 struct Place {
   std::mutex mutex;
   std::weak_ptr<RunnerLink> link;
 };
 
-// A forked child has its own: those of the parent may have been locked when it forked.
+// A forked child has places of its own, since those of the parent may have been locked at the fork.
 Place& place_of(int device) {
   static std::mutex mutex;
   static std::map<std::pair<std::uint32_t, int>, Place> all;
@@ -114,7 +115,7 @@ RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
         ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
         "installed without CUDA; install ipcq-runner, set IPCQ_RUNNER to it, or do without a GPU (backend=host)");
   }
-  if (!is_program(program)) {  // only a place that was named is taken unseen
+  if (!is_program(program)) {  // find_program() checks all places but $IPCQ_RUNNER
     throw BackendError(object_of(device) + ": IPCQ_RUNNER is '" + program +
                        "', which cannot be run: " + std::strerror(errno) +
                        "; set it to the path of ipcq-runner, unset it, or do without a GPU (backend=host)");
@@ -134,7 +135,7 @@ RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
   ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kRunnerSocket);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // what the program has open is its own
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // no other descriptor of this process
   ::posix_spawnattr_init(&attributes);
   // A process group of its own: Ctrl-C is for the broker, which ends it in order. No signal is blocked in it.
   sigset_t none;
@@ -150,7 +151,7 @@ RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
   std::string option = "--device";
   char* const arguments[] = {name.data(), option.data(), number.data(), nullptr};
   const int error = ::posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments, environ);
-  theirs.reset();  // or its end would not be seen
+  theirs.reset();  // or this process would not see the runner close its end
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   if (error != 0) {
@@ -193,12 +194,12 @@ void RunnerLink::await_hello(int cancel) {
 
 RunnerLink::~RunnerLink() {
   if (pid_ <= 0 || epoch_ != fork_epoch()) return;
-  ::shutdown(socket_.get(), SHUT_RDWR);  // tells it to end, whoever else has a copy
+  ::shutdown(socket_.get(), SHUT_RDWR);  // tells the runner to end, even if another process has a copy of the socket
   socket_.reset();
   end();
 }
 
-// An answer on its way is not the end.
+// Polls for no data: an answer that waits to be read is no end.
 bool RunnerLink::has_ended() const noexcept {
   pollfd p[2] = {{socket_.get(), POLLRDHUP, 0}, {process_.get(), POLLIN, 0}};
   return ::poll(p, 2, 0) > 0;
@@ -223,7 +224,7 @@ RunnerReply RunnerLink::request(RunnerRequest request) {
     throw BackendError(object + ": its runner has ended");
   }
   if (!await_input(socket_.get(), kAnswerTimeoutMs)) {
-    kill();  // what it holds is freed with it; everybody learns of it as of any death
+    kill();  // its memory is freed with it; its death is handled like any other
     throw BackendError(object + ": its runner did not answer within " + std::to_string(kAnswerTimeoutMs / 1000) +
                        " s and was ended");
   }
@@ -239,7 +240,7 @@ std::string RunnerLink::how_it_ended() {
   if (!ended_.empty()) return ended_;
   int status = 0;
   if (::waitpid(pid_, &status, WNOHANG) != pid_) {
-    ended_ = "gone";  // the program has taken its exit status
+    ended_ = "gone";  // another wait() of this process has taken its exit status
   } else if (WIFSIGNALED(status)) {
     ended_ = "killed by signal " + std::to_string(WTERMSIG(status));
   } else {

@@ -1,5 +1,9 @@
-// The broker's side of a runner: the process that owns a GPU for it. Spawned on demand, shared by the brokers of one
-// process, ended when the last of them lets go. Requests go over a socket pair, one at a time.
+// The broker's side of a runner: the process that owns a GPU for it. get() spawns it on demand; the brokers of one
+// process share it; it is ended with the last shared_ptr. Requests go over a socket pair, one at a time.
+//
+// Thread safety: any thread may call any function. get(), request(), end() and the destructor wait for the runner, so
+// they are called without a broker's mutex. Invariant: a forked child shares no RunnerLink: get() starts its own, and
+// the destructor does nothing there.
 #pragma once
 
 #include <cstdint>
@@ -17,35 +21,34 @@ inline std::string object_of(int device) { return "GPU " + std::to_string(device
 
 class RunnerLink {
  public:
-  // The runner of `device` that this process has, or a new one, whose start is given up once `cancel` is readable.
-  // Tries again for five seconds where the driver takes nobody in for a moment. Throws BackendError: no runner program,
-  // no driver, no such GPU, given up.
+  // The runner of `device` that this process has, or a new one; gives its start up once `cancel` is readable. Tries for
+  // five seconds while the driver accepts no new process (NotYet). Throws BackendError: no runner program, no driver,
+  // no such GPU, given up.
   static std::shared_ptr<RunnerLink> get(int device, int cancel);
-  // Where the runner program is: $IPCQ_RUNNER, whether or not it is one, else where it was found; empty when it was
-  // not.
+  // The path of the runner program: $IPCQ_RUNNER, unchecked, else where it was found; empty if it was not.
   static std::string find_program();
 
   ~RunnerLink();
   RunnerLink(const RunnerLink&) = delete;
   RunnerLink& operator=(const RunnerLink&) = delete;
 
-  // Throws BackendError with the runner's words, or when it does not answer.
+  // Throws BackendError: the runner refuses, and says why; it has ended; or it has not answered for 60 s and is killed.
   RunnerReply request(RunnerRequest request);
   bool has_mps() const noexcept { return hello_.mps != 0; }
   std::string device_name() const;
   pid_t pid() const noexcept { return pid_; }
   // For epoll; copies, so that each broker has its own. The first becomes readable, with end of file, when the runner
-  // answers no more; the second when its process has ended, and with it all that its kernels do. In between the driver
-  // frees its memory, which takes seconds where there is much of it.
+  // answers no more; the second when its process has ended, and with it all that its kernels do. In between, the driver
+  // frees its memory, which takes seconds if there is much of it.
   Fd watch() const;
   Fd watch_process() const;
   bool has_ended() const noexcept;  // answers no more
   bool is_gone() const noexcept;    // nothing of it runs any more
   void kill() noexcept;
-  // How the one that is gone ended: "killed by signal 9".
+  // How a runner that is gone ended: "killed by signal 9".
   std::string how_it_ended();
-  // Waits for it to be gone, and kills it after five seconds. What is not gone a second later is left to itself: the
-  // driver keeps it, and no signal ends that.
+  // Waits for it to be gone, and kills it after five seconds. If it is not gone a second later, gives up: the driver
+  // keeps the process, and no signal changes that.
   void end() noexcept;
 
  private:

@@ -12,9 +12,9 @@
 namespace ipcq::detail {
 namespace {
 
-// How often what could not be created anew is looked at.
+// How often the thread looks for a recreation whose time to be tried again has come.
 constexpr auto kLookEvery = std::chrono::milliseconds(50);
-// How long a runner that answers no more may take to end before it is killed.
+// How long a lost runner may take to end before it is killed.
 constexpr std::uint64_t kEndPatienceNs = 5'000'000'000;
 // How long the creation of something waits for a lost runner to be gone.
 constexpr auto kGonePatience = std::chrono::seconds(10);
@@ -23,7 +23,7 @@ constexpr auto kGonePatience = std::chrono::seconds(10);
 
 std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
   const std::string object = object_of(device);
-  Watched started;  // given back, should it not be used, when the mutex is open
+  Watched started;  // if it is not used, released after the mutex is unlocked
   {
     Lock lock(context_.mutex);
     context_.check_running(object);
@@ -38,13 +38,14 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
     started.process = started.link->watch_process();
   } catch (const BackendError&) {
     const Lock lock(context_.mutex);
-    context_.check_running(object);  // the cause, where it has stopped
+    context_.check_running(object);  // if the broker has stopped, that is the cause
     throw;
   }
   const Lock lock(context_.mutex);
   context_.check_running(object);
   if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;
-  // With the first runner, whose user is told if there is no thread to be had: when one dies it must be there.
+  // Started with the first runner, so that a failure is reported to the caller: when a runner dies, the thread must
+  // exist.
   require_thread(thread_, context_.self() + ": what creates anew what a runner takes along", [this] { recreate(); });
   watch(device, started);
   const RunnerLink& link = *started.link;
@@ -99,7 +100,7 @@ void RunnerSupervisor::lose(int device) {
   user_->on_runner_lost(device);
 }
 
-// A driver may keep a process that was killed for as long as it likes; its queues wait for that.
+// The driver may keep a killed process for any time. Its queues are created anew only after that.
 void RunnerSupervisor::end_lost() {
   if (!some_lost_) return;
   some_lost_ = false;
@@ -118,7 +119,7 @@ void RunnerSupervisor::end_lost() {
   }
 }
 
-// Until the control thread has seen that the lost runner is gone.
+// Waits until the control thread has seen that the lost runner is gone.
 void RunnerSupervisor::await_gone(Lock& lock, int device) {
   const auto lost = runners_.at(device).link;
   const bool over = context_.changed.wait_for(lock, kGonePatience, [&] {
@@ -132,7 +133,7 @@ void RunnerSupervisor::await_gone(Lock& lock, int device) {
   }
 }
 
-// Its memory is gone: what lay there ends, and new ones take the names.
+// The runner is gone, and its memory with it: what lay there ends, and is created anew under the same names.
 void RunnerSupervisor::bury(int device) {
   lose(device);
   Watched r = std::move(runners_.at(device));
@@ -165,8 +166,8 @@ void RunnerSupervisor::recreate() noexcept {
   }
 }
 
-// A multi-process service that lost a client needs a moment before it takes new ones, and clients may keep the old
-// memory mapped for a while: tried again until it is time to give up.
+// A failure may pass: an MPS server that has lost a client accepts new ones only after a moment, and clients may keep
+// the old memory mapped for a while. RecreationQueue decides when to give up.
 void RunnerSupervisor::recreate_next(Lock& lock) {
   const std::optional<Recreation> next = recreations_.next(now_ns());
   if (!next) {
@@ -177,7 +178,7 @@ void RunnerSupervisor::recreate_next(Lock& lock) {
   bool created = false;
   bool final = false;
   try {
-    const Unlocked unlocked(lock);  // more may have died when it returns
+    const Unlocked unlocked(lock);  // more runners may have died when it returns
     next->create();
     created = true;
   } catch (const UsageError& e) {

@@ -1,4 +1,4 @@
-// The runners of one broker: started on demand, watched, replaced when they die. This is the one place for all of that.
+// The runners of one broker: started on demand, watched, replaced when they die.
 //
 //   none --start()--> in use --answers no more--> lost --process ended--> gone: what it had is created anew
 //                                                  |                       ^
@@ -6,6 +6,9 @@
 //
 // While a runner is lost its kernels may still write, so what lies on its GPU stays as it is. Once it is gone, a thread
 // of the supervisor's own frees what remains of it and creates its pools and queues anew: both may take long.
+//
+// Thread safety: guarded by the broker's mutex; get(), require() and join() lock it by themselves. Invariant: a broker
+// has at most one runner of a device in `runners_`, and a lost one leaves only once it is gone.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +30,13 @@ struct GoneRunner {
   std::string how;  // "killed by signal 9"
   bool under_mps = false;
 };
-// What is to happen once a runner is gone.
+// What the supervisor's thread has to do once a runner is gone.
 struct Aftermath {
   std::vector<Recreation> recreate;            // `create` is called without the mutex
   std::vector<std::shared_ptr<void>> remains;  // freed without the mutex, in this order
 };
 
-// Whose pools and queues lie on the runners' GPUs. All calls come from the control thread, with the mutex.
+// The part that has pools and queues on the runners' GPUs. The control thread calls it, with the mutex held.
 class RunnerUser {
  public:
   virtual void on_runner_lost(int device) = 0;
@@ -54,14 +57,14 @@ class RunnerSupervisor {
   // Without the mutex. The runner of a GPU; starts it if there is none, and waits for a lost one to be gone. Throws
   // BackendError; UsageError when the broker stops.
   std::shared_ptr<RunnerLink> get(int device);
-  // Likewise for `object`, which cannot be without.
+  // The same for `object`, which needs it: the error names that.
   std::shared_ptr<RunnerLink> require(const std::string& object, int device);
 
   // Whether the GPU's runner is under MPS.
   bool has_mps(int device) const;
-  // For the control thread. False when the descriptor is not one of a runner.
+  // The control thread calls it for a descriptor that has an event. False: it is not one of a runner.
   bool serve(int fd);
-  // Kills runners that are lost and do not end.
+  // Called by the control thread: kills runners that have been lost for five seconds and have not ended.
   void end_lost();
   bool is_waiting_for_end() const noexcept { return some_lost_; }
 
@@ -69,11 +72,11 @@ class RunnerSupervisor {
   bool recreates_pool(const std::string& name) const { return recreations_.awaits_pool(name); }
   std::uint64_t deaths() const noexcept { return deaths_; }
 
-  // Without the mutex; `stopped` is set and `changed` notified. Waits for the thread.
+  // Without the mutex, once `stopped` is set and `changed` notified. Waits for the thread.
   void join();
-  // After join(): waits for those that are lost to be gone, as their kernels may still write.
+  // After join(), without the mutex. Waits for lost runners to be gone, as their kernels may still write.
   void end_lost_for_good() noexcept;
-  // Once nothing lies on them any more: frees what remains of runners that are gone, and gives the others up.
+  // Once no pool or queue lies on them: frees what remains of runners that are gone, and releases the others.
   void give_up_all() noexcept {
     remains_.clear();
     runners_.clear();
@@ -84,8 +87,8 @@ class RunnerSupervisor {
     std::shared_ptr<RunnerLink> link;
     Fd socket;
     Fd process;
-    std::uint64_t lost_at_ns = 0;  // 0: it is not
-    bool killed = false;           // since it had not gone by itself
+    std::uint64_t lost_at_ns = 0;  // 0: not lost
+    bool killed = false;           // by end_lost()
   };
 
   void watch(int device, const Watched& runner);
@@ -99,7 +102,7 @@ class RunnerSupervisor {
   BrokerContext& context_;
   RunnerUser* user_ = nullptr;
   std::map<int, Watched> runners_;  // by device
-  bool some_lost_ = false;          // and not gone: it may have to be killed
+  bool some_lost_ = false;          // some runner is lost, and may have to be killed
   std::uint64_t deaths_ = 0;
   RecreationQueue recreations_;
   std::vector<std::shared_ptr<void>> remains_;

@@ -32,7 +32,7 @@ void end_stream(QueueEntry& q) {
 }
 
 void look_for_end(QueueEntry& q) {
-  if (q.lost) return;  // its producers had more to say, and close because they cannot
+  if (q.lost) return;  // its producers had more to publish, and close because they cannot
   if ((q.producers_opened == 0 && !q.end_asked) || q.producers != 0 || q.producers_lost != 0) return;
   if (has_ended(q)) return;
   q.map->control().end_count.fetch_add(1, std::memory_order_relaxed);
@@ -52,7 +52,7 @@ void begin_draining(const QueueEntry& q) {
   close_intake(*q.map);
 }
 
-// Nothing is handed out any more, then what is left is counted: no message is both.
+// Closes the groups first and counts then, so that no message is both handed out and counted as left.
 Leftover close_queue(const QueueEntry& q) {
   set_state(q, QueueState::closed);
   const std::uint64_t next = q.map->ring().cursor(kProducers).next;

@@ -1,8 +1,10 @@
 // The end of a queue's stream of messages, and of the queue itself.
 //
-// A stream has ended when every producer that ever opened has closed, and none of them died or broke off; a user may
-// say so too (end_of_stream). The end is the ticket behind the last message: a consumer that has come to it sees `end`.
-// A producer that opens later takes the end back.
+// A stream has ended when every producer that ever opened has closed, and none of them has died or broken off without a
+// later one in its place; a user may end it too (end_of_stream). The end is the ticket after the last message: a
+// consumer that has reached it sees `end`. A producer that opens later takes the end back.
+//
+// Thread safety: guarded by the broker's mutex; close_queue() may also be called once the broker's threads have ended.
 #pragma once
 
 #include <cstdint>
@@ -11,23 +13,24 @@
 
 namespace ipcq::detail {
 
-// No further producer will come, whatever has become of the earlier ones.
+// On a user's request: producers that died no longer count, and the stream ends once the open ones have closed.
 void end_stream(QueueEntry& q);
-// Ends the stream if it has come to its end.
+// Announces the end of the stream if the rule above says that it has ended.
 void look_for_end(QueueEntry& q);
-// A producer has opened.
+// Called when a producer opens: the stream goes on.
 void take_end_back(const QueueEntry& q) noexcept;
-// The broker has published a control message: an end that was announced is behind it now.
+// Called when the broker has published a control message: an end that was announced moves to the ticket after it.
 void move_end(const QueueEntry& q) noexcept;
 
-// Nothing more goes in.
+// From here on no ticket can be claimed.
 void begin_draining(const QueueEntry& q);
-// Of a queue that is closed: the greatest number of messages that one group has left, and that members of one hold.
+// What is left in a closed queue: the most messages that one group has not taken or has given back, and the most that
+// one group's members hold.
 struct Leftover {
   std::uint64_t messages = 0;
   std::uint64_t held = 0;
 };
-// Nothing goes in already; nothing is handed out from now on.
+// After begin_draining(): from here on no member can take a message.
 Leftover close_queue(const QueueEntry& q);
 
 }  // namespace ipcq::detail
