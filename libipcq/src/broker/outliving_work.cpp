@@ -10,23 +10,23 @@
 namespace ipcq::detail {
 namespace {
 
-// How long a stop waits for a runner that is being asked.
+// How long a stop waits for the answer of a runner before it kills it.
 constexpr auto kCheckPatience = std::chrono::seconds(5);
 
-// Whether the end of a client proves nothing until the pool's runner has been asked.
+// Whether a quarantine of the pool ends only once its runner has been asked: under MPS.
 bool asks_runner(const PoolEntry& pool) { return pool.runner && pool.runner->has_mps(); }
 
 std::string object_of(const QueueEntry& q) { return "queue '" + q.name + "'"; }
 
-// A descriptor of the list's own for a client's process.
+// A copy of the client's pidfd: the client may be removed first.
 Fd process_of(const ConnectedClient& client) {
   return copy_of(client.pidfd, "pidfd of process " + std::to_string(client.pid));
 }
 
 }  // namespace
 
-// A driver keeps a process' GPU work running while anybody has its descriptors open: a child that the process forked
-// has copies, and then one of the connection, too, which does not hang up. Under MPS the server has its say.
+// The driver goes on with a process' GPU work while any process has its descriptors open. A forked child has copies of
+// them, and of the connection, which therefore does not hang up. Under MPS the server runs the work.
 bool OutlivingWork::may_outlive(const QueueEntry& q, const EndpointEntry& e) const {
   return e.uses_cuda && (supervisor_.has_mps(q.device) || !has_hung_up(e.session));
 }
@@ -53,7 +53,7 @@ void OutlivingWork::keep_late_writer(const QueueEntry& q, const EndpointEntry& e
     context_.polls.watch(w.pidfd.get());
     late_writers_.push_back(std::move(w));
     context_.log(LogLevel::warning, whose);
-  } catch (const std::exception& error) {  // the endpoint closes all the same
+  } catch (const std::exception& error) {  // the endpoint closes even so
     context_.log(LogLevel::error, whose + ", and nobody sees its process end: " + error.what());
   }
 }
@@ -76,7 +76,7 @@ bool OutlivingWork::keep_quarantine(const QueueEntry& q, const EndpointEntry& e)
   }
 }
 
-// Not hung up on, since only then it shows who else has it.
+// The socket is not shut down: it could not show any more whether another process has the other end.
 void OutlivingWork::keep_connection(ConnectedClient& client) {
   const int fd = client.socket.get();
   std::shared_ptr<const Fd> kept;
@@ -84,7 +84,7 @@ void OutlivingWork::keep_connection(ConnectedClient& client) {
     if (q.session != fd) continue;
     if (!kept) {
       context_.polls.unwatch(fd);
-      // What its heirs may have sent is not closed here: that could take long (closer.hpp).
+      // Closer closes it: what forked children have sent could make a close here take long.
       kept = std::shared_ptr<Fd>(new Fd(std::move(client.socket)), [this](Fd* socket) {
         closer_.hang_up(std::move(*socket));
         delete socket;
@@ -127,7 +127,8 @@ bool OutlivingWork::serve_late_writer(int fd) {
   return true;
 }
 
-// What has happened look() sees, and it happens once; an event may also have been for an earlier owner of this number.
+// Only stops watching a descriptor whose event has come; look() acts on it. It is checked, since the event may have
+// been for an earlier owner of this number.
 bool OutlivingWork::serve_quarantine(int fd) {
   for (const Quarantine& q : quarantines_) {
     const bool ended = q.pidfd.get() == fd;
@@ -177,13 +178,13 @@ void OutlivingWork::look() {
       }
       end(q, *pool);
     }
-    drop(q);  // or its memory is gone, and the slots with it
+    drop(q);  // over, or the pool is lost, and its slots with it
     return true;
   });
   if (any_due) start_check();
 }
 
-// Where no thread is to be had, the next event of the broker tries again.
+// If no thread can be started, the next round of events tries again.
 void OutlivingWork::start_check() {
   if (checking_ || context_.stopped) return;
   if (check_.joinable()) check_.join();  // it has ended

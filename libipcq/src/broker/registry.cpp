@@ -30,7 +30,7 @@ bool is_own_pool_of(const PoolEntry& pool, const std::vector<QueueEntry>& queues
 
 }  // namespace
 
-// A name is taken while what bears it is being built. Made with the mutex held, ended with it open.
+// Reserves a name while its pool or queue is built. Constructed with the mutex held, destroyed without it.
 class Registry::Reservation {
  public:
   Reservation(Registry& registry, std::string object) : registry_(registry), object_(std::move(object)) {
@@ -65,8 +65,8 @@ void Registry::create_queue(const std::string& name, const QueueOptions& options
 
 // ---- under the mutex: what can be refused ----
 
-// A creation that has been committed has its name reserved a moment longer, and may die in that moment: it is then
-// tried again, not given up.
+// A creation that has been committed keeps its name reserved a moment longer, and its runner may die in that moment. A
+// BackendError has the supervisor try again; a UsageError would have it give up.
 void Registry::check_not_reserved(const std::string& object) const {
   if (reserved_.count(object) != 0) throw BackendError(object + ": its last creation has not ended yet");
 }
@@ -93,7 +93,7 @@ void Registry::check_new_queue(const std::string& name, const QueueOptions& o, B
     if (supervisor_.recreates_queue(name) || (o.pool.empty() && supervisor_.recreates_pool(name))) {
       throw UsageError(object + ": what has that name is being created anew already");
     }
-    // A pool that is in the books is there, though the supervisor may not have heard yet that its recreation is done.
+    // A pool in `pools_` can be used, even while the supervisor does not know yet that its recreation is done.
     if (!o.pool.empty() && pools_.count(o.pool) == 0 && supervisor_.recreates_pool(o.pool)) {
       throw BackendError(object + ": pool '" + o.pool + "' is being created anew; try again");
     }
@@ -207,7 +207,7 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   q.name = plan.name;
   q.options = plan.options;
   q.options.backend = choose_backend(object, plan.options, plan.shared.get());
-  // A queue's own pool has the queue's name; other queues may share it by that.
+  // A queue's own pool has the queue's name, by which other queues may share it.
   q.pool = plan.shared ? plan.shared : build_pool(plan.name, PoolMap::of_queue(q.options), plan.pool_generation);
   const auto executed = QueueMap::executed(q.options, q.pool->map->config());
   q.map = QueueMap::create(context_.name.segment(kQueueKind, plan.name, plan.generation), plan.name, plan.options,
@@ -287,8 +287,8 @@ QueueEntry* Registry::find_generation(const std::string& queue, std::uint64_t ge
 
 // ---- a runner dies ----
 
-// The queues stay as they are until the runner is gone, with deaths and closes of their clients repaired as ever; but
-// nothing more goes in, and nobody attaches.
+// The queues stay until the runner is gone, and closed endpoints are repaired as usual; but nothing can be published,
+// and no client attaches.
 void Registry::on_runner_lost(int device) {
   for (auto& [name, q] : queues_) {
     if (!lies_on(q, device)) continue;
@@ -307,7 +307,7 @@ std::vector<QueueEntry> Registry::take_queues_of(int device) {
   return taken;
 }
 
-// But for those that go and come with a queue of `ended`, wherever they lie: these are taken, too, and not returned.
+// Removes the device's pools, and pools that belong to a queue of `ended`. Returns those that belong to none of these.
 std::vector<std::shared_ptr<PoolEntry>> Registry::take_pools_of(int device, const std::vector<QueueEntry>& ended) {
   std::vector<std::shared_ptr<PoolEntry>> taken;
   for (auto p = pools_.begin(); p != pools_.end();) {
@@ -319,7 +319,7 @@ std::vector<std::shared_ptr<PoolEntry>> Registry::take_pools_of(int device, cons
   return taken;
 }
 
-// The names go at once; the memory is freed by the supervisor.
+// Removes the names at once; the supervisor frees the memory.
 Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
   std::vector<QueueEntry> ended = take_queues_of(runner.device);
   const auto pools = take_pools_of(runner.device, ended);

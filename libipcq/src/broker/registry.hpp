@@ -1,8 +1,11 @@
 // The pools and queues of one broker, by name.
 //
-// Creation has two phases. Under the mutex the options are checked and the names reserved; then everything is built
-// with the mutex open (a runner is started, memory reserved, an executor started), and at last it is committed under
-// the mutex, if nothing that it needs has gone meanwhile. What was built and is not committed goes with the mutex open.
+// Creation has three steps. Under the mutex the options are checked and the names reserved. Then everything is built
+// without the mutex: a runner is started, memory reserved, an executor started. At last, under the mutex, it is
+// committed, if all that it needs is still there. What was built and is not committed is destroyed without the mutex.
+//
+// Thread safety: guarded by the broker's mutex; only create_pool() and create_queue() lock it by themselves. Invariant:
+// a name is in `reserved_` from the check until after the commit, so no two threads build the same.
 #pragma once
 
 #include <map>
@@ -34,21 +37,21 @@ class Registry final : public RunnerUser {
   void create_pool(const std::string& name, const PoolOptions& options);
   void create_queue(const std::string& name, const QueueOptions& options);
 
-  // Throws NotFoundError, which says what there is.
+  // Throws NotFoundError, which lists the queues that there are.
   QueueEntry& find(const std::string& queue);
   const QueueEntry& find(const std::string& queue) const;
-  // That of a name and generation; null when it has gone.
+  // The queue of that name and generation; null when it has gone.
   QueueEntry* find_generation(const std::string& queue, std::uint64_t generation);
   Pools& pools() noexcept { return pools_; }
   const Pools& pools() const noexcept { return pools_; }
   Queues& queues() noexcept { return queues_; }
   const Queues& queues() const noexcept { return queues_; }
-  // Of the endpoints of all queues.
+  // The ids of the endpoints of all queues.
   ClientIds& ids() noexcept { return ids_; }
   // Whether some creation is under way.
   bool is_creating() const noexcept { return !reserved_.empty(); }
 
-  // The control thread, when a runner dies.
+  // Called by the control thread: a runner answers no more; its process has ended.
   void on_runner_lost(int device) override;
   Aftermath on_runner_gone(const GoneRunner& runner) override;
 

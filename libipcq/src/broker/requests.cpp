@@ -21,7 +21,7 @@ Closing closing_of(const Request& request) {
 }  // namespace
 
 Reply Requests::answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {
-  // These may be asked for twice: they change nothing.
+  // Only these may be dispatched a second time, with a descriptor of the reserve: they change nothing.
   const bool repeatable = request.op == Op::stats || request.op == Op::dump;
   try {
     return context_.with_descriptor(repeatable && is_owner(client.uid),
@@ -37,8 +37,8 @@ Reply Requests::answer(ConnectedClient& client, const Request& request, pid_t se
   }
 }
 
-// Only a process itself speaks for it. So what is open in its name has been opened by it, and ends with the process
-// that its pidfd names: docs/design/layout.md, "Control socket".
+// Only the process that connected may use the connection. So this process has opened every endpoint of it, and they end
+// with the process that the pidfd names: docs/design/layout.md, "Control socket".
 Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {
   const std::string whose = "client pid " + std::to_string(client.pid) + ": ";
   if (client.attached && sender != client.pid) {

@@ -1,4 +1,7 @@
-// What a client's request comes to.
+// Carries out the requests of clients and makes the replies.
+//
+// Thread safety: called by the control thread, with the broker's mutex held. Invariant: a request of an attached client
+// is carried out only if the process that connected has sent it.
 #pragma once
 
 #include <sys/types.h>
@@ -19,7 +22,7 @@ class Requests {
            const Answers& answers)
       : context_(context), registry_(registry), endpoints_(endpoints), switches_(switches), answers_(answers) {}
 
-  // Does what is asked, or refuses it and says why. `sender`: the process that sent it, as the kernel states it.
+  // Carries the request out, or refuses it and says why. `sender`: the process that sent it, as the kernel states it.
   Reply answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
 
  private:

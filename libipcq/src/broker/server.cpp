@@ -14,8 +14,8 @@
 namespace ipcq::detail {
 namespace {
 
-// A group waits to be dissolved only while a producer stands between claim and publish, an executor to change only
-// while its queue is full, a runner to be gone only while it ends.
+// How often the loop looks after what no event announces: a group that is being dissolved waits for a producer between
+// claim and publish, or for GPU work; a switch of an executor, for a place in a full queue; a lost runner, for its end.
 constexpr int kDissolvingMs = 1;
 constexpr int kSwitchingMs = 5;
 constexpr int kEndingMs = 100;
@@ -71,7 +71,7 @@ void Server::serve(int fd) {
   client_died(fd);
 }
 
-// What is under way, whatever has happened.
+// After each round of events: continues what is under way.
 void Server::go_on() {
   parts_.endpoints.dissolve();
   parts_.switches.try_again();
@@ -127,8 +127,8 @@ void Server::serve_client(ConnectedClient& client) {
   if (!goes_on) lose_connection(client);
 }
 
-// False when the connection is of no use any more. A client that has hung up may have sent more before, such as what it
-// closes: that is read first, and then the end of the connection.
+// False: the connection is of no use any more. True also if the client has hung up: what it sent before, such as closes
+// of endpoints, is read first, and then the end of the connection.
 bool Server::send_reply(const ConnectedClient& client, Reply& reply, const Fd& attachment) {
   reply.broker_pid = getpid();
   if (send_message(client.socket.get(), &reply, sizeof reply, attachment.get())) return true;
@@ -137,7 +137,7 @@ bool Server::send_reply(const ConnectedClient& client, Reply& reply, const Fd& a
   return hung_up;
 }
 
-// It broke the protocol, or took too long.
+// Ends the connection of a client that broke the protocol, or said no hello in time.
 void Server::break_with(ConnectedClient& client, Refusal why, const std::string& text) {
   control_socket_.turn_away(client, why, text);
   lose_connection(client);
@@ -146,16 +146,17 @@ void Server::break_with(ConnectedClient& client, Refusal why, const std::string&
 // End of file alone proves nothing about the process: a child may have closed its copy, an exec may have dropped it.
 void Server::lose_connection(ConnectedClient& client) {
   const Endpoints::Open open = parts_.endpoints.open_of(client);
-  if (open == Endpoints::Open::none) return drop_client(client);  // has nothing of ours
+  if (open == Endpoints::Open::none) return drop_client(client);  // it has no endpoint open
   const int fd = client.socket.get();
   context_.polls.unwatch(fd);
-  // Its number stays: it is the name of its endpoints. And where GPU work may outlive the process, only the other end's
-  // being closed says that no child has it (outliving_work.hpp): not to be had once this end was shut down.
+  // The descriptor stays open, since the client's endpoints name their session by its number. Where GPU work may
+  // outlive the process, it is not shut down either: then it shows when the last child has closed the other end
+  // (outliving_work.hpp).
   if (open == Endpoints::Open::some && !parts_.outliving.keeps_connection(fd)) ::shutdown(fd, SHUT_RDWR);
   client.suspect = true;
 }
 
-// What a process asked before it ended comes first: it may have closed its endpoints without waiting for the answers.
+// Serves what a process asked before it ended: it may have closed its endpoints without waiting for the answers.
 // Bounded, as a forked child may go on sending; what that sends is refused.
 void Server::serve_rest(pid_t pid) {
   constexpr int kMost = 2 * static_cast<int>(kMaxEndpoints);

@@ -1,5 +1,8 @@
 // The broker's control thread: its event loop, the connections that it serves, and what happens when one is lost or its
 // process ends. It sleeps in epoll while nothing happens, without a timer, so that an idle broker costs nothing.
+//
+// Thread safety: the control thread locks the broker's mutex for each round of events, and unlocks it to sleep; the
+// functions below are for stop(). Invariant: no round waits for a client or a runner.
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +26,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Without the mutex; `quitting` is set and `quit` signalled. Waits for the control thread, then for that of answers.
+  // Without the mutex, once `quitting` is set and `quit` signalled. They wait for the control thread, and then for that
+  // of answers.
   void join_control() { thread_.join(); }
   void join_answers() { answers_.join(); }
   // Once the broker's name is given up: closes the control socket.

@@ -29,8 +29,8 @@ const char* name_of(QueueState s) {
   return "unknown";
 }
 
-// Every term follows from the cursors, the held entries and what was counted as dropped or lost. Held entries, and so
-// what was delivered, are counted by scan().
+// Every term follows from the cursors, the held entries and the counts of dropped and lost messages. scan() counts the
+// held entries, and from them what was delivered.
 GroupStats group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std::uint64_t taken) {
   const GroupEntry& state = q.groups[g];
   GroupStats s;

@@ -1,5 +1,7 @@
-// What a broker knows of itself, for `ipcq stats` and Broker::stats(). Under the mutex its books are copied into a
-// view; scan() (stats_view.hpp) does the rest without it.
+// The statistics of a broker, for `ipcq stats` and Broker::stats(). view() copies its records under the mutex; scan()
+// (stats_view.hpp) does the rest without it.
+//
+// Thread safety: guarded by the broker's mutex.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +20,9 @@ class Statistics {
              const Clients& clients)
       : context_(context), registry_(registry), supervisor_(supervisor), clients_(clients) {}
 
-  // The rate of each queue is counted from the view before.
+  // Starts the next interval of each queue's rate: the last ended with the view before.
   StatsView view() const;
-  // A client process has ended without detaching.
+  // Called when a client's process has ended without detaching.
   void count_death() noexcept { ++deaths_; }
 
  private:
@@ -31,7 +33,7 @@ class Statistics {
   std::uint64_t deaths_ = 0;
 };
 
-// One queue. `suspects`: sockets of clients that have lost their connection.
+// The view of one queue. `suspects`: sockets of clients that have lost their connection.
 QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects);
 
 }  // namespace ipcq::detail

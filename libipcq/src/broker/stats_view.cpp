@@ -11,7 +11,7 @@ namespace ipcq::detail {
 namespace {
 
 constexpr std::uint64_t kSecond = 1'000'000'000;
-// The rate since an earlier look is no rate of now any more.
+// The previous view is used for the rate only if it is no older than this.
 constexpr std::uint64_t kOldLook = 10 * kSecond;
 
 struct PoolCounts {
@@ -35,7 +35,7 @@ PoolCounts count_slots(const PoolMap& map) {
   return n;
 }
 
-// Those of groups, and by client those that a member has.
+// Counts the held entries of each group in q.stats, and returns those of each client.
 std::unordered_map<std::uint32_t, std::uint64_t> count_held(QueueView& q) {
   std::unordered_map<std::uint32_t, std::uint64_t> by_client;
   std::size_t place[kMaxGroups];
@@ -70,7 +70,8 @@ void count_lines(QueueView& q) {
   }
 }
 
-// Of whoever took the oldest place that is not published yet; 0: nobody, or one that is gone.
+// The pid of the producer that claimed the oldest ticket that is not published; 0: there is none, or its endpoint has
+// closed.
 std::int32_t blocked_by(const QueueView& q) {
   const auto& ring = q.map->ring();
   const Cursor v = ring.cursor(kProducers);
@@ -90,7 +91,7 @@ std::int32_t blocked_by(const QueueView& q) {
 // When the first message from there on was published, as far as lines tell; `now` where none does.
 std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64_t now) {
   const auto& ring = q.map->ring();
-  constexpr std::uint64_t kLooks = 16;  // past places that are not published, or carry no message
+  constexpr std::uint64_t kLooks = 16;  // past tickets that are not published, or carry no message
   for (std::uint64_t t = ticket; t < std::min(q.next, ticket + kLooks); ++t) {
     Descriptor d;
     InlineData data;
@@ -100,8 +101,8 @@ std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64
   return now;
 }
 
-// Over the last second, where the lines reach back that far. Else since the statistics before these, unless that is
-// long ago or a shorter time than the lines tell of; else over the time that they do.
+// The rate over the last second, if the lines reach back that far. Else since the previous view, unless that is too
+// old, or more recent than the oldest line; else since the oldest line.
 double publish_rate(const QueueView& q) {
   const std::uint64_t now = now_ns();
   const std::uint64_t since = minus(now, kSecond);
@@ -125,7 +126,7 @@ double publish_rate(const QueueView& q) {
   return lines_tell == 0 ? 0 : count * 1e9 / static_cast<double>(lines_tell);
 }
 
-// Why producers wait for ever: a group that keeps its messages, and that nobody reads.
+// The group for which producers wait for ever: it keeps its messages, and has no member.
 std::string blocked_by_group(const QueueView& q) {
   const bool no_slot = q.stats.slots != 0 && q.stats.empty == 0;
   for (std::size_t i = 0; i < q.stats.groups.size(); ++i) {
@@ -145,7 +146,7 @@ void scan(QueueView& q, const PoolCounts& pool) {
   const auto held = count_held(q);
   for (GroupStats& g : s.groups) {
     s.reading += g.held;
-    // What remains: no counter of a killed process is needed.
+    // The remainder: so it needs no counter of a process that may have been killed.
     g.delivered = minus(g.published, g.waiting + g.held + g.dropped + g.lost);
   }
   for (EndpointStats& e : s.endpoints) {

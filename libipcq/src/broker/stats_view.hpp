@@ -1,9 +1,10 @@
-// A broker's statistics in two steps. First, under the broker's mutex, its own books and the queues' cursors are copied
-// into a view, which costs what there are queues, groups and endpoints. Then whoever asks looks through what is as
-// large as the data path: held entries, lines, slots. It keeps the mappings; everybody else goes on meanwhile.
+// A broker's statistics in two steps. First, under the broker's mutex, its records and the queues' cursors are copied
+// into a view, in time proportional to the number of queues, groups and endpoints. Then scan() looks through held
+// entries, lines and slots, without the mutex.
 //
-// A group's terms are of the instant at which the view was made: what its members took later is not counted as held, so
-// that no message stands under two terms.
+// Thread safety: a view belongs to one thread; it shares ownership of the mappings, so that they outlive the queue.
+// Invariant: a group's terms are of the instant at which the view was made. What its members took later is not counted
+// as held, so that no message counts under two terms.
 #pragma once
 
 #include <cstdint>
@@ -18,19 +19,19 @@ namespace ipcq::detail {
 struct QueueView {
   std::shared_ptr<const QueueMap> map;
   std::shared_ptr<const PoolMap> pool;
-  QueueStats stats;                      // but for what scan() finds
+  QueueStats stats;                      // without what scan() counts
   unsigned groups[kMaxGroups] = {};      // of stats.groups[i]: its number
-  std::uint64_t taken[kMaxGroups] = {};  // of stats.groups[i]: the first ticket that nobody of it had taken
-  bool keeps[kMaxGroups] = {};           // of stats.groups[i]: producers wait for it, they do not discard its messages
+  std::uint64_t taken[kMaxGroups] = {};  // of stats.groups[i]: the first ticket that no member had taken
+  bool keeps[kMaxGroups] = {};           // of stats.groups[i]: producers wait for it instead of discarding its messages
   std::uint64_t next = 0;                // the first ticket that no producer had taken
-  std::vector<std::uint32_t> blocks;     // of held entries: those that may have one in use
-  // The statistics before these, or the creation, for the rate.
+  std::vector<std::uint32_t> blocks;     // of held entries: those in which one may be in use
+  // The previous view, or the creation: the rate may be counted from there.
   std::uint64_t before_ns = 0;
   std::uint64_t before_published = 0;
 };
 
 struct StatsView {
-  BrokerStats stats;  // but for its queues
+  BrokerStats stats;  // without its queues
   std::vector<QueueView> queues;
 };
 
