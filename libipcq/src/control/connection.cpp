@@ -27,8 +27,8 @@ constexpr std::uint32_t kNoSerial = 0;  // of a reply that answers no request
                                    " s; is it stopped (SIGSTOP)?");
 }
 
-// Whether a process listens there: a child of a dead broker's may keep its socket open. Sets `c.process`; none with
-// errno set where this process lacks something, none and no error where the system does not tell.
+// Whether a process listens there: a child of a dead broker may keep its socket open. Sets `c.process`. Leaves it empty
+// if the system does not tell, or if this process lacks something: then `shortage` is the errno.
 bool has_listener(Connection& c, int& shortage) {
   shortage = 0;
   c.process = process_behind(c.socket.get());
@@ -38,7 +38,7 @@ bool has_listener(Connection& c, int& shortage) {
   return true;
 }
 
-// Where nobody answers, by what is at the socket's path.
+// What to do when nobody answers, judged by what is at the socket's path.
 std::string advice(const std::string& broker, const std::string& path) {
   const bool is_path = broker.find('/') != std::string::npos;
   struct stat status {};
@@ -100,8 +100,8 @@ void send_request(const Connection& to, const std::string& broker, const Request
 
 Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline) {
   const std::string object = "broker '" + broker + "'";
-  // A child of the broker's may keep the other end of the socket open after its death. A negative descriptor is passed
-  // over.
+  // A child of the broker's may keep the other end of the socket open after its death. poll() ignores a negative
+  // descriptor.
   pollfd p[2] = {{from.socket.get(), POLLIN, 0}, {from.process.get(), POLLIN, 0}};
   const int ready = poll_until(p, 2, deadline);
   if (ready == 0) throw_deaf(broker, "no answer");

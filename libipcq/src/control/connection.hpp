@@ -1,4 +1,7 @@
-// A client's way to a broker: connect, ask, be answered, each within a bound that signals do not extend.
+// A client's connection to a broker: connect, send a request, receive the reply. Each step has a deadline, which
+// signals do not extend.
+//
+// Thread safety: one thread at a time uses a connection (RequestChannel has the lock).
 #pragma once
 
 #include <cstdint>
@@ -19,19 +22,19 @@ struct Connection {
 std::uint64_t answer_deadline() noexcept;
 
 // Connects to a broker's socket, waiting until `appears_by` for one to appear. `deadline`, 0 at first, becomes that of
-// the first request, counted from when a broker was found: it bounds a connect() to one that takes no connections as
-// well. Throws NotFoundError, PermissionError, SystemError.
+// the first request, counted from when a broker was found; it also bounds the wait for a broker that accepts no
+// connection. Throws NotFoundError, PermissionError, SystemError.
 Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by, std::uint64_t& deadline);
 
-// One request. Throws SystemError: the broker did not take it before `deadline`.
-// A broker that hung up is told by receive_reply(), which may have a reason from it.
+// One request. Throws SystemError: the broker did not take it before `deadline`. Returns also if the broker has hung
+// up: receive_reply() then throws, with the broker's reason if it sent one.
 void send_request(const Connection& to, const std::string& broker, const Request& request, std::uint64_t deadline);
 // The broker's next reply. Throws SystemError (none came before `deadline`; the broker has gone), LayoutError (of
 // another ABI), and what the broker says when it hangs up for a reason.
 Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline);
 
-// Connects and makes its first request, again and again while the broker says that it has too many connections; waits
-// `wait_for` for one to appear. Throws as the three above; a refusal is returned. The request has serial 1.
+// Connects and makes the first request; tries again while the broker says that it has too many connections. Waits
+// `wait_for` for a broker to appear. Throws as the three above; a refusal is returned. The request has serial 1.
 struct Introduction {
   Connection connection;
   Reply reply;
@@ -39,7 +42,7 @@ struct Introduction {
 };
 Introduction introduce(const std::string& broker, const Request& request, Duration wait_for);
 
-// Throws what a refusal says.
+// Throws the exception that a refusal stands for, with its text.
 [[noreturn]] void throw_refusal(const Reply& reply);
 
 }  // namespace ipcq::detail

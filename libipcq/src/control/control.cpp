@@ -23,7 +23,7 @@ bool fill_address(const std::string& path, sockaddr_un& address) noexcept {
   return true;
 }
 
-// Removes the name again of a socket that does not come to listen.
+// Removes the name of the socket again unless listen() has succeeded.
 struct UnlinkUnless {
   const std::string& path;
   bool done = false;
@@ -101,7 +101,7 @@ Look look_at_next(int socket, void* into, std::size_t bytes, Incoming& message) 
            (errno == EINTR || errno == ECONNRESET));  // reset, once: what the peer sent before is still there
   if (got < 0) return errno == EAGAIN ? Look::nothing : Look::closed;
   const cmsghdr* const c = CMSG_FIRSTHDR(&m);
-  if (c == nullptr) return Look::closed;  // each message tells its sender, the empty one too
+  if (c == nullptr) return Look::closed;  // every message states its sender, even an empty one
   ucred sender{};
   if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
     std::memcpy(&sender, CMSG_DATA(c), sizeof sender);

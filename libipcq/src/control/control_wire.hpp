@@ -1,5 +1,7 @@
-// What clients and brokers say to each other: one request, one reply, both of fixed size. Twin document:
+// The messages between clients and brokers: one request, one reply, both of fixed size. Twin document:
 // docs/design/layout.md, "Control socket".
+//
+// Invariant: every field has a fixed offset within an ABI (kAbiVersion); bytes that are not used are 0.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +19,7 @@ enum class Op : std::uint32_t {
   open_producer = 2,   // name
   open_consumer = 3,   // name, group, flags
   close_endpoint = 4,  // client, flags
-  bye = 5,             // the client is done: it has closed all that it knows of, and touches no shared memory any more
+  bye = 5,             // the client has closed all endpoints that it knows of, and touches no shared memory any more
   stats = 6,           // answered with a memfd
   dump = 7,            // name; answered with a memfd
   end_of_stream = 8,   // name
@@ -25,10 +27,10 @@ enum class Op : std::uint32_t {
 };
 
 enum RequestFlag : std::uint32_t {
-  kBrokenOff = 1,  // close_endpoint: the stream did not end, an exception unwinds
-  kLossy = 2,      // open_consumer: policy of the ephemeral group, if this makes it
+  kBrokenOff = 1,  // close_endpoint: the stream did not end: an exception unwinds
+  kLossy = 2,      // open_consumer: policy of the ephemeral group, if this request makes it
   kUsesCuda = 4,   // open_producer, open_consumer: the endpoint has GPU work of its own
-  kNeverUsed = 8,  // close_endpoint: the client could not map it, or did not wait for it; as if it had never been open
+  kNeverUsed = 8,  // close_endpoint: counts as never open: the client could not map it, or did not wait for it
 };
 
 struct Request {
@@ -56,7 +58,7 @@ enum class Refusal : std::uint32_t {
   permission = 3,
   backend = 4,
   busy = 5,      // try again
-  shortage = 6,  // the broker lacks something of the system: SystemError
+  shortage = 6,  // the broker lacks a resource of the system: SystemError
 };
 
 struct Reply {

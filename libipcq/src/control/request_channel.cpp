@@ -11,7 +11,7 @@
 
 namespace ipcq::detail {
 
-// Holds the lock. At its end the poll thread learns whether answers are to come that nobody waits for.
+// Holds the lock. Its destructor tells the poll thread if answers are still to come, or closes to be sent.
 class RequestChannel::UnderWay {
  public:
   explicit UnderWay(RequestChannel& channel) : lock_(channel.mutex_), channel_(channel) {
@@ -47,10 +47,10 @@ void RequestChannel::tell(const Request& request) noexcept {
   try {
     if (!deaf_) {
       (void)exchange(request);
-    } else if (to_close_.empty()) {  // all in order: nothing is open any more when the broker reads a bye
+    } else if (to_close_.empty()) {  // in order: the broker reads a bye after all closes
       (void)try_to_send(request);
     }
-  } catch (const std::exception&) {  // the broker went away, or notices at the latest when this process ends
+  } catch (const std::exception&) {  // the broker has gone, or ends it at the latest with this process
   }
   if (sent_ == before && request.op == Op::close_endpoint) to_close_.push_back({request.client, request.flags});
 }
@@ -99,7 +99,7 @@ void RequestChannel::take(const Reply& reply) {
   if (reply.refusal == Refusal::none && reply.client != 0) to_close_.push_back({reply.client, kNeverUsed});
 }
 
-// Without blocking. What the broker says last is the cause why it hung up, which the poll thread notices by itself.
+// Does not block. A reply with serial 0 says why the broker hung up; the poll thread notices that by itself.
 void RequestChannel::drain() noexcept {
   try {
     while (!is_answered()) {
@@ -115,7 +115,7 @@ void RequestChannel::drain() noexcept {
   }
 }
 
-// The rest waits for room in the socket, which there is once answers come.
+// Those for which the socket has no room wait until answers come.
 void RequestChannel::send_closes() noexcept {
   while (!to_close_.empty()) {
     Request close;

@@ -1,10 +1,12 @@
 // A session's requests to its broker: one at a time, each answered within ten seconds or given up.
 //
-// Requests and answers are in order, so the serial of the last answer tells which requests are still open. A broker
-// that let one time out (it is stopped, or has no CPU) is deaf until it has answered all of them. Until then endpoints
-// are closed without waiting, as several waits would add up. An endpoint that it opens for a request that was given up
-// is closed again, as never used, as soon as that answer comes.
-// Thread-safe.
+// Thread safety: any thread may call any function; begin() comes first, once. A mutex is held for a whole request and
+// its reply.
+//
+// Invariant: requests and answers are in order, so the serial of the last answer tells which requests are still open. A
+// broker that let one time out (it is stopped, or has no CPU) is deaf until it has answered all of them. Until then
+// endpoints are closed without waiting, as several waits would add up. An endpoint that it opens for a request that was
+// given up is closed again, as never used, as soon as that answer comes.
 #pragma once
 
 #include <atomic>
@@ -19,8 +21,8 @@ namespace ipcq::detail {
 
 class RequestChannel {
  public:
-  // The connection has been introduced: its request with serial 1 is answered.
   explicit RequestChannel(std::string broker);
+  // Takes a connection whose first request, of serial 1, has been answered.
   void begin(Connection connection) noexcept { connection_ = std::move(connection); }
   const Connection& connection() const noexcept { return connection_; }
 
@@ -29,9 +31,10 @@ class RequestChannel {
   // For requests whose answer says nothing: close_endpoint, bye. Waits for it unless the broker is deaf.
   void tell(const Request& request) noexcept;
 
-  // Whether answers to requests that nobody waits for are to come. When this turns true, wake() becomes readable.
+  // Whether answers to requests that were given up are still to come. When this turns true, wake() becomes readable.
   bool awaits_late_answers() const noexcept { return awaits_.load(std::memory_order_acquire); }
-  // Takes those that are there. Does not block, and does nothing while a request is under way, which takes them itself.
+  // Takes the late answers that have arrived. Does not block. Does nothing while a request is under way, which takes
+  // them itself.
   void take_late_answers() noexcept;
   int wake() const noexcept { return wake_.get(); }
 
@@ -58,7 +61,7 @@ class RequestChannel {
   std::uint32_t sent_ = 1;       // serial of the last request; 1: hello
   std::uint32_t answered_ = 1;   // serial of the last answer
   bool deaf_ = false;            // a request timed out, and not all are answered since
-  std::vector<Close> to_close_;  // endpoints that nobody has, and closes that found no room in the socket
+  std::vector<Close> to_close_;  // endpoints that no caller received, and closes that found no room in the socket
   std::atomic<bool> awaits_{false};
 };
 

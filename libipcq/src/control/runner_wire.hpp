@@ -1,5 +1,5 @@
-// What a broker and the runner that it starts say to each other over a SOCK_SEQPACKET socket pair: the runner one
-// hello, the broker one request at a time, the runner one reply to each. All of fixed size.
+// The messages between a broker and the runner that it starts, over a SOCK_SEQPACKET socket pair: one hello of the
+// runner; then one request of the broker at a time, and one reply of the runner to each. All have a fixed size.
 //
 // Both are of one release: the broker refuses a runner whose hello carries another kRunnerProtocol (layout/abi.hpp),
 // the runner ends at a request that does.
@@ -22,16 +22,16 @@ inline constexpr int kRunnerSocket = 3;  // descriptor of the socket in the runn
 enum class RunnerStart : std::uint32_t {
   up = 0,
   failed = 1,   // `text` says why
-  not_yet = 2,  // the same, and another process may be let in a moment later
+  not_yet = 2,  // the same; the driver may accept another process a moment later
 };
 
-// What both sides throw for not_yet: the driver does not let this process in, ever; another one perhaps a moment later.
+// What both sides throw for not_yet: the driver will not accept this process, but perhaps another one a moment later.
 class NotYet : public BackendError {
  public:
   using BackendError::BackendError;
 };
 
-// What a runner says of itself once, when it is up (or could not come up).
+// Sent once, when the runner is up or could not come up.
 struct RunnerHello {
   std::uint32_t magic = kRunnerMagic;
   std::uint32_t protocol = kRunnerProtocol;
@@ -50,7 +50,7 @@ enum class RunnerOp : std::uint32_t {
   free = 2,         // block
   start_queue = 3,  // queue and pool segment, block (0: none), handler, executor, park_after_ns -> queue
   stop_queue = 4,   // queue
-  check = 5,        // whether its context works still
+  check = 5,        // fails unless the runner's context still works
 };
 
 struct RunnerRequest {
