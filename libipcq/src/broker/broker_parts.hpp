@@ -1,5 +1,7 @@
 // The parts of one broker and how they are wired, but for the server, which works on all of them. They end in the
-// reverse order: each uses those above it.
+// reverse order.
+//
+// Thread safety: that of each part. Invariant: a part uses only parts above it.
 #pragma once
 
 #include "broker/broker_context.hpp"

@@ -31,7 +31,7 @@ bool empty_queue(int socket) noexcept {
 }  // namespace
 
 struct Closer::Work {
-  std::mutex mutex;
+  std::mutex mutex;  // guards what follows; not held while a socket is closed
   std::vector<Fd> sockets;
   unsigned threads = 0;
 

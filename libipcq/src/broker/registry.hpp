@@ -57,7 +57,7 @@ class Registry final : public RunnerUser {
 
  private:
   class Reservation;
-  // Who asks: a user, who cannot take a name that is being created anew, or the supervisor.
+  // The caller: a user, for whom a name that is being created anew is taken, or the supervisor.
   enum class By : std::uint8_t { user, supervisor };
   struct QueuePlan {
     std::string name;

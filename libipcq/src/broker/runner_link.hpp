@@ -61,7 +61,7 @@ class RunnerLink {
   Fd process_;  // its pidfd
   Fd socket_;
   RunnerHello hello_;
-  std::mutex mutex_;    // one request at a time
+  std::mutex mutex_;    // held for a request and its reply
   std::mutex reaping_;  // guards ended_
   std::string ended_;
 };
