@@ -1,4 +1,4 @@
-// What users hold of a consumer: a thin shell over ConsumerCore.
+// The members of Consumer, which call ConsumerCore.
 #include "ipcq/consumer.hpp"
 
 #include <string>
@@ -27,14 +27,14 @@ void Consumer::close() noexcept {
   const bool messages_out = core_->holds_any();
   const auto session = core_->shared_session();
   core_->close();
-  if (messages_out) {  // they refer to the core
+  if (messages_out) {  // messages refer to the core
     session->retire(std::shared_ptr<detail::ConsumerCore>(std::move(core_)));
   }
   core_.reset();
 }
 
 Result<Message> Consumer::receive(Timeout timeout) noexcept {
-  Result<Message> message(std::in_place);  // filled where the caller gets it
+  Result<Message> message(std::in_place);  // filled in place, without a move
   const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
   if (s != Status::ok) message = s;
   return message;

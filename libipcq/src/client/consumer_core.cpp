@@ -12,11 +12,11 @@ namespace ipcq::detail {
 namespace {
 
 constexpr std::size_t kMaxBatch = 256;
-// Who takes messages early sleeps on the bell `work`, which publishers ring. It hears of the end, and of messages given
-// back, by looking this often (ns).
+// How often a consumer that takes messages early checks for the end of the stream and for messages given back (ns).
+// Neither rings the bell `work`, on which it sleeps.
 constexpr std::uint64_t kEarlyRound = 10'000'000;
 
-// Times 50 us: then the message goes back, and the caller looks at its deadline.
+// How often receive() checks an incomplete payload, every 50 us, before it puts the message back and starts anew.
 constexpr unsigned kLooksForPayload = 200;
 
 std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
@@ -36,7 +36,7 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       wait_(options.wait),
       until_(options.until),
       uses_cuda_(attachment.uses_cuda) {
-  // Counted before it is asked: a stream that ends in between has not ended before this consumer came.
+  // Loaded before the check: a stream that ends in between has a higher count, and its end is reported at once.
   const std::uint64_t ends = queue_->control().end_count.load(std::memory_order_relaxed);
   if (options.wait_for > Duration::zero() && is_at_end()) {
     stale_end_ = ends;
@@ -67,16 +67,16 @@ bool ConsumerCore::is_at_end() const noexcept {
   // SYNC stream-end (acquire). Pairs with: look_for_end.
   const std::uint64_t end = queue_->control().end_ticket.load(std::memory_order_acquire);
   if (end != kNoTicket && grace_until_ != 0) {
-    // The stream that was over when this consumer came: the next one may be about to start.
+    // The stream was over when this consumer attached: a producer may open and begin the next one.
     const bool same = queue_->control().end_count.load(std::memory_order_relaxed) == stale_end_;
     if (same && now_ns() < grace_until_) return false;
   }
   return end != kNoTicket && end == member_.next_ticket() && !member_.others_have(end);
 }
 
-// A producer that writes a batch is not followed line by line, which would have both sides fight for each cache line:
-// looks at the last place that was taken until it is published. Only for a moment; whoever took it may be dead. Returns
-// the ticket up to which everything may be expected to be there.
+// Before a batch is taken: waits until the last line that a producer has claimed, within `room`, is readable. To take a
+// producer's batch line by line would move every cache line to and fro between the two. The wait is short, since that
+// producer may be dead. Returns the ticket before which lines are expected to be readable.
 std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
   const std::uint64_t next = member_.next_ticket();
   if (wait_.kind() == Wait::Kind::sleep || ring_.has_handler()) return next;
@@ -103,7 +103,7 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dead
     if (t.freed_lines) {
       publisher_fence();
       ring(queue_->control().space);
-      // Others of the group may wait for this to be the end.
+      // These were perhaps the last messages of the stream, and other members wait for its end.
       if (queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket) {
         ring(queue_->control().ready[member_.group()]);
       }
@@ -114,12 +114,13 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dead
       return s == Status::closed || s == Status::peer_dead ? s : Status::full;
     }
     if (is_at_end()) return Status::end;
-    // A scribbled queue may go on promising what cannot be taken.
+    // Where shared words are damaged, ready() may hold each time and nothing can be taken.
     if (!first || !deadline.was_given_time()) {
       if (const Status s = go_on(deadline); s != Status::ok) return s;
     }
     auto& control = queue_->control();
-    // Who takes early waits for the publication; an inline message that is published it must see processed.
+    // An early member waits until the next line is published. If it is already, it is an inline message, which the
+    // member takes processed: then it waits for that.
     const std::uint64_t next = member.next_ticket();
     const bool published = kEarly && is_tagged(ring_.in(next), ring_.lap(next));
     const auto is_roused = [&] { return roused != nullptr && roused->load(std::memory_order_relaxed); };
@@ -127,7 +128,7 @@ Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Dead
       return member.has_work() || is_at_end() || is_roused() ||
              (kEarly && !published && is_tagged(ring_.in(next), ring_.lap(next)));
     };
-    // The end of the grace makes a stream that is over already count: look then.
+    // Wakes when the grace ends, since a stream that was over before counts from then on.
     const std::uint64_t end = deadline.at_ns();
     const bool in_grace = grace_until_ != 0 && grace_until_ < end && now_ns() < grace_until_;
     std::uint64_t until = in_grace ? grace_until_ : end;
@@ -158,7 +159,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   message.m_.held = entry;
   message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
   message.m_.unwinding = unwinding;
-  if (!is_sound(d, *pool_)) {  // somebody scribbled over the queue: skipped and counted, in the time of the call
+  if (!is_sound(d, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
     ++damaged_;
     (void)release(message);
@@ -202,7 +203,7 @@ void ConsumerCore::show_counters() const noexcept {
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
-// Whether a call that has found nothing yet, or nothing that it may deliver, may look again. `ok`: yes.
+// Whether a call that has nothing to deliver yet may try again: ok, or the status that it returns.
 Status ConsumerCore::go_on(Deadline& deadline) const noexcept {
   if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) return s;
   return deadline.has_passed() ? deadline.outcome(Status::empty) : Status::ok;
@@ -225,7 +226,7 @@ Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
     const Payload payload = fill(message, entry, unwinding_now(), deadline);
     show_counters();
     if (payload == Payload::there) return Status::ok;
-    if (const Status s = go_on(deadline); s != Status::ok) return s;  // what was put back would be taken again at once
+    if (const Status s = go_on(deadline); s != Status::ok) return s;  // a message put back would be taken at once
   }
 }
 
@@ -267,13 +268,13 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeou
     const std::uint8_t unwinding = unwinding_now();
     Payload payload = Payload::there;
     for (std::size_t i = 0; i < taken; ++i) {
-      if (payload == Payload::not_yet) {  // what comes behind it is not delivered before it
+      if (payload == Payload::not_yet) {  // later messages are not delivered before it
         put_back(entries[i]);
         continue;
       }
       Message& m = batch[result.count];
       if (m) (void)m.release();
-      // Only for the first it may wait.
+      // Waits for the payload of the first message only.
       payload = fill(m, entries[i], unwinding, result.count == 0 ? deadline : no_time);
       if (payload == Payload::there) ++result.count;
     }
@@ -288,7 +289,7 @@ Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {
 }
 
 void ConsumerCore::after_release(bool slot_freed) noexcept {
-  // Whoever waits for the end of the stream waits for the last message to be released.
+  // Members that wait for the end of the stream wait until its last message is released.
   const bool ending = queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket;
   if (!slot_freed && !ending) return;
   publisher_fence();

@@ -1,4 +1,7 @@
 // The consumer's data path: receive, release, give back. docs/design/ring.md, "Receive".
+//
+// For the consumer's thread, except where a function says otherwise: release() and nack() touch only shared words and
+// members that do not change, so a message may end in any thread, but not while close() runs.
 #pragma once
 
 #include <atomic>
@@ -21,27 +24,30 @@ class ConsumerCore {
   Status receive(Message& message, Duration timeout) noexcept;  // into an empty message
   BatchResult receive_many(std::span<Message> batch, Duration timeout) noexcept;
 
-  // For ipcq::cuda: takes a message of a GPU's queue when it is published; `d` says whether it is processed
-  // (kBeforeExecutor). In one thread at a time, and not while receive() runs. Once `roused`, it times out.
+  // For ipcq::cuda: takes a message of a device queue as soon as it is published. Its payload may be incomplete; the
+  // flag kBeforeExecutor of `d` says that `d` is from the `in` line. From one thread at a time, and not while receive()
+  // runs. Returns `timeout` before its time once `roused` is true.
   IPCQ_INTERNAL_API Status receive_early(Message& message, Descriptor& d, Duration timeout,
                                          const std::atomic<bool>* roused = nullptr) noexcept;
-  // After `roused` was set: wakes who waits there. From any thread.
+  // Wakes the thread that waits in receive_early(), which then observes the `roused` that the caller has set. From any
+  // thread.
   IPCQ_INTERNAL_API void rouse_early() noexcept;
   const std::shared_ptr<PoolMap>& shared_pool() const noexcept { return pool_; }
   const std::shared_ptr<QueueMap>& queue() const noexcept { return queue_; }
   bool uses_cuda() const noexcept { return uses_cuda_; }
   std::shared_ptr<DeviceSide>& device_side() noexcept { return device_side_; }
 
-  // From any thread.
+  // Both from any thread.
   Status release(Message& message) noexcept;
   Status nack(Message& message) noexcept;
 
+  // Closes the endpoint at the broker, which gives the messages still held back to the group. Idempotent.
   void close() noexcept;
-  // The first part of close(): of the messages that streams read, those whose reading ends soon are released.
+  // The first part of close(): waits, within a bound, until streams have released the messages that they read.
   void close_device_side() noexcept {
     if (device_side_) device_side_->close();
   }
-  // Whether messages of this consumer are still out.
+  // Whether a held entry of the queue still has a message of this consumer.
   bool holds_any() const noexcept;
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
 
@@ -49,31 +55,35 @@ class ConsumerCore {
   const PoolMap& pool() const noexcept { return *pool_; }
   unsigned group() const noexcept { return member_.group(); }
   Descriptor descriptor(const Message& message) const noexcept;
-  // Ends the holding; the slot bit has a new owner.
+  // Frees the message's held entry and keeps the group's bit in the slot, which an alias clears later. False: the entry
+  // was not this consumer's any more.
   bool hand_over(Message& message) noexcept;
   bool is_forked_child() const noexcept { return epoch_ != fork_epoch(); }
   bool is_unusable() const noexcept { return closed_.load(std::memory_order_relaxed) || is_forked_child(); }
 
  private:
+  // Waits until `member` takes messages into held entries; `entries` receives their indices, `taken` their number.
   template <class Member>
   Status take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& taken,
               const std::atomic<bool>* roused = nullptr) noexcept;
   bool takes_early() const noexcept { return queue_->on_device(); }
+  // there: readable. lost: will never be complete. not_yet: a GPU still writes it.
   enum class Payload : std::uint8_t { there, lost, not_yet };
   Payload await_payload(std::uint64_t ticket, Descriptor& d, Deadline& deadline) const noexcept;
   Status go_on(Deadline& deadline) const noexcept;
   Status settle_device_side(Deadline& deadline) noexcept;
   std::uint64_t await_batch(std::size_t room) const noexcept;
   bool is_at_end() const noexcept;
-  // With `early`, the message may be incomplete, and its descriptor is left there.
+  // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there
+  // yet. With `early` the payload may be incomplete, and `*early` receives the descriptor.
   Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
                Descriptor* early = nullptr) noexcept;
   void show_counters() const noexcept;
   void after_release(bool slot_freed) noexcept;
-  void put_back(std::uint32_t entry) noexcept;  // it was not delivered
+  void put_back(std::uint32_t entry) noexcept;  // for a message that was not delivered
   void after_return() noexcept;
 
-  std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
+  std::shared_ptr<SessionCore> keep_;  // null once closed: the session owns a retired core, not the reverse
   SessionCore* session_;               // not used once closed
   std::shared_ptr<QueueMap> queue_;
   std::shared_ptr<PoolMap> pool_;
@@ -84,13 +94,15 @@ class ConsumerCore {
   std::uint32_t client_;
   Wait wait_;
   Until until_;
-  std::uint64_t grace_until_ = 0;  // a stream that had ended before this consumer came does not count before this (ns)
-  std::uint64_t stale_end_ = 0;    // end_count of that stream
+  // The end of a stream that was over when this consumer attached (its end_count) is not reported before this time
+  // (ns).
+  std::uint64_t grace_until_ = 0;
+  std::uint64_t stale_end_ = 0;
   std::uint64_t messages_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t redelivered_ = 0;
   std::uint64_t damaged_ = 0;
-  bool took_over_ = false;  // messages that others had given back, in their entries
+  bool took_over_ = false;  // an orphan, which stays in a held entry of another member's block
   bool uses_cuda_ = false;
   std::atomic<bool> closed_{false};
   const std::uint32_t epoch_ = fork_epoch();

@@ -12,7 +12,7 @@ bool EarlyPayload::is_complete() noexcept {
   if (!PublishedView<SharedAtomics>(ring).is_processed(ticket_)) return false;
   InlineData ignored;
   read_ = ring.read(ticket_, processed_, ignored);
-  return read_ != LineRead::absent || !ring.readable(ticket_);  // all units, unless the line serves another lap
+  return read_ != LineRead::absent || !ring.readable(ticket_);  // all units are there, or the line is reused
 }
 
 bool EarlyPayload::settle() noexcept {
@@ -23,7 +23,7 @@ bool EarlyPayload::settle() noexcept {
     d_.flags = processed_.flags;
     return true;
   }
-  // The line serves another lap: what the executor did to this payload, as to every one.
+  // The line is reused. The flags that the executor wrote follow from the queue's options and the length.
   d_.flags = kPayloadReady;
   if (queue_.is_host_readable()) d_.flags |= kInMirror;
   const auto& handler = queue_.config().handler;

@@ -1,8 +1,9 @@
-// The payload of a message that may have been copied before the payload was complete: a stream took the message early
-// and gave it back, or its queue is a direct one of a GPU. A CPU that read or released such a message would do so while
-// a GPU still writes the payload. Nobody rings when it is complete, so the caller asks again.
+// Whether the payload of a message in device memory is complete, for a consumer on the CPU. It may hold the message
+// earlier: a stream took it early and gave it back, or the queue is a direct device queue. Until the payload is
+// complete a GPU may write the slot, so the consumer neither reads nor releases the message. No bell is rung then; the
+// consumer polls.
 //
-// For one thread. Refers to the caller's maps, and to its copy of the descriptor.
+// For one thread. Refers to the caller's maps and to its copy of the descriptor.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,10 @@ class EarlyPayload {
   EarlyPayload(const QueueMap& queue, const PoolMap& pool, std::uint64_t ticket, Descriptor& d) noexcept
       : queue_(queue), pool_(pool), ticket_(ticket), d_(d), before_executor_((d.flags & kBeforeExecutor) != 0) {}
 
-  // Whether nothing writes to it any more.
+  // Whether no GPU and no executor writes the payload any more.
   bool is_complete() noexcept;
-  // Once it is complete: whether it came. The descriptor's flags are then those of the processed message.
+  // Precondition: is_complete() has returned true. Returns whether the payload can be read, and sets the descriptor's
+  // flags to those of the processed message. False: it will never be complete.
   bool settle() noexcept;
 
  private:

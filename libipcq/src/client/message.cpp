@@ -1,4 +1,4 @@
-// The handles that user code holds: thin shells over the cores.
+// The members of Loan and Message, which call the cores.
 #include "ipcq/message.hpp"
 
 #include <exception>

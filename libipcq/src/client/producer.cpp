@@ -1,5 +1,5 @@
-// What users hold of a producer: a thin shell over ProducerCore. Its loan() and send() stand beside the core's, which
-// the compiler then puts into them.
+// The members of Producer, which call ProducerCore. loan() and send() are defined beside the core's, in
+// producer_core.cpp, so that the compiler can inline these.
 #include "ipcq/producer.hpp"
 
 #include <algorithm>
@@ -29,7 +29,7 @@ void Producer::close(bool broken_off) noexcept {
   if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
   const auto session = core_->shared_session();
   core_->close(broken_off);
-  if (core_->has_loans()) {  // they refer to the core
+  if (core_->has_loans()) {  // loans refer to the core
     session->retire(std::shared_ptr<detail::ProducerCore>(std::move(core_)));
   }
   core_.reset();

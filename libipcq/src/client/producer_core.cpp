@@ -47,7 +47,7 @@ void ProducerCore::warn_of_unread(bool for_slot) noexcept {
 }
 
 Status ProducerCore::claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
-  if (!session_->connected()) {  // nobody would ever read it
+  if (!session_->connected()) {  // the broker is gone: no consumer would read the message
     return ring_.cursor(kProducers).closed ? Status::closed : Status::peer_dead;
   }
   claim = ring_.claim_publish(client_, want, limit_);
@@ -81,8 +81,8 @@ Status ProducerCore::wait_for_room(bool for_slot, Deadline& deadline, const auto
 
 Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
   const bool waits = backpressure_ != Backpressure::reject && deadline.was_given_time();
-  // While it spins, a batch waits until a good part of it fits: taking each line as it comes free would have both sides
-  // write to the same cache lines all the time.
+  // While it spins, a batch first waits, for 63 checks, until `chunk` lines are free. To claim each line as soon as it
+  // is free would have producer and consumer write the same cache lines alternately.
   const std::uint64_t chunk = std::min<std::uint64_t>(want, ring_.lines() / 4);
   unsigned patience = !waits || wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
   const auto try_claim = [&] {
@@ -122,7 +122,7 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   const std::uint64_t next = producers.next;
   unsigned victim = kMaxGroups;
   std::uint64_t oldest = kNoTicket;
-  std::uint64_t oldest_kept = kNoTicket;  // of groups that may not lose anything
+  std::uint64_t oldest_kept = kNoTicket;  // of groups that must get every message
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     if ((producers.groups >> g & 1) == 0) continue;
     const bool lossy = (queue_->control().group[g].policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
@@ -135,7 +135,7 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
     }
   }
   if (victim == kMaxGroups || oldest >= oldest_kept || oldest >= next) return false;
-  // For a line only the one in the way counts: the message a whole lap back.
+  // A line is free only if the message one lap back is gone.
   if (!for_slot && next - oldest < ring_.lines()) return false;
   if (pool_->on_device() && !ring_.has_handler()) {  // a GPU may still write what would be dropped
     Descriptor d;
@@ -160,7 +160,7 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
     ring(control.work);
     if (queue_->on_device()) wake_attendant(groups);
   } else {
-    // Another producer may wait for this line to be published (nobody else will look at it), or for something to
+    // A line that no group reads is free once it is published. And a producer that discards waits for a message to
     // discard.
     if (groups == 0) ring(control.space);
     bool droppable = backpressure_ == Backpressure::drop_oldest;
@@ -178,7 +178,8 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
-// A GPU rings no bell: somebody else does when it has finished, and sleeps while nobody waits for that.
+// A GPU cannot ring bells. The runner's completion waker rings them when the GPU has finished, and sleeps while no bell
+// is armed; then the publisher wakes it.
 void ProducerCore::wake_attendant(std::uint8_t groups) noexcept {
   const auto is_armed = [](const Doorbell& bell) {
     return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);
@@ -198,7 +199,7 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   bytes_ += d.length;
   if (d.kind == LineKind::slot) {
     const SlotLoan loan = held_by(d);
-    if (groups == 0) {  // nobody reads it: published and gone, unless a GPU still writes
+    if (groups == 0) {  // no group reads it: the slot goes back, unless a GPU may still write it
       if ((d.flags & kPayloadReady) != 0 && pool_->pool().give_back(loan, client_)) {
         publisher_fence();
         ring(pool_->control().free);
@@ -247,7 +248,7 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
       continue;
     }
     if (is_unusable()) return {Status::closed, done.count};
-    // A run of inline messages takes its tickets at once.
+    // A run of inline messages claims its tickets together.
     constexpr std::size_t kRun = 256;
     std::size_t run = 1;
     while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= kInlineBytes) ++run;
@@ -286,8 +287,8 @@ Result<Loan> ProducerCore::loan(Deadline& deadline) noexcept {
 
 Status ProducerCore::publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept {
   const auto flags = static_cast<std::uint8_t>(pool_->on_device() ? kPayloadReady | kInMirror : kPayloadReady);
-  if (is_unusable()) return Status::closed;  // another may have the slot by now
-  // The repair after a producer with a GPU takes a message for complete by this word.
+  if (is_unusable()) return Status::closed;  // another producer may have the slot
+  // The repair of a producer that uses CUDA judges by this word whether a payload is complete.
   if (uses_cuda_) pool_->gpub(loan.slot_).store(loan.lease_, std::memory_order_release);
   bool kept = false;
   if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, deadline, kept); s != Status::ok) return s;

@@ -1,4 +1,5 @@
-// The producer's data path: loan, publish, send, forward. docs/design/ring.md, "Publish".
+// The producer's data path: loan, publish, send, forward. docs/design/ring.md, "Publish". For the producer's thread,
+// except where a function says otherwise.
 #pragma once
 
 #include <memory>
@@ -22,14 +23,14 @@ class ProducerCore {
   // The caller makes the deadline, once for its whole call.
   Result<Loan> loan(Deadline& deadline) noexcept;
   Status publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept;
-  void drop(Loan& loan) noexcept;
+  void drop(Loan& loan) noexcept;  // gives the slot back
   Status send(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   BatchResult send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept;
   Status forward(Message& message, Deadline& deadline) noexcept;
 
   // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
-  // `kept`: published for no group before the payload is ready (no kPayloadReady): the slot is the caller's to give
-  // back.
+  // `kept`: no group reads the message and its payload is not complete (no kPayloadReady), so the caller still has the
+  // slot, and gives it back later.
   IPCQ_INTERNAL_API Status borrow(Deadline& deadline, SlotLoan& loan) noexcept;
   void mark_for_gpu(const SlotLoan& loan, LoanWriter writer) noexcept {
     if (!is_unusable()) pool_->pool().mark_for_gpu(loan, client_, writer);
@@ -58,22 +59,24 @@ class ProducerCore {
   Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept;
-  // Waits as the backpressure says; `full` where it says not to, or where there is no time. Says after a while, once,
-  // when nobody is there to make room.
+  // Waits until try_now() has room, as the backpressure says. `full`: the policy is reject, or the call was given no
+  // time. After a second it warns, once per producer, of a group without consumers that holds the queue full.
   Status wait_for_room(bool for_slot, Deadline& deadline, const auto& try_now) noexcept;
   void warn_of_unread(bool for_slot) noexcept;
-  // Discards one message where the policies allow it. `for_slot`: a slot is wanted, else a line.
+  // Discards one message, if the policies allow it, for a slot (`for_slot`) or for a line. True: try again, since this
+  // or another party has discarded or taken one.
   bool make_room(bool for_slot) noexcept;
-  // Writes the claimed line. With no group to read it, the slot or alias goes back instead.
+  // Writes the claimed line. If no group is to read the message, it becomes a tombstone, and a complete payload's slot
+  // or alias goes back.
   void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d, const std::byte* data) noexcept;
   void wake_attendant(std::uint8_t groups) noexcept;
-  // Wakes who sleeps for a line, and shows the counters.
+  // Rings the bells of parties that wait for a published line, and stores the endpoint's counters.
   void after_publish(std::uint8_t groups) noexcept;
   Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
                       Deadline& deadline) noexcept;
   Status forward_copy(Message& message, Deadline& deadline) noexcept;
 
-  std::shared_ptr<SessionCore> keep_;  // until closed: a retired core lies in the session itself
+  std::shared_ptr<SessionCore> keep_;  // null once closed: the session owns a retired core, not the reverse
   SessionCore* session_;               // not used once closed
   std::shared_ptr<QueueMap> queue_;
   std::shared_ptr<PoolMap> pool_;
@@ -92,7 +95,7 @@ class ProducerCore {
   int exceptions_ = 0;  // in flight when the producer was opened
   const std::uint32_t epoch_ = fork_epoch();
   bool closed_ = false;
-  bool warned_ = false;                      // of a group that nobody reads
+  bool warned_ = false;                      // of a group without consumers
   std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
 };
 

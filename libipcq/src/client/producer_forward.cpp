@@ -28,18 +28,18 @@ Status ProducerCore::forward_copy(Message& message, Deadline& deadline) noexcept
 
 Status ProducerCore::forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
                                   Deadline& deadline) noexcept {
-  if (!is_sound(from, *pool_)) return Status::not_held;  // somebody scribbled over the held entry
+  if (!is_sound(from, *pool_)) return Status::not_held;  // the held entry is damaged
   const SlotLoan parent = held_by(from);
   const bool waits = backpressure_ != Backpressure::reject && deadline.was_given_time();
   deadline.start();
   SlotLoan alias;
   for (;;) {
-    // A handler changes the payload in place: that is only right when nobody else reads it. And a message that goes
-    // round and round is copied now and then, so that its chain of aliases ends.
+    // Copied: a payload that a handler would change while other groups still read it, and one whose chain of aliases
+    // has reached its limit, as of a message that is forwarded in a circle.
     const auto chain = pool_->pool().chain(parent.slot, parent.lease, reader.group());
     const bool copy =
         (queue_->changes_payloads() && !chain.sole_reader) || chain.depth + 1 >= Pool<SharedAtomics>::kMaxDepth;
-    // In short rounds: nobody rings when the other readers have finished, or when an alias alone comes free.
+    // In short rounds, since no bell is rung when the other groups have released the payload or an alias becomes free.
     Deadline round = waits ? deadline.round(kForwardRound) : Deadline::none();
     Status s = Status::ok;
     if (copy) {

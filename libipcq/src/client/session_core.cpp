@@ -68,12 +68,12 @@ Reply SessionCore::request(const Request& request) {
 Attachment SessionCore::attach(Request request, Duration wait_for) {
   const std::uint64_t deadline = deadline_after(wait_for);
   const std::uint64_t busy_until = deadline_after(std::chrono::seconds(1));
-  std::string missing;  // a segment that the broker named and that was not there
+  std::string missing;  // a segment that the broker named and that does not exist
   for (;;) {
     const Reply reply = this->request(request);
     if (reply.refusal == Refusal::none) {
       IPCQ_CRASH_POINT("attach.answered");
-      // Whatever fails from here on, the endpoint that the broker gave out is closed again.
+      // If anything fails from here on, the endpoint that the broker has opened is closed again.
       try {
         Attachment a;
         a.queue = maps_.queue(get_text(reply.queue_segment, sizeof reply.queue_segment));
@@ -96,8 +96,8 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
         return a;
       } catch (const NotFoundError&) {
         detach(reply.client, kNeverUsed);
-        // The queue ended after the answer, as its runner did, and the endpoint with it: may come again, by another
-        // segment's name. The broker tells.
+        // The queue, and the endpoint, may have ended with their runner after the answer. The broker creates such a
+        // queue anew with a segment of another name, so ask again.
         const std::string segment = get_text(reply.queue_segment, sizeof reply.queue_segment);
         if (segment == missing) {
           throw NotFoundError("queue '" + get_text(request.name, sizeof request.name) + "': broker '" + broker_ +
@@ -114,8 +114,8 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
     }
     const bool may_come = reply.refusal == Refusal::not_found || reply.refusal == Refusal::busy;
     if (!may_come || interrupted_.load(std::memory_order_relaxed)) throw_refusal(reply);
-    // A group that is being dissolved is gone in a moment, whatever the caller's patience for absent queues; unless a
-    // producer that is stopped holds it up.
+    // A group that is being dissolved is soon gone, unless a stopped producer delays that: worth up to a second even to
+    // a caller that does not wait for queues.
     const std::uint64_t until = reply.refusal == Refusal::busy ? std::max(deadline, busy_until) : deadline;
     if (until == 0 || now_ns() >= until) throw_refusal(reply);
     std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kAskAgainEvery);
@@ -146,8 +146,8 @@ void SessionCore::interrupt() noexcept {
   maps_.ring_all();
 }
 
-// The kernel tells at once when the broker ends, or its end of the connection closes: no heartbeat, no time-out, no
-// wake-up while all is well.
+// Sleeps until the broker's process or the connection ends, which the kernel reports at once: no heartbeat, no
+// time-out, no periodic wake-up.
 void SessionCore::watch() noexcept {
   const Connection& broker = channel_.connection();
   for (;;) {

@@ -1,4 +1,5 @@
-// Client side of the control connection: requests, the mappings that this process has, and the watch over the broker.
+// The client's side of the control connection: sends requests, owns the session's maps of queues and pools, and has a
+// poll thread that notices when the broker ends. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -16,7 +17,7 @@
 
 namespace ipcq::detail {
 
-// What an endpoint got from the broker.
+// An endpoint as the broker has opened it.
 struct Attachment {
   std::shared_ptr<QueueMap> queue;
   std::shared_ptr<PoolMap> pool;
@@ -35,7 +36,8 @@ class SessionCore {
 
   // Opens an endpoint and maps its queue. Retries until the queue exists or `wait_for` has passed.
   Attachment attach(Request request, Duration wait_for);
-  // Tells the broker. Failures do not matter: the broker then learns it from the process' end.
+  // Closes the endpoint at the broker, and ends its use of the maps. Waits for the answer as RequestChannel::tell().
+  // Failures are ignored: the broker closes the endpoint at the latest when it sees the process end.
   // `flags`: RequestFlag of close_endpoint.
   void detach(std::uint32_t client, std::uint32_t flags) noexcept;
 
@@ -46,9 +48,9 @@ class SessionCore {
   Interruption interruption(const QueueMap& queue) const noexcept {
     return {&queue.control().state, &disconnected_, &interrupted_};
   }
-  // Keeps what messages or loans still refer to until the session ends.
+  // Keeps a closed endpoint's core, which messages or loans still refer to, until the session ends.
   IPCQ_INTERNAL_API void retire(std::shared_ptr<void> core);
-  // Keeps what a GPU reaches of this map of a queue or pool as long as the session has it.
+  // Keeps `what`, by which a GPU reaches this map of a queue or pool, as long as the session has the map.
   IPCQ_INTERNAL_API void keep_with(const void* map, std::shared_ptr<void> what);
   IPCQ_INTERNAL_API void log(LogLevel level, const std::string& text) const;
 

@@ -22,7 +22,7 @@ auto find_segment(Entries& entries, const std::string& segment) {
                       [&](const auto& e) { return e.map->segment().name() == segment; });
 }
 
-// Moves out what `is_ended` says.
+// Removes the entries for which `is_ended` holds, and returns them.
 template <class Entries, class IsEnded>
 Entries take_if(Entries& from, IsEnded is_ended) {
   const auto first = std::stable_partition(from.begin(), from.end(), [&](const auto& e) { return !is_ended(e); });
@@ -39,7 +39,7 @@ SessionMaps::Ended SessionMaps::take_ended() {
     return has_ended(*q.map) &&
            std::none_of(uses_.begin(), uses_.end(), [&](const Use& u) { return u.queue == q.map.get(); });
   });
-  // A pool has no state of its own: it is of use while a queue on it is here.
+  // A pool has no state of its own: it stays while an endpoint uses it or a mapped queue has it.
   ended.pools = take_if(pools_, [this](const Mapped<PoolMap>& p) {
     const std::uint64_t generation = p.map->config().segment.generation;
     return std::none_of(uses_.begin(), uses_.end(), [&](const Use& u) { return u.pool == p.map.get(); }) &&
@@ -50,7 +50,7 @@ SessionMaps::Ended SessionMaps::take_ended() {
 }
 
 std::shared_ptr<QueueMap> SessionMaps::queue(const std::string& segment) {
-  Ended ended;  // destroyed after the mutex is open
+  Ended ended;  // destroyed after the mutex is unlocked
   const std::scoped_lock lock(mutex_);
   ended = take_ended();
   if (const auto it = find_segment(queues_, segment); it != queues_.end()) return it->map;

@@ -1,9 +1,9 @@
 // The queues and pools that a session has mapped. Thread-safe.
 //
-// A map stays while its queue lives, so that opening an endpoint again costs nothing and pins nothing anew. Once the
-// queue has ended, as all of a device do with their runner, nobody can open it again: its map goes when the session's
-// last endpoint there is closed, and with it what was kept for it (pinned memory, memory of the GPU). Otherwise each
-// death of a runner would leave the old pool mapped, and the new one might find no room.
+// A map stays while its queue lives, so that opening an endpoint again neither maps nor pins anything. A queue that has
+// ended, as all queues of a device do with their runner, cannot be opened again. Its map, and the pinned memory and GPU
+// memory kept with it, are dropped when the session's last endpoint of the queue closes. Otherwise each death of a
+// runner would leave the old pool mapped, and the new pool might find no room.
 #pragma once
 
 #include <cstdint>
@@ -18,19 +18,19 @@ namespace ipcq::detail {
 
 class SessionMaps {
  public:
-  // What is mapped already, else opened. Throw as QueueMap::open().
+  // The map of this segment, opened if there is none. Throw as QueueMap::open().
   std::shared_ptr<QueueMap> queue(const std::string& segment);
   std::shared_ptr<PoolMap> pool(const std::string& segment);
 
-  // An endpoint uses them, from attach() to detach().
+  // The endpoint `client` uses both maps from attach() to detach().
   void attach(std::uint32_t client, const QueueMap& queue, const PoolMap& pool);
   void detach(std::uint32_t client) noexcept;
 
-  // Keeps `what` as long as this map of a queue or pool is here.
+  // Keeps `what` as long as this map of a queue or pool, or until drop_kept().
   void keep_with(const void* map, std::shared_ptr<void> what);
   void drop_kept();
 
-  // Wakes all that sleep for one of these queues.
+  // Rings every bell of every map.
   void ring_all() noexcept;
 
  private:
@@ -44,8 +44,8 @@ class SessionMaps {
     const QueueMap* queue;
     const PoolMap* pool;
   };
-  // Taken out under the mutex, to be destroyed without it: unmapping gigabytes takes its time, and unpinning may wait
-  // for a GPU.
+  // Maps that nothing uses any more. They are removed under the mutex and destroyed without it: unmapping gigabytes
+  // takes long, and unpinning may wait for a GPU.
   struct Ended {
     std::vector<Mapped<QueueMap>> queues;
     std::vector<Mapped<PoolMap>> pools;

@@ -1,5 +1,5 @@
-// Why a producer may wait for ever: a group that keeps its messages and has no consumer. As a client sees it, from
-// shared memory alone.
+// Finds why a producer may wait without end: a group that must get every message and has no consumer. Reads shared
+// memory only, so any client can call it. Thread-safe.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace ipcq::detail {
 
-// The name of such a group, when it is one that holds the queue full: for a line, or, `for_slot`, for a slot of its
-// pool. Empty: none does.
+// The name of such a group that keeps producers from a line, or with `for_slot` from a slot of the pool. Empty: there
+// is none.
 std::string unread_group(const QueueMap& queue, bool for_slot);
 
 }  // namespace ipcq::detail
