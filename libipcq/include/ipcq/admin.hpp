@@ -1,9 +1,8 @@
 // Questions and requests of tools to a running broker, and the removal of what a dead one left. Thread-safe.
 //
-// Each call that names a broker makes its own connection. It waits 10 s at most for an answer (SystemError, ETIMEDOUT).
-// `broker` as in ConnectOptions. All of them throw NotFoundError (no such broker or queue), PermissionError,
-// SystemError and LayoutError (a broker of another release); those that name a queue throw UsageError for what cannot
-// be a queue's name.
+// Each call that names a broker makes its own connection, and waits 10 s at most for an answer (SystemError,
+// ETIMEDOUT). `broker` as in ConnectOptions. All of them throw NotFoundError (no such broker or queue), UsageError
+// (invalid name of a broker or queue), PermissionError, SystemError and LayoutError (a broker of another release).
 #pragma once
 
 #include <string>

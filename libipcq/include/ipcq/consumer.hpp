@@ -1,5 +1,5 @@
 // Consumer: receives from one queue as a member of a group. One per thread; not thread-safe. Must not outlive its
-// Session.
+// Session. Session::interrupt() ends its waits from another thread.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ namespace detail {
 struct CudaAccess;
 }
 
-// Whether receive() returns Status::end once every producer has closed cleanly.
+// Whether receive() returns Status::end when the stream has ended, or waits for the next stream.
 enum class Until : std::uint8_t { end, forever };
 
 struct ConsumerOptions {
@@ -48,8 +48,8 @@ class IPCQ_API Consumer {
   // interrupted; full (this consumer holds QueueOptions::held messages already).
   [[nodiscard]] Result<Message> receive(Timeout timeout = kForever) noexcept;
 
-  // Takes up to batch.size() messages that are there now, and waits only for the first. Sets batch[0 .. count).
-  // Statuses as receive().
+  // Takes up to batch.size() messages that are there now, 256 at most, and waits only for the first. Sets
+  // batch[0 .. count); messages that these elements held before are released. Statuses as receive().
   [[nodiscard]] BatchResult receive_many(std::span<Message> batch, Timeout timeout = kForever) noexcept;
 
   // The messages until the end of the stream, as an input range for range-for, std::ranges algorithms and views. An

@@ -49,7 +49,8 @@ class IPCQ_API LayoutError : public Error {
   using Error::Error;
 };
 
-// A system call failed; code() is its errno. Also a broker that does not answer in time (ETIMEDOUT).
+// A system call failed; code() is its errno. Also a broker that does not answer in time (ETIMEDOUT), has closed the
+// connection (ECONNRESET), or lacks memory or descriptors (ENOBUFS).
 class IPCQ_API SystemError : public Error {
  public:
   SystemError(int code, const std::string& what) : Error(what), code_(code) {}

@@ -1,4 +1,5 @@
-// Producer: publishes messages to one queue. One per thread; not thread-safe. Must not outlive its Session.
+// Producer: publishes messages to one queue. One per thread; not thread-safe. Must not outlive its Session. Data path
+// calls return a Status and never throw; Session::interrupt() ends their waits from another thread.
 #pragma once
 
 #include <array>
@@ -62,15 +63,15 @@ class IPCQ_API Producer {
   // after an error throw through the producer's scope or call break_off(): returning normally ends the stream.
   ~Producer();
 
-  // Borrows a free slot of slot_bytes(), waiting `timeout` at most as the queue's backpressure says.
+  // Borrows a free slot of slot_bytes(). Waits for one as the queue's backpressure says, `timeout` at most.
   // Statuses: ok, full (policy reject, or a zero time-out), timeout, closed, peer_dead, interrupted; too_large: the
-  // queue has no slots; unreachable: they lie in device memory alone (mirror=none), ipcq::cuda reaches them.
+  // queue has no slots; unreachable: they are in device memory alone (mirror=none), where ipcq::cuda reaches them.
   [[nodiscard]] Result<Loan> loan(Timeout timeout = kForever) noexcept;
 
-  // Copies the payload into one message. Up to inline_bytes() travel inside the ring and need no slot. A string literal
-  // goes without its terminating zero, an array of characters that is not const as a whole.
-  // Statuses: as loan(); too_large: more than max_bytes(); unreachable: more than inline_bytes() to slots in device
-  // memory alone.
+  // Copies the payload into one message. A payload of up to inline_bytes() is part of the line and needs no slot. Waits
+  // for a slot and a line as loan(). A string literal is sent without its terminating zero, a non-const array of
+  // characters whole. Statuses as loan(), except: too_large: more than max_bytes(); unreachable: more than
+  // inline_bytes(), and the slots are in device memory alone.
   [[nodiscard]] Status send(std::span<const std::byte> bytes, Timeout timeout = kForever) noexcept;
   [[nodiscard]] Status send(const void* data, std::size_t length, Timeout timeout = kForever) noexcept {
     return send(std::span(static_cast<const std::byte*>(data), length), timeout);
@@ -81,8 +82,8 @@ class IPCQ_API Producer {
     return send(payload_bytes(range), timeout);
   }
 
-  // Sends the messages in order, taking places in the queue in batches. Stops at the first that fails; statuses as
-  // send(). `timeout` is for all of them together.
+  // Sends the messages in order; inline messages claim their tickets in runs. Stops at the first that fails, whose
+  // status it returns with the number of messages sent; statuses as send(). `timeout` is for all of them together.
   [[nodiscard]] BatchResult send_many(std::span<const std::span<const std::byte>> batch,
                                       Timeout timeout = kForever) noexcept;
   // The same for any range of payloads, such as std::vector<std::string>.
@@ -106,19 +107,20 @@ class IPCQ_API Producer {
     return done;
   }
 
-  // Publishes a received message to this producer's queue and releases it there: without copying the payload where both
-  // queues share a pool, by a copy as of send() where they do not, where the message is inline, or where others still
-  // read a payload that a handler would change. On any status but `ok` the message stays held. The first queue's slot
-  // is free again when both queues are done with it. A crash in between may deliver the message once more.
-  // Statuses: as send(); not_held: the message is not held any more; unreachable also where a copy is needed of a
-  // payload that lies in device memory alone (the message's queue has host_readable=no or no mirror).
+  // Publishes a received message to this producer's queue, and releases it in its own. The payload is not copied if
+  // both queues share a pool. It is copied, as by send(), if they do not, if the message is inline, or if other groups
+  // still read a payload that a handler would change. On any status but `ok` the message stays held. The slot is free
+  // again when both queues have released it. A crash in between may deliver the message once more. Statuses as send(),
+  // and: not_held: the message is not held any more; unreachable also if a payload must be copied that is in device
+  // memory alone (the message's queue has host_readable=no or no mirror).
   [[nodiscard]] Status forward(Message& message, Timeout timeout = kForever) noexcept;
 
-  // Largest message, in bytes, and largest that needs no slot.
+  // Largest message in bytes, capacity of a slot (0: no slots), and largest message that needs no slot. 0 for an empty
+  // object, but for inline_bytes().
   std::size_t max_bytes() const noexcept;
   std::size_t slot_bytes() const noexcept;
   static std::size_t inline_bytes() noexcept;
-  // This producer's id, as Message::producer() shows it.
+  // This producer's id, as Message::producer() shows it; 0 for an empty object.
   std::uint32_t id() const noexcept;
 
   // Ends this producer's stream cleanly, whatever earlier calls returned. Waits for the broker's answer, 10 s at most.

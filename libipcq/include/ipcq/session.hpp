@@ -1,4 +1,4 @@
-// Session: one process' connection to one broker. Thread-safe.
+// Session: one process' connection to one broker. Thread-safe, except for moves and destruction.
 //
 // A forked child must connect anew: any call on an inherited session, producer or consumer that can throw throws
 // UsageError there, any other returns Status::closed, and destructors leave the parent's queue untouched.
@@ -22,7 +22,7 @@ struct ConnectOptions {
   std::string broker{};
   // How long to wait for the broker to appear.
   Timeout wait_for = Duration::zero();
-  LogCallback log{};
+  LogCallback log{};  // may call this session
 };
 
 class IPCQ_API Session {
@@ -32,25 +32,29 @@ class IPCQ_API Session {
   explicit Session(std::shared_ptr<detail::SessionCore> core) noexcept;
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
-  // Detaches; producers, consumers, loans and messages must be gone by then. Does not wait for GPUs: while a stream of
-  // the process waits or a kernel stays, memory that ipcq::cuda has mapped and pinned is given back later, and while a
-  // stream waits for a payload that a closed consumer had received, the connection to the broker stays.
+  // Detaches. Producers, consumers, loans and messages must be gone by then. Waits 10 s at most for the broker's
+  // answer, and half a second for GPUs: while a stream of the process waits or a kernel stays, memory that ipcq::cuda
+  // has mapped and pinned is given back later; and while a stream waits for a payload that a closed consumer had
+  // received, the connection to the broker stays.
   ~Session();
 
-  // Open an endpoint. Wait for the queue to appear as `wait_for` says, and 10 s at most for each answer of the broker.
-  // Throw NotFoundError (no such queue within `wait_for`), PermissionError, LayoutError, UsageError (no endpoint or
-  // group free; use after fork), SystemError.
+  // Open an endpoint, which the caller owns and which must not outlive this session. Wait for the queue to appear as
+  // `wait_for` says (interrupt() ends that), and 10 s at most for each answer of the broker. Throw NotFoundError (no
+  // such queue within `wait_for`), UsageError (invalid name, no endpoint or group free, a lossy group that exists and
+  // is not, an empty session, use after fork), BackendError (payloads in device memory only, and the endpoint is not
+  // for ipcq::cuda), PermissionError, LayoutError (segments of another release, or damaged), SystemError (ECONNRESET:
+  // the broker is gone; ETIMEDOUT: no answer).
   Producer producer(const std::string& queue, ProducerOptions options = {});
   Consumer consumer(const std::string& queue, ConsumerOptions options = {});
 
-  // Ends every wait of this session, now and until resume(): a call that finds nothing to do returns
-  // Status::interrupted instead of waiting, empty or full, whatever its time-out; one that can be done at once is done,
-  // so a message that is there is received and one for which there is room is sent. Callable from any thread; from a
-  // signal handler set a flag and call it elsewhere.
+  // Ends every wait of this session's endpoints, now and until resume(): a call that would have to wait, or to return
+  // empty or full, returns Status::interrupted, whatever its time-out. A call that can be done at once is done, so a
+  // message that is there is received and one for which there is room is sent. Not for signal handlers: set a flag
+  // there and call it elsewhere.
   void interrupt() noexcept;
   void resume() noexcept;
 
-  // False once the broker has closed the connection or died. Does not wait.
+  // False once the broker has closed the connection or died, and for an empty object. Does not wait.
   bool connected() const noexcept;
 
  private:
@@ -59,8 +63,10 @@ class IPCQ_API Session {
   std::shared_ptr<detail::SessionCore> core_;
 };
 
-// Attaches to a broker. Throws NotFoundError if there is none within `wait_for`, PermissionError, LayoutError (a broker
-// of another release), SystemError (also if the broker does not answer within 10 s).
+// Attaches to a broker, and starts a thread that watches it. Waits for the broker to appear as `wait_for` says, and 10
+// s at most for its answer. Throws NotFoundError (no broker within `wait_for`), UsageError (invalid name),
+// PermissionError, LayoutError (a broker of another release), SystemError (ETIMEDOUT: no answer within 10 s; EUSERS,
+// ENOBUFS: the broker takes no more connections; also no thread or descriptor left here). Thread-safe.
 IPCQ_API Session connect(ConnectOptions options = {});
 
 }  // namespace ipcq

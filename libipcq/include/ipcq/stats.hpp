@@ -1,4 +1,5 @@
-// A broker's counters at one instant, as Broker::stats() and the control socket give them.
+// A broker's counters, as Broker::stats() and fetch_stats() return them. Plain data. Counters of one queue are read
+// while its clients go on, so they need not be of exactly one instant.
 #pragma once
 
 #include <cstdint>
@@ -7,78 +8,80 @@
 
 namespace ipcq {
 
-// Terms of one group. Once nothing is in flight:
-// published since the group joined = delivered + dropped + expired + dead_lettered + lost.
+// One consumer group. Messages are counted since the group joined, without tombstones. Once nothing waits and
+// nothing is held: published = delivered + dropped + expired + dead_lettered + lost.
 struct GroupStats {
   std::string name;
-  bool durable = false;
-  bool lossy = false;
-  std::uint32_t members = 0;
-  std::uint64_t joined_at = 0;  // ticket
-  std::uint64_t published = 0;  // messages of this group, tombstones left out
-  std::uint64_t waiting = 0;    // published and not yet taken
-  std::uint64_t held = 0;       // taken and not yet released, given-back ones included
-  std::uint64_t delivered = 0;
-  std::uint64_t dropped = 0;
-  std::uint64_t expired = 0;
-  std::uint64_t dead_lettered = 0;
-  std::uint64_t lost = 0;
-  std::uint64_t redelivered = 0;
+  bool durable = false;             // declared in QueueOptions::groups; else ephemeral
+  bool lossy = false;               // GroupPolicy::lossy
+  std::uint32_t members = 0;        // consumers that are open now
+  std::uint64_t joined_at = 0;      // first ticket of the group
+  std::uint64_t published = 0;      // for this group
+  std::uint64_t waiting = 0;        // published and not yet taken
+  std::uint64_t held = 0;           // taken and not yet released, given-back ones included
+  std::uint64_t delivered = 0;      // released: derived, the rest of `published`
+  std::uint64_t dropped = 0;        // skipped by drop-oldest or for a lossy group
+  std::uint64_t expired = 0;        // 0 in this version
+  std::uint64_t dead_lettered = 0;  // 0 in this version
+  std::uint64_t lost = 0;           // invalid content, or the repair after a death had no room for it
+  std::uint64_t redelivered = 0;    // repeated deliveries, not a term of the sum
 };
 
-// One producer or consumer.
+// One producer or consumer that is open.
 struct EndpointStats {
-  std::uint32_t id = 0;
-  std::int32_t pid = 0;
+  std::uint32_t id = 0;  // of a producer: Message::producer()
+  std::int32_t pid = 0;  // as the broker sees it
   std::uint32_t uid = 0;
   std::string role;   // "producer" or "consumer"
   std::string group;  // of a consumer
   std::string state;  // "running", "stopped" (SIGSTOP or a debugger), "suspect" (connection lost, process alive)
-  std::uint64_t messages = 0;
-  std::uint64_t bytes = 0;
-  std::uint64_t held = 0;  // loans of a producer, messages of a consumer
+  std::uint64_t messages = 0;  // published, or received for the first time
+  std::uint64_t bytes = 0;     // of payload, published or received
+  std::uint64_t held = 0;      // loans of a producer, messages of a consumer
 };
 
 struct QueueStats {
   std::string name;
-  std::string pool;
-  std::string handler;
-  std::string backend;   // "host" or "cuda"
-  std::string executor;  // "none" (direct queue), "host", "persistent" or "stream"
-  bool parked = false;   // persistent, and no kernel runs while there is nothing to do, or only payloads to wait for
-  std::string backpressure;
-  std::string state;  // "open", "draining", "closed"
-  std::uint64_t slots = 0;
-  std::uint64_t slot_bytes = 0;
-  std::uint64_t lines = 0;
-  std::uint64_t published = 0;   // tickets taken, tombstones left out
-  std::uint64_t tombstones = 0;  // places whose producer died before publishing, and switches of executors
-  std::uint64_t processed = 0;   // by the handler
-  std::uint64_t handler_errors = 0;
-  // Messages per second: those of the last second, where the queue's lines reach back that far. Else the average since
-  // the statistics before these, or the creation, if that is at most ten seconds ago and longer than what the lines
-  // tell of; else the average of what they do.
+  std::string pool;                  // an own pool has the queue's name
+  std::string handler;               // empty: direct queue
+  std::string backend;               // "host" or "cuda"
+  std::string executor;              // "none" (direct queue), "host", "persistent" or "stream"
+  bool parked = false;               // persistent, and no kernel runs, since there is nothing to process yet
+  std::string backpressure;          // to_string(Backpressure)
+  std::string state;                 // "open", "draining" (takes nothing more) or "closed"
+  std::uint64_t slots = 0;           // of its pool
+  std::uint64_t slot_bytes = 0;      // payload capacity of one slot; 0 without slots
+  std::uint64_t lines = 0;           // messages that may wait
+  std::uint64_t published = 0;       // tickets claimed, without tombstones
+  std::uint64_t tombstones = 0;      // tickets without a message: their producer died, or the executor was switched
+  std::uint64_t processed = 0;       // by the executor, `handler_errors` included
+  std::uint64_t handler_errors = 0;  // messages that the handler refused (Message::processed() is false)
+  // Messages published per second: in the last second, if the queue's lines reach back that far. Else an average: since
+  // the previous statistics or the creation, if that is 10 s ago at most and before the oldest line; else since the
+  // oldest line. Inline messages carry no time and count as older.
   double publish_rate = 0;
-  // Depth per visible state, in slots (slots of a shared pool count for every queue of it) and lines.
+  // Slots of its pool, which all queues that share the pool count: `empty` are free, `claimed` are on loan.
+  // Messages: `ready` for the executor, `inflight` in it, `done` and not yet taken by every group; `reading`: the sum
+  // of GroupStats::held.
   std::uint64_t empty = 0, claimed = 0, ready = 0, inflight = 0, done = 0, reading = 0;
   std::uint64_t quarantined = 0;     // slots out of use, because GPU work of a dead client may still write them
-  std::uint32_t producers_lost = 0;  // died or broke off, and no other has come: the stream stays open for them
-  std::int32_t blocked_by_pid = 0;   // process that took a place and has not published: holds the order up; 0: none
-  std::string blocked_by_group;      // it keeps its messages and has no member: the queue is full for it; empty: none
+  std::uint32_t producers_lost = 0;  // died or broke off and not replaced by another: the stream does not end
+  std::int32_t blocked_by_pid = 0;   // process that claimed the oldest ticket not published, and holds up later ones
+  std::string blocked_by_group;      // group without a member that must get every message and holds the queue full
   std::vector<GroupStats> groups;
   std::vector<EndpointStats> endpoints;
 };
 
 struct BrokerStats {
   std::string name;
-  std::string version;
+  std::string version;  // of libipcq in the broker
   std::int32_t pid = 0;
   std::uint64_t uptime_ns = 0;
-  std::uint64_t shm_bytes = 0;
-  std::uint32_t abi = 0;
-  std::uint32_t clients = 0;
-  std::uint64_t deaths = 0;  // clients that ended without detaching
-  std::uint64_t runner_deaths = 0;
+  std::uint64_t shm_bytes = 0;      // in /dev/shm, of all queues and pools
+  std::uint32_t abi = 0;            // of the shared memory layout
+  std::uint32_t clients = 0;        // sessions
+  std::uint64_t deaths = 0;         // client processes that ended without detaching
+  std::uint64_t runner_deaths = 0;  // runners that were lost
   std::vector<QueueStats> queues;
 };
 

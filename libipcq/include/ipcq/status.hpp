@@ -1,4 +1,5 @@
-// The outcome of a data path call, and the value-or-status type that the calls return.
+// The outcome of a data path call, and the value-or-status type that the calls return. Plain values: an object is for
+// one thread at a time.
 //
 // Xlib has a macro of this name. These headers work before and behind Xlib's and leave it as it is; a source that names
 // ipcq::Status itself says `#undef Status` behind the last header of X.
@@ -21,19 +22,20 @@ namespace ipcq {
 // clang-format off
 enum class Status : std::uint8_t {
   ok = 0,
-  full = 1,         // no room: the policy is to reject or the time-out zero; or a consumer holds all it may
+  full = 1,         // no room, with Backpressure::reject or a zero time-out; or the consumer holds all it may
   empty = 2,        // nothing to receive now (only from calls with a zero time-out)
-  timeout = 3,      // the deadline passed while waiting
-  end = 4,          // every producer has closed cleanly and the group has taken everything
-  closed = 5,       // the broker closed the queue (graceful stop or removal)
-  peer_dead = 6,    // from a call: the broker died; reconnect to its successor. In a cuda::Payload or Header: see there
-  interrupted = 7,  // Session::interrupt() was called
+  timeout = 3,      // the time-out passed (only from calls with a time-out above zero)
+  end = 4,          // the stream has ended: no producer will publish, and no message is left for the group
+  closed = 5,       // the broker stopped or lost the queue; or this object is empty, closed, or from before a fork
+  peer_dead = 6,    // of a call: the broker died; connect to its successor. Of a cuda::Payload or Header: see there
+  interrupted = 7,  // the call would have had to wait, between Session::interrupt() and resume()
   too_large = 8,    // the payload exceeds what one message of this queue can carry
   not_held = 9,     // the loan or message was already published, released, forwarded or given back
   unreachable = 10, // the payload lies in device memory alone, where the CPU can neither read nor write it
 };
 // clang-format on
 
+// The enumerator's name, such as "peer_dead"; "unknown" for other values.
 IPCQ_API std::string_view to_string(Status status) noexcept;
 
 namespace detail {
@@ -68,7 +70,7 @@ class [[nodiscard]] Result {
   T* operator->() noexcept { return &value_; }
   const T* operator->() const noexcept { return &value_; }
 
-  // Throw StatusError, which carries the status, where no T is there.
+  // Throw StatusError, which carries the status, if there is no T.
   T& value() & {
     check();
     return value_;
@@ -91,7 +93,7 @@ class [[nodiscard]] Result {
   Status status_;
 };
 
-// Result of a batched call: `count` items were done, then `status` ended the call (ok: as many as could be).
+// Result of a batched call: the first `count` items were done, then `status` ended the call. ok: none failed.
 struct [[nodiscard]] BatchResult {
   Status status = Status::ok;
   std::size_t count = 0;
