@@ -34,14 +34,14 @@ struct BrokerEntry {
   std::vector<std::string> segments;  // names of its shared memory objects
   std::uint64_t segment_bytes = 0;    // sum of their sizes
 };
-// Live brokers, and dead ones that left files. Asks no broker. Throws SystemError, PermissionError.
+// Live brokers, and dead ones that left files, by name. Asks no broker. Throws as run_directory(), and SystemError.
 IPCQ_API std::vector<BrokerEntry> list_brokers();
 // Removes the names of one dead broker. Throws UsageError if it is alive, or if another file at its place prevents the
 // removal of its socket (the text names the file); SystemError, PermissionError.
 IPCQ_API void remove_leftovers(const BrokerEntry& entry);
 
 // The directory of brokers' sockets: $XDG_RUNTIME_DIR/ipcq; without that variable /run/ipcq for root, else
-// /tmp/ipcq-UID.
+// /tmp/ipcq-UID. It need not exist. Throws UsageError if it is no directory, PermissionError if it is another user's.
 IPCQ_API std::string run_directory();
 
 }  // namespace ipcq

@@ -1,6 +1,9 @@
 // Broker: owns pools and queues, attaches clients, and repairs what dead clients leave. Can be embedded; ipcq-broker is
-// a thin program over it. Thread-safe. Each client session takes two descriptors of the process. The library does not
-// change the process' limit (RLIMIT_NOFILE); ipcq-broker raises it.
+// a thin program over it. Thread-safe, except for moves and destruction. Each client session takes two descriptors of
+// the process. The library does not change the process' limit (RLIMIT_NOFILE); ipcq-broker raises it.
+//
+// A forked child does not have the broker: there stop() does nothing and returns 0, socket_path() works, and every
+// other call throws UsageError.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +42,8 @@ class IPCQ_API Broker {
 
   // Create a pool, or a queue with or without a pool of its own, at any time before stop(). All memory is reserved in
   // the call, which takes up to seconds per GiB; meanwhile the broker serves the rest, and clients do not find the new
-  // object. Throw UsageError (bad option, name taken), BackendError, PermissionError, SystemError (ENOSPC: /dev/shm is
-  // too small; the text says how much is needed and how to get it).
+  // object. Throw UsageError (bad option, name taken, stopped), BackendError, PermissionError, SystemError (ENOSPC:
+  // /dev/shm is too small; the text says how much is needed and how to get it).
   void create_pool(const std::string& name, PoolOptions options);
   void create(const std::string& queue, QueueOptions options = {});
 

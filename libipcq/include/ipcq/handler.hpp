@@ -3,7 +3,7 @@
 // A handler is called by each lane of a team that shares one message; team.rank() is in [0, team.size()). A host worker
 // is a team of one; on a device the lanes are threads. Each lane changes its own elements, so lanes need no order.
 // accepts(length): whether the handler can work on `length` bytes. It is not called for other lengths. Handlers have no
-// state, and are called from many threads.
+// state, and are called from many threads. The functions that take a name are thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -148,7 +148,7 @@ struct VectorAdd {
 // passed on unchanged, with Message::processed() false.
 using HostHandler = bool (*)(std::byte* data, std::uint64_t length);
 
-// The built-in handlers: "identity", "invert", "upper", "vector_add". Null for any other name. Thread-safe.
+// The built-in handlers: "identity", "invert", "upper", "vector_add". Null for any other name.
 IPCQ_API HostHandler find_host_handler(std::string_view name) noexcept;
 // Their names.
 IPCQ_API std::vector<std::string> handler_names();
