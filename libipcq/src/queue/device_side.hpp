@@ -11,7 +11,7 @@ class DeviceSide {
  public:
   virtual ~DeviceSide() = default;
   // Called before a receive on the CPU. Waits, `timeout` at most, until the earlier receives of streams have taken
-  // their messages. Returns ok, or why not.
+  // their messages. Returns ok; timeout; or empty if `timeout` is zero.
   virtual Status settle(Duration timeout) noexcept = 0;
   // Called before the endpoint closes. Ends what streams do with its messages and loans, or waits for it within a
   // bound.

@@ -8,7 +8,7 @@ namespace ipcq::detail {
 
 namespace {
 
-// Visits held entries until `visit` returns false. Returns whether it never did. `blocks`: null for all.
+// Visits held entries until `visit` returns false. True: all were visited. `blocks`: null for all.
 template <class Visit>
 bool for_each_held(const QueueMap& queue, const std::vector<std::uint32_t>* blocks, Visit visit) {
   const std::size_t block = queue.config().held_per_endpoint;
