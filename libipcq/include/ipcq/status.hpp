@@ -23,7 +23,7 @@ namespace ipcq {
 enum class Status : std::uint8_t {
   ok = 0,
   full = 1,         // no room, with Backpressure::reject or a zero time-out; or the consumer holds all it may
-  empty = 2,        // nothing to receive now (only from calls with a zero time-out)
+  empty = 2,        // nothing to receive now, from a call with a zero time-out; of a cuda::Message: not resolved()
   timeout = 3,      // the time-out passed (only from calls with a time-out above zero)
   end = 4,          // the stream has ended: no producer will publish, and no message is left for the group
   closed = 5,       // the broker stopped or lost the queue; or this object is empty, closed, or from before a fork
