@@ -1,6 +1,7 @@
 // Crash points: named places in the code at which a test stops or kills the process. In test builds (IPCQ_TEST_HOOKS)
-// by IPCQ_CRASH_POINT=name:action[:count] in the environment, action kill, stop or exit, at the count-th time (default
-// 1), or by set_crash_point_hook(). In other builds a crash point is nothing.
+// IPCQ_CRASH_POINT=name:action[:count] in the environment names one, the action (kill, stop or exit), and at which pass
+// it is taken (default: the first); set_crash_point_hook() calls a function at all of them. Other builds compile a
+// crash point to nothing. Thread-safe.
 #pragma once
 
 #if defined(IPCQ_TEST_HOOKS)

@@ -10,11 +10,12 @@ std::atomic<std::uint32_t> fork_count{0};
 
 namespace {
 
-// One registration for the life of the process, before main.
+// Registered once, while statics are initialised.
 const int registered_atfork =
     pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
 
-// Reachable, so that no leak checker takes them for lost; without a lock, which a fork could leave locked.
+// A list that stays reachable, so that leak checkers report none of it. Lock-free, since a fork could leave a lock
+// locked.
 struct Kept {
   std::shared_ptr<void> object;
   Kept* next;

@@ -16,7 +16,7 @@ struct LogQueue::State {
 
   explicit State(LogCallback c) : callback(std::move(c)) {}
 
-  // Tells what waits, and what did not fit behind it, with the mutex open.
+  // Passes the waiting lines to the callback, and then the number of those dropped. Unlocks the mutex for each call.
   void deliver(std::unique_lock<std::mutex>& lock) noexcept {
     std::deque<Line> batch = std::exchange(lines, {});
     if (const std::uint64_t n = std::exchange(dropped, 0); n != 0) {
@@ -28,7 +28,7 @@ struct LogQueue::State {
       lock.unlock();
       try {
         callback(batch.front().level, batch.front().text);
-      } catch (...) {  // there is nobody to tell
+      } catch (...) {  // an error of the log callback cannot be logged
       }
       lock.lock();
     }
@@ -55,7 +55,7 @@ struct LogQueue::State {
   std::uint64_t dropped = 0;
   bool busy = false;
   bool closed = false;
-  bool abandoned = false;  // nobody waits any more: what is left is not told
+  bool abandoned = false;  // close() has stopped waiting: the remaining lines are not delivered
 };
 
 LogQueue::LogQueue(LogCallback callback) {
@@ -67,7 +67,7 @@ void LogQueue::add(LogLevel level, std::string text) noexcept {
   try {
     const std::scoped_lock lock(state_->mutex);
     if (state_->closed) return;
-    // Where no thread is to be had the lines wait for one, at the longest for close().
+    // If the system refuses a thread the lines stay: the next add() tries again, and close() delivers them itself.
     (void)start_thread(thread_, [state = state_] { state->run(); });
     if (state_->lines.size() >= kCapacity) {
       ++state_->dropped;
@@ -87,7 +87,7 @@ void LogQueue::close() noexcept {
   state_->added.notify_one();
   if (!thread_.joinable()) return state_->deliver(lock);
   if (thread_.get_id() == std::this_thread::get_id()) {
-    thread_.detach();  // tells what is left, and ends
+    thread_.detach();  // it delivers the remaining lines, and ends
     return;
   }
   const bool told = state_->idle.wait_for(lock, kPatience, [this] { return !state_->busy && !state_->has_lines(); });

@@ -20,7 +20,7 @@ namespace ipcq::detail {
 class LogQueue {
  public:
   static constexpr std::size_t kCapacity = 1024;
-  // How long the end waits for the callback.
+  // How long close() waits for the callback.
   static constexpr auto kPatience = std::chrono::seconds(1);
 
   explicit LogQueue(LogCallback callback);
@@ -37,7 +37,7 @@ class LogQueue {
   struct State;
 
   const std::uint32_t epoch_ = fork_epoch();
-  std::shared_ptr<State> state_;  // null: nobody listens. The thread has it too: a call may outlast this object
+  std::shared_ptr<State> state_;  // null: no callback. Shared with the thread, whose call may outlast this object
   std::thread thread_;            // guarded by the state's mutex
 };
 

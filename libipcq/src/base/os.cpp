@@ -78,7 +78,7 @@ Fd make_eventfd() {
 
 void signal_eventfd(int fd) noexcept {
   const std::uint64_t one = 1;
-  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);  // full means signalled already
+  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);  // EAGAIN: full, so signalled already
 }
 
 void drain_eventfd(int fd) noexcept {
@@ -88,7 +88,7 @@ void drain_eventfd(int fd) noexcept {
 
 namespace {
 
-// Throws PermissionError for what another user has put there, UsageError for a file of this user.
+// Refuses what belongs to a user other than this one and root, who could replace the sockets in it.
 void check_run_directory(const std::string& dir) {
   struct stat st {};
   if (::lstat(dir.c_str(), &st) != 0) return;
@@ -135,7 +135,7 @@ std::string socket_path_of(const std::string& broker) {
 }
 
 bool is_name(const std::string& name) noexcept {
-  const auto is_allowed = [](char c) {  // of ASCII, whatever the locale; the end of a C string is no character of it
+  const auto is_allowed = [](char c) {  // isalnum() would depend on the locale, and strchr() would find the zero byte
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '-';
   };

@@ -1,4 +1,7 @@
-// Owners of system handles, and names of objects in the system. Brings errors of the system, forks and threads along.
+// File descriptors with one owner, small system calls with their errno kept, and the names and paths of brokers.
+// Includes fork.hpp, system_error.hpp and thread.hpp, which nearly every user of this header needs.
+//
+// The functions are thread-safe; an Fd is for one thread at a time. Every descriptor made here is close-on-exec.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +17,7 @@
 
 namespace ipcq::detail {
 
-// A file descriptor, closed at the end.
+// Owns a file descriptor, and closes it.
 class Fd {
  public:
   Fd() noexcept = default;
@@ -33,43 +36,49 @@ class Fd {
   int fd_ = -1;
 };
 
-// Takes the exclusive flock that says that the owner lives. False if another process keeps it (EWOULDBLOCK; one that
-// only tests with is_locked() unlocks at once), or if the file cannot be locked (any other errno).
+// Takes the exclusive flock by which a process shows that it lives. Tries for 50 ms, since is_locked() of another
+// process holds a shared lock for an instant. False if another process holds the lock (EWOULDBLOCK), or if the file
+// cannot be locked (any other errno).
 bool lock_file(int fd) noexcept;
-// Whether a process has that lock.
+// Whether a process holds that lock. True also where flock() fails for another reason.
 bool is_locked(int fd) noexcept;
 
-// A descriptor that becomes readable when the process ends. Invalid (errno set) when there is none.
+// A descriptor that becomes readable when the process ends. Invalid, with errno set, on failure.
 Fd open_pidfd(pid_t pid) noexcept;
 // Whether the process of a pidfd has ended.
 bool has_ended(const Fd& pidfd) noexcept;
-// Whether no process has the other end of a connected Unix socket any more, not even a forked child.
+// Whether the other end of a connected Unix socket is closed in every process that had it, forked children included (or
+// is shut down for sending, which looks the same).
 bool has_hung_up(int socket) noexcept;
 // Another descriptor of the same open file, close-on-exec. Throws SystemError with `object`.
 Fd copy_of(const Fd& fd, const std::string& object);
 // Whether a process is stopped (SIGSTOP, a debugger).
 bool is_stopped(pid_t pid) noexcept;
 
-// Signals a poll loop; readable until drained.
+// A non-blocking eventfd that wakes a poll loop: readable from signal_eventfd() until drain_eventfd().
 Fd make_eventfd();
 void signal_eventfd(int fd) noexcept;
 void drain_eventfd(int fd) noexcept;
 
-// Where sockets and locks of this user's brokers are; made if missing (make).
+// The directory of sockets and locks of this user's brokers: $XDG_RUNTIME_DIR/ipcq, else /run/ipcq for root, else
+// /tmp/ipcq-UID. `make`: creates it (mode 0700) if it is missing. Throws PermissionError when it belongs to a user
+// other than this one and root, UsageError when it is a file of this user, SystemError when it cannot be made.
 std::string run_directory(bool make);
 // "$IPCQ_BROKER", else "default", for an empty name.
 std::string broker_name_or_default(const std::string& name);
-// Control socket of a broker name; a name with a slash is the path itself.
+// The control socket's path for a broker name; a name with a slash is the path itself. Throws UsageError for a name
+// that is not one, else as run_directory().
 std::string socket_path_of(const std::string& broker);
-// Whether it is 1 to 63 letters, digits, '.', '_' or '-', not beginning with '.' or '-'.
+// Whether it is 1 to 63 ASCII letters, digits, '.', '_' or '-', not beginning with '.' or '-'.
 bool is_name(const std::string& name) noexcept;
-// Throws UsageError unless it is one. `what` names the kind of object.
+// Throws UsageError unless is_name(name). `what` is the kind of object, for the message: "queue".
 void check_name(const std::string& name, const char* what);
-// Throws UsageError when a zero byte would cut off what a system call is given.
+// Throws UsageError for a text with a zero byte, at which a system call would cut it off.
 void check_c_string(const std::string& text, const char* what);
 // The text with control characters as \xNN, for a message.
 std::string printable(const std::string& text);
 
+// "512 B", "23.7 MiB".
 std::string format_bytes(std::uint64_t bytes);
 
 }  // namespace ipcq::detail

@@ -34,7 +34,7 @@ Fd process_behind(int socket) noexcept {
   int pidfd = -1;
   socklen_t size = sizeof pidfd;
   if (::getsockopt(socket, SOL_SOCKET, kPeerPidfd, &pidfd, &size) == 0) return Fd(pidfd);
-  // Before Linux 6.16 there is none of a process that nothing is left of.
+  // Before Linux 6.16 the kernel gives no pidfd of a process that has been reaped.
   if (errno == EINVAL || errno == ENODATA) errno = ESRCH;
   if (errno != ENOPROTOOPT) return {};
   return open_pidfd(peer.pid);

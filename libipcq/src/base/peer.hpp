@@ -1,5 +1,5 @@
-// The process at the other end of a connected Unix socket, as the kernel states it. Nothing here trusts what that
-// process says, and nothing needs /proc.
+// Identifies the process at the other end of a connected Unix socket. All comes from the kernel: nothing here relies on
+// what that process sends, or on /proc. Thread-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -9,20 +9,22 @@
 namespace ipcq::detail {
 
 struct Peer {
-  pid_t pid = 0;  // as this process' PID namespace sees it; 0: not at all
+  pid_t pid = 0;  // in this process' PID namespace; 0: not visible in it
   uid_t uid = static_cast<uid_t>(-1);
 };
-// Who connected to this end, or who listens at the other. False with errno set.
+// The process that called connect(), for an accepted socket, or listen(), for a connecting one: as it was at that call.
+// False with errno set.
 bool get_peer(int socket, Peer& peer) noexcept;
 
-// From now on each message that this socket, or one accepted from it, receives says which process sent it.
+// From now on the kernel adds the sender's credentials (SCM_CREDENTIALS) to each message that this socket, or one
+// accepted from it, receives. False with errno set.
 bool ask_for_senders(int socket) noexcept;
 
-// A pidfd of that process. Else none, and errno says why:
-//   ESRCH           it has ended
-//   0               this process' PID namespace does not see it
-//   ENOSYS, EPERM   the kernel is older than Linux 5.3; or valgrind or a seccomp profile older than that stands between
-//   EMFILE and others: this process lacks something
+// A pidfd of the process of get_peer(). Otherwise none, with errno:
+//   ESRCH           the process has ended
+//   0               the process is not visible in this process' PID namespace
+//   ENOSYS, EPERM   the kernel is older than Linux 5.3, or a seccomp profile (or valgrind) refuses the call
+//   EMFILE, others  this process lacks a resource
 Fd process_behind(int socket) noexcept;
 
 }  // namespace ipcq::detail

@@ -1,8 +1,8 @@
-// The descriptors that one thread waits for (epoll). Adding and removing are safe beside a wait of another thread.
+// The set of descriptors that one thread waits for (epoll). Thread-safe: other threads may add and remove descriptors
+// during a wait.
 //
-// A descriptor is removed by hand before it is closed: the kernel keeps watching it for as long as any process has a
-// copy, such as a child that was forked meanwhile, and its events would then come for ever under a number that may have
-// a new owner.
+// Invariant: a descriptor is removed before it is closed. close() alone does not remove it while another process has a
+// copy, such as a child forked meanwhile: epoll would go on reporting it, under a number that may be in use again.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace ipcq::detail {
 
 class PollSet {
  public:
-  // What an event is asked for. `hang_up` is for a descriptor whose data another thread reads.
+  // Which events are reported. `hang_up`: for a descriptor whose data another thread reads.
   enum class For : std::uint8_t { data_and_hang_up, hang_up };
 
   // `owner` names the object in errors. Throws SystemError.
@@ -26,7 +26,7 @@ class PollSet {
   void watch(int fd, For what = For::data_and_hang_up);
   // Does nothing when it is not watched.
   void unwatch(int fd) noexcept;
-  // Descriptors that have an event. One of them may have been closed, and its number reused, since the event.
+  // Descriptors with an event. The caller checks each: another thread may have closed it since, and reused its number.
   class Ready {
    public:
     const int* begin() const noexcept { return fds_; }
@@ -38,7 +38,7 @@ class PollSet {
     int count_ = 0;
     int fds_[kMost] = {};
   };
-  // Waits up to `timeout_ms` (-1: for ever); none are ready after the time or a signal. Allocates nothing.
+  // Waits up to `timeout_ms` (-1: no limit). Empty after that time, and after a signal. Allocates nothing.
   Ready wait(int timeout_ms) const noexcept;
 
  private:

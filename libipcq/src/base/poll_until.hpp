@@ -1,4 +1,4 @@
-// poll(2) with a deadline. A signal does not begin the time anew: the deadline is computed once, by the caller.
+// poll(2) with a deadline, which a signal does not move: the caller computes it once. Thread-safe.
 #pragma once
 
 #include <poll.h>
@@ -7,8 +7,8 @@
 
 namespace ipcq::detail {
 
-// Waits until one of the descriptors has an event, or until `deadline` (now_ns(); kNever: no limit; 0: only looks).
-// Returns how many have one; 0: the deadline has passed; -1 with errno set, never EINTR.
+// Waits until one of the descriptors has an event, or until `deadline` (ns of now_ns(); kNever: no limit; 0: does not
+// wait). Returns the number of descriptors with an event; 0 after the deadline; -1 with errno set, never EINTR.
 int poll_until(pollfd* entries, nfds_t count, std::uint64_t deadline) noexcept;
 
 }  // namespace ipcq::detail

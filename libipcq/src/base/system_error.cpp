@@ -118,7 +118,7 @@ constexpr Remedy kRemedies[] = {
     {"", ENOSYS, "the kernel or a seccomp profile does not know the call; libipcq needs Linux 5.3 and its calls"},
 };
 
-// With the process, since a broker's text may be shown by a client.
+// Names the process, because a client may show the text of an error of its broker.
 std::string limit_text(decltype(RLIMIT_NOFILE) resource, const char* what) {
   rlimit limit{};
   if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};

@@ -1,5 +1,8 @@
-// Threads of the library: started with all signals blocked, so that signals stay the program's own, and told apart when
-// the system has none to give.
+// How the library starts threads: with all signals blocked, so that the program's own threads take its signals; and
+// with an error that says so when the system refuses a thread.
+//
+// The start functions are for the thread that owns the std::thread object, or for one that holds the lock that guards
+// it.
 #pragma once
 
 #include <signal.h>
@@ -13,8 +16,7 @@
 
 namespace ipcq::detail {
 
-// Blocks all signals in this thread while it lives, so that threads started meanwhile leave signals to the program's
-// own.
+// Blocks all signals in the calling thread while this object lives. Threads started meanwhile inherit the mask.
 class IPCQ_INTERNAL_API AllSignalsBlocked {
  public:
   AllSignalsBlocked() noexcept;
@@ -26,10 +28,11 @@ class IPCQ_INTERNAL_API AllSignalsBlocked {
   sigset_t old_;
 };
 
-// Throws SystemError (PermissionError) for a pthread_create that failed with `code`. `object`: what the thread is for.
+// Throws for a pthread_create that failed with `code`: PermissionError for EPERM, else SystemError. `object`: what the
+// thread is for.
 [[noreturn]] IPCQ_INTERNAL_API void throw_no_thread(int code, const std::string& object);
 
-// Starts it, unless it runs already. Throws SystemError, naming `object`, when the system has no thread to give.
+// Starts `thread`, unless it runs already. Throws as throw_no_thread() when the system refuses a thread.
 template <class Run>
 void require_thread(std::thread& thread, const std::string& object, Run run) {
   if (thread.joinable()) return;
@@ -41,7 +44,7 @@ void require_thread(std::thread& thread, const std::string& object, Run run) {
   }
 }
 
-// Likewise where the caller goes on without it. False: there is none.
+// The same for a caller that can go on without the thread. False: the system refuses one.
 template <class Run>
 bool start_thread(std::thread& thread, Run run) noexcept {
   if (thread.joinable()) return true;
@@ -54,8 +57,8 @@ bool start_thread(std::thread& thread, Run run) noexcept {
   }
 }
 
-// A thread of the parent's, in a forked child: neither joined nor detached, because a new thread of the child's may
-// bear its id.
+// For a forked child's copy of a thread of the parent: keeps the object for ever (fork.hpp). To join or detach it could
+// hit a thread of the child that has the same id.
 IPCQ_INTERNAL_API void forget_thread(std::thread& thread) noexcept;
 
 }  // namespace ipcq::detail
