@@ -8,7 +8,8 @@ ContextScope::ContextScope(const Context& context) noexcept {
   const Driver& cu = driver();
   usable_ = cu.cuCtxGetCurrent(&current) == CUDA_SUCCESS && current == context.handle();
   if (usable_) return;
-  // Else the thread's own would be used, and its null stream taken for that of this one.
+  // A call that names a special stream (null, per thread) means that of the current context, so this one is made
+  // current.
   usable_ = pushed_ = cu.cuCtxPushCurrent(context.handle()) == CUDA_SUCCESS;
 }
 

@@ -1,5 +1,8 @@
-// How this library calls the driver in threads of the user's: a context that is current for a moment, calls that no
-// capture of another thread refuses, and a stream to ask a context by. For one thread at a time.
+// What driver calls in the user's threads need: ContextScope makes a context current, BesideCaptures keeps a stream
+// capture of another thread apart from a call, and ProbeStream tells whether a context has failed.
+//
+// A scope belongs to the thread that makes it, and restores on its end what that thread had. ProbeStream::query() is
+// thread-safe.
 #pragma once
 
 #include <string>
@@ -8,8 +11,8 @@
 
 namespace ipcq::detail {
 
-// A context, current while this lives. Does nothing where it is current already, as it mostly is; false where the
-// context is gone.
+// Makes a context current in the calling thread while this lives; usually it is already, and nothing is done. False
+// when the context no longer exists.
 class ContextScope {
  public:
   explicit ContextScope(const Context& context) noexcept;
@@ -23,7 +26,8 @@ class ContextScope {
   bool pushed_ = false;
 };
 
-// Lets this thread make calls, while this lives, that a capture of another thread would refuse and be spoilt by.
+// Puts the calling thread into the relaxed capture mode while this lives. Otherwise a global-mode capture of another
+// thread would make calls of this thread fail, and those calls would invalidate that capture.
 class BesideCaptures {
  public:
   BesideCaptures() noexcept { exchange(); }
@@ -36,7 +40,7 @@ class BesideCaptures {
   CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
 };
 
-// A stream of a context, on which nothing is ever enqueued: asking it says whether the context has failed.
+// A stream of a context on which nothing is ever enqueued, so that query() fails only when the context has failed.
 class ProbeStream {
  public:
   // Throws BackendError.
@@ -51,7 +55,7 @@ class ProbeStream {
   CUstream stream_ = nullptr;
 };
 
-// Whether a call was refused because of a capture: the context works.
+// Whether a call failed because a stream captures. Such an error says nothing against the context.
 bool is_of_a_capture(CUresult result) noexcept;
 
 }  // namespace ipcq::detail

@@ -5,7 +5,7 @@
 namespace ipcq::detail {
 namespace {
 
-// Unpinning a gigabyte takes less; what takes longer waits for a stream.
+// Unpinning a gigabyte takes less: a call that takes longer is taken to wait for a stream.
 constexpr auto kMoment = std::chrono::milliseconds(500);
 
 }  // namespace
@@ -14,7 +14,7 @@ void DeferredUnpin::look() noexcept {
   if (epoch_ != fork_epoch()) return;
   const std::scoped_lock lock(mutex_);
   asked_ = true;
-  (void)start_thread(thread_, [this] { run(); });  // no thread to be had: stays pinned until the next call
+  (void)start_thread(thread_, [this] { run(); });  // without a thread all stays pinned until the next call
   changed_.notify_all();
 }
 

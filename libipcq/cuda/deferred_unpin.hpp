@@ -1,9 +1,10 @@
-// Unpins and unmaps what endpoints have left, in a thread of its own: both return only when no stream of the context
-// stands in a wait (seen on an H200 with driver 580), so nobody who has waits to end may call them.
+// Unpins and unmaps, in a thread of its own, the memory that closed endpoints no longer use. Both driver calls return
+// only when no stream of the context stands in a wait (seen on an H200 with driver 580): a thread that must end such
+// waits would wait for itself.
 //
-// One in a process, never destroyed; thread-safe. It begins nothing while a wait of this library's is open (OpenWait),
-// nor after exit() has been called: the driver then unloads, and the process' end unpins. A forked child, in which CUDA
-// does not work, cleans nothing.
+// Thread-safe; one per process, never destroyed. Invariant: it begins no such call while a wait of this library is open
+// (OpenWait), nor once exit() runs static destructors: the driver then unloads, and the end of the process unpins. In a
+// forked child, where CUDA does not work, it does nothing.
 #pragma once
 
 #include <atomic>
@@ -21,14 +22,15 @@ namespace ipcq::detail {
 
 class DeferredUnpin {
  public:
-  // `clean_one` gives one thing back that nobody uses; false when there is none.
+  // `clean_one` unpins or unmaps one unused thing; false when there is none. Called by the thread, without the lock.
   explicit DeferredUnpin(std::function<bool()> clean_one) : clean_one_(std::move(clean_one)) {}
 
-  // Something may be unused now.
+  // Tells the thread that something may be unused now. Does not wait.
   void look() noexcept;
-  // Waits until all is cleaned, but not for what is held up: by open waits, or for longer than a moment.
+  // Waits until all that is unused is given back: 500 ms at most, and not at all while open waits or a slow call hold
+  // the thread up.
   void await() noexcept;
-  // Begins nothing more, and waits a moment for what is under way.
+  // Lets nothing more begin, and waits 500 ms at most for the call under way.
   void end() noexcept;
 
   void count_wait() noexcept { open_waits_.fetch_add(1); }
@@ -47,16 +49,16 @@ class DeferredUnpin {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::thread thread_;
-  bool asked_ = false;    // somebody has left something since the last look
+  bool asked_ = false;    // look() was called since the thread last began to clean
   bool busy_ = false;     // the thread cleans
-  bool is_slow_ = false;  // what it is at takes longer than anybody should wait
+  bool is_slow_ = false;  // its present call has taken 500 ms or longer: await() and end() do not wait for it
   bool ending_ = false;
 };
 
-// That of this process, for what endpoint_memory.cpp maps and pins.
+// The one of this process, for what endpoint_memory.cpp maps and pins.
 DeferredUnpin& deferred_unpin();
 
-// A wait that a stream of this process makes or is about to make, until a CPU knows that it ends.
+// Counts one wait of a stream, from before it is enqueued until this process knows that nothing holds it up any more.
 class OpenWait {
  public:
   OpenWait() noexcept = default;

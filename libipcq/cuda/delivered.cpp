@@ -13,7 +13,8 @@ extern "C" const unsigned char ipcq_deliver_kernels[];  // NOLINT(readability-id
 namespace ipcq::detail {
 namespace {
 
-// The kernel, as each context of this process has it. Never destroyed: at exit the driver unloads before it could be.
+// The kernel's handle in each context of this process. Never destroyed: a static destructor would run after the driver
+// has unloaded.
 struct Kernels {
   struct Kernel {
     Context context;
@@ -42,7 +43,7 @@ CUfunction load_kernel(const std::string& object) {
   return function;
 }
 
-// That of the current context, which is `context`. Loaded once.
+// The kernel in `context`, which is current. Loads it at the first call.
 CUfunction kernel_of(const Context& context, const std::string& object) {
   auto& k = kernels();
   const std::scoped_lock lock(k.mutex);

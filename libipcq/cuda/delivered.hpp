@@ -1,13 +1,14 @@
-// What kernels of a stream find of a received message in device memory: the word in which the status of a payload is
-// decided (cuda::Payload), and where it is asked for, and for inline messages, a header with the inline bytes.
+// What kernels read of a received message in device memory: the word in which cuda::Payload decides its status, and,
+// for an inline message or one whose header was asked for, a copy of the header and the inline bytes.
 //
-// The CPU fills in header and bytes in pinned memory. A kernel of one warp (device/deliver.cu) brings them to the
-// device behind the stream's wait and asks there whether the payload came. So the user's kernels read device memory
-// alone, but for one thread of all that ask a payload: a word in host memory costs each warp that reads it a trip
-// across PCIe, and these queue up (gpu_bench consume/*: 2 200 messages/s instead of 122 000 by payload and 74 000 by
-// header; 32 blocks of 256 threads that all ask; H200, CUDA 13.0, MPS).
+// The consumer fills in header and bytes in pinned memory. Behind the stream's wait a kernel of one warp
+// (device/deliver.cu) copies them to the device and reads there, from `tomb`, whether the payload is lost. So of all
+// threads of the user's kernels only one reads host memory, and only for a Payload: each warp that reads a word of host
+// memory waits for PCIe, and such reads queue up (gpu_bench consume/*: 2 200 messages/s instead of 122 000 by payload
+// and 74 000 by header; 32 blocks of 256 threads that all ask; H200, CUDA 13.0, MPS).
 //
-// One owner: the consumer's thread launches; who owns a message owns its entry until the stream has released it.
+// For the consumer's thread; next_use() is thread-safe. Entry i belongs to one message until its stream has released
+// it.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +22,10 @@
 
 namespace ipcq::detail {
 
-// The entries of one consumer in one context. What is made here stays with the process and is used again: to free it
-// would wait for kernels of the user's.
+// The entries of one consumer in one context. Their memory is never freed but reused (spare_memory.hpp).
 class DeliveredEntries {
  public:
-  // Loads the kernel and takes memory where the context has neither yet. Throws BackendError.
+  // Loads the kernel, and allocates memory, where the context does not have them yet. Throws BackendError.
   DeliveredEntries(const Context& context, std::size_t count, const std::string& object);
   ~DeliveredEntries();
   DeliveredEntries(const DeliveredEntries&) = delete;
@@ -33,14 +33,15 @@ class DeliveredEntries {
 
   // Address on the device.
   Delivered* entry(std::size_t index) const noexcept { return reinterpret_cast<Delivered*>(memory_) + index; }
-  // Payload::decided of that entry; holds whatever was there, which no use is.
+  // Payload::decided of that entry. Not initialised: what is left there of earlier messages is none of a later use.
   unsigned long long* decided(std::size_t index) const noexcept {
     return reinterpret_cast<unsigned long long*>(memory_ + count_ * sizeof(Delivered)) + index;
   }
-  // A number for Payload::use: 62 bits, of no other message of this process, and begun at random.
+  // A number for Payload::use: 62 bits, different for each message of this process. The first one depends on the clock,
+  // so that leftovers of other processes in device memory hardly match.
   static std::uint64_t next_use() noexcept;
 
-  // Enqueues the copy. `tomb`, if any, is asked then: the message is lost where it has come to `lease`.
+  // Enqueues the copy. With `tomb`, the kernel sets `lost` where that word has reached `lease`; without, `from` has it.
   CUresult enqueue(cuda::Stream stream, const Delivered& from, const Word* tomb, std::uint64_t lease,
                    Delivered* to) const noexcept;
 

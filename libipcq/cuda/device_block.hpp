@@ -1,4 +1,7 @@
-// The VRAM of a device pool, opened in a context of this process.
+// The VRAM of a device pool, which the runner allocated, mapped into a context of this process. Immutable, so
+// thread-safe.
+//
+// The destructor may wait until no stream of the context stands in a wait: only the deferred unpin runs it.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +12,7 @@
 
 namespace ipcq::detail {
 
-// The exported block of a device pool, as a context has it. One context of a process may open it.
+// CUDA lets a process map an exported block in one context of a device at a time.
 class DeviceBlock {
  public:
   // Throws BackendError.

@@ -8,15 +8,15 @@
 namespace ipcq::detail {
 namespace {
 
-// Version of the interface that is asked for: the oldest toolkit that builds this. With CUDA_VERSION, later drivers
-// would hand out successors with other parameters under the same names (cuStreamGetCtx of 12.5, cuCtxGetDevice
-// of 13.0).
+// The version of the interface that is looked up: that of the oldest toolkit that builds this file. With CUDA_VERSION a
+// build by a later toolkit would get successors of the same name and other parameters (cuStreamGetCtx of 12.5,
+// cuCtxGetDevice of 13.0).
 constexpr int kInterface = 12040;
 
 using GetProcAddress = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
 
 Driver load() {
-  void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);  // stays: streams and contexts outlive us
+  void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);  // never closed: the user uses it too
   if (library == nullptr) {
     throw BackendError(
         "GPU: no CUDA driver on this machine (libcuda.so.1 does not load); install the NVIDIA driver, or "
@@ -49,7 +49,7 @@ Driver load() {
 }  // namespace
 
 const Driver& driver() {
-  static const Driver loaded = load();  // a failed attempt is tried anew by the next caller
+  static const Driver loaded = load();
   return loaded;
 }
 
@@ -90,11 +90,11 @@ RegisteredMemory::RegisteredMemory(CUcontext context, void* data, std::uint64_t 
 }
 
 RegisteredMemory::~RegisteredMemory() {
-  if (data_ == nullptr || !context_.is_alive()) return;  // nothing is pinned any more
+  if (data_ == nullptr || !context_.is_alive()) return;  // a reset of the device has unpinned it
   try {
     const CurrentContext current(context_.handle());
     driver().cuMemHostUnregister(data_);
-  } catch (const Error&) {  // the driver unloads: nothing is pinned any more
+  } catch (const Error&) {  // the driver unloads, which unpins all
   }
 }
 

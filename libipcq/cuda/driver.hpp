@@ -1,5 +1,7 @@
-// The CUDA driver API, looked up at run time: nothing here links libcuda, so that a program starts without a driver and
-// says what is missing. Errors name call, object and remedy.
+// The CUDA driver API, looked up at run time: nothing links libcuda, so that a program starts without a driver and can
+// say what is missing. Errors name the call, the object and a remedy.
+//
+// The functions are thread-safe. A CurrentContext belongs to the thread that makes it.
 #pragma once
 
 #include <cuda.h>
@@ -76,7 +78,8 @@ struct Driver {
   int version = 0;  // as cuDriverGetVersion gives it: 13000 is CUDA 13.0
 };
 
-// The driver of this machine, loaded and initialised once. Throws BackendError: no driver, no GPU, driver too old.
+// The driver of this machine, loaded and initialised by the first call. Throws BackendError: no driver, no GPU, driver
+// too old; the next call then tries again.
 const Driver& driver();
 
 // "cuMemAlloc of pool 'frames' failed: CUDA_ERROR_OUT_OF_MEMORY (out of memory)".
@@ -84,9 +87,9 @@ std::string describe(const Driver& cu, CUresult result, const char* call, const 
 // Throws BackendError unless `result` is success. `remedy` may be empty.
 void check_cuda(CUresult result, const char* call, const std::string& object, const std::string& remedy = {});
 
-// A context, told apart from those that bear its handle later: after cudaDeviceReset() the next one has the same
-// handle, and the driver crashes on streams of the one before (seen with driver 580). So whoever comes back to a
-// context asks whether it is still there.
+// A context by handle and number. The handle is not enough: after cudaDeviceReset() the next context has the same one,
+// and the driver crashes on streams of the former (seen with driver 580). So code that kept a context checks is_alive()
+// before it passes anything of it to the driver.
 class Context {
  public:
   Context() noexcept = default;
@@ -120,7 +123,8 @@ class CurrentContext {
 class RegisteredMemory {
  public:
   RegisteredMemory() noexcept = default;
-  // Whole pages around [data, data + bytes). Registered already by somebody else in this process: left to them.
+  // Pins whole pages around [data, data + bytes). Memory that other code of this process has pinned is left to that
+  // code.
   RegisteredMemory(CUcontext context, void* data, std::uint64_t bytes, const std::string& object);
   RegisteredMemory(RegisteredMemory&& other) noexcept { swap(other); }
   RegisteredMemory& operator=(RegisteredMemory&& other) noexcept {

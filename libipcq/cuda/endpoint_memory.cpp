@@ -13,14 +13,15 @@
 namespace ipcq::detail {
 namespace {
 
-// Pinned shared memory, with the mapping that it lies in.
+// Pinned shared memory, and the mapping that it is part of.
 struct Pin {
   std::shared_ptr<const void> map;
   RegisteredMemory memory;  // unpinned before it is unmapped
 };
 
-// What this process has set up so far: owned here, so that a later endpoint finds what the deferred unpin has not come
-// to yet. Never destroyed: at exit the driver unloads before it could be.
+// All that this process has mapped and pinned. The registry owns it, so that a later endpoint shares what is in use,
+// and what the deferred unpin has not given back yet. Never destroyed: a static destructor would run after the driver
+// has unloaded.
 struct Registry {
   struct Block {
     std::uint64_t pool_generation;
@@ -36,7 +37,7 @@ struct Registry {
     Context context;
     std::shared_ptr<ProbeStream> owned;
   };
-  std::mutex mutex;  // uses begin under it; not held while anything is unpinned or unmapped
+  std::mutex mutex;  // guards the lists, and is held where a use begins; not while anything is unpinned or unmapped
   std::vector<Block> blocks;
   std::vector<Pinned> pins;
   std::vector<Probe> probes;
@@ -46,8 +47,8 @@ Registry& registry() {
   return *r;
 }
 
-// One use of what the registry owns. The last one's end waits for the deferred unpin where nothing holds that up, so
-// that memory is mostly given back when a session has ended.
+// One use of an object of the registry. The end of the last one wakes the deferred unpin and waits for it unless that
+// is held up, so that memory is usually given back by the time a session has ended.
 template <class T>
 std::shared_ptr<T> use(const std::shared_ptr<T>& owned) {
   return std::shared_ptr<T>(owned.get(), [keep = owned](T*) mutable noexcept {
@@ -58,7 +59,7 @@ std::shared_ptr<T> use(const std::shared_ptr<T>& owned) {
   });
 }
 
-// The first entry that nobody uses, taken out.
+// Removes the first entry without a use, and returns its object; null if there is none.
 template <class Entries>
 std::shared_ptr<void> take_unused(Entries& entries) {
   const auto it = std::find_if(entries.begin(), entries.end(), [](const auto& e) { return e.owned.use_count() == 1; });
@@ -76,12 +77,12 @@ bool clean_one() {
   if (!unused) unused = take_unused(r.probes);
   lock.unlock();
   const BesideCaptures beside;
-  return std::exchange(unused, nullptr) != nullptr;  // unmapped or unpinned now
+  return std::exchange(unused, nullptr) != nullptr;  // destroyed here: unmapped or unpinned
 }
 
 CUcontext context_of(cuda::Stream stream, const std::string& object) {
   CUcontext context = nullptr;
-  // Of a special stream (null, legacy, per thread) it gives the current context.
+  // For a special stream (null, legacy, per thread) this gives the current context.
   const CUresult result = driver().cuStreamGetCtx(stream, &context);
   if (result == CUDA_ERROR_INVALID_CONTEXT || (result == CUDA_SUCCESS && context == nullptr)) {
     throw UsageError(object +
@@ -103,7 +104,8 @@ void refuse_capture(cuda::Stream stream, const std::string& object) {
 
 DeferredUnpin& deferred_unpin() {
   static auto* const c = new DeferredUnpin(clean_one);
-  // Before the driver's own end: what is made later is ended earlier, and the driver is there by now.
+  // Static destructors run in reverse order of construction. The driver is loaded by now, so this one runs before it
+  // unloads.
   static const struct AtExit {
     ~AtExit() { deferred_unpin().end(); }
   } at_exit;
@@ -119,7 +121,7 @@ EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> q
       object_(std::string(reads ? "consumer" : "producer") + " of queue '" + queue_->config().segment.name + "'") {}
 
 const View& EndpointMemory::view(cuda::Stream stream) {
-  // Before the stream is looked at: where it went with its context, the driver would crash.
+  // Before any driver call on `stream`: if it went with a context that was reset, the driver would crash.
   for (const auto& v : views_) {
     if (!v->context.is_alive()) {
       throw UsageError(object_ + ": " + why_broken(*v) + "; end the session before that, and connect anew after it");

@@ -1,7 +1,8 @@
-// What kernels of this process reach of a queue: payloads, mapped from the pool's owner (or their copies in host
-// memory), and the pinned words of the protocol. Set-up throws BackendError; everything that is made here lives as long
-// as the session has the queue and pool mapped (session_maps.hpp), and is then unmapped and unpinned by the deferred
-// unpin, because that may wait for the GPU.
+// Gives the GPU access to one endpoint's queue, context by context: maps the pool's VRAM, or else pins payloads in host
+// memory, and pins the words of the protocol. Endpoints of the process share what is mapped and pinned.
+//
+// For the endpoint's thread. Invariant: what is set up here lives as long as the session has queue and pool mapped
+// (session_maps.hpp). The deferred unpin then unmaps and unpins it, since either may wait for the GPU.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@
 
 namespace ipcq::detail {
 
-// Who may reach the cores of a user's endpoints.
+// A friend of Producer and Consumer, which gives ipcq::cuda their cores.
 struct CudaAccess {
   static ProducerCore* core(Producer& producer) noexcept { return producer.core_.get(); }
   static ConsumerCore* core(Consumer& consumer) noexcept { return consumer.core_.get(); }
@@ -25,11 +26,11 @@ struct CudaAccess {
 
 class EndpointMemory {
  public:
-  // `reads`: for a consumer, which needs the queue's lines, and in a mirror what was processed.
+  // `reads`: for a consumer, which needs the queue's lines, and of a mirror the processed payloads.
   EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> queue, std::shared_ptr<PoolMap> pool, bool reads);
 
-  // For the context of `stream`. The first call for a context sets up; throws BackendError, UsageError (no context, the
-  // stream captures, or a device was reset since).
+  // The view of the stream's context. The first call for a context sets it up. Throws BackendError, and UsageError: no
+  // context is current, the stream captures, or a context used before no longer exists.
   const View& view(cuda::Stream stream);
 
   const std::vector<std::unique_ptr<View>>& views() const noexcept { return views_; }
@@ -51,8 +52,8 @@ class EndpointMemory {
   std::shared_ptr<PoolMap> pool_;
   bool reads_;
   std::string object_;
-  std::vector<std::unique_ptr<View>> views_;  // one a context; more than one is rare
-  std::vector<std::shared_ptr<void>> pins_;   // stays pinned as long as this lives
+  std::vector<std::unique_ptr<View>> views_;  // one per context; more than one is rare
+  std::vector<std::shared_ptr<void>> pins_;   // what must stay pinned while this lives
 };
 
 }  // namespace ipcq::detail

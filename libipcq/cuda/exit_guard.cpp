@@ -14,7 +14,7 @@ namespace {
 
 std::atomic<bool> exiting{false};
 
-// Never destroyed: endpoints that are globals end later.
+// Never destroyed: global endpoints are destroyed later than a static of this file would be.
 struct Open {
   struct Side {
     std::weak_ptr<DeviceSide> side;
@@ -48,7 +48,7 @@ void close_all() noexcept {
 }  // namespace
 
 void close_at_exit(std::weak_ptr<DeviceSide> side) {
-  (void)deferred_unpin();  // its end comes after ours
+  (void)deferred_unpin();  // constructed first, so that it ends after close_all()
   static const struct AtExit {
     ~AtExit() { close_all(); }
   } at_exit;

@@ -1,6 +1,7 @@
-// Endpoints that are still open when the process exits: a producer that is a global is destroyed after CUDA has
-// unloaded, and what its streams had still to write would never come. So the GPU's part of such endpoints is closed
-// before that. exit() runs in one thread; endpoints of others, which may be in use, are left alone.
+// Closes the GPU side of endpoints that are still open when the process exits. A global Producer is destroyed after
+// CUDA has unloaded, when its streams can no longer complete what they had still to write.
+//
+// Thread-safe. Only endpoints that the exiting thread registered are closed: others may be in use by their threads.
 #pragma once
 
 #include <memory>
@@ -9,9 +10,10 @@
 
 namespace ipcq::detail {
 
-// Of this thread, after it has made its first CUDA call: what is registered later ends earlier.
+// Registers an endpoint of the calling thread. Called after a CUDA call of the process: static destructors run in
+// reverse order of construction, so those set up here run before the driver unloads.
 void close_at_exit(std::weak_ptr<DeviceSide> side);
-// Whether the process exits, and CUDA may be gone.
+// Whether exit() has begun to run static destructors, so that CUDA may have unloaded.
 bool is_exiting() noexcept;
 
 }  // namespace ipcq::detail

@@ -19,8 +19,9 @@ SpareMemory<void*>& spares() {
   return *s;
 }
 
-// The process' own memory, pinned: what the driver allocates would be gone after a reset of its device, and what the
-// CPU reads there with it. Shared, so that a fork does not make the CPU write to a copy.
+// Pins memory of the process instead of allocating by the driver: a reset of the device would unmap the driver's, and
+// the CPU would fault on it. MAP_SHARED: copy-on-write after a fork would part the CPU's pages from those that the GPU
+// uses.
 void* map_pinned(const Context& context, std::size_t bytes, const std::string& object) {
   void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (data == MAP_FAILED) throw SystemError(errno, object + ": mmap of " + std::to_string(bytes) + " bytes failed");

@@ -1,7 +1,7 @@
-// Words that kernels and streams of this process share with its CPU.
+// Pinned memory that streams and kernels of this process share with its CPU.
 //
-// Pinned host memory has the same address on the CPU and on every GPU (checked at set-up), so nothing translates
-// addresses.
+// Invariant: pinned host memory has the same address on the CPU and on every GPU (checked at set-up), so no code
+// translates addresses. A block is for one owner; different threads may make and destroy blocks.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@
 
 namespace ipcq::detail {
 
-// Zeroed pinned memory of this process, for GPUs of any context. Reused by later owners, never unpinned or unmapped.
+// Zeroed pinned memory, for GPUs of any context. Never unpinned, but reused by later owners (spare_memory.hpp). The
+// owner ends it only when no stream will write it any more. Throws BackendError, SystemError.
 class HostBlock {
  public:
   HostBlock(const Context& context, std::size_t bytes, const std::string& object);

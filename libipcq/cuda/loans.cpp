@@ -29,7 +29,7 @@ LoanSide::LoanSide(ProducerCore& core)
 
 LoanSide::~LoanSide() {
   if (epoch_ == fork_epoch()) return;
-  (void)poll_thread_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
+  (void)poll_thread_.release();  // its thread, and any that held its lock or that of spare blocks, exist in the parent
   (void)passed_.release();
 }
 
@@ -112,8 +112,8 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
   if (closed_ || epoch_ != fork_epoch()) return Status::closed;
   if (length > capacity()) return Status::too_large;
   if (refuses(state)) return Status::closed;
-  // Of a pool in host memory, readers on the CPU take the payload as soon as they see the line. And once announced,
-  // gpub says nothing of what was enqueued since: a publish that failed is followed by one that waits for the stream.
+  // CPUs read a payload in host memory as soon as they see the line. And if gpub was announced by a publish that
+  // failed, it says nothing of what was enqueued since. In both cases the stream must be idle first.
   std::uint8_t flags = 0;
   Deadline deadline(timeout);
   if (state.view->reach == Reach::host || state.announced) {
@@ -122,7 +122,7 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
   }
   if (state.view->reach == Reach::mirror) flags = static_cast<std::uint8_t>(flags | kInMirror);
   if (!state.announced && state.view->reach == Reach::host) {
-    // The stream is idle. A write that it had still to do might come after that of the slot's next loan.
+    // The stream is idle. A write by it would be late: perhaps after that of the slot's next loan.
     // SYNC gpub (release, system): what the stream has done before it. Pairs with: reached.
     memory_.pool().gpub(state.loan.slot).store(state.loan.lease, std::memory_order_release);
     state.announced = true;
@@ -140,8 +140,8 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout)
 }
 
 void LoanSide::drop(LoanState& state) noexcept {
-  const auto keep = state.side;  // perhaps the last
-  // What a stream may still write stays lent; the broker sees to it when the producer is closed.
+  const auto keep = state.side;  // recycle() may drop the last reference but this
+  // A slot that a stream may still write stays lent; the broker takes it over when the producer is closed.
   if (!closed_ && epoch_ == fork_epoch() && !return_passed(state) && is_broken(*state.view))
     core_->give_back(state.loan);
   recycle(state);
@@ -155,7 +155,7 @@ bool LoanSide::return_passed(LoanState& state) noexcept {
     return_later(state, memory_.pool().gpub(loan.slot));
     return true;
   }
-  // Announced before: the stream may have work behind that.
+  // gpub was announced by a publish that failed, and the stream may have work behind that write: use another word.
   const CUresult result = enqueue_write(*state.view, state.stream, passed(loan.slot), loan.lease);
   if (result != CUDA_SUCCESS) {
     session_->log(LogLevel::error,
@@ -220,7 +220,7 @@ bool LoanSide::give_up_broken() noexcept {
   return any;
 }
 
-// Its context has failed: what was published there and not completed never comes.
+// The view's context has failed: its streams will never complete what they have published and not written yet.
 void LoanSide::bury_unwritten(const View& view) noexcept {
   const PoolMap& pool = memory_.pool();
   bool any = false;
@@ -237,7 +237,7 @@ void LoanSide::bury_unwritten(const View& view) noexcept {
                 memory_.object() + ": " + why_broken(view) + "; what it had published there and not completed is lost");
 }
 
-// The broker has them back with the endpoint.
+// The broker takes these slots over when the endpoint is closed.
 void LoanSide::forget_dropped(const View& view) noexcept {
   const std::scoped_lock lock(mutex_);
   std::erase_if(dropped_, [&view](const Dropped& d) { return d.view == &view && !reached(*d.passed, d.loan.lease); });
@@ -250,7 +250,7 @@ void LoanSide::close() noexcept {
     return;
   }
   poll_thread_->stop();
-  // Loans still out: what their streams have been given so far may still run.
+  // Loans that the user still has: kernels that write them may still run.
   for (const auto& state : states_) {
     if (state->side != nullptr) (void)return_passed(*state);
   }
@@ -259,7 +259,7 @@ void LoanSide::close() noexcept {
   bool any_broken = false;
   while (!harvest() || !all_written()) {
     if (give_up_broken()) {
-      if (!any_broken) keep_for_ever(shared_from_this());  // what a context that has failed still holds nobody knows
+      if (!any_broken) keep_for_ever(shared_from_this());  // a failed context may still use its memory
       any_broken = true;
       if (harvest() && all_written()) break;
     }

@@ -1,10 +1,11 @@
-// What user code holds of a receive: thin shells over ReceiveSide.
+// The members of cuda::Message, and the receive functions: forwarders to ReceiveSide. For the consumer's thread;
+// `resolved` is the one field that the poll thread writes meanwhile, and what it guards is read after it.
 #include "receives.hpp"
 
 namespace ipcq::cuda {
 namespace {
 
-// Null until it is known that a message came.
+// `state`, if the receive is resolved and has a message; else null.
 const detail::MessageState* came(const detail::MessageState* state) noexcept {
   if (state == nullptr || !state->resolved.load(std::memory_order_acquire)) return nullptr;
   return state->known().state == static_cast<std::uint32_t>(Status::ok) ? state : nullptr;

@@ -21,7 +21,7 @@ void OrphanedWaits::keep(std::function<bool()> look) {
   const std::scoped_lock lock(mutex_);
   added_.push_back(std::move(look));
   changed_.notify_one();
-  (void)start_thread(thread_, [this] { run(); });  // no thread to be had: the next call tries again
+  (void)start_thread(thread_, [this] { run(); });  // if the system refuses one, the next call tries again
 }
 
 void OrphanedWaits::run() noexcept {

@@ -1,5 +1,7 @@
-// Looks after waits of streams whose consumer has closed, in a thread of the process: until they are over, somebody has
-// to see the end of the queue and of the broker. Thread-safe. One in a process, never destroyed; makes no CUDA call.
+// Ends waits of streams whose consumer has closed when their queue or broker ends; without it such a stream would wait
+// for ever. A thread of the process checks every 10 ms.
+//
+// Thread-safe; one per process, never destroyed. Its thread makes no CUDA call. In a forked child it does nothing.
 #pragma once
 
 #include <condition_variable>
@@ -17,7 +19,7 @@ namespace ipcq::detail {
 class OrphanedWaits {
  public:
   static OrphanedWaits& get();
-  // `look` is called again and again until it returns true, and destroyed then, with what it keeps alive.
+  // The thread calls `look` until it returns true, and then destroys it with all that it keeps alive.
   void keep(std::function<bool()> look);
 
  private:
@@ -27,8 +29,8 @@ class OrphanedWaits {
   const std::uint32_t epoch_ = fork_epoch();
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<std::function<bool()>> added_;    // guarded
-  std::vector<std::function<bool()>> guarded_;  // the thread's
+  std::vector<std::function<bool()>> added_;    // guarded by mutex_
+  std::vector<std::function<bool()>> guarded_;  // used by the thread alone
   std::thread thread_;
 };
 

@@ -10,7 +10,7 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr std::uint64_t kLongNap = 1'000'000;  // ns
+constexpr std::uint64_t kLongNap = 1'000'000;  // ns: wake() interrupts a sleep of this length or longer
 
 }  // namespace
 
@@ -48,7 +48,7 @@ void PollThread::stop() noexcept {
 }
 
 void PollThread::run() noexcept {
-  prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);  // naps of microseconds; the default adds 50
+  prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);  // the default adds 50 us to each sleep
   std::unique_lock lock(mutex_);
   while (!stopped_) {
     woken_ = false;

@@ -1,5 +1,9 @@
-// A thread that looks after stream work which nobody announces: it polls while something is pending and sleeps
-// otherwise. Started by the first start() or wake(). It makes no CUDA call.
+// A thread that polls for what streams do, which ring no bell: it polls while something is pending and sleeps
+// otherwise.
+//
+// Thread-safe, but for stop() and the destructor, which are the owner's. The thread begins with the first start() or
+// wake(). Invariant: it makes no CUDA call, because a call on a full stream may return only after this thread has
+// acted.
 #pragma once
 
 #include <condition_variable>
@@ -15,17 +19,17 @@ namespace ipcq::detail {
 
 class PollThread {
  public:
-  // `look` is called again and again; it returns how long to nap (ns) before the next call; kNever: until wake().
+  // The thread calls `look`, which returns the time to sleep before the next call, in ns; kNever: until wake().
   explicit PollThread(std::function<std::uint64_t()> look) : look_(std::move(look)) {}
   ~PollThread() { stop(); }
   PollThread(const PollThread&) = delete;
   PollThread& operator=(const PollThread&) = delete;
 
-  // Starts the thread, if need be. False: the system has none to give, and wake() does nothing until it has.
+  // Starts the thread, if it does not run yet. False: the system refuses one; wake() will try again.
   bool start() noexcept;
-  // Something new is pending: look soon. A system call only when the thread sleeps, or naps for long.
+  // Something new is pending. Interrupts a sleep of 1 ms or longer, which takes a system call; a shorter one runs out.
   void wake() noexcept;
-  // Ends the thread; in a forked child only forgets it. Idempotent; wake() does nothing after it.
+  // Ends the thread and joins it; in a forked child only forgets it. Idempotent; wake() does nothing afterwards.
   void stop() noexcept;
 
  private:
@@ -42,7 +46,8 @@ class PollThread {
   bool stopped_ = false;
 };
 
-// How long to nap when nothing has moved for `idle` ns: what is waited for is then seen at most an eighth late.
+// The sleep, in ns, when nothing has changed for `idle` ns: an eighth of that, so that a change is seen with at most
+// that delay, but at least 3 us and at most 50 us.
 std::uint64_t nap_after(std::uint64_t idle) noexcept;
 
 }  // namespace ipcq::detail

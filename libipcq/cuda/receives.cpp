@@ -13,7 +13,7 @@
 namespace ipcq::detail {
 namespace {
 
-// How long a receive waits for streams to release before it asks whether their contexts still work (ns).
+// How long a receive waits for streams to release messages before it asks whether their contexts have failed (ns).
 constexpr std::uint64_t kLookForBroken = 100'000'000;
 
 const std::uint32_t* tag_word(const Line& line) noexcept {
@@ -37,7 +37,7 @@ ReceiveSide::ReceiveSide(ConsumerCore& core)
 
 ReceiveSide::~ReceiveSide() {
   if (epoch_ == fork_epoch()) return;
-  (void)poll_thread_.release();  // its thread, and whoever held its lock or that of host blocks, live in the parent
+  (void)poll_thread_.release();  // its thread, and any that held its lock or that of spare blocks, exist in the parent
   (void)block_.release();
   for (auto& [view, entries] : delivered_) (void)entries.release();
 }
@@ -58,7 +58,7 @@ const View& ReceiveSide::prepare(cuda::Stream stream) {
   const View& view = memory_.view(stream);
   if (!block_) {
     close_at_exit(weak_from_this());
-    // Without it nobody would end what the stream is to wait for. Once started it stays until the close.
+    // Without the poll thread nothing would end the stream's waits. Once started it runs until close().
     if (!poll_thread_->start() && !closing_) throw_no_thread(EAGAIN, memory_.object());
     block_ = std::make_unique<HostBlock>(view.context, entries_ * sizeof(PinnedEntry), memory_.object());
     auto* const pinned = static_cast<PinnedEntry*>(block_->data());
@@ -125,9 +125,9 @@ bool ReceiveSide::is_complete(const MessageState& state) const noexcept {
 }
 
 bool ReceiveSide::is_complete(const Descriptor& d, std::uint64_t ticket) const noexcept {
-  if (d.kind != LineKind::slot) return true;  // taken processed
+  if (d.kind != LineKind::slot) return true;  // inline messages are taken once processed
   if ((d.flags & kBeforeExecutor) != 0) return ring_.is_processed(ticket);
-  // With an executor in between, what stands in `out` is complete.
+  // With an executor in between, a payload whose `out` line is written is complete.
   return ring_.has_handler() || is_written(d, memory_.pool());
 }
 
@@ -202,7 +202,7 @@ const cuda::Header* ReceiveSide::header(MessageState& state) noexcept {
 void ReceiveSide::abandon(MessageState& state) noexcept {
   (void)state.message.nack();
   const std::scoped_lock lock(mutex_);
-  // A wait that was enqueued stays, and is looked after.
+  // A wait that was enqueued stays in awaited_, and so is still ended in time.
   for (auto& a : awaited_) {
     if (a.state == &state) a.state = nullptr;
   }
@@ -226,14 +226,14 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
     }
     Status s = Status::full;
     if (state != nullptr) {
-      // A call that waits times out; 0 would say that nothing is there.
+      // Never 0 in a call that was given time: it must return `timeout`, not `empty`.
       const Duration left = timeout > Duration::zero() ? std::max(time_left(deadline), Duration(1)) : Duration::zero();
       s = core_->receive_early(state->message, state->descriptor, left);
       if (s == Status::ok) break;
       const std::scoped_lock lock(mutex_);
       free(*state);
     }
-    // Entries whose stream is still to release them are the consumer's only until then.
+    // `full` only for now if a stream has still to release an entry: then wait for it.
     if (s != Status::full || !some_will_end) return s;
     if (deadline == 0) return Status::full;
     if (now_ns() >= deadline) return Status::timeout;
@@ -247,7 +247,7 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
     awaited = enqueue_wait_for(*state);
     state->may_be_lost = awaited;
     if (!awaited) note_whether_lost(*state);
-    // Its payload lies beside the header.
+    // An inline payload reaches the device together with the header.
     if (state->descriptor.kind == LineKind::inlined) {
       check_cuda(enqueue_delivery(*state), "cuLaunchKernel", memory_.object());
     }
@@ -258,7 +258,7 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
   }
   state->resolved.store(true, std::memory_order_release);
   state->side = shared_from_this();
-  if (awaited) poll_thread_->wake();  // if only to guard the wait
+  if (awaited) poll_thread_->wake();  // to end the wait if the queue ends
   return cuda::Message(state);
 }
 
@@ -276,7 +276,7 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
     check_cuda(result, "cuStreamWaitValue64", memory_.object());
     check_cuda(enqueue_delivery(*state), "cuLaunchKernel", memory_.object());
   } catch (...) {
-    state->pinned->resolved.store(state->use, std::memory_order_release);  // the wait, if it is there
+    state->pinned->resolved.store(state->use, std::memory_order_release);  // ends the wait, if it was enqueued
     const std::scoped_lock lock(mutex_);
     free(*state);
     throw;
@@ -291,7 +291,7 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
 }
 
 Status ReceiveSide::settle(Duration timeout) noexcept {
-  // Acquire: the poll thread's last take comes before ours. Pairs with: resolve.
+  // Acquire: the poll thread's last take happens before this thread's next one. Pairs with: resolve.
   if (unresolved_.load(std::memory_order_acquire) == 0) return Status::ok;
   const std::uint64_t start = now_ns();
   const std::uint64_t deadline = deadline_after(timeout);
@@ -308,7 +308,7 @@ bool ReceiveSide::enqueue_release(MessageState& state) noexcept {
   const CUresult result = captures ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
                                    : enqueue_write(*state.view, state.stream, state.pinned->released, state.use);
   if (result == CUDA_SUCCESS) return true;
-  const bool broken = !captures && is_broken(*state.view);  // then nothing reads it any more
+  const bool broken = !captures && is_broken(*state.view);  // if so, no kernel reads the message any more
   session_->log(LogLevel::error,
                 describe(driver(), result, "cuStreamWriteValue64", memory_.object()) +
                     (broken ? "; " + why_broken(*state.view) + ": releases the message now"
@@ -318,23 +318,23 @@ bool ReceiveSide::enqueue_release(MessageState& state) noexcept {
 }
 
 void ReceiveSide::end(MessageState& state) noexcept {
-  const auto keep = std::move(state.side);  // perhaps the last
+  const auto keep = std::move(state.side);  // may be the last reference
   if (epoch_ != fork_epoch()) return;
-  if (closed_) {  // its message has gone back to the group
+  if (closed_) {  // close() has given the message back to its group
     state.message = {};
     const bool idle = !is_capturing(*state.view, state.stream) && query(*state.view, state.stream) == CUDA_SUCCESS;
-    if (!idle) keep_for_ever(keep);  // it may still read
+    if (!idle) keep_for_ever(keep);  // the stream may still read the entry
     return;
   }
   // Without the lock, as in receive_ahead().
   if (!enqueue_release(state)) {
-    keep_for_ever(keep);  // its stream may still read, and nobody will know when it has
+    keep_for_ever(keep);  // the stream may still read the entry, and no word will tell when it has
     return;
   }
   const std::scoped_lock lock(mutex_);
   releasing_.push_back(&state);
   moved_at_ = now_ns();
-  if (waits_for_publication_) {  // its slot may be what the next publication waits for
+  if (waits_for_publication_) {  // the next publication may need the slot of this message
     roused_.store(true, std::memory_order_relaxed);
     core_->rouse_early();
   }

@@ -1,5 +1,5 @@
-// What becomes of messages that a consumer's streams were given: the poll thread takes them for receive_ahead(),
-// releases them behind the streams, ends waits that nobody else would, and winds all up at the close.
+// The part of ReceiveSide that runs in the poll thread, and close(): takes messages for receive_ahead(), releases
+// messages behind their streams, and ends waits of streams when the queue or the broker has ended.
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -12,13 +12,15 @@ namespace ipcq::detail {
 namespace {
 
 constexpr auto kCloseBound = std::chrono::seconds(10);
-// How long the poll thread waits at a time for a message to be published.
+// The longest wait of the poll thread for a publication.
 constexpr auto kTakeRound = std::chrono::milliseconds(10);
-// How often it looks for an entry that the caller has released on the CPU, while all are held (ns).
+// Its sleep while the consumer holds all that it may and no stream has a message to release (ns): then room comes from
+// releases on the CPU, which do not wake it.
 constexpr std::uint64_t kFullNap = 1'000'000;
-// How often it looks whether queue and broker are still there while streams wait for payloads (ns).
+// How often it checks for the end of the queue and of the broker while streams wait for payloads (ns).
 constexpr std::uint64_t kGuardEvery = 10'000'000;
-// Who works on what was published may still finish it after the queue closed or the broker died (ns).
+// How long an executor or a producer's stream may still complete payloads after the queue closed or the broker died
+// (ns).
 constexpr std::uint64_t kGrace = 200'000'000;
 
 }  // namespace
@@ -33,8 +35,8 @@ bool ReceiveSide::harvest() noexcept {
   bool any = false;
   for (std::size_t i = 0; i < releasing_.size();) {
     MessageState& state = *releasing_[i];
-    // An unresolved one is still in ahead_, whatever its stream says.
-    // And a message whose stream broke may not be complete: released now, its slot would have two writers.
+    // An unresolved state is still in ahead_, even if a broken context has had its `released` written. And a message
+    // whose context broke may be incomplete: if it were released now, its slot could get a second writer.
     if (!state.resolved.load(std::memory_order_relaxed) || !reached(state.pinned->released, state.use) ||
         (state.message && !is_complete(state) && gone() == Status::ok)) {
       ++i;
@@ -110,8 +112,8 @@ void ReceiveSide::prune_awaited() noexcept {
   });
 }
 
-// Nobody will complete these payloads, and no stream may wait for ever. Clients that do so at the same time write the
-// same values.
+// Called once no process will complete these payloads, so that no stream waits for ever. Clients that do this at the
+// same time write the same values.
 void ReceiveSide::end_waits() noexcept {
   for (const auto& [state, d, ticket, wait] : awaited_) {
     memory_.pool().tomb(d.slot).store(d.lease, std::memory_order_release);
@@ -149,8 +151,8 @@ std::uint64_t ReceiveSide::look() noexcept {
   return awaited_.empty() ? kNever : kGuardEvery;
 }
 
-// What streams of a context that has failed, or is gone, were to release nobody reads any more. Asks the driver:
-// without the lock, and in the consumer's thread.
+// Marks as released what streams of a broken context had still to release: no kernel reads it any more. It asks the
+// driver, so it runs without the lock, in the consumer's thread.
 void ReceiveSide::give_up_broken() noexcept {
   for (const auto& view : memory_.views()) {
     if (!is_broken(*view)) continue;
@@ -192,7 +194,7 @@ void ReceiveSide::close() noexcept {
   closed_ = true;
   if (guard()) return;
   struct Left {
-    std::shared_ptr<SessionCore> session;  // tells of the broker's death; outlives the side's messages
+    std::shared_ptr<SessionCore> session;  // tells guard() of the broker's death; outlives the side's messages
     std::shared_ptr<ReceiveSide> side;
     bool operator()() const { return side->guard(); }
   };

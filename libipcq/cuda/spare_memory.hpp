@@ -1,7 +1,8 @@
-// Memory of contexts that nobody uses at the moment. It stays with the process and is used again: to give it back to
-// the driver would wait for kernels of the user's. Thread-safe.
+// Keeps memory of former owners for the next owner in the same context. It is never given back to the driver: to free
+// or unpin it would wait for kernels of the user.
 //
-// Never destroyed by its owners: at exit the driver unloads before it could be.
+// Thread-safe. Invariant: the list has room for every block that is in use, so keep() does not allocate. Instances are
+// never destroyed: a static destructor would run after the driver has unloaded.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +15,11 @@
 
 namespace ipcq::detail {
 
-// Memory: how it is addressed, void* or CUdeviceptr.
+// Memory: void* or CUdeviceptr.
 template <class Memory>
 class SpareMemory {
  public:
-  // Memory of just that size. Where there is none: makes sure that keep() finds room for one more.
+  // Memory of exactly that size. None: the caller allocates it, and keep() has room for it from now on.
   std::optional<Memory> take(const Context& context, std::size_t bytes) {
     const std::scoped_lock lock(mutex_);
     const auto it = std::find_if(all_.begin(), all_.end(),
@@ -31,7 +32,7 @@ class SpareMemory {
     all_.erase(it);
     return memory;
   }
-  // What take() gave, or what was made after it had given nothing.
+  // Takes back what take() returned, or what the caller allocated after take() had returned nothing.
   void keep(const Context& context, std::size_t bytes, Memory memory) noexcept {
     const std::scoped_lock lock(mutex_);
     all_.push_back({context, bytes, memory});
