@@ -1,4 +1,5 @@
-// Brings what is known of a message to device memory, behind the stream's wait for it. One warp.
+// Copies a message's header and inline bytes from pinned to device memory, behind the stream's wait for the message.
+// One block of kDeliveredUnits threads, which is one warp. libipcq/cuda/delivered.hpp says what for.
 #include "device/memory.cuh"
 #include "layout/delivered.hpp"
 
@@ -10,8 +11,8 @@ static_assert(kLostAt % sizeof(uint4) == offsetof(uint4, w));
 
 }  // namespace
 
-// Both ends are Delivered, a unit each lane. `tomb` may be null: then the entry says already whether the message is
-// lost.
+// `from` and `to` are a Delivered each; a lane copies 16 bytes. With `tomb` the message is lost where that word has
+// reached `lease`; without it `from` says so already.
 extern "C" __global__ void ipcq_deliver(const uint4* from, const std::uint64_t* tomb, std::uint64_t lease, uint4* to) {
   const unsigned lane = threadIdx.x;
   uint4 unit = ipcq::device::load_mirror(from + lane);

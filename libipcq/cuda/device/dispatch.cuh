@@ -1,5 +1,9 @@
-// The scout's way from messages in slots to tasks: they wait in a list until their payload is there. persistent.cuh has
-// how they get into it.
+// How the persistent kernel's scout turns messages in slots into tasks for the workers (worker.cuh). A message waits in
+// Scout::late until its payload is complete; persistent.cuh reads the lines and puts messages there.
+//
+// Called by the scout, warp 0 of block 0, all lanes together unless a comment says otherwise. Invariants: the scout
+// alone writes tasks and keys; a task is written before its key, and its place is reused only after every enlisted
+// worker has finished or skipped it.
 #pragma once
 
 #include "device/worker.cuh"
@@ -7,40 +11,42 @@
 namespace ipcq::device {
 
 inline constexpr unsigned kWarps = kBlockThreads / 32;
-inline constexpr unsigned kAhead = 4;  // looks' worth of lines that are read at once while there is a backlog
+// Looks whose lines are read at once while there is a backlog: 16 lines. inline/ipcq of gpu_bench comes to 23.7 M/s
+// with it (H200, CUDA 13.0); no comparison with other values is recorded.
+inline constexpr unsigned kAhead = 4;
 
-// What block 0's warps share.
+// Shared memory of block 0.
 struct Scout {
   alignas(16) std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
-  SlotMessage late[kLate];
-  DeviceUnit ahead[kAhead][32];
-  std::uint64_t shown[kExecutorCounters];  // what the counters in host memory say
+  SlotMessage late[kLate];                 // messages without a task yet, in order of their tickets
+  DeviceUnit ahead[kAhead][32];            // lines that were read ahead
+  std::uint64_t shown[kExecutorCounters];  // the counters as they are in host memory
   std::uint64_t burst_first;
   std::uint32_t burst_present[kWarps];
   std::uint32_t burst_counts[kExecutorSums];
   bool quit;
 };
 
-// Local to the scout's warp; every lane has the same.
+// In registers of the scout's warp; every lane has the same values. Times are of global_time_ns().
 struct ScoutState {
   std::uint64_t next;                    // first ticket not looked at
-  std::uint64_t limit;                   // tickets before this one may be done already
-  std::uint64_t counted[kExecutorSums];  // inline messages
-  std::uint64_t tasks = 0;               // in the ring so far
+  std::uint64_t limit;                   // tickets before this one may have been done by a former launch
+  std::uint64_t counted[kExecutorSums];  // by ExecutorCounter, without what workers count
+  std::uint64_t tasks = 0;               // tasks written so far
   std::uint64_t dispatched = 0;          // messages that became tasks
   std::uint32_t workers = 0;             // enlisted
-  std::uint64_t behind = 0;              // tasks that every worker has behind it, as last seen
-  std::uint64_t arriving_since = 0;
-  std::uint64_t busy_at = 0;  // last time that anything was to do
-  std::uint32_t late = 0;
-  bool blocked = false;     // among these, messages whose payload has come, and no worker has
-  std::uint32_t ahead = 0;  // looks whose lines have been read already
-  bool backlog = false;     // the last look took all its lines
-  bool slots = false;       // and among them messages in slots
+  std::uint64_t behind = 0;              // every worker has finished or skipped the tasks before this one
+  std::uint64_t arriving_since = 0;      // when line `next` was first seen incomplete; 0: it is not
+  std::uint64_t busy_at = 0;             // when there was last anything to do; 0: since the last check
+  std::uint32_t late = 0;                // messages in Scout::late
+  bool blocked = false;                  // some of them are complete, but no worker is enlisted
+  std::uint32_t ahead = 0;               // looks left in Scout::ahead
+  bool backlog = false;                  // the last look took all its lines
+  bool slots = false;                    // the last look saw messages in slots
   EndReason reason = EndReason::none;
 };
 
-// Lets the blocks that have come take part from the next task on.
+// Enlists the worker blocks that have begun to run: they take part from the next task on.
 __device__ inline void enlist(WorkArea* area, ScoutState& s) {
   if (s.workers == gridDim.x - 1) return;
   const std::uint32_t present = __shfl_sync(~0u, load_acquire_device(&area->present), 0);
@@ -53,7 +59,8 @@ __device__ inline void enlist(WorkArea* area, ScoutState& s) {
   __syncwarp();
 }
 
-// Room in the ring for `want` tasks: those that every worker has behind it.
+// Waits until the ring has room for `want` tasks. It leaves one place more: a worker also reads `done` of the task
+// before its own, and that must not be reused.
 __device__ inline void await_room(WorkArea* area, ScoutState& s, unsigned want) {
   const unsigned lane = threadIdx.x % 32;
   while (s.tasks + want - s.behind > kTasks - 1) {
@@ -70,14 +77,14 @@ __device__ inline void await_room(WorkArea* area, ScoutState& s, unsigned want) 
   }
 }
 
-// Who takes part in a task.
+// The workers that take part in a task.
 struct Crew {
   std::uint64_t whose;    // kEveryone, kEven, kOdd, or a worker's number
-  std::uint32_t workers;  // how many they are
+  std::uint32_t workers;  // their number
   std::uint32_t step;
 };
 
-// By one lane; room has been made.
+// Writes task number `at`. Called by one lane, after await_room().
 __device__ inline void push_task(WorkArea* area, std::uint64_t at, const Crew& crew, const SlotMessage& m, Stage stage,
                                  std::uint32_t awaited, bool last) {
   Task* const task = &area->task[at % kTasks];
@@ -92,12 +99,12 @@ __device__ inline void push_task(WorkArea* area, std::uint64_t at, const Crew& c
   store_release_device(&area->key[at % kTasks], task_key(at, crew.whose));
 }
 
-// A message that all workers share, and whose payload is there. The whole warp calls it with the same one.
+// Dispatches a message, whose payload is complete, to all workers. Every lane passes the same message.
 __device__ inline void dispatch_to_all(const QueueView& q, WorkArea* area, ScoutState& s, const SlotMessage& m) {
   await_room(area, s, 3);
   const bool pull = (m.flags & kInMirror) != 0;
   const bool push = q.host_readable != 0;
-  fence_system();  // who wrote the line wrote the payload before it; the line was read, by every lane, without an order
+  fence_system();  // the payload was written before the line or gpub, which lanes loaded: the workers' loads come after
   __syncwarp();
   if (threadIdx.x % 32 == 0) {
     const bool halves = pull && push && s.workers > 1;
@@ -114,7 +121,7 @@ __device__ inline void dispatch_to_all(const QueueView& q, WorkArea* area, Scout
   __syncwarp();
 }
 
-// Messages of one worker each: that of every lane with `mine`, whose payload is there. The whole warp calls it.
+// Dispatches to one worker each the messages of the lanes with `mine`. Their payloads are complete.
 __device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const SlotMessage& m, bool mine) {
   const std::uint32_t all = __ballot_sync(~0u, mine);
   if (all == 0) return;
@@ -128,7 +135,7 @@ __device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const Slot
   __syncwarp();
 }
 
-// Moves the slot message of the warp's line `which` to the list of those that wait for their payload.
+// Appends the slot message of the warp's line `which` to Scout::late.
 __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const LaneLine& l, unsigned which) {
   if (threadIdx.x % 32 / kLineUnits == which) {
     SlotMessage& m = shared.late[s.late];
@@ -149,10 +156,11 @@ __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const Lan
   __syncwarp();
 }
 
-// Dispatches the messages whose payload has come, and passes over those whose payload never will.
+// Dispatches the messages of Scout::late whose payload is complete, writes tombstones for those whose payload never
+// will be, and keeps the others.
 __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
   enlist(area, s);
-  const bool crewed = s.workers != 0;  // or else the GPU has no room for one yet
+  const bool crewed = s.workers != 0;  // false: the GPU has had no room for a worker block yet
   const unsigned lane = threadIdx.x % 32;
   std::uint32_t kept = 0;
   s.blocked = false;

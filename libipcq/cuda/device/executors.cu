@@ -1,4 +1,5 @@
-// The kernels of the executors, for each built-in handler. Names: ipcq_<what>_<handler>.
+// The kernels of both executors, for each built-in handler; the runner finds them by name: ipcq_<what>_<handler>. The
+// persistent kernel's registers are bounded so that a multiprocessor holds two of its blocks (queue_runner.cpp).
 #include "device/persistent.cuh"
 #include "device/stream.cuh"
 

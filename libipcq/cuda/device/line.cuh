@@ -1,5 +1,8 @@
-// Lines on the device: a warp reads four at once, lane 8 w + u holding unit u of line w. layout/line_format.hpp has
-// what stands in each unit; layout/line.hpp reads and writes the same on the CPU.
+// Reads and writes lines on the device. A warp reads four at once: lane 8 w + u holds unit u of line w.
+// layout/line_format.hpp has the content of each unit; layout/line.hpp is the counterpart on the CPU.
+//
+// lines_of() and read_lines() are called by all lanes of a warp together, the others by any lane. Invariant: a line is
+// checked in registers and used from there, never loaded a second time, since a client may overwrite it at any moment.
 #pragma once
 
 #include "device/memory.cuh"
@@ -50,14 +53,14 @@ __device__ inline std::uint64_t first_unit(const QueueView& q, std::uint64_t tic
 
 enum class Seen : std::uint32_t { absent, arriving, present };
 
-// One lane's share of a line, and what the whole line is.
+// One lane's unit of a line, and the line's head, which all its lanes have.
 struct LaneLine {
   std::uint64_t ticket;
   DeviceUnit mine;
   std::uint32_t unit;       // which unit `mine` is
-  std::uint32_t kind;       // LineKind; none: makes no sense
+  std::uint32_t kind;       // LineKind; none: damaged
   std::uint32_t flags;      // LineFlag
-  std::uint32_t data_unit;  // of an inlined payload
+  std::uint32_t data_unit;  // first unit of an inlined payload
   std::uint32_t length;
   std::uint32_t used;  // bit u: unit u belongs to the line
   Seen seen;
@@ -69,8 +72,7 @@ __device__ inline DeviceUnit load_lane(const QueueView& q, std::uint64_t first) 
   return load_unit(&q.in[first_unit(q, first + lane / kLineUnits) + lane % kLineUnits]);
 }
 
-// What the warp's units of lines [first, first + 4) say. `unit` is a copy; it is checked and used, the line is not
-// looked at again.
+// Checks and decodes lines [first, first + 4); `unit` is what load_lane() gave this lane.
 __device__ inline LaneLine lines_of(const QueueView& q, std::uint64_t first, const DeviceUnit& unit) {
   const unsigned lane = threadIdx.x % 32;
   const unsigned leader = lane / kLineUnits * kLineUnits;
@@ -114,7 +116,8 @@ __device__ inline LaneLine read_lines(const QueueView& q, std::uint64_t first) {
   return lines_of(q, first, load_lane(q, first));
 }
 
-// Writes this lane's unit of an `out` line. Any order: readers look at every tag.
+// Writes this lane's unit of an `out` line; an unused one only every kFullWriteEvery-th lap. The lanes need no order: a
+// reader takes a line only when all its used units have the tag.
 __device__ inline void write_lane(const QueueView& q, const LaneLine& l) {
   const std::uint64_t lap = lap_of(q, l.ticket);
   DeviceUnit unit = l.mine;
@@ -126,17 +129,17 @@ __device__ inline void write_lane(const QueueView& q, const LaneLine& l) {
   store_unit(&q.out[first_unit(q, l.ticket) + l.unit], unit);
 }
 
-// Turns the line into one that readers pass over.
+// Turns the line into a tombstone.
 __device__ inline void bury(LaneLine& l) {
   l.used = first_units(kTombstoneUnits);
   if (l.unit == 0) l.mine.word[0] = HeadBits::Kind::put(kTombstone);
 }
 
-// In a head's first 32-bit word.
+// Mask of both fields in a head's first 32-bit word.
 inline constexpr std::uint32_t kKindAndFlags = HeadBits::Kind::kMask | HeadBits::Flags::kMask;
 static_assert(HeadBits::Kind::kShift == 0);
 
-// Writes the `out` line of a message in a slot, by one thread.
+// Writes the `out` line of a message in a slot. Called by one thread.
 __device__ inline void write_message(const QueueView& q, const SlotMessage& m, std::uint32_t kind) {
   const std::uint64_t lap = lap_of(q, m.ticket);
   DeviceUnit* const line = &q.out[first_unit(q, m.ticket)];

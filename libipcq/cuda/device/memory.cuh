@@ -1,4 +1,5 @@
-// The one place for raw memory accesses of device code. Each names its order and scope. tests/soft_gpu has its twin.
+// All accesses of device code to memory that others write meanwhile; each name or comment says order and scope. Any
+// thread may call them. tests/soft_gpu/device/memory.cuh has the same names for kernels that run on a CPU: change both.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 
 namespace ipcq::device {
 
-// A whole unit in one access, so that who sees the tag sees the data. Relaxed, system scope.
+// A unit is loaded and stored in one access of 16 bytes, so that a reader that observes its tag has its data too.
+// Relaxed, system scope.
 __device__ inline DeviceUnit load_unit(const DeviceUnit* from) {
   std::uint64_t lo, hi;
   asm volatile("{\n .reg .b128 v;\n ld.relaxed.sys.global.b128 v, [%2];\n mov.b128 {%0, %1}, v;\n}"
@@ -25,7 +27,7 @@ __device__ inline void store_unit(DeviceUnit* to, const DeviceUnit& unit) {
                : "memory");
 }
 
-// Words that the CPU, or another process' stream, writes or reads.
+// Words that a CPU or a stream of another process writes or reads too.
 __device__ inline std::uint64_t load_acquire_system(const std::uint64_t* from) {
   std::uint64_t v;
   asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(from) : "memory");
@@ -44,7 +46,7 @@ __device__ inline void store_relaxed_system(std::uint32_t* to, std::uint32_t v) 
   asm volatile("st.relaxed.sys.global.u32 [%0], %1;" ::"l"(to), "r"(v) : "memory");
 }
 
-// Words in VRAM that blocks of one kernel share.
+// Words in VRAM that the blocks of one kernel share.
 __device__ inline std::uint64_t load_acquire_device(const std::uint64_t* from) {
   std::uint64_t v;
   asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(v) : "l"(from) : "memory");
@@ -67,7 +69,7 @@ __device__ inline void add_device(std::uint64_t* to, std::uint64_t v) {
   asm volatile("red.release.gpu.global.add.u64 [%0], %1;" ::"l"(to), "l"(v) : "memory");
 }
 
-// A slot's payload lies in memory that other SMs, copy engines and other processes write: never through L1.
+// Bytes of a payload in VRAM. Bypasses L1, because other multiprocessors, copy engines and other processes write them.
 __device__ inline uint4 load_payload(const uint4* from) {
   uint4 v;
   asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -76,7 +78,7 @@ __device__ inline uint4 load_payload(const uint4* from) {
   return v;
 }
 
-// A mirror's bytes, which the CPU writes.
+// Bytes in pinned host memory, which CPUs write.
 __device__ inline uint4 load_mirror(const uint4* from) {
   uint4 v;
   asm volatile("ld.relaxed.sys.global.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -85,7 +87,7 @@ __device__ inline uint4 load_mirror(const uint4* from) {
   return v;
 }
 
-// A barrier of a block's threads, not of one place in the code.
+// Waits until `kThreads` threads of the block have called it; unlike __syncthreads(), each from any place in the code.
 template <unsigned kThreads>
 __device__ inline void block_barrier() {
   asm volatile("barrier.sync 1, %0;" ::"n"(kThreads) : "memory");
@@ -97,7 +99,8 @@ __device__ inline std::uint64_t global_time_ns() {
   return t;
 }
 
-// Everything that this block has written and seen, before the stores that follow; for readers anywhere.
+// Orders what this thread has written and observed, also through a barrier of its block, before its later stores: for
+// readers anywhere, or for those on this GPU.
 __device__ inline void fence_system() { __threadfence_system(); }
 __device__ inline void fence_device() { __threadfence(); }
 

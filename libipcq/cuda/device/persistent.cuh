@@ -1,23 +1,29 @@
-// The persistent kernel. Block 0 scouts: its first warp watches the `in` lines, works on inline messages itself and
-// turns messages in slots into tasks; its other warps help while there is a backlog of inline messages. The other
-// blocks work on tasks, all in the same order. docs/design/cuda.md, "Executors".
+// The persistent kernel. The scout, warp 0 of block 0, polls the `in` lines, processes inline messages itself and turns
+// messages in slots into tasks (dispatch.cuh); the other warps of block 0 help it with a backlog of inline messages;
+// the other blocks work on tasks (worker.cuh). docs/design/cuda.md, "Executors".
+//
+// One launch per queue at a time. Invariants: lines are looked at in the order of tickets; a launch ends with all
+// its dispatched messages finished, its resume point in the Mailbox, and the next launch's WorkArea zeroed.
 #pragma once
 
 #include "device/dispatch.cuh"
 
 namespace ipcq::device {
 
-inline constexpr std::uint64_t kArrivalPatience = 10'000'000;  // ns that the units of one line may come apart
+inline constexpr std::uint64_t kArrivalPatience = 10'000'000;  // ns after which an incomplete line counts as damaged
 inline constexpr std::uint64_t kLatePatience = 1'000'000;      // ns that the kernel stays for late payloads alone
+// How many looks at lines come between two checks of Mailbox::stop and the clock, two stores of the counters, and two
+// dispatches while a backlog comes in. inline/ipcq of gpu_bench comes to 23.7 M/s and bulk/4k to 7.6 GB/s each way with
+// them (H200, CUDA 13.0); no comparison with other values is recorded.
 inline constexpr unsigned kLooksPerCheck = 64;
 inline constexpr unsigned kLooksPerShow = 16;
 inline constexpr unsigned kLooksPerDispatch = 8;
 
-// All warps of block 0 meet, each where its own part of the work is.
+// The barrier of all warps of block 0, which the scout and the others call at different places.
 __device__ inline void scout_barrier() { block_barrier<kBlockThreads>(); }
 
-// Which of the lines [s.next, s.next + 4) were done by a former launch, which had looked at them: a bit for the first
-// lane of each. Whatever their `in` lines say, which may serve the next lap already.
+// Which of the lines [s.next, s.next + 4) a former launch has done, as their `out` tags tell: a bit at the first lane
+// of each. Their `in` lines say nothing: they may have been written for the next lap.
 __device__ inline std::uint32_t done_before(const QueueView& q, const ScoutState& s) {
   if (s.next >= s.limit) return 0;
   const std::uint64_t ticket = s.next + threadIdx.x % 32 / kLineUnits;
@@ -26,7 +32,7 @@ __device__ inline std::uint32_t done_before(const QueueView& q, const ScoutState
   return __ballot_sync(~0u, first && load_unit(&q.out[first_unit(q, ticket)]).word[kTagWord] == tag);
 }
 
-// Shows the counters to the CPU where they have changed.
+// Stores the counters that have changed to host memory.
 __device__ inline void show(const QueueView& q, const WorkArea* area, Scout& shared, const ScoutState& s) {
   if (threadIdx.x % 32 == 0) {
     const std::uint64_t now[kExecutorCounters] = {s.counted[kProcessedCounter] + load_acquire_device(&area->completed),
@@ -40,13 +46,13 @@ __device__ inline void show(const QueueView& q, const WorkArea* area, Scout& sha
   __syncwarp();
 }
 
-// The next four lines. While there is a backlog the lines of several looks are read at once: over PCIe that takes no
-// longer. A line that was not there when it was read ahead ends the look, and is read again.
+// The next four lines. While there is a backlog the lines of kAhead looks are read at once, which takes one latency of
+// PCIe. A line that was not complete when it was read ahead ends the backlog, and is read again.
 __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutState& s) {
   const unsigned lane = threadIdx.x % 32;
   if (!s.backlog) return lines_of(q, s.next, load_lane(q, s.next));
   if (s.ahead == 0) {
-    DeviceUnit unit[kAhead];  // none is looked at before all have been asked for
+    DeviceUnit unit[kAhead];  // all loads are issued before the first value is used
 #pragma unroll
     for (unsigned i = 0; i < kAhead; ++i) unit[i] = load_lane(q, s.next + i * kWarpLines);
 #pragma unroll
@@ -56,7 +62,8 @@ __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutSt
   return lines_of(q, s.next, shared.ahead[kAhead - s.ahead--][lane]);
 }
 
-// One look at the next four lines. Returns how many of them, in a row, it took.
+// One look at the next four lines: takes those that are complete, up to the first that is not or has no room in
+// Scout::late. Returns their number.
 template <class Handler>
 __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   LaneLine l = next_lines(q, shared, s);
@@ -64,11 +71,11 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   if ((again >> (threadIdx.x % 32 - l.unit) & 1) != 0) l.seen = Seen::absent;
   if (l.seen == Seen::arriving && l.ticket == s.next && s.arriving_since != 0 &&
       global_time_ns() - s.arriving_since > kArrivalPatience) {
-    l.seen = Seen::present;  // its writer never wrote the rest: nonsense
+    l.seen = Seen::present;  // its writer has stopped half-way: damaged
     l.kind = kNoKind;
   }
   const bool present = l.seen == Seen::present;
-  // In a row: lines, each told by its unit 0's lane.
+  // One bit per line, at the lane of its unit 0.
   const std::uint32_t heads = __ballot_sync(~0u, present && l.unit == 0) | again;
   const std::uint32_t slots = __ballot_sync(~0u, present && l.unit == 0 && l.kind == kSlot);
   const std::uint32_t controls = __ballot_sync(~0u, present && l.unit == 0 && l.kind == kControl);
@@ -84,7 +91,7 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
       take_slot_message(shared, s, l, taken);
       if (mine) l.seen = Seen::absent;
     } else if ((controls >> (taken * kLineUnits) & 1) != 0) {
-      ended = true;  // the next line is of the executor that it asks for
+      ended = true;  // the lines after it belong to the executor that it names
       const std::uint32_t op = __shfl_sync(~0u, l.mine.word[0], taken * kLineUnits + kSequenceUnit);
       if (op == static_cast<std::uint32_t>(ControlOp::switch_to_persistent)) s.reason = EndReason::to_persistent;
       if (op == static_cast<std::uint32_t>(ControlOp::switch_to_stream)) s.reason = EndReason::to_stream;
@@ -102,8 +109,9 @@ __device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
   return taken;
 }
 
-// One round of all warps of block 0 over the inline messages from burst_first on. Returns, in every thread, how many
-// lines in a row were there.
+// One round of all warps of block 0 over the lines from burst_first on, four a warp: processes inline messages up to
+// the first line that is missing or of another kind. Called by all threads of block 0. Returns, in each, the number of
+// lines.
 template <class Handler>
 __device__ unsigned burst(const QueueView& q, Scout& shared) {
   const unsigned warp = threadIdx.x / 32;
@@ -128,7 +136,7 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
   return all;
 }
 
-// The scout's side of bursts: as long as they are full. Returns how many there were.
+// The scout's part in bursts: starts them until one is not full, kLooksPerCheck at most. Returns their number.
 template <class Handler>
 __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
   unsigned all = kWarps * kWarpLines;
@@ -139,7 +147,7 @@ __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s,
       shared.burst_first = s.next;
       for (auto& c : shared.burst_counts) c = 0;
     }
-    scout_barrier();  // the others wait for this one
+    scout_barrier();  // the other warps wait here for a burst
     all = burst<Handler>(q, shared);
     s.next += all;
     for (unsigned i = 0; i < kExecutorSums; ++i) s.counted[i] += shared.burst_counts[i];
@@ -149,6 +157,7 @@ __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s,
   return round;
 }
 
+// The scout's whole run: looks at lines until there is a reason to end, then writes the resume point.
 template <class Handler>
 __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s, Mailbox* box,
                       std::uint64_t park_after_ns) {
@@ -156,7 +165,7 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
   unsigned checked = 0;
   for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
     const unsigned taken = look<Handler>(q, shared, s);
-    // Many at once, as long as more come.
+    // While lines come in, messages are collected, so that many are dispatched together.
     if (s.late != 0 && (taken != kWarpLines || s.late >= 32 || looks % kLooksPerDispatch == 0)) {
       dispatch_ready(q, area, shared, s);
     }
@@ -172,15 +181,15 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
     if (s.busy_at == 0 || load_acquire_device(&area->completed) != s.dispatched) s.busy_at = now;
     const std::uint64_t idle = now - s.busy_at;
     if (s.reason == EndReason::none) {
-      // Whoever is to write late payloads may need the room that this kernel takes.
+      // The kernels that write the late payloads may need the multiprocessors that this kernel occupies.
       if (s.late != 0 && idle > kLatePatience) s.reason = EndReason::late;
       if (s.late == 0 && idle > park_after_ns) s.reason = EndReason::idle;
     }
-    // Every lane has the same: lane 0's view.
+    // The lanes may have loaded different values: all take lane 0's.
     s.reason = static_cast<EndReason>(__shfl_sync(~0u, static_cast<std::uint32_t>(s.reason), 0));
     s.busy_at = __shfl_sync(~0u, s.busy_at, 0);
   }
-  // What still waits for its payload is left to the next launch, or to the executor that is handed over to.
+  // What then still waits for its payload is left to the next launch, or to the executor that takes over.
   if (s.late != 0) dispatch_ready(q, area, shared, s);
   while (load_acquire_device(&area->completed) != s.dispatched) __nanosleep(100);
   show(q, area, shared, s);
@@ -192,7 +201,7 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
     store_release_device(&area->quit, s.tasks + 1);
     shared.quit = true;
   }
-  scout_barrier();  // lets the other warps go
+  scout_barrier();  // the other warps see `quit`, and leave their loop
 }
 
 template <class Handler>
@@ -212,7 +221,7 @@ __device__ void run_persistent(const QueueView& q, WorkArea* area, WorkArea* nex
     if (threadIdx.x < kExecutorCounters) shared.shown[threadIdx.x] = load_acquire_system(&q.counters[threadIdx.x]);
     __syncwarp();
     for (unsigned i = 0; i < kExecutorSums; ++i)
-      s.counted[i] = shared.shown[i];  // the counters go on from where they were
+      s.counted[i] = shared.shown[i];  // the counters continue from the former launch
     scout<Handler>(q, area, shared, s, box, park_after_ns);
   } else {
     for (;;) {

@@ -1,17 +1,21 @@
-// Kernels of the stream executor: one message, or one run of inline messages, each. Payloads are complete: the runner
-// has looked.
+// Kernels of the stream executor: each processes one message in a slot, or one run of inline messages. The runner
+// enqueues a message once it has seen that its payload is complete (queue_runner_stream.cpp).
+//
+// Invariant: a queue's kernels run one after the other, in its runner's stream, so StreamTotals needs no atomics but
+// for the blocks of one kernel.
 #pragma once
 
 #include "device/handle.cuh"
 
 namespace ipcq::device {
 
-// By the one kernel of the stream that runs.
+// Stores the counters to host memory. Called by one thread of the kernel.
 __device__ inline void show_totals(const QueueView& q, const StreamTotals* totals) {
   for (unsigned i = 0; i < kExecutorSums; ++i) store_relaxed_system(&q.counters[i], totals->counted[i]);
 }
 
-// Counts the message and writes its `out` line, once its handler and any copy to the mirror are done. By one thread.
+// Counts the message and writes its `out` line, once its handler and any copy to the mirror are done. Called by one
+// thread.
 template <class Handler>
 __device__ void end_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
   finish_message<Handler>(q, m);
@@ -20,7 +24,7 @@ __device__ void end_message(const QueueView& q, StreamTotals* totals, const Slot
   show_totals(q, totals);
 }
 
-// The message's handler; with `finish` its `out` line too, by the last block.
+// Runs the message's handler; with `finish`, the last block to end also writes the `out` line.
 template <class Handler>
 __device__ void run_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m, bool finish) {
   handle_share<Handler>(q, m,
@@ -34,7 +38,7 @@ __device__ void run_message(const QueueView& q, StreamTotals* totals, const Slot
   end_message<Handler>(q, totals, m);
 }
 
-// Tickets [first, first + count) that carry no slot, by one block.
+// Processes tickets [first, first + count), which carry no slot. Called by the one block of its kernel.
 template <class Handler>
 __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint64_t first, std::uint32_t count) {
   constexpr unsigned kWarps = kBlockThreads / 32;
@@ -45,7 +49,7 @@ __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint6
   __syncthreads();
   for (std::uint32_t at = warp * kWarpLines; at < count; at += kWarps * kWarpLines) {
     LaneLine l = read_lines(q, first + at);
-    // Scribbled over since the runner looked; or a message whose payload never came.
+    // Either overwritten since the runner read it, or a message in a slot whose payload will never be complete.
     if (l.seen != Seen::present || l.kind == kSlot) l.kind = kNoKind;
     std::uint32_t counts[kExecutorSums] = {};
     process_inlined<Handler>(q, l, l.ticket < first + count, buffer[warp], counts[kProcessedCounter],

@@ -1,4 +1,8 @@
-// The persistent kernel's workers: blocks that take tasks, all in the same order. persistent.cuh has their scout.
+// The persistent kernel's workers: all blocks but block 0, whose scout (dispatch.cuh) gives them tasks.
+//
+// Invariant: every worker goes through the tasks in the same order, so that a task may wait for the one before it. A
+// worker's `progress` says that it has finished or skipped all tasks before that number; the scout reuses a task's
+// place only when all workers have.
 #pragma once
 
 #include "device/handle.cuh"
@@ -9,8 +13,8 @@ __device__ inline bool concerns(std::uint64_t whose, unsigned worker) {
   return whose == worker || whose == kEveryone || whose == (worker % 2 == 0 ? kEven : kOdd);
 }
 
-// A whole warp looks for the next task that concerns `worker`, from place `at` on, all before which it has
-// behind it. False when the kernel ends first.
+// Waits for the next task that concerns `worker`, and sets `at` to its number. All tasks before `at` are finished or
+// skipped. Called by all lanes of a warp, which read 32 keys at once. False when the kernel ends first.
 __device__ inline bool find_task(WorkArea* area, unsigned worker, std::uint64_t& at) {
   const unsigned lane = threadIdx.x % 32;
   for (unsigned nap = 32;;) {
@@ -38,9 +42,9 @@ __device__ inline bool find_task(WorkArea* area, unsigned worker, std::uint64_t&
   }
 }
 
-// Workers go through the tasks in the same order; a large message is shared by all that are there, a small one belongs
-// to one. A large one that comes from the mirror and goes back is pulled by the even workers, and handled and pushed by
-// the odd ones, so that the next one is pulled meanwhile: PCIe works in both directions at once.
+// A worker block's whole run. A message of kSplitBytes or more is shared by the enlisted workers, a smaller one belongs
+// to one of them. A large message that is both pulled and pushed is pulled by the even workers, and handled and pushed
+// by the odd ones: the even ones pull the next message meanwhile, so both directions of PCIe are in use.
 template <class Handler>
 __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
   __shared__ Task task;
@@ -60,7 +64,7 @@ __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
   if (place == 0) return;
   const unsigned worker = number;
   for (std::uint64_t at = place - 1;; ++at) {
-    __syncthreads();  // `task` and `place` are used to the end
+    __syncthreads();  // no thread reads the former `task` and `place` any more
     if (threadIdx.x < 32) {
       const bool found = find_task(area, worker, at);
       if (threadIdx.x == 0) place = at, more = found;
@@ -96,7 +100,7 @@ __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
     if (threadIdx.x != 0) continue;
     bool last = alone;
     if (!alone) {
-      // What goes to the CPU is waited for by whoever wrote it.
+      // Pushed bytes are for CPUs: the block that wrote them fences for the system.
       if (task.stage == Stage::push) fence_system();
       fence_device();
       // SYNC device-stage (acquire, release, device): this share; the last one sees all. Pairs with: itself, the wait
