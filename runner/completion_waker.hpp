@@ -1,6 +1,8 @@
 // Rings the doorbells of a device queue for its kernels, which cannot: a thread follows the tags of `out` and wakes the
 // clients that sleep for a message, a line or a slot. It sleeps on the bell `completion_waker` while nothing is in
-// flight or no client sleeps.
+// flight or no client sleeps; publishers and clients that go to sleep ring that bell.
+//
+// One owner constructs and destroys it. The thread writes no word of the queue but those of bells.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,8 @@
-// The GPU that this runner owns: its context, its kernels, and the memory allocated from it. One thread at a time may
-// allocate or free, and only while no persistent kernel is on the GPU (Runner pauses the executors): the driver waits
-// for kernels. Constructors throw BackendError; objects made from a Gpu must not outlive it.
+// The GPU that this runner owns: its context, its kernels, and the memory allocated from it.
+//
+// One thread at a time may allocate or free, and only while no persistent kernel is on the GPU (Runner pauses the
+// executors), because the driver waits for kernels. Constructors throw BackendError. Objects made from a Gpu must not
+// outlive it.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,10 @@
 // Shares the GPU of a runner between its queues. A persistent kernel can keep the work of another queue from ever
 // beginning: it occupies the multiprocessors, or precedes that work in a hardware queue, of which a process has few. A
 // queue whose work makes no progress therefore has the other queues end their kernels, which are launched again after
-// it. Thread-safe: each queue's thread uses its own seat.
+// it.
+//
+// Thread-safe: each queue's thread uses its own seat. Invariant: one queue at a time has a turn, and it resumes every
+// queue that it has paused.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// ipcq-runner: owns one GPU for a broker, which starts it. Not for users, but for `ipcq-runner --probe`.
+// ipcq-runner: owns one GPU for the broker that starts it. Users run it only as `ipcq-runner --probe`.
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -35,11 +35,12 @@ bool await_request(int socket, int broker) {
   return ready > 0 && p[1].revents == 0;
 }
 
-// What is asked may hang, in the driver or for a kernel, and nobody else would notice the broker's end then.
+// Starts a thread that ends the process kEndPatience after the broker's end: the main thread may hang in a request, in
+// the driver or behind a kernel, and would not see it.
 void end_with_broker(int socket, int broker) {
   std::thread thread;
   require_thread(thread, "ipcq-runner: its watch of the broker", [socket, broker] {
-    pollfd p[2] = {{socket, POLLRDHUP, 0}, {broker, POLLIN, 0}};  // none, where the broker's is negative
+    pollfd p[2] = {{socket, POLLRDHUP, 0}, {broker, POLLIN, 0}};  // poll() ignores a negative one
     while (::poll(p, 2, -1) < 0 && errno == EINTR) {
     }
     ::alarm(kEndPatience);
@@ -48,11 +49,11 @@ void end_with_broker(int socket, int broker) {
 }
 
 int serve(int device) {
-  // Ends with its broker, by the socket: a signal to the whole group or service is the broker's to act on.
+  // A signal to the whole process group or service is for the broker to act on; the runner ends with the broker.
   ::signal(SIGINT, SIG_IGN);
   ::signal(SIGTERM, SIG_IGN);
   ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is an error of the call
+  ::signal(SIGXFSZ, SIG_IGN);  // beyond a limit of file sizes the call fails instead
   const Fd socket(kRunnerSocket);
   const Fd broker = open_pidfd(getppid());
   RunnerHello hello;
@@ -91,9 +92,11 @@ int usage(std::FILE* to) {
 }
 
 int run(int argc, char** argv) {
-  // Before the driver starts: a kernel that is loaded on first use cannot be loaded behind one that stays.
+  // Before the driver starts. By default it loads a kernel at its first launch, and waits there for kernels that stay.
   ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
-  // Hardware queues: the driver's default, but for MPS, where it takes 2. Queues that share one take turns.
+  // Hardware queues: the driver's default is 8, under MPS 2. Queues of the runner that share one take turns. With 2 and
+  // three busy queues 41 of 250 launches stood still, with 8 none; each takes 20 to 30 ms of the start (H200, CUDA
+  // 13.0; docs/benchmarks/h200.md, "Several queues").
   ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "8", 0);
   if (argc == 2 && std::strcmp(argv[1], "--help") == 0) return usage(stdout);
   if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {

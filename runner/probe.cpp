@@ -25,7 +25,7 @@ namespace {
 constexpr std::size_t kBytes = 2u << 20;
 constexpr std::uint8_t kPattern = 0x5a;
 
-// "ok", or what was thrown.
+// "ok", or the text of the exception that `check` throws.
 std::string outcome(const std::function<void()>& check) {
   try {
     check();
@@ -45,7 +45,7 @@ std::string hex(const std::uint8_t* bytes, std::size_t count) {
   return text;
 }
 
-// Another process maps the memory and writes it; this one looks.
+// Checks that another process can map memory of the GPU, and that this one then reads what it writes there.
 void check_memory_handle(const Gpu& gpu, int device) {
   const DeviceBlock block(gpu, kBytes, "the check");
   const DeviceMemory exported = block.exported();
@@ -68,7 +68,7 @@ void check_memory_handle(const Gpu& gpu, int device) {
   }
 }
 
-// Memory that processes share, pinned; stream operations on it.
+// Checks that shared memory can be pinned and, with `operate`, that stream operations work on it.
 void check_host_memory(const Gpu& gpu, bool operate) {
   void* const page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw BackendError("mmap failed");

@@ -19,7 +19,7 @@ constexpr std::uint32_t kMaxRun = 1024;               // inline messages of one 
 constexpr std::uint64_t kLook = 20'000'000;           // ns between checks of enqueued work
 constexpr auto kNap = std::chrono::microseconds(10);  // while the stream drains
 // Most messages and runs in flight, of one queue and of all in the runner. Queues may share a hardware queue, and the
-// driver blocks a launch behind about a thousand others that make no progress there.
+// driver blocks a launch behind about a thousand others that make no progress there (1020, H200, driver 580).
 constexpr unsigned kMostInFlight = 128;
 constexpr unsigned kMostOfAll = 512;
 constexpr unsigned kLeastInFlight = 8;

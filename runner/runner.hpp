@@ -1,5 +1,7 @@
-// The runner's answers to its broker's requests: blocks of device memory, and queues. For one thread. Requests wait for
-// the kernels of all queues, which are paused meanwhile.
+// Carries out the requests of the runner's broker, which are about blocks of device memory and about queues.
+//
+// For one thread, the runner's main thread. Invariant: while a request allocates, frees, pins or unpins, no persistent
+// kernel is on the GPU: the driver would wait for it.
 #pragma once
 
 #include <map>
@@ -16,7 +18,7 @@ class Runner {
   explicit Runner(int device) : gpu_(device) {}
   ~Runner();
   const Gpu& gpu() const noexcept { return gpu_; }
-  // Carries out one request. A failure is in the reply.
+  // Carries out one request. The reply has `failed` and the error's text where that fails.
   detail::RunnerReply answer(const detail::RunnerRequest& request) noexcept;
 
  private:
