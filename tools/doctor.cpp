@@ -93,7 +93,7 @@ Finding check_shared_memory() {
 
 Finding check_membarrier() {
   const auto call = [](int command) { return ::syscall(SYS_membarrier, command, 0, 0); };
-  // As the library does: a profile may allow one of them and not the next.
+  // Each command that the library uses: a seccomp profile may allow one and not the other.
   for (const auto& [command, name] :
        {std::pair{MEMBARRIER_CMD_QUERY, "MEMBARRIER_CMD_QUERY"},
         std::pair{MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, "MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED"},
@@ -242,7 +242,7 @@ std::vector<Finding> examine() {
   try {
     directory = check_run_directory(run_directory());
     brokers = list_brokers();
-  } catch (const Error& error) {  // another user's
+  } catch (const Error& error) {  // the run directory belongs to another user
     directory = {Level::fail, "run directory", error.what(), {}};
   }
   std::vector<Finding> findings = {directory,     check_shared_memory(), check_membarrier(), check_futex(),

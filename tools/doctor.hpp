@@ -1,4 +1,4 @@
-// ipcq doctor: whether this machine has what libipcq needs, and what to do where it has not.
+// ipcq doctor: checks whether this machine has what libipcq needs, and says what to do if not. For one thread.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,7 @@ namespace ipcq::program {
 
 std::vector<Finding> examine();
 
-// Prints the findings; exit code 1 when one of them is a failure.
+// Prints the findings. The exit code is 1 if one of them is a failure, else 0.
 int doctor_command(bool json);
 
 }  // namespace ipcq::program

@@ -20,7 +20,7 @@ Json to_json(const BrokerEntry& entry) {
           {"pid", entry.pid},   {"segments", entry.segments},  {"segment_bytes", entry.segment_bytes}};
 }
 
-// Somebody may take a name between a list and the cleaning.
+// A new broker may have taken the name since the list was made.
 bool lives_now(const BrokerEntry& dead) {
   const auto entries = list_brokers();
   return std::any_of(entries.begin(), entries.end(),

@@ -1,4 +1,4 @@
-// ipcq: looks at brokers, switches executors, tidies up after dead brokers, examines the machine.
+// ipcq: shows brokers, switches executors, cleans up after dead brokers, checks the machine.
 #include <unistd.h>
 
 #include <chrono>
@@ -28,7 +28,7 @@ struct Options {
   bool json = false, dry_run = false;
 };
 
-// False when the reader has gone.
+// False when the reader of standard output has closed it.
 bool print_stats(const Options& o) {
   BrokerStats stats = fetch_stats(o.broker, to_duration(o.wait_for));
   if (!o.queue.empty()) {

@@ -23,7 +23,7 @@
 namespace ipcq::program {
 namespace {
 
-// A first context on a machine of many GPUs takes a second each.
+// On a machine with many GPUs the first context on each takes a second.
 constexpr std::chrono::seconds kPatience{60};
 
 bool is_program(const std::filesystem::path& path) { return ::access(path.c_str(), X_OK) == 0; }
@@ -32,7 +32,7 @@ bool is_program(const std::filesystem::path& path) { return ::access(path.c_str(
   throw Failure(kFailure, fmt::format("'{} --probe': {}", runner, why));
 }
 
-// All that comes until the other end is closed; false when that takes too long.
+// Reads until the other end is closed. False when that takes longer than kPatience.
 bool read_all(int fd, std::string& into) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   std::array<char, 4096> chunk;

@@ -1,14 +1,14 @@
-// Runs `ipcq-runner --probe`, which looks at the GPUs in a process of its own: `ipcq` itself never loads CUDA.
+// Runs `ipcq-runner --probe`, which examines the GPUs in a process of its own, since `ipcq` itself never loads CUDA.
 #pragma once
 
 #include <string>
 
 namespace ipcq::program {
 
-// $IPCQ_RUNNER, beside this program, in PATH; empty when it is nowhere.
+// The path of ipcq-runner: $IPCQ_RUNNER, beside this program, or in PATH; empty if there is none.
 std::string find_runner();
 
-// What it prints. Throws Failure when it does not start or gives no answer within some seconds.
+// The text that it prints. Throws Failure when it does not start, or does not end within a minute.
 std::string probe_by(const std::string& runner);
 
 }  // namespace ipcq::program

@@ -21,7 +21,7 @@ std::string broker_name(const std::string& given) {
   return variable != nullptr && *variable != '\0' ? variable : "default";
 }
 
-// Tries at once, and only when that finds nobody says so and waits.
+// Tries without waiting; if that finds no broker or no queue, logs what it waits for, and tries for `wait_for`.
 template <class Attempt>
 auto attempt_then_wait(const std::string& whom, Duration wait_for, const Attempt& attempt) {
   if (wait_for > Duration::zero()) {

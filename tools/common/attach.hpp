@@ -1,4 +1,5 @@
-// Attaching to a broker and a queue in any start order: a program that must wait says for whom.
+// Attaches a program to a broker and a queue, which may start in any order. A program that must wait logs what it waits
+// for. For one thread.
 #pragma once
 
 #include <chrono>
@@ -29,11 +30,11 @@ class Attachment {
   const std::string& broker() const noexcept { return broker_; }
   // The queue's counters. Waits for the queue to appear, as producer().
   QueueStats stats(const std::string& queue);
-  // As they are now; none where the broker has no such queue.
+  // The same without waiting; none when the broker has no such queue.
   std::optional<QueueStats> stats_now(const std::string& queue) const;
   Producer producer(const std::string& queue, ProducerOptions options);
-  // Of a queue that stats() has found. Where its stream is over and nothing of it is left, the consumer waits for the
-  // next one, for the whole of wait_for: a consumer opened with no time left would report the old stream's end.
+  // For a queue that stats() has found. If its stream has ended and no message is left, the consumer waits the whole of
+  // wait_for for the next stream; with less time it would report the end of the old one.
   Consumer consumer(const std::string& queue, ConsumerOptions options);
 
  private:

@@ -27,7 +27,7 @@ namespace {
   throw UsageError(fmt::format("{}:{}: {}", source, where.begin.line, text));
 }
 
-// A scalar as the command line would spell it.
+// The scalar's text as it would stand on the command line.
 std::string as_text(const toml::node& node, const std::string& source, std::string_view key) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return std::to_string(number->get());
@@ -48,7 +48,7 @@ double as_seconds(const toml::node& node, const std::string& source, std::string
   return *value;
 }
 
-// [[queue]] or [[pool]]: each table's keys are those of the command line's spec.
+// Reads [[queue]] or [[pool]]. The keys of a table are those of a spec on the command line.
 template <class Spec>
 std::vector<Spec> read_specs(const toml::node& node, const std::string& source, const char* kind) {
   const auto* tables = node.as_array();
@@ -171,7 +171,7 @@ BrokerConfig parse_broker_config(std::string_view text, const std::string& sourc
   return config;
 }
 
-// By read(2), whose errno is the truth: a stream takes a directory, or a disk that fails, for an empty file.
+// Uses read(2) for its errno: an ifstream would take a directory, or a failing disk, for an empty file.
 BrokerConfig read_broker_config(const std::string& path) {
   if (leads_to_unreadable_descriptor(path)) {
     cannot_read(path, "it was not open for reading when this program started");

@@ -33,19 +33,19 @@ struct BrokerConfig {
   std::vector<PoolSpec> pools;
   std::vector<QueueSpec> queues;
 
-  // Takes from `other` what is not set here. Queues and pools: those whose names are new.
+  // Takes from `other` all that is not set here, and the queues and pools whose names are not in this one.
   void fill_from(const BrokerConfig& other);
 };
 
-// One source may not say two things of one pool or queue: throws UsageError naming both. Between sources the first
-// wins.
+// Throws UsageError when one source describes a pool or a queue twice. Between sources there is no such error: the
+// first one wins (fill_from()).
 void refuse_duplicates(const BrokerConfig& config, std::string_view source);
 
-// `source` is named in errors. Throws UsageError, also for what cannot be read as a file.
+// `source` names the text in errors. Both throw UsageError, the second also for a file that cannot be read.
 BrokerConfig parse_broker_config(std::string_view text, const std::string& source);
 BrokerConfig read_broker_config(const std::string& path);
 
-// Per-user file before the system's, each where it exists: $XDG_CONFIG_HOME/ipcq/broker.toml, /etc/ipcq/broker.toml.
+// Those of $XDG_CONFIG_HOME/ipcq/broker.toml and /etc/ipcq/broker.toml that exist, in this order.
 std::vector<std::string> default_config_paths();
 
 // IPCQ_* variables as a configuration: IPCQ_BROKER, IPCQ_UNIX_GROUP, IPCQ_DRAIN_SECONDS, IPCQ_BACKEND, and IPCQ_QUEUES

@@ -23,8 +23,8 @@ namespace ipcq::program {
 
 namespace {
 
-// `parse` throws UsageError "WHAT: ..."; CLI11 puts the option's name before what it gets. Hands on what was read, in
-// the one spelling that every parser reads alike.
+// A rule from `parse`, which throws UsageError "WHAT: ..."; CLI11 puts the option's name before it. The text becomes
+// the number in plain decimal, which every later parser reads alike.
 template <class Parse>
 ValueRule number(const Parse& parse) {
   return {.apply = [parse](std::string& text) -> std::string {
@@ -55,7 +55,7 @@ CLI::Validator validator(const ValueRule& rule) {
   return {rule.apply, ""};
 }
 
-// Of "--output= q" CLI11 would take q for the value.
+// CLI11 would take the q of "--output= q" for the value of --output.
 void refuse_empty_values(int argc, char** argv) {
   for (const char* const text : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
     const std::string_view word(text);
@@ -191,7 +191,7 @@ std::optional<int> CommandLine::parse(int argc, char** argv) {
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     std::ostringstream text;
-    const bool asked = app_->exit(error, text, std::cerr) == 0;  // CLI11 ends with codes of its own from 100 on
+    const bool asked = app_->exit(error, text, std::cerr) == 0;  // CLI11's codes for errors are 100 and above
     print(text.str());
     return asked ? kOk : kUsage;
   }

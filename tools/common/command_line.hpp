@@ -1,5 +1,7 @@
-// What all command lines share: options, --version, --verbose, --quiet, parsing with the common exit codes. CLI11 takes
-// seconds to compile wherever it is included, so that only command_line.cpp does; names and meaning are CLI11's.
+// The command lines of all programs: options, --version, --verbose, --quiet, and parsing with the common exit codes.
+// Names and meaning are CLI11's, which only command_line.cpp includes, since it takes seconds to compile.
+//
+// For the main thread. Options, groups and commands refer to their CommandLine and must not outlive it.
 #pragma once
 
 #include <chrono>
@@ -18,27 +20,28 @@ class Option;
 
 namespace ipcq::program {
 
-// What may stand as the value of an option.
+// A rule for the value of an option.
 struct ValueRule {
-  // Says what is wrong with the text, or nothing; may write it in another spelling.
+  // Returns what is wrong with the text, or an empty string. May change the text to another spelling.
   std::function<std::string(std::string&)> apply;
-  std::vector<std::string> one_of;  // used instead, where it is not empty; --help names them
+  std::vector<std::string> one_of;  // if not empty, used instead of `apply`: the values that are allowed, as in --help
 };
 
-// Options that are numbers pass one of these, by transform(): CLI11 itself takes 010 for eight and wraps what is too
-// large. Errors say what may stand there.
+// For options that are numbers, with transform(): CLI11 itself takes 010 for eight, and wraps numbers that are too
+// large. An error says what is allowed.
 ValueRule whole_number(std::uint64_t low, std::uint64_t high = UINT64_MAX);
 ValueRule positive();
 ValueRule not_negative();
 
-// Options that are texts pass one of these, by check(). An empty one is a variable of the shell that is not set, and to
-// leave the option out means something else.
+// For options that are texts, with check(). Empty texts are refused: they usually come from a shell variable that is
+// not set, and leaving the option out means something else.
 ValueRule not_empty();
-// Of a queue or a group: as the library takes them. One that cannot be is no name of an object that is not there.
+// The name of a queue or a group, by the library's rule. So a name that no object can have is a usage error, and not
+// one of an object that does not exist.
 ValueRule object_name();
 ValueRule one_of(std::vector<std::string> words);
 
-// One option of a command line, which owns it. Each function changes it and returns it.
+// One option, which its command line owns. Each function changes it and returns it.
 class CommandOption {
  public:
   explicit CommandOption(CLI::Option* option) : option_(option) {}
@@ -49,14 +52,14 @@ class CommandOption {
   CommandOption& excludes(const CommandOption& other);
   CommandOption& environment(const char* variable);
   CommandOption& show_default();
-  CommandOption& one_value_each();  // where it may be repeated
+  CommandOption& one_value_each();  // an option that may be repeated takes one value each time
 
  private:
   CLI::Option* option_;
 };
 
-// A command line, a group of its options or one of its commands; the latter two belong to the first, and must not
-// outlive it. Variables that options name are written by parse(), and keep their values without the option.
+// A command line, a group of its options, or one of its commands. parse() writes the variables of the options that are
+// given; the others keep their values.
 class CommandLine {
  public:
   explicit CommandLine(const std::string& purpose);
@@ -66,7 +69,7 @@ class CommandLine {
   CommandLine& operator=(CommandLine&&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
-  // `names`: "--long,-s", or "NAME" of what stands without a name.
+  // `names`: "--long,-s"; or "NAME" for a positional argument.
   CommandOption add_option(const std::string& names, std::string& value, const std::string& help);
   CommandOption add_option(const std::string& names, std::optional<std::string>& value, const std::string& help);
   CommandOption add_option(const std::string& names, std::vector<std::string>& values, const std::string& help);
@@ -80,12 +83,12 @@ class CommandLine {
   void add_common_options(const std::string& program);
 
   CommandLine add_group(const std::string& name, const std::string& help);
-  void require_one();  // of the group's options
+  void require_one();  // exactly one of the group's options must be given
   CommandLine add_command(const std::string& name, const std::string& help);
   void require_command();
-  bool is_chosen() const;  // after parse(): this command is the one
+  bool is_chosen() const;  // after parse(): whether this command was given
 
-  // An exit code when the program is to end now (0 after --help and --version, 2 on a usage error).
+  // Returns an exit code if the program must end now: 0 after --help and --version, 2 after a usage error.
   std::optional<int> parse(int argc, char** argv);
 
  private:
@@ -95,7 +98,7 @@ class CommandLine {
   CLI::App* app_;
 };
 
-// "ipcq-broker 0.1.0 (ABI 1, backends: host, cuda)": those that this build has
+// "ipcq-broker 0.1.0 (ABI 1, backends: host, cuda)", with the backends of this build.
 std::string version_line(const std::string& program);
 
 Duration to_duration(double seconds);

@@ -1,4 +1,4 @@
-// Exit codes of all programs, and the one place where exceptions become them.
+// The exit codes of all programs, and the one place where exceptions become exit codes.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ inline constexpr int kTimeout = 4;   // time-out or empty
 inline constexpr int kPermission = 5;
 inline constexpr int kBackend = 6;  // backend unavailable
 
-// An error of a program that knows its own exit code.
+// An error with an exit code of its own.
 class Failure : public std::runtime_error {
  public:
   Failure(int code, const std::string& what) : std::runtime_error(what), code_(code) {}
@@ -25,11 +25,11 @@ class Failure : public std::runtime_error {
   int code_;
 };
 
-// The code of the exception being handled; logs its text.
+// Logs the text of the exception that is being handled, and returns its exit code.
 int report_current_exception() noexcept;
 
-// Runs the body of a program and turns whatever it throws into a message on stderr and an exit code. A standard output
-// that has not taken everything is an error too, of which the body need not know.
+// Runs the body of a program, and turns an exception into a message on stderr and an exit code. A failure to write all
+// of standard output is such an error too.
 int run_guarded(const std::function<int()>& body) noexcept;
 
 }  // namespace ipcq::program

@@ -1,4 +1,4 @@
-// FileDescriptor: owns one descriptor.
+// FileDescriptor: owns one descriptor, and closes it unless it is 0, 1 or 2. For one thread at a time.
 #pragma once
 
 #include <unistd.h>

@@ -1,4 +1,4 @@
-// Finding: one thing that `ipcq doctor` looked at.
+// Finding: the result of one check of `ipcq doctor`.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ struct Finding {
   Level level = Level::ok;
   std::string subject;
   std::string text;
-  std::string remedy;  // empty when nothing is to be done
+  std::string remedy;  // empty if nothing needs to be done
 };
 
 }  // namespace ipcq::program

@@ -1,4 +1,4 @@
-// Numbers for humans.
+// Formats numbers for people. Thread-safe.
 #pragma once
 
 #include <cstdint>

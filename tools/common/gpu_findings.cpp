@@ -56,7 +56,7 @@ Finding check_pinning(const json& probe) {
           "ulimit -l unlimited; containers: --ulimit memlock=-1"};
 }
 
-// All that is wrong with one GPU, or that nothing is.
+// Adds a finding for each problem of one GPU, or one that there is none.
 void check_device(const json& device, bool mps, std::vector<Finding>& findings) {
   const int index = device.value("index", 0);
   const auto subject = fmt::format("GPU {}", index);

@@ -1,4 +1,4 @@
-// What `ipcq-runner --probe` found out about this machine's GPUs, as findings.
+// Turns the output of `ipcq-runner --probe` into findings about this machine's GPUs.
 #pragma once
 
 #include <string_view>
@@ -8,7 +8,7 @@
 
 namespace ipcq::program {
 
-// `probe`: the JSON object that it prints. Says so when that makes no sense.
+// `probe`: the JSON object that the runner prints. If it cannot be read, one finding says so.
 std::vector<Finding> gpu_findings(std::string_view probe);
 
 }  // namespace ipcq::program

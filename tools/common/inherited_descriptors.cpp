@@ -16,10 +16,10 @@
 namespace ipcq::program {
 namespace {
 
-// Of descriptors 0 to 2, written once, before there is a second thread.
+// For descriptors 0 to 2. Written before a second thread starts.
 std::array<bool, STDERR_FILENO + 1> was_closed{};
 
-// Everything that programs and library open is close-on-exec, and nothing is that has come through an exec.
+// An inherited descriptor has come through an exec, so it is not close-on-exec; all that programs and library open is.
 bool is_inherited(int fd) noexcept {
   if (fd < 0 || was_closed_at_start(fd)) return false;
   const int flags = ::fcntl(fd, F_GETFD);
@@ -32,7 +32,7 @@ bool is_open_for(int fd, int mode) noexcept {
   return (flags & O_ACCMODE) == mode || (flags & O_ACCMODE) == O_RDWR;
 }
 
-// The descriptor that a path is a name of, -1 for other paths.
+// The number of the descriptor that a path names; -1 for other paths.
 int descriptor_named(const std::string& path) {
   const std::string plain = std::filesystem::path(path).lexically_normal();
   if (plain == "/dev/stdin") return STDIN_FILENO;

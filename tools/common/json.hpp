@@ -1,5 +1,5 @@
-// JSON that the programs write: a value of nlohmann-json, which takes seconds to compile wherever it is included,
-// behind one source. Objects are written with their keys in order of the alphabet.
+// Json: a JSON value that the programs write. It hides nlohmann-json, which takes seconds to compile wherever it
+// is included. The keys of an object are written in alphabetical order. A value is for one thread at a time.
 #pragma once
 
 #include <concepts>
@@ -46,7 +46,7 @@ class Json {
   void set(const std::string& key, const Json& value);  // of an object
   bool empty() const;
 
-  // On one line. What is no UTF-8 is replaced.
+  // On one line. Bytes that are not UTF-8 are replaced.
   std::string text() const;
 
  private:

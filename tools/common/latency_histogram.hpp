@@ -1,5 +1,5 @@
-// LatencyHistogram: durations in buckets whose width is at most 1/64 of their value, so that a percentile of any number
-// of samples costs constant memory.
+// LatencyHistogram: counts durations in buckets that are at most 1/64 of their value wide, so that percentiles of any
+// number of samples take constant memory. For one thread at a time.
 #pragma once
 
 #include <array>

@@ -1,7 +1,9 @@
 // LineSplitter: cuts a byte stream that arrives in chunks into lines, without copying them out of its buffer.
 //
 //   while (read into space(), fill(n)) while (auto line = next()) use(*line);
-//   finish(); the rest, if any, is the last line.
+//   finish(); then next() also returns the rest after the last newline, if any.
+//
+// For one thread. Invariant: a line of up to `capacity` bytes is contiguous in the buffer.
 #pragma once
 
 #include <cstddef>
@@ -17,11 +19,11 @@ class LineSplitter {
   // Lines of up to `capacity` bytes, newline included, come out whole.
   explicit LineSplitter(std::size_t capacity);
 
-  // Where the next bytes of the stream go. Makes earlier lines invalid. Empty when the unfinished line fills the
-  // buffer: it is longer than `capacity`.
+  // Where the next bytes of the stream go. Invalidates all lines returned so far. Empty when the unfinished line fills
+  // the buffer: it is longer than `capacity`.
   std::span<std::byte> space();
   void fill(std::size_t bytes) noexcept { end_ += bytes; }
-  // The stream has ended: the bytes after the last newline, if any, are a line too.
+  // The stream has ended: bytes after the last newline are a line.
   void finish() noexcept { finished_ = true; }
 
   // Next line with its newline; none when more input is needed. Views stay valid until space().

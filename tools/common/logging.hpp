@@ -1,6 +1,6 @@
-// Messages of the programs: spdlog to stderr, coloured on a terminal unless NO_COLOR is set. They never block for
-// longer than a moment (stderr_sink.hpp). spdlog takes seconds to compile wherever a message is formatted by it, so
-// that messages are handed to logging.cpp with their arguments.
+// The programs' log: spdlog to stderr, coloured on a terminal unless NO_COLOR is set. A message blocks for 200 ms at
+// most (stderr_sink.hpp). Formatting by spdlog takes seconds to compile, so only logging.cpp does it, from the
+// message's arguments. Thread-safe once set_up_logging() has returned.
 #pragma once
 
 #include <ipcq/options.hpp>
@@ -16,7 +16,7 @@ void set_quiet();
 
 namespace log {
 
-// Never throws: what cannot be said is said to be so.
+// A message that cannot be formatted is replaced by one that says so.
 void write(LogLevel level, fmt::string_view format, fmt::format_args arguments) noexcept;
 
 template <class... T>
@@ -38,7 +38,7 @@ void error(fmt::format_string<T...> format, const T&... arguments) {
 
 }  // namespace log
 
-// The library's messages, through the same log.
+// A callback that puts the library's messages into this log.
 LogCallback library_log();
 
 }  // namespace ipcq::program

@@ -1,8 +1,8 @@
 // Pattern4k: the moving RGB test picture, written and checked at memory speed.
 //
 // Pixel (x, y) of frame f: R = (x + f) % 256, G = (y + f) % 256, B = (x + y + f) % 256, f the message's sequence
-// number. The picture repeats every 256 pixels both ways, and frame f is frame 0 with f added to every byte: a tile of
-// 256 x 256 pixels (192 KiB, stays in a core's cache) holds a whole frame.
+// number. The picture repeats every 256 pixels both ways, and frame f is frame 0 with f added to every byte. So a tile
+// of 256 x 256 pixels, 192 KiB, has all of a frame's content and fits a core's cache. For one thread.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +38,7 @@ class Pattern4k {
   HostHandler handler_ = nullptr;  // null: none
   bool bytewise_ = true;           // the handler changes each byte by itself, so it may work on the tile
   std::vector<std::byte> base_;    // tile of frame 0
-  std::vector<std::byte> tile_;    // of the frame at hand
+  std::vector<std::byte> tile_;    // tile of the present frame
   std::vector<std::byte> whole_;   // a whole expected frame, for a handler that is not bytewise
 };
 

@@ -15,9 +15,9 @@
 namespace ipcq::program {
 namespace {
 
-std::atomic<bool> was_printed{false};  // something, to standard output
+std::atomic<bool> was_printed{false};  // anything, to standard output
 
-// EPIPE is none.
+// Throws Failure unless `error` is EPIPE.
 void throw_unless_reader_gone(int error, int fd) {
   if (error == EPIPE) return;
   throw Failure(kFailure, fmt::format("cannot write to standard {}: {}", fd == STDERR_FILENO ? "error" : "output",
@@ -28,7 +28,7 @@ void throw_unless_reader_gone(int error, int fd) {
 
 bool print(std::string_view text, int fd) {
   if (fd == STDOUT_FILENO) was_printed.store(true, std::memory_order_relaxed);
-  if (fd == STDERR_FILENO && was_closed_at_start(fd)) return true;  // it is lost, as each line of the log is
+  if (fd == STDERR_FILENO && was_closed_at_start(fd)) return true;  // lost, like the lines of the log
   StopGrace grace;
   while (!text.empty()) {
     const iovec part{const_cast<char*>(text.data()), text.size()};  // NOLINT: writev only reads
@@ -47,7 +47,7 @@ bool print_json(const Json& object, int fd) { return print(object.text() + "\n",
 void finish_standard_output() {
   if (std::fflush(stdout) != 0) throw_unless_reader_gone(errno, STDOUT_FILENO);
   if (!was_printed.load(std::memory_order_relaxed)) return;
-  // Each close of a descriptor tells, so that one of a copy does.
+  // The close of any descriptor of the file reports such an error, so that of a copy does.
   const int copy = ::dup(STDOUT_FILENO);
   if (copy >= 0 && ::close(copy) != 0 && errno != EINTR) throw_unless_reader_gone(errno, STDOUT_FILENO);
 }

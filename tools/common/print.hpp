@@ -1,5 +1,5 @@
-// Text and JSON on a standard stream, where a failure to write is an error of the program: what was not written was not
-// said.
+// Prints text and JSON to standard output or error. A failed write is an error of the program. For one thread at a
+// time, because a stop request interrupts one thread (Signals::Interruptible).
 #pragma once
 
 #include <unistd.h>
@@ -10,15 +10,15 @@
 
 namespace ipcq::program {
 
-// All of `text`, at once. False when the reader of a pipe has gone: no failure, but there is no use in saying more.
-// Throws Failure on any other error, and when a stop is requested and nobody reads.
+// Writes all of `text` before it returns. False when the reader of a pipe has closed it, which is no failure: the
+// caller stops printing. Throws Failure on any other error, and when no one has read for a second after a stop request.
 bool print(std::string_view text, int fd = STDOUT_FILENO);
 
-// One object or array, on one line. As print().
+// Prints one object or array on a line of its own. As print().
 bool print_json(const Json& object, int fd = STDOUT_FILENO);
 
-// At the end of the program: errors that only the last close of a file shows (a quota, a network file system), and
-// those of stdio. Throws as print().
+// Called at the end of a program. Reports errors of standard output that only closing shows (a quota, a network file
+// system), and those of stdio. Throws as print().
 void finish_standard_output();
 
 }  // namespace ipcq::program

@@ -6,7 +6,7 @@ namespace ipcq::program {
 
 std::string printable(std::string_view text, std::string_view kept) {
   std::string shown;
-  bool second = false;  // of a control character from U+0080 to U+009F, in UTF-8 two bytes: c2, and 80 to 9f
+  bool second = false;  // second byte of U+0080 to U+009F, control characters that are c2 and 80 to 9f in UTF-8
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);

@@ -1,5 +1,5 @@
-// Text of a user or a peer, as a terminal may get it: in a name or a path may stand what clears the screen, or a line
-// that the program has not said.
+// Makes text of users and peers safe to print: a name or a path may contain a sequence that clears the terminal, or a
+// newline and a forged line of the program. Thread-safe.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace ipcq::program {
 
-// Control characters as \xNN, but for those in `kept`.
+// The text with control characters, except those in `kept`, as \xNN.
 std::string printable(std::string_view text, std::string_view kept = {});
 
 }  // namespace ipcq::program

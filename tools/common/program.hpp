@@ -1,5 +1,5 @@
-// What main() of a program does around its work: standard descriptors, log, signals, command line, and exceptions as
-// exit codes.
+// The part of main() that all programs share: standard descriptors, log, signals, command line, and the exit code of an
+// exception. Called once, by the main thread.
 #pragma once
 
 #include <string>
@@ -12,14 +12,14 @@
 
 namespace ipcq::program {
 
-// describe() adds the program's own options; run() works and returns the exit code.
+// describe() adds the program's own options to the command line; run() does the work and returns the exit code.
 template <class Options>
 int run_program(const std::string& name, const char* purpose, int argc, char** argv,
                 void (*describe)(CommandLine& line, Options& options), int (*run)(Options& options, Signals& signals)) {
   open_standard_descriptors();
   set_up_logging(name);
   return run_guarded([&] {
-    Signals signals;  // first: before any other thread
+    Signals signals;  // before any other thread starts, so that all inherit its mask
     CommandLine line(purpose);
     Options options;
     describe(line, options);

@@ -14,7 +14,7 @@
 namespace ipcq::program {
 namespace {
 
-// A terminal that takes nothing is no reason to stop, and a stop request ends the waiting for it.
+// An error of the terminal does not end the program; a stop request ends a wait for a stopped one.
 void draw(const std::string& text) noexcept {
   try {
     print(text, STDERR_FILENO);

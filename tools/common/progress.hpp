@@ -1,4 +1,5 @@
-// Progress: one line on stderr that is rewritten as work goes on; nothing at all when stderr is no terminal.
+// Progress: one line on stderr that is rewritten as the work goes on; nothing when stderr is not a terminal. For one
+// thread.
 #pragma once
 
 #include <chrono>
@@ -15,7 +16,7 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   bool active() const noexcept { return active_; }
-  // Totals so far; draws at most five times a second.
+  // Takes the totals so far; draws at most five times a second.
   void update(std::uint64_t messages, std::uint64_t bytes) {
     if (active_) draw_if_due(messages, bytes);
   }

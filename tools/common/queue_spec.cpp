@@ -18,8 +18,8 @@ constexpr std::string_view kQueueKeys =
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 constexpr std::uint64_t kMaxDevice = 1023;
 
-// A key that asks for what only a GPU gives, empty where there is none. The defaults ask for nothing: a configuration
-// that writes them out holds for both backends.
+// The first key that needs a GPU; empty if none does. A key at its default needs none, so that a configuration may
+// write out the defaults for either backend.
 std::string_view gpu_key(const PoolOptions& o) {
   if (o.device != PoolOptions{}.device) return "device";
   if (o.mirror != PoolOptions{}.mirror) return "mirror";
@@ -34,8 +34,8 @@ std::string_view gpu_key(const QueueOptions& o) {
   return {};
 }
 
-// Splits "NAME=part,part,..." and hands each part on. A part is KEY=VALUE; the first may be a size alone. None is
-// empty.
+// Splits "NAME=part,part,..." and passes each part on. A part is KEY=VALUE; the first may be a size alone. An empty
+// part is an error.
 template <class Spec>
 Spec parse_spec(std::string_view text, std::string_view kind, std::string_view example) {
   const auto equals = text.find('=');
@@ -157,7 +157,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else if (key == "backpressure") {
     options_.backpressure = parse_backpressure(value, what(key));
   } else if (key == "group") {
-    // Groups that are named take the place of the group "default".
+    // The first named group replaces the group "default".
     if (!groups_given_) options_.groups.clear();
     groups_given_ = true;
     GroupOptions group = parse_group(value, what(key));

@@ -1,4 +1,4 @@
-// Queues and pools as a command line or a configuration file describes them:
+// Parses queues and pools as a command line or a configuration file describes them. For one thread.
 //
 //   frames=4k-rgb,slots=8,handler=invert      logs=4KiB,slots=1024,group=archive,group=live:lossy      ticks=inline
 //   frames=4k-rgb,slots=64,handler=invert,backend=cuda,device=1,mirror=none,executor=stream
@@ -22,12 +22,12 @@ std::string parse_backend(std::string_view text, const std::string& what);
 class QueueSpec {
  public:
   explicit QueueSpec(std::string name);
-  // Takes "NAME=SPEC". Throws UsageError naming the queue, the key and what may stand there.
+  // Parses "NAME=SPEC". Throws UsageError, which names the queue, the key and the values that are allowed.
   static QueueSpec parse(std::string_view text);
 
-  // One key, from either source. `group` adds up; any other key may come once.
+  // Sets one key, from either source. Each `group` adds a group; any other key may be set once.
   void set(std::string_view key, std::string_view value);
-  // Checks what keys say together. Called once, after the last set().
+  // Checks the combination of keys. Called once, after the last set().
   void finish();
 
   const std::string& name() const noexcept { return name_; }
@@ -42,7 +42,7 @@ class QueueSpec {
   std::string name_;
   QueueOptions options_;
   std::set<std::string, std::less<>> seen_;
-  bool inline_ = false;  // its size
+  bool inline_ = false;  // the size is `inline`
   bool groups_given_ = false;
 };
 

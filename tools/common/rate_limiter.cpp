@@ -5,7 +5,7 @@
 namespace ipcq::program {
 namespace {
 
-// Longer than any program runs, and such a time after now a clock can still say.
+// Longer than any program runs, and still representable as a time of the clock when added to now.
 constexpr std::chrono::duration<double> kLongest = std::chrono::hours(100 * 365 * 24);
 
 }  // namespace
@@ -17,7 +17,7 @@ bool RateLimiter::acquire(std::uint64_t messages) {
   if (start_ == Clock::time_point{}) start_ = now;
   const auto since_start = std::min(std::chrono::duration<double>(issued_ / per_second_), kLongest);
   auto due = start_ + std::chrono::duration_cast<Clock::duration>(since_start);
-  // After a long stall (a full queue) go on at the rate instead of making everything up in one burst.
+  // After a long stall (a full queue) continue at the rate instead of catching up in one burst.
   if (now - due > std::chrono::milliseconds(100)) {
     start_ = due = now;
     issued_ = 0;

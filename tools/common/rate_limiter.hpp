@@ -1,4 +1,5 @@
-// RateLimiter: spaces messages to a constant rate on an absolute schedule, so that small delays do not add up.
+// RateLimiter: spaces messages at a constant rate on an absolute schedule, so that small delays do not add up. For one
+// thread.
 #pragma once
 
 #include <chrono>

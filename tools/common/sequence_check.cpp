@@ -12,7 +12,7 @@ void SequenceCheck::see(std::uint32_t producer, std::uint64_t sequence, std::uin
   }
   if (sequence < stream.next) {
     if (redelivered && missing_ > 0) {
-      --missing_;  // it was missed when it came past the first time
+      --missing_;  // it was counted as missing when its place was passed
     } else {
       ++repeated_;
     }

@@ -1,4 +1,4 @@
-// SequenceCheck: finds gaps and repeats in what one consumer receives, per producer.
+// SequenceCheck: counts gaps and repeats in the messages that one consumer receives, per producer. For one thread.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,11 @@ namespace ipcq::program {
 
 class SequenceCheck {
  public:
-  // from_start: the first message of each producer must be its number 0 (a durable group that nobody else reads).
-  // Otherwise a producer counts from the first message seen of it.
+  // from_start: the first message of each producer must be its number 0 (a durable group without other members).
+  // Otherwise the first message seen of a producer is where its count begins.
   explicit SequenceCheck(bool from_start) : from_start_(from_start) {}
 
-  // redelivered: another member of the group had it before and gave it back, or died.
+  // redelivered: another member of the group had the message, and gave it back or died.
   void see(std::uint32_t producer, std::uint64_t sequence, std::uint64_t ticket, bool redelivered);
 
   std::uint64_t missing() const noexcept { return missing_; }

@@ -13,11 +13,11 @@
 namespace ipcq::program {
 namespace {
 
-// Some senders signal a process and then its group, as timeout(1) does: that is one signal.
+// Some senders, such as timeout(1), signal a process and then its group. Signals this close count as one.
 constexpr auto kOneSignal = std::chrono::milliseconds(200);
-// Once a stop is requested: a thread may have been about to block when it was interrupted.
+// A stop request interrupts again and again: the thread may not have been blocked yet when the first signal came.
 constexpr timespec kInterruptEvery{0, 20'000'000};
-// Interrupts blocked threads: ignored where nobody handles it, and used for nothing here.
+// The signal that interrupts a blocked thread. By default SIGURG is ignored; these programs use it for nothing else.
 constexpr int kInterrupt = SIGURG;
 
 bool is_ignored(int signal) {
@@ -25,7 +25,7 @@ bool is_ignored(int signal) {
   return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-// Waits until fd is readable; null: for ever. Other signals may interrupt the wait, hence the loop of the callers.
+// Waits until fd is readable; `timeout` null: without limit. Callers loop, because other signals may end the wait.
 bool readable(int fd, const timespec* timeout) {
   pollfd entry{fd, POLLIN, 0};
   return ppoll(&entry, 1, timeout, nullptr) > 0;
@@ -51,11 +51,11 @@ std::atomic<const Signals*> Signals::current_{nullptr};
 
 Signals::Signals() {
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes must not leave a broker's names behind
+  signal(SIGXFSZ, SIG_IGN);  // it would end a broker at its limit of file sizes, and leave its names behind
   prepare_interruption();
   sigemptyset(&set_);
-  // SIGINT counts even where a shell without job control has set a background program to ignore it; SIGHUP does not,
-  // because that is how nohup works.
+  // SIGINT is taken even if it is ignored, as it is in a background program of a shell without job control. SIGHUP is
+  // not: nohup has it ignored.
   sigaddset(&set_, SIGINT);
   sigaddset(&set_, SIGTERM);
   if (!is_ignored(SIGHUP)) sigaddset(&set_, SIGHUP);

@@ -1,8 +1,8 @@
-// Signals: SIGINT, SIGTERM and SIGHUP as an event that a program can wait for, instead of a handler that may do
-// nothing.
+// Signals: SIGINT, SIGTERM and SIGHUP as an event that a program can wait for. A signal handler could call hardly
+// anything; here a thread takes the signals with sigwait().
 //
-// Make one first thing in main: the signals are blocked there, so that every later thread inherits the mask, and a
-// thread of its own takes them with sigwait. SIGPIPE and SIGXFSZ are ignored: writes report EPIPE and EFBIG.
+// Constructed first in main, one per process: it blocks the signals, and every thread started later inherits the mask.
+// SIGPIPE and SIGXFSZ are ignored: writes report EPIPE and EFBIG. Thread-safe, except construction and destruction.
 #pragma once
 
 #include <pthread.h>
@@ -26,9 +26,9 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  // Called on the signal thread with the number of the signal, from 1; those within 200 ms count as one. While nobody
-  // has subscribed a signal ends the process with 128 + signal: nothing was begun yet. After the subscription ended
-  // signals are ignored: the program is about to end anyway.
+  // Called by the signal thread with the count of signals so far, from 1; signals within 200 ms count as one. Before
+  // the first subscription a signal ends the process with code 128 + signal, as nothing has begun yet. After the
+  // subscription has ended signals are ignored, as the program is about to end.
   using Callback = std::function<void(int count)>;
   class Subscription {
    public:
@@ -46,7 +46,8 @@ class Signals {
   }
 
   // While one lives, a stop request interrupts the system call that its thread is blocked in (EINTR, or fewer bytes),
-  // and each further one every 20 ms: ask stop_requested() before each. One at a time.
+  // and after it any other every 20 ms: the thread checks stop_requested() before each call. One at a time in a
+  // process.
   class Interruptible {
    public:
     explicit Interruptible(const Signals& signals) : signals_(signals) { signals_.set_blocked(pthread_self()); }
@@ -58,13 +59,13 @@ class Signals {
     const Signals& signals_;
   };
 
-  // The one of this process; null while there is none.
+  // The object of this process; null while there is none.
   static const Signals* current() noexcept { return current_.load(std::memory_order_acquire); }
 
   bool stop_requested() const noexcept { return count_.load(std::memory_order_acquire) > 0; }
   // Becomes and stays readable once a stop is requested.
   int stop_fd() const noexcept { return event_.get(); }
-  // Waits for a stop request, or until then; true when a stop was requested.
+  // Waits for a stop request, or until `when`. True when a stop was requested.
   bool wait() const;
   bool wait_until(std::chrono::steady_clock::time_point when) const;
 
@@ -80,10 +81,10 @@ class Signals {
   FileDescriptor event_;
   std::atomic<int> count_{0};
   std::atomic<bool> ending_{false};
-  std::mutex mutex_;  // guards the two below and is held while the callback runs
+  std::mutex mutex_;  // guards the next two, and is held while the callback runs
   Callback callback_;
   bool subscribed_once_ = false;
-  mutable std::mutex blocked_mutex_;  // guards the one below: a thread is not signalled after it has ended
+  mutable std::mutex blocked_mutex_;  // guards blocked_, so that a thread that has ended is not signalled
   mutable std::optional<pthread_t> blocked_;
   std::thread thread_;
 };

@@ -30,7 +30,7 @@ void make_printable(Texts&... texts) {
   ((texts = printable(texts)), ...);
 }
 
-// What a broker says of a queue, for a terminal.
+// The statistics with all names made printable.
 QueueStats shown(QueueStats queue) {
   make_printable(queue.name, queue.pool, queue.handler, queue.backend, queue.executor, queue.backpressure, queue.state,
                  queue.blocked_by_group);
@@ -43,7 +43,7 @@ const char* or_dash(const std::string& text) { return text.empty() ? "-" : text.
 
 }  // namespace
 
-// Outside of the namespace without a name, whose to_json() would hide the others from it.
+// Not in the unnamed namespace: the to_json() functions there would hide the others from it.
 template <class Stats>
 static Json array_of(const std::vector<Stats>& all) {
   auto array = Json::array();

@@ -1,4 +1,4 @@
-// A broker's counters as JSON for machines and as tables for people.
+// Formats a broker's counters as JSON and as tables. Thread-safe.
 #pragma once
 
 #include <ipcq/stats.hpp>
@@ -11,7 +11,7 @@ namespace ipcq::program {
 Json to_json(const QueueStats& queue);
 Json to_json(const BrokerStats& broker);
 
-// Tables, each line ended. `only`: name of the one queue to show; empty: all.
+// Tables; each line ends with a newline. `only`: the name of the one queue to show; empty: all queues.
 std::string to_text(const QueueStats& queue);
 std::string to_text(const BrokerStats& broker, const std::string& only = {});
 

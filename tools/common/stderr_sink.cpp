@@ -23,7 +23,7 @@
 namespace ipcq::program {
 namespace {
 
-// How long a caller waits for its line, and the end for all of them.
+// How long a caller waits for its line, and the destructor for all of them.
 constexpr auto kMoment = std::chrono::milliseconds(200);
 constexpr auto kPatience = std::chrono::seconds(1);
 
@@ -66,11 +66,11 @@ class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
       const ssize_t n = ::write(fd_, text.data() + done, text.size() - done);
       if (n >= 0) {
         done += static_cast<std::size_t>(n);
-      } else if (errno == EAGAIN) {  // somebody made it non-blocking
+      } else if (errno == EAGAIN) {  // another process has made the stream non-blocking
         pollfd p{fd_, POLLOUT, 0};
         (void)::poll(&p, 1, -1);
       } else if (errno != EINTR) {
-        return;  // there is no place to say it
+        return;  // there is no other place to report it
       }
     }
   }
@@ -93,12 +93,12 @@ struct StderrSink::State {
     try {
       inner->log(message);
       inner->flush();
-    } catch (...) {  // there is no place to say it
+    } catch (...) {  // there is no other place to report it
     }
   }
 
   void write_next(std::unique_lock<std::mutex>& lock) {
-    const bool gap = lines.empty();  // behind the last line that fitted
+    const bool gap = lines.empty();  // all that fitted are written: the next line is the count of those dropped
     spdlog::details::log_msg_buffer line;
     std::string text;
     if (gap) {
@@ -138,8 +138,8 @@ struct StderrSink::State {
   std::deque<spdlog::details::log_msg_buffer> lines;
   std::uint64_t accepted = 0;
   std::uint64_t written = 0;
-  std::uint64_t dropped = 0;  // since the last line in `lines`, which takes no more until this is told
-  bool stuck = false;         // a write did not come back within a moment
+  std::uint64_t dropped = 0;  // lines after the last in `lines`, which takes no more until this count is written
+  bool stuck = false;         // a write has taken longer than kMoment, and has not returned yet
   bool closed = false;
 };
 
@@ -155,7 +155,7 @@ void StderrSink::log(const spdlog::details::log_msg& message) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
       thread_ = std::thread([state = state_] { state->run(); });
-    } catch (const std::system_error&) {  // none to be had: then it may block
+    } catch (const std::system_error&) {  // without a thread this caller writes, and may block
       state_->write(message);
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -190,7 +190,7 @@ StderrSink::~StderrSink() {
   if (told) {
     thread_.join();
   } else {
-    thread_.detach();  // the process is about to end, and the write with it
+    thread_.detach();  // its write does not return; the process is about to end
   }
 }
 

@@ -1,7 +1,10 @@
-// Standard error as a place for log lines that may have no reader: a full pipe or a stopped terminal must not stop the
-// program. A thread writes; who logs waits for its line for a moment, so that output stays in order and nothing is lost
-// while somebody reads, and no longer once a write has not come back. Lines beyond kCapacity are counted, and the count
-// told in their place. At the end what waits is written, for a second at most. Thread-safe.
+// Log sinks for standard error, whose reader may have stopped: a full pipe or a stopped terminal must not stop the
+// program.
+//
+// A thread of StderrSink writes the lines. A caller waits up to 200 ms for its own line, so that output stays in order
+// and none is lost while the stream is read; once a write has taken longer, callers do not wait until it returns. Lines
+// beyond kCapacity are counted, and a line with the count replaces them. The destructor waits a second at most for the
+// lines that are left. Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +16,8 @@
 
 namespace ipcq::program {
 
-// Writes lines to a descriptor, each message as one printable() line, without stdio, whose lock a write that does not
-// come back would keep from the process' exit. Thread-safe.
+// Writes each message as one printable() line to a descriptor. Not by stdio: a write that never returns would keep its
+// lock, which exit() needs. Thread-safe.
 std::shared_ptr<spdlog::sinks::sink> descriptor_sink(int fd, bool coloured);
 
 class StderrSink final : public spdlog::sinks::sink {
@@ -32,7 +35,7 @@ class StderrSink final : public spdlog::sinks::sink {
 
  private:
   struct State;
-  std::shared_ptr<State> state_;  // the thread's too, which may outlast this object in a write
+  std::shared_ptr<State> state_;  // shared with the thread, which may outlast this object in a write
   std::thread thread_;
 };
 

@@ -13,13 +13,13 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kGrace = std::chrono::seconds(1);
 
-// Until fd is ready for `events`, or a stop is requested. Anything else may end it too: the callers look again.
+// Waits until fd is ready for `events`, or a stop is requested. May return early: callers check again.
 void await(int fd, short events, const Signals* signals) {
   pollfd entries[2] = {{fd, events, 0}, {signals != nullptr ? signals->stop_fd() : -1, POLLIN, 0}};
   ::poll(entries, 2, -1);
 }
 
-// Whether `fd` takes something before the grace is over.
+// Waits until `fd` is writable. False when the grace is over first.
 bool takes_more(int fd, StopGrace& grace) {
   for (;;) {
     const auto left = grace.left();
@@ -29,7 +29,7 @@ bool takes_more(int fd, StopGrace& grace) {
   }
 }
 
-// What a system call has returned, or minus its errno.
+// A system call's result, or minus its errno.
 ssize_t or_error(ssize_t result) { return result >= 0 ? result : -errno; }
 bool is_to_be_repeated(ssize_t result) { return result == -EINTR || result == -EAGAIN; }
 

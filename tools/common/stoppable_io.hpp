@@ -1,5 +1,5 @@
-// Reads and writes that a stop request ends: a pipe, a fifo or a terminal may block for as long as nobody is at its
-// other end.
+// Reads and writes that a stop request ends: a pipe, a fifo or a terminal may block without limit while its other end
+// does nothing. For one thread at a time (Signals::Interruptible).
 #pragma once
 
 #include <sys/types.h>
@@ -14,24 +14,25 @@
 
 namespace ipcq::program {
 
-// How long the writing of one whole goes on after a stop request: a second, however many writes it takes.
+// The time that is left after a stop request to finish one unit of output, such as a message: a second, however many
+// writes it takes.
 class StopGrace {
  public:
-  // What is left of the second, which begins with the first call. Zero once it is over.
+  // The rest of the second, which begins with the first call; then zero.
   std::chrono::milliseconds left();
 
  private:
   std::optional<std::chrono::steady_clock::time_point> until_;
 };
 
-// Both return the bytes done, at least one unless the other end has gone, or minus an errno; and wait also where `fd`
-// is non-blocking.
+// Both return the number of bytes, at least one unless the other end is closed, or minus an errno. They wait even if
+// `fd` is non-blocking.
 
 // As read(2). -ECANCELED once a stop is requested.
 ssize_t read_some(int fd, std::span<std::byte> into, const Signals& signals);
 
-// As writev(2). After a stop request it goes on, so that what was begun can be finished, until `grace` is over: then
-// -ECANCELED. The writes of one whole share it. Null: there is no stop.
+// As writev(2). After a stop request it continues until `grace` is over, so that the unit of output can be finished,
+// and then returns -ECANCELED. All writes of one unit share a `grace`. `signals` null: no stop request ends it.
 ssize_t write_some(int fd, std::span<const iovec> parts, const Signals* signals, StopGrace& grace);
 
 }  // namespace ipcq::program

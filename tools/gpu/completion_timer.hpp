@@ -1,5 +1,5 @@
-// CompletionTimer: when a stream passes a point, seen by a thread that polls: how long a sampled message took from its
-// publication to the end of the kernels that read it.
+// CompletionTimer: measures how long a sampled message takes from its publication to the end of the kernels that read
+// it. The thread that owns it polls for the stream to pass the mark; no call waits for the GPU.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,11 @@ class CompletionTimer {
   CompletionTimer(const CompletionTimer&) = delete;
   CompletionTimer& operator=(const CompletionTimer&) = delete;
 
-  // Whether a mark was set that the stream has not passed yet. Then poll() wants to be called often.
+  // Whether there is a mark that the stream was not seen to pass yet. The owner then calls poll() often.
   bool pending() const noexcept { return pending_; }
-  // Marks this point of the stream; the time runs since `begun_ns` (CLOCK_MONOTONIC). Not while one is pending.
+  // Marks this point of the stream. The time counts from `begun_ns` (CLOCK_MONOTONIC). Precondition: none is pending.
   void mark(std::uint64_t begun_ns);
-  // True when the stream was first seen to have passed the mark; its time is recorded.
+  // If the stream has passed the mark, records its time and returns true, once.
   bool poll(LatencyHistogram& into);
 
  private:

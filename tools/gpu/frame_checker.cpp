@@ -31,7 +31,7 @@ CUdeviceptr address(const void* data) { return std::bit_cast<CUdeviceptr>(data);
 
 FrameChecker::FrameChecker(const GpuDevice& device, std::string_view handler)
     : device_(device), kernel_(device.kernel(kernel_for(handler).c_str())) {
-  ++kernel_.blocks;  // one looks at the status alone
+  ++kernel_.blocks;  // block 0 only checks the message's status
   const auto& cu = driver();
   const auto object = fmt::format("sums of the check on GPU {}", device.ordinal());
   try {

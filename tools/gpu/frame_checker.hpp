@@ -1,5 +1,5 @@
-// FrameChecker: compares received pictures byte by byte in kernels of a device's stream, and adds up on the device what
-// they find. check() does not wait for the GPU.
+// FrameChecker: compares received pictures byte by byte, by kernels of a device's stream which add up the differences
+// in device memory. No call but construction and destruction waits for the GPU. For the device's thread.
 #pragma once
 
 #include <cstddef>
@@ -13,20 +13,21 @@ namespace ipcq::program {
 
 class FrameChecker {
  public:
-  // `handler`: what the queue does to each frame. Throws UsageError when it is not built in.
+  // `handler`: the queue's handler, whose result is expected. Throws UsageError when it is not built in.
   FrameChecker(const GpuDevice& device, std::string_view handler);
   ~FrameChecker();
   FrameChecker(const FrameChecker&) = delete;
   FrameChecker& operator=(const FrameChecker&) = delete;
 
-  // Compares the message with picture message.sequence(); as Pattern4k::bad_bytes(). The message may go out of scope.
+  // Compares the message with picture message.sequence(), as Pattern4k::bad_bytes() does. The message may end after the
+  // call.
   void check(const cuda::Message& message) const {
     check(message.device(), message.length(), message.sequence(), message.payload());
   }
-  // The same for a payload at `data` that is to be picture `frame`. `message` says whether it counts.
+  // The same for a payload at `data` that should be picture `frame`. It counts only if `message` is not lost.
   void check(const std::byte* data, std::uint64_t length, std::uint64_t frame, const cuda::Payload& message) const;
 
-  // Enqueues a copy of the sums so far; seen() has them once the stream has passed this point.
+  // Enqueues a copy of the sums so far to host memory: seen() returns them once the stream has passed this point.
   void look() const;
   const FrameCheckResult& seen() const noexcept { return *seen_; }
 

@@ -22,7 +22,8 @@ struct Unit {
   unsigned word[4];
 };
 
-// Four bytes begin with channel `first`: those of a channel among them, and how many pixels each is ahead.
+// For four bytes of which the first is of channel `first`: the mask of the bytes whose value includes x or y, and in
+// each byte the number of pixels that it lies after the first.
 __device__ unsigned bytes_with_x(unsigned first) {  // R and B
   return first == 0 ? 0xffff00ffU : first == 1 ? 0x00ffff00U : 0xff00ffffU;
 }
@@ -33,7 +34,7 @@ __device__ unsigned pixels_ahead(unsigned first) {
   return first == 0 ? 0x01000000U : first == 1 ? 0x01010000U : 0x01010100U;
 }
 
-// What the units of one column of the picture have in common.
+// The part of the expected bytes that all units of one column of the picture share.
 class Column {
  public:
   __device__ Column(unsigned unit, std::uint64_t frame) {
@@ -60,7 +61,7 @@ class Column {
   unsigned with_y_[4];
 };
 
-// What a queue's handler makes of a unit. As ipcq::handlers, which work on the whole message at once.
+// The expected unit after a queue's handler: the counterparts of ipcq::handlers, which work on a whole message.
 struct Unchanged {
   static __device__ Unit expected(const Column& column, unsigned unit) { return column.in_row_of(unit); }
 };
@@ -100,7 +101,7 @@ __device__ unsigned differences(const Unit& a, const uint4& b) {
   return count;
 }
 
-// Bytes of `data` that differ, those of this thread out of `step`.
+// The number of differing bytes in this thread's share: units rank, rank + step, and so on.
 template <class Handler>
 __device__ unsigned count_differences(const std::byte* data, std::uint64_t length, std::uint64_t frame, unsigned rank,
                                       unsigned step) {
@@ -108,7 +109,7 @@ __device__ unsigned count_differences(const std::byte* data, std::uint64_t lengt
   const unsigned units = aligned ? static_cast<unsigned>(length / sizeof(uint4)) : 0;
   const auto* const from = reinterpret_cast<const uint4*>(data);
   const Column column(rank, frame);
-  constexpr unsigned kAhead = 4;  // loads under way before the first is compared
+  constexpr unsigned kAhead = 4;  // loads in flight before the first is compared
   unsigned bad = 0;
   for (unsigned unit = rank; unit < units; unit += kAhead * step) {
     uint4 found[kAhead];
@@ -121,7 +122,7 @@ __device__ unsigned count_differences(const std::byte* data, std::uint64_t lengt
       if (unit + i * step < units) bad += differences(Handler::expected(column, unit + i * step), found[i]);
     }
   }
-  // What is left of a message that is no whole frame.
+  // The rest of a message that is not a whole number of units, or not aligned.
   for (std::uint64_t at = std::uint64_t{units} * sizeof(uint4) + rank; at < length; at += step) {
     const auto unit = static_cast<unsigned>(at / sizeof(uint4));
     const Unit expected = Handler::expected(Column(unit, frame), unit);
@@ -131,7 +132,8 @@ __device__ unsigned count_differences(const std::byte* data, std::uint64_t lengt
   return bad;
 }
 
-// Block 0 sees whether the payload came at all, and the others need not look before they begin.
+// Block 0 counts lost messages. So the other blocks compare at once, and a block asks for the status only if it has
+// found a difference.
 template <class Handler>
 __device__ void check(const FrameCheck& what) {
   if (blockIdx.x == 0) {
@@ -144,7 +146,7 @@ __device__ void check(const FrameCheck& what) {
   const unsigned step = (gridDim.x - 1) * kFrameThreads;
   const unsigned bad = count_differences<Handler>(what.data, what.length, what.frame, rank, step);
   if (__syncthreads_or(bad != 0) == 0) return;
-  const bool counts = what.message.status() == Status::ok;  // of what never came nothing is expected
+  const bool counts = what.message.status() == Status::ok;  // a lost payload is not expected to match
   if (bad != 0 && counts) atomicAdd(&what.result->bad_bytes, static_cast<unsigned long long>(bad));
 }
 
@@ -166,7 +168,7 @@ extern "C" __global__ void __launch_bounds__(kFrameThreads) ipcq_make_picture(ui
   }
 }
 
-// `length` bytes that do not compress; others for each seed.
+// `length` bytes that do not compress, different for each seed.
 extern "C" __global__ void __launch_bounds__(kFrameThreads)
     ipcq_make_noise(std::byte* data, std::uint64_t length, std::uint64_t seed) {
   const std::uint64_t rank = blockIdx.x * kFrameThreads + threadIdx.x;

@@ -1,4 +1,4 @@
-// What the programs and their kernels (frames.cu) agree on.
+// The arguments and results of the programs' kernels (frames.cu), for host and device code.
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 
 namespace ipcq::program {
 
-inline constexpr unsigned kFrameThreads = 384;  // of a block; whole tiles of the picture
+inline constexpr unsigned kFrameThreads = 384;  // per block; a multiple of the 48 units of a tile's row
 
 // In device memory, added to by every check.
 struct FrameCheckResult {
@@ -15,7 +15,7 @@ struct FrameCheckResult {
   unsigned long long lost;  // messages whose producer died before the payload was complete
 };
 
-// What a check kernel is to do, passed by value.
+// The argument of a check kernel, passed by value.
 struct FrameCheck {
   const std::byte* data;
   std::uint64_t length;           // bytes to compare: a frame at most

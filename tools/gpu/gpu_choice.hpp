@@ -1,4 +1,4 @@
-// Whether a client works on a GPU, and on which: --device and --cpu-only.
+// Decides whether a client works on a GPU, and on which one: --device and --cpu-only.
 #pragma once
 
 #include <ipcq/stats.hpp>
@@ -17,8 +17,8 @@ struct GpuOptions {
 
 void add_gpu_options(CommandLine& line, GpuOptions& options);
 
-// A GPU when the queue's payloads lie on one and this build and machine can; else null, and the log says why. Throws
-// BackendError when --device was given and cannot be had.
+// A GPU if the queue's payloads are on one and this build and machine can use it; else null, and the log says why.
+// Throws BackendError when --device was given and cannot be used.
 std::unique_ptr<GpuDevice> choose_gpu(const GpuOptions& options, const QueueStats& queue);
 
 }  // namespace ipcq::program

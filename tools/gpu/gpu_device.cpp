@@ -16,7 +16,7 @@ using detail::check_cuda;
 using detail::driver;
 
 GpuDevice::GpuDevice(int ordinal) : ordinal_(ordinal) {
-  // Kernels loaded at their first launch would be loaded behind a stream that waits for a message.
+  // By default the driver loads a kernel at its first launch, and waits there for streams that wait for a message.
   ::setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   const auto& cu = driver();
   const auto object = fmt::format("GPU {}", ordinal);
@@ -44,7 +44,7 @@ GpuDevice::GpuDevice(int ordinal) : ordinal_(ordinal) {
 
 GpuDevice::~GpuDevice() { release(); }
 
-// Errors mean that the driver unloads or the context is lost: nothing is left to be released.
+// Ignores errors: they mean that the driver unloads or the context has failed, and nothing is left to release.
 void GpuDevice::release() noexcept {
   if (device_ < 0) return;
   const auto& cu = driver();

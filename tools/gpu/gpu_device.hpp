@@ -1,7 +1,7 @@
-// GpuDevice: one GPU as a program works on it: the primary context, a stream, and the kernels of frames.cu.
+// GpuDevice: what a program uses of one GPU: the primary context, a stream, and the kernels of frames.cu.
 //
-// Belongs to the thread that makes it, where its context is current from then on. Must outlive the endpoints whose
-// messages its stream orders. In a build without CUDA its constructor throws.
+// For the thread that constructs it, in which its context is current from then on. It must outlive the endpoints whose
+// messages are on its stream. In a build without CUDA the constructor throws.
 #pragma once
 
 #include <ipcq/cuda.hpp>
@@ -20,7 +20,7 @@ inline constexpr bool kWithCuda = false;
 
 class GpuDevice {
  public:
-  // The GPU of that number, as CUDA counts them. Throws BackendError: no driver, no such GPU, no context to be had.
+  // `ordinal`: as CUDA counts GPUs. Throws BackendError: no driver, no such GPU, or no context can be made.
   explicit GpuDevice(int ordinal);
   ~GpuDevice();  // NOLINT(performance-trivially-destructible): of the build without CUDA alone
   GpuDevice(const GpuDevice&) = delete;
@@ -38,7 +38,7 @@ class GpuDevice {
   // Enqueues it over all its blocks; `arguments` are the addresses of its parameters.
   void launch(const Kernel& kernel, void** arguments) const;
 
-  // Waits until the stream has done all that was enqueued. Throws BackendError when something of it failed.
+  // Waits until the stream has finished all that was enqueued. Throws BackendError if any of it failed.
   void finish() const;
 
  private:

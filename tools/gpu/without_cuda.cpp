@@ -1,4 +1,4 @@
-// What stands for gpu_device.cpp in a build without CUDA.
+// Replaces gpu_device.cpp in a build without CUDA.
 #include <ipcq/error.hpp>
 
 #include "gpu/gpu_device.hpp"
