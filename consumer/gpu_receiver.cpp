@@ -9,7 +9,7 @@
 namespace ipcq::program {
 namespace {
 
-// Every so many messages one is followed to the end of its check.
+// One of so many messages is timed to the end of its check.
 constexpr std::uint64_t kSampling = 64;
 constexpr Duration kSpinForSample = std::chrono::milliseconds(1);
 
@@ -41,7 +41,8 @@ Ending GpuReceiver::receive_all() {
     if (quiet >= limits_.patience) return Ending::timeout;
     Duration patience = limits_.patience == kForever ? kForever : limits_.patience - quiet;
     if (progress_.active()) patience = std::min(patience, kProgressTick);
-    // A sample wants to be looked at often, or its time comes out too long; but not for ever, if its producer stalls.
+    // While a sample is pending, polls it often, so that its time is exact; after 1 ms without a message every ms,
+    // since a producer may stall.
     if (timer_.pending()) patience = quiet < kSpinForSample ? Duration::zero() : kSpinForSample;
     auto message = cuda::receive(consumer_, device_.stream(), patience);
     if (message) take(*message);
@@ -51,7 +52,7 @@ Ending GpuReceiver::receive_all() {
     if (status == Status::ok) {
       quiet_since = tally_.last;
     } else if (status == Status::full) {
-      std::this_thread::yield();  // all that may be held is with the GPU
+      std::this_thread::yield();  // the GPU still reads all messages that the consumer may hold
     } else if (status != Status::empty && status != Status::timeout) {
       if (const auto ending = ending_of(status)) return *ending;
     }
@@ -78,7 +79,7 @@ void GpuReceiver::look_at_samples() {
   complained_ = true;
 }
 
-// The one wait for the GPU.
+// The only wait for the GPU.
 void GpuReceiver::add_up() {
   if (checker_) checker_->look();
   device_.finish();

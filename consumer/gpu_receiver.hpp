@@ -1,5 +1,5 @@
-// GpuReceiver: as Receiver, but each message is checked by a kernel and released behind it, in the order of one stream.
-// The CPU waits for publications, never for the GPU, until the run ends.
+// GpuReceiver: like Receiver, but a kernel checks each message, and the message is released behind it in the order of
+// one stream. Until the run ends the CPU waits for publications only, never for the GPU. For the device's thread.
 #pragma once
 
 #include <ipcq/consumer.hpp>
@@ -16,7 +16,7 @@ namespace ipcq::program {
 
 class GpuReceiver {
  public:
-  // handler: what the queue does to the pictures; nothing when they are not to be checked.
+  // handler: the queue's handler, for the expected pictures; none if they are not checked.
   GpuReceiver(Consumer& consumer, const GpuDevice& device, Limits limits, SequenceCheck& sequences,
               const std::optional<std::string>& handler, Progress& progress, Tally& tally);
 

@@ -1,4 +1,4 @@
-// ipcq-consumer: receives from one queue; verifies, writes out or just measures.
+// ipcq-consumer: receives from one queue, and verifies, writes or only measures the messages.
 #include <unistd.h>
 
 #include <cstdlib>
@@ -50,7 +50,7 @@ void describe(CommandLine& line, Options& o) {
   line.add_flag("--json", o.json, "Summary as one JSON object, last line on stdout (on stderr with --output -)");
 }
 
-// Whether the group's next message is the first of each producer, and all of them come here.
+// Whether this consumer will receive every message of every producer, from the first one on.
 bool reads_from_start(const QueueStats& queue, const std::string& name) {
   for (const auto& group : queue.groups) {
     if (group.name == name) return group.durable && group.members <= 1 && group.waiting + group.held == queue.published;
@@ -65,14 +65,14 @@ bool is_shared(const QueueStats& queue, const Options& o) {
   return false;
 }
 
-// A file is written from the mirror.
+// With --output none: the CPU writes files, from the mirror.
 std::unique_ptr<GpuDevice> choose_gpu(const Options& o, const QueueStats& queue) {
   if (o.output.empty()) return choose_gpu(o.gpu, queue);
   if (o.gpu.device) throw UsageError("--device: --output is written by the CPU; leave out one of them");
   return nullptr;
 }
 
-// The queue as it is now, unless the broker has gone.
+// The queue's statistics now, or `before` if the broker is gone.
 QueueStats look_again(const Attachment& attachment, const QueueStats& before) {
   try {
     return attachment.stats_now(before.name).value_or(before);
@@ -81,10 +81,10 @@ QueueStats look_again(const Attachment& attachment, const QueueStats& before) {
   }
 }
 
-// What fails on the way is not the end of it: what was received is still to be said.
+// A failure on the way does not end the program: it still reports what was received.
 struct Received {
   Ending ending = Ending::error;
-  int failure = kOk;  // exit code of what failed
+  int failure = kOk;  // exit code of the failure
 };
 
 Received receive(const Options& o, Consumer& consumer, const GpuDevice* gpu, const std::optional<std::string>& handler,
@@ -145,7 +145,7 @@ int run(Options& o, Signals& signals) {
                   .ending = received.ending,
                   .missing = sequences.missing(),
                   .repeated = sequences.repeated()};
-  // In a group of several a gap here is a message of another member.
+  // In a group with several members a gap may be a message that another one received.
   if (o.verify && outcome.missing != 0 && received.ending != Ending::broker_died && is_shared(after, o)) {
     log::warn("group '{}' has other members, which took what is missing here: gaps are not judged", o.group);
     outcome.missing = 0;

@@ -21,7 +21,7 @@ void explain(const Outcome& o) {
     case Ending::end:
     case Ending::count:
     case Ending::interrupted:
-    case Ending::error:  // said where it happened
+    case Ending::error:  // logged where it happened
       return;
     case Ending::reader_gone:
       log::warn("the reader of the output has gone; what it did not take stays in queue '{}'", o.queue);
@@ -48,7 +48,7 @@ void say_latency(const char* what, const LatencyHistogram& latencies) {
             latencies.quantile_ns(0.99) / 1e3);
 }
 
-// Null without samples: messages that travel in their line carry no time, and only a GPU's checks are followed.
+// Null without samples: inline messages carry no time, and `checked` is measured on a GPU only.
 void add_latency(Json& object, const std::string& prefix, const LatencyHistogram& latencies) {
   const bool any = latencies.count() != 0;
   for (const auto& [name, quantile] : {std::pair{"p50_us", 0.5}, std::pair{"p99_us", 0.99}}) {
@@ -80,7 +80,7 @@ int exit_code(const Outcome& outcome, const Tally& tally) {
 void report(const Outcome& o, const Tally& tally, bool verified, std::optional<int> json) {
   explain(o);
   const double seconds = tally.seconds();
-  // The clock starts at the first message, so that one is not counted in.
+  // The time runs from the first message on, so a rate does not count that one.
   const auto paced = static_cast<double>(tally.messages > 1 ? tally.messages - 1 : 0);
   const double fps = seconds > 0 ? paced / seconds : 0;
   const double mean_bytes =

@@ -1,4 +1,4 @@
-// Outcome: what a consumer's run came to, as an exit code, as words and as JSON.
+// Outcome: the result of a consumer's run, as an exit code, as text and as JSON. For one thread.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace ipcq::program {
 
 struct Outcome {
   std::string queue, group, broker, backend, executor, wait;
-  std::optional<int> gpu;  // that it worked on
+  std::optional<int> gpu;  // the GPU that it used
   bool follow = false;
   Ending ending = Ending::end;
   std::uint64_t missing = 0;   // 0 unless verified
@@ -20,7 +20,7 @@ struct Outcome {
 
 int exit_code(const Outcome& outcome, const Tally& tally);
 
-// Says on stderr why the run ended and what it received; also as JSON, on descriptor `json`.
+// Logs why the run ended and what it received; with `json` also prints it as JSON, to that descriptor.
 void report(const Outcome& outcome, const Tally& tally, bool verified, std::optional<int> json);
 
 }  // namespace ipcq::program

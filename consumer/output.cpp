@@ -54,8 +54,8 @@ void Output::open_existing(int flags) {
   is_file_ = ::fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode);
 }
 
-// Of a file that is to be made later: an error is better told before the consumer has joined its group. A link that
-// leads nowhere is left to begin().
+// For a file that begin() will create: reports a missing directory before the consumer joins its group. A dangling link
+// is left to begin().
 void Output::require_directory() const {
   struct stat status {};
   if (::lstat(path_.c_str(), &status) == 0) return;
@@ -76,7 +76,7 @@ Output::Written Output::write(std::span<Message> messages, const std::function<v
   written_ = torn_ = 0;
   const int error = write_all(messages);
   if (torn_ != 0) warn_of_torn(messages[written_]);
-  // A status other than ok means that the broker is gone; the next receive says so.
+  // A release fails only when the broker is gone, as the next receive reports.
   for (Message& message : messages.first(written_)) {
     count(message);
     static_cast<void>(message.release());
@@ -89,7 +89,7 @@ Output::Written Output::write(std::span<Message> messages, const std::function<v
                                       std::strerror(error)));
 }
 
-// Counts written_ up to the messages written whole; returns an errno, or 0 when that is all of them.
+// Sets written_ to the number of messages written whole. Returns 0 if these are all, else an errno.
 int Output::write_all(std::span<Message> messages) {
   while (written_ < messages.size()) {
     if (torn_ == 0 && signals_.stop_requested()) return ECANCELED;
@@ -99,7 +99,7 @@ int Output::write_all(std::span<Message> messages) {
       const auto bytes = rest[i].bytes().subspan(i == 0 ? torn_ : 0);
       parts[i] = {const_cast<std::byte*>(bytes.data()), bytes.size()};  // NOLINT: writev only reads
     }
-    // Once stopped, only what is begun is finished.
+    // After a stop request only the message that is begun is finished.
     const std::size_t wanted = signals_.stop_requested() ? 1 : rest.size();
     const ssize_t count = write_some(fd_.get(), std::span(parts).first(wanted), &signals_, grace_);
     if (count < 0) return static_cast<int>(-count);

@@ -1,7 +1,7 @@
-// Output: writes payloads straight out of shared memory. A message is released only once all its bytes were handed to
-// write(); what was not written is given back to the queue.
+// Output: writes payloads straight out of shared memory to a file or standard output. For one thread.
 //
-// What the file held stays until begin(): a consumer that cannot attach must not cost the result of the last one.
+// Invariants: a message is released only after write(2) has taken all its bytes; the others are given back to the
+// queue. The former content of a file stays until begin(), so that a consumer that cannot attach does not destroy it.
 #pragma once
 
 #include <functional>
@@ -17,21 +17,22 @@ namespace ipcq::program {
 
 class Output {
  public:
-  // "-" is standard output. Opens what is there, without changing it; waits for the reader of a fifo. Throws Failure
-  // where nothing can be written.
+  // "-" is standard output. Opens an existing file without changing it; waits for the reader of a fifo. Throws Failure
+  // if the output cannot be written.
   Output(const std::string& path, const Signals& signals);
 
-  // Empties a file, or makes it. Throws Failure when that cannot be. Before write().
+  // Truncates or creates the file. Called before write(). Throws Failure.
   void begin();
 
   enum class Written { all, reader_gone, stopped };
-  // Writes the messages in order, calls count(message) for each that is out whole, and releases it. The rest is given
-  // back when the reader has gone (closed pipe), when a stop is requested, and on any other error, which it throws as
+  // Writes the messages in order; calls count(message) for each that is written whole, and releases it. Gives the rest
+  // back when the reader has closed a pipe, when a stop is requested, and on any other error, which it throws as
   // Failure.
   Written write(std::span<Message> messages, const std::function<void(const Message&)>& count);
-  // How many went back so far.
+  // The number of messages given back so far.
   std::uint64_t returned() const noexcept { return returned_; }
-  // Before the program reports success: an error that only closing shows (a quota, a network file system).
+  // Called before the program reports success: throws Failure for an error that only closing shows (a quota, a network
+  // file system).
   void close();
 
  private:
@@ -43,12 +44,12 @@ class Output {
   std::string path_;
   std::string name_;
   const Signals& signals_;
-  StopGrace grace_;  // of the one message that is finished after a stop
+  StopGrace grace_;  // for the message that is being written when a stop is requested
   FileDescriptor fd_;
-  bool is_file_ = true;  // which is to be emptied, or made
+  bool is_file_ = true;  // begin() truncates or creates it
   std::size_t written_ = 0;
   std::uint64_t returned_ = 0;
-  std::size_t torn_ = 0;  // bytes of the first message that is not out whole
+  std::size_t torn_ = 0;  // bytes written of the first message that is not written whole
 };
 
 }  // namespace ipcq::program

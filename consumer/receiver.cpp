@@ -40,12 +40,12 @@ Ending Receiver::run() {
   }
 }
 
-// What the output ends; nothing when it goes on.
+// Processes one batch. Returns how the output has ended the run; none if it goes on.
 std::optional<Ending> Receiver::take(std::span<Message> batch) {
   tally_.last = std::chrono::steady_clock::now();
   if (tally_.messages == 0) tally_.first = tally_.last;
   const std::uint64_t now_ns = since_epoch_ns(tally_.last);
-  // Not of those that go back to the queue: whoever receives them next does it.
+  // Not called for messages that go back to the queue: their next consumer counts them.
   const auto count = [&](const Message& message) {
     record_latency(tally_.received, message.published_at_ns(), now_ns);
     sequences_.see(message.producer(), message.sequence(), message.ticket(), message.redeliveries() > 0);
@@ -56,7 +56,7 @@ std::optional<Ending> Receiver::take(std::span<Message> batch) {
   if (output_ == nullptr) {
     for (Message& message : batch) {
       count(message);
-      static_cast<void>(message.release());  // a failure means that the broker is gone; the next receive says so
+      static_cast<void>(message.release());  // fails only when the broker is gone, as the next receive reports
     }
     return {};
   }

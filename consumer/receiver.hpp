@@ -1,5 +1,5 @@
-// Receiver: takes messages until the stream, the count, the patience or the reader of the output ends; verifies, writes
-// and measures on the way, on the CPU.
+// Receiver: receives messages, and verifies, writes and measures them on the CPU, until the stream or the count ends,
+// no message comes within the patience, or the output's reader closes it. For one thread.
 #pragma once
 
 #include <ipcq/consumer.hpp>
@@ -16,7 +16,7 @@ namespace ipcq::program {
 
 class Receiver {
  public:
-  // pattern and output: null when not asked for.
+  // pattern, output: null without verification, without output.
   Receiver(Consumer& consumer, Limits limits, SequenceCheck& sequences, Pattern4k* pattern, Output* output,
            Progress& progress, Tally& tally);
 

@@ -38,7 +38,7 @@ std::optional<Ending> ending_of(Status status) noexcept {
     case Status::closed:
       return Ending::closed;
     case Status::ok:
-    case Status::full:  // as many are held as may be: on a GPU some will be released soon, on the CPU it cannot be
+    case Status::full:  // holds all that it may: on a GPU streams will release some; on the CPU this cannot happen
     case Status::too_large:
     case Status::not_held:
     case Status::unreachable:

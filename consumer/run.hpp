@@ -1,4 +1,4 @@
-// A consumer's run: how far it may go, how it ended, and what it counted and measured. The same on CPU and GPU.
+// A consumer's run, on CPU and GPU alike: its limits, how it ended, and what it counted and measured. For one thread.
 #pragma once
 
 #include <chrono>
@@ -18,22 +18,22 @@ struct Limits {
   Duration patience = kForever;  // longest wait for one message
 };
 
-// What only a progress line needs: to wake up while nothing comes.
+// The longest wait for a message while there is a progress line to update.
 inline constexpr Duration kProgressTick = std::chrono::milliseconds(500);
 
 enum class Ending : std::uint8_t { end, count, reader_gone, interrupted, timeout, closed, broker_died, error };
 std::string_view to_string(Ending ending) noexcept;
-// What a status of receive ends; nothing for those after which it goes on.
+// How a status of receive ends the run; none for a status after which it goes on.
 std::optional<Ending> ending_of(Status status) noexcept;
 
 struct Tally {
   std::uint64_t messages = 0;
   std::uint64_t bytes = 0;
   std::uint64_t bad_bytes = 0;
-  std::uint64_t returned = 0;  // to the group, since they could not be written or the program was ended
-  std::uint64_t lost = 0;      // published, but the producer died before its GPU had written them; no messages
-  LatencyHistogram received;   // from publish to receipt: on a GPU the payload may come after
-  LatencyHistogram checked;    // from publish to the end of the check, of some messages; GPU only
+  std::uint64_t returned = 0;  // given back to the group: not written, or the program was ended
+  std::uint64_t lost = 0;      // not in `messages`: the producer died before its GPU had written the payload
+  LatencyHistogram received;   // from publication to receipt; on a GPU the payload may be written later
+  LatencyHistogram checked;    // from publication to the end of the check, of a sample of messages; GPU only
   std::chrono::steady_clock::time_point first{}, last{};
 
   // From the first message to the last; on a GPU, to the end of all checks.
@@ -42,7 +42,7 @@ struct Tally {
 
 // steady_clock is CLOCK_MONOTONIC, as Message::published_at_ns().
 std::uint64_t since_epoch_ns(std::chrono::steady_clock::time_point time) noexcept;
-// Records how long a message took. 0: it travelled in its line and carries no time.
+// Records how long a message took. `published_at_ns` 0: an inline message, which carries no time; records nothing.
 void record_latency(LatencyHistogram& into, std::uint64_t published_at_ns, std::uint64_t now_ns) noexcept;
 
 }  // namespace ipcq::program
