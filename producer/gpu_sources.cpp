@@ -20,7 +20,7 @@ void publish_filled(Publisher& publisher, const GpuDevice& device, std::uint64_t
     fill(publisher.messages(), loan.device());
     if (!publisher.publish(loan, size)) break;
   }
-  device.finish();  // what is not written when this process ends never will be
+  device.finish();  // payloads that are not written when this process ends are lost
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Generated messages, made by kernels in the slots themselves and published in the order of one stream. The CPU waits
-// for free slots, and for the GPU only at the end.
+// Publishes generated messages, which kernels write straight into the slots, in the order of one stream. The CPU waits
+// for free slots, and for the GPU only at the end. For the device's thread.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace ipcq::program {
 
-// `what`: 4k, zero or random; `size` as in sources.hpp. Runs until the publisher has come to its end and the GPU has
+// `what`: 4k, zero or random; `size` as in sources.hpp. Returns when the publisher wants no more and the GPU has
 // written all that was published. Throws UsageError when a message does not fit, BackendError.
 void publish_on_gpu(Publisher& publisher, const GpuDevice& device, const std::string& what, std::uint64_t size);
 

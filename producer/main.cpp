@@ -62,7 +62,7 @@ void check(Options& o) {
   if (reads && o.input.empty() && isatty(STDIN_FILENO) == 1) {
     throw UsageError("no input: give --input FILE, or --input - to type it here, or pipe something in");
   }
-  if (o.input.empty()) o.input.push_back('-');  // not by assignment, where GCC 12 warns of an overlap that cannot be
+  if (o.input.empty()) o.input.push_back('-');  // an assignment makes GCC 12 warn of an overlap that cannot happen
   if (!o.block.empty()) o.block_bytes = parse_size(o.block, "--block");
   if (!o.size.empty()) o.size_bytes = parse_size(o.size, "--size");
 }
@@ -103,7 +103,7 @@ void summarise(const Options& o, const Publisher& publisher, double seconds, std
 int run(Options& o, Signals& signals) {
   check(o);
   const Wait wait = parse_wait(o.attach.wait);
-  std::optional<Input> input;  // opened first: a missing file must not look like a producer that came and went
+  std::optional<Input> input;  // opened first: consumers must not see a producer open and close for a missing file
   if (o.generate.empty()) input.emplace(o.input, signals);
   std::unique_ptr<GpuDevice> gpu;  // outlives the session, which watches its stream
   Attachment attachment(o.attach.broker, to_duration(o.attach.wait_for));
@@ -123,11 +123,11 @@ int run(Options& o, Signals& signals) {
   try {
     publish(o, publisher, input, gpu.get());
   } catch (...) {
-    code = report_current_exception();  // and still say what was sent
+    code = report_current_exception();  // and still reports what was sent
     status = "error";
   }
   const double seconds = publisher.seconds();
-  // A signal asks for the end of the stream.
+  // A stop request ends the stream regularly: it is no failure.
   publisher.close(code != kOk || (publisher.status() != Status::ok && !signals.stop_requested()));
   if (signals.stop_requested()) {
     status = "interrupted";

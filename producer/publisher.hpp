@@ -1,4 +1,5 @@
-// Publisher: one producer with the limits of a command line (count, rate, stop signal) and its counters.
+// Publisher: one producer, with the limits of a command line (count, rate, stop request) and its counters. For one
+// thread.
 #pragma once
 
 #include <chrono>
@@ -22,28 +23,28 @@ class Publisher {
     double rate = 0;          // messages per second; 0: no limit
     std::size_t batch = 0;    // messages per send_many; 0: 256, or 1 with a rate
   };
-  // `queue` names it in messages.
+  // `queue`: the queue's name, for messages.
   Publisher(Producer producer, std::string queue, Limits limits, const Signals& signals);
 
-  // Whether another message is wanted: neither the count is reached, nor a stop requested, nor the queue gone.
+  // Whether to publish another message: false once the count is reached, a stop is requested, or the queue is gone.
   bool wants_more() const noexcept { return status_ == Status::ok && room() > 0 && !signals_.stop_requested(); }
-  // Messages left to the count.
+  // The number of messages that the count still allows.
   std::uint64_t room() const noexcept { return limits_.count == 0 ? UINT64_MAX : limits_.count - messages_; }
   std::size_t batch() const noexcept { return limits_.batch; }
   std::size_t max_bytes() const noexcept { return producer_.max_bytes(); }
   std::size_t slot_bytes() const noexcept { return producer_.slot_bytes(); }
   const std::string& queue() const noexcept { return queue_; }
 
-  // Sends all of the batch, however long a queue that rejects stays full: its source could not repeat it. False when
-  // the sending has come to an end before.
+  // Sends the whole batch, for a source that cannot repeat it: tries again while a queue that rejects is full. False
+  // when the sending ends before that.
   bool send(std::span<const std::span<const std::byte>> batch);
 
-  // The next message's slot, at its time. For a source that can do without a message: when the queue rejects, that is
-  // counted and another loan tried. An empty Loan when the sending has come to an end.
+  // Waits for the time of the next message, and lends a slot for it. For a source that can skip a message: a rejection
+  // is counted, and costs the message's time. An empty Loan when the sending has ended.
   Loan loan();
-  // For sources that cannot: tries again.
+  // For sources that cannot skip: tries again after a rejection, without waiting for a new time.
   Loan loan_patiently();
-  // As loan(), by take(producer), which gives a Result<> of some kind of loan.
+  // As loan(), by take(producer), which returns a Result<> of some kind of loan.
   template <class Take>
   auto loan_by(const Take& take) {
     return next_loan(false, take);
@@ -67,9 +68,9 @@ class Publisher {
   std::uint64_t bytes() const noexcept { return bytes_; }
   std::uint64_t rejected() const noexcept { return rejected_; }
   double seconds() const;
-  // ok, or what ended the sending.
+  // ok, or the status that ended the sending.
   Status status() const noexcept { return status_; }
-  // `failed`: consumers must not take what was sent for the whole.
+  // `failed`: consumers must not take what was sent for a complete stream.
   void close(bool failed) noexcept;
 
  private:
@@ -86,7 +87,7 @@ class Publisher {
     }
     return AnyLoan{};
   }
-  // Counts a rejection; false when the sending has come to an end.
+  // Counts a rejection. False when the sending has ended.
   bool goes_on_after(Status status);
   void count(std::uint64_t messages, std::uint64_t bytes);
   void pause();

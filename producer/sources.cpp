@@ -40,7 +40,7 @@ void require_size(const Room& room, std::uint64_t size) {
   require_room(room, size, "a message of --size", "lower --size or create the queue with larger slots");
 }
 
-// Fills a buffer with fill(span), message after message, and sends it: small ones need no slot.
+// Fills a buffer with fill(span), message by message, and sends it: inline messages need no slot.
 template <class Fill>
 void send_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) {
   std::vector<std::byte> buffer(publisher.batch() * size);
@@ -82,14 +82,14 @@ void publish_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) 
                             input.name(), size, publisher.messages(), remainder));
 }
 
-// Blocks too large to be worth batching: read straight into the slots.
+// Reads blocks straight into the slots. They are too large for batches to save time.
 void publish_large_blocks(Publisher& publisher, Input& input, std::uint64_t size) {
   for (;;) {
     Loan loan = publisher.loan_patiently();
     if (loan.bytes().empty()) return;
     const std::size_t count = input.read_fully(loan.bytes().first(size));
     if (count < size) {
-      // A stop request may have cut the reading short; then nothing is wrong with the input.
+      // A short block is no error of the input if a stop request has ended the reading.
       if (count != 0 && publisher.wants_more()) refuse_remainder(publisher, input, size, count);
       return;
     }
@@ -164,7 +164,7 @@ void publish_lines(Publisher& publisher, Input& input) {
       }
       if (too_long && publisher.wants_more()) refuse_line(publisher, input, number, line->size(), true);
     }
-    if (!publisher.send(batch)) return;  // before more input is waited for
+    if (!publisher.send(batch)) return;  // now, since the next read may wait
     batch.clear();
   }
 }

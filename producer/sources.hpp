@@ -1,4 +1,5 @@
-// Where a producer's messages come from. Each function runs until the source or the publisher has come to its end.
+// The sources of a producer's messages. Each publish function returns when its source has ended or the publisher wants
+// no more. For the publisher's thread.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +11,16 @@
 
 namespace ipcq::program {
 
-// Before a producer opens, since one that opens and sends nothing leaves its place in the stream open: throws
-// UsageError when a block, a message of --size or a frame of --generate 4k does not fit. 0: none of these.
+// Throws UsageError when a block, a message of --size, or a frame of --generate 4k does not fit. 0: no such block or
+// size. Called before the producer opens: one that opens, and ends without a message, leaves its place in the stream
+// open.
 void require_fit(const QueueStats& queue, const std::string& generate, std::uint64_t block, std::uint64_t size);
 
-// Bytes of a generated message: `size`, or what the queue takes when it is 0. Throws UsageError when it does not fit.
+// The bytes of a generated message: `size`; 0: as many as the queue takes. Throws UsageError when that does not fit.
 std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size);
 void require_frame_fits(const Publisher& publisher);
 
-// The 4K test picture, written straight into the slots. Throws UsageError when a frame does not fit.
+// Writes the 4K test picture straight into the slots. Throws UsageError when a frame does not fit.
 void publish_pattern(Publisher& publisher);
 // Messages of `size` bytes (0: as large as the queue takes): zeros, or noise that does not compress.
 void publish_zeros(Publisher& publisher, std::uint64_t size);
