@@ -1,4 +1,4 @@
-// ipcq-broker: creates queues from flags and configuration, serves them until a signal, stops gracefully.
+// ipcq-broker: creates queues from flags and configuration, serves them until a signal, and stops gracefully.
 #include <atomic>
 #include <climits>
 #include <cstdlib>
@@ -58,8 +58,8 @@ void describe(CommandLine& line, Options& o) {
   line.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
 }
 
-// Flags, then environment, then --config or the default files. Queues on the command line replace those of default
-// files and add to those of --config.
+// Merges flags, environment, and --config or the default files, in this order of precedence. Queues of flags or
+// environment replace those of the default files, and add to those of --config.
 BrokerConfig gather(Options& o) {
   BrokerConfig config = o.flags;
   for (const auto& text : o.pools) config.pools.push_back(PoolSpec::parse(text));
@@ -113,7 +113,7 @@ int serve(Options& o, Signals& signals) {
 
   std::optional<Broker> made;  // outlives the subscription
   std::atomic<bool> serving{false};
-  // From here on a signal must not end the process: it would leave names behind.
+  // From here on a signal must not end the process, which would leave names behind.
   const auto subscription = signals.subscribe([&](int count) {
     if (count == 2 && serving.load(std::memory_order_acquire)) made->stop(Duration::zero());  // cuts the drain short
     if (count > 2) std::_Exit(kFailure);

@@ -11,7 +11,7 @@ void raise_open_files_limit() noexcept {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
   const auto before = limit.rlim_cur;
   limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return;  // it serves fewer clients, and says so when they come
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return;  // the broker then serves fewer clients, and says so
   log::debug("limit of open files: {}, was {}", limit.rlim_cur, before);
 }
 

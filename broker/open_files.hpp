@@ -1,10 +1,9 @@
-// The limit of open files: what a shell gives (1024, often) is little for a broker of many clients.
+// Raises the limit of open files: the 1024 that a shell usually gives are few for a broker of many clients.
 #pragma once
 
 namespace ipcq::program {
 
-// Raises the soft limit of this process to the hard one, where that can be. Each session of a client takes two
-// descriptors.
+// Raises the soft limit of this process to the hard one, if the system allows it. Each session takes two descriptors.
 void raise_open_files_limit() noexcept;
 
 }  // namespace ipcq::program

@@ -17,8 +17,8 @@ std::string to_text(const MemoryNeeds& memory) {
                      human_bytes(memory.shared_memory), human_bytes(memory.pinned));
 }
 
-// What pools and queues take, and the sum of that. What `auto` will choose only the broker finds out: both are named,
-// and the larger one counts.
+// Describes the memory of pools and queues, and adds it up. Only the broker finds out what `auto` will choose: both are
+// named, and the larger one is added.
 class Memory {
  public:
   // `needs(backend)`: as memory_needs().
@@ -62,7 +62,7 @@ Options with_backend(Options options, const std::string& backend) {
   return options;
 }
 
-// What `needs` returns; its errors, of a thing that has no name there, name `object`.
+// Calls `needs`, and puts `object` at the front of its UsageErrors: it does not know the names in the plan.
 template <class Needs>
 auto needs_of(const std::string& object, const Needs& needs) {
   try {
@@ -73,7 +73,7 @@ auto needs_of(const std::string& object, const Needs& needs) {
   }
 }
 
-// The pool that a queue shares, where the plan knows it; else null.
+// The options of the pool that a queue shares; null if the plan has no such pool.
 const PoolOptions* shared_pool(const BrokerConfig& config, const QueueOptions& o) {
   for (const auto& pool : config.pools) {
     if (pool.name() == o.pool) return &pool.options();
@@ -112,7 +112,7 @@ std::vector<std::string> describe_plan(const BrokerConfig& config) {
   for (const auto& queue : config.queues) {
     const auto& o = queue.options();
     const PoolOptions* const shared = shared_pool(config, o);
-    const PoolOptions elsewhere{.slots = 0};  // of another queue
+    const PoolOptions elsewhere{.slots = 0};  // the slots are another queue's
     std::string slots = "inline messages only";
     if (!o.pool.empty()) {
       slots = "slots of pool '" + o.pool + "'";

@@ -1,4 +1,4 @@
-// Says what a broker is about to create, and how much VRAM, pinned and shared memory that takes, before it is created.
+// Describes what a broker is about to create, and how much VRAM, pinned and shared memory that takes. For one thread.
 #pragma once
 
 #include <string>
