@@ -1,4 +1,4 @@
-// What a call throws.
+// Checks the exception that a call throws.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 
 namespace ipcq_test {
 
-// The text of the E that `call` throws; empty (and a failure) when it throws another or none.
+// Returns the text of the E that `call` throws. If it throws no E, the test fails, and the text is empty.
 template <class E>
 std::string error_of(const std::function<void()>& call) {
   try {

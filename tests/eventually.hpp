@@ -1,5 +1,4 @@
-// How tests wait for what another thread, a process or a GPU is about to do: within bounds. A call that hangs all the
-// same is ended by a Watchdog.
+// Bounded waits of tests for another thread, a process or a GPU; and a Watchdog for calls that hang nevertheless.
 #pragma once
 
 #include <chrono>
@@ -19,12 +18,12 @@
 
 namespace ipcq_test {
 
-// Far beyond anything that goes right, also under ThreadSanitizer on a busy machine.
+// Longer than anything takes in a test that passes, also under ThreadSanitizer on a busy machine.
 inline constexpr ipcq::Duration kBound = std::chrono::seconds(20);
-// Shorter than the longest time that a sleeper sleeps by itself: a wake-up that was lost shows.
+// Shorter than the longest time that a sleeper sleeps without a wake-up, so that a lost wake-up shows.
 inline constexpr ipcq::Duration kPrompt = std::chrono::seconds(3);
 
-// False when `done()` is still false after `bound`.
+// Waits until `done()` is true. False when it is not after `bound`.
 template <class Done>
 [[nodiscard]] bool eventually(Done done, ipcq::Duration bound = kBound) {
   const auto until = std::chrono::steady_clock::now() + bound;
@@ -35,7 +34,7 @@ template <class Done>
   return true;
 }
 
-// What `tell` says of a broker. It speaks on a thread of its own: what hangs may be the broker.
+// The text of tell(), which runs in a thread of its own, since it asks a broker that may hang.
 inline std::string promptly(const std::function<std::string()>& tell) {
   auto text = std::make_shared<std::promise<std::string>>();
   auto ready = text->get_future();
@@ -49,7 +48,7 @@ inline std::string promptly(const std::function<std::string()>& tell) {
   return ready.wait_for(kPrompt) == std::future_status::ready ? ready.get() : "the broker does not answer\n";
 }
 
-// Ends the process when the scope lasts longer than `bound`, after `tell` has said what it can.
+// Ends the process when this object lives longer than `bound`; prints the text of `tell` first.
 class Watchdog {
  public:
   Watchdog(ipcq::Duration bound, std::function<std::string()> tell)

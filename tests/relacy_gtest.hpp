@@ -1,5 +1,5 @@
-// Relacy and GoogleTest in one source. Relacy redefines new, delete and their kin as macros, which breaks `= delete` in
-// the macros of gtest; the code that it explores here allocates nothing, so the macros go.
+// Includes Relacy and GoogleTest in one source. Relacy defines new, delete and their relatives as macros, which breaks
+// `= delete` in the macros of gtest. The code that it explores here allocates nothing, so these macros are undefined.
 #pragma once
 
 #include <gtest/gtest.h>

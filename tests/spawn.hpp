@@ -1,4 +1,4 @@
-// Programs as processes of their own.
+// Starts programs as processes of their own.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 namespace ipcq_test {
 
-// Starts words[0] with this environment. -1, and a failure, when that cannot be.
+// Starts words[0] with this process' environment. -1, and a failure, when it does not start.
 inline pid_t spawn_program(std::vector<std::string> words) {
   std::vector<char*> argv;
   for (auto& w : words) argv.push_back(w.data());

@@ -1,4 +1,4 @@
-// Payloads that tell gaps, duplicates and tears: (producer, sequence, checksum over every byte).
+// Payloads that show gaps, duplicates and torn bytes: they hold producer, sequence and a checksum over every byte.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 namespace ipcq_test {
 
 struct Stamp {
-  std::uint64_t checksum = 0;  // FNV-1a over all that follows it in the payload
+  std::uint64_t checksum = 0;  // FNV-1a over the rest of the payload
   std::uint64_t sequence = 0;
   std::uint32_t producer = 0;
   std::uint32_t length = 0;
@@ -45,7 +45,7 @@ inline std::vector<std::byte> stamped(std::uint32_t producer, std::uint64_t sequ
   return out;
 }
 
-// What the payload says; nothing when any byte of it is wrong.
+// The payload's stamp; none if any byte is wrong.
 inline std::optional<Stamp> read_stamp(std::span<const std::byte> in) {
   Stamp s;
   if (in.size() < sizeof s) return std::nullopt;
@@ -54,7 +54,7 @@ inline std::optional<Stamp> read_stamp(std::span<const std::byte> in) {
   return s;
 }
 
-// `bytes` that show their place: for lengths that have no room for a stamp.
+// A payload of `bytes` bytes that follow from their places, for lengths without room for a stamp.
 inline std::vector<std::byte> patterned(std::size_t bytes, unsigned seed) {
   std::vector<std::byte> out(bytes);
   for (std::size_t i = 0; i < bytes; ++i) out[i] = static_cast<std::byte>((i * 31 + i / 256 + seed) & 0xff);

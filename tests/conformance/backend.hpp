@@ -1,5 +1,6 @@
-// What the conformance suite is instantiated with, and the fixture of its tests: an embedded broker and clients as
-// threads over one mapping, so that ThreadSanitizer can watch. Every wait is bounded by kBound.
+// The backends that the conformance suite is instantiated with, and the fixture of its tests: an embedded broker, and
+// clients as threads of one process with one mapping, so that ThreadSanitizer sees all accesses. Every wait is bounded
+// by kBound.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -32,13 +33,13 @@ struct Backend {
 };
 inline void PrintTo(const Backend& b, std::ostream* out) { *out << b.name; }
 
-// What a program of this suite runs its tests on: each links one of host_backends.cpp and cuda_backends.cpp, and all
-// else is compiled once for both.
+// The backends of the present program. Each program of this suite links host_backends.cpp or cuda_backends.cpp; all
+// other sources are compiled once for both.
 std::vector<Backend> backends();
-// Keeps the GPU at hand while the program lives; empty, or why there is none. On the host there is nothing to do.
+// Holds the GPU until the program ends. Returns why there is none, or an empty string. Does nothing on the host.
 std::string start_device();
 
-// Long enough to see that nothing happens.
+// How long a test watches that nothing happens.
 inline constexpr Duration kMoment = 20ms;
 
 class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind, Wait::Kind>> {
@@ -50,7 +51,7 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
     if (!why_not.empty()) GTEST_SKIP() << why_not;
   }
 
-  // After everything was closed, no queue keeps a slot or a message that nobody waits for.
+  // Expects that no queue holds a slot or a message that no group waits for, once all endpoints are closed.
   void TearDown() override {
     for (const auto& q : broker_.stats().queues) {
       if (q.state != "open") continue;
@@ -71,7 +72,7 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
     options.handler = std::get<0>(GetParam()).handler;
     create_as_is(queue, options);
   }
-  // With the handler that the options name, or none.
+  // Creates a queue with the options' handler, or none.
   void create_as_is(const std::string& queue, QueueOptions options) {
     options.backend = std::get<0>(GetParam()).backend;
     options.executor = std::get<0>(GetParam()).executor;
@@ -103,7 +104,7 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
     return {};
   }
 
-  // The executor has passed on whatever was published.
+  // Waits until the executor has processed all that was published.
   [[nodiscard]] bool all_processed(const std::string& queue = "q") const {
     return eventually([&] {
       const QueueStats s = stats(queue);
@@ -111,7 +112,7 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
     });
   }
 
-  // Stamps of what is received until `end` is the status; gives up at any other status.
+  // The stamps of all messages received until the status is `end`, or any other than ok.
   struct Received {
     std::vector<Stamp> stamps;
     Status last = Status::ok;
@@ -185,14 +186,14 @@ inline std::string name_of_case(const testing::TestParamInfo<std::tuple<Backend,
   return name;
 }
 
-// Where the data path waits: every backend with every way to wait on both sides.
+// For tests in which the data path waits: every backend, with every wait strategy on both sides.
 #define IPCQ_INSTANTIATE_WITH_ALL_WAITS(Suite)                                                                         \
   INSTANTIATE_TEST_SUITE_P(, Suite,                                                                                    \
                            testing::Combine(testing::ValuesIn(backends()),                                             \
                                             testing::Values(Wait::Kind::spin, Wait::Kind::hybrid, Wait::Kind::sleep),  \
                                             testing::Values(Wait::Kind::spin, Wait::Kind::hybrid, Wait::Kind::sleep)), \
                            name_of_case)
-// Where waiting is not the matter: every backend.
+// For all other tests: every backend once.
 #define IPCQ_INSTANTIATE_PER_BACKEND(Suite)                                                                     \
   INSTANTIATE_TEST_SUITE_P(, Suite,                                                                             \
                            testing::Combine(testing::ValuesIn(backends()), testing::Values(Wait::Kind::hybrid), \

@@ -1,4 +1,5 @@
-// The fixture of the tests of time-outs: asks one call with each kind of time.
+// The fixture of the tests of time-outs: makes one call with each kind of time-out, and checks status, duration and
+// sleep.
 #pragma once
 
 #include <sys/resource.h>
@@ -22,7 +23,7 @@ inline constexpr std::size_t kLarge = 90;
 struct Given {
   const char* name;
   Duration time;
-  bool any;  // whether that is time
+  bool any;  // whether the call is given time
 };
 inline constexpr Given kGiven[] = {{"zero", 0ns, false},
                                    {"negative", -1ns, false},
@@ -39,7 +40,7 @@ inline long sleeps_of_this_thread() {
 class TimeOut : public BackendTest {
  protected:
   using Call = std::function<Status(Duration)>;
-  // `at_once`: what a call without time comes to. `after` undoes what a call did, and may sleep.
+  // `at_once`: the status of a call without time. `after` undoes what a call has done, and may sleep.
   void expect(
       const char* call_name, Status at_once, const Call& call, const std::function<void()>& after = [] {}) {
     for (const Given& given : kGiven) {
@@ -47,7 +48,7 @@ class TimeOut : public BackendTest {
       EXPECT_EQ(call(given.time), given.any ? Status::timeout : at_once);
       after();
       if (given.any) continue;
-      // Swapping, or another program's interrupt, may put the thread aside now and then; the call does not.
+      // The system may make the thread sleep now and then (swapping); a call that sleeps does so every time.
       bool slept = true;
       for (int tries = 0; tries < 5 && slept; ++tries) {
         const long before = sleeps_of_this_thread();
@@ -60,7 +61,7 @@ class TimeOut : public BackendTest {
     expect_for_ever(call_name, call);
     after();
   }
-  // Given kForever it waits until somebody interrupts it.
+  // Expects that the call, given kForever, waits until it is interrupted.
   void expect_for_ever(const char* call_name, const Call& call) {
     SCOPED_TRACE(std::string(call_name) + ", given for ever");
     const auto start = std::chrono::steady_clock::now();

@@ -1,6 +1,6 @@
-// Fixture of the GPU tests: a broker within the test whose queues lie on GPU 0, and clients without a GPU. Skips,
-// saying why, where there is no GPU. Waits are bounded by kBound; a call that hangs all the same is ended by a
-// watchdog, which shows the rings first.
+// The fixture of the GPU tests: a broker in the test's process, with queues on GPU 0, and clients without a GPU.
+// Without a GPU a test is skipped, and says why. Waits are bounded by kBound; if a call hangs nevertheless, a watchdog
+// prints the rings and ends the process.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -32,7 +32,7 @@ namespace ipcq_test {
 using namespace ipcq;
 using namespace std::chrono_literals;
 
-// A whole test.
+// The bound of a whole test.
 inline constexpr Duration kTestBound = 150s;
 
 class GpuTest : public testing::Test {
@@ -43,7 +43,7 @@ class GpuTest : public testing::Test {
   }
 
   void SetUp() override {
-    // One try: what fails once fails again, and takes its time.
+    // Tried once a process: it would fail again, and takes long.
     static const std::string why_not = try_gpu();
     if (!why_not.empty()) GTEST_SKIP() << why_not;
     watchdog_.emplace(kTestBound, [this] { return rings(); });
@@ -62,7 +62,7 @@ class GpuTest : public testing::Test {
     watchdog_.reset();
   }
 
-  // Small on the device, with nothing that a test did not ask for.
+  // Options of a small device queue, without anything that a test has not asked for.
   static QueueOptions on_gpu(const char* handler, ExecutorKind executor = ExecutorKind::persistent) {
     QueueOptions o;
     o.handler = handler;

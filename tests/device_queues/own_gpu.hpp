@@ -1,4 +1,4 @@
-// GPU 0 as a test process itself uses it, with the kernels of kernels.cu. Throws BackendError where there is none.
+// GPU 0 as a test's process uses it, with the kernels of kernels.cu. Throws BackendError where there is none.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ class OwnGpu {
                "test");
   }
   void synchronize() const { check_cuda(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize", "test"); }
-  // Zeroed, in this GPU's memory or in pinned memory; freed with the context.
+  // Allocates zeroed device memory or pinned memory, which is freed with the context.
   template <class T>
   T* allocate() const {
     CUdeviceptr at = 0;

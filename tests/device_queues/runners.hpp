@@ -1,4 +1,4 @@
-// The runners that a process has started, found in /proc.
+// Finds in /proc the runners that a process has started.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@ namespace ipcq_test {
 
 struct ProcessState {
   std::string program;
-  char state = 'X';  // as in /proc/PID/stat; X: there is none
+  char state = 'X';  // as in /proc/PID/stat; X: no such process
   pid_t parent = 0;
   bool lives() const { return state != 'X' && state != 'Z'; }
 };

@@ -1,4 +1,4 @@
-// Load on a queue that inverts, and the fixture of tests that run once an executor.
+// Load on a queue with the handler `invert`, and the fixture of tests that run once per executor.
 #pragma once
 
 #include "device_queues/gpu_test.hpp"
@@ -7,7 +7,7 @@ namespace ipcq_test {
 
 inline constexpr std::byte kInvert{0xff};
 
-// Stamped messages through an inverting handler, on threads of their own, until told to stop.
+// Sends and receives stamped messages through an inverting queue, in threads of its own, until it is stopped.
 class Traffic {
  public:
   Traffic(Session& session, const std::string& queue, std::size_t max_bytes, Wait wait = Wait::hybrid())
@@ -34,7 +34,7 @@ class Traffic {
  private:
   void send() {
     for (std::uint64_t n = 0; !stop_; ++n) {
-      // Inline, one block's, all blocks'.
+      // In turn: an inline message, one for a single worker block, one for all.
       const std::size_t bytes = n % 3 == 0 ? 40 : n % 3 == 1 ? std::min<std::size_t>(max_bytes_, 3000) : max_bytes_;
       const Status s = producer_.send(stamped(1, n, bytes), kBound);
       send_status_.store(s);

@@ -1,4 +1,4 @@
-// Units whose three data words follow from the tag: one that is half old and half new shows. For host and device.
+// Units whose three data words follow from the tag, so that a torn one shows. For host and device code.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Units {
 };
 
 struct UnitCounts {
-  unsigned long long mixed;  // units that no writer wrote
+  unsigned long long mixed;  // torn units
   unsigned long long seen;   // changes of value
 };
 

@@ -1,6 +1,6 @@
-// The Doorbell is no template (a futex needs the real word), so this is the same sequence as in doorbell.hpp, word by
-// word, for models. Both fences are full ones, which is what fence.hpp's membarrier amounts to for the pair. The futex
-// is a mutex and a condition variable; a sleeper that is never woken is a deadlock to Relacy.
+// The Doorbell for models. It is not a template, since a futex needs the real word, so this repeats the accesses of
+// doorbell.hpp one by one. Both fences are full ones: the membarrier of asymmetric_fence.hpp makes the pair equivalent
+// to that. The futex is a mutex and a condition variable; Relacy reports a sleeper that is never woken as a deadlock.
 #pragma once
 
 #include "relacy_atomics.hpp"
@@ -33,7 +33,7 @@ struct Bell {
   void ring() {
     if (is_armed()) ring_always();
   }
-  // Only ever forwards: a sleeper that read an older sequence must not hide that another one sleeps on a newer.
+  // Only raises `armed`: a sleeper that has read an older sequence must not hide one that sleeps on a newer.
   void arm(unsigned seen) {
     if (fault == Fault::armed_overwritten) return armed.store(seen, rl::mo_relaxed, RL_INFO);
     unsigned before = armed.load(rl::mo_relaxed, RL_INFO);
@@ -41,7 +41,7 @@ struct Bell {
            !armed.compare_exchange_strong(before, seen, rl::mo_relaxed, RL_INFO, rl::mo_relaxed, RL_INFO)) {
     }
   }
-  // `blind`: a planted bug, sleeps without the look after arming.
+  // `blind`: a planted bug, sleeps without checking ready() after arming.
   template <class Ready>
   void wait_until(Ready ready, Bell* attendant = nullptr, bool blind = false) {
     if (ready()) return;

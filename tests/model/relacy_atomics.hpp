@@ -1,4 +1,4 @@
-// The protocol templates under Relacy: the atomics policy, and a queue small enough to explore.
+// What runs the protocol templates under Relacy: the atomics policy, and a queue small enough to explore.
 //
 // Relacy explores interleavings and stale reads of the C++ memory model; it runs each thread's accesses in program
 // order, so that a load is never delayed past a later store. Include this header before any other: the templates must
@@ -24,17 +24,17 @@
 
 namespace ipcq::detail {
 
-// How a 16-byte word shows in Relacy's histories.
+// Prints a 16-byte word in Relacy's histories.
 inline std::ostream& operator<<(std::ostream& s, const Pair& p) {
   return s << p.lo << ":" << std::hex << p.hi << std::dec;
 }
 
 namespace model {
 
-// A bug planted to see the check fail. Global: Relacy runs one test at a time, on one thread.
+// A planted bug, with which a model must fail. Global: Relacy runs one test at a time, in one thread.
 enum class Fault {
   none,
-  line_tag_relaxed,   // unit 0 may be seen before the units that it announces
+  line_tag_relaxed,   // unit 0 may be observed before the units that it announces
   slot_word_relaxed,  // a slot may be borrowed before its last reader has finished
   wide_load_torn,     // a decision without a swap by the low half of one value and the high half of the next
   held_word_relaxed,  // a held entry may change hands before its content
@@ -45,7 +45,7 @@ enum class Fault {
   armed_overwritten,  // a late sleeper arms over an earlier one's newer value
   sleeper_rings_no_waker,
   publisher_rings_no_waker,
-  waker_sleeps_blind,  // without the look after arming
+  waker_sleeps_blind,  // does not check again after arming
 };
 inline Fault fault = Fault::none;
 
@@ -89,7 +89,7 @@ struct RelacyAtomics {
     rl::atomic<std::uint64_t> raw;
   };
 
-  // One atomic of two halves, so that they can be swapped as one; a load looks twice, as the real one does.
+  // One atomic for both halves, so that a swap is of both. A load reads twice, as the real one does.
   struct Wide {
     Wide() { raw.store(Pair{}, rl::mo_relaxed, RL_INFO); }
     Pair load() const {
@@ -109,14 +109,14 @@ struct RelacyAtomics {
       Pair seen = raw.load(rl::mo_relaxed, RL_INFO);
       Pair to{seen.lo, value};
       const auto order = fault == Fault::slot_word_relaxed ? rl::mo_relaxed : rl::mo_release;
-      // Fails only when it was not the sole writer.
+      // Fails only when the caller is not the sole writer.
       RL_ASSERT(raw.compare_exchange_strong(seen, to, order, RL_INFO, rl::mo_relaxed, RL_INFO));
     }
     void init(Pair value) { raw.store(value, rl::mo_release, RL_INFO); }
     rl::atomic<Pair> raw;
   };
 
-  // Two halves, the tagged one last and read first.
+  // Two halves: the one with the tag is written last and read first.
   struct Unit {
     Unit() {
       lo.store(0, rl::mo_relaxed, RL_INFO);
@@ -135,7 +135,7 @@ struct RelacyAtomics {
     rl::atomic<std::uint64_t> hi;
   };
 
-  // Ordinary memory: every edit and view is checked for races.
+  // Memory that is not atomic: Relacy checks every access for races.
   template <class T>
   struct Plain {
     T value{};
@@ -161,8 +161,8 @@ using ModelMember = GroupMember<RelacyAtomics>;
 
 inline void yield() { rl::ctx().yield(1, RL_INFO); }
 
-// A direct queue: two lines, `kGroups` groups of which the first `kJoined` are there from the start, `kMembers` blocks
-// of `kBlock` held entries, and `kSlots` payload slots and `kAliases` aliases.
+// A direct queue of two lines, with `kGroups` groups of which the first `kJoined` exist from the start, `kMembers`
+// blocks of `kBlock` held entries, `kSlots` slots and `kAliases` aliases.
 template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0,
           unsigned kJoined = kGroups>
 struct ModelQueue {
@@ -214,7 +214,7 @@ struct ModelQueue {
   }
 
   std::uint64_t free_bit_word(unsigned word) { return free_bits[word].load(std::memory_order::relaxed); }
-  // Every slot and alias is free and can be found.
+  // Whether every slot and alias is free and has its free bit.
   bool nothing_leaked() {
     for (unsigned i = 0; i < kSlots; ++i) {
       if (pool.slot(i).state != SlotState::free || (free_bit_word(0) >> i & 1) == 0) return false;
@@ -241,7 +241,7 @@ struct ModelQueue {
   ModelPool pool;
 };
 
-// Takes Relacy's report without allocating: Relacy replaces operator new and delete while it runs.
+// Receives Relacy's report without allocating: Relacy replaces operator new and delete while it runs.
 class Report : public std::streambuf {
  public:
   Report() { setp(text_, text_ + sizeof text_); }
@@ -251,13 +251,13 @@ class Report : public std::streambuf {
   static inline char text_[1 << 17];
 };
 
-// Iterations are for continuous integration; IPCQ_MODEL_SCALE=100 explores a hundred times as many.
+// `iterations` are what continuous integration affords; IPCQ_MODEL_SCALE=100 explores a hundred times as many.
 inline rl::iteration_t scaled(rl::iteration_t iterations) {
   const char* const scale = std::getenv("IPCQ_MODEL_SCALE");
   return iterations * (scale == nullptr ? 1 : std::strtoull(scale, nullptr, 10));
 }
 
-// Runs `Test` and gives Relacy's verdict.
+// Runs `Test` with a planted bug, or none, and returns Relacy's result.
 template <class Test>
 rl::test_result_e explore(Fault planted, rl::iteration_t iterations,
                           rl::scheduler_type_e scheduler = rl::random_scheduler_type) {

@@ -1,4 +1,4 @@
-// A broker's segments, for tests that do to them, or to their broker, what nobody should.
+// A broker's segments, for tests that damage them or send their broker bad input.
 #pragma once
 
 #include <string>

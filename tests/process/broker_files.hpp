@@ -1,4 +1,4 @@
-// Brokers in processes of their own, at paths in a directory that the test looks at.
+// Brokers in processes of their own, with their files in a directory of the test, which checks these.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -37,10 +37,10 @@ namespace fs = std::filesystem;
 constexpr const char* kLockSuffix = ".ipcq-lock";
 constexpr uid_t kOtherUser = 65534;
 
-// A process that a test started and that goes with it.
+// A process that a test has started. It is killed with this object.
 class Child {
  public:
-  // Runs `body`, which must not return before it has called its argument: that says that it is ready.
+  // Runs `body` in the child. `body` calls its argument once it is ready, before it returns.
   explicit Child(const std::function<void(const std::function<void()>&)>& body) {
     int ends[2] = {-1, -1};
     EXPECT_EQ(::pipe(ends), 0);
@@ -89,7 +89,7 @@ class BrokerFiles : public testing::Test {
   }
   ~BrokerFiles() override {
     fs::current_path("/");
-    for (const auto& e : list_brokers()) {  // those that a test has killed
+    for (const auto& e : list_brokers()) {  // leftovers of brokers that a test has killed
       if (!e.alive && e.name.rfind(directory_, 0) == 0) remove_leftovers(e);
     }
     std::error_code ignored;
@@ -109,7 +109,7 @@ class BrokerFiles : public testing::Test {
     std::sort(names.begin(), names.end());
     return names;
   }
-  // What brokers at this path, dead or alive, say of themselves in shared memory.
+  // The paths of the records, in /dev/shm, of brokers at this path, dead or alive.
   static std::vector<std::string> records_of(const std::string& socket_path) {
     std::vector<std::string> found;
     for (const auto& e : fs::directory_iterator("/dev/shm")) {
@@ -124,7 +124,7 @@ class BrokerFiles : public testing::Test {
     return status.st_mode & 07777;
   }
 
-  // A socket of another program's.
+  // Binds a socket as another program would.
   static int bind_socket(const std::string& path, int type, bool listening) {
     const int fd = ::socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
@@ -140,7 +140,7 @@ class BrokerFiles : public testing::Test {
   static std::string refusal(const std::string& name) {
     return error_of<UsageError>([&] { const Broker broker({.name = name}); });
   }
-  // With a queue unless `queue` is false.
+  // A Child's body that runs a broker, with a queue unless `queue` is false.
   static std::function<void(const std::function<void()>&)> broker_at(const std::string& name, bool queue = true,
                                                                      const std::string& group = {}) {
     return [=](const std::function<void()>& ready) {
@@ -161,7 +161,7 @@ class BrokerFiles : public testing::Test {
   std::string directory_;
 };
 
-// With a run directory of its own.
+// The same with a run directory of its own.
 class RunDirectory : public BrokerFiles {
  protected:
   RunDirectory() {

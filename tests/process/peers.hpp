@@ -1,5 +1,5 @@
-// The process tests' fixture: peers are real processes with mappings of their own, every wait is bounded, and whatever
-// takes too long shows the ring of every queue before it fails.
+// The fixture of the process tests. Peers are real processes with mappings of their own. Every wait is bounded; one
+// that takes too long prints the ring of every queue, and fails.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -24,9 +24,9 @@ namespace ipcq_test {
 using namespace ipcq;
 using namespace std::chrono_literals;
 
-// Far beyond anything that a peer does when it goes right.
+// Longer than anything that a peer does in a test that passes.
 inline constexpr Duration kPeerBound = 15s;
-// Long enough to see that nothing happens.
+// How long a test watches that nothing happens.
 inline constexpr Duration kMoment = 50ms;
 
 // UBSan's type checks read memory through a pipe: they fail in a process whose descriptors are all used up.
@@ -36,7 +36,7 @@ inline constexpr bool kChecksNeedDescriptors = true;
 inline constexpr bool kChecksNeedDescriptors = false;
 #endif
 
-// One process_peer. Killed at the end of its test, whatever it does.
+// One process of the program process_peer. Killed at the end of its test.
 class Peer {
  public:
   // `step`: value of IPCQ_CRASH_POINT for this process, e.g. "publish.claimed:kill:2".
@@ -55,7 +55,7 @@ class Peer {
   void go() const;  // lets a peer with go=1 start
   void signal(int number) const;
 
-  // Looks without waiting: the wait status once it has ended.
+  // The wait status, if it has ended; does not wait.
   std::optional<int> ended();
   bool is_stopped();  // by a signal, seen through waitpid
   // Of an ended peer: "exit N" or "signal N".
@@ -77,20 +77,20 @@ class ProcessTest : public testing::Test {
 
   // Waits for `done`. On expiry prints every queue's dump and fails.
   bool bounded(const std::string& what, const std::function<bool()>& done, Duration bound = kPeerBound);
-  // Waits for a peer to end, and says how.
+  // Waits for a peer to end, and returns its end_text().
   std::string end_of(Peer& peer, Duration bound = kPeerBound);
 
   Peer& spawn(const std::string& role, std::vector<std::string> arguments, const std::string& step = {});
-  // Likewise, once it is attached.
+  // The same; returns once the peer is attached.
   Peer& spawn_ready(const std::string& role, std::vector<std::string> arguments, const std::string& step = {});
 
-  // A broker within the test, or one in a process of its own.
+  // Starts a broker in the test's process, or in a process of its own.
   Broker& embed_broker(LogCallback log = {});
   Peer& spawn_broker(std::vector<std::string> arguments = {});
 
   QueueStats stats(const std::string& queue = "q") const;
   GroupStats group_stats(const std::string& group = "default", const std::string& queue = "q") const;
-  // After all endpoints closed: no slot, alias or held entry of the queue is in use.
+  // Expects that no slot, alias or held entry of the queue is in use. Called when all endpoints are closed.
   void expect_nothing_left(const std::string& queue);
 
   const std::string name_;       // of the broker
@@ -103,18 +103,18 @@ class ProcessTest : public testing::Test {
   unsigned spawned_ = 0;
 };
 
-// What one group's consumers wrote down, checked message by message.
+// The messages of one producer that a group must have received.
 struct Expectation {
   std::uint32_t producer = 0;
-  std::uint64_t at_least = 0;  // [0, at_least) must be there
-  std::uint64_t at_most = 0;   // and nothing from here on
+  std::uint64_t at_least = 0;  // all of [0, at_least)
+  std::uint64_t at_most = 0;   // and none from this one on
 };
-// How many messages of one producer arrived at a consumer after a later one without being marked redelivered.
 struct GroupCheck {
-  std::uint64_t distinct = 0;  // messages delivered
-  std::uint64_t inversions = 0;
+  std::uint64_t distinct = 0;    // messages delivered
+  std::uint64_t inversions = 0;  // after a later one, by producer and consumer, and not marked as redelivered
 };
-// Fails on gaps, and on duplicates that are not marked as redelivered. `may_drop`: gaps are no failure.
+// Checks the records of a group's consumers. Fails on gaps, unless `may_drop`, and on duplicates that are not marked as
+// redelivered.
 GroupCheck check_group(const std::vector<const Peer*>& consumers, const std::vector<Expectation>& producers,
                        bool may_drop = false);
 

@@ -1,4 +1,4 @@
-// A client that speaks the control protocol by hand, or something like it.
+// A client that sends messages of the control protocol by hand, right or wrong ones.
 #pragma once
 
 #include <arpa/inet.h>
@@ -39,13 +39,13 @@ class RawClient {
     return receive();
   }
   ipcq::detail::Reply hello() { return ask({}); }
-  // Whether the broker hangs up, having said nothing more.
+  // Waits for the broker to hang up. False if it sends anything before.
   bool ends() {
     pollfd p{socket(), POLLIN, 0};
     char byte = 0;
     if (ipcq::detail::poll_until(&p, 1, ipcq::detail::deadline_after(std::chrono::seconds(15))) != 1) return false;
     const ssize_t got = ::recv(socket(), &byte, 1, MSG_DONTWAIT);
-    return got == 0 || (got < 0 && errno == ECONNRESET);  // reset: before it had read all that was sent
+    return got == 0 || (got < 0 && errno == ECONNRESET);  // a reset: it had not read all that was sent
   }
 
  private:
@@ -53,7 +53,7 @@ class RawClient {
   std::uint32_t serial_ = 0;
 };
 
-// A TCP socket whose close waits for a minute, as its sender asked for.
+// A TCP socket whose close takes a minute (SO_LINGER with data that is not read).
 class Lingering {
  public:
   Lingering() {
@@ -75,7 +75,7 @@ class Lingering {
     EXPECT_EQ(::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &minute, sizeof minute), 0);
   }
   int get() const { return socket_.get(); }
-  // Whoever it was sent to is then the last to close it.
+  // Closes this process' descriptor: the process that the socket was sent to is then the last to close it.
   void let_go() { socket_.reset(); }
 
  private:

@@ -1,5 +1,5 @@
-// What a peer process writes down as it goes, in a file that outlives it: one record an event, each a single write, so
-// that a peer that is killed leaves whole records.
+// The records that a peer writes to a file as it runs: one per event, each by a single write, so that a peer that is
+// killed leaves whole records.
 #pragma once
 
 #include <fcntl.h>

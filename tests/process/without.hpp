@@ -1,4 +1,5 @@
-// What a peer does without, as on an older kernel, below valgrind, in a container: "pidfd_open,peerpidfd,proc".
+// Takes system features away from a peer, as an older kernel, valgrind or a container does:
+// "pidfd_open,peerpidfd,proc".
 #pragma once
 
 #include <linux/audit.h>
@@ -17,7 +18,7 @@
 
 namespace ipcq_test {
 
-// From here on that call fails with `error`; given an `option`, only for that third argument.
+// From here on system call number `call` fails with `error`; with an `option`, only for that third argument.
 inline bool deny(unsigned call, unsigned error, int option = -1) {
   std::vector<sock_filter> program = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
                                       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 1, 0),
@@ -32,7 +33,7 @@ inline bool deny(unsigned call, unsigned error, int option = -1) {
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
-// False where this system does not let it be taken away.
+// False where the system does not let the process take it away.
 inline bool do_without(const std::string& what) {
   constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD
   const auto has = [&](const char* word) { return what.find(word) != std::string::npos; };

@@ -1,5 +1,5 @@
-// The programs as a shell starts them: each command is a bash in a process group of its own, with its output in files.
-// Every wait is bounded, and what is still there at the end of a test is killed.
+// Runs the programs as a shell does: each command is a bash in a process group of its own, with its output in files.
+// Every wait is bounded; commands that still run at the end of a test are killed.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -25,9 +25,9 @@ class Command {
   Command& operator=(const Command&) = delete;
   ~Command();
 
-  // Its exit code, 128 + n where signal n ended it; none, and a failure, when it does not end.
+  // Waits for its end and returns the exit code; 128 + n if signal n ended it. None, and a failure, after `bound`.
   std::optional<int> exit_code(ipcq::Duration bound = kBound);
-  bool ended();  // looks without waiting
+  bool ended();  // does not wait
   void signal(int number) const;
   pid_t pid() const { return pid_; }
   std::string out() const;  // what it has written to standard output so far
@@ -40,24 +40,24 @@ class Command {
   std::optional<int> status_;
 };
 
-// A directory of its own for files and for the run directory of brokers.
+// A fixture with a directory of its own, for files and as the run directory of brokers.
 class ProgramTest : public testing::Test {
  protected:
   ProgramTest();
   ~ProgramTest() override;
 
   Command& start(const std::string& script);
-  // Starts it and waits for its end.
+  // Starts a command and waits for its end.
   Command& run(const std::string& script);
-  // A broker of that name with these arguments, once it serves.
+  // Starts a broker named broker_name() with these arguments; returns once it serves.
   Command& broker(const std::string& arguments);
 
-  // $IPCQ_BROKER: a name of this test alone, since /dev/shm is one for all.
+  // $IPCQ_BROKER: a name that no other test has, since all share /dev/shm.
   const std::string& broker_name() const { return broker_; }
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
   std::string contents(const std::string& name) const;
   void write(const std::string& name, const std::string& text) const;
-  // A number of `ipcq stats --json`, by a path such as "clients" or "queues/0/groups/0/waiting"; -1 without an answer.
+  // A number from `ipcq stats --json`, by a path such as "clients" or "queues/0/groups/0/waiting". -1 if there is none.
   long stat(const std::string& pointer);
 
  private:

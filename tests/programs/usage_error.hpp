@@ -1,4 +1,4 @@
-// What the programs tell a user who asked for something that cannot be.
+// The text of the UsageError that a call throws, or "(no error)".
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What a queue should do, as plainly as it can be said: a vector of messages, a cursor for each group, sets of slots.
-// One thread, no sharing. world.hpp compares the library with it, step by step.
+// The reference model of a queue, as simple as possible: a vector of messages, a cursor per group, sets of slots. For
+// one thread. world.hpp compares the library with it, step by step.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +44,7 @@ struct Pool {
 
 struct Message {
   std::uint64_t ticket = 0;
-  std::uint64_t number = 0;    // what its payload says
+  std::uint64_t number = 0;    // the content of its payload
   std::uint64_t sequence = 0;  // of its producer
   std::uint32_t producer = 0;
   std::shared_ptr<Node> node;  // none: inline
@@ -93,7 +93,7 @@ class Queue {
     return static_cast<std::uint8_t>(m);
   }
 
-  // The endpoint that a newcomer gets: one whose held entries are all free, if there is one.
+  // The endpoint that a new client gets: one whose held entries are all free, if there is one.
   std::uint32_t choose_endpoint() const {
     std::uint32_t second = kEndpoints;
     for (std::uint32_t e = 0; e < kEndpoints; ++e) {
@@ -118,7 +118,7 @@ class Queue {
     }
     return true;
   }
-  // Makes room as the policies say: the group that lags most loses its oldest message, if it is one that may.
+  // Makes room by the policies: the group that lags most loses its oldest message, if it may.
   bool drop_one(bool for_slot) {
     Group* victim = nullptr;
     std::uint64_t kept = ~std::uint64_t{0};
@@ -150,7 +150,7 @@ class Queue {
     --pool->free_slots;
     return std::make_shared<Node>();
   }
-  // After reserve_line().
+  // Called after reserve_line().
   void publish(Message m) {
     m.ticket = next();
     if (m.node) {
@@ -161,7 +161,7 @@ class Queue {
     messages.push_back(std::move(m));
   }
 
-  // What receive() of a consumer comes to; on ok `got` is what it holds now.
+  // The status of a consumer's receive(). On ok `got` is the message that it holds.
   Status receive(std::uint32_t endpoint, unsigned g, Until until, Held*& got) {
     Group& group = groups[g];
     Held* oldest = nullptr;
@@ -196,7 +196,7 @@ class Queue {
     ++h->deliveries;
   }
 
-  // Whether a group of that name is there and loses nothing.
+  // Whether a group of that name exists and is not lossy.
   bool refuses_lossy(const std::string& name) const {
     for (const Group& g : groups) {
       if (g.name == name) return !g.lossy;
@@ -204,7 +204,7 @@ class Queue {
     return false;
   }
 
-  // The index of the group that a consumer of that name joins; kGroups: no place.
+  // Joins the group of that name, or makes it. Returns its index; kGroups: there is no place for it.
   unsigned join(const std::string& name, bool lossy) {
     for (unsigned g = 0; g < kGroups; ++g) {
       if (groups[g].name == name) return ++groups[g].members, g;

@@ -1,5 +1,5 @@
-// Two small queues with one pool, in the library and in the reference. Each operation is done in both, and the two are
-// compared: statuses, messages, the broker's accounting.
+// Two small queues that share a pool, in the library and in the reference model. Each operation is done in both, and
+// statuses, messages and the broker's counters are compared.
 #pragma once
 
 #include <rapidcheck.h>
@@ -32,9 +32,9 @@ class World {
   World(Backpressure first, Backpressure second, const std::vector<GroupOptions>& groups);
 
   void apply(const Op& op);
-  // The broker's counters and the reference's are the same.
+  // Expects that the broker's counters are those of the reference.
   void check();
-  // Everybody goes; what durable groups have not taken is received; then no slot is in use.
+  // Closes all endpoints, receives what durable groups have not taken, and expects that no slot is in use.
   void finish();
 
  private:

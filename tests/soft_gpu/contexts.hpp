@@ -1,5 +1,5 @@
-// The soft GPU's contexts: the primary one, which a reset ends, and others; a kernel that faults fails its own. What a
-// real driver crashes at, a stream of a context that is gone, aborts here.
+// The contexts of the soft GPU: the primary one, which a reset ends, and others. A kernel that faults fails its
+// context. The use of a stream whose context is gone, at which a real driver crashes, aborts.
 #pragma once
 
 #include <cuda.h>
@@ -22,7 +22,7 @@ CUresult push_context(CUcontext context);
 CUresult pop_context(CUcontext* context);
 CUresult number_of_context(CUcontext context, unsigned long long* number);
 
-// Where a stream belongs, as it was when that was made.
+// The context of a stream, as it was when the stream was made.
 class Belonging {
  public:
   Belonging();  // to the current context, else to the primary one
@@ -30,7 +30,7 @@ class Belonging {
   bool is_gone() const noexcept { return context_->number != number_; }
   bool has_failed() const noexcept { return context_->failed; }
   void fail() const noexcept { context_->failed = true; }
-  // As a driver does whose stream has gone with its context.
+  // Aborts if the context is gone, as a driver crashes.
   void crash_if_gone(const char* call) const;
 
  private:

@@ -1,4 +1,4 @@
-// The kernels that the soft GPU knows, by name.
+// Finds the kernels of the soft GPU by name.
 #pragma once
 
 #include <functional>
@@ -6,7 +6,7 @@
 
 namespace soft_gpu {
 
-// Takes a launch's arguments by value; what it returns runs one thread of the grid.
+// Copies a launch's arguments, and returns the function that runs one thread of the grid.
 using Kernel = std::function<std::function<void()>(void** arguments)>;
 
 const Kernel* find_kernel(const std::string& name);

@@ -1,4 +1,5 @@
-// The words of CUDA C++ that this project's kernels use, for a compiler of C++. To be included before any of them.
+// The keywords and built-ins of CUDA C++ that this project's kernels use, for a C++ compiler. Included before the
+// kernels.
 #pragma once
 
 #include <algorithm>

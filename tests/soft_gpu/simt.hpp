@@ -1,6 +1,6 @@
-// CUDA's model of threads, on a CPU: enough of it to run this project's kernels. A block is a thread of the system, its
-// threads are fibers of that, and blocks run side by side. Warp intrinsics and barriers wait for all whom they concern,
-// so that a kernel that diverges where it must not is found. No claim to speed.
+// CUDA's model of threads on a CPU, as far as this project's kernels need it. A block is a thread of the system, the
+// block's threads are fibers of it, and blocks run concurrently. Warp intrinsics and barriers wait for all threads that
+// take part, so that a kernel that diverges where it must not hangs. Not made for speed.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct Dim {
   unsigned x = 1, y = 1, z = 1;
 };
 
-// What a fiber sees of itself.
+// A fiber's place in the grid.
 struct Place {
   Dim thread, block, block_size, grid_size;
 };
@@ -21,13 +21,13 @@ extern thread_local const Place* place;
 // Runs the grid to its end. A block waits until the device has room for it.
 void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& kernel);
 
-// ---- for fibers ----
+// ---- called by fibers ----
 
 // Lets the block's other fibers run.
 void yield();
-// Likewise; the block may sleep when all its fibers nap.
+// The same; the block may sleep when all its fibers nap.
 void nap();
-// Waits for the whole warp; everybody's value.
+// Waits for the whole warp, and returns the values of all its threads.
 const std::uint64_t* exchange(std::uint64_t mine);
 // Waits for `threads` fibers of the block at barrier `id`.
 void barrier(unsigned id, unsigned threads);

@@ -1,4 +1,4 @@
-// The soft GPU's streams: work in order, in hardware queues that streams share, and what a capture does to it.
+// The streams of the soft GPU: they do work in order, in hardware queues that several streams share, and can capture.
 #pragma once
 
 #include <cuda.h>
@@ -26,25 +26,25 @@ struct CUstream_st {
 namespace soft_gpu {
 
 extern std::atomic<unsigned> kernels_running;
-extern std::atomic<unsigned> waits_pending;  // of streams, for values
+extern std::atomic<unsigned> waits_pending;  // waits of streams for values
 
 void rest();
-// What the driver does before it changes what kernels may use.
+// Waits for all kernels, as the driver does before it pins memory.
 void await_kernels();
-// And before it takes something away from them: as measured on an H200 with driver 580, streams that wait count, too.
+// Waits also for streams that wait for a value, as the driver does before it frees, unpins or unmaps (H200, driver
+// 580).
 void await_streams();
 
-// Waits where the stream takes no more; does nothing with the work where it captures.
+// Waits while the stream is full. Drops the work if the stream captures.
 CUresult enqueue(CUstream s, std::function<void()> work);
 CUresult query(CUstream s);
 CUresult synchronize(CUstream s);
 
-// In global mode; one stream captures at a time, which is enough. What it captures is never done: graphs are not
-// played.
+// In global mode; one stream at a time. Captured work is never done, since there are no graph launches.
 CUresult begin_capture(CUstream s, CUstreamCaptureMode);
 CUresult end_capture(CUstream s, CUgraph* graph);
 CUresult exchange_capture_mode(CUstreamCaptureMode* mode);
-// For calls that a capture of any thread refuses and is spoilt by.
+// Whether the capture refuses the present call of this thread. If so, invalidates the capture.
 bool spoils_capture();
 
 }  // namespace soft_gpu

@@ -1,4 +1,4 @@
-// A forked child that a test started. It ends with `body`, or with the test.
+// A forked child of a test. It ends when `body` returns, or is killed with this object.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ namespace ipcq_test {
 
 class Child {
  public:
-  // A minute later it ends by itself. An exception is exit code 99.
+  // The child ends itself after a minute. If `body` throws, the exit code is 99.
   explicit Child(const std::function<void()>& body) : pid_(::fork()) {
     EXPECT_GE(pid_, 0);
     if (pid_ != 0) return;
@@ -33,7 +33,7 @@ class Child {
   Child& operator=(const Child&) = delete;
 
   pid_t pid() const { return pid_; }
-  // Waits for its end. Returns the status of waitpid().
+  // Waits for its end, and returns the status of waitpid().
   int reap() {
     int status = -1;
     is_reaped_ = ::waitpid(pid_, &status, 0) == pid_;

@@ -1,5 +1,5 @@
-// A queue of a GPU whose clients have a GPU too, and end. Clients: 2, 3 producers; 5, 6 members of group 0 at endpoints
-// 0, 1; 9 whoever comes later.
+// A device queue whose clients have a GPU too, and end. Clients: 2, 3 producers; 5, 6 members of group 0 at endpoints
+// 0, 1; 9 a later client.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 
 namespace ipcq::detail {
 
-// How a process with a GPU ended, as the broker knows it.
+// How a process with a GPU ended, as the broker is told.
 enum class End { died, died_under_mps, closed };
 inline std::ostream& operator<<(std::ostream& s, End end) {
   return s << (end == End::died ? "died" : end == End::closed ? "closed" : "died_under_mps");
@@ -35,12 +35,12 @@ struct Ends {
   RepairReport consumer_ends(End how) {
     return repair_endpoint(s.queue(), s.pool_map(), ended(how, EndpointKind::consumer, 5, 0));
   }
-  // After producer_ends(End::closed).
+  // Called after producer_ends(End::closed).
   RepairReport process_ends(End how) {
     return repair_late_writes(s.queue(), s.pool_map(), ended(how, EndpointKind::producer, 2, 3));
   }
 
-  // The slots that can still be lent.
+  // The number of slots that can still be lent.
   std::size_t slots_to_lend() {
     std::size_t n = 0;
     while (s.borrow(9).slot != kNone) ++n;

@@ -1,5 +1,5 @@
-// A pool and a queue of a GPU, without a GPU: the words are in shared memory, nobody looks at the device. Tests play
-// the producers' streams and the executor by hand.
+// A device pool and a device queue without a GPU: the words are in shared memory, and no code uses the device. Tests
+// write by hand what the producers' streams and the executor would write.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,13 +13,13 @@ struct DeviceSegments : Segments {
       : Segments(options, executed, {.slots = slots, .size = 256, .backend = "cuda", .mirror = mirror_of(executed)},
                  &kNowhere) {}
 
-  // A loan that a stream of the client may write to.
+  // Borrows a slot that a stream of the client may write.
   SlotLoan borrow_for_gpu(std::uint32_t client, LoanWriter writer = LoanWriter::gpu) {
     const SlotLoan loan = borrow(client);
     if (loan.slot != kNone) pool().mark_for_gpu(loan, client, writer);
     return loan;
   }
-  // Marks the loan as the message of a ticket, and returns that.
+  // Claims a ticket, marks the loan as its message, and returns the ticket.
   std::uint64_t mark(const SlotLoan& loan, std::uint32_t client) {
     const PublishClaim c = claim(client);
     EXPECT_EQ(c.outcome, ClaimOutcome::ok);
@@ -35,9 +35,9 @@ struct DeviceSegments : Segments {
     ring().publish(ticket, d, nullptr);
     return loan;
   }
-  // The stream has written the payload.
+  // As the stream does when the payload is complete.
   void write(const SlotLoan& loan) { gpub(loan.slot).store(loan.lease, std::memory_order_release); }
-  // The executor's line for the readers: the message of `in`, or a tombstone.
+  // Writes `out` as the executor does: the message of `in`, or a tombstone.
   void process(std::uint64_t ticket, bool tombstone = false) {
     Descriptor d;
     InlineData data;
@@ -46,7 +46,7 @@ struct DeviceSegments : Segments {
     if (d.kind == LineKind::slot) d.flags = kPayloadReady | kInMirror;
     write_line(ring().out(ticket), ring().lap(ticket), d, data.bytes);
   }
-  // Takes one message before the executor, as take().
+  // As take(), for a message that the executor has not processed.
   std::uint32_t take_early(unsigned g, std::uint32_t e, std::uint32_t client) {
     std::uint32_t entry = kNone;
     auto member = queue().published_member(g, e, client);
@@ -60,7 +60,7 @@ struct DeviceSegments : Segments {
 
  private:
   static constexpr DeviceMemory kNowhere{};
-  // Without an executor nobody would copy anything to it.
+  // No mirror without an executor, which is what copies payloads there.
   static Mirror mirror_of(QueueMap::Executed executed) {
     return executed == QueueMap::Executed::none ? Mirror::none : Mirror::full;
   }

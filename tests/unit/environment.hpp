@@ -1,4 +1,4 @@
-// A variable of the environment that a test sets. It is as before at the end.
+// Sets a variable of the environment for a test, and restores it.
 #pragma once
 
 #include <cstdlib>

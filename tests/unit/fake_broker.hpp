@@ -1,4 +1,4 @@
-// A broker's end of the control socket in the hands of a test, which says what the broker says.
+// The broker's end of the control socket, by which a test answers in the broker's place.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -22,12 +22,12 @@ class FakeBroker {
   std::string at(const std::string& file) const { return directory_.at(file); }
   void stop_listening() { listener_.reset(); }
 
-  // The next connection; invalid when none comes.
+  // Waits for the next connection; invalid when none comes.
   ipcq::detail::Fd accept() const {
     if (!comes(listener_)) return {};
     return ipcq::detail::Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   }
-  // The next request in it; with serial 0 when none comes.
+  // Waits for the next request; its serial is 0 when none comes.
   static ipcq::detail::Request take(const ipcq::detail::Fd& connection) {
     ipcq::detail::Request r;
     ipcq::detail::Fd unused;
@@ -44,7 +44,7 @@ class FakeBroker {
     pollfd p{fd.get(), POLLIN, 0};
     return ipcq::detail::poll_until(&p, 1, ipcq::detail::deadline_after(kBound)) == 1;
   }
-  // Senders are asked for, and passed over.
+  // Without control data: the kernel adds senders' credentials, which are dropped here.
   static ssize_t receive(const ipcq::detail::Fd& fd, void* into, std::size_t bytes) {
     return ::recv(fd.get(), into, bytes, MSG_DONTWAIT);
   }

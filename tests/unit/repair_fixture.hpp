@@ -1,5 +1,5 @@
-// Half-done states are built by hand, as a client killed there would leave them, and the repair is called on them.
-// Clients: 2, 3 producers; 5 the member of group 0 at endpoint 0, 6 another at endpoint 1.
+// The fixture of the repair's tests: they build half-done states by hand, as a client killed there would leave them,
+// and call the repair. Clients: 2, 3 producers; 5 and 6 members of group 0, at endpoints 0 and 1.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ class RepairTest : public testing::Test {
   RepairReport consumer_died(std::uint32_t client = 5, std::uint32_t endpoint = 0) {
     return repair_endpoint(s.queue(), s.pool_map(), {client, endpoint, EndpointKind::consumer});
   }
-  // The member's claim of `count` tickets, as far as the cursor.
+  // Moves group 1's cursor as a member's claim of `count` tickets does, without the later steps.
   std::uint64_t claim_take(std::uint32_t client, std::uint32_t count = 1) {
     const Cursor v = s.ring().cursor(1);
     EXPECT_TRUE(s.ring().swap_cursor(1, v, {v.next + count, client, count, 0, false}));

@@ -1,4 +1,4 @@
-// A pool and a queue in real shared memory, without a broker: for tests that build states by hand.
+// A pool and a queue in real shared memory, without a broker, for tests that build states by hand.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@ struct Segments {
   explicit Segments(const QueueOptions& options, std::uint32_t slots = 4, std::size_t slot_bytes = 256)
       : Segments(options, options.handler.empty() ? QueueMap::Executed::none : QueueMap::Executed::by_host,
                  {.slots = slots, .size = slot_bytes}, nullptr) {}
-  // `device`: where a pool with the backend "cuda" says that it lies.
+  // `device`: the VRAM that the header of a pool with the backend "cuda" names.
   Segments(const QueueOptions& options, QueueMap::Executed executed, const PoolOptions& pool,
            const DeviceMemory* device) {
     static int count = 0;
@@ -76,7 +76,7 @@ struct Segments {
     d.sequence = sequence;
     return d;
   }
-  // Publishes one inline message; its ticket, or kNoTicket when the ring is full.
+  // Publishes one inline message, and returns its ticket; kNoTicket when the ring is full.
   std::uint64_t send(std::uint32_t client, std::uint64_t sequence) {
     const PublishClaim c = claim(client);
     if (c.outcome != ClaimOutcome::ok) return kNoTicket;
@@ -94,7 +94,7 @@ struct Segments {
     ring().publish(c.ticket, slot_message(loan, sequence), nullptr);
     return loan;
   }
-  // Takes one message as member `client` of group `g`, endpoint `e`; its held entry, or kNone.
+  // Takes one message as member `client` of group `g` at endpoint `e`, and returns its held entry, or kNone.
   std::uint32_t take(unsigned g, std::uint32_t e, std::uint32_t client) {
     std::uint32_t entry = kNone;
     auto member = queue_owner->member(g, e, client);
@@ -104,7 +104,7 @@ struct Segments {
     bool freed = false;
     return queue_owner->member(g, e, client).release(entry, deliveries, pool(), freed);
   }
-  // What member 6 of group 0, the one that survives, receives, in order, by sequence number.
+  // The sequence numbers of all that member 6 of group 0, the survivor, receives, in order.
   std::vector<std::uint64_t> receive_all() {
     std::vector<std::uint64_t> got;
     for (std::uint32_t e = take(0, 1, 6); e != kNone; e = take(0, 1, 6)) {
@@ -113,7 +113,7 @@ struct Segments {
     }
     return got;
   }
-  // Puts the empty ring to `ticket`, as if that many messages had passed.
+  // Sets the empty ring to `ticket`, as if that many messages had passed.
   void set_next(std::uint64_t ticket) {
     const Cursor v = ring().cursor(kProducers);
     control().cursor[kProducers].word.init(pack(Cursor{ticket, 0, 0, v.groups, false}));

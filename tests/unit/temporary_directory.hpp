@@ -1,4 +1,4 @@
-// A directory of a test's own, removed with all that is in it.
+// A directory of one test, removed with its content when the test ends.
 #pragma once
 
 #include <stdlib.h>

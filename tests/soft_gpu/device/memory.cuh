@@ -1,4 +1,4 @@
-// Stands in for libipcq/cuda/device/memory.cuh where kernels run on a CPU: the same names, by the compiler's atomics.
+// Replaces libipcq/cuda/device/memory.cuh where kernels run on a CPU: the same names, by the compiler's atomics.
 // Each access may let other threads of its block run first.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The parts of a broker without its control thread: a test calls what that thread would, and looks at the books.
+// The parts of a broker without its control thread: a test calls what that thread would call, and checks the entries.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -39,7 +39,7 @@ struct Parts : BrokerParts {
     o.held = 4;
     return o;
   }
-  // A session of this process.
+  // Connects this process as a client.
   ConnectedClient& connect() {
     int ends[2] = {-1, -1};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
@@ -66,7 +66,7 @@ struct Parts : BrokerParts {
   std::vector<Fd> other_ends;
 };
 
-// Publishes one inline message as producer `client`; false when the ring is full.
+// Publishes one inline message as producer `client`. False when the ring is full.
 inline bool send(const QueueEntry& q, std::uint32_t client) {
   std::uint64_t limit = 0;
   const PublishClaim c = q.map->ring().claim_publish(client, 1, limit);
