@@ -19,13 +19,18 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-// Keeps what it is given, and blocks while it is shut, as a pipe that nobody reads.
+// Keeps the lines that it is given. Blocks while it is shut, as a pipe that nobody reads: on every line, or on those
+// with a certain text.
 class Pipe final : public spdlog::sinks::sink {
  public:
   void log(const spdlog::details::log_msg& message) override {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return open_; });
-    lines_.emplace_back(message.payload.data(), message.payload.size());
+    std::string line(message.payload.data(), message.payload.size());
+    blocked_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return open_ && (stop_at_.empty() || line.find(stop_at_) == std::string::npos); });
+    blocked_ = false;
+    lines_.push_back(std::move(line));
     changed_.notify_all();
   }
   void flush() override {}
@@ -37,6 +42,15 @@ class Pipe final : public spdlog::sinks::sink {
     open_ = open;
     changed_.notify_all();
   }
+  void stop_at(const std::string& text) {
+    const std::scoped_lock lock(mutex_);
+    stop_at_ = text;
+    changed_.notify_all();
+  }
+  bool is_blocked() {
+    const std::scoped_lock lock(mutex_);
+    return blocked_;
+  }
   std::vector<std::string> lines() {
     const std::scoped_lock lock(mutex_);
     return lines_;
@@ -46,6 +60,8 @@ class Pipe final : public spdlog::sinks::sink {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool open_ = true;
+  bool blocked_ = false;  // a line waits
+  std::string stop_at_;
   std::vector<std::string> lines_;
 };
 
@@ -81,6 +97,19 @@ TEST_F(StderrSinkTest, TheEndDoesNotWaitForIt) {
   logger_.reset();
   pipe_->set_open(true);
   EXPECT_TRUE(ipcq_test::eventually([&] { return pipe_->lines().size() == 1; }));
+}
+
+TEST_F(StderrSinkTest, TheEndDoesNotWaitForTheCountOfLinesEither) {
+  constexpr std::size_t kWritten = StderrSink::kCapacity + 1;  // one of them was in the write
+  pipe_->set_open(false);
+  for (std::size_t i = 0; i < kWritten + 3; ++i) logger_->info(std::to_string(i));
+  pipe_->stop_at("not logged");
+  pipe_->set_open(true);
+  ASSERT_TRUE(ipcq_test::eventually([&] { return pipe_->lines().size() == kWritten && pipe_->is_blocked(); }));
+  logger_.reset();
+  EXPECT_EQ(pipe_->lines().size(), kWritten);
+  pipe_->stop_at("");
+  EXPECT_TRUE(ipcq_test::eventually([&] { return pipe_->lines().size() == kWritten + 1; }));
 }
 
 }  // namespace

@@ -107,6 +107,7 @@ struct StderrSink::State {
       line = std::move(lines.front());
       lines.pop_front();
     }
+    writing = true;
     lock.unlock();
     if (gap) {
       write({program, spdlog::level::warn, text});
@@ -114,6 +115,7 @@ struct StderrSink::State {
       write(line);
     }
     lock.lock();
+    writing = false;
     written += gap ? 0 : 1;
     stuck = false;
     progress.notify_all();
@@ -139,6 +141,7 @@ struct StderrSink::State {
   std::uint64_t accepted = 0;
   std::uint64_t written = 0;
   std::uint64_t dropped = 0;  // lines after the last in `lines`, which takes no more until this count is written
+  bool writing = false;       // the thread is in a write, of a line or of the count
   bool stuck = false;         // a write has taken longer than kMoment, and has not returned yet
   bool closed = false;
 };
@@ -184,8 +187,8 @@ StderrSink::~StderrSink() {
   std::unique_lock lock(state_->mutex);
   state_->closed = true;
   state_->added.notify_one();
-  const bool told = state_->progress.wait_for(
-      lock, kPatience, [&] { return state_->written == state_->accepted && state_->dropped == 0; });
+  const bool told =
+      state_->progress.wait_for(lock, kPatience, [&] { return !state_->writing && !state_->has_lines(); });
   lock.unlock();
   if (told) {
     thread_.join();

@@ -31,10 +31,10 @@ void Answers::run() noexcept {
   for (;;) {
     asked_.wait(lock, [this] { return context_.quitting || !questions_.empty(); });
     if (context_.quitting) return;
-    std::vector<Question> asked;
+    // Taken out without an allocation, so that a question that cannot be answered is not asked for ever.
+    const std::vector<Question> asked = std::exchange(questions_, {});
     std::vector<Answer> answers;
     try {
-      asked = questions_;
       answers = answer(lock, asked);
     } catch (const std::exception& e) {  // no memory
       context_.log(LogLevel::error, context_.self() + ": cannot answer a client: " + e.what());
@@ -42,7 +42,6 @@ void Answers::run() noexcept {
       for (Answer& a : answers) a.reply = refuse(Refusal::busy, context_.self() + ": " + e.what());
     }
     for (std::size_t i = 0; i < asked.size(); ++i) deliver(asked[i], answers[i]);
-    questions_.erase(questions_.begin(), questions_.begin() + static_cast<std::ptrdiff_t>(asked.size()));
   }
 }
 
