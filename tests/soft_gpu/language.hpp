@@ -9,6 +9,7 @@
 #include "simt.hpp"
 
 #define __device__
+#define __forceinline__ inline
 #define __global__
 #define __shared__ static thread_local  // a block is a thread
 #define __launch_bounds__(...)

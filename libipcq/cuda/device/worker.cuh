@@ -42,6 +42,27 @@ __device__ inline bool find_task(WorkArea* area, unsigned worker, std::uint64_t&
   }
 }
 
+// By one thread of a block that has done its share of a task; the last of the blocks that share it ends the message,
+// if this was its last stage.
+template <class Handler>
+__device__ __forceinline__ void end_share(const QueueView& q, WorkArea* area, Task* entry, const Task& task,
+                                          bool alone) {
+  bool last = alone;
+  if (!alone) {
+    // Pushed bytes are for CPUs: the block that wrote them fences for the system.
+    if (task.stage == Stage::push) fence_system();
+    fence_device();
+    // SYNC device-stage (acquire, release, device): this share; the last one sees all. Pairs with: itself, the wait
+    // in work().
+    last = add_device(&entry->done, 1) == task.workers - 1;
+  }
+  if (last && task.last) {
+    finish_message<Handler>(q, task.message);
+    if (!Handler::accepts(task.message.length)) add_device(&area->failed, 1);
+    add_device(&area->completed, 1);
+  }
+}
+
 // A worker block's whole run. A message of kSplitBytes or more is shared by the enlisted workers, a smaller one belongs
 // to one of them. A large message that is both pulled and pushed is pulled by the even workers, and handled and pushed
 // by the odd ones: the even ones pull the next message meanwhile, so both directions of PCIe are in use.
@@ -80,7 +101,7 @@ __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
     __syncthreads();
     const bool alone = task.stage == Stage::whole;
     if (task.awaited != 0 && threadIdx.x == 0) {
-      // SYNC device-stage (acquire, device): every share of the stage before. Pairs with: the add below.
+      // SYNC device-stage (acquire, device): every share of the stage before. Pairs with: the add in end_share().
       while (load_acquire_device(&area->task[(at - 1) % kTasks].done) != task.awaited) __nanosleep(64);
     }
     __syncthreads();
@@ -98,20 +119,7 @@ __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
     }
     __syncthreads();
     if (threadIdx.x != 0) continue;
-    bool last = alone;
-    if (!alone) {
-      // Pushed bytes are for CPUs: the block that wrote them fences for the system.
-      if (task.stage == Stage::push) fence_system();
-      fence_device();
-      // SYNC device-stage (acquire, release, device): this share; the last one sees all. Pairs with: itself, the wait
-      // above.
-      last = add_device(&entry->done, 1) == task.workers - 1;
-    }
-    if (last && task.last) {
-      finish_message<Handler>(q, task.message);
-      if (!Handler::accepts(task.message.length)) add_device(&area->failed, 1);
-      add_device(&area->completed, 1);
-    }
+    end_share<Handler>(q, area, entry, task, alone);
   }
 }
 
