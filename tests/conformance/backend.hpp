@@ -17,6 +17,7 @@
 
 #include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
+#include "queue_stats.hpp"
 #include "stamped.hpp"
 
 namespace ipcq_test {
@@ -89,19 +90,9 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
     return session_.consumer(queue, {.group = group, .wait = consumer_wait(), .until = until});
   }
 
-  QueueStats stats(const std::string& queue = "q") const {
-    for (auto& q : broker_.stats().queues) {
-      if (q.name == queue) return q;
-    }
-    ADD_FAILURE() << "no queue " << queue;
-    return {};
-  }
+  QueueStats stats(const std::string& queue = "q") const { return queue_of(broker_.stats(), queue); }
   GroupStats group_stats(const std::string& group = "default", const std::string& queue = "q") const {
-    for (auto& g : stats(queue).groups) {
-      if (g.name == group) return g;
-    }
-    ADD_FAILURE() << "queue " << queue << " has no group " << group;
-    return {};
+    return group_of(stats(queue), group);
   }
 
   // Waits until the executor has processed all that was published.

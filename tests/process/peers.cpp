@@ -15,6 +15,8 @@
 #include <map>
 #include <sstream>
 
+#include "queue_stats.hpp"
+
 namespace ipcq_test {
 namespace {
 
@@ -175,19 +177,11 @@ Peer& ProcessTest::spawn_broker(std::vector<std::string> arguments) {
 }
 
 QueueStats ProcessTest::stats(const std::string& queue) const {
-  for (auto& q : (broker_ ? broker_->stats() : fetch_stats(name_)).queues) {
-    if (q.name == queue) return q;
-  }
-  ADD_FAILURE() << "no queue " << queue;
-  return {};
+  return queue_of(broker_ ? broker_->stats() : fetch_stats(name_), queue);
 }
 
 GroupStats ProcessTest::group_stats(const std::string& group, const std::string& queue) const {
-  for (auto& g : stats(queue).groups) {
-    if (g.name == group) return g;
-  }
-  ADD_FAILURE() << "queue " << queue << " has no group " << group;
-  return {};
+  return group_of(stats(queue), group);
 }
 
 void ProcessTest::expect_nothing_left(const std::string& queue) {
