@@ -8,17 +8,8 @@ command -v valgrind >/dev/null || {
   echo "memcheck_test: skipped: no valgrind here (scripts/install-deps test installs it)"
   exit 77
 }
-work=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-memcheck.XXXXXX")
+source "$(dirname "$0")/own_broker.sh"
 export XDG_RUNTIME_DIR=$work
-broker_pid=
-cleanup() {
-  if [[ -n $broker_pid ]]; then
-    kill -TERM "$broker_pid" 2>/dev/null || true
-    wait "$broker_pid" 2>/dev/null || true
-  fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
 fail() {
   echo "memcheck_test: $*" >&2
   cat "$work"/*.log >&2 || true

@@ -7,17 +7,7 @@ set -euo pipefail
 
 build_dir=$1 cmake=$2 cxx=$3 libdir=$4 generator=$5 make_program=$6
 client_dir=$(cd "$(dirname "$0")/client" && pwd)
-work=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-install.XXXXXX")
-broker_pid=
-
-cleanup() {
-  if [[ -n $broker_pid ]]; then
-    kill -TERM "$broker_pid" 2>/dev/null || true
-    wait "$broker_pid" 2>/dev/null || true
-  fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
+source "$(dirname "$0")/../own_broker.sh"
 
 fail() {
   echo "install_test: $*" >&2

@@ -5,16 +5,8 @@
 set -euo pipefail
 
 bin=$1
-run_dir=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-usage.XXXXXX")
-broker_pid=
-cleanup() {
-  if [[ -n $broker_pid ]]; then
-    kill -TERM "$broker_pid" 2>/dev/null || true
-    wait "$broker_pid" 2>/dev/null || true
-  fi
-  rm -rf "$run_dir"
-}
-trap cleanup EXIT
+source "$(dirname "$0")/../own_broker.sh"
+run_dir=$work
 export XDG_RUNTIME_DIR=$run_dir XDG_CONFIG_HOME=$run_dir HOME=$run_dir
 unset IPCQ_BROKER IPCQ_QUEUES IPCQ_POOLS IPCQ_CONFIG IPCQ_BACKEND IPCQ_DRAIN_SECONDS IPCQ_WAIT IPCQ_WAIT_FOR IPCQ_RUNNER
 
