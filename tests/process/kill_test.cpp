@@ -6,101 +6,15 @@
 #include <regex>
 #include <set>
 
+#include "process/kill_cases.hpp"
 #include "process/peers.hpp"
 
 namespace ipcq_test {
 namespace {
 
-// What the victim is. The survivors are of every other kind, and one of its own.
-enum class Victim {
-  producer,        // of single messages, short and long in turn
-  slow_producer,   // its consumers sleep between messages
-  blocked,         // a producer that mostly waits for room
-  batch_producer,  // send_many of short messages
-  loan_dropper,    // takes a loan and lets it go before each message
-  overwriter,      // a producer to a queue that drops the oldest
-  consumer,
-  idle_consumer,   // it sleeps between messages
-  batch_consumer,  // receive_many
-  nacker,          // gives messages back
-  forwarder,       // from one queue to another of the same pool
-  downstream,      // a consumer of what was forwarded
-};
-
-struct KillCase {
-  const char* step;
-  Victim victim;
-  int count;  // dies when it gets there for the count-th time
-};
-
-constexpr KillCase kCases[] = {
-    {"publish.claimed", Victim::producer, 1},
-    {"publish.claimed", Victim::producer, 10},
-    {"publish.claimed", Victim::batch_producer, 2},
-    {"publish.claimed", Victim::overwriter, 9},
-    {"publish.claimed", Victim::forwarder, 2},
-    {"publish.slot_marked", Victim::producer, 1},
-    {"publish.slot_marked", Victim::producer, 5},
-    {"publish.slot_marked", Victim::forwarder, 3},
-    {"publish.tagged", Victim::producer, 1},
-    {"publish.tagged", Victim::producer, 10},
-    {"publish.tagged", Victim::batch_producer, 3},  // amid its batch
-    {"publish.tagged", Victim::forwarder, 3},
-    {"loan.bit_taken", Victim::producer, 4},
-    {"loan.bit_taken", Victim::forwarder, 2},
-    {"loan.taken", Victim::producer, 1},
-    {"loan.taken", Victim::producer, 4},
-    {"loan.taken", Victim::forwarder, 2},
-    {"slot.freed", Victim::loan_dropper, 3},
-    {"slot.freed", Victim::downstream, 2},
-    {"ring.incremented", Victim::slow_producer, 1},
-    {"ring.incremented", Victim::slow_producer, 4},
-    {"ring.incremented", Victim::consumer, 2},
-    {"ring.incremented", Victim::downstream, 2},
-    {"wait.armed", Victim::blocked, 2},
-    {"wait.armed", Victim::idle_consumer, 3},
-    {"drop.claimed", Victim::overwriter, 1},
-    {"drop.claimed", Victim::overwriter, 6},
-    {"release.last", Victim::overwriter, 2},
-    {"take.claimed", Victim::consumer, 1},
-    {"take.claimed", Victim::consumer, 8},
-    {"take.claimed", Victim::batch_consumer, 3},
-    {"take.held", Victim::consumer, 1},
-    {"take.held", Victim::consumer, 8},
-    {"take.held", Victim::batch_consumer, 6},
-    {"take.finished", Victim::consumer, 1},
-    {"take.finished", Victim::consumer, 8},
-    {"take.finished", Victim::batch_consumer, 6},
-    {"release.started", Victim::consumer, 1},
-    {"release.started", Victim::consumer, 4},
-    {"release.started", Victim::downstream, 2},
-    {"release.last", Victim::consumer, 1},
-    {"release.last", Victim::consumer, 4},
-    {"release.last", Victim::downstream, 1},  // of the alias: its parent is still marked
-    {"release.last", Victim::downstream, 2},
-    {"release.slot_done", Victim::consumer, 1},
-    {"release.slot_done", Victim::consumer, 4},
-    {"release.slot_done", Victim::downstream, 1},
-    {"nack.orphaned", Victim::nacker, 1},
-    {"nack.orphaned", Victim::nacker, 3},
-    {"forward.alias_borrowed", Victim::forwarder, 1},
-    {"forward.alias_borrowed", Victim::forwarder, 4},
-    {"forward.published", Victim::forwarder, 1},
-    {"forward.published", Victim::forwarder, 4},
-};
-
-std::string case_name(const testing::TestParamInfo<KillCase>& info_) {
-  constexpr const char* kNames[] = {"Producer",      "SlowProducer", "BlockedProducer", "BatchProducer",
-                                    "LoanDropper",   "Overwriter",   "Consumer",        "IdleConsumer",
-                                    "BatchConsumer", "Nacker",       "Forwarder",       "Downstream"};
-  std::string name = info_.param.step;
-  std::replace(name.begin(), name.end(), '.', '_');
-  return name + "_" + kNames[static_cast<int>(info_.param.victim)] + std::to_string(info_.param.count);
-}
-
 TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   std::set<std::string> tested, named;
-  for (const auto& c : kCases) tested.insert(c.step);
+  for (const auto& c : kKillCases) tested.insert(c.step);
   tested.insert("attach.answered");  // KilledWhileAttaching
   // Of the broker, not of a client: serving_test holds it up there, and counts.
   for (const char* step :
@@ -115,7 +29,7 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
     for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it) named.insert((*it)[1]);
   }
   EXPECT_FALSE(named.empty());
-  EXPECT_EQ(named, tested) << "kCases names other steps than " << IPCQ_SOURCE_DIR;
+  EXPECT_EQ(named, tested) << "kKillCases names other steps than " << IPCQ_SOURCE_DIR;
 }
 
 class KilledWhileAttaching : public ProcessTest {};
@@ -187,146 +101,169 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
     std::this_thread::sleep_for(kMoment);
     for (Peer* c : consumers) EXPECT_FALSE(c->ended()) << c->what() << " took a death for an end";
   }
-};
-INSTANTIATE_TEST_SUITE_P(, KillTest, testing::ValuesIn(kCases), case_name);
 
-TEST_P(KillTest, SurvivorsGoOn) {
-  const KillCase& c = GetParam();
-  const bool forwards = c.victim == Victim::forwarder || c.victim == Victim::downstream;
-  const bool producer_dies = c.victim <= Victim::overwriter;
-  const bool overwrites = c.victim == Victim::overwriter;
+  void create_queues() {
+    Broker& broker = embed_broker();
+    broker.create_pool("pool", {.slots = kSlots, .size = 256});
+    QueueOptions options{.pool = "pool", .lines = 4, .groups = {{"default"}, {"tap"}}};
+    if (overwrites_) options.backpressure = Backpressure::drop_oldest;
+    broker.create("q", options);
+    broker.create("out", {.pool = "pool", .lines = 4});
+    session_ = connect({.broker = name_});
+    anchor_ = session_.producer("q");
+    anchor_out_ = session_.producer("out");
+  }
 
-  Broker& broker = embed_broker();
-  broker.create_pool("pool", {.slots = kSlots, .size = 256});
-  QueueOptions options{.pool = "pool", .lines = 4, .groups = {{"default"}, {"tap"}}};
-  if (overwrites) options.backpressure = Backpressure::drop_oldest;
-  broker.create("q", options);
-  broker.create("out", {.pool = "pool", .lines = 4});
-  auto session = connect({.broker = name_});
-  // Keeps the stream from ending while peers come and go.
-  auto anchor = session.producer("q");
-  auto anchor_out = session.producer("out");
-
-  const std::string last = forwards ? "out" : "q";
-  std::vector<Peer*> consumers;  // of the last queue's default group
-  const auto add_consumer = [&](std::vector<std::string> more, const std::string& step = {}) -> Peer& {
-    more.push_back("queue=" + last);
-    Peer& p = spawn_ready("consumer", more, step);
-    consumers.push_back(&p);
-    return p;
-  };
-  Peer& tap = spawn_ready("consumer", {"group=tap"});
-
-  const std::string size = forwards ? "bytes=200" : "bytes=0";
-  // The survivors are slower where the victim must find something to do.
-  Peer* victim = nullptr;
-  Peer* survivor = nullptr;  // the producer of the victim's side, or the first one
-  Peer* other = nullptr;
-  std::vector<Peer*> forwarders;
-  const std::string consumer_pause = c.victim == Victim::blocked || overwrites ? "delay_us=2000"
-                                     : !producer_dies                          ? "delay_us=1000"
-                                                                               : "delay_us=0";
-  std::vector<std::string> producing = {size, "count=" + std::to_string(kMessages), "go=1"};
-  if (c.victim == Victim::slow_producer || c.victim == Victim::idle_consumer) producing.push_back("delay_us=1500");
-
-  if (producer_dies) {
+  Peer& add_consumer(std::vector<std::string> more, const std::string& step = {}) {
+    more.push_back("queue=" + last_);
+    consumers_.push_back(&spawn_ready("consumer", more, step));
+    return *consumers_.back();
+  }
+  void start_dying_producer(std::vector<std::string> options, const std::string& consumer_pause) {
     add_consumer({consumer_pause});
     add_consumer({consumer_pause});
-    auto mine = producing;
-    mine.push_back("id=2");
-    if (c.victim == Victim::batch_producer) mine.insert(mine.end(), {"batch=6", "bytes=40"});
-    if (c.victim == Victim::loan_dropper) mine.push_back("drop_loans=1");
-    victim = &spawn_ready("producer", mine, plan());
-  } else if (c.victim == Victim::forwarder) {
-    add_consumer({});
-    forwarders.push_back(&spawn_ready("forwarder", {"from=q", "to=out"}));
-    victim = &spawn_ready("forwarder", {"from=q", "to=out"}, plan());
-  } else {
-    if (forwards) forwarders.push_back(&spawn_ready("forwarder", {"from=q", "to=out"}));
+    options.push_back("id=2");
+    if (case_.victim == Victim::batch_producer) options.insert(options.end(), {"batch=6", "bytes=40"});
+    if (case_.victim == Victim::loan_dropper) options.push_back("drop_loans=1");
+    victim_ = &spawn_ready("producer", options, plan());
+  }
+  void start_dying_consumer(const std::string& consumer_pause) {
+    if (forwards_) forwarders_.push_back(&spawn_ready("forwarder", {"from=q", "to=out"}));
     add_consumer({consumer_pause});
     std::vector<std::string> mine;
-    if (c.victim == Victim::batch_consumer) mine = {"batch=3"};
-    if (c.victim == Victim::nacker) mine = {"nack_every=3"};
+    if (case_.victim == Victim::batch_consumer) mine = {"batch=3"};
+    if (case_.victim == Victim::nacker) mine = {"nack_every=3"};
     // The other group releases most messages first: the victim frees the slots and lines, and producers sleep
     // meanwhile.
-    const std::string_view step = c.step;
-    if ((step == "release.last" || step == "ring.incremented") && c.victim == Victim::consumer) mine = {"delay_us=300"};
-    victim = &add_consumer(mine, plan());
+    const std::string_view step = case_.step;
+    const bool frees = step == "release.last" || step == "ring.incremented";
+    if (frees && case_.victim == Victim::consumer) mine = {"delay_us=300"};
+    victim_ = &add_consumer(mine, plan());
   }
-  auto first = producing;
-  first.push_back("id=1");
-  survivor = &spawn_ready("producer", first);
-  survivor->go();
-  if (producer_dies) {
-    victim->go();
-  } else {
-    auto second = producing;
-    second.push_back("id=3");
-    other = &spawn_ready("producer", second);
-    other->go();
+  void start_peers() {
+    tap_ = &spawn_ready("consumer", {"group=tap"});
+    // The survivors are slower where the victim must find something to do.
+    const std::string consumer_pause = case_.victim == Victim::blocked || overwrites_ ? "delay_us=2000"
+                                       : !producer_dies_                              ? "delay_us=1000"
+                                                                                      : "delay_us=0";
+    std::vector<std::string> producing = {forwards_ ? "bytes=200" : "bytes=0", "count=" + std::to_string(kMessages),
+                                          "go=1"};
+    if (case_.victim == Victim::slow_producer || case_.victim == Victim::idle_consumer) {
+      producing.push_back("delay_us=1500");
+    }
+    if (producer_dies_) {
+      start_dying_producer(producing, consumer_pause);
+    } else if (case_.victim == Victim::forwarder) {
+      add_consumer({});
+      forwarders_.push_back(&spawn_ready("forwarder", {"from=q", "to=out"}));
+      victim_ = &spawn_ready("forwarder", {"from=q", "to=out"}, plan());
+    } else {
+      start_dying_consumer(consumer_pause);
+    }
+    const auto start_producer = [&](const char* id) {
+      std::vector<std::string> options = producing;
+      options.push_back(id);
+      producers_.push_back(&spawn_ready("producer", options));
+      producers_.back()->go();
+    };
+    start_producer("id=1");
+    if (producer_dies_) {
+      victim_->go();
+    } else {
+      start_producer("id=3");
+    }
   }
 
-  expect_killed(*victim);
-  if (HasFatalFailure()) return;
-  EXPECT_EQ(end_of(*survivor), "exit 0");
-  if (other != nullptr) {
-    EXPECT_EQ(end_of(*other), "exit 0");
-  }
-
-  std::vector<Expectation> sent = {{1, kMessages, kMessages}};
-  if (other != nullptr) sent.push_back({3, kMessages, kMessages});
-  std::vector<Peer*> alive;
-  for (Peer* p : consumers) {
-    if (p != victim) alive.push_back(p);
-  }
-  if (producer_dies) {
+  // Its stream ends only once another producer of the same queue has come and closed.
+  void replace_producer() {
     std::uint64_t began = 0, done = 0;
-    for (const Record& r : victim->records()) {
+    for (const Record& r : victim_->records()) {
       if (r.event == Event::sending) began = r.sequence + 1;
       if (r.event == Event::sent) done = r.sequence + 1;
     }
-    sent.push_back({2, done, began});
-    anchor.close();
-    alive.push_back(&tap);
-    expect_no_end(alive, "q");
-    auto replacement = session.producer("q");
+    sent_.push_back({2, done, began});
+    anchor_.close();
+    std::vector<Peer*> readers = consumers_;
+    readers.push_back(tap_);
+    expect_no_end(readers, "q");
+    auto replacement = session_.producer("q");
     for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(replacement.send(stamped(9, i), kPeerBound), Status::ok);
-    sent.push_back({9, 3, 3});
+    sent_.push_back({9, 3, 3});
     replacement.close();
-    alive.pop_back();
-  } else {
-    anchor.close();
-    for (Peer* f : forwarders) EXPECT_EQ(end_of(*f), "exit 0");
-    anchor_out.close();
-    if (c.victim == Victim::forwarder) {
-      expect_no_end(alive, "out");
-      broker.end_of_stream("out");
+  }
+
+  void expect_survivors_to_end() {
+    std::vector<Peer*> alive;
+    for (Peer* p : consumers_) {
+      if (p != victim_) alive.push_back(p);
+    }
+    if (producer_dies_) {
+      replace_producer();
+      if (HasFatalFailure()) return;
+    } else {
+      anchor_.close();
+      for (Peer* f : forwarders_) EXPECT_EQ(end_of(*f), "exit 0");
+      anchor_out_.close();
+      if (case_.victim == Victim::forwarder) {
+        expect_no_end(alive, "out");
+        broker_->end_of_stream("out");
+      }
+    }
+    for (Peer* p : alive) EXPECT_EQ(end_of(*p), "exit 0");
+    EXPECT_EQ(end_of(*tap_), "exit 0");
+    anchor_out_.close();
+  }
+
+  // What everybody wrote down, and what the broker counted.
+  void check_messages() {
+    const std::vector<const Peer*> readers(consumers_.begin(), consumers_.end());
+    const GroupCheck at_consumers = check_group(readers, sent_, overwrites_);
+    const GroupCheck at_tap = check_group({tap_}, sent_, overwrites_);
+    EXPECT_EQ(at_tap.inversions, 0u);
+    if (producer_dies_) {
+      EXPECT_EQ(at_consumers.inversions, 0u);
+    } else if (!forwards_) {
+      // A message that the victim had taken and not received comes to a survivor late, and truly for the first time.
+      EXPECT_LE(at_consumers.inversions, case_.victim == Victim::batch_consumer ? 3u : 1u);
+    }
+    EXPECT_EQ(group_stats("default", last_).delivered, at_consumers.distinct);
+    EXPECT_EQ(group_stats("tap").delivered, at_tap.distinct);
+    if (!overwrites_) {
+      EXPECT_EQ(at_consumers.distinct, at_tap.distinct);
+      EXPECT_EQ(stats("q").published, at_tap.distinct);
     }
   }
-  for (Peer* p : alive) EXPECT_EQ(end_of(*p), "exit 0");
-  EXPECT_EQ(end_of(tap), "exit 0");
-  anchor_out.close();
 
-  // What everybody wrote down.
-  const std::vector<const Peer*> readers(consumers.begin(), consumers.end());
-  const GroupCheck at_consumers = check_group(readers, sent, overwrites);
-  const GroupCheck at_tap = check_group({&tap}, sent, overwrites);
-  EXPECT_EQ(at_tap.inversions, 0u);
-  if (producer_dies) {
-    EXPECT_EQ(at_consumers.inversions, 0u);
-  } else if (!forwards) {
-    // A message that the victim had taken and not received comes to a survivor late, and truly for the first time.
-    EXPECT_LE(at_consumers.inversions, c.victim == Victim::batch_consumer ? 3u : 1u);
-  }
-  EXPECT_EQ(group_stats("default", last).delivered, at_consumers.distinct);
-  EXPECT_EQ(group_stats("tap").delivered, at_tap.distinct);
-  if (!overwrites) {
-    EXPECT_EQ(at_consumers.distinct, at_tap.distinct);
-    EXPECT_EQ(stats("q").published, at_tap.distinct);
-  }
+  const KillCase& case_ = GetParam();
+  const bool forwards_ = case_.victim == Victim::forwarder || case_.victim == Victim::downstream;
+  const bool producer_dies_ = case_.victim <= Victim::overwriter;
+  const bool overwrites_ = case_.victim == Victim::overwriter;
+  const std::string last_ = forwards_ ? "out" : "q";
+  Session session_;
+  Producer anchor_, anchor_out_;  // keep the streams from ending while peers come and go
+  std::vector<Peer*> consumers_;  // of the last queue's default group
+  std::vector<Peer*> forwarders_;
+  std::vector<Peer*> producers_;  // that survive: 1 and 3
+  Peer* tap_ = nullptr;
+  Peer* victim_ = nullptr;
+  std::vector<Expectation> sent_;
+};
+INSTANTIATE_TEST_SUITE_P(, KillTest, testing::ValuesIn(kKillCases), kill_case_name);
+
+TEST_P(KillTest, SurvivorsGoOn) {
+  create_queues();
+  start_peers();
+  expect_killed(*victim_);
+  if (HasFatalFailure()) return;
+  for (Peer* p : producers_) EXPECT_EQ(end_of(*p), "exit 0");
+  sent_ = {{1, kMessages, kMessages}};
+  if (producers_.size() > 1) sent_.push_back({3, kMessages, kMessages});
+  expect_survivors_to_end();
+  if (HasFatalFailure()) return;
+  check_messages();
   expect_nothing_left("q");
   expect_nothing_left("out");
-  expect_all_usable(session);
+  expect_all_usable(session_);
 }
 
 }  // namespace

@@ -1,0 +1,98 @@
+// The deaths of kill_test: a step of the protocol, the client that dies there, and when.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+namespace ipcq_test {
+
+// What the victim is. The survivors are of every other kind, and one of its own.
+enum class Victim {
+  producer,        // of single messages, short and long in turn
+  slow_producer,   // its consumers sleep between messages
+  blocked,         // a producer that mostly waits for room
+  batch_producer,  // send_many of short messages
+  loan_dropper,    // takes a loan and lets it go before each message
+  overwriter,      // a producer to a queue that drops the oldest
+  consumer,
+  idle_consumer,   // it sleeps between messages
+  batch_consumer,  // receive_many
+  nacker,          // gives messages back
+  forwarder,       // from one queue to another of the same pool
+  downstream,      // a consumer of what was forwarded
+};
+
+struct KillCase {
+  const char* step;
+  Victim victim;
+  int count;  // dies when it gets there for the count-th time
+};
+
+inline constexpr KillCase kKillCases[] = {
+    {"publish.claimed", Victim::producer, 1},
+    {"publish.claimed", Victim::producer, 10},
+    {"publish.claimed", Victim::batch_producer, 2},
+    {"publish.claimed", Victim::overwriter, 9},
+    {"publish.claimed", Victim::forwarder, 2},
+    {"publish.slot_marked", Victim::producer, 1},
+    {"publish.slot_marked", Victim::producer, 5},
+    {"publish.slot_marked", Victim::forwarder, 3},
+    {"publish.tagged", Victim::producer, 1},
+    {"publish.tagged", Victim::producer, 10},
+    {"publish.tagged", Victim::batch_producer, 3},  // amid its batch
+    {"publish.tagged", Victim::forwarder, 3},
+    {"loan.bit_taken", Victim::producer, 4},
+    {"loan.bit_taken", Victim::forwarder, 2},
+    {"loan.taken", Victim::producer, 1},
+    {"loan.taken", Victim::producer, 4},
+    {"loan.taken", Victim::forwarder, 2},
+    {"slot.freed", Victim::loan_dropper, 3},
+    {"slot.freed", Victim::downstream, 2},
+    {"ring.incremented", Victim::slow_producer, 1},
+    {"ring.incremented", Victim::slow_producer, 4},
+    {"ring.incremented", Victim::consumer, 2},
+    {"ring.incremented", Victim::downstream, 2},
+    {"wait.armed", Victim::blocked, 2},
+    {"wait.armed", Victim::idle_consumer, 3},
+    {"drop.claimed", Victim::overwriter, 1},
+    {"drop.claimed", Victim::overwriter, 6},
+    {"release.last", Victim::overwriter, 2},
+    {"take.claimed", Victim::consumer, 1},
+    {"take.claimed", Victim::consumer, 8},
+    {"take.claimed", Victim::batch_consumer, 3},
+    {"take.held", Victim::consumer, 1},
+    {"take.held", Victim::consumer, 8},
+    {"take.held", Victim::batch_consumer, 6},
+    {"take.finished", Victim::consumer, 1},
+    {"take.finished", Victim::consumer, 8},
+    {"take.finished", Victim::batch_consumer, 6},
+    {"release.started", Victim::consumer, 1},
+    {"release.started", Victim::consumer, 4},
+    {"release.started", Victim::downstream, 2},
+    {"release.last", Victim::consumer, 1},
+    {"release.last", Victim::consumer, 4},
+    {"release.last", Victim::downstream, 1},  // of the alias: its parent is still marked
+    {"release.last", Victim::downstream, 2},
+    {"release.slot_done", Victim::consumer, 1},
+    {"release.slot_done", Victim::consumer, 4},
+    {"release.slot_done", Victim::downstream, 1},
+    {"nack.orphaned", Victim::nacker, 1},
+    {"nack.orphaned", Victim::nacker, 3},
+    {"forward.alias_borrowed", Victim::forwarder, 1},
+    {"forward.alias_borrowed", Victim::forwarder, 4},
+    {"forward.published", Victim::forwarder, 1},
+    {"forward.published", Victim::forwarder, 4},
+};
+
+inline std::string kill_case_name(const testing::TestParamInfo<KillCase>& info_) {
+  constexpr const char* kNames[] = {"Producer",      "SlowProducer", "BlockedProducer", "BatchProducer",
+                                    "LoanDropper",   "Overwriter",   "Consumer",        "IdleConsumer",
+                                    "BatchConsumer", "Nacker",       "Forwarder",       "Downstream"};
+  std::string name = info_.param.step;
+  std::replace(name.begin(), name.end(), '.', '_');
+  return name + "_" + kNames[static_cast<int>(info_.param.victim)] + std::to_string(info_.param.count);
+}
+
+}  // namespace ipcq_test
