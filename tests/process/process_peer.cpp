@@ -3,30 +3,24 @@
 //
 // Exit codes: 0 done; 2 usage; 90 a payload was damaged; 100 + status when a call ended otherwise; 50 to 56 by
 // exception.
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
 #include <map>
 #include <optional>
-#include <random>
 #include <string>
 #include <thread>
 
 #include "ipcq/ipcq.hpp"
-#include "layout/layout.hpp"
 #include "process/records.hpp"
+#include "process/scribbler.hpp"
 #include "process/without.hpp"
 #include "stamped.hpp"
 
@@ -225,63 +219,6 @@ int run_broker(const Options& o) {
   return 0;
 }
 
-// Writes random bytes over everything but the header page and the payloads of the segments named in `segments` (by
-// commas), a word here and a stretch there.
-int run_scribbler(const Options& o) {
-  std::mt19937_64 random(o.number("seed", 1));
-  struct Target {
-    std::byte* data;
-    std::uint64_t begin, end;
-  };
-  std::vector<Target> targets;
-  const std::string names = o.text("segments");
-  for (std::size_t at = 0; at < names.size();) {
-    const auto end = std::min(names.find(',', at), names.size());
-    const int fd = open(("/dev/shm/" + names.substr(at, end - at)).c_str(), O_RDWR | O_CLOEXEC);
-    at = end + 1;
-    struct stat st {};
-    if (fd < 0 || fstat(fd, &st) != 0) return 2;
-    const auto size = static_cast<std::uint64_t>(st.st_size);
-    void* const data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (data == MAP_FAILED) return 2;
-    std::uint64_t magic = 0;
-    std::memcpy(&magic, data, sizeof magic);
-    std::uint64_t stop = size;
-    if (magic == detail::kPoolMagic) stop = static_cast<const detail::PoolHeader*>(data)->payload_offset;
-    targets.push_back({static_cast<std::byte*>(data), detail::kHeaderBytes, stop});
-  }
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(o.number("for_ms", 500));
-  while (std::chrono::steady_clock::now() < until) {
-    for (int n = 0; n < 64; ++n) {
-      const Target& t = targets[random() % targets.size()];
-      // The control structures at the front are small: half of the hits go there.
-      const std::uint64_t span = random() % 2 == 0 ? std::min<std::uint64_t>(t.end - t.begin, 8192) : t.end - t.begin;
-      const std::uint64_t at = t.begin + random() % (span / 8) * 8;
-      // A bit, a small number, garbage, or a stretch of garbage.
-      std::uint64_t word = 0;
-      std::memcpy(&word, t.data + at, sizeof word);
-      switch (random() % 4) {
-        case 0:
-          word ^= std::uint64_t{1} << (random() % 64);
-          break;
-        case 1:
-          word = random() % 256;
-          break;
-        default:
-          word = random();
-      }
-      __atomic_store_n(reinterpret_cast<std::uint64_t*>(t.data + at), word, __ATOMIC_RELAXED);
-      if (random() % 8 != 0) continue;
-      for (std::uint64_t i = at; i < std::min(at + 256, t.end); i += 8) {
-        __atomic_store_n(reinterpret_cast<std::uint64_t*>(t.data + i), random(), __ATOMIC_RELAXED);
-      }
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(o.number("every_us", 200)));
-  }
-  return 0;
-}
-
 // Connects as another user.
 int run_stranger(const Options& o) {
   if (setgid(65534) != 0 || setuid(65534) != 0) return 2;
@@ -319,7 +256,11 @@ int run(const std::string& role, const Options& o) {
   if (role == "consumer") return run_consumer(o);
   if (role == "forwarder") return run_forwarder(o);
   if (role == "broker") return run_broker(o);
-  if (role == "scribbler") return run_scribbler(o);
+  if (role == "scribbler") {
+    return scribble(o.text("segments"), {.seed = o.number("seed", 1),
+                                         .time = std::chrono::milliseconds(o.number("for_ms", 500)),
+                                         .pause = std::chrono::microseconds(o.number("every_us", 200))});
+  }
   if (role == "stranger") return run_stranger(o);
   if (role == "small_shm") return run_small_shm(o);
   if (role == "sleeper") {
