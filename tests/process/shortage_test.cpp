@@ -7,13 +7,11 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
@@ -23,25 +21,6 @@
 #include <iterator>
 
 #include "process/bad_input.hpp"
-#include "queue/segment.hpp"
-
-namespace {
-
-// The system's posix_fallocate as a kernel before 6.11 has it below a profiling timer: what takes longer than until the
-// next signal is undone. 0: as it is.
-std::atomic<off_t> longest_piece{0};
-std::atomic<unsigned> interrupted{0};
-
-}  // namespace
-
-extern "C" int posix_fallocate(int fd, off_t offset, off_t length) {
-  const off_t longest = longest_piece.load();
-  if (longest != 0 && length > longest) {
-    if (interrupted.fetch_add(1) > 1000) return ECANCELED;  // the caller would go on for ever
-    return EINTR;
-  }
-  return ::syscall(SYS_fallocate, fd, 0, offset, length) == 0 ? 0 : errno;
-}
 
 namespace ipcq_test {
 namespace {
@@ -312,40 +291,6 @@ TEST_F(ShmShortage, Missing) {
   expect(
       [] { return ::mount("tmpfs", "/dev", "tmpfs", 0, "") == 0; },
       AllOf(HasSubstr("2: record "), HasSubstr(name_), HasSubstr("/dev/shm is missing"), HasSubstr("mount -t tmpfs")));
-}
-
-// As below a profiling timer on a kernel before 6.11.
-TEST_F(Shortage, InterruptedReservationsComeToTheirEnd) {
-  longest_piece = 1u << 20;
-  interrupted = 0;
-  {
-    const auto segment = detail::Segment::create("ipcq-test-" + name_, 20u << 20, {});
-    struct stat st {};
-    ASSERT_EQ(::stat(("/dev/shm/" + segment.name()).c_str(), &st), 0);
-    EXPECT_EQ(st.st_size, 20 << 20);
-    EXPECT_GE(st.st_blocks * 512, 20 << 20);  // all of it is there
-    EXPECT_GT(interrupted.load(), 0u);
-    longest_piece = 4096;  // whatever can be reserved at all
-    const auto slow = detail::Segment::create("ipcq-test-slow-" + name_, 1u << 20, {});
-    EXPECT_EQ(slow.size(), 1u << 20);
-  }
-  longest_piece = 0;
-}
-
-TEST_F(Shortage, ALargeReservationIsSaidWhenItBegins) {
-  std::vector<std::string> said;
-  const detail::Segment::Access access{.log = [&](LogLevel level, std::string_view text) {
-    if (level == LogLevel::info) said.emplace_back(text);
-  }};
-  (void)detail::Segment::create("ipcq-test-" + name_, 1u << 20, access);
-  EXPECT_TRUE(said.empty());
-  try {
-    (void)detail::Segment::create("ipcq-test-" + name_, 256u << 20, access);
-  } catch (const SystemError& e) {
-    EXPECT_EQ(e.code(), ENOSPC);  // a small /dev/shm: it was to be reserved
-  }
-  ASSERT_EQ(said.size(), 1u);
-  EXPECT_THAT(said[0], AllOf(HasSubstr("ipcq-test-"), HasSubstr("reserving 256.0 MiB of /dev/shm")));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Space in /dev/shm. Interrupted reservations are in process/shortage_test.cpp.
+// Space in /dev/shm. Interrupted reservations are in process/reservation_test.cpp.
 #include "queue/reservation.hpp"
 
 #include <fcntl.h>
