@@ -27,9 +27,8 @@ TEST_P(CudaClientEnds, TheEndOfTheStreamEndsWaits) {
   auto c = consumer();
   CUstream in = gpu_->stream();
   for (unsigned n = 0; n < 2; ++n) {
-    auto m = cuda::receive_ahead(c, in);
-    ASSERT_TRUE(m);
-    gpu_->check_header(in, m->header(), 0, GetParam().mask, n, findings_);
+    auto m = check_ahead(c, in, n);
+    ASSERT_TRUE(m) << to_string(m.status());
   }
   {
     auto p = producer();
@@ -46,9 +45,8 @@ TEST_P(CudaClientEnds, InterruptEndsWaits) {
   START_OR_SKIP(GetParam(), 2);
   auto c = consumer();
   CUstream in = gpu_->stream();
-  auto m = cuda::receive_ahead(c, in);
-  ASSERT_TRUE(m);
-  gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
+  auto m = check_ahead(c, in, 0);
+  ASSERT_TRUE(m) << to_string(m.status());
   session_->interrupt();
   EXPECT_TRUE(finish(in));
   EXPECT_EQ(status(0), Status::interrupted);
@@ -60,9 +58,8 @@ TEST_P(CudaClientEnds, TheQueuesCloseEndsWaits) {
   START_OR_SKIP(GetParam(), 2);
   auto c = consumer();
   CUstream in = gpu_->stream();
-  auto m = cuda::receive_ahead(c, in);
-  ASSERT_TRUE(m);
-  gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
+  auto m = check_ahead(c, in, 0);
+  ASSERT_TRUE(m) << to_string(m.status());
   broker_->stop();
   EXPECT_TRUE(finish(in));
   EXPECT_THAT(status(0), testing::AnyOf(Status::closed, Status::peer_dead));
@@ -72,9 +69,8 @@ TEST_P(CudaClientEnds, TheConsumersCloseEndsWaits) {
   START_OR_SKIP(GetParam(), 2);
   auto c = consumer();
   CUstream in = gpu_->stream();
-  auto m = cuda::receive_ahead(c, in);
-  ASSERT_TRUE(m);
-  gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
+  auto m = check_ahead(c, in, 0);
+  ASSERT_TRUE(m) << to_string(m.status());
   c.close();
   EXPECT_TRUE(finish(in));
   EXPECT_EQ(status(0), Status::closed);
@@ -100,9 +96,8 @@ TEST_P(CudaClientEnds, TheBrokersDeathEndsWaits) {
     auto m = cuda::receive(c, in, kBound);
     ASSERT_TRUE(m) << to_string(m.status());
     gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
-    auto next = cuda::receive_ahead(c, ahead);
+    auto next = check_ahead(c, ahead, 1);
     ASSERT_TRUE(next) << to_string(next.status());
-    gpu_->check_header(ahead, next->header(), 0, GetParam().mask, 1, findings_);
     std::this_thread::sleep_for(kMoment);
     EXPECT_FALSE(is_done(in));
     EXPECT_FALSE(is_done(ahead));
@@ -169,9 +164,8 @@ TEST_P(CudaClientEndsAnyKind, TheQueuesCloseEndsWaitsOfAConsumerThatHoldsAllItMa
   }
   EXPECT_EQ(d.receive(kMoment).status(), Status::full);
   CUstream in = gpu_->stream();
-  auto m = cuda::receive_ahead(d, in);
-  ASSERT_TRUE(m);
-  gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
+  auto m = check_ahead(d, in, 0);
+  ASSERT_TRUE(m) << to_string(m.status());
   const clock_t before = std::clock();
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
   EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 4) << "it spins";

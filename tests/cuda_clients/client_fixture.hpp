@@ -215,10 +215,23 @@ class CudaClient : public testing::TestWithParam<Kind> {
     return v->publish(kBytes, kBound);
   }
 
+  // Receives ahead, and has a kernel of the stream read the message once it is there: it writes status(number).
+  Result<cuda::Message> check_ahead(Consumer& c, CUstream s, unsigned number, std::uint64_t seed = 0) {
+    auto m = cuda::receive_ahead(c, s);
+    if (m) gpu_->check_header(s, m->header(), seed, GetParam().mask, number, findings_);
+    return m;
+  }
+
   static bool is_done(CUstream s) { return driver().cuStreamQuery(s) == CUDA_SUCCESS; }
   // Waits until the stream is idle; false after kBound.
   static bool finish(CUstream s) {
     return eventually([s] { return is_done(s); });
+  }
+  // Once the stream is done: its kernels have read so many messages, each byte as it was to be.
+  void expect_read(CUstream s, std::uint64_t messages) const {
+    ASSERT_TRUE(finish(s));
+    EXPECT_EQ(findings_->messages, messages);
+    EXPECT_EQ(findings_->wrong_bytes, 0u);
   }
   // A word that streams can wait for.
   std::uint32_t* gate() {

@@ -5,9 +5,6 @@ namespace ipcq_test {
 namespace {
 
 INSTANTIATE_TEST_SUITE_P(, CudaClient, testing::ValuesIn(kKinds), kind_name);
-// With clients that have no GPU: these reach payloads in the mirror only.
-class CudaClientMirrored : public CudaClient {};
-INSTANTIATE_TEST_SUITE_P(, CudaClientMirrored, testing::Values(kKinds[1], kKinds[3]), kind_name);
 class CudaClientOnce : public CudaClient {};
 INSTANTIATE_TEST_SUITE_P(Once, CudaClientOnce, testing::Values(kKinds[3]), kind_name);
 
@@ -43,9 +40,7 @@ TEST_P(CudaClient, KernelsExchangeMessagesInOrder) {
   if (!failed) {
     EXPECT_EQ(cuda::receive(c, s, kBound).status(), Status::end);
   }
-  ASSERT_TRUE(finish(s));
-  EXPECT_EQ(findings_->messages, kMessages);
-  EXPECT_EQ(findings_->wrong_bytes, 0u);
+  expect_read(s, kMessages);
 }
 
 TEST_P(CudaClient, OneThreadDoesBothSides) {
@@ -60,9 +55,7 @@ TEST_P(CudaClient, OneThreadDoesBothSides) {
     ASSERT_TRUE(m) << to_string(m.status());
     gpu_->check(in, m->device(), m->length(), n, GetParam().mask, findings_);
   }
-  ASSERT_TRUE(finish(in));
-  EXPECT_EQ(findings_->messages, 200u);
-  EXPECT_EQ(findings_->wrong_bytes, 0u);
+  expect_read(in, 200u);
 }
 
 TEST_P(CudaClient, ReceivesAheadOfAnyProducer) {
@@ -71,9 +64,8 @@ TEST_P(CudaClient, ReceivesAheadOfAnyProducer) {
   CUstream in = gpu_->stream();
   std::vector<cuda::Message> kept;
   for (unsigned n = 0; n < 3; ++n) {
-    auto m = cuda::receive_ahead(c, in);
+    auto m = check_ahead(c, in, n, 7);
     ASSERT_TRUE(m) << to_string(m.status());
-    gpu_->check_header(in, m->header(), 7, GetParam().mask, n, findings_);
     if (n == 2) kept.push_back(std::move(*m));
   }
   EXPECT_FALSE(kept[0].resolved());
@@ -164,9 +156,7 @@ TEST_P(CudaClient, APublishThatFoundNoLineCanBeRepeated) {
   auto m = cuda::receive(c, s, kBound);
   ASSERT_TRUE(m) << to_string(m.status());
   gpu_->check(s, m->device(), m->length(), 6, GetParam().mask, findings_);
-  ASSERT_TRUE(finish(s));
-  EXPECT_EQ(findings_->messages, 1u);
-  EXPECT_EQ(findings_->wrong_bytes, 0u);
+  expect_read(s, 1u);
 }
 
 TEST_P(CudaClient, MoreReceivesMayBePendingThanThereAreSlots) {
@@ -175,9 +165,8 @@ TEST_P(CudaClient, MoreReceivesMayBePendingThanThereAreSlots) {
   auto c = consumer();
   CUstream in = gpu_->stream();
   for (unsigned n = 0; n < kPending; ++n) {
-    auto m = cuda::receive_ahead(c, in);
+    auto m = check_ahead(c, in, n);
     ASSERT_TRUE(m) << to_string(m.status());
-    gpu_->check_header(in, m->header(), 0, GetParam().mask, n, findings_);
   }
   auto p = producer();
   CUstream out = gpu_->stream();
@@ -247,169 +236,6 @@ TEST_P(CudaClient, ReceiveAheadIsFullWhenEverythingIsHeld) {
   EXPECT_TRUE(finish(in));
   session_->resume();
   for (const auto& m : all) EXPECT_EQ(m.status(), Status::interrupted);
-}
-
-// Read by every thread of a kernel, host memory would cost each warp a trip across PCIe.
-TEST_P(CudaClient, KernelsReadDeviceMemoryAlone) {
-  START_OR_SKIP(GetParam(), 2);
-  auto p = producer();
-  auto c = consumer();
-  CUstream out = gpu_->stream();
-  CUstream in = gpu_->stream();
-  const auto is_in_device_memory = [](const void* at) {
-    CUdeviceptr base = 0;
-    std::size_t size = 0;
-    return driver().cuMemGetAddressRange(&base, &size, reinterpret_cast<CUdeviceptr>(at)) == CUDA_SUCCESS;
-  };
-  auto ahead = cuda::receive_ahead(c, in);
-  ASSERT_TRUE(ahead) << to_string(ahead.status());
-  EXPECT_TRUE(is_in_device_memory(ahead->header()));
-  EXPECT_EQ(ahead->status(), Status::empty);
-  for (std::uint64_t n = 0; n < 2; ++n) ASSERT_EQ(publish(p, out, n), Status::ok);
-  auto slot = cuda::receive(c, in, kBound);
-  ASSERT_TRUE(slot) << to_string(slot.status());
-  EXPECT_TRUE(is_in_device_memory(slot->header()));
-  EXPECT_TRUE(is_in_device_memory(slot->device()));
-  const std::byte sent[4] = {};
-  ASSERT_EQ(p.send(sent, sizeof sent, kBound), Status::ok);
-  auto inlined = cuda::receive(c, in, kBound);
-  ASSERT_TRUE(inlined) << to_string(inlined.status());
-  EXPECT_TRUE(is_in_device_memory(inlined->header()));
-  EXPECT_TRUE(is_in_device_memory(inlined->device()));
-  EXPECT_TRUE(is_in_device_memory(inlined->payload().data));
-  EXPECT_TRUE(finish(in));
-  for (const auto* m : {&*ahead, &*slot, &*inlined}) EXPECT_EQ(m->status(), Status::ok);
-}
-
-TEST_P(CudaClient, PayloadsAreForEveryThreadToAsk) {
-  START_OR_SKIP(GetParam(), 4);
-  auto p = producer();
-  auto c = consumer();
-  CUstream out = gpu_->stream();
-  CUstream in = gpu_->stream();
-  constexpr unsigned kMessages = 40;  // entries are used again
-  for (unsigned n = 0; n < kMessages; ++n) {
-    // Half of them come while the stream is on its way, the others are there.
-    ASSERT_EQ(publish(p, out, n, n % 2 == 0 ? 1'000'000 : 0), Status::ok);
-    if (n % 2 != 0) {
-      EXPECT_TRUE(finish(out));
-    }
-    auto m = cuda::receive(c, in, kBound);
-    ASSERT_TRUE(m) << to_string(m.status());
-    gpu_->check_payload(in, m->payload(), 0, GetParam().mask, n % 8, findings_);
-    gpu_->check_payload(in, m->payload(), 0, GetParam().mask, n % 8, findings_);
-  }
-  EXPECT_TRUE(finish(in));
-  EXPECT_EQ(findings_->messages, 2 * kMessages);
-  EXPECT_EQ(findings_->wrong_bytes, 0u);
-}
-
-TEST_P(CudaClient, InlineMessagesReachKernels) {
-  START_OR_SKIP(GetParam(), 2);
-  auto p = producer();
-  auto c = consumer();
-  CUstream in = gpu_->stream();
-  const auto send = [&](std::uint64_t seed, std::size_t length) {
-    std::byte bytes[72];
-    for (std::size_t i = 0; i < length; ++i) bytes[i] = static_cast<std::byte>(pattern_byte(seed, i));
-    return p.send(bytes, length, kBound);
-  };
-  ASSERT_EQ(send(0, 72), Status::ok);
-  {
-    auto m = cuda::receive(c, in, kBound);
-    ASSERT_TRUE(m) << to_string(m.status());
-    EXPECT_EQ(m->length(), 72u);
-    gpu_->check(in, m->device(), m->length(), 0, GetParam().mask, findings_);
-  }
-  {
-    auto m = cuda::receive_ahead(c, in);
-    ASSERT_TRUE(m) << to_string(m.status());
-    gpu_->check_header(in, m->header(), 0, GetParam().mask, 0, findings_);
-  }
-  ASSERT_EQ(send(1, 13), Status::ok);
-  ASSERT_TRUE(finish(in));
-  EXPECT_EQ(status(0), Status::ok);
-  EXPECT_EQ(findings_->messages, 2u);
-  EXPECT_EQ(findings_->wrong_bytes, 0u);
-}
-
-// Every message of every kind of producer reaches every kind of consumer.
-TEST_P(CudaClientMirrored, ClientsWithAndWithoutGpuShareAQueue) {
-  START_OR_SKIP(GetParam(), 8, {{.name = "cpu"}, {.name = "gpu"}});
-  constexpr std::uint64_t kEach = 100;
-  const std::uint8_t mask = static_cast<std::uint8_t>(GetParam().mask);
-  auto on_cpu = consumer(false, "cpu");
-  auto on_gpu = consumer(true, "gpu");
-  auto cpu_producer = producer(false);
-  auto gpu_producer = producer();
-  const std::uint32_t gpu_id = gpu_producer.id();
-  // The seed tells the producer: even from the GPU, odd from the CPU.
-  std::thread gpu_writer([&, p = std::move(gpu_producer)]() mutable {
-    check_cuda(driver().cuCtxSetCurrent(gpu_->context()), "cuCtxSetCurrent", "GPU 0");
-    CUstream s = gpu_->stream();
-    for (std::uint64_t n = 0; n < kEach; ++n) EXPECT_EQ(publish(p, s, 2 * n), Status::ok);
-    EXPECT_TRUE(finish(s));
-  });
-  std::thread cpu_writer([&, p = std::move(cpu_producer)]() mutable {
-    for (std::uint64_t n = 0; n < kEach; ++n) {
-      auto v = p.loan(kBound);
-      ASSERT_TRUE(v) << to_string(v.status());
-      for (std::size_t i = 0; i < kBytes; ++i) v->bytes()[i] = static_cast<std::byte>(pattern_byte(2 * n + 1, i));
-      EXPECT_EQ(v->publish(kBytes, kBound), Status::ok);
-    }
-  });
-  std::thread cpu_reader([&] {
-    for (std::uint64_t n = 0; n < 2 * kEach; ++n) {
-      auto m = on_cpu.receive(kBound);
-      ASSERT_TRUE(m) << n << ": " << to_string(m.status());
-      ASSERT_EQ(m->bytes().size(), kBytes);
-      ASSERT_NE(m->bytes().data(), nullptr);
-      const std::uint64_t seed = 2 * m->sequence() + (m->producer() == gpu_id ? 0 : 1);
-      EXPECT_EQ(wrong_bytes(*m, kBytes, seed, mask), 0u)
-          << "message " << m->sequence() << " of producer " << m->producer();
-    }
-  });
-  CUstream s = gpu_->stream();
-  for (std::uint64_t n = 0; n < 2 * kEach; ++n) {
-    auto m = cuda::receive(on_gpu, s, kBound);
-    EXPECT_TRUE(m) << n << ": " << to_string(m.status());
-    if (!m) break;
-    const std::uint64_t seed = 2 * m->sequence() + (m->producer() == gpu_id ? 0 : 1);
-    gpu_->check(s, m->device(), m->length(), seed, mask, findings_);
-  }
-  gpu_writer.join();
-  cpu_writer.join();
-  cpu_reader.join();
-  ASSERT_TRUE(finish(s));
-  EXPECT_EQ(findings_->messages, 2 * kEach);
-  EXPECT_EQ(findings_->wrong_bytes, 0u);
-}
-
-// What a consumer with a GPU took before the executor had it goes back, and is complete for whoever gets it next.
-TEST_P(CudaClientMirrored, MessagesOfAClosedConsumerGoToOthersProcessed) {
-  START_OR_SKIP(GetParam(), 2);
-  auto p = producer();
-  auto taker = consumer();
-  auto heir = consumer(false);
-  CUstream out = gpu_->stream();
-  CUstream in = gpu_->stream();
-  std::uint32_t* const held_up = gate();
-  wait_for(out, held_up);
-  ASSERT_EQ(publish(p, out, 3), Status::ok);
-  auto m = cuda::receive(taker, in, kBound);
-  ASSERT_TRUE(m) << to_string(m.status());
-  taker.close();
-  std::thread opener([&] {
-    std::this_thread::sleep_for(kMoment);
-    open(held_up);
-  });
-  auto again = heir.receive(kBound);
-  opener.join();
-  ASSERT_TRUE(again) << to_string(again.status());
-  EXPECT_EQ(again->redeliveries(), 1u);
-  ASSERT_NE(again->bytes().data(), nullptr);
-  EXPECT_EQ(wrong_bytes(*again, kBytes, 3, GetParam().mask), 0u);
-  EXPECT_TRUE(finish(in));
 }
 
 TEST_P(CudaClientOnce, EndpointsSayThatTheyUseCuda) {
