@@ -52,6 +52,19 @@ expect "a label with one end twice" 'SYNC both lacks a release or an acquire end
 printf '// SYNC pair (release)\n// SYNC pair (acquire)\n' >>"$copy/src/base/os.cpp"
 expect "a label with both ends"
 
+options=(--test-sources "$copy/tests")
+mkdir -p "$copy/tests/unit"
+one_test=$copy/tests/unit/one_test.cpp
+echo '#include <gtest/gtest.h>' >"$copy/tests/fixture.hpp"
+printf '#include "fixture.hpp"\nTEST(One, Test) { EXPECT_TRUE(true); }\n' >"$one_test"
+expect_of "a test whose fixture includes GoogleTest"
+echo 'TEST(One, Test) { EXPECT_TRUE(true); }' >"$one_test"
+expect_of "a test that finds GoogleTest only precompiled" 'unit/one_test.cpp: uses GoogleTest without gtest/gtest.h'
+printf '#include "fixture.hpp"\nTEST(One, Test) { EXPECT_THAT(1, testing::Gt(0)); }\n' >"$one_test"
+expect_of "a test that finds GoogleMock only precompiled" 'unit/one_test.cpp: uses GoogleMock without gmock/gmock.h'
+echo '#include <gmock/gmock.h>' >"$copy/tests/fixture.hpp"
+expect_of "a test whose fixture includes GoogleMock"
+
 if command -v git >/dev/null; then
   export GIT_DIR=$copy/history GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
   git init -q --bare "$GIT_DIR"
