@@ -59,6 +59,54 @@ Place& place_of(int device) {
   return all[{fork_epoch(), device}];
 }
 
+// Where the runner program is. Throws BackendError, which says the remedy, where there is none that can be run.
+std::string runnable_program(int device) {
+  std::string program = RunnerLink::find_program();
+  if (program.empty()) {
+    throw BackendError(
+        object_of(device) +
+        ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
+        "installed without CUDA; install ipcq-runner, set IPCQ_RUNNER to it, or do without a GPU (backend=host)");
+  }
+  if (!is_program(program)) {  // only a place that was named is taken unseen
+    throw BackendError(object_of(device) + ": IPCQ_RUNNER is '" + program +
+                       "', which cannot be run: " + std::strerror(errno) +
+                       "; set it to the path of ipcq-runner, unset it, or do without a GPU (backend=host)");
+  }
+  return program;
+}
+
+// Starts the runner program, with `socket` as its descriptor kRunnerSocket.
+pid_t spawn_runner(const std::string& program, int device, int socket) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, socket, kRunnerSocket);
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // what the program has open is its own
+  ::posix_spawnattr_init(&attributes);
+  // A process group of its own: Ctrl-C is for the broker, which ends it in order. No signal is blocked in it.
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setpgroup(&attributes, 0);
+  sigset_t all;
+  ::sigfillset(&all);
+  ::posix_spawnattr_setsigdefault(&attributes, &all);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  std::string number = std::to_string(device);
+  std::string name = "ipcq-runner";
+  std::string option = "--device";
+  char* const arguments[] = {name.data(), option.data(), number.data(), nullptr};
+  pid_t pid = -1;
+  const int error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments, environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (error != 0) throw_system(error, "posix_spawn", program);
+  return pid;
+}
+
 }  // namespace
 
 std::string RunnerLink::find_program() {
@@ -108,56 +156,17 @@ std::shared_ptr<RunnerLink> RunnerLink::get(int device, int cancel) {
 }
 
 RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
-  const std::string program = find_program();
-  if (program.empty()) {
-    throw BackendError(
-        object_of(device) +
-        ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
-        "installed without CUDA; install ipcq-runner, set IPCQ_RUNNER to it, or do without a GPU (backend=host)");
-  }
-  if (!is_program(program)) {  // find_program() checks all places but $IPCQ_RUNNER
-    throw BackendError(object_of(device) + ": IPCQ_RUNNER is '" + program +
-                       "', which cannot be run: " + std::strerror(errno) +
-                       "; set it to the path of ipcq-runner, unset it, or do without a GPU (backend=host)");
-  }
+  const std::string program = runnable_program(device);
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw_system(errno, "socketpair", object_of(device));
   socket_ = Fd(pair[0]);
-  Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that dup2 below clears close-on-exec
+  Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that spawn_runner's dup2 clears close-on-exec
   const int copied = errno;
   ::close(pair[1]);
   if (!theirs) throw_system(copied, "dup", object_of(device));
-
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, theirs.get(), kRunnerSocket);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // no other descriptor of this process
-  ::posix_spawnattr_init(&attributes);
-  // A process group of its own: Ctrl-C is for the broker, which ends it in order. No signal is blocked in it.
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setpgroup(&attributes, 0);
-  sigset_t all;
-  ::sigfillset(&all);
-  ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string number = std::to_string(device);
-  std::string name = "ipcq-runner";
-  std::string option = "--device";
-  char* const arguments[] = {name.data(), option.data(), number.data(), nullptr};
-  const int error = ::posix_spawn(&pid_, program.c_str(), &actions, &attributes, arguments, environ);
+  pid_ = spawn_runner(program, device, theirs.get());
   theirs.reset();  // or this process would not see the runner close its end
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (error != 0) {
-    pid_ = -1;
-    throw_system(error, "posix_spawn", program);
-  }
   process_ = open_pidfd(pid_);
   if (!process_) {
     const int why = errno;
