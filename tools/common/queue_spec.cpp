@@ -157,14 +157,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else if (key == "backpressure") {
     options_.backpressure = parse_backpressure(value, what(key));
   } else if (key == "group") {
-    // The first named group replaces the group "default".
-    if (!groups_given_) options_.groups.clear();
-    groups_given_ = true;
-    GroupOptions group = parse_group(value, what(key));
-    for (const GroupOptions& other : options_.groups) {
-      if (other.name == group.name) throw UsageError(fmt::format("{}: '{}' is given twice", what(key), group.name));
-    }
-    options_.groups.push_back(std::move(group));
+    add_group(parse_group(value, what(key)));
   } else if (key == "threads") {
     options_.threads = number(1, 256);
   } else if (key == "wait") {
@@ -191,6 +184,16 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     throw UsageError(fmt::format("queue '{}': unknown key '{}'; there are {}", name_, key, kQueueKeys));
   }
   seen_.emplace(key);
+}
+
+// Groups that are named take the place of the group "default".
+void QueueSpec::add_group(GroupOptions group) {
+  if (!groups_given_) options_.groups.clear();
+  groups_given_ = true;
+  for (const GroupOptions& other : options_.groups) {
+    if (other.name == group.name) throw UsageError(fmt::format("{}: '{}' is given twice", what("group"), group.name));
+  }
+  options_.groups.push_back(std::move(group));
 }
 
 void QueueSpec::finish() {

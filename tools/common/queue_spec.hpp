@@ -38,6 +38,7 @@ class QueueSpec {
  private:
   std::string what(std::string_view key) const;
   bool has(std::string_view key) const;
+  void add_group(GroupOptions group);
 
   std::string name_;
   QueueOptions options_;
