@@ -224,6 +224,7 @@ void* entry(T function) {
   return reinterpret_cast<void*>(function);
 }
 
+// One line a function, however many there are.
 const std::map<std::string, void*>& table() {
   static const std::map<std::string, void*> entries{
       {"cuInit", entry(+[](unsigned) { return CUDA_SUCCESS; })},
