@@ -5,8 +5,8 @@
 #include <thread>
 #include <utility>
 
+#include "attached_side.hpp"
 #include "exit_guard.hpp"
-#include "ipcq/error.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -33,17 +33,7 @@ LoanSide::~LoanSide() {
   (void)passed_.release();
 }
 
-LoanSide& LoanSide::of(ProducerCore& core) {
-  auto& side = core.device_side();
-  const std::string object = std::string("producer of queue '") + core.queue()->config().segment.name + "'";
-  if (core.shared_session()->is_forked_child())
-    throw UsageError(object + ": used after fork; connect anew in the child");
-  if (!side) {
-    if (!core.uses_cuda()) throw UsageError(object + ": not opened for ipcq::cuda; open it with {.cuda = true}");
-    side = std::make_shared<LoanSide>(core);
-  }
-  return static_cast<LoanSide&>(*side);
-}
+LoanSide& LoanSide::of(ProducerCore& core) { return attached_side<LoanSide>(core, "producer"); }
 
 Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
   const View& view = memory_.view(stream);

@@ -7,8 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "attached_side.hpp"
 #include "exit_guard.hpp"
-#include "ipcq/error.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -42,17 +42,7 @@ ReceiveSide::~ReceiveSide() {
   for (auto& [view, entries] : delivered_) (void)entries.release();
 }
 
-ReceiveSide& ReceiveSide::of(ConsumerCore& core) {
-  auto& side = core.device_side();
-  const std::string object = std::string("consumer of queue '") + core.queue()->config().segment.name + "'";
-  if (core.shared_session()->is_forked_child())
-    throw UsageError(object + ": used after fork; connect anew in the child");
-  if (!side) {
-    if (!core.uses_cuda()) throw UsageError(object + ": not opened for ipcq::cuda; open it with {.cuda = true}");
-    side = std::make_shared<ReceiveSide>(core);
-  }
-  return static_cast<ReceiveSide&>(*side);
-}
+ReceiveSide& ReceiveSide::of(ConsumerCore& core) { return attached_side<ReceiveSide>(core, "consumer"); }
 
 const View& ReceiveSide::prepare(cuda::Stream stream) {
   const View& view = memory_.view(stream);
