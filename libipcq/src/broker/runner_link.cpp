@@ -59,7 +59,7 @@ Place& place_of(int device) {
   return all[{fork_epoch(), device}];
 }
 
-// Where the runner program is. Throws BackendError, which says the remedy, where there is none that can be run.
+// The path of ipcq-runner. Throws BackendError with the remedy if there is none that can be run.
 std::string runnable_program(int device) {
   std::string program = RunnerLink::find_program();
   if (program.empty()) {
@@ -68,7 +68,7 @@ std::string runnable_program(int device) {
         ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
         "installed without CUDA; install ipcq-runner, set IPCQ_RUNNER to it, or do without a GPU (backend=host)");
   }
-  if (!is_program(program)) {  // only a place that was named is taken unseen
+  if (!is_program(program)) {  // find_program() checks all places but $IPCQ_RUNNER
     throw BackendError(object_of(device) + ": IPCQ_RUNNER is '" + program +
                        "', which cannot be run: " + std::strerror(errno) +
                        "; set it to the path of ipcq-runner, unset it, or do without a GPU (backend=host)");
@@ -84,7 +84,7 @@ pid_t spawn_runner(const std::string& program, int device, int socket) {
   ::posix_spawn_file_actions_adddup2(&actions, socket, kRunnerSocket);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // what the program has open is its own
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // no other descriptor of this process
   ::posix_spawnattr_init(&attributes);
   // A process group of its own: Ctrl-C is for the broker, which ends it in order. No signal is blocked in it.
   sigset_t none;
