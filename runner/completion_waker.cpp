@@ -19,10 +19,6 @@ constexpr auto kNap = std::chrono::microseconds(20);     // then: a large payloa
 constexpr auto kLongNap = std::chrono::milliseconds(1);  // then: a producer or its stream is delayed
 constexpr std::uint64_t kLongAfter = 5'000'000;          // ns
 
-bool is_armed(const Doorbell& bell) noexcept {
-  return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);
-}
-
 }  // namespace
 
 CompletionWaker::CompletionWaker(const QueueMap& queue, const PoolMap& pool)

@@ -76,8 +76,7 @@ std::int32_t blocked_by(const QueueView& q) {
   const auto& ring = q.map->ring();
   const Cursor v = ring.cursor(kProducers);
   for (std::uint64_t t = minus(v.next, ring.lines()); t < v.next; ++t) {
-    const std::uint32_t tag = tag_of(ring.in(t).unit[0].load_hi(std::memory_order_acquire));
-    if (static_cast<std::int32_t>(tag - static_cast<std::uint32_t>(ring.lap(t))) >= 0) continue;
+    if (has_reached_lap(ring.in(t), ring.lap(t))) continue;
     const std::uint64_t own = ring.own(kProducers, t).load(std::memory_order_acquire);
     const std::uint32_t client = own_lap(own) == ring.lap(t) ? own_client(own) : v.client;
     for (const auto& e : q.stats.endpoints) {

@@ -181,9 +181,6 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
 // A GPU cannot ring bells. The runner's completion waker rings them when the GPU has finished, and sleeps while no bell
 // is armed; then the publisher wakes it.
 void ProducerCore::wake_attendant(std::uint8_t groups) noexcept {
-  const auto is_armed = [](const Doorbell& bell) {
-    return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);
-  };
   auto& control = queue_->control();
   bool waited_for = is_armed(control.space) || is_armed(pool_->control().free);
   for (unsigned left = groups; left != 0; left &= left - 1) {

@@ -52,10 +52,6 @@ class ProducerCore {
 
  private:
   bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
-  // The slot word by which a message holds its payload.
-  static SlotLoan held_by(const Descriptor& d) noexcept {
-    return d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
-  }
   Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept;

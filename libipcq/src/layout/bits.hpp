@@ -27,6 +27,9 @@ struct Bits {
   IPCQ_HOST_DEVICE static constexpr std::uint64_t get(std::uint64_t word) { return word >> At & kMax; }
 };
 
+// Order of two values of a counter that wraps: correct while they are less than 2^31 apart.
+constexpr bool is_before(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
+
 template <class... Field>
 constexpr bool are_disjoint() {
   std::uint64_t all = 0;

@@ -153,6 +153,13 @@ bool is_tagged(const LineOf<A>& line, std::uint64_t lap) {
   return tag_of(line.unit[0].load_hi(std::memory_order_acquire)) == static_cast<std::uint32_t>(lap);
 }
 
+// Whether the line carries the tag of this lap or of a later one. Once true it stays true, also after the line is
+// reused.
+template <class A>
+bool has_reached_lap(const LineOf<A>& line, std::uint64_t lap) {
+  return !is_before(tag_of(line.unit[0].load_hi(std::memory_order_acquire)), static_cast<std::uint32_t>(lap));
+}
+
 // Copies the line of `lap` into private memory and checks the copy. The caller checks slot indices and payload lengths,
 // for which it must know the pool. `any_order`: the units may arrive in any order, as they do across PCIe; a unit
 // without the tag then means `absent`. A CPU writes unit 0 last, so there such a unit means `damaged`.

@@ -34,10 +34,14 @@ inline void init(Doorbell& bell) noexcept { bell.armed.store(~std::uint32_t{0}, 
 // orders it.
 inline void arm(Doorbell& bell, std::uint32_t sequence) noexcept {
   std::uint32_t before = bell.armed.load(std::memory_order_relaxed);
-  while (static_cast<std::int32_t>(before - sequence) < 0 &&
-         !bell.armed.cas(before, sequence, std::memory_order_relaxed)) {
+  while (is_before(before, sequence) && !bell.armed.cas(before, sequence, std::memory_order_relaxed)) {
     before = bell.armed.load(std::memory_order_relaxed);
   }
+}
+
+// Whether somebody may sleep. Relaxed: the caller's publisher_fence() orders it.
+inline bool is_armed(const Doorbell& bell) noexcept {
+  return bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed);
 }
 
 // Increments `sequence` and wakes all sleepers, whether or not the bell is armed. A system call.
@@ -45,7 +49,7 @@ void ring_always(Doorbell& bell) noexcept;
 
 // Wakes the sleepers if the bell is armed. The caller has stored what they wait for, and called publisher_fence().
 inline void ring(Doorbell& bell) noexcept {
-  if (bell.armed.load(std::memory_order_relaxed) == bell.sequence.load(std::memory_order_relaxed)) ring_always(bell);
+  if (is_armed(bell)) ring_always(bell);
 }
 
 // Conditions that end a wait early. A waiter checks them before each sleep and regularly while it spins; null pointers

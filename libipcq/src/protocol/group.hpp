@@ -141,7 +141,8 @@ class GroupMember {
   }
   // Clears a group's bit in the slot or alias that the message refers to. True when a payload slot became free.
   static bool release_slot(const Descriptor& d, const Pool<A>& pool, unsigned group) {
-    return d.alias != kNone ? pool.release(d.alias, d.alias_lease, group) : pool.release(d.slot, d.lease, group);
+    const SlotLoan held = held_by(d);
+    return pool.release(held.slot, held.lease, group);
   }
   // Frees the entry of a forwarded message without clearing the group's bit: the alias clears it later.
   bool hand_over(std::uint32_t entry, std::uint32_t deliveries) const {

@@ -11,6 +11,7 @@
 
 #include "base/crash_point.hpp"
 #include "layout/layout.hpp"
+#include "layout/line.hpp"
 #include "layout/words.hpp"
 
 namespace ipcq::detail {
@@ -30,6 +31,11 @@ struct SlotLoan {
   std::uint32_t slot = kNone;
   std::uint64_t lease = 0;
 };
+
+// By which a message of kind `slot` holds its payload: its alias if it has one, else the slot itself.
+constexpr SlotLoan held_by(const Descriptor& d) {
+  return d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
+}
 
 template <class A>
 class Pool {

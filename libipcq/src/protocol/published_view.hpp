@@ -41,10 +41,7 @@ class PublishedView : private Ring<A> {
   }
 
   // Whether the executor has finished the ticket. Once true it stays true, also after the line is reused.
-  bool is_processed(std::uint64_t ticket) const {
-    const std::uint32_t tag = tag_of(this->out(ticket).unit[0].load_hi(std::memory_order_acquire));
-    return static_cast<std::int32_t>(tag - static_cast<std::uint32_t>(this->lap(ticket))) >= 0;
-  }
+  bool is_processed(std::uint64_t ticket) const { return has_reached_lap(this->out(ticket), this->lap(ticket)); }
 };
 
 }  // namespace ipcq::detail

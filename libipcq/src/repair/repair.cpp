@@ -248,8 +248,7 @@ class Repair {
 
   // Whether a published alias has taken over the group's bit: one refers to it, or has cleared it already.
   bool is_forwarded(const Descriptor& d, unsigned g) {
-    const std::uint32_t target = d.alias != kNone ? d.alias : d.slot;
-    const std::uint64_t lease = d.alias != kNone ? d.alias_lease : d.lease;
+    const auto [target, lease] = held_by(d);
     if (!pool_.is_payload(target) && !pool_.is_alias(target)) return false;
     const std::pair bit{pack_parent(target, g), lease};
     if (std::binary_search(forwarded().begin(), forwarded().end(), bit)) return true;
