@@ -35,7 +35,7 @@ LoanSide::~LoanSide() {
 
 LoanSide& LoanSide::of(ProducerCore& core) { return attached_side<LoanSide>(core, "producer"); }
 
-Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
+Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Deadline& deadline) {
   const View& view = memory_.view(stream);
   if (!passed_) {
     close_at_exit(weak_from_this());
@@ -50,7 +50,6 @@ Result<cuda::Loan> LoanSide::loan(cuda::Stream stream, Duration timeout) {
     state = spare_.back();
     spare_.pop_back();
   }
-  Deadline deadline(timeout);
   if (const Status s = core_->borrow(deadline, state->loan); s != Status::ok) {
     spare_.push_back(state);
     return s;
@@ -98,14 +97,13 @@ Status LoanSide::await_stream(const LoanState& state, Deadline& deadline) noexce
   }
 }
 
-Status LoanSide::publish(LoanState& state, std::size_t length, Duration timeout) noexcept {
+Status LoanSide::publish(LoanState& state, std::size_t length, Deadline& deadline) noexcept {
   if (closed_ || epoch_ != fork_epoch()) return Status::closed;
   if (length > capacity()) return Status::too_large;
   if (refuses(state)) return Status::closed;
   // CPUs read a payload in host memory as soon as they see the line. And if gpub was announced by a publish that
   // failed, it says nothing of what was enqueued since. In both cases the stream must be idle first.
   std::uint8_t flags = 0;
-  Deadline deadline(timeout);
   if (state.view->reach == Reach::host || state.announced) {
     if (const Status s = await_stream(state, deadline); s != Status::ok) return s;
     flags = kPayloadReady;
@@ -279,7 +277,8 @@ std::size_t Loan::capacity() const noexcept { return state_ != nullptr ? state_-
 
 Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
   if (state_ == nullptr) return Status::not_held;
-  const Status s = state_->side->publish(*state_, length, timeout);
+  ipcq::detail::Deadline deadline(timeout);
+  const Status s = state_->side->publish(*state_, length, deadline);
   if (s == Status::ok) state_ = nullptr;
   return s;
 }
@@ -287,7 +286,8 @@ Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
 Result<Loan> loan(Producer& producer, Stream stream, Timeout timeout) {
   auto* const core = ipcq::detail::CudaAccess::core(producer);
   if (core == nullptr) return Status::closed;
-  return ipcq::detail::LoanSide::of(*core).loan(stream, timeout);
+  ipcq::detail::Deadline deadline(timeout);
+  return ipcq::detail::LoanSide::of(*core).loan(stream, deadline);
 }
 
 }  // namespace ipcq::cuda

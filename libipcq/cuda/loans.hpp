@@ -48,13 +48,13 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   // The producer's, made by the first call. Throws UsageError: a forked child, or not opened for ipcq::cuda.
   static LoanSide& of(ProducerCore& core);
 
-  Result<cuda::Loan> loan(cuda::Stream stream, Duration timeout);
-  Status publish(LoanState& state, std::size_t length, Duration timeout) noexcept;
+  Result<cuda::Loan> loan(cuda::Stream stream, Deadline& deadline);
+  Status publish(LoanState& state, std::size_t length, Deadline& deadline) noexcept;
   void drop(LoanState& state) noexcept;
   std::byte* device(const LoanState& state) const noexcept { return state.view->payload(state.loan.slot); }
   std::size_t capacity() const noexcept { return memory_.pool().config().slot_bytes; }
 
-  Status settle(Duration) noexcept override { return Status::ok; }
+  Status settle(Deadline&) noexcept override { return Status::ok; }
   void close() noexcept override;
 
  private:

@@ -71,7 +71,8 @@ bool Message::resolved() const noexcept {
 Result<Message> receive(Consumer& consumer, Stream stream, Timeout timeout) {
   auto* const core = ipcq::detail::CudaAccess::core(consumer);
   if (core == nullptr) return Status::closed;
-  return ipcq::detail::ReceiveSide::of(*core).receive(stream, timeout);
+  ipcq::detail::Deadline deadline(timeout);
+  return ipcq::detail::ReceiveSide::of(*core).receive(stream, deadline);
 }
 
 Result<Message> receive_ahead(Consumer& consumer, Stream stream) {

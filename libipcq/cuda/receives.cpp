@@ -200,10 +200,10 @@ void ReceiveSide::abandon(MessageState& state) noexcept {
   free(state);
 }
 
-Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout) {
+Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Deadline& deadline) {
   const View& view = prepare(stream);
-  const std::uint64_t deadline = deadline_after(timeout);
-  if (const Status s = settle(timeout); s != Status::ok) return s;
+  deadline.start();
+  if (const Status s = settle(deadline); s != Status::ok) return s;
   const std::uint64_t start = now_ns();
   MessageState* state = nullptr;
   for (;;) {
@@ -216,17 +216,14 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Duration timeout
     }
     Status s = Status::full;
     if (state != nullptr) {
-      // Never 0 in a call that was given time: it must return `timeout`, not `empty`.
-      const Duration left = timeout > Duration::zero() ? std::max(time_left(deadline), Duration(1)) : Duration::zero();
-      s = core_->receive_early(state->message, state->descriptor, left);
+      s = core_->receive_early(state->message, state->descriptor, deadline);
       if (s == Status::ok) break;
       const std::scoped_lock lock(mutex_);
       free(*state);
     }
     // `full` only for now if a stream has still to release an entry: then wait for it.
     if (s != Status::full || !some_will_end) return s;
-    if (deadline == 0) return Status::full;
-    if (now_ns() >= deadline) return Status::timeout;
+    if (deadline.has_passed()) return deadline.outcome(Status::full);
     if (const Status why = session_->interruption(memory_.queue()).check(); why != Status::ok) return why;
     if (now_ns() - start >= kLookForBroken) give_up_broken();
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
@@ -280,14 +277,12 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   return cuda::Message(state);
 }
 
-Status ReceiveSide::settle(Duration timeout) noexcept {
+Status ReceiveSide::settle(Deadline& deadline) noexcept {
   // Acquire: the poll thread's last take happens before this thread's next one. Pairs with: resolve.
   if (unresolved_.load(std::memory_order_acquire) == 0) return Status::ok;
   const std::uint64_t start = now_ns();
-  const std::uint64_t deadline = deadline_after(timeout);
   do {
-    if (deadline == 0) return Status::empty;
-    if (now_ns() >= deadline) return Status::timeout;
+    if (deadline.has_passed()) return deadline.outcome(Status::empty);
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   } while (unresolved_.load(std::memory_order_acquire) != 0);
   return Status::ok;

@@ -76,13 +76,13 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   // The consumer's, made by the first call. Throws UsageError: a forked child, or not opened for ipcq::cuda.
   static ReceiveSide& of(ConsumerCore& core);
 
-  Result<cuda::Message> receive(cuda::Stream stream, Duration timeout);
+  Result<cuda::Message> receive(cuda::Stream stream, Deadline& deadline);
   Result<cuda::Message> receive_ahead(cuda::Stream stream);
   void end(MessageState& state) noexcept;
   // The header in device memory, copied there if need be. Null when that cannot be enqueued: logged.
   const cuda::Header* header(MessageState& state) noexcept;
 
-  Status settle(Duration timeout) noexcept override;
+  Status settle(Deadline& deadline) noexcept override;
   void close() noexcept override;
 
  private:

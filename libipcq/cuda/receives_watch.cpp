@@ -73,9 +73,9 @@ ReceiveSide::Advance ReceiveSide::advance(std::unique_lock<std::mutex>& lock) no
   }
   Advance result = Advance::looked;
   if (!state.taken) {
-    const Duration round = releasing_.empty() ? Duration(kTakeRound) : Duration::zero();
+    Deadline round = releasing_.empty() ? Deadline(kTakeRound) : Deadline::none();
     roused_.store(false, std::memory_order_relaxed);
-    waits_for_publication_ = round > Duration::zero();
+    waits_for_publication_ = round.was_given_time();
     lock.unlock();
     const Status s = core_->receive_early(state.message, state.descriptor, round, &roused_);
     lock.lock();

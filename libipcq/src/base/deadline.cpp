@@ -18,10 +18,4 @@ std::uint64_t deadline_after(Duration timeout) noexcept {
   return ns > kNever - 1 - now ? kNever : now + ns;
 }
 
-Duration time_left(std::uint64_t deadline) noexcept {
-  if (deadline == kNever) return kForever;
-  const std::uint64_t now = deadline == 0 ? 0 : now_ns();
-  return deadline > now ? Duration(static_cast<Duration::rep>(deadline - now)) : Duration::zero();
-}
-
 }  // namespace ipcq::detail

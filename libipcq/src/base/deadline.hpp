@@ -20,8 +20,6 @@ IPCQ_INTERNAL_API std::uint64_t now_ns() noexcept;
 inline constexpr std::uint64_t kNever = ~std::uint64_t{0};
 // When a time-out from now ends; 0: it was none.
 IPCQ_INTERNAL_API std::uint64_t deadline_after(Duration timeout) noexcept;
-// The time-out that is left until then; zero when it has passed.
-IPCQ_INTERNAL_API Duration time_left(std::uint64_t deadline) noexcept;
 
 class Deadline {
  public:
@@ -47,8 +45,6 @@ class Deadline {
     const std::uint64_t at = at_ns();
     return at != kNever && (at == 0 || now_ns() >= at);
   }
-  // As a time-out for code that takes one. Never zero where the call was given time.
-  Duration left() noexcept { return was_given_time() ? std::max(time_left(at_ns()), Duration(1)) : Duration::zero(); }
   // One round of a wait: at most so long from now, and no longer than this.
   Deadline round(std::uint64_t ns) noexcept {
     Deadline r(timeout_);

@@ -39,7 +39,10 @@ void Broker::end_of_stream(const std::string& queue) {
   detail::check_name(queue, "queue");
   core.end_of_stream(queue);
 }
-std::uint64_t Broker::stop(Timeout drain_for) { return core_ ? core_->stop(drain_for) : 0; }
+std::uint64_t Broker::stop(Timeout drain_for) {
+  detail::Deadline drained_by(drain_for);
+  return core_ ? core_->stop(drained_by) : 0;
+}
 BrokerStats Broker::stats() const { return usable(core_).stats(); }
 std::string Broker::socket_path() const {
   if (!core_) (void)usable(core_);  // throws

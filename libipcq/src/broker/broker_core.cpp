@@ -69,10 +69,10 @@ std::string BrokerCore::dump(const std::string& queue) const {
 
 // ---- the end ----
 
-std::uint64_t BrokerCore::stop(Duration drain_for) {
+std::uint64_t BrokerCore::stop(Deadline& drained_by) {
   if (is_forked_child()) return 0;  // everything here is the parent's
   // Before the lock is taken: an earlier deadline also shortens the drain of the stop() that holds it.
-  const std::uint64_t until = deadline_after(drain_for);
+  const std::uint64_t until = drained_by.at_ns();
   std::uint64_t before = drain_until_.load();
   while (until < before && !drain_until_.compare_exchange_weak(before, until)) {
   }

@@ -20,7 +20,10 @@ namespace ipcq::detail {
 class BrokerCore {
  public:
   explicit BrokerCore(const BrokerOptions& options);
-  ~BrokerCore() { stop(Duration::zero()); }
+  ~BrokerCore() {
+    Deadline at_once = Deadline::none();
+    stop(at_once);
+  }
   BrokerCore(const BrokerCore&) = delete;
   BrokerCore& operator=(const BrokerCore&) = delete;
 
@@ -29,7 +32,7 @@ class BrokerCore {
     parts_.registry.create_queue(name, options);
   }
   void end_of_stream(const std::string& queue);
-  std::uint64_t stop(Duration drain_for);
+  std::uint64_t stop(Deadline& drained_by);
   BrokerStats stats() const;
   std::string dump(const std::string& queue) const;
   const std::string& socket_path() const noexcept { return parts_.context.name.socket_path(); }

@@ -12,12 +12,12 @@ namespace {
 
 using namespace detail;
 
-std::string ask(const std::string& broker, Op op, const std::string& queue, Duration wait_for, bool wants_answer) {
+std::string ask(const std::string& broker, Op op, const std::string& queue, Deadline& appears_by, bool wants_answer) {
   const std::string name = broker_name_or_default(broker);
   Request r;
   r.op = op;
   set_text(r.name, sizeof r.name, queue);
-  const Introduction asked = introduce(name, r, wait_for);
+  const Introduction asked = introduce(name, r, appears_by);
   if (asked.reply.refusal != Refusal::none) throw_refusal(asked.reply);
   if (!wants_answer) return {};
   if (!asked.attachment) throw LayoutError("broker '" + name + "': answered without content");
@@ -27,17 +27,20 @@ std::string ask(const std::string& broker, Op op, const std::string& queue, Dura
 }  // namespace
 
 BrokerStats fetch_stats(const std::string& broker, Timeout wait_for) {
-  return decode_stats(ask(broker, Op::stats, {}, wait_for, true));
+  Deadline appears_by(wait_for);
+  return decode_stats(ask(broker, Op::stats, {}, appears_by, true));
 }
 
 std::string fetch_dump(const std::string& queue, const std::string& broker) {
   check_name(queue, "queue");
-  return ask(broker, Op::dump, queue, Duration::zero(), true);
+  Deadline appears_by = Deadline::none();
+  return ask(broker, Op::dump, queue, appears_by, true);
 }
 
 void end_of_stream(const std::string& queue, const std::string& broker) {
   check_name(queue, "queue");
-  ask(broker, Op::end_of_stream, queue, Duration::zero(), false);
+  Deadline appears_by = Deadline::none();
+  ask(broker, Op::end_of_stream, queue, appears_by, false);
 }
 
 void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker) {
@@ -49,7 +52,8 @@ void set_executor(const std::string& queue, ExecutorKind kind, const std::string
   set_text(r.name, sizeof r.name, queue);
   const std::uint64_t place_by = deadline_after(std::chrono::seconds(1));
   for (;;) {
-    const Reply reply = introduce(name, r, Duration::zero()).reply;
+    Deadline appears_by = Deadline::none();
+    const Reply reply = introduce(name, r, appears_by).reply;
     if (reply.refusal == Refusal::none) break;
     if (reply.refusal != Refusal::busy || now_ns() >= place_by) throw_refusal(reply);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));

@@ -35,12 +35,14 @@ void Consumer::close() noexcept {
 
 Result<Message> Consumer::receive(Timeout timeout) noexcept {
   Result<Message> message(std::in_place);  // filled in place, without a move
-  const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
+  detail::Deadline deadline(timeout);
+  const Status s = core_ ? core_->receive(*message, deadline) : Status::closed;
   if (s != Status::ok) message = s;
   return message;
 }
 BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) noexcept {
-  return core_ ? core_->receive_many(batch, timeout) : BatchResult{Status::closed, 0};
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->receive_many(batch, deadline) : BatchResult{Status::closed, 0};
 }
 
 Message Consumer::next_or_end() {

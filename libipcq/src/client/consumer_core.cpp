@@ -211,11 +211,10 @@ Status ConsumerCore::go_on(Deadline& deadline) const noexcept {
 
 Status ConsumerCore::settle_device_side(Deadline& deadline) noexcept {
   if (is_unusable()) return Status::closed;
-  return device_side_->settle(deadline.left());
+  return device_side_->settle(deadline);
 }
 
-Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
-  Deadline deadline(timeout);
+Status ConsumerCore::receive(Message& message, Deadline& deadline) noexcept {
   if (device_side_ != nullptr) [[unlikely]] {
     if (const Status s = settle_device_side(deadline); s != Status::ok) return s;
   }
@@ -230,9 +229,8 @@ Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
   }
 }
 
-Status ConsumerCore::receive_early(Message& message, Descriptor& d, Duration timeout,
+Status ConsumerCore::receive_early(Message& message, Descriptor& d, Deadline& deadline,
                                    const std::atomic<bool>* roused) noexcept {
-  Deadline deadline(timeout);
   for (;;) {
     std::uint32_t entry = kNone;
     std::size_t taken = 0;
@@ -253,9 +251,8 @@ void ConsumerCore::rouse_early() noexcept {
   ring(queue_->control().ready[member_.group()]);
 }
 
-BatchResult ConsumerCore::receive_many(std::span<Message> batch, Duration timeout) noexcept {
+BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadline) noexcept {
   BatchResult result;
-  Deadline deadline(timeout);
   Deadline no_time = Deadline::none();
   if (device_side_ != nullptr) [[unlikely]] {
     result.status = settle_device_side(deadline);

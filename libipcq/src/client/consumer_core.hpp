@@ -21,13 +21,14 @@ class ConsumerCore {
   ConsumerCore(const ConsumerCore&) = delete;
   ConsumerCore& operator=(const ConsumerCore&) = delete;
 
-  Status receive(Message& message, Duration timeout) noexcept;  // into an empty message
-  BatchResult receive_many(std::span<Message> batch, Duration timeout) noexcept;
+  // The caller makes the deadline, once for its whole call.
+  Status receive(Message& message, Deadline& deadline) noexcept;  // into an empty message
+  BatchResult receive_many(std::span<Message> batch, Deadline& deadline) noexcept;
 
   // For ipcq::cuda: takes a message of a device queue as soon as it is published. Its payload may be incomplete; the
   // flag kBeforeExecutor of `d` says that `d` is from the `in` line. From one thread at a time, and not while receive()
   // runs. Returns `timeout` before its time once `roused` is true.
-  IPCQ_INTERNAL_API Status receive_early(Message& message, Descriptor& d, Duration timeout,
+  IPCQ_INTERNAL_API Status receive_early(Message& message, Descriptor& d, Deadline& deadline,
                                          const std::atomic<bool>* roused = nullptr) noexcept;
   // Wakes the thread that waits in receive_early(), which then observes the `roused` that the caller has set. From any
   // thread.

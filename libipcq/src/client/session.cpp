@@ -46,7 +46,8 @@ Producer Session::producer(const std::string& queue, ProducerOptions options) {
   r.op = detail::Op::open_producer;
   r.flags = options.cuda ? std::uint32_t{detail::kUsesCuda} : 0;
   detail::set_text(r.name, sizeof r.name, queue);
-  const auto attachment = core(queue).attach(r, options.wait_for);
+  detail::Deadline deadline(options.wait_for);
+  const auto attachment = core(queue).attach(r, deadline);
   return Producer(std::make_unique<detail::ProducerCore>(core_, attachment, options.wait));
 }
 
@@ -58,7 +59,8 @@ Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
   r.flags = (options.lossy ? std::uint32_t{detail::kLossy} : 0) | (options.cuda ? std::uint32_t{detail::kUsesCuda} : 0);
   detail::set_text(r.name, sizeof r.name, queue);
   detail::set_text(r.group, sizeof r.group, options.group);
-  const auto attachment = core(queue).attach(r, options.wait_for);
+  detail::Deadline deadline(options.wait_for);
+  const auto attachment = core(queue).attach(r, deadline);
   return Consumer(std::make_unique<detail::ConsumerCore>(core_, attachment, options));
 }
 

@@ -23,8 +23,8 @@ SessionCore::SessionCore(const ConnectOptions& options)
       channel_(broker_) {
   Request hello;
   hello.op = Op::hello;
-  Introduction made =
-      introduce(broker_, hello, options.wait_for);  // the answer proves that the broker's pidfd is right
+  Deadline deadline(options.wait_for);
+  Introduction made = introduce(broker_, hello, deadline);  // the answer proves that the broker's pidfd is right
   if (made.reply.refusal != Refusal::none) throw_refusal(made.reply);
   channel_.begin(std::move(made.connection));
   if (!sleeper_fence()) {
@@ -65,8 +65,8 @@ Reply SessionCore::request(const Request& request) {
   return channel_.ask(request);
 }
 
-Attachment SessionCore::attach(Request request, Duration wait_for) {
-  const std::uint64_t deadline = deadline_after(wait_for);
+Attachment SessionCore::attach(Request request, Deadline& deadline) {
+  deadline.start();
   const std::uint64_t busy_until = deadline_after(std::chrono::seconds(1));
   std::string missing;  // a segment that the broker named and that does not exist
   for (;;) {
@@ -116,7 +116,8 @@ Attachment SessionCore::attach(Request request, Duration wait_for) {
     if (!may_come || interrupted_.load(std::memory_order_relaxed)) throw_refusal(reply);
     // A group that is being dissolved is soon gone, unless a stopped producer delays that: worth up to a second even to
     // a caller that does not wait for queues.
-    const std::uint64_t until = reply.refusal == Refusal::busy ? std::max(deadline, busy_until) : deadline;
+    const std::uint64_t until =
+        reply.refusal == Refusal::busy ? std::max(deadline.at_ns(), busy_until) : deadline.at_ns();
     if (until == 0 || now_ns() >= until) throw_refusal(reply);
     std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kAskAgainEvery);
   }

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/deadline.hpp"
 #include "base/log_queue.hpp"
 #include "client/session_maps.hpp"
 #include "control/request_channel.hpp"
@@ -34,8 +35,8 @@ class SessionCore {
   SessionCore(const SessionCore&) = delete;
   SessionCore& operator=(const SessionCore&) = delete;
 
-  // Opens an endpoint and maps its queue. Retries until the queue exists or `wait_for` has passed.
-  Attachment attach(Request request, Duration wait_for);
+  // Opens an endpoint and maps its queue. Retries until the queue exists or `deadline` has passed.
+  Attachment attach(Request request, Deadline& deadline);
   // Closes the endpoint at the broker, and ends its use of the maps. Waits for the answer as RequestChannel::tell().
   // Failures are ignored: the broker closes the endpoint at the latest when it sees the process end.
   // `flags`: RequestFlag of close_endpoint.

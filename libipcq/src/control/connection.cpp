@@ -9,7 +9,6 @@
 #include <chrono>
 #include <thread>
 
-#include "base/deadline.hpp"
 #include "base/peer.hpp"
 #include "base/poll_until.hpp"
 #include "ipcq/error.hpp"
@@ -120,13 +119,13 @@ Reply receive_reply(const Connection& from, const std::string& broker, Fd& attac
   return reply;
 }
 
-Introduction introduce(const std::string& broker, const Request& request, Duration wait_for) {
+Introduction introduce(const std::string& broker, const Request& request, Deadline& appears_by) {
   Request first = request;
   first.serial = kNoSerial + 1;
-  const std::uint64_t appears_by = deadline_after(wait_for);
+  appears_by.start();
   for (std::uint64_t deadline = 0;;) {
     Introduction made;
-    made.connection = connect_to_broker(broker, appears_by, deadline);
+    made.connection = connect_to_broker(broker, appears_by.at_ns(), deadline);
     send_request(made.connection, broker, first, deadline);
     made.reply = receive_reply(made.connection, broker, made.attachment, deadline);
     const bool turned_away = made.reply.serial == kNoSerial && made.reply.refusal == Refusal::busy;

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <string>
 
+#include "base/deadline.hpp"
 #include "base/os.hpp"
 #include "control/control.hpp"
-#include "ipcq/wait.hpp"
 
 namespace ipcq::detail {
 
@@ -33,14 +33,14 @@ void send_request(const Connection& to, const std::string& broker, const Request
 // another ABI), and what the broker says when it hangs up for a reason.
 Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline);
 
-// Connects and makes the first request; tries again while the broker says that it has too many connections. Waits
-// `wait_for` for a broker to appear. Throws as the three above; a refusal is returned. The request has serial 1.
+// Connects and makes the first request; tries again while the broker says that it has too many connections. Waits until
+// `appears_by` for a broker to appear. Throws as the three above; a refusal is returned. The request has serial 1.
 struct Introduction {
   Connection connection;
   Reply reply;
   Fd attachment;
 };
-Introduction introduce(const std::string& broker, const Request& request, Duration wait_for);
+Introduction introduce(const std::string& broker, const Request& request, Deadline& appears_by);
 
 // Throws the exception that a refusal stands for, with its text.
 [[noreturn]] void throw_refusal(const Reply& reply);

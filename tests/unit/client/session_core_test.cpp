@@ -105,6 +105,10 @@ class SessionCoreTest : public testing::Test {
     set_text(r.group, sizeof r.group, "g0");
     return r;
   }
+  Attachment attach(const Request& request, Duration wait_for) {
+    Deadline deadline(wait_for);
+    return core_->attach(request, deadline);
+  }
   // Of an attach() whose answer was changed.
   template <class E>
   std::string error_with(const std::function<void(Reply&)>& edit) {
@@ -115,7 +119,7 @@ class SessionCoreTest : public testing::Test {
       edit(r);
       return r;
     });
-    return error_of<E>([&] { (void)core_->attach(open(), Duration::zero()); });
+    return error_of<E>([&] { (void)attach(open(), Duration::zero()); });
   }
 
   Segments s_{Segments::small()};
@@ -136,7 +140,7 @@ TEST_F(SessionCoreTest, SaysHelloFirstAndByeAtLast) {
 
 TEST_F(SessionCoreTest, AttachesToWhatTheBrokerNames) {
   start([this](const Request&) { return good(); });
-  const Attachment a = core_->attach(open(), Duration::zero());
+  const Attachment a = attach(open(), Duration::zero());
   EXPECT_EQ(a.client, 31u);
   EXPECT_EQ(a.endpoint, 2u);
   EXPECT_FALSE(a.uses_cuda);
@@ -179,19 +183,19 @@ TEST_F(SessionCoreTest, SegmentsThatAreElsewhereAreAskedForOnceMore) {
 TEST_F(SessionCoreTest, AQueueThatMayComeIsAskedForUntilItDoes) {
   int left = 3;
   start([&](const Request&) { return --left > 0 ? refuse(Refusal::not_found, "no such queue") : good(); });
-  EXPECT_EQ(core_->attach(open(), ipcq_test::kBound).client, 31u);
+  EXPECT_EQ(attach(open(), ipcq_test::kBound).client, 31u);
   EXPECT_EQ(broker_->asked(Op::open_producer).size(), 3u);
 }
 
 TEST_F(SessionCoreTest, ARefusalIsThrownAtOnceWithoutTimeToWait) {
   start([](const Request&) { return refuse(Refusal::not_found, "no such queue"); });
-  EXPECT_EQ(error_of<NotFoundError>([&] { (void)core_->attach(open(), Duration::zero()); }), "no such queue");
+  EXPECT_EQ(error_of<NotFoundError>([&] { (void)attach(open(), Duration::zero()); }), "no such queue");
   EXPECT_EQ(broker_->asked(Op::open_producer).size(), 1u);
 }
 
 TEST_F(SessionCoreTest, WhatWaitingDoesNotMendIsNotWaitedFor) {
   start([](const Request&) { return refuse(Refusal::usage, "full"); });
-  EXPECT_EQ(error_of<UsageError>([&] { (void)core_->attach(open(), ipcq_test::kBound); }), "full");
+  EXPECT_EQ(error_of<UsageError>([&] { (void)attach(open(), ipcq_test::kBound); }), "full");
   EXPECT_EQ(broker_->asked(Op::open_producer).size(), 1u);
 }
 
@@ -201,7 +205,7 @@ TEST_F(SessionCoreTest, AnInterruptEndsTheWait) {
     EXPECT_TRUE(eventually([&] { return broker_->asked(Op::open_producer).size() > 1; }));
     core_->interrupt();
   });
-  EXPECT_EQ(error_of<NotFoundError>([&] { (void)core_->attach(open(), ipcq_test::kBound); }), "no such queue");
+  EXPECT_EQ(error_of<NotFoundError>([&] { (void)attach(open(), ipcq_test::kBound); }), "no such queue");
   interrupts.join();
   core_->resume();
 }
@@ -219,14 +223,14 @@ TEST_F(SessionCoreTest, AnEphemeralGroupIsLogged) {
         const std::scoped_lock lock(mutex);
         logged += text;
       });
-  (void)core_->attach(open(Op::open_consumer), Duration::zero());
+  (void)attach(open(Op::open_consumer), Duration::zero());
   core_.reset();  // delivers the log
   EXPECT_THAT(logged, AllOf(HasSubstr("group 'g0' is not declared")));
 }
 
 TEST_F(SessionCoreTest, TheBrokersEndWakesItsSleepersAndIsTold) {
   start([this](const Request&) { return good(); });
-  const Attachment a = core_->attach(open(), Duration::zero());
+  const Attachment a = attach(open(), Duration::zero());
   EXPECT_EQ(core_->interruption(*a.queue).check(), Status::ok);
   const auto rung = [&] { return s_.control().space.sequence.load(std::memory_order_relaxed); };
   const std::uint32_t before = rung();
@@ -234,14 +238,14 @@ TEST_F(SessionCoreTest, TheBrokersEndWakesItsSleepersAndIsTold) {
   EXPECT_TRUE(eventually([&] { return !core_->connected(); }));
   EXPECT_TRUE(eventually([&] { return rung() != before; }));
   EXPECT_EQ(core_->interruption(*a.queue).check(), Status::peer_dead);
-  EXPECT_THAT(error_of<SystemError>([&] { (void)core_->attach(open(), Duration::zero()); }),
+  EXPECT_THAT(error_of<SystemError>([&] { (void)attach(open(), Duration::zero()); }),
               AllOf(HasSubstr(broker_->path()), HasSubstr("connect again to its successor")));
   core_->detach(a.client, 0);  // says nothing
 }
 
 TEST_F(SessionCoreTest, AnInterruptIsSeenUntilItIsTakenBack) {
   start([this](const Request&) { return good(); });
-  const Attachment a = core_->attach(open(), Duration::zero());
+  const Attachment a = attach(open(), Duration::zero());
   core_->interrupt();
   EXPECT_EQ(core_->interruption(*a.queue).check(), Status::interrupted);
   core_->resume();
@@ -251,14 +255,14 @@ TEST_F(SessionCoreTest, AnInterruptIsSeenUntilItIsTakenBack) {
 TEST_F(SessionCoreTest, IsOfNoUseInAForkedChild) {
   start([this](const Request&) { return good(); });
   Child child([&] {
-    const std::string text = error_of<UsageError>([&] { (void)core_->attach(open(), Duration::zero()); });
+    const std::string text = error_of<UsageError>([&] { (void)attach(open(), Duration::zero()); });
     core_->detach(31, 0);
     core_.reset();  // ends without its thread, and asks nobody
     ::_exit(text.find("used after fork") != std::string::npos ? 0 : 1);
   });
   EXPECT_EQ(child.exit_code(), 0);
   EXPECT_TRUE(core_->connected());
-  EXPECT_NO_THROW((void)core_->attach(open(), Duration::zero()));
+  EXPECT_NO_THROW((void)attach(open(), Duration::zero()));
   EXPECT_TRUE(broker_->asked(Op::bye).empty());
 }
 

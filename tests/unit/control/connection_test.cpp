@@ -38,7 +38,8 @@ class ConnectionTest : public testing::Test {
     const std::jthread server(serve);
     Request r;
     r.op = Op::stats;
-    return detail::introduce(path(), r, wait_for);
+    Deadline appears_by(wait_for);
+    return detail::introduce(path(), r, appears_by);
   }
   // A connection that the test has both ends of.
   Connection open() {
