@@ -265,29 +265,3 @@ void LoanSide::close() noexcept {
 }
 
 }  // namespace ipcq::detail
-
-namespace ipcq::cuda {
-
-Loan::~Loan() {
-  if (state_ != nullptr) state_->side->drop(*state_);
-}
-
-std::byte* Loan::device() const noexcept { return state_ != nullptr ? state_->side->device(*state_) : nullptr; }
-std::size_t Loan::capacity() const noexcept { return state_ != nullptr ? state_->side->capacity() : 0; }
-
-Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
-  if (state_ == nullptr) return Status::not_held;
-  ipcq::detail::Deadline deadline(timeout);
-  const Status s = state_->side->publish(*state_, length, deadline);
-  if (s == Status::ok) state_ = nullptr;
-  return s;
-}
-
-Result<Loan> loan(Producer& producer, Stream stream, Timeout timeout) {
-  auto* const core = ipcq::detail::CudaAccess::core(producer);
-  if (core == nullptr) return Status::closed;
-  ipcq::detail::Deadline deadline(timeout);
-  return ipcq::detail::LoanSide::of(*core).loan(stream, deadline);
-}
-
-}  // namespace ipcq::cuda

@@ -19,7 +19,7 @@
 
 #include "control/control.hpp"
 #include "control/runner_wire.hpp"
-#include "executor/executor.hpp"
+#include "executor/host_executor.hpp"
 #include "ipcq/error.hpp"
 #include "protocol/doorbell.hpp"
 

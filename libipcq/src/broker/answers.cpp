@@ -7,6 +7,7 @@
 #include "base/crash_point.hpp"
 #include "base/thread.hpp"
 #include "broker/queue_dump.hpp"
+#include "control/stats_codec.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {

@@ -1,31 +1,22 @@
-// What `ipcq list` and `ipcq clean` ask for: brokers of this user, and what dead ones left.
+#include "broker/broker_list.hpp"
+
 #include <dirent.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "broker/broker_names.hpp"
 #include "broker/broker_place.hpp"
 #include "broker/broker_record.hpp"
-#include "ipcq/admin.hpp"
 #include "ipcq/error.hpp"
 #include "queue/segment.hpp"
 
 namespace ipcq {
 namespace detail {
 namespace {
-
-struct Found {
-  BrokerEntry entry;
-  Listener listener{};
-  bool has_died = false;  // it left its lock file or its record
-};
-// By tag.
-using Entries = std::map<std::string, Found>;
 
 // Names of which a socket or a lock file lies in the run directory.
 std::vector<std::string> names_in_run_directory() {
@@ -52,31 +43,6 @@ bool has_socket(const BrokerPlace& place) {
   return socket && S_ISSOCK(socket->st_mode) && socket->st_uid == geteuid();
 }
 
-// What lies at a place. None for what no broker of this user left there.
-bool look_at_place(const BrokerPlace& place, Found& found) {
-  const LockState lock = look_at_lock(place);
-  const bool serves = !lock.held && has_socket(place);
-  if (serves) found.listener = listener_at(place);
-  if (!lock.is_ours && (!serves || found.listener.kind == Listener::Kind::no_broker)) return false;
-  found.entry.socket_path = place.socket_path();
-  found.entry.alive = lock.held;
-  found.entry.pid = lock.held ? lock.pid : 0;
-  found.has_died = lock.is_ours && !lock.held;
-  return true;
-}
-
-void add_run_directory(Entries& entries) {
-  for (const auto& name : names_in_run_directory()) {
-    try {
-      const BrokerPlace place(name, BrokerPlace::Use::look);
-      Found found;
-      found.entry.name = name;
-      if (look_at_place(place, found)) entries.emplace(place.tag(), found);
-    } catch (const UsageError&) {  // a file that cannot be a broker's: its path is too long
-    }
-  }
-}
-
 // Whether the record's path leads to its broker from here.
 bool is_here(const FoundRecord& record) {
   try {
@@ -84,52 +50,6 @@ bool is_here(const FoundRecord& record) {
   } catch (const Error&) {  // its directory is not here, or not any more
     return false;
   }
-}
-
-void add_records(Entries& entries, const std::vector<FoundRecord>& records) {
-  const std::string run = canonical_run_directory();
-  for (const auto& record : records) {
-    if (record.socket_path.empty()) continue;
-    Found& found = entries[record.tag];
-    found.has_died = found.has_died || !record.alive;
-    BrokerEntry& entry = found.entry;
-    if (entry.name.empty()) {
-      entry.name = name_in(run, record.socket_path);
-      if (entry.name.empty()) entry.name = record.socket_path;
-    }
-    if (entry.socket_path.empty() && is_here(record)) entry.socket_path = record.socket_path;
-    entry.alive = entry.alive || record.alive;
-    if (record.alive) entry.pid = record.pid;
-  }
-}
-
-void add_segments(Entries& entries, const std::vector<FoundRecord>& records) {
-  std::set<std::string> tags;
-  for (const auto& segment : own_segments(user_prefix())) {
-    if (const auto parts = parts_of(segment)) tags.insert(parts->tag);
-  }
-  for (const auto& tag : tags) {
-    const auto segments = only_brokers(find_segments_of(tag), records);
-    if (segments.empty() && entries.count(tag) == 0) continue;
-    BrokerEntry& entry = entries[tag].entry;
-    if (entry.name.empty()) entry.name = tag;
-    for (const auto& s : segments) {
-      entry.segments.push_back(s.name);
-      entry.segment_bytes += s.bytes;
-    }
-    const auto owner = owner_without_record(tag, segments, records);
-    if (owner) entry.pid = owner->pid;
-    entry.alive = entry.alive || owner;
-  }
-}
-
-// A process that listens at a socket without lock file, record and segment may be a broker that has another /dev/shm,
-// unless a broker has died there.
-void settle(Found& found) {
-  BrokerEntry& entry = found.entry;
-  if (entry.alive || found.has_died || !entry.segments.empty()) return;
-  entry.alive = found.listener.kind == Listener::Kind::somebody;
-  entry.pid = found.listener.pid;
 }
 
 // Removes the segments of a tag, and leaves its records. Throws UsageError when a broker of it lives. Needs no lock: a
@@ -166,26 +86,101 @@ void remove_leftovers_at(const BrokerPlace& place) {
 }
 
 }  // namespace
-}  // namespace detail
 
-std::string run_directory() { return detail::run_directory(false); }
-
-std::vector<BrokerEntry> list_brokers() {
-  using namespace detail;
-  Entries found;
+BrokerList::BrokerList() {
   // A broker that starts after this is known by its lock file, or by the lock on its segments.
   const auto records = find_records();
-  add_run_directory(found);
-  add_records(found, records);
-  add_segments(found, records);
+  add_run_directory();
+  add_records(records);
+  add_segments(records);
+}
+
+std::vector<BrokerEntry> BrokerList::take() && {
   std::vector<BrokerEntry> entries;
-  for (auto& [tag, f] : found) {
+  for (auto& [tag, f] : found_) {
     settle(f);
     entries.push_back(std::move(f.entry));
   }
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return entries;
 }
+
+// What lies at a place. None for what no broker of this user left there.
+bool BrokerList::look_at_place(const BrokerPlace& place, Found& found) {
+  const LockState lock = look_at_lock(place);
+  const bool serves = !lock.held && has_socket(place);
+  if (serves) found.listener = listener_at(place);
+  if (!lock.is_ours && (!serves || found.listener.kind == Listener::Kind::no_broker)) return false;
+  found.entry.socket_path = place.socket_path();
+  found.entry.alive = lock.held;
+  found.entry.pid = lock.held ? lock.pid : 0;
+  found.has_died = lock.is_ours && !lock.held;
+  return true;
+}
+
+void BrokerList::add_run_directory() {
+  for (const auto& name : names_in_run_directory()) {
+    try {
+      const BrokerPlace place(name, BrokerPlace::Use::look);
+      Found found;
+      found.entry.name = name;
+      if (look_at_place(place, found)) found_.emplace(place.tag(), found);
+    } catch (const UsageError&) {  // a file that cannot be a broker's: its path is too long
+    }
+  }
+}
+
+void BrokerList::add_records(const std::vector<FoundRecord>& records) {
+  const std::string run = canonical_run_directory();
+  for (const auto& record : records) {
+    if (record.socket_path.empty()) continue;
+    Found& found = found_[record.tag];
+    found.has_died = found.has_died || !record.alive;
+    BrokerEntry& entry = found.entry;
+    if (entry.name.empty()) {
+      entry.name = name_in(run, record.socket_path);
+      if (entry.name.empty()) entry.name = record.socket_path;
+    }
+    if (entry.socket_path.empty() && is_here(record)) entry.socket_path = record.socket_path;
+    entry.alive = entry.alive || record.alive;
+    if (record.alive) entry.pid = record.pid;
+  }
+}
+
+void BrokerList::add_segments(const std::vector<FoundRecord>& records) {
+  std::set<std::string> tags;
+  for (const auto& segment : own_segments(user_prefix())) {
+    if (const auto parts = parts_of(segment)) tags.insert(parts->tag);
+  }
+  for (const auto& tag : tags) {
+    const auto segments = only_brokers(find_segments_of(tag), records);
+    if (segments.empty() && found_.count(tag) == 0) continue;
+    BrokerEntry& entry = found_[tag].entry;
+    if (entry.name.empty()) entry.name = tag;
+    for (const auto& s : segments) {
+      entry.segments.push_back(s.name);
+      entry.segment_bytes += s.bytes;
+    }
+    const auto owner = owner_without_record(tag, segments, records);
+    if (owner) entry.pid = owner->pid;
+    entry.alive = entry.alive || owner;
+  }
+}
+
+// Who answers at a socket, without lock, record and segment, may be a broker whose /dev/shm is another one; unless a
+// broker has died there.
+void BrokerList::settle(Found& found) {
+  BrokerEntry& entry = found.entry;
+  if (entry.alive || found.has_died || !entry.segments.empty()) return;
+  entry.alive = found.listener.kind == Listener::Kind::somebody;
+  entry.pid = found.listener.pid;
+}
+
+}  // namespace detail
+
+std::string run_directory() { return detail::run_directory(false); }
+
+std::vector<BrokerEntry> list_brokers() { return detail::BrokerList().take(); }
 
 void remove_leftovers(const BrokerEntry& entry) {
   using namespace detail;

@@ -12,6 +12,7 @@
 #include "broker/lost_queues.hpp"
 #include "broker/option_checks.hpp"
 #include "broker/stream_end.hpp"
+#include "executor/host_executor.hpp"
 #include "ipcq/error.hpp"
 #include "ipcq/handler.hpp"
 

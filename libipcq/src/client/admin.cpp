@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "control/connection.hpp"
+#include "control/stats_codec.hpp"
 #include "ipcq/error.hpp"
 #include "protocol/doorbell.hpp"
 

@@ -10,7 +10,6 @@
 
 #include "base/os.hpp"
 #include "control/control_wire.hpp"
-#include "ipcq/stats.hpp"
 #include "layout/text_field.hpp"
 
 namespace ipcq::detail {
@@ -46,9 +45,5 @@ Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid);
 // A whole answer in a memfd.
 Fd make_memfd(const std::string& content);
 std::string read_memfd(int fd);
-
-std::string encode(const BrokerStats& stats);
-// Throws LayoutError when the text is not what encode() makes.
-BrokerStats decode_stats(const std::string& text);
 
 }  // namespace ipcq::detail

@@ -1,7 +1,9 @@
-// BrokerStats to bytes and back: one visitor per struct names the fields once for both directions.
-#include <cstring>
+// One visitor per struct names the fields once for both directions.
+#include "control/stats_codec.hpp"
 
-#include "control/control.hpp"
+#include <cstring>
+#include <type_traits>
+
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {

@@ -1,3 +1,5 @@
+#include "executor/host_executor.hpp"
+
 #include <atomic>
 #include <mutex>
 #include <string>
@@ -6,7 +8,6 @@
 
 #include "base/os.hpp"
 #include "base/thread.hpp"
-#include "executor/executor.hpp"
 #include "layout/text_field.hpp"
 #include "protocol/doorbell.hpp"
 

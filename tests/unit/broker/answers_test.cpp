@@ -6,6 +6,7 @@
 
 #include "base/crash_point.hpp"
 #include "broker/parts.hpp"
+#include "control/stats_codec.hpp"
 #include "eventually.hpp"
 #include "ipcq/error.hpp"
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "control/stats_codec.hpp"
 #include "errors.hpp"
 #include "ipcq/error.hpp"
 #include "unit/fake_broker.hpp"

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "control/control.hpp"
+#include "control/stats_codec.hpp"
 #include "errors.hpp"
 #include "ipcq/error.hpp"
 

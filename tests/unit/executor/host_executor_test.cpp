@@ -7,7 +7,7 @@
 #include <string>
 
 #include "eventually.hpp"
-#include "executor/executor.hpp"
+#include "executor/host_executor.hpp"
 #include "unit/child.hpp"
 #include "unit/segments.hpp"
 

@@ -1,5 +1,9 @@
-// The members of cuda::Message, and the receive functions: forwarders to ReceiveSide. For the consumer's thread;
-// `resolved` is the one field that the poll thread writes meanwhile, and what it guards is read after it.
+// The members of the public classes, and the functions that loan and receive: forwarders to LoanSide and ReceiveSide.
+// For the endpoint's thread; `resolved` is the one field that the poll thread writes meanwhile, and what it guards is
+// read after it.
+#include "ipcq/cuda.hpp"
+
+#include "loans.hpp"
 #include "receives.hpp"
 
 namespace ipcq::cuda {
@@ -12,6 +16,28 @@ const detail::MessageState* came(const detail::MessageState* state) noexcept {
 }
 
 }  // namespace
+
+Loan::~Loan() {
+  if (state_ != nullptr) state_->side->drop(*state_);
+}
+
+std::byte* Loan::device() const noexcept { return state_ != nullptr ? state_->side->device(*state_) : nullptr; }
+std::size_t Loan::capacity() const noexcept { return state_ != nullptr ? state_->side->capacity() : 0; }
+
+Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
+  if (state_ == nullptr) return Status::not_held;
+  ipcq::detail::Deadline deadline(timeout);
+  const Status s = state_->side->publish(*state_, length, deadline);
+  if (s == Status::ok) state_ = nullptr;
+  return s;
+}
+
+Result<Loan> loan(Producer& producer, Stream stream, Timeout timeout) {
+  auto* const core = ipcq::detail::CudaAccess::core(producer);
+  if (core == nullptr) return Status::closed;
+  ipcq::detail::Deadline deadline(timeout);
+  return ipcq::detail::LoanSide::of(*core).loan(stream, deadline);
+}
 
 Message::~Message() {
   if (state_ != nullptr) state_->side->end(*state_);
