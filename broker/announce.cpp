@@ -14,11 +14,11 @@
 
 #include <fmt/format.h>
 
-#include "common/exit_code.hpp"
-#include "common/file_descriptor.hpp"
-#include "common/inherited_descriptors.hpp"
-#include "common/logging.hpp"
-#include "common/stoppable_io.hpp"
+#include "program/exit_code.hpp"
+#include "program/file_descriptor.hpp"
+#include "program/inherited_descriptors.hpp"
+#include "program/logging.hpp"
+#include "program/stoppable_io.hpp"
 
 namespace ipcq::program {
 

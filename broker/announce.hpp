@@ -2,7 +2,7 @@
 // notification socket. For the main thread.
 #pragma once
 
-#include "common/signals.hpp"
+#include "program/signals.hpp"
 
 namespace ipcq::program {
 

@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "announce.hpp"
-#include "common/broker_config.hpp"
-#include "common/format.hpp"
-#include "common/logging.hpp"
-#include "common/print.hpp"
-#include "common/program.hpp"
-#include "common/stats_report.hpp"
 #include "open_files.hpp"
 #include "plan.hpp"
+#include "program/broker_config.hpp"
+#include "program/format.hpp"
+#include "program/logging.hpp"
+#include "program/print.hpp"
+#include "program/program.hpp"
+#include "program/stats_report.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <sys/resource.h>
 
-#include "common/logging.hpp"
+#include "program/logging.hpp"
 
 namespace ipcq::program {
 

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "common/format.hpp"
+#include "program/format.hpp"
 
 namespace ipcq::program {
 namespace {

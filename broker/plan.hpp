@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "common/broker_config.hpp"
+#include "program/broker_config.hpp"
 
 namespace ipcq::program {
 

@@ -4,7 +4,7 @@
 #include <ipcq/cuda.hpp>
 #include <thread>
 
-#include "common/logging.hpp"
+#include "program/logging.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -6,10 +6,10 @@
 #include <optional>
 #include <string>
 
-#include "common/progress.hpp"
-#include "common/sequence_check.hpp"
-#include "gpu/completion_timer.hpp"
-#include "gpu/frame_checker.hpp"
+#include "program/progress.hpp"
+#include "program/sequence_check.hpp"
+#include "program_gpu/completion_timer.hpp"
+#include "program_gpu/frame_checker.hpp"
 #include "run.hpp"
 
 namespace ipcq::program {

@@ -7,12 +7,12 @@
 #include <optional>
 #include <string>
 
-#include "common/attach.hpp"
-#include "common/logging.hpp"
-#include "common/program.hpp"
-#include "gpu/gpu_choice.hpp"
 #include "gpu_receiver.hpp"
 #include "outcome.hpp"
+#include "program/attach.hpp"
+#include "program/logging.hpp"
+#include "program/program.hpp"
+#include "program_gpu/gpu_choice.hpp"
 #include "receiver.hpp"
 
 namespace ipcq::program {

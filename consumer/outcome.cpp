@@ -4,10 +4,10 @@
 
 #include <fmt/format.h>
 
-#include "common/exit_code.hpp"
-#include "common/format.hpp"
-#include "common/logging.hpp"
-#include "common/print.hpp"
+#include "program/exit_code.hpp"
+#include "program/format.hpp"
+#include "program/logging.hpp"
+#include "program/print.hpp"
 
 namespace ipcq::program {
 namespace {

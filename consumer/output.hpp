@@ -9,9 +9,9 @@
 #include <span>
 #include <string>
 
-#include "common/file_descriptor.hpp"
-#include "common/signals.hpp"
-#include "common/stoppable_io.hpp"
+#include "program/file_descriptor.hpp"
+#include "program/signals.hpp"
+#include "program/stoppable_io.hpp"
 
 namespace ipcq::program {
 

@@ -6,10 +6,10 @@
 #include <optional>
 #include <span>
 
-#include "common/pattern.hpp"
-#include "common/progress.hpp"
-#include "common/sequence_check.hpp"
 #include "output.hpp"
+#include "program/pattern.hpp"
+#include "program/progress.hpp"
+#include "program/sequence_check.hpp"
 #include "run.hpp"
 
 namespace ipcq::program {

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include "common/latency_histogram.hpp"
+#include "program/latency_histogram.hpp"
 
 namespace ipcq::program {
 

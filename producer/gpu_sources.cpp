@@ -3,8 +3,8 @@
 #include <ipcq/cuda.hpp>
 #include <ipcq/error.hpp>
 
-#include "common/pattern.hpp"
-#include "gpu/frame_generator.hpp"
+#include "program/pattern.hpp"
+#include "program_gpu/frame_generator.hpp"
 #include "sources.hpp"
 
 namespace ipcq::program {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "gpu/gpu_device.hpp"
+#include "program_gpu/gpu_device.hpp"
 #include "publisher.hpp"
 
 namespace ipcq::program {

@@ -8,15 +8,15 @@
 #include <optional>
 #include <string>
 
-#include "common/attach.hpp"
-#include "common/format.hpp"
-#include "common/logging.hpp"
-#include "common/print.hpp"
-#include "common/program.hpp"
-#include "common/size_text.hpp"
-#include "common/stats_report.hpp"
-#include "gpu/gpu_choice.hpp"
 #include "gpu_sources.hpp"
+#include "program/attach.hpp"
+#include "program/format.hpp"
+#include "program/logging.hpp"
+#include "program/print.hpp"
+#include "program/program.hpp"
+#include "program/size_text.hpp"
+#include "program/stats_report.hpp"
+#include "program_gpu/gpu_choice.hpp"
 #include "sources.hpp"
 
 namespace ipcq::program {

@@ -10,9 +10,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "common/progress.hpp"
-#include "common/rate_limiter.hpp"
-#include "common/signals.hpp"
+#include "program/progress.hpp"
+#include "program/rate_limiter.hpp"
+#include "program/signals.hpp"
 
 namespace ipcq::program {
 

@@ -8,9 +8,9 @@
 
 #include <fmt/format.h>
 
-#include "common/exit_code.hpp"
-#include "common/line_splitter.hpp"
-#include "common/pattern.hpp"
+#include "program/exit_code.hpp"
+#include "program/line_splitter.hpp"
+#include "program/pattern.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -6,7 +6,7 @@
 #include <ipcq/stats.hpp>
 #include <string>
 
-#include "common/input.hpp"
+#include "program/input.hpp"
 #include "publisher.hpp"
 
 namespace ipcq::program {

@@ -10,12 +10,12 @@
 #include <thread>
 
 #include "base/thread.hpp"
-#include "common/inherited_descriptors.hpp"
 #include "control/control.hpp"
 #include "control/runner_wire.hpp"
 #include "ipcq/version.hpp"
 #include "layout/text_field.hpp"
 #include "probe.hpp"
+#include "program/inherited_descriptors.hpp"
 #include "runner.hpp"
 
 namespace {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "common/pattern.hpp"
-#include "gpu/frame_checker.hpp"
-#include "gpu/frame_generator.hpp"
+#include "program/pattern.hpp"
+#include "program_gpu/frame_checker.hpp"
+#include "program_gpu/frame_generator.hpp"
 
 namespace ipcq::program {
 namespace {

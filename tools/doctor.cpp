@@ -27,13 +27,13 @@
 
 #include <fmt/format.h>
 
-#include "common/exit_code.hpp"
-#include "common/file_descriptor.hpp"
-#include "common/format.hpp"
-#include "common/gpu_findings.hpp"
-#include "common/pattern.hpp"
-#include "common/print.hpp"
-#include "common/printable.hpp"
+#include "program/exit_code.hpp"
+#include "program/file_descriptor.hpp"
+#include "program/format.hpp"
+#include "program/gpu_findings.hpp"
+#include "program/pattern.hpp"
+#include "program/print.hpp"
+#include "program/printable.hpp"
 #include "runner_probe.hpp"
 
 namespace ipcq::program {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "common/finding.hpp"
+#include "program/finding.hpp"
 
 namespace ipcq::program {
 

@@ -6,11 +6,11 @@
 #include <fmt/format.h>
 #include <algorithm>
 
-#include "common/exit_code.hpp"
-#include "common/format.hpp"
-#include "common/logging.hpp"
-#include "common/print.hpp"
-#include "common/printable.hpp"
+#include "program/exit_code.hpp"
+#include "program/format.hpp"
+#include "program/logging.hpp"
+#include "program/print.hpp"
+#include "program/printable.hpp"
 
 namespace ipcq::program {
 namespace {

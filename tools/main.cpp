@@ -8,16 +8,16 @@
 
 #include <fmt/format.h>
 
-#include "common/command_line.hpp"
-#include "common/exit_code.hpp"
-#include "common/inherited_descriptors.hpp"
-#include "common/logging.hpp"
-#include "common/print.hpp"
-#include "common/printable.hpp"
-#include "common/signals.hpp"
-#include "common/stats_report.hpp"
 #include "doctor.hpp"
 #include "housekeeping.hpp"
+#include "program/command_line.hpp"
+#include "program/exit_code.hpp"
+#include "program/inherited_descriptors.hpp"
+#include "program/logging.hpp"
+#include "program/print.hpp"
+#include "program/printable.hpp"
+#include "program/signals.hpp"
+#include "program/stats_report.hpp"
 
 namespace ipcq::program {
 namespace {

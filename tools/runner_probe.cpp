@@ -17,8 +17,8 @@
 
 #include <fmt/format.h>
 
-#include "common/exit_code.hpp"
-#include "common/file_descriptor.hpp"
+#include "program/exit_code.hpp"
+#include "program/file_descriptor.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "common/broker_config.hpp"
+#include "program/broker_config.hpp"
 #include "programs/usage_error.hpp"
 
 namespace ipcq::program {

@@ -1,4 +1,4 @@
-#include "common/command_line.hpp"
+#include "program/command_line.hpp"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "common/gpu_findings.hpp"
+#include "program/gpu_findings.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "common/latency_histogram.hpp"
+#include "program/latency_histogram.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "common/line_splitter.hpp"
+#include "program/line_splitter.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "common/pattern.hpp"
 #include "ipcq/error.hpp"
 #include "ipcq/handler.hpp"
+#include "program/pattern.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -1,4 +1,4 @@
-#include "common/printable.hpp"
+#include "program/printable.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include "common/stats_report.hpp"
-#include "common/stderr_sink.hpp"
+#include "program/stats_report.hpp"
+#include "program/stderr_sink.hpp"
 
 namespace ipcq::program {
 namespace {

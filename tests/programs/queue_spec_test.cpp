@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "common/queue_spec.hpp"
+#include "program/queue_spec.hpp"
 #include "programs/usage_error.hpp"
 
 namespace ipcq::program {

@@ -1,4 +1,4 @@
-#include "common/rate_limiter.hpp"
+#include "program/rate_limiter.hpp"
 
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -7,7 +7,7 @@
 
 #include <thread>
 
-#include "common/format.hpp"
+#include "program/format.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/sequence_check.hpp"
+#include "program/sequence_check.hpp"
 
 namespace ipcq::program {
 namespace {

@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "common/size_text.hpp"
+#include "program/size_text.hpp"
 #include "programs/usage_error.hpp"
 
 namespace ipcq::program {

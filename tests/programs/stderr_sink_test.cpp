@@ -1,4 +1,4 @@
-#include "common/stderr_sink.hpp"
+#include "program/stderr_sink.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -105,7 +105,7 @@ std::vector<BrokerEntry> BrokerList::take() && {
   return entries;
 }
 
-// What lies at a place. None for what no broker of this user left there.
+// Fills `found` with what lies at a place. False: no broker of this user left anything there.
 bool BrokerList::look_at_place(const BrokerPlace& place, Found& found) {
   const LockState lock = look_at_lock(place);
   const bool serves = !lock.held && has_socket(place);
@@ -167,8 +167,8 @@ void BrokerList::add_segments(const std::vector<FoundRecord>& records) {
   }
 }
 
-// Who answers at a socket, without lock, record and segment, may be a broker whose /dev/shm is another one; unless a
-// broker has died there.
+// A process that listens at a socket without lock file, record and segment may be a broker that has another /dev/shm,
+// unless a broker has died there.
 void BrokerList::settle(Found& found) {
   BrokerEntry& entry = found.entry;
   if (entry.alive || found.has_died || !entry.segments.empty()) return;

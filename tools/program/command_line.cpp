@@ -1,0 +1,206 @@
+#include "program/command_line.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <iostream>
+#include <ipcq/error.hpp>
+#include <ipcq/version.hpp>
+#include <span>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "program/exit_code.hpp"
+#include "program/logging.hpp"
+#include "program/print.hpp"
+#include "program/printable.hpp"
+#include "program/size_text.hpp"
+
+namespace ipcq::program {
+
+namespace {
+
+// A rule from `parse`, which throws UsageError "WHAT: ..."; CLI11 puts the option's name before it. The text becomes
+// the number in plain decimal, which every later parser reads alike.
+template <class Parse>
+ValueRule number(const Parse& parse) {
+  return {.apply = [parse](std::string& text) -> std::string {
+            try {
+              text = fmt::format("{}", parse(text));
+              return {};
+            } catch (const UsageError& error) {
+              return std::string(error.what()).substr(2);
+            }
+          },
+          .one_of = {}};
+}
+
+ValueRule decimal(Decimal range) {
+  return number([range](const std::string& text) { return parse_decimal(text, "", range); });
+}
+
+constexpr const char* kIsEmpty = "is empty; give it a value, or leave it out";
+
+bool is_object_name(const std::string& text) {
+  constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  return !text.empty() && text.size() < 64 && text[0] != '.' && text[0] != '-' &&
+         text.find_first_not_of(kAllowed) == std::string::npos;
+}
+
+CLI::Validator validator(const ValueRule& rule) {
+  if (!rule.one_of.empty()) return CLI::IsMember(rule.one_of);
+  return {rule.apply, ""};
+}
+
+// CLI11 would take the q of "--output= q" for the value of --output.
+void refuse_empty_values(int argc, char** argv) {
+  for (const char* const text : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
+    const std::string_view word(text);
+    if (word == "--") return;
+    if (word.starts_with("--") && word.find('=') == word.size() - 1) {
+      throw CLI::ValidationError(std::string(word.substr(0, word.size() - 1)), kIsEmpty);
+    }
+  }
+}
+
+}  // namespace
+
+ValueRule whole_number(std::uint64_t low, std::uint64_t high) {
+  return number([low, high](const std::string& text) { return parse_number(text, "", low, high); });
+}
+ValueRule positive() { return decimal(Decimal::positive); }
+ValueRule not_negative() { return decimal(Decimal::not_negative); }
+
+ValueRule not_empty() {
+  return {.apply = [](const std::string& text) { return std::string(text.empty() ? kIsEmpty : ""); }, .one_of = {}};
+}
+
+ValueRule object_name() {
+  return {.apply =
+              [](const std::string& text) {
+                if (text.empty()) return std::string(kIsEmpty);
+                if (is_object_name(text)) return std::string();
+                return "'" + text + "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'";
+              },
+          .one_of = {}};
+}
+
+ValueRule one_of(std::vector<std::string> words) { return {.apply = {}, .one_of = std::move(words)}; }
+
+CommandOption& CommandOption::check(const ValueRule& rule) {
+  option_->check(validator(rule));
+  return *this;
+}
+
+CommandOption& CommandOption::transform(const ValueRule& rule) {
+  option_->transform(validator(rule));
+  return *this;
+}
+
+CommandOption& CommandOption::required() {
+  option_->required();
+  return *this;
+}
+
+CommandOption& CommandOption::excludes(const CommandOption& other) {
+  option_->excludes(other.option_);
+  return *this;
+}
+
+CommandOption& CommandOption::environment(const char* variable) {
+  option_->envname(variable);
+  return *this;
+}
+
+CommandOption& CommandOption::show_default() {
+  option_->capture_default_str();
+  return *this;
+}
+
+CommandOption& CommandOption::one_value_each() {
+  option_->allow_extra_args(false);
+  return *this;
+}
+
+CommandLine::CommandLine(const std::string& purpose)
+    : owned_(std::make_unique<CLI::App>(purpose)), app_(owned_.get()) {}
+CommandLine::CommandLine(CLI::App* app) : app_(app) {}
+CommandLine::~CommandLine() = default;
+CommandLine::CommandLine(CommandLine&&) noexcept = default;
+
+CommandOption CommandLine::add_option(const std::string& names, std::string& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::optional<std::string>& value,
+                                      const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::vector<std::string>& values,
+                                      const std::string& help) {
+  return CommandOption(app_->add_option(names, values, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, int& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::optional<int>& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::uint64_t& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, double& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_option(const std::string& names, std::optional<double>& value, const std::string& help) {
+  return CommandOption(app_->add_option(names, value, help));
+}
+CommandOption CommandLine::add_flag(const std::string& names, bool& value, const std::string& help) {
+  return CommandOption(app_->add_flag(names, value, help));
+}
+
+void CommandLine::add_common_options(const std::string& program) {
+  app_->set_version_flag("--version", version_line(program), "Print version, ABI and backends");
+  auto* const verbose = app_->add_flag_callback("-v,--verbose", set_verbose, "Say more on stderr");
+  app_->add_flag_callback("-q,--quiet", set_quiet, "Only warnings and errors on stderr")->excludes(verbose);
+}
+
+CommandLine CommandLine::add_group(const std::string& name, const std::string& help) {
+  return CommandLine(app_->add_option_group(name, help));
+}
+void CommandLine::require_one() { app_->require_option(1); }
+CommandLine CommandLine::add_command(const std::string& name, const std::string& help) {
+  return CommandLine(app_->add_subcommand(name, help));
+}
+void CommandLine::require_command() { app_->require_subcommand(1); }
+bool CommandLine::is_chosen() const { return app_->parsed(); }
+
+std::string version_line(const std::string& program) {
+  return fmt::format("{} {} (ABI {}, backends: {})", program, kVersion, kAbiVersion, IPCQ_BACKENDS);
+}
+
+std::optional<int> CommandLine::parse(int argc, char** argv) {
+  app_->failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return CLI::FailureMessage::simple(failed, {error.get_name(), printable(error.what()), error.get_exit_code()});
+  });
+  try {
+    refuse_empty_values(argc, argv);
+    app_->parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream text;
+    const bool asked = app_->exit(error, text, std::cerr) == 0;  // CLI11's codes for errors are 100 and above
+    print(text.str());
+    return asked ? kOk : kUsage;
+  }
+}
+
+Duration to_duration(double seconds) {
+  constexpr double kYear = 365.0 * 86400;
+  if (seconds >= kYear) return std::chrono::hours(365 * 24);
+  return Duration(static_cast<Duration::rep>(seconds * 1e9));
+}
+
+}  // namespace ipcq::program

@@ -1,0 +1,14 @@
+// Turns the output of `ipcq-runner --probe` into findings about this machine's GPUs.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "program/finding.hpp"
+
+namespace ipcq::program {
+
+// `probe`: the JSON object that the runner prints. If it cannot be read, one finding says so.
+std::vector<Finding> gpu_findings(std::string_view probe);
+
+}  // namespace ipcq::program

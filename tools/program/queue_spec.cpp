@@ -1,0 +1,277 @@
+#include "program/queue_spec.hpp"
+
+#include <ipcq/error.hpp>
+#include <ipcq/handler.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "program/size_text.hpp"
+
+namespace ipcq::program {
+namespace {
+
+constexpr std::uint64_t kMaxSlots = 1'048'576;
+constexpr std::string_view kQueueKeys =
+    "size, slots, lines, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, device, mirror, "
+    "host_readable, executor";
+constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
+constexpr std::uint64_t kMaxDevice = 1023;
+
+// The first key that needs a GPU; empty if none does. A key at its default needs none, so that a configuration may
+// write out the defaults for either backend.
+std::string_view gpu_key(const PoolOptions& o) {
+  if (o.device != PoolOptions{}.device) return "device";
+  if (o.mirror != PoolOptions{}.mirror) return "mirror";
+  return {};
+}
+
+std::string_view gpu_key(const QueueOptions& o) {
+  if (o.device != QueueOptions{}.device) return "device";
+  if (o.mirror != QueueOptions{}.mirror) return "mirror";
+  if (o.host_readable != QueueOptions{}.host_readable) return "host_readable";
+  if (o.executor != QueueOptions{}.executor) return "executor";
+  return {};
+}
+
+// Splits "NAME=part,part,..." and passes each part on. A part is KEY=VALUE; the first may be a size alone. An empty
+// part is an error.
+template <class Spec>
+Spec parse_spec(std::string_view text, std::string_view kind, std::string_view example) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    const char* const lacks = equals == 0 ? "has no name" : "says no size and no key";
+    throw UsageError(fmt::format("{} '{}' {}; write NAME=SIZE,KEY=VALUE,... such as {}", kind, text, lacks, example));
+  }
+  Spec spec{std::string(text.substr(0, equals))};
+  bool first = true;
+  for (std::size_t begin = equals + 1, end = 0; end != std::string_view::npos; begin = end + 1, first = false) {
+    end = text.find(',', begin);
+    const std::string_view part = text.substr(begin, end == std::string_view::npos ? end : end - begin);
+    const auto split = part.find('=');
+    if (part.empty()) {
+      throw UsageError(fmt::format("{} '{}': nothing stands {}; write NAME=SIZE,KEY=VALUE,... such as {}", kind, text,
+                                   first ? "behind the '='" : "behind a comma, or before it", example));
+    } else if (split != std::string_view::npos) {
+      spec.set(part.substr(0, split), part.substr(split + 1));
+    } else if (first) {
+      spec.set("size", part);
+    } else {
+      throw UsageError(fmt::format("{} '{}': '{}' is not KEY=VALUE (only the size, which comes first, has no key)",
+                                   kind, spec.name(), part));
+    }
+  }
+  return spec;
+}
+
+GroupOptions parse_group(std::string_view text, const std::string& what) {
+  GroupOptions group;
+  const auto colon = text.find(':');
+  group.name = text.substr(0, colon);
+  if (colon != std::string_view::npos) {
+    const auto policy = text.substr(colon + 1);
+    if (policy == "lossy") {
+      group.policy = GroupPolicy::lossy;
+    } else if (policy != "must") {
+      throw UsageError(fmt::format("{}: '{}' is no policy; write NAME, NAME:must or NAME:lossy", what, policy));
+    }
+  }
+  if (group.name.empty()) throw UsageError(fmt::format("{}: a group needs a name", what));
+  return group;
+}
+
+Backpressure parse_backpressure(std::string_view text, const std::string& what) {
+  if (text == "block") return Backpressure::block;
+  if (text == "reject") return Backpressure::reject;
+  if (text == "drop-oldest") return Backpressure::drop_oldest;
+  throw UsageError(fmt::format("{}: '{}' is none of block, reject, drop-oldest", what, text));
+}
+
+int parse_device(std::string_view text, const std::string& what) {
+  return static_cast<int>(parse_number(text, what, 0, kMaxDevice));
+}
+
+Mirror parse_mirror(std::string_view text, const std::string& what) {
+  if (text == "none") return Mirror::none;
+  if (text == "full") return Mirror::full;
+  throw UsageError(fmt::format("{}: '{}' is none of none, full", what, text));
+}
+
+bool parse_yes_no(std::string_view text, const std::string& what) {
+  if (text == "yes") return true;
+  if (text == "no") return false;
+  throw UsageError(fmt::format("{}: '{}' is none of yes, no", what, text));
+}
+
+ExecutorKind parse_executor(std::string_view text, const std::string& what) {
+  for (const auto kind : {ExecutorKind::auto_, ExecutorKind::persistent, ExecutorKind::stream}) {
+    if (text == to_string(kind)) return kind;
+  }
+  throw UsageError(fmt::format("{}: '{}' is none of auto, persistent, stream", what, text));
+}
+
+}  // namespace
+
+std::string parse_backend(std::string_view text, const std::string& what) {
+  if (text == "auto" || text == "host" || text == "cuda") return std::string(text);
+  throw UsageError(fmt::format("{}: '{}' is none of auto, host, cuda", what, text));
+}
+
+QueueSpec::QueueSpec(std::string name) : name_(std::move(name)) {}
+
+QueueSpec QueueSpec::parse(std::string_view text) {
+  auto spec = parse_spec<QueueSpec>(text, "queue", "frames=4k-rgb,slots=8,handler=invert");
+  spec.finish();
+  return spec;
+}
+
+std::string QueueSpec::what(std::string_view key) const { return fmt::format("queue '{}', {}", name_, key); }
+
+bool QueueSpec::has(std::string_view key) const { return seen_.find(key) != seen_.end(); }
+
+void QueueSpec::set(std::string_view key, std::string_view value) {
+  const auto number = [&](std::uint64_t low, std::uint64_t high) {
+    return static_cast<std::uint32_t>(parse_number(value, what(key), low, high));
+  };
+  if (has(key) && key != "group") throw UsageError(what(key) + ": given twice");
+  if (key == "size") {
+    if (value == "inline") {
+      options_.slots = 0;
+      inline_ = true;
+    } else {
+      options_.size = parse_size(value, what(key));
+    }
+  } else if (key == "slots") {
+    options_.slots = number(1, kMaxSlots);
+  } else if (key == "lines") {
+    options_.lines = number(2, 1U << 24);
+  } else if (key == "handler") {
+    if (!value.empty() && find_host_handler(value) == nullptr) {
+      throw UsageError(
+          fmt::format("{}: '{}' is unknown; there are {}", what(key), value, fmt::join(handler_names(), ", ")));
+    }
+    options_.handler = value;
+  } else if (key == "pool") {
+    if (value.empty()) throw UsageError(what(key) + ": names no pool; leave it out for a pool of the queue's own");
+    options_.pool = value;
+  } else if (key == "backpressure") {
+    options_.backpressure = parse_backpressure(value, what(key));
+  } else if (key == "group") {
+    add_group(parse_group(value, what(key)));
+  } else if (key == "threads") {
+    options_.threads = number(1, 256);
+  } else if (key == "wait") {
+    try {
+      options_.wait = parse_wait(value);
+    } catch (const UsageError& error) {
+      throw UsageError(what(key) + ": " + error.what());
+    }
+  } else if (key == "endpoints") {
+    options_.endpoints = number(1, 1024);
+  } else if (key == "held") {
+    options_.held = number(1, 4096);
+  } else if (key == "backend") {
+    options_.backend = parse_backend(value, what(key));
+  } else if (key == "device") {
+    options_.device = parse_device(value, what(key));
+  } else if (key == "mirror") {
+    options_.mirror = parse_mirror(value, what(key));
+  } else if (key == "host_readable") {
+    options_.host_readable = parse_yes_no(value, what(key));
+  } else if (key == "executor") {
+    options_.executor = parse_executor(value, what(key));
+  } else {
+    throw UsageError(fmt::format("queue '{}': unknown key '{}'; there are {}", name_, key, kQueueKeys));
+  }
+  seen_.emplace(key);
+}
+
+// Groups that are named take the place of the group "default".
+void QueueSpec::add_group(GroupOptions group) {
+  if (!groups_given_) options_.groups.clear();
+  groups_given_ = true;
+  for (const GroupOptions& other : options_.groups) {
+    if (other.name == group.name) throw UsageError(fmt::format("{}: '{}' is given twice", what("group"), group.name));
+  }
+  options_.groups.push_back(std::move(group));
+}
+
+void QueueSpec::finish() {
+  if (inline_ && has("slots")) {
+    throw UsageError(what("slots") + ": a queue of size 'inline' has none; leave it out");
+  }
+  if (has("pool") && (has("size") || has("slots"))) {
+    throw UsageError(fmt::format(
+        "queue '{}': a queue in pool '{}' takes its slots from there; leave out size and slots", name_, options_.pool));
+  }
+  if (has("pool") && (has("mirror") || has("device"))) {
+    throw UsageError(fmt::format("queue '{}': pool '{}' says where its slots lie; leave out device and mirror", name_,
+                                 options_.pool));
+  }
+  if (options_.backend == "host") {
+    if (const auto key = gpu_key(options_); !key.empty()) {
+      throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
+    }
+  }
+  if (options_.handler.empty()) {
+    for (const char* key : {"threads", "wait"}) {
+      if (has(key)) throw UsageError(what(key) + ": is of the handler's threads; name a handler, or leave it out");
+    }
+  }
+  if (options_.mirror == Mirror::none && has("host_readable") && options_.host_readable) {
+    throw UsageError(what("host_readable") + ": without a mirror nothing is readable on the host; use mirror=full");
+  }
+}
+
+void QueueSpec::default_backend(const std::string& backend) {
+  if (options_.backend == "auto") options_.backend = backend;
+  if (options_.backend != "auto" || !options_.handler.empty() || !options_.pool.empty()) return;
+  if (const auto key = gpu_key(options_); !key.empty()) {
+    throw UsageError(what(key) + ": without a handler backend=auto is host, to which this says nothing; write " +
+                     "backend=cuda, or leave it out");
+  }
+}
+
+PoolSpec::PoolSpec(std::string name) : name_(std::move(name)) {}
+
+PoolSpec PoolSpec::parse(std::string_view text) {
+  auto spec = parse_spec<PoolSpec>(text, "pool", "shared=1MiB,slots=64");
+  spec.finish();
+  return spec;
+}
+
+void PoolSpec::set(std::string_view key, std::string_view value) {
+  const auto what = fmt::format("pool '{}', {}", name_, key);
+  if (!seen_.emplace(key).second) throw UsageError(what + ": given twice");
+  if (key == "size") {
+    options_.size = parse_size(value, what);
+  } else if (key == "slots") {
+    options_.slots = static_cast<std::uint32_t>(parse_number(value, what, 1, kMaxSlots));
+  } else if (key == "backend") {
+    options_.backend = parse_backend(value, what);
+  } else if (key == "device") {
+    options_.device = parse_device(value, what);
+  } else if (key == "mirror") {
+    options_.mirror = parse_mirror(value, what);
+  } else {
+    throw UsageError(fmt::format("pool '{}': unknown key '{}'; there are {}", name_, key, kPoolKeys));
+  }
+}
+
+void PoolSpec::finish() {
+  if (const auto key = gpu_key(options_); options_.backend == "host" && !key.empty()) {
+    throw UsageError(fmt::format("pool '{}', {}: says nothing to backend=host; leave out one of them", name_, key));
+  }
+}
+
+void PoolSpec::default_backend(const std::string& backend) {
+  if (options_.backend == "auto") options_.backend = backend;
+  if (const auto key = gpu_key(options_); options_.backend == "auto" && !key.empty()) {
+    throw UsageError(
+        fmt::format("pool '{}', {}: backend=auto is host for a pool, to which this says nothing; write "
+                    "backend=cuda, or leave it out",
+                    name_, key));
+  }
+}
+
+}  // namespace ipcq::program

@@ -1,0 +1,159 @@
+#include "program/stats_report.hpp"
+
+#include <fmt/format.h>
+
+#include "program/format.hpp"
+#include "program/printable.hpp"
+
+namespace ipcq::program {
+namespace {
+
+Json to_json(const GroupStats& group) {
+  return {{"name", group.name},           {"durable", group.durable},
+          {"lossy", group.lossy},         {"members", group.members},
+          {"joined_at", group.joined_at}, {"published", group.published},
+          {"waiting", group.waiting},     {"held", group.held},
+          {"delivered", group.delivered}, {"dropped", group.dropped},
+          {"expired", group.expired},     {"dead_lettered", group.dead_lettered},
+          {"lost", group.lost},           {"redelivered", group.redelivered}};
+}
+
+Json to_json(const EndpointStats& endpoint) {
+  return {
+      {"id", endpoint.id},       {"pid", endpoint.pid},     {"uid", endpoint.uid},           {"role", endpoint.role},
+      {"group", endpoint.group}, {"state", endpoint.state}, {"messages", endpoint.messages}, {"bytes", endpoint.bytes},
+      {"held", endpoint.held}};
+}
+
+template <class... Texts>
+void make_printable(Texts&... texts) {
+  ((texts = printable(texts)), ...);
+}
+
+// The statistics with all names made printable.
+QueueStats shown(QueueStats queue) {
+  make_printable(queue.name, queue.pool, queue.handler, queue.backend, queue.executor, queue.backpressure, queue.state,
+                 queue.blocked_by_group);
+  for (auto& group : queue.groups) make_printable(group.name);
+  for (auto& endpoint : queue.endpoints) make_printable(endpoint.role, endpoint.group, endpoint.state);
+  return queue;
+}
+
+const char* or_dash(const std::string& text) { return text.empty() ? "-" : text.c_str(); }
+
+}  // namespace
+
+// Not in the unnamed namespace: the to_json() functions there would hide the others from it.
+template <class Stats>
+static Json array_of(const std::vector<Stats>& all) {
+  auto array = Json::array();
+  for (const auto& stats : all) array.push_back(to_json(stats));
+  return array;
+}
+
+Json to_json(const QueueStats& queue) {
+  return {{"name", queue.name},
+          {"pool", queue.pool},
+          {"handler", queue.handler},
+          {"backend", queue.backend},
+          {"executor", queue.executor},
+          {"parked", queue.parked},
+          {"backpressure", queue.backpressure},
+          {"state", queue.state},
+          {"slots", queue.slots},
+          {"slot_bytes", queue.slot_bytes},
+          {"lines", queue.lines},
+          {"published", queue.published},
+          {"tombstones", queue.tombstones},
+          {"processed", queue.processed},
+          {"handler_errors", queue.handler_errors},
+          {"publish_rate", queue.publish_rate},
+          {"producers_lost", queue.producers_lost},
+          {"blocked_by_pid", queue.blocked_by_pid},
+          {"blocked_by_group", queue.blocked_by_group},
+          {"depth",
+           {{"empty", queue.empty},
+            {"claimed", queue.claimed},
+            {"ready", queue.ready},
+            {"inflight", queue.inflight},
+            {"done", queue.done},
+            {"reading", queue.reading},
+            {"quarantined", queue.quarantined}}},
+          {"groups", array_of(queue.groups)},
+          {"endpoints", array_of(queue.endpoints)}};
+}
+
+Json to_json(const BrokerStats& broker) {
+  return {{"name", broker.name},
+          {"version", broker.version},
+          {"abi", broker.abi},
+          {"pid", broker.pid},
+          {"uptime_s", static_cast<double>(broker.uptime_ns) / 1e9},
+          {"shm_bytes", broker.shm_bytes},
+          {"clients", broker.clients},
+          {"deaths", broker.deaths},
+          {"runner_deaths", broker.runner_deaths},
+          {"queues", array_of(broker.queues)}};
+}
+
+std::string to_text(const QueueStats& told) {
+  const QueueStats queue = shown(told);
+  auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
+                          queue.state, queue.backend, or_dash(queue.executor), queue.parked ? " (parked)" : "",
+                          or_dash(queue.handler), queue.backpressure);
+  text += fmt::format("  pool {}: {} slots of {}; {} lines\n", or_dash(queue.pool), queue.slots,
+                      human_bytes(queue.slot_bytes), queue.lines);
+  text += fmt::format("  published {} ({}/s), processed {}, handler errors {}, tombstones {}\n", queue.published,
+                      human_rate(queue.publish_rate), queue.processed, queue.handler_errors, queue.tombstones);
+  text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,
+                      queue.claimed, queue.ready, queue.inflight, queue.done, queue.reading);
+  if (queue.quarantined != 0) {
+    text += fmt::format("  {} slots out of use: GPU work of a dead client may still write them\n", queue.quarantined);
+  }
+  if (queue.producers_lost != 0) {
+    text += fmt::format(
+        "  producers gone without ending their stream: {}; consumers wait for others, or for `ipcq end {}`\n",
+        queue.producers_lost, queue.name);
+  }
+  if (queue.blocked_by_pid != 0) {
+    text += fmt::format("  held up by process {}: it took a place in the order and has not published\n",
+                        queue.blocked_by_pid);
+  }
+  if (!queue.blocked_by_group.empty()) {
+    text += fmt::format("  full for group {}: it keeps its messages and nobody reads it, so producers wait\n",
+                        queue.blocked_by_group);
+  }
+  if (!queue.groups.empty()) {
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11}\n", "GROUP",
+                        "KIND", "MEMBERS", "PUBLISHED", "WAITING", "HELD", "DELIVERED", "DROPPED", "EXPIRED", "DEADLTR",
+                        "LOST", "REDELIVERED");
+  }
+  for (const auto& g : queue.groups) {
+    const auto kind = fmt::format("{}{}", g.durable ? "durable" : "ephemeral", g.lossy ? ",lossy" : "");
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11}\n", g.name,
+                        kind, g.members, g.published, g.waiting, g.held, g.delivered, g.dropped, g.expired,
+                        g.dead_lettered, g.lost, g.redelivered);
+  }
+  if (!queue.endpoints.empty()) {
+    text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>6}\n", "ENDPOINT", "GROUP", "ID",
+                        "PID", "UID", "STATE", "MESSAGES", "BYTES", "HELD");
+  }
+  for (const auto& e : queue.endpoints) {
+    text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>6}\n", e.role, or_dash(e.group), e.id,
+                        e.pid, e.uid, e.state, e.messages, human_bytes(e.bytes), e.held);
+  }
+  return text;
+}
+
+std::string to_text(const BrokerStats& broker, const std::string& only) {
+  auto text =
+      fmt::format("broker {}: pid {}, up {}, {} clients, {} deaths, shared memory {}, version {}, ABI {}\n",
+                  printable(broker.name), broker.pid, human_seconds(static_cast<double>(broker.uptime_ns) / 1e9),
+                  broker.clients, broker.deaths, human_bytes(broker.shm_bytes), printable(broker.version), broker.abi);
+  for (const auto& queue : broker.queues) {
+    if (only.empty() || queue.name == only) text += to_text(queue);
+  }
+  return text;
+}
+
+}  // namespace ipcq::program
