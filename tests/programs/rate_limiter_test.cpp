@@ -40,6 +40,12 @@ TEST_F(RateLimiterTest, AMessageThatIsDueInYearsIsWaitedForUntilAStop) {
   }
 }
 
+TEST(HumanBytes, NoUnitShows1024OfIt) {
+  EXPECT_EQ(human_bytes(1'048'524), "1023.9 KiB");
+  EXPECT_EQ(human_bytes(1'048'575), "1.0 MiB");
+  EXPECT_EQ(human_bytes(24'883'200), "23.7 MiB");
+}
+
 TEST(HumanSeconds, AnyNumberHasAText) {
   EXPECT_EQ(human_seconds(3600), "1h00m");
   EXPECT_EQ(human_seconds(1e300), human_seconds(1e15));

@@ -12,7 +12,8 @@ std::string human_bytes(std::uint64_t bytes) {
   constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes) / 1024;
   std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < kUnits.size()) {
+  constexpr double kShowsAs1024 = 1023.95;  // with one decimal
+  while (value >= kShowsAs1024 && unit + 1 < kUnits.size()) {
     value /= 1024;
     ++unit;
   }

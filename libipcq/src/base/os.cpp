@@ -169,7 +169,8 @@ std::string format_bytes(std::uint64_t bytes) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);
   unsigned unit = 0;
-  while (value >= 1024 && unit < 4) value /= 1024, ++unit;
+  constexpr double kShowsAs1024 = 1023.95;  // with one decimal
+  while (value >= (unit == 0 ? 1024 : kShowsAs1024) && unit < 4) value /= 1024, ++unit;
   char text[32];
   std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
   return text;

@@ -276,12 +276,15 @@ TEST(Printable, ShowsControlCharactersByTheirCode) {
   EXPECT_EQ(printable("a\x1b[0m\x7f\n\0 ~\xc3\xa4"s), "a\\x1b[0m\\x7f\\x0a\\x00 ~\xc3\xa4");
 }
 
-TEST(FormatBytes, TakesTheLargestUnitThatIsNotMoreThanTheBytes) {
+TEST(FormatBytes, TakesTheFirstUnitOfWhichItShowsLessThan1024) {
   const std::pair<std::uint64_t, const char*> texts[] = {{0, "0 B"},
                                                          {1023, "1023 B"},
                                                          {1024, "1.0 KiB"},
                                                          {1536, "1.5 KiB"},
+                                                         {1048524, "1023.9 KiB"},
+                                                         {1048575, "1.0 MiB"},
                                                          {1u << 20, "1.0 MiB"},
+                                                         {(std::uint64_t{1} << 40) - 1, "1.0 TiB"},
                                                          {std::uint64_t{3} << 30, "3.0 GiB"},
                                                          {std::uint64_t{1} << 40, "1.0 TiB"},
                                                          {std::uint64_t{1} << 60, "1048576.0 TiB"}};
