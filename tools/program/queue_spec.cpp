@@ -6,12 +6,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "layout/limits.hpp"
 #include "program/size_text.hpp"
 
 namespace ipcq::program {
 namespace {
 
-constexpr std::uint64_t kMaxSlots = 1'048'576;
 constexpr std::string_view kQueueKeys =
     "size, slots, lines, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, device, mirror, "
     "host_readable, executor";
@@ -142,9 +142,9 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
       options_.size = parse_size(value, what(key));
     }
   } else if (key == "slots") {
-    options_.slots = number(1, kMaxSlots);
+    options_.slots = number(1, detail::kMaxSlots);
   } else if (key == "lines") {
-    options_.lines = number(2, 1U << 24);
+    options_.lines = number(detail::kMinLines, detail::kMaxLines);
   } else if (key == "handler") {
     if (!value.empty() && find_host_handler(value) == nullptr) {
       throw UsageError(
@@ -159,7 +159,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else if (key == "group") {
     add_group(parse_group(value, what(key)));
   } else if (key == "threads") {
-    options_.threads = number(1, 256);
+    options_.threads = number(1, detail::kMaxThreads);
   } else if (key == "wait") {
     try {
       options_.wait = parse_wait(value);
@@ -167,9 +167,9 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
       throw UsageError(what(key) + ": " + error.what());
     }
   } else if (key == "endpoints") {
-    options_.endpoints = number(1, 1024);
+    options_.endpoints = number(1, detail::kMaxEndpoints);
   } else if (key == "held") {
-    options_.held = number(1, 4096);
+    options_.held = number(1, detail::kMaxHeld);
   } else if (key == "backend") {
     options_.backend = parse_backend(value, what(key));
   } else if (key == "device") {
@@ -246,7 +246,7 @@ void PoolSpec::set(std::string_view key, std::string_view value) {
   if (key == "size") {
     options_.size = parse_size(value, what);
   } else if (key == "slots") {
-    options_.slots = static_cast<std::uint32_t>(parse_number(value, what, 1, kMaxSlots));
+    options_.slots = static_cast<std::uint32_t>(parse_number(value, what, 1, detail::kMaxSlots));
   } else if (key == "backend") {
     options_.backend = parse_backend(value, what);
   } else if (key == "device") {

@@ -3,6 +3,7 @@
 #include "base/os.hpp"
 #include "ipcq/error.hpp"
 #include "ipcq/handler.hpp"
+#include "layout/limits.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -22,8 +23,9 @@ void check_handler(const std::string& object, const QueueOptions& o) {
 // An option that has its default value counts as not given.
 void check_threads(const std::string& object, const QueueOptions& o) {
   if (!o.handler.empty()) {
-    if (o.threads != 0 && o.threads <= 256) return;
-    throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to 256");
+    if (o.threads != 0 && o.threads <= kMaxThreads) return;
+    throw UsageError(object + ": threads is " + std::to_string(o.threads) + "; allowed are 1 to " +
+                     std::to_string(kMaxThreads));
   }
   const QueueOptions unset;
   const bool waits = o.wait.kind() != unset.wait.kind() || o.wait.spin_for() != unset.wait.spin_for();
