@@ -73,7 +73,7 @@ int serve(int device) {
   Fd unused;
   while (await_request(socket.get(), broker.get()) &&
          receive_message(socket.get(), &request, sizeof request, unused) > 0) {
-    if (request.magic != kRunnerMagic || request.protocol != kRunnerProtocol) break;
+    if (request.magic != kRunnerMagic || request.abi != kAbiVersion) break;
     const RunnerReply reply = served->answer(request);
     if (!send_message(socket.get(), &reply, sizeof reply)) break;
   }

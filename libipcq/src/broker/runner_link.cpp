@@ -194,7 +194,7 @@ void RunnerLink::await_hello(int cancel) {
   }
   Fd unused;
   if (receive_message(socket_.get(), &hello_, sizeof hello_, unused) <= 0 || hello_.magic != kRunnerMagic ||
-      hello_.protocol != kRunnerProtocol) {
+      hello_.abi != kAbiVersion) {
     throw BackendError(object + ": ipcq-runner ended at its start, or is of another release (" + find_program() + ")");
   }
   if (hello_.start == RunnerStart::not_yet) throw NotYet(get_text(hello_.text, sizeof hello_.text));

@@ -1,8 +1,7 @@
 // The messages between a broker and the runner that it starts, over a SOCK_SEQPACKET socket pair: one hello of the
 // runner; then one request of the broker at a time, and one reply of the runner to each. All have a fixed size.
 //
-// Both are of one release: the broker refuses a runner whose hello carries another kRunnerProtocol (layout/abi.hpp),
-// the runner ends at a request that does.
+// The broker refuses a runner whose hello carries another ABI (layout/abi.hpp); the runner ends at a request that does.
 #pragma once
 
 #include <cstddef>
@@ -34,14 +33,14 @@ class NotYet : public BackendError {
 // Sent once, when the runner is up or could not come up.
 struct RunnerHello {
   std::uint32_t magic = kRunnerMagic;
-  std::uint32_t protocol = kRunnerProtocol;
+  std::uint32_t abi = kAbiVersion;
   RunnerStart start = RunnerStart::up;
   std::uint32_t mps = 0;  // 1: it runs under the multi-process service
   char device_name[kNameBytes] = {};
   char text[512] = {};
 };
 static_assert(sizeof(RunnerHello) == 592 && std::is_trivially_copyable_v<RunnerHello>);
-static_assert(offsetof(RunnerHello, magic) == 0 && offsetof(RunnerHello, protocol) == 4 &&
+static_assert(offsetof(RunnerHello, magic) == 0 && offsetof(RunnerHello, abi) == 4 &&
               offsetof(RunnerHello, start) == 8 && offsetof(RunnerHello, mps) == 12 &&
               offsetof(RunnerHello, device_name) == 16 && offsetof(RunnerHello, text) == 80);
 
@@ -55,7 +54,7 @@ enum class RunnerOp : std::uint32_t {
 
 struct RunnerRequest {
   std::uint32_t magic = kRunnerMagic;
-  std::uint32_t protocol = kRunnerProtocol;
+  std::uint32_t abi = kAbiVersion;
   RunnerOp op = RunnerOp::allocate;
   ExecutorKind executor = ExecutorKind::persistent;
   std::uint8_t reserved[3] = {};
@@ -67,7 +66,7 @@ struct RunnerRequest {
   char handler[kNameBytes] = {};
 };
 static_assert(sizeof(RunnerRequest) == 616 && std::is_trivially_copyable_v<RunnerRequest>);
-static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, protocol) == 4 &&
+static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi) == 4 &&
               offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
               offsetof(RunnerRequest, id) == 16 && offsetof(RunnerRequest, bytes) == 24 &&
               offsetof(RunnerRequest, park_after_ns) == 32 && offsetof(RunnerRequest, queue_segment) == 40 &&

@@ -1,9 +1,7 @@
 // The numbers by which a process recognises, and refuses, what another release of libipcq or another program made.
 //
-// The ABI is one number, ipcq::kAbiVersion. The header of each segment and each request and reply of the control socket
-// carry it, and any change to docs/design/layout.md raises it. The one exception is the socket between a broker and its
-// runner, which are of the same release: it has the number kRunnerProtocol. The runner checks the ABI of segments that
-// it opens as any other process does.
+// The ABI is one number, ipcq::kAbiVersion. The header of each segment, each request and reply of the control socket,
+// and each hello and request of a runner's socket carry it, and any change to docs/design/layout.md raises it.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +14,6 @@ inline constexpr std::uint64_t kQueueMagic = 0x3145554551435049;  // "IPCQEUE1"
 inline constexpr std::uint64_t kPoolMagic = 0x314c4f4f51435049;   // "IPCQOOL1"
 inline constexpr std::uint32_t kControlMagic = 0x51435049;        // "IPCQ"
 inline constexpr std::uint32_t kRunnerMagic = 0x52435049;         // "IPCR"
-inline constexpr std::uint32_t kRunnerProtocol = 3;
 inline constexpr std::uint32_t kNotReady = 0;  // instead of a version: the creator has not finished the segment
 
 static_assert(kAbiVersion != kNotReady);

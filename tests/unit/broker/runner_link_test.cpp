@@ -110,7 +110,7 @@ TEST_F(RunnerLinkTest, WhatCannotBeRunIsNamedWithTheReason) {
 
 TEST_F(RunnerLinkTest, OneThatEndsOrSpeaksAnotherLanguageAtItsStartIsToldSo) {
   RunnerHello other;
-  other.protocol = kRunnerProtocol + 1;
+  other.abi = kAbiVersion + 1;
   write("other", &other, sizeof other);
   other = {};
   other.magic = 1;
@@ -223,7 +223,7 @@ TEST_F(RunnerLinkTest, TheRequestArrivesAsItWasMade) {
   ASSERT_EQ(bytes.size(), sizeof heard);
   bytes.copy(reinterpret_cast<char*>(&heard), sizeof heard);
   EXPECT_EQ(heard.magic, kRunnerMagic);
-  EXPECT_EQ(heard.protocol, kRunnerProtocol);
+  EXPECT_EQ(heard.abi, kAbiVersion);
   EXPECT_EQ(heard.op, RunnerOp::start_queue);
   EXPECT_EQ(heard.bytes, 12345u);
 }
