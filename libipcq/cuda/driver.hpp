@@ -71,6 +71,7 @@ namespace ipcq::detail {
   X(cuStreamWriteValue64)                        \
   X(cuThreadExchangeStreamCaptureMode)
 
+// More than 25 members: one for each function of the driver that is called.
 struct Driver {
 #define IPCQ_DECLARE(name) decltype(&::name) name = nullptr;  // NOLINT(bugprone-macro-parentheses): it declares
   IPCQ_DRIVER_FUNCTIONS(IPCQ_DECLARE)

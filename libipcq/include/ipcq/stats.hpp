@@ -40,6 +40,7 @@ struct EndpointStats {
   std::uint64_t held = 0;      // loans of a producer, messages of a consumer
 };
 
+// More than 25 members: one record of plain values, a column each for whoever prints or exports them.
 struct QueueStats {
   std::string name;
   std::string pool;                  // an own pool has the queue's name
