@@ -22,6 +22,7 @@ namespace ipcq {
 namespace detail {
 class ProducerCore;
 class ConsumerCore;
+class Forwarding;
 }  // namespace detail
 
 // A slot on loan to a producer. Holding it delays no other message. Destroying it unpublished returns the slot to the
@@ -112,7 +113,7 @@ class IPCQ_API Message {
 
  private:
   friend class detail::ConsumerCore;
-  friend class detail::ProducerCore;
+  friend class detail::Forwarding;
   void end() noexcept;
   // After the holding has ended: the memory of bytes() may belong to another message by now.
   void forget() noexcept {

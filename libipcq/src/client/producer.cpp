@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/deadline.hpp"
+#include "client/forwarding.hpp"
 #include "client/producer_core.hpp"
 
 namespace ipcq {
@@ -46,7 +47,7 @@ BatchResult Producer::send_until(std::span<const std::span<const std::byte>> bat
 }
 Status Producer::forward(Message& message, Timeout timeout) noexcept {
   detail::Deadline deadline(timeout);
-  return core_ ? core_->forward(message, deadline) : Status::closed;
+  return core_ ? detail::Forwarding(*core_, message, deadline).run() : Status::closed;
 }
 std::size_t Producer::max_bytes() const noexcept {
   return core_ ? std::max<std::size_t>(core_->slot_bytes(), detail::kInlineBytes) : 0;

@@ -1,5 +1,5 @@
-// The producer's data path: loan, publish, send, forward. docs/design/ring.md, "Publish". For the producer's thread,
-// except where a function says otherwise.
+// The producer's data path: loan, publish, send. docs/design/ring.md, "Publish". For the producer's thread, except where
+// a function says otherwise.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,6 @@
 #include "queue/device_side.hpp"
 
 namespace ipcq::detail {
-
-class ConsumerCore;
 
 class ProducerCore {
  public:
@@ -26,7 +24,6 @@ class ProducerCore {
   void drop(Loan& loan) noexcept;  // gives the slot back
   Status send(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   BatchResult send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept;
-  Status forward(Message& message, Deadline& deadline) noexcept;
 
   // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
   // `kept`: no group reads the message and its payload is not complete (no kPayloadReady), so the caller still has the
@@ -51,6 +48,8 @@ class ProducerCore {
   std::uint32_t client() const noexcept { return client_; }
 
  private:
+  friend class Forwarding;
+
   bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
   Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
@@ -68,9 +67,6 @@ class ProducerCore {
   void wake_attendant(std::uint8_t groups) noexcept;
   // Rings the bells of parties that wait for a published line, and stores the endpoint's counters.
   void after_publish(std::uint8_t groups) noexcept;
-  Status forward_slot(Message& message, const Descriptor& from, const ConsumerCore& reader,
-                      Deadline& deadline) noexcept;
-  Status forward_copy(Message& message, Deadline& deadline) noexcept;
 
   std::shared_ptr<SessionCore> keep_;  // null once closed: the session owns a retired core, not the reverse
   SessionCore* session_;               // not used once closed
