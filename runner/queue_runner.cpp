@@ -13,6 +13,7 @@
 #include "control/control.hpp"
 #include "layout/text_field.hpp"
 #include "protocol/doorbell.hpp"
+#include "stream_executor.hpp"
 
 namespace ipcq::runner {
 
@@ -171,7 +172,7 @@ void QueueRunner::keep() noexcept {
     const CurrentContext current(gpu_.context());
     while (!stop_.load()) {
       if (kind_ == ExecutorKind::stream) {
-        run_stream();
+        StreamExecutor(*this).run();
       } else {
         run_persistent();
       }
@@ -194,10 +195,6 @@ bool QueueRunner::is_idle() const {
   const CUresult r = driver().cuStreamQuery(stream_.get());
   if (r != CUDA_ERROR_NOT_READY) check_cuda(r, "cuStreamQuery", object_, "the kernel failed");
   return r == CUDA_SUCCESS;
-}
-
-device::StreamTotals* QueueRunner::totals() const noexcept {
-  return &reinterpret_cast<device::ExecutorMemory*>(memory_.address())->totals;
 }
 
 // Waits until the kernel just launched has begun. If that takes too long, other queues' kernels must make room for it.

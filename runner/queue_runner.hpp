@@ -37,7 +37,7 @@ std::uint64_t nap_for_payload(std::uint64_t late) noexcept;
 //   |      +--------------------------------------------------------------------------------- ended
 //   |      +-- parked (park): parked = 1 until the line at `limit` is published <--- idle --------+
 //   |      +-- late (await_late): parked = 1 until a payload or a line is there <--- late --------+
-//   +-- stream executor (run_stream) until a control line switches back <--- to_stream -----------+
+//   +-- stream executor (StreamExecutor) until a control line switches back <--- to_stream -------+
 //
 // ask_to_pause(), make_room() and the destructor set Mailbox::stop, so that a kernel ends with the reason `stop` and
 // keeps its place. While paused_ != 0 (paused) nothing leaves `pending`. The other states need not be left for a pause,
@@ -73,22 +73,16 @@ class QueueRunner {
   std::uint64_t runs_since() const { return runs_since_.load(); }
 
  private:
+  friend class StreamExecutor;  // a part of the queue's thread
+
   void keep() noexcept;
   void run_persistent();
   void park();
   void await_late();
-  void run_stream();
-  bool await_payload(const detail::Descriptor& d);
-  bool enqueue(std::uint64_t ticket, std::uint32_t& inlined);
-  void enqueue_inlined(std::uint64_t first, std::uint32_t count);
-  void enqueue_message(std::uint64_t ticket, const detail::Descriptor& d);
   void launch(CUfunction kernel, unsigned blocks, unsigned threads, void** arguments);
   void synchronize();
   bool is_idle() const;  // whether everything enqueued on stream_ has finished
   void await_begin();
-  void see_to_progress();
-  void drain();  // waits until is_idle()
-  device::StreamTotals* totals() const noexcept;
   void change_to(ExecutorKind kind) noexcept;
   void check_pool() const;
   device::QueueView view() const;

@@ -1,5 +1,5 @@
-// The stream executor: the queue's thread follows the `in` lines and enqueues the work of each once its payload is
-// complete. Nothing that it enqueues waits for another process, because allocations for other queues wait for streams.
+#include "stream_executor.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -40,39 +40,40 @@ device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ti
 
 }  // namespace
 
-void QueueRunner::run_stream() {
+void StreamExecutor::run() {
   // The counters continue from the values of the other executor.
   device::StreamTotals before{};
-  auto& control = queue_->control();
+  auto& control = q_.queue_->control();
   before.counted[kProcessedCounter] = control.processed.load(std::memory_order_relaxed);
   before.counted[kFailedCounter] = control.failed.load(std::memory_order_relaxed);
   before.counted[kDamagedCounter] = control.damaged.load(std::memory_order_relaxed);
-  check_cuda(driver().cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(totals()), &before, sizeof before, stream_.get()),
-             "cuMemcpyHtoDAsync", object_);
-  patience_.begin();
+  check_cuda(
+      driver().cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(totals()), &before, sizeof before, q_.stream_.get()),
+      "cuMemcpyHtoDAsync", q_.object_);
+  q_.patience_.begin();
   drain();
-  std::uint64_t next = resume_;
+  std::uint64_t next = q_.resume_;
   // The `in` line of a ticket that is done may already be of the next lap.
-  const auto is_done = [&](std::uint64_t ticket) { return ticket < limit_ && ring_.readable(ticket); };
-  const auto published = [&] { return is_done(next) || is_tagged(ring_.in(next), ring_.lap(next)); };
+  const auto is_done = [&](std::uint64_t ticket) { return ticket < q_.limit_ && q_.ring_.readable(ticket); };
+  const auto published = [&] { return is_done(next) || is_tagged(q_.ring_.in(next), q_.ring_.lap(next)); };
   bool busy = false;       // the stream may have work
   unsigned in_flight = 0;  // upper bound: messages and runs enqueued since the stream was drained
-  while (kind_ == ExecutorKind::stream) {
+  while (q_.kind_ == ExecutorKind::stream) {
     const std::uint64_t until = busy ? now_ns() + kLook : kNever;
-    const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &stop_}, published);
-    if (stop_.load()) break;
+    const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &q_.stop_}, published);
+    if (q_.stop_.load()) break;
     see_to_progress();
-    busy = s == Status::ok || !is_idle();
+    busy = s == Status::ok || !q_.is_idle();
     if (s != Status::ok) continue;
-    if (++in_flight > std::clamp(seat_.share_of(kMostOfAll), kLeastInFlight, kMostInFlight)) {
+    if (++in_flight > std::clamp(q_.seat_.share_of(kMostOfAll), kLeastInFlight, kMostInFlight)) {
       drain();
       in_flight = 1;
     }
     std::uint32_t inlined = 0;
-    while (inlined < kMaxRun && is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined)) &&
+    while (inlined < kMaxRun && is_tagged(q_.ring_.in(next + inlined), q_.ring_.lap(next + inlined)) &&
            enqueue(next + inlined, inlined)) {
     }
-    if (stop_.load()) break;
+    if (q_.stop_.load()) break;
     if (inlined != 0) {
       enqueue_inlined(next, inlined);
       next += inlined;
@@ -82,28 +83,32 @@ void QueueRunner::run_stream() {
     control.taken.store(next, std::memory_order_relaxed);
   }
   drain();
-  resume_ = next;
-  limit_ = std::max(limit_, next);
+  q_.resume_ = next;
+  q_.limit_ = std::max(q_.limit_, next);
+}
+
+device::StreamTotals* StreamExecutor::totals() const noexcept {
+  return &reinterpret_cast<device::ExecutorMemory*>(q_.memory_.address())->totals;
 }
 
 // If enqueued work has made no progress for too long, has other queues' kernels make room for it.
-void QueueRunner::see_to_progress() {
-  auto& control = queue_->control();
+void StreamExecutor::see_to_progress() {
+  auto& control = q_.queue_->control();
   const auto has_moved = [&] {
     const std::uint64_t done =
         control.processed.load(std::memory_order_relaxed) + control.damaged.load(std::memory_order_relaxed);
-    return std::exchange(seen_done_, done) != done || is_idle();
+    return std::exchange(q_.seen_done_, done) != done || q_.is_idle();
   };
-  if (!patience_.is_at_end()) return;
-  if (has_moved() || seat_.take_turn(has_moved)) {
-    patience_.begin();
+  if (!q_.patience_.is_at_end()) return;
+  if (has_moved() || q_.seat_.take_turn(has_moved)) {
+    q_.patience_.begin();
   } else {
-    patience_.double_after_turn();
+    q_.patience_.double_after_turn();
   }
 }
 
-void QueueRunner::drain() {
-  while (!is_idle()) {
+void StreamExecutor::drain() {
+  while (!q_.is_idle()) {
     see_to_progress();
     std::this_thread::sleep_for(kNap);
   }
@@ -111,18 +116,18 @@ void QueueRunner::drain() {
 
 // Handles one published ticket, the next after a run of `inlined` tickets without a slot. A ticket that carries neither
 // a slot nor a request joins the run: true. Else false, and the ticket's work is enqueued if the run is empty.
-bool QueueRunner::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
-  if (ticket < limit_ && ring_.readable(ticket)) return false;  // done by the other executor
+bool StreamExecutor::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
+  if (ticket < q_.limit_ && q_.ring_.readable(ticket)) return false;  // done by the other executor
   Descriptor d;
   InlineData data;
-  const LineRead read = read_line(ring_.in(ticket), ring_.lap(ticket), d, data);
-  const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, *pool_->map) && payloads_ &&
-                    ((d.flags & kInMirror) == 0 || view_.mirror != nullptr);
-  if (slot && !is_written(d, *pool_->map)) {
+  const LineRead read = read_line(q_.ring_.in(ticket), q_.ring_.lap(ticket), d, data);
+  const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, *q_.pool_->map) &&
+                    q_.payloads_ && ((d.flags & kInMirror) == 0 || q_.view_.mirror != nullptr);
+  if (slot && !is_written(d, *q_.pool_->map)) {
     if (inlined != 0) return false;
     if (!await_payload(d)) return false;
   }
-  const bool came = slot && !is_buried(d, *pool_->map);
+  const bool came = slot && !is_buried(d, *q_.pool_->map);
   const bool control = read == LineRead::present && d.kind == LineKind::control;
   if (!came && !control) {
     ++inlined;
@@ -133,16 +138,17 @@ bool QueueRunner::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
     enqueue_message(ticket, d);
   } else {
     enqueue_inlined(ticket, 1);
-    if (d.sequence == static_cast<std::uint64_t>(ControlOp::switch_to_persistent)) change_to(ExecutorKind::persistent);
+    if (d.sequence == static_cast<std::uint64_t>(ControlOp::switch_to_persistent))
+      q_.change_to(ExecutorKind::persistent);
   }
   return false;
 }
 
 // Waits until the payload is complete. False if the queue is stopped first.
-bool QueueRunner::await_payload(const Descriptor& d) {
+bool StreamExecutor::await_payload(const Descriptor& d) {
   const std::uint64_t start = now_ns();
-  while (!is_written(d, *pool_->map)) {
-    if (stop_.load()) return false;
+  while (!is_written(d, *q_.pool_->map)) {
+    if (q_.stop_.load()) return false;
     if (const std::uint64_t nap = nap_for_payload(now_ns() - start); nap != 0) {
       see_to_progress();  // the payload's writer may wait for earlier messages
       std::this_thread::sleep_for(std::chrono::nanoseconds(nap));
@@ -153,30 +159,30 @@ bool QueueRunner::await_payload(const Descriptor& d) {
   return true;
 }
 
-void QueueRunner::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
+void StreamExecutor::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
   device::StreamTotals* to = totals();
-  void* arguments[] = {&view_, &to, &first, &count};
-  launch(kernels_.inlined, 1, device::kBlockThreads, arguments);
+  void* arguments[] = {&q_.view_, &to, &first, &count};
+  q_.launch(q_.kernels_.inlined, 1, device::kBlockThreads, arguments);
 }
 
-void QueueRunner::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
+void StreamExecutor::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
   const auto& cu = driver();
-  device::SlotMessage m = message_of(ring_, ticket, d);
-  const CUdeviceptr payload = payloads_->address() + m.slot * view_.stride;
-  std::uint8_t* const mirror = reinterpret_cast<std::uint8_t*>(pool_->map->payload(m.slot));
+  device::SlotMessage m = message_of(q_.ring_, ticket, d);
+  const CUdeviceptr payload = q_.payloads_->address() + m.slot * q_.view_.stride;
+  std::uint8_t* const mirror = reinterpret_cast<std::uint8_t*>(q_.pool_->map->payload(m.slot));
   if ((m.flags & kInMirror) != 0 && m.length != 0) {
-    check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, stream_.get()), "cuMemcpyHtoDAsync", object_);
+    check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, q_.stream_.get()), "cuMemcpyHtoDAsync", q_.object_);
   }
   device::StreamTotals* to = totals();
-  std::uint32_t finish = view_.host_readable ? 0 : 1;
-  void* arguments[] = {&view_, &to, &m, &finish};
-  launch(kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(workers_, 1u), device::kBlockThreads,
-         arguments);
+  std::uint32_t finish = q_.view_.host_readable ? 0 : 1;
+  void* arguments[] = {&q_.view_, &to, &m, &finish};
+  q_.launch(q_.kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(q_.workers_, 1u), device::kBlockThreads,
+            arguments);
   if (finish != 0) return;
   if (m.length != 0) {
-    check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, stream_.get()), "cuMemcpyDtoHAsync", object_);
+    check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, q_.stream_.get()), "cuMemcpyDtoHAsync", q_.object_);
   }
-  launch(kernels_.finish, 1, 1, arguments);
+  q_.launch(q_.kernels_.finish, 1, 1, arguments);
 }
 
 }  // namespace ipcq::runner
