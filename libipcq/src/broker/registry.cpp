@@ -21,7 +21,6 @@ namespace {
 
 std::string object_of_pool(const std::string& name) { return "pool '" + name + "'"; }
 std::string object_of_queue(const std::string& name) { return "queue '" + name + "'"; }
-
 bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program().empty(); }
 
 bool is_own_pool_of(const PoolEntry& pool, const std::vector<QueueEntry>& queues) {
