@@ -16,6 +16,8 @@ namespace ipcq_test {
 
 using namespace std::chrono_literals;
 
+inline constexpr const char* kQueue = "--queue q=4KiB,slots=64,backend=host";  // a broker's, for tests of any queue
+
 class Command {
  public:
   // `script` is run by bash in `directory`, with the programs in its PATH and $IPCQ_BROKER set. "exec PROGRAM" gives

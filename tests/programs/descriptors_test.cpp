@@ -11,7 +11,6 @@ namespace {
 
 using testing::HasSubstr;
 using DescriptorsTest = ProgramTest;
-constexpr const char* kQueue = "--queue q=4KiB,slots=64,backend=host";
 
 TEST_F(DescriptorsTest, AProducerWithoutStandardInputSaysSo) {
   broker(kQueue);

@@ -13,7 +13,6 @@ namespace {
 
 using testing::HasSubstr;
 using OutputTest = ProgramTest;
-constexpr const char* kQueue = "--queue q=4KiB,slots=64,backend=host";
 constexpr const char* kSend = "head -c 163840 /dev/zero | ipcq-producer q --block 4KiB";  // 40, more than a pipe takes
 
 TEST_F(OutputTest, AConsumerThatCannotAttachLeavesTheOutputAsItWas) {

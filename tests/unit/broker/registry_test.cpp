@@ -7,23 +7,15 @@
 
 #include "base/crash_point.hpp"
 #include "broker/parts.hpp"
+#include "errors.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
 namespace {
 
+using ipcq_test::error_of;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-template <class E>
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const E& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 class RegistryTest : public testing::Test {
  protected:

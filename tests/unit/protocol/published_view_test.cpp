@@ -202,10 +202,14 @@ class GivenBackEarly : public testing::Test {
     const Attachment a{{s, &s->queue()}, {s, &s->pool_map()}, 6, 1, 0, false};
     consumer.emplace(session, a, ConsumerOptions{});
   }
+  Status receive(Duration timeout = Duration::zero()) {
+    Deadline deadline(timeout);
+    return consumer->receive(message, deadline);
+  }
   // Receives in a thread; returns once that has taken the message.
   std::thread receive_in_thread() {
     std::thread t([this] {
-      status = consumer->receive(message, std::chrono::seconds(30));
+      status = receive(std::chrono::seconds(30));
       returned = true;
     });
     const std::uint64_t deadline = deadline_after(std::chrono::seconds(10));
@@ -248,7 +252,7 @@ TEST_F(GivenBackEarly, IsReceivedOnceItIsProcessed) {
 
 TEST_F(GivenBackEarly, IsReceivedWhenItsLineServesAnotherLapByNow) {
   write_line(s->ring().out(0), 3, Segments::inline_message(0), nullptr);
-  ASSERT_EQ(consumer->receive(message, Duration::zero()), Status::ok);
+  ASSERT_EQ(receive(), Status::ok);
   EXPECT_EQ(message.sequence(), 7u);
   EXPECT_TRUE(message.processed());
   EXPECT_NE(message.bytes().data(), nullptr);
@@ -260,7 +264,7 @@ TEST_F(GivenBackEarly, SaysThatTheHandlerRefusedItThoughItsLineServesAnotherLap)
   d.length = 12;
   s->held(0).descriptor.store(d);
   write_line(s->ring().out(0), 3, Segments::inline_message(0), nullptr);
-  ASSERT_EQ(consumer->receive(message, Duration::zero()), Status::ok);
+  ASSERT_EQ(receive(), Status::ok);
   EXPECT_FALSE(message.processed());
 }
 
@@ -277,13 +281,13 @@ TEST_F(GivenBackEarly, GoesBackAgainWhenTheWaitIsInterrupted) {
 TEST_F(GivenBackEarly, IsPassedOverWhenItsPayloadNeverCame) {
   s->pool_map().tomb(loan.slot).store(loan.lease, std::memory_order_relaxed);
   write_line(s->ring().out(0), 3, Segments::inline_message(0), nullptr);
-  EXPECT_EQ(consumer->receive(message, Duration::zero()), Status::empty);
+  EXPECT_EQ(receive(), Status::empty);
   EXPECT_EQ(s->held_word(0).state, HeldState::free);
 }
 
 TEST_F(GivenBackEarly, IsPassedOverWhenTheExecutorMadeATombstoneOfIt) {
   s->process(0, true);
-  EXPECT_EQ(consumer->receive(message, Duration::zero()), Status::empty);
+  EXPECT_EQ(receive(), Status::empty);
   EXPECT_EQ(s->held_word(0).state, HeldState::free);
   EXPECT_TRUE(s->all_slots_free());
 }
