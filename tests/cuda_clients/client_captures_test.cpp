@@ -1,21 +1,9 @@
 // Streams that capture graphs: what is for one message never becomes part of one, and nobody's capture is spoilt.
-#include <dlfcn.h>
-
 #include "cuda_clients/client_fixture.hpp"
+#include "cuda_clients/driver_function.hpp"
 
 namespace ipcq_test {
 namespace {
-
-// Of the driver that the library uses too; these it does not look up.
-template <class Function>
-Function* driver_function(const char* name) {
-  static void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  using Get = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
-  const auto get = reinterpret_cast<Get>(::dlsym(library, "cuGetProcAddress_v2"));
-  void* found = nullptr;
-  check_cuda(get(name, &found, 12040, CU_GET_PROC_ADDRESS_DEFAULT, nullptr), "cuGetProcAddress", name);
-  return reinterpret_cast<Function*>(found);
-}
 
 void begin_capture(CUstream s) {
   static auto* const begin = driver_function<CUresult(CUstream, CUstreamCaptureMode)>("cuStreamBeginCapture");

@@ -1,28 +1,15 @@
 // What becomes of a client's endpoints when a context does not last as long as they do: it fails beside another one,
 // its device is reset, the process exits with endpoints that are globals, the pool is made anew. Part of it happens in
 // a process of its own: this program again, running one of the disabled tests.
-#include <dlfcn.h>
-
 #include "cuda_clients/client_fixture.hpp"
+#include "cuda_clients/driver_function.hpp"
 #include "device_queues/runners.hpp"
 
 namespace ipcq_test {
 namespace {
 
-// Of the driver, what the library itself has no use for.
-template <class Function>
-Function driver_function(const char* name) {
-  using GetProcAddress = CUresult (*)(const char*, void**, int, cuuint64_t, CUdriverProcAddressQueryResult*);
-  void* const library = ::dlopen("libcuda.so.1", RTLD_NOW);
-  const auto get = reinterpret_cast<GetProcAddress>(::dlsym(library, "cuGetProcAddress_v2"));
-  void* function = nullptr;
-  constexpr int kInterface = 11000;  // later ones have more parameters
-  check_cuda(get(name, &function, kInterface, CU_GET_PROC_ADDRESS_DEFAULT, nullptr), "cuGetProcAddress", name);
-  return reinterpret_cast<Function>(function);
-}
-
 void reset_device() {
-  check_cuda(driver_function<CUresult (*)(CUdevice)>("cuDevicePrimaryCtxReset")(0), "cuDevicePrimaryCtxReset", "test");
+  check_cuda(driver_function<CUresult(CUdevice)>("cuDevicePrimaryCtxReset")(0), "cuDevicePrimaryCtxReset", "test");
 }
 
 class CudaClientContexts : public CudaClient {
@@ -73,7 +60,7 @@ TEST_F(CudaClientContextsPeer, DISABLED_FailsAContext) {
   CUstream good = gpu_->stream();
   std::uint32_t* const held_up = gate();
   CUcontext other = nullptr;
-  check_cuda(driver_function<CUresult (*)(CUcontext*, unsigned, CUdevice)>("cuCtxCreate")(&other, 0, 0), "cuCtxCreate",
+  check_cuda(driver_function<CUresult(CUcontext*, unsigned, CUdevice)>("cuCtxCreate")(&other, 0, 0), "cuCtxCreate",
              "test");
   CUstream bad = gpu_->stream();
   CUmodule module = nullptr;
