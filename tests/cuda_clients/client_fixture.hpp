@@ -13,7 +13,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -49,11 +51,23 @@ class Gpu {
   static Gpu* make() { return new Gpu; }
   CUcontext context() const { return context_; }
 
-  CUstream stream() const {
-    CUstream s = nullptr;
-    check_cuda(driver().cuStreamCreateWithPriority(&s, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreateWithPriority",
-               "test");
-    return s;
+  // An idle stream, the caller's until the test ends. Created before any stream waits, because the driver may keep a
+  // call that creates one until such a wait has ended.
+  CUstream stream() {
+    const std::scoped_lock lock(mutex_);
+    if (idle_.empty()) throw std::logic_error("a test uses more streams than Gpu has created");
+    lent_.push_back(idle_.back());
+    idle_.pop_back();
+    return lent_.back();
+  }
+  // Between tests. Streams that are not idle, or that a capture has spoilt, are replaced; none is if the context has
+  // failed, which is then the test's subject.
+  void take_streams_back() noexcept {
+    const std::scoped_lock lock(mutex_);
+    for (CUstream& s : lent_) {
+      if (driver().cuStreamQuery(s) == CUDA_SUCCESS || create_stream(s) == CUDA_SUCCESS) idle_.push_back(s);
+    }
+    lent_.clear();
   }
   void fill(CUstream s, std::byte* data, std::size_t bytes, std::uint64_t seed, std::uint64_t spin_ns = 0) {
     launch(fill_, 16, s, data, std::uint64_t{bytes}, seed, spin_ns);
@@ -97,6 +111,12 @@ class Gpu {
     find(check_payload_, "check_payload");
     find(scribble_, "scribble");
     find(spin_, "spin");
+    constexpr unsigned kStreams = 24;
+    idle_.resize(kStreams);
+    for (CUstream& s : idle_) check_cuda(create_stream(s), "cuStreamCreateWithPriority", "test");
+  }
+  static CUresult create_stream(CUstream& s) noexcept {
+    return driver().cuStreamCreateWithPriority(&s, CU_STREAM_NON_BLOCKING, 0);
   }
 
   template <class... Arguments>
@@ -112,6 +132,9 @@ class Gpu {
   CUfunction check_payload_ = nullptr;
   CUfunction scribble_ = nullptr;
   CUfunction spin_ = nullptr;
+  std::mutex mutex_;
+  std::vector<CUstream> idle_;
+  std::vector<CUstream> lent_;
 };
 
 // The number of bytes of a message, as the CPU reads it, that differ from those of fill(); a wrong length counts as
@@ -159,6 +182,7 @@ class CudaClient : public testing::TestWithParam<Kind> {
   void TearDown() override {
     if (broker_pid_ > 0) kill_broker();
     session_.reset();
+    if (gpu_ != nullptr) gpu_->take_streams_back();
     if (killed_) Broker({.name = name_});  // removes what the killed one left
   }
 

@@ -10,8 +10,10 @@
 //
 // Open the endpoint with {.cuda = true}. The stream's context decides the device. The first call on it maps the pool
 // (milliseconds, once per process), and the first call of each endpoint allocates pinned memory and, for a consumer,
-// device memory; make both before you launch a kernel that stays. A pool that cannot be mapped there is used through
-// its mirror in host memory, and the session's log callback is told; without a mirror: BackendError.
+// device memory. Make both, and create your streams, before you launch a kernel that stays and before a
+// receive_ahead(): while a kernel runs or a stream waits, the driver may keep a call that creates a stream, allocates
+// or loads until that has ended (seen with cuStreamCreate on an H200, driver 580). A pool that cannot be mapped there
+// is used through its mirror in host memory, and the session's log callback is told; without a mirror: BackendError.
 //
 //   auto v = ipcq::cuda::loan(p, stream);
 //   fill<<<g, b, 0, stream>>>(v->device(), n);
