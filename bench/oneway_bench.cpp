@@ -1,0 +1,290 @@
+// Catalogue: messages one way between two processes, of 64 B to 1 MiB, and of 64 B within one thread.
+//
+//   bare/single/BYTES     a ring of the same bytes and depth in shared memory (common/bare_ring.hpp): the floor
+//   bare/batch/BYTES      the same, shown to the reader in batches of 128
+//   single/BYTES/WAIT     one message a call: send, receive, release
+//   batch/BYTES/WAIT      send_many and receive_many, up to 128 a call
+//   loan/BYTES/WAIT       loan, filled in place, published; received, read in place, released
+//   thread/single, batch  64 B sent, received and released by one thread: no cache line changes its owner
+//
+// WAIT is spin or hybrid, on both sides. The producer writes every word of a message, the consumer compares every word
+// with the number that it must have. Timed from the first receipt to the last, in the consumer; "delivered" means
+// received, read and released. Each case runs five times; its figure is the median.
+//
+// Cases of one size lie behind one another, each run beside the others' of its kind; the last lines give the ratios.
+#include <benchmark/benchmark.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/bare_ring.hpp"
+#include "common/clock.hpp"
+#include "common/peer.hpp"
+#include "common/report.hpp"
+#include "ipcq/ipcq.hpp"
+
+namespace ipcq::bench {
+
+namespace {
+
+constexpr std::size_t kDepth = 1024;
+constexpr std::size_t kBatch = 128;
+constexpr int kRuns = 5;
+
+std::string broker_name() { return "bench-" + std::to_string(getpid()); }
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Enough for some tenths of a second.
+constexpr std::size_t messages_of(std::size_t bytes) {
+  return std::max<std::size_t>(4096, std::min<std::size_t>(4'000'000, (std::size_t{1} << 30) / bytes)) / kBatch *
+         kBatch;
+}
+// No more slots than the caches hold well, where messages are large.
+constexpr std::size_t depth_of(std::size_t bytes) {
+  return std::max<std::size_t>(8, std::min<std::size_t>(kDepth, (std::size_t{8} << 20) / bytes));
+}
+
+void fill(std::uint64_t* words, std::size_t bytes, std::uint64_t number) { std::fill_n(words, bytes / 8, number); }
+
+void check(const std::uint64_t* words, std::size_t bytes, std::uint64_t number) {
+  std::uint64_t wrong = 0;
+  for (std::size_t i = 0; i < bytes / 8; ++i) wrong |= words[i] ^ number;
+  if (wrong != 0) fail("message " + std::to_string(number) + " has wrong bytes");
+}
+void check(std::span<const std::byte> bytes, std::size_t expected, std::uint64_t number) {
+  if (bytes.size() != expected) fail("message " + std::to_string(number) + " has a wrong length");
+  check(reinterpret_cast<const std::uint64_t*>(bytes.data()), expected, number);
+}
+
+// Starts at the first receipt.
+class Stopwatch {
+ public:
+  void received(std::uint64_t number) {
+    if (number == 0) start_ = Clock::now();
+  }
+  double rate(std::size_t messages) const { return static_cast<double>(messages) / seconds_since(start_); }
+
+ private:
+  Clock::time_point start_;
+};
+
+template <std::size_t Bytes>
+double bare_single(Wait) {
+  constexpr std::size_t count = messages_of(Bytes);
+  BareRing<Bytes, depth_of(Bytes)> ring;
+  const Peer peer([&] {
+    for (std::uint64_t n = 0; n < count; ++n) {
+      ring.send([n](std::uint64_t* words) { fill(words, Bytes, n); });
+    }
+  });
+  Stopwatch watch;
+  for (std::uint64_t n = 0; n < count; ++n) {
+    ring.receive([n](const std::uint64_t* words) { check(words, Bytes, n); });
+    watch.received(n);
+  }
+  return watch.rate(count);
+}
+
+template <std::size_t Bytes>
+double bare_batch(Wait) {
+  constexpr std::size_t count = messages_of(Bytes);
+  BareRing<Bytes, depth_of(Bytes)> ring;
+  const Peer peer([&] {
+    for (std::uint64_t n = 0; n < count; n += kBatch) {
+      ring.send_batch(kBatch, [n](std::uint64_t* words, std::size_t i) { fill(words, Bytes, n + i); });
+    }
+  });
+  Stopwatch watch;
+  for (std::uint64_t n = 0; n < count;) {
+    const std::size_t got =
+        ring.receive_batch([n](const std::uint64_t* words, std::size_t i) { check(words, Bytes, n + i); });
+    watch.received(n);
+    n += got;
+  }
+  return watch.rate(count);
+}
+
+Broker start_broker(const std::string& name, std::size_t bytes) {
+  Broker broker({.name = name});
+  const auto slots = static_cast<std::uint32_t>(bytes > Producer::inline_bytes() ? depth_of(bytes) : 0);
+  broker.create("stream", {.slots = slots, .size = bytes, .lines = kDepth, .held = kBatch});
+  return broker;
+}
+
+// `send` in another process, `receive` here, until the end of the stream.
+template <std::size_t Bytes, class Send, class Receive>
+double queue_rate(Wait wait, Send send, Receive receive) {
+  constexpr std::size_t count = messages_of(Bytes);
+  const std::string name = broker_name();
+  const Peer peer([&] {
+    auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
+    auto out = session.producer("stream", {.wait = wait, .wait_for = std::chrono::seconds(5)});
+    send(out, count);
+  });
+  const Broker broker = start_broker(name, Bytes);
+  auto session = connect({.broker = name});
+  auto in = session.consumer("stream", {.wait = wait});
+  return receive(in, count);
+}
+
+template <std::size_t Bytes>
+void send_single(Producer& out, std::size_t count) {
+  alignas(8) std::byte message[Bytes];
+  for (std::uint64_t n = 0; n < count; ++n) {
+    fill(reinterpret_cast<std::uint64_t*>(message), Bytes, n);
+    if (out.send(message) != Status::ok) fail("not sent");
+  }
+}
+
+template <std::size_t Bytes>
+void send_loans(Producer& out, std::size_t count) {
+  for (std::uint64_t n = 0; n < count; ++n) {
+    auto loan = out.loan();
+    if (!loan) fail("no loan");
+    fill(reinterpret_cast<std::uint64_t*>(loan->bytes().data()), Bytes, n);
+    if (loan->publish(Bytes) != Status::ok) fail("not published");
+  }
+}
+
+template <std::size_t Bytes>
+void send_batches(Producer& out, std::size_t count) {
+  std::vector<std::uint64_t> words(kBatch * Bytes / 8);
+  std::vector<std::span<const std::byte>> batch;
+  for (std::size_t i = 0; i < kBatch; ++i)
+    batch.push_back(std::as_bytes(std::span(words).subspan(i * Bytes / 8, Bytes / 8)));
+  for (std::uint64_t n = 0; n < count; n += kBatch) {
+    for (std::size_t i = 0; i < kBatch; ++i) fill(words.data() + i * Bytes / 8, Bytes, n + i);
+    if (out.send_many(batch).status != Status::ok) fail("batch not sent");
+  }
+}
+
+template <std::size_t Bytes>
+double receive_single(Consumer& in, std::size_t count) {
+  Stopwatch watch;
+  for (std::uint64_t n = 0; n < count; ++n) {
+    auto message = in.receive();
+    if (!message) fail("not received");
+    check(message->bytes(), Bytes, n);
+    if (message->release() != Status::ok) fail("not released");
+    watch.received(n);
+  }
+  return watch.rate(count);
+}
+
+template <std::size_t Bytes>
+double receive_batches(Consumer& in, std::size_t count) {
+  Stopwatch watch;
+  std::vector<Message> batch(kBatch);
+  for (std::uint64_t n = 0; n < count;) {
+    const auto got = in.receive_many(batch);
+    if (got.status != Status::ok) fail("batch not received");
+    for (Message& message : std::span(batch).first(got.count)) {
+      check(message.bytes(), Bytes, n);
+      if (message.release() != Status::ok) fail("not released");
+      watch.received(n++);
+    }
+  }
+  return watch.rate(count);
+}
+
+template <std::size_t Bytes>
+double single_rate(Wait wait) {
+  return queue_rate<Bytes>(wait, send_single<Bytes>, receive_single<Bytes>);
+}
+template <std::size_t Bytes>
+double batch_rate(Wait wait) {
+  return queue_rate<Bytes>(wait, send_batches<Bytes>, receive_batches<Bytes>);
+}
+template <std::size_t Bytes>
+double loan_rate(Wait wait) {
+  return queue_rate<Bytes>(wait, send_loans<Bytes>, receive_single<Bytes>);
+}
+
+// One thread: what the protocol itself costs. Of `rounds` messages each, sent and then received.
+template <class Send, class Receive>
+double thread_rate(Send send, Receive receive) {
+  constexpr std::size_t kMessages = 2'000'000;
+  const std::string name = broker_name();
+  const Broker broker = start_broker(name, 64);
+  auto session = connect({.broker = name});
+  auto out = session.producer("stream", {.wait = Wait::spin()});
+  auto in = session.consumer("stream", {.wait = Wait::spin()});
+  const auto start = Clock::now();
+  for (std::size_t n = 0; n < kMessages; n += kBatch) {
+    send(out, kBatch);
+    receive(in, kBatch);
+  }
+  return kMessages / seconds_since(start);
+}
+double thread_single(Wait) { return thread_rate(send_single<64>, receive_single<64>); }
+double thread_batch(Wait) { return thread_rate(send_batches<64>, receive_batches<64>); }
+
+void run(benchmark::State& state, const std::string& name, double (*rate)(Wait), Wait wait) {
+  std::vector<double> rates;
+  for (auto _ : state) {
+    for (int i = 0; i < kRuns; ++i) rates.push_back(rate(wait));
+  }
+  report_rate(state, name, "messages_per_s", median(rates));
+  state.counters["lowest"] = *std::min_element(rates.begin(), rates.end());
+  state.counters["highest"] = *std::max_element(rates.begin(), rates.end());
+}
+
+void add(const std::string& name, double (*rate)(Wait), Wait wait) {
+  benchmark::RegisterBenchmark(name.c_str(), run, name, rate, wait)->Iterations(1)->Unit(benchmark::kMillisecond);
+}
+
+template <std::size_t Bytes>
+void add_size() {
+  const std::string bytes = std::to_string(Bytes);
+  add("bare/single/" + bytes, bare_single<Bytes>, Wait::spin());
+  if constexpr (Bytes <= 4096) add("bare/batch/" + bytes, bare_batch<Bytes>, Wait::spin());
+  for (const auto& [name, wait] : {std::pair{"/spin", Wait::spin()}, std::pair{"/hybrid", Wait::hybrid()}}) {
+    add("single/" + bytes + name, single_rate<Bytes>, wait);
+    if constexpr (Bytes <= 4096) add("batch/" + bytes + name, batch_rate<Bytes>, wait);
+    if constexpr (Bytes >= 1024) add("loan/" + bytes + name, loan_rate<Bytes>, wait);
+  }
+}
+
+void print_last_lines() {
+  const Summary lines(58, 7);
+  lines.ratio("64 B, one a call: ipcq / bare ring", "single/64/spin", "bare/single/64", at_least(0.55));
+  lines.ratio("64 B, batches: ipcq / bare ring", "batch/64/spin", "bare/batch/64", at_least(0.6));
+  lines.ratio("64 B, batches: spinning / hybrid", "batch/64/spin", "batch/64/hybrid", at_least(1));
+  for (const char* bytes : {"256", "1024", "4096", "65536", "1048576"}) {
+    const std::string how = std::string(bytes) == "256" ? "single/" : "loan/";
+    lines.ratio((std::string(bytes) + " B: ipcq / bare ring").c_str(), (how + bytes + "/spin").c_str(),
+                (std::string("bare/single/") + bytes).c_str(), at_least(0.97));
+  }
+}
+
+}  // namespace
+
+}  // namespace ipcq::bench
+
+int main(int argc, char** argv) {
+  using namespace ipcq::bench;
+  add_context();
+  add("thread/single", thread_single, ipcq::Wait::spin());
+  add("thread/batch", thread_batch, ipcq::Wait::spin());
+  add_size<64>();
+  add_size<256>();
+  add_size<1024>();
+  add_size<4096>();
+  add_size<65536>();
+  add_size<1048576>();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  print_last_lines();
+  return 0;
+}
