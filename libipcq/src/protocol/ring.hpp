@@ -144,11 +144,9 @@ class Ring {
     const std::uint64_t before = lap(ticket) - 1;
     bool was_read = false;
     for (std::uint64_t left = live; left != 0; left &= left - 1) {
-      // SYNC line-freed (acquire): the group's loads of the line are done. Pairs with: finish.
-      const std::uint64_t e =
-          own(1 + static_cast<unsigned>(std::countr_zero(left)), ticket).load(std::memory_order_acquire);
-      if (own_lap_and_state(e) != own_lap_and_state(pack_own(before, OwnState::done, 0))) return false;
-      was_read = was_read || own_client(e) != kBrokerClient;
+      const Finished f = finished(static_cast<unsigned>(std::countr_zero(left)), ticket, before);
+      if (f == Finished::no) return false;
+      was_read = was_read || f == Finished::by_reader;
     }
     // A member that is done with the previous ticket has observed its tag. The broker's entry proves nothing: join_set
     // writes it whether the ticket was published or not. Without such a member the tag itself is loaded.
@@ -176,8 +174,22 @@ class Ring {
     // ticket before `next`.
     const std::uint64_t live = live_groups();
     to = std::min(to, next + w_.lines);
+    if (std::has_single_bit(live) && !has_handler()) {  // the usual case: as many tickets as the one entry tells
+      const auto group = static_cast<unsigned>(std::countr_zero(live));
+      from = std::max(from, std::min(to, w_.lines));
+      while (from < to && finished(group, from, lap(from) - 1) == Finished::by_reader) ++from;
+    }
     while (from < to && is_free(from, live)) ++from;
     return from;
+  }
+
+  enum class Finished : std::uint8_t { no, by_reader, by_broker };
+  // Whether, and for whom, the group is done with the ticket of lap `before` at the line of `ticket`.
+  Finished finished(unsigned group, std::uint64_t ticket, std::uint64_t before) const {
+    // SYNC line-freed (acquire): the group's loads of the line are done. Pairs with: finish.
+    const std::uint64_t e = own(1 + group, ticket).load(std::memory_order_acquire);
+    if (own_lap_and_state(e) != own_lap_and_state(pack_own(before, OwnState::done, 0))) return Finished::no;
+    return own_client(e) != kBrokerClient ? Finished::by_reader : Finished::by_broker;
   }
 
   RingWords<A> w_;
