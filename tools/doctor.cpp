@@ -100,8 +100,8 @@ Finding check_membarrier() {
         std::pair{MEMBARRIER_CMD_GLOBAL_EXPEDITED, "MEMBARRIER_CMD_GLOBAL_EXPEDITED"}}) {
     if (call(command) >= 0) continue;
     return {Level::warn, "membarrier",
-            fmt::format("{} answers: {}; publishers pay with full fences, and who waits for a message looks by itself "
-                        "each millisecond",
+            fmt::format("{} answers: {}; publishers pay with full fences, and a call that sleeps until a message "
+                        "comes checks for it each millisecond",
                         name, std::strerror(errno)),
             "Linux 4.16 or later; let the container's seccomp profile allow membarrier"};
   }

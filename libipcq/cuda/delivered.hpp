@@ -33,7 +33,7 @@ class DeliveredEntries {
 
   // Address on the device.
   Delivered* entry(std::size_t index) const noexcept { return reinterpret_cast<Delivered*>(memory_) + index; }
-  // Payload::decided of that entry. Not initialised: what is left there of earlier messages is none of a later use.
+  // Payload::decided of that entry. Not initialised: a stale value does not equal the number of a later use (next_use).
   unsigned long long* decided(std::size_t index) const noexcept {
     return reinterpret_cast<unsigned long long*>(memory_ + count_ * sizeof(Delivered)) + index;
   }

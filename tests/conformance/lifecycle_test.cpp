@@ -130,7 +130,7 @@ TEST_P(Lifecycle, TheBrokerCanSayThatNoOtherProducerComes) {
   EXPECT_EQ(n.receive(kBound).status(), Status::end);
 }
 
-// The rate is no other for who looks right after somebody else.
+// A reader of the statistics sees the same rate when another has read them just before.
 TEST_P(Lifecycle, ARateIsThereAtOnceAndForEverybody) {
   create("q", {.slots = 8, .size = 100});
   auto p = producer();
@@ -144,8 +144,9 @@ TEST_P(Lifecycle, ARateIsThereAtOnceAndForEverybody) {
   }));
 }
 
-// A group that keeps its messages and that nobody reads: who waits for it is told, and the statistics name it.
-TEST_P(Lifecycle, WhoWaitsForAGroupThatNobodyReadsIsTold) {
+// A group that keeps its messages and that nobody reads: a producer that waits for it logs a warning, and the
+// statistics name the group.
+TEST_P(Lifecycle, AProducerThatWaitsForAGroupThatNobodyReadsIsTold) {
   create("q", {.slots = 4, .size = 100, .groups = {{.name = "a"}, {.name = "b"}}});
   std::mutex mutex;
   std::vector<std::string> said;

@@ -160,7 +160,7 @@ void send_without_help(Producer p, std::size_t slot_bytes) {
   }
 }
 
-// Who waits for the oldest message to be processed must hear of it: nobody else will free anything.
+// A producer that waits for the oldest message to be processed must be woken then: nobody else will free anything.
 TEST_P(Policy, DropOldestNeedsNoConsumerToGoOn) {
   create("q", {.slots = 2, .size = 4096, .lines = 4, .backpressure = Backpressure::drop_oldest});
   for (const Wait wait : {Wait::sleep(), Wait::hybrid()})

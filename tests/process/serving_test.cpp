@@ -13,7 +13,7 @@
 namespace ipcq_test {
 namespace {
 
-// Stops whoever comes to a step, and counts who came.
+// Stops each thread that comes to a step, and counts them.
 class Gate {
  public:
   explicit Gate(const char* step) {

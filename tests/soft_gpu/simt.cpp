@@ -57,7 +57,7 @@ thread_local Fiber* current = nullptr;
 
 void switch_out() { current->scheduler = std::move(current->scheduler).resume(); }
 
-// All who come wait for the last.
+// The lanes that come wait for the last one.
 void meet(Meeting& m, unsigned count) {
   const std::uint64_t round = m.rounds;
   if (++m.arrived == count) {

@@ -26,7 +26,7 @@ class Deadline {
   // Starts with the first look at it, so that a call that need not wait need not read the clock.
   explicit Deadline(Duration timeout) noexcept : timeout_(timeout) {}
   static Deadline none() noexcept { return Deadline(Duration::zero()); }
-  // The rest of one that another call has made: of what deadline_after() gave.
+  // Continues a deadline that deadline_after() returned.
   static Deadline until(std::uint64_t at_ns) noexcept {
     Deadline d(at_ns == 0 ? Duration::zero() : Duration(1));
     d.at_ns_ = at_ns;
@@ -51,7 +51,7 @@ class Deadline {
     if (was_given_time()) r.at_ns_ = std::min(at_ns(), now_ns() + ns);
     return r;
   }
-  // What the call comes to when nothing has happened until then. `at_once`: full or empty.
+  // Status of a call that ends without result. `at_once`: full or empty.
   Status outcome(Status at_once) const noexcept { return was_given_time() ? Status::timeout : at_once; }
 
  private:

@@ -91,7 +91,7 @@ constexpr Remedy kRemedies[] = {
     {"shm_open", EACCES, kOpenAsOwner},
     {"shm_open", EPERM, kOpenAsOwner},
     {"shm_open", EROFS, kShmReadOnly},
-    {"flock", EWOULDBLOCK, "another program has locked it; try again, and look who works in /dev/shm"},
+    {"flock", EWOULDBLOCK, "another program has locked it; try again, or find the program that has it open (fuser)"},
     {"flock", ENOLCK, "the system has no lock left; close what holds locks"},
     {"fchown", EPERM, kJoinGroup},
     {"posix_fallocate", ENOSPC,

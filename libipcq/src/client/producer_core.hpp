@@ -1,5 +1,5 @@
-// The producer's data path: loan, publish, send. docs/design/ring.md, "Publish". For the producer's thread, except where
-// a function says otherwise.
+// The producer's data path: loan, publish, send. docs/design/ring.md, "Publish". For the producer's thread, except
+// where a function says otherwise.
 #pragma once
 
 #include <memory>

@@ -158,7 +158,7 @@ TEST_F(RegistryTest, OneThatDiesAsSoonAsItIsCreatedIsTriedAgainAndNotGivenUp) {
     registry_.on_runner_lost(3);
     recreate_ = registry_.on_runner_gone({.device = 3, .how = "killed by signal 9", .under_mps = false}).recreate;
     ASSERT_EQ(recreate_.size(), 1u);
-    refused = error_of<BackendError>([&] { recreate_[0].create(); });  // a UsageError would be for good
+    refused = error_of<BackendError>([&] { recreate_[0].create(); });  // a UsageError would be final
   });
   registry_.create_queue("q", Parts::small());
   EXPECT_THAT(refused, HasSubstr("its last creation has not ended yet"));

@@ -185,7 +185,7 @@ TEST_F(DeviceQueue, BuriesWhatTheLostExecutorHadNotPassedOn) {
   EXPECT_THAT(s.receive_all(), IsEmpty());
 }
 
-// Streams that took it early are let go by the tag of `out`: only the tomb tells them.
+// The tag of `out` ends the waits of streams that took it early: only the tomb tells them.
 TEST_F(DeviceQueue, ATombSaysWhatTheLostExecutorHadNotProcessed) {
   const SlotLoan lost = s.send_late(2, 0);
   const SlotLoan done = s.send_late(2, 1);
@@ -197,7 +197,7 @@ TEST_F(DeviceQueue, ATombSaysWhatTheLostExecutorHadNotProcessed) {
   EXPECT_EQ(s.buried(done.slot), 0u);
 }
 
-// Its line comes after the executor's tombstone: a stream that takes it early is let go at once.
+// Its line comes after the executor's tombstone: the wait of a stream that takes it early ends at once.
 TEST_F(DeviceQueue, ATombSaysWhatIsPublishedAfterTheExecutorWasLost) {
   s.queue().endpoint(3).client.store(2, std::memory_order_relaxed);
   const SlotLoan done = s.send_late(2, 0);

@@ -273,7 +273,7 @@ TEST_P(DeviceEnds, AConsumersEndTouchesNoPayload) {
   EXPECT_EQ(s.state(loan.slot), SlotState::message);
 }
 
-// A reader that took the message early lets go of it when its wait ends. The slot may be another's by then.
+// A reader that took the message early releases it when its wait ends. The slot may be another's by then.
 TEST_F(DeviceRepair, AReaderOfABuriedMessageReleasesNobodyElsesSlot) {
   const SlotLoan loan = s.send_late(2, 0);
   const std::uint32_t e = s.take_early(0, 0, 5);
