@@ -19,7 +19,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-TEST_F(BadInput, NoBroker) {
+TEST_F(BadInput, ABrokerThatDoesNotRunIsNamed) {
   const auto text = error_of<NotFoundError>([&] { (void)connect({.broker = name_}); });
   EXPECT_THAT(text, AllOf(HasSubstr("'" + name_ + "'"), HasSubstr("none answers at"), HasSubstr("ipcq-broker")));
   const auto start = std::chrono::steady_clock::now();
@@ -37,7 +37,7 @@ TEST_F(BadInput, ABrokerThatComesLaterIsFound) {
   EXPECT_EQ(end_of(early), "exit 0");
 }
 
-TEST_F(BadInput, UnknownQueue) {
+TEST_F(BadInput, AnUnknownQueueIsRefusedWithTheKnownNames) {
   Broker& b = embed_broker();
   b.create("frames");
   auto s = connect({.broker = name_});
@@ -50,7 +50,7 @@ TEST_F(BadInput, UnknownQueue) {
   error_of<UsageError>([&] { (void)s.consumer("frames", {.group = "a/b"}); });
 }
 
-TEST_F(BadInput, OptionsThatCannotWork) {
+TEST_F(BadInput, OptionsThatCannotWorkAreRefused) {
   Broker& b = embed_broker();
   const auto refused = [&](QueueOptions o) { return error_of<UsageError>([&] { b.create("q", std::move(o)); }); };
   EXPECT_THAT(refused({.handler = "uper"}), AllOf(HasSubstr("'uper'"), HasSubstr("upper")));

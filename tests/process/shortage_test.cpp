@@ -276,18 +276,18 @@ class ShmShortage : public Shortage {
   }
 };
 
-TEST_F(ShmShortage, NoInode) {
+TEST_F(ShmShortage, WithoutAnInodeTheErrorNamesTheRemedy) {
   expect([] { return ::mount("tmpfs", "/dev/shm", "tmpfs", 0, "nr_inodes=3") == 0; },
          AllOf(HasSubstr("28: "), HasSubstr("+queue+cam+"), HasSubstr("0 of 3 inodes are free in /dev/shm"),
                HasSubstr("nr_inodes"), Not(HasSubstr("shm-size"))));
 }
 
-TEST_F(ShmShortage, ReadOnly) {
+TEST_F(ShmShortage, AReadOnlyDevShmIsToldApartFromAMissingRight) {
   expect([] { return ::mount("tmpfs", "/dev/shm", "tmpfs", MS_RDONLY, "") == 0; },
          AllOf(HasSubstr("30: record "), HasSubstr(name_), HasSubstr("remount,rw"), Not(HasSubstr("run as"))));
 }
 
-TEST_F(ShmShortage, Missing) {
+TEST_F(ShmShortage, AMissingDevShmIsSaidToBeMissing) {
   expect(
       [] { return ::mount("tmpfs", "/dev", "tmpfs", 0, "") == 0; },
       AllOf(HasSubstr("2: record "), HasSubstr(name_), HasSubstr("/dev/shm is missing"), HasSubstr("mount -t tmpfs")));

@@ -276,7 +276,7 @@ TEST_F(SessionCoreTest, WhatIsRetiredLivesAsLongAsTheSession) {
   EXPECT_TRUE(seen.expired());
 }
 
-TEST(SessionWithoutAConnection, SaysSo) {
+TEST(UnconnectedSession, SaysThatItIsNotConnected) {
   const Session session;
   EXPECT_FALSE(session.connected());
   EXPECT_THAT(error_of<UsageError>([&] { (void)Session().producer("q"); }), HasSubstr("is not connected"));
