@@ -14,6 +14,7 @@ using namespace detail;
 
 namespace {
 
+// No comparison with other values is recorded.
 constexpr std::uint64_t kSpin = 50'000;                  // ns: about the cost of a wake-up
 constexpr auto kNap = std::chrono::microseconds(20);     // then: a large payload is being processed
 constexpr auto kLongNap = std::chrono::milliseconds(1);  // then: a producer or its stream is delayed

@@ -1,5 +1,5 @@
 // Tests what this machine's GPUs can do for queues, and prints one JSON object to standard output, for `ipcq doctor`.
-// Each function is the whole run of a process.
+// Each function is the whole run of a process. Not thread-safe.
 #pragma once
 
 namespace ipcq::runner {

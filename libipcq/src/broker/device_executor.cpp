@@ -11,7 +11,8 @@
 namespace ipcq::detail {
 namespace {
 
-// An idle persistent kernel ends after this long: other processes' GPU work is then as fast as on an empty GPU.
+// An idle persistent kernel ends after this long: other processes' GPU work is then as fast as on an empty GPU
+// (gpu_idle_test: 0.98 of its time; H200, CUDA 13.0). No comparison with other times is recorded.
 constexpr std::uint64_t kParkAfterNs = 20'000'000;
 
 class DeviceExecutor final : public Executor {

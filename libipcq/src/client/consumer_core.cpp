@@ -11,7 +11,8 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr std::size_t kMaxBatch = 256;
+// Of these no comparison with other values is recorded.
+constexpr std::size_t kMaxBatch = 256;  // entries, an array on the stack
 // How often a consumer that takes messages early checks for the end of the stream and for messages given back (ns).
 // Neither rings the bell `work`, on which it sleeps.
 constexpr std::uint64_t kEarlyRound = 10'000'000;
@@ -82,7 +83,7 @@ std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
   if (wait_.kind() == Wait::Kind::sleep || ring_.has_handler()) return next;
   const std::uint64_t end = std::min(ring_.cursor(kProducers).next, next + room);
   if (end <= next + 1) return next;
-  constexpr unsigned kPatience = 200;
+  constexpr unsigned kPatience = 200;  // no comparison with other values is recorded
   for (unsigned looks = 0; looks < kPatience; ++looks) {
     if (ring_.readable(end - 1)) return end;
     cpu_pause();

@@ -2,6 +2,7 @@
 // runner; then one request of the broker at a time, and one reply of the runner to each. All have a fixed size.
 //
 // The broker refuses a runner whose hello carries another ABI (layout/abi.hpp); the runner ends at a request that does.
+// Plain values. Each end of the socket is used by one thread at a time: RunnerLink's lock, the runner's main thread.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Statistics as the bytes of an answer, in which the broker sends them to a client.
+// Statistics as the bytes of an answer, in which the broker sends them to a client. Pure functions, thread-safe.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
 // Text in the fixed-size fields of shared structs and control messages: padded with zeros, at least one.
+// Thread-safe for different fields.
 #pragma once
 
 #include <cstddef>
