@@ -1,5 +1,6 @@
-// The fences between a publisher and a sleeper. The publisher stores its line, fences, and loads `armed`; the sleeper
-// stores `armed`, fences, and loads the line. At least one of the two loads observes the other party's store.
+// The asymmetric fence between a publisher, for whom it is cheap, and a sleeper, who pays for both. The publisher
+// stores its line, fences, and loads `armed`; the sleeper stores `armed`, fences, and loads the line. At least one of
+// the two loads observes the other party's store.
 //
 // The sleeper's fence is membarrier: it makes every running thread of every registered process execute a full barrier,
 // so the publisher's fence is only a compiler barrier. A process that cannot register (seccomp, old kernel) executes a
