@@ -104,7 +104,7 @@ void ReceiveSide::free(MessageState& state) noexcept {
   spare_.push_back(&state);
 }
 
-Status ReceiveSide::gone() const noexcept {
+Status ReceiveSide::end_status() const noexcept {
   Interruption why = session_->interruption(memory_.queue());
   why.interrupted = nullptr;
   return why.check();
@@ -252,7 +252,7 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Deadline& deadli
 Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   const View& view = prepare(stream);
   if (core_->is_unusable()) return Status::closed;
-  if (const Status s = gone(); s != Status::ok) return s;
+  if (const Status s = end_status(); s != Status::ok) return s;
   MessageState* const state = take_entry(view, stream);
   if (state == nullptr) return Status::full;
   state->wait = OpenWait::begin();

@@ -92,7 +92,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   MessageState* take_entry(const View& view, cuda::Stream stream) noexcept;  // the same, takes mutex_
   void free(MessageState& state) noexcept;
   // closed or peer_dead when the queue or the broker has ended; else ok.
-  Status gone() const noexcept;
+  Status end_status() const noexcept;
 
   // Whether the payload can be read now, as the words in host memory tell.
   bool is_complete(const Descriptor& d, std::uint64_t ticket) const noexcept;
@@ -112,7 +112,8 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   enum class Advance : std::uint8_t { looked, waited, full };
   Advance advance(std::unique_lock<std::mutex>&) noexcept;
   void resolve(Status status) noexcept;  // resolves the first receive_ahead()
-  bool gone_for_good() noexcept;         // gone() for so long that unfinished work on published messages has ended
+  // Whether end_status() has not been ok for so long that unfinished work on published messages has ended.
+  bool grace_is_over() noexcept;
   void prune_awaited() noexcept;
   void end_waits() noexcept;
   // These take mutex_ themselves.
@@ -144,7 +145,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   };
   std::vector<Awaited> awaited_;
   std::uint64_t moved_at_ = 0;              // ns
-  std::uint64_t gone_since_ = 0;            // ns; 0: not gone
+  std::uint64_t ended_since_ = 0;           // ns; 0: not ended
   std::atomic<std::size_t> unresolved_{0};  // size of ahead_
   bool waits_for_publication_ = false;      // the poll thread waits for a publication, with mutex_ released
   std::atomic<bool> roused_{false};         // ends that wait, because a message was ended

@@ -25,10 +25,10 @@ constexpr std::uint64_t kGrace = 200'000'000;
 
 }  // namespace
 
-bool ReceiveSide::gone_for_good() noexcept {
-  if (gone() == Status::ok) return false;
-  if (gone_since_ == 0) gone_since_ = now_ns();
-  return now_ns() - gone_since_ >= kGrace;
+bool ReceiveSide::grace_is_over() noexcept {
+  if (end_status() == Status::ok) return false;
+  if (ended_since_ == 0) ended_since_ = now_ns();
+  return now_ns() - ended_since_ >= kGrace;
 }
 
 bool ReceiveSide::harvest() noexcept {
@@ -38,7 +38,7 @@ bool ReceiveSide::harvest() noexcept {
     // An unresolved state is still in ahead_, even if a broken context has had its `released` written. And a message
     // whose context broke may be incomplete: if it were released now, its slot could get a second writer.
     if (!state.resolved.load(std::memory_order_relaxed) || !reached(state.pinned->released, state.use) ||
-        (state.message && !is_complete(state) && gone() == Status::ok)) {
+        (state.message && !is_complete(state) && end_status() == Status::ok)) {
       ++i;
       continue;
     }
@@ -96,7 +96,7 @@ ReceiveSide::Advance ReceiveSide::advance(std::unique_lock<std::mutex>& lock) no
     return Advance::looked;
   }
   const Status why = session_->interruption(memory_.queue()).check();
-  if (why == Status::interrupted || (why != Status::ok && gone_for_good())) {
+  if (why == Status::interrupted || (why != Status::ok && grace_is_over())) {
     if (state.message) (void)state.message.nack();
     resolve(why);
     return Advance::looked;
@@ -130,7 +130,7 @@ void ReceiveSide::end_waits() noexcept {
 bool ReceiveSide::guard() noexcept {
   const std::scoped_lock lock(mutex_);
   prune_awaited();
-  if (!awaited_.empty() && gone_for_good()) end_waits();
+  if (!awaited_.empty() && grace_is_over()) end_waits();
   return awaited_.empty();
 }
 
@@ -144,7 +144,7 @@ std::uint64_t ReceiveSide::look() noexcept {
     moved = moved || ahead_.size() < before;
   }
   prune_awaited();
-  if (!awaited_.empty() && gone_for_good()) end_waits();
+  if (!awaited_.empty() && grace_is_over()) end_waits();
   if (moved || advanced == Advance::waited) return 0;
   if (advanced == Advance::full && releasing_.empty()) return kFullNap;
   if (!ahead_.empty() || !releasing_.empty()) return nap_after(now_ns() - moved_at_);

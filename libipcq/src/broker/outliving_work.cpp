@@ -212,7 +212,7 @@ void OutlivingWork::check_contexts() noexcept {
       why = e.what();
     }
     checked_.reset();
-    if (!why.empty() && !runner->has_ended()) {
+    if (!why.empty() && !runner->is_lost()) {
       context_.log(LogLevel::error, why + "; ends this runner (pid " + std::to_string(runner->pid()) + ")");
       runner->kill();
     }

@@ -32,6 +32,6 @@ struct PoolEntry {
 };
 
 // Whether its runner answers no more: its memory is gone, or goes once the runner's process ends.
-inline bool is_lost(const PoolEntry& pool) { return pool.runner && pool.runner->has_ended(); }
+inline bool is_lost(const PoolEntry& pool) { return pool.runner && pool.runner->is_lost(); }
 
 }  // namespace ipcq::detail

@@ -250,7 +250,7 @@ void Registry::commit_pool(const std::shared_ptr<PoolEntry>& pool) {
 void Registry::commit_queue(QueueEntry& q) {
   const std::string object = object_of_queue(q.name);
   context_.check_running(object);
-  const bool lost_runner = q.executed_by && q.executed_by->has_ended();
+  const bool lost_runner = q.executed_by && q.executed_by->is_lost();
   if (lost_runner || is_lost(*q.pool)) throw BackendError(object + ": its runner ended meanwhile");
   const auto [pool, fresh] = pools_.emplace(q.pool->name, q.pool);
   if (pool->second != q.pool || fresh != q.options.pool.empty()) {

@@ -143,7 +143,7 @@ std::string RunnerLink::find_program() {
 std::shared_ptr<RunnerLink> RunnerLink::get(int device, int cancel) {
   Place& place = place_of(device);
   const std::scoped_lock lock(place.mutex);
-  if (auto link = place.link.lock(); link && !link->has_ended()) return link;
+  if (auto link = place.link.lock(); link && !link->is_lost()) return link;
   for (const std::uint64_t deadline = now_ns() + kNotYetPatienceNs;;) {
     try {
       std::shared_ptr<RunnerLink> link(new RunnerLink(device, cancel));
@@ -209,12 +209,12 @@ RunnerLink::~RunnerLink() {
 }
 
 // Polls for no data: an answer that waits to be read is no end.
-bool RunnerLink::has_ended() const noexcept {
+bool RunnerLink::is_lost() const noexcept {
   pollfd p[2] = {{socket_.get(), POLLRDHUP, 0}, {process_.get(), POLLIN, 0}};
   return ::poll(p, 2, 0) > 0;
 }
 
-bool RunnerLink::is_gone() const noexcept { return detail::has_ended(process_); }
+bool RunnerLink::is_gone() const noexcept { return has_ended(process_); }
 
 void RunnerLink::kill() noexcept { (void)::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0); }
 
@@ -229,7 +229,7 @@ RunnerReply RunnerLink::request(RunnerRequest request) {
   const std::string object = object_of(device_);
   RunnerReply reply;
   Fd unused;
-  if (has_ended() || !send_message(socket_.get(), &request, sizeof request)) {
+  if (is_lost() || !send_message(socket_.get(), &request, sizeof request)) {
     throw BackendError(object + ": its runner has ended");
   }
   if (!await_input(socket_.get(), kAnswerTimeoutMs)) {

@@ -42,8 +42,8 @@ class RunnerLink {
   // frees its memory, which takes seconds if there is much of it.
   Fd watch() const;
   Fd watch_process() const;
-  bool has_ended() const noexcept;  // answers no more
-  bool is_gone() const noexcept;    // nothing of it runs any more
+  bool is_lost() const noexcept;  // answers no more
+  bool is_gone() const noexcept;  // nothing of it runs any more
   void kill() noexcept;
   // How a runner that is gone ended: "killed by signal 9".
   std::string how_it_ended();

@@ -28,7 +28,7 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
     Lock lock(context_.mutex);
     context_.check_running(object);
     if (const auto known = runners_.find(device); known != runners_.end()) {
-      if (!known->second.link->has_ended()) return known->second.link;
+      if (!known->second.link->is_lost()) return known->second.link;
       await_gone(lock, device);
     }
   }
@@ -85,7 +85,7 @@ bool RunnerSupervisor::serve(int fd) {
   const int device = it->first;
   const std::shared_ptr<RunnerLink> link = it->second.link;
   // Else the event was for an earlier owner of this number.
-  if (link->has_ended()) lose(device);
+  if (link->is_lost()) lose(device);
   if (link->is_gone()) bury(device);
   return true;
 }
@@ -202,7 +202,7 @@ void RunnerSupervisor::join() {
 
 void RunnerSupervisor::end_lost_for_good() noexcept {
   for (auto& [device, r] : runners_) {
-    if (r.link->has_ended()) r.link->end();
+    if (r.link->is_lost()) r.link->end();
   }
 }
 

@@ -15,7 +15,7 @@ void announce_end(const QueueEntry& q) noexcept {
   for (Doorbell& bell : control.ready) ring_always(bell);
 }
 
-bool has_ended(const QueueEntry& q) noexcept {
+bool stream_has_ended(const QueueEntry& q) noexcept {
   return q.map->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket;
 }
 
@@ -34,7 +34,7 @@ void end_stream(QueueEntry& q) {
 void look_for_end(QueueEntry& q) {
   if (q.lost) return;  // its producers had more to publish, and close because they cannot
   if ((q.producers_opened == 0 && !q.end_asked) || q.producers != 0 || q.producers_lost != 0) return;
-  if (has_ended(q)) return;
+  if (stream_has_ended(q)) return;
   q.map->control().end_count.fetch_add(1, std::memory_order_relaxed);
   announce_end(q);
 }
@@ -44,7 +44,7 @@ void take_end_back(const QueueEntry& q) noexcept {
 }
 
 void move_end(const QueueEntry& q) noexcept {
-  if (has_ended(q)) announce_end(q);
+  if (stream_has_ended(q)) announce_end(q);
 }
 
 void begin_draining(const QueueEntry& q) {

@@ -26,7 +26,7 @@ class CloserTest : public testing::Test {
   CloserTest() : listener_(listen_socket(path_, 0600, -1)) {}
   Fd accept() const { return Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
   // Whether the client has been told of the end.
-  static bool has_ended(const Fd& client) {
+  static bool is_told_of_end(const Fd& client) {
     pollfd p{client.get(), POLLRDHUP, 0};
     return ::poll(&p, 1, 0) == 1;
   }
@@ -43,7 +43,7 @@ TEST_F(CloserTest, AnEmptySocketIsClosedAtOnce) {
   Fd socket = accept();
   const int number = socket.get();
   closer.hang_up(std::move(socket));
-  EXPECT_TRUE(has_ended(client));
+  EXPECT_TRUE(is_told_of_end(client));
   EXPECT_LT(::fcntl(number, F_GETFD), 0);
   closer.hang_up(Fd());  // nothing
 }
@@ -54,7 +54,7 @@ TEST_F(CloserTest, EndsTheConnectionForWhoeverHasACopy) {
   Fd socket = accept();
   const Fd copy = copy_of(socket, "socket");
   closer.hang_up(std::move(socket));
-  EXPECT_TRUE(has_ended(client));
+  EXPECT_TRUE(is_told_of_end(client));
 }
 
 TEST_F(CloserTest, WhatLiesUnreadIsTakenOutAndClosedAtOnce) {
@@ -78,10 +78,10 @@ TEST_F(CloserTest, ADescriptorWhoseCloseBlocksHoldsNobodyUp) {
   ASSERT_TRUE(send_message(client.get(), &request_, sizeof request_, lingering.get()));
   lingering.let_go();
   closer.hang_up(std::move(socket));
-  EXPECT_TRUE(has_ended(client));
+  EXPECT_TRUE(is_told_of_end(client));
   const Fd next = connect_socket(path_);
   closer.hang_up(accept());
-  EXPECT_TRUE(has_ended(next));
+  EXPECT_TRUE(is_told_of_end(next));
 }
 
 TEST_F(CloserTest, OnesWithDescriptorsAreClosedElsewhere) {
@@ -116,8 +116,8 @@ TEST_F(CloserTest, AListenerIsClosedWithThoseThatNobodyAccepted) {
   lingering.let_go();
   const Fd copy = copy_of(listener_, "listener");
   closer.close_listener(std::move(listener_));
-  EXPECT_TRUE(has_ended(quiet));
-  EXPECT_TRUE(has_ended(hostile));
+  EXPECT_TRUE(is_told_of_end(quiet));
+  EXPECT_TRUE(is_told_of_end(hostile));
   EXPECT_FALSE(connect_socket(path_));
   EXPECT_EQ(errno, ECONNREFUSED);
   closer.close_listener(Fd());

@@ -184,7 +184,7 @@ TEST_F(RunnerLinkTest, IsOneForEachDeviceWhileAnybodyHasIt) {
   EXPECT_EQ(get(), link);
   const auto other = get(8);
   EXPECT_NE(other, link);
-  EXPECT_FALSE(link->has_ended());
+  EXPECT_FALSE(link->is_lost());
   EXPECT_FALSE(link->is_gone());
   EXPECT_FALSE(link->has_mps());
   link->kill();
@@ -248,7 +248,7 @@ TEST_F(RunnerLinkTest, OneThatHasEndedIsNotAsked) {
   script("say hello; hear request; exit 0");
   const auto link = get();
   link->kill();
-  EXPECT_TRUE(eventually([&] { return link->has_ended(); }));
+  EXPECT_TRUE(eventually([&] { return link->is_lost(); }));
   EXPECT_THAT(error_of<BackendError>([&] { (void)link->request({}); }), HasSubstr("GPU 7: its runner has ended"));
 }
 
@@ -261,7 +261,7 @@ TEST_F(RunnerLinkTest, ItsEndIsToldByTheSocketAndByTheProcess) {
   EXPECT_FALSE(is_readable(process));
   EXPECT_THROW((void)link->request({}), BackendError);  // it closes the socket, and goes on
   EXPECT_TRUE(is_readable(answers));
-  EXPECT_TRUE(link->has_ended());
+  EXPECT_TRUE(link->is_lost());
   EXPECT_FALSE(is_readable(process));
   EXPECT_FALSE(link->is_gone());
   write("go", "", 0);
@@ -289,7 +289,7 @@ TEST_F(RunnerLinkTest, EndsWithWhoHasItLast) {
   auto other = link;
   const pid_t pid = link->pid();
   link.reset();
-  EXPECT_FALSE(other->has_ended());
+  EXPECT_FALSE(other->is_lost());
   other.reset();
   EXPECT_EQ(read("over"), "\n");  // it was told, not killed
   EXPECT_NE(::kill(pid, 0), 0);   // and its status is taken
@@ -337,7 +337,7 @@ TEST_F(RunnerLinkTest, WorksWithTheStandIn) {
   r.op = RunnerOp::start_queue;
   set_text(r.queue_segment, sizeof r.queue_segment, "ipcq-none");
   EXPECT_THAT(error_of<BackendError>([&] { (void)link->request(r); }), HasSubstr("ipcq-none"));
-  EXPECT_FALSE(link->has_ended());
+  EXPECT_FALSE(link->is_lost());
 }
 
 }  // namespace
