@@ -117,7 +117,7 @@ Status LoanSide::publish(LoanState& state, std::size_t length, Deadline& deadlin
   }
   if (!state.announced && !announce(state)) return Status::closed;
   bool kept = false;
-  if (const Status s = core_->publish(state.loan, length, flags, deadline, kept); s != Status::ok) {
+  if (const Status s = core_->publish_slot(state.loan, length, flags, deadline, kept); s != Status::ok) {
     core_->mark_for_gpu(state.loan, LoanWriter::gpu_again);
     return s;
   }

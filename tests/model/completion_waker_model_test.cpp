@@ -61,7 +61,7 @@ struct Woken : rl::test_suite<Woken<kMessages>, 4> {
       const PublishClaim c = ring.claim_publish(2, 1, limit);
       Descriptor d;
       d.kind = LineKind::inlined;
-      ring.publish(c.ticket, d, nullptr);
+      ring.write(c.ticket, d, nullptr);
       publisher_fence();
       if (fault != Fault::publisher_rings_no_waker && ready.is_armed()) waker.ring();
     }

@@ -15,7 +15,7 @@ void publish_number(const ModelRing& ring, std::uint32_t client, std::uint64_t n
   d.sequence = number;
   std::byte bytes[kUnitBytes] = {};
   std::memcpy(bytes, &number, sizeof number);
-  ring.publish(c.ticket, d, bytes);
+  ring.write(c.ticket, d, bytes);
 }
 
 std::uint64_t number_in(const HeldOf<RelacyAtomics>& h) {

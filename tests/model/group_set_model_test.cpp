@@ -22,7 +22,7 @@ void publish_claimed(const ModelRing& ring, const PublishClaim& c, std::uint32_t
   d.length = c.groups == 0 ? 0 : sizeof content;
   d.producer = client;
   d.sequence = number;
-  ring.publish(c.ticket, d, bytes);
+  ring.write(c.ticket, d, bytes);
 }
 
 void publish(const ModelRing& ring, std::uint32_t client, unsigned count) {

@@ -40,13 +40,13 @@ struct LoanPublishRelease : rl::test_suite<LoanPublishRelease, 4> {
       PublishClaim c;
       while ((c = q.ring.claim_publish(client, 1, limit)).outcome == ClaimOutcome::full) yield();
       owner = 0;
-      q.pool.publish(loan, client, c.groups, c.ticket);
+      q.pool.mark_message(loan, client, c.groups, c.ticket);
       Descriptor d;
       d.kind = LineKind::slot;
       d.slot = loan.slot;
       d.lease = loan.lease;
       d.sequence = client * 100 + n;
-      q.ring.publish(c.ticket, d, nullptr);
+      q.ring.write(c.ticket, d, nullptr);
     }
   }
   void consume(unsigned group) {
@@ -82,7 +82,7 @@ struct ForwardThroughAlias : rl::test_suite<ForwardThroughAlias, 4> {
     std::uint32_t hint = 0;
     slot = q.pool.borrow(2, hint);
     payload.edit() = 7;
-    q.pool.publish(slot, 2, 3, 0);
+    q.pool.mark_message(slot, 2, 3, 0);
     HeldOf<RelacyAtomics>& h = q.held[0];
     Descriptor d;
     d.kind = LineKind::slot;
@@ -96,7 +96,7 @@ struct ForwardThroughAlias : rl::test_suite<ForwardThroughAlias, 4> {
       std::uint32_t hint = 0;
       alias = q.pool.borrow_alias(3, hint, slot, 0);
       RL_ASSERT(alias.slot == q.kAliasBase);
-      q.pool.publish(alias, 3, 3, 5);
+      q.pool.mark_message(alias, 3, 3, 5);
       published.store(1, std::memory_order::release);
       RL_ASSERT(q.member(0, 0, 3).hand_over(0, 0));
     } else if (i == 1) {
@@ -129,10 +129,10 @@ struct AliasFinishedTwice : rl::test_suite<AliasFinishedTwice, 3> {
     std::uint32_t hint = 0;
     for (auto& s : slots) {
       s = q.pool.borrow(2, hint);
-      q.pool.publish(s, 2, 3, 0);  // groups 0 and 1; only group 0's bit is forwarded
+      q.pool.mark_message(s, 2, 3, 0);  // groups 0 and 1; only group 0's bit is forwarded
     }
     alias = q.pool.borrow_alias(3, hint, slots[0], 0);
-    q.pool.publish(alias, 3, 1, 0);
+    q.pool.mark_message(alias, 3, 1, 0);
   }
   void thread(unsigned i) {
     if (i == 0) (void)q.pool.release(alias.slot, alias.lease, 0);
@@ -145,7 +145,7 @@ struct AliasFinishedTwice : rl::test_suite<AliasFinishedTwice, 3> {
           yield();
           continue;
         }
-        q.pool.publish(next, 4, 1, 1);
+        q.pool.mark_message(next, 4, 1, 1);
         return;
       }
     }
@@ -183,7 +183,7 @@ struct LooksAtASlotInUse : rl::test_suite<LooksAtASlotInUse, 2> {
       for (unsigned n = 0; n < 3; ++n) {
         const SlotLoan loan = q.pool.borrow(2, hint);
         RL_ASSERT(loan.slot == 0);
-        q.pool.publish(loan, 2, 1, loan.lease);
+        q.pool.mark_message(loan, 2, 1, loan.lease);
         RL_ASSERT(q.pool.release(0, loan.lease, 0));
       }
     } else {
@@ -203,16 +203,16 @@ struct RepairMeetsTheNextLease : rl::test_suite<RepairMeetsTheNextLease, 3> {
   void before() {
     std::uint32_t hint = 0;
     slot = q.pool.borrow(2, hint);
-    q.pool.publish(slot, 2, 1, 0);
+    q.pool.mark_message(slot, 2, 1, 0);
     alias = q.pool.borrow_alias(3, hint, slot, 0);
-    q.pool.publish(alias, 3, 1, 0);
+    q.pool.mark_message(alias, 3, 1, 0);
   }
   void thread(unsigned i) {
     if (i == 0) RL_ASSERT(q.pool.release(alias.slot, alias.lease, 0));
     if (i == 1) {
       std::uint32_t hint = 0;
       const SlotLoan next = q.pool.borrow(4, hint);
-      if (next.slot != kNone) q.pool.publish(next, 4, 1, 1);
+      if (next.slot != kNone) q.pool.mark_message(next, 4, 1, 1);
     }
     if (i == 2) {
       ModelPool::ParentBit bit;
@@ -232,7 +232,7 @@ struct AliasLentWhileTheRepairLooks : rl::test_suite<AliasLentWhileTheRepairLook
     std::uint32_t hint = 0;
     for (auto& s : slots) {
       s = q.pool.borrow(2, hint);
-      q.pool.publish(s, 2, 1, 0);
+      q.pool.mark_message(s, 2, 1, 0);
     }
   }
   void thread(unsigned i) {
@@ -244,7 +244,7 @@ struct AliasLentWhileTheRepairLooks : rl::test_suite<AliasLentWhileTheRepairLook
     for (const SlotLoan& s : slots) {
       SlotLoan alias;
       while ((alias = q.pool.borrow_alias(3, hint, s, 0)).slot == kNone) yield();
-      q.pool.publish(alias, 3, 1, 0);
+      q.pool.mark_message(alias, 3, 1, 0);
       (void)q.pool.release(alias.slot, alias.lease, 0);
     }
   }

@@ -32,7 +32,7 @@ void produce(const ModelRing& ring, std::uint32_t client, unsigned count, unsign
       d.length = sizeof content;
       d.producer = client;
       d.sequence = sent;
-      ring.publish(c.ticket + i, d, bytes);
+      ring.write(c.ticket + i, d, bytes);
     }
   }
 }
@@ -142,13 +142,13 @@ struct DropRacesConsumer : rl::test_suite<DropRacesConsumer, 3> {
       payload[loan.slot].edit() = static_cast<int>(n);
       PublishClaim c;
       while ((c = q.ring.claim_publish(2, 1, limit)).outcome == ClaimOutcome::full) yield();
-      q.pool.publish(loan, 2, c.groups, c.ticket);
+      q.pool.mark_message(loan, 2, c.groups, c.ticket);
       Descriptor d;
       d.kind = LineKind::slot;
       d.slot = loan.slot;
       d.lease = loan.lease;
       d.sequence = n;
-      q.ring.publish(c.ticket, d, nullptr);
+      q.ring.write(c.ticket, d, nullptr);
     }
   }
   void drop() {
@@ -200,7 +200,7 @@ struct DeadClaimsAreAttributed : rl::test_suite<DeadClaimsAreAttributed, 4> {
         if (c.outcome != ClaimOutcome::ok) continue;
         Descriptor d;
         d.kind = LineKind::inlined;
-        q.ring.publish(c.ticket, d, nullptr);
+        q.ring.write(c.ticket, d, nullptr);
       }
     } else if (i == 2) {
       for (unsigned n = 0; n < 3; ++n) {

@@ -40,14 +40,14 @@ class LatePayload : public testing::Test {
     const detail::SlotLoan loan = pool_->pool().borrow(kGpu, hint);
     std::uint64_t limit = 0;
     const auto c = queue_->ring().claim_publish(kGpu, 1, limit);
-    pool_->pool().publish(loan, kGpu, c.groups, c.ticket);
+    pool_->pool().mark_message(loan, kGpu, c.groups, c.ticket);
     detail::Descriptor d;
     d.kind = detail::LineKind::slot;
     d.length = 16;
     d.slot = loan.slot;
     d.lease = loan.lease;
     d.sequence = sequence;
-    queue_->ring().publish(c.ticket, d, nullptr);
+    queue_->ring().write(c.ticket, d, nullptr);
     return loan;
   }
   void complete(const detail::SlotLoan& loan) { pool_->gpub(loan.slot).store(loan.lease, std::memory_order_release); }

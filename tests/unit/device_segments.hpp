@@ -23,7 +23,7 @@ struct DeviceSegments : Segments {
   std::uint64_t mark(const SlotLoan& loan, std::uint32_t client) {
     const PublishClaim c = claim(client);
     EXPECT_EQ(c.outcome, ClaimOutcome::ok);
-    pool().publish(loan, client, c.groups, c.ticket);
+    pool().mark_message(loan, client, c.groups, c.ticket);
     return c.ticket;
   }
   // Publishes a message that the client's stream has still to write.
@@ -32,7 +32,7 @@ struct DeviceSegments : Segments {
     const std::uint64_t ticket = mark(loan, client);
     Descriptor d = slot_message(loan, sequence);
     d.flags = 0;
-    ring().publish(ticket, d, nullptr);
+    ring().write(ticket, d, nullptr);
     return loan;
   }
   // As the stream does when the payload is complete.

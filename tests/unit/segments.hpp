@@ -80,7 +80,7 @@ struct Segments {
   std::uint64_t send(std::uint32_t client, std::uint64_t sequence) {
     const PublishClaim c = claim(client);
     if (c.outcome != ClaimOutcome::ok) return kNoTicket;
-    ring().publish(c.ticket, inline_message(sequence), nullptr);
+    ring().write(c.ticket, inline_message(sequence), nullptr);
     return c.ticket;
   }
   SlotLoan borrow(std::uint32_t client) {
@@ -90,8 +90,8 @@ struct Segments {
   SlotLoan send_slot(std::uint32_t client, std::uint64_t sequence) {
     const SlotLoan loan = borrow(client);
     const PublishClaim c = claim(client);
-    pool().publish(loan, client, c.groups, c.ticket);
-    ring().publish(c.ticket, slot_message(loan, sequence), nullptr);
+    pool().mark_message(loan, client, c.groups, c.ticket);
+    ring().write(c.ticket, slot_message(loan, sequence), nullptr);
     return loan;
   }
   // Takes one message as member `client` of group `g` at endpoint `e`, and returns its held entry, or kNone.
@@ -120,7 +120,7 @@ struct Segments {
     const std::uint64_t first = ticket > ring().lines() ? ticket - ring().lines() : 0;
     Descriptor tombstone;
     tombstone.kind = LineKind::tombstone;
-    for (std::uint64_t t = first; t < ticket; ++t) ring().publish(t, tombstone, nullptr);
+    for (std::uint64_t t = first; t < ticket; ++t) ring().write(t, tombstone, nullptr);
     for (unsigned g = 0; g < kMaxGroups; ++g) {
       control().cursor[1 + g].word.init(pack(Cursor{ticket, 0, 0, 0, false}));
       for (std::uint64_t t = first; t < ticket; ++t) ring().finish(g, t, 1);

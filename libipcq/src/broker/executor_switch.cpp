@@ -25,7 +25,7 @@ void check_switchable(const QueueEntry& q, ExecutorKind kind) {
 }  // namespace
 
 // Does not wait for a place in a queue that is full.
-ClaimOutcome ExecutorSwitch::publish(QueueEntry& q, ExecutorKind kind) {
+ClaimOutcome ExecutorSwitch::publish_switch(QueueEntry& q, ExecutorKind kind) {
   const auto& ring = q.map->ring();
   std::uint64_t limit = 0;
   const PublishClaim c = ring.claim_publish(kBrokerClient, 1, limit);
@@ -35,7 +35,7 @@ ClaimOutcome ExecutorSwitch::publish(QueueEntry& q, ExecutorKind kind) {
   d.producer = kBrokerClient;
   d.sequence = static_cast<std::uint64_t>(kind == ExecutorKind::stream ? ControlOp::switch_to_stream
                                                                        : ControlOp::switch_to_persistent);
-  ring.publish(c.ticket, d, nullptr);
+  ring.write(c.ticket, d, nullptr);
   q.asked = kind;
   add_tombstones(q, {c.ticket});
   auto& control = q.map->control();
@@ -47,7 +47,7 @@ ClaimOutcome ExecutorSwitch::publish(QueueEntry& q, ExecutorKind kind) {
 
 Reply ExecutorSwitch::set(QueueEntry& q, ExecutorKind kind) {
   check_switchable(q, kind);
-  switch (publish(q, kind)) {
+  switch (publish_switch(q, kind)) {
     case ClaimOutcome::ok:
       q.wants_stream = false;     // the user's request replaces it
       q.options.executor = kind;  // also for a recreation of the queue
@@ -65,7 +65,7 @@ void ExecutorSwitch::prefer_stream(QueueEntry& q) {
   if (q.asked == ExecutorKind::stream || supervisor_.has_mps(q.device) || q.wants_stream) return;
   const std::string object = "queue '" + q.name + "': ";
   context_.log(LogLevel::info, object + "a client with a GPU attaches and there is no MPS: executor stream");
-  if (publish(q, ExecutorKind::stream) != ClaimOutcome::full) return;
+  if (publish_switch(q, ExecutorKind::stream) != ClaimOutcome::full) return;
   context_.log(LogLevel::warning, object +
                                       "it is full; the executor changes as soon as there is a place in it, and until "
                                       "then GPU work of its clients waits for time slices");
@@ -80,7 +80,7 @@ bool ExecutorSwitch::try_again() {
     if (!q.wants_stream) continue;
     const bool wanted =
         std::any_of(q.endpoints.begin(), q.endpoints.end(), [](const auto& e) { return e.client != 0 && e.uses_cuda; });
-    q.wants_stream = wanted && publish(q, ExecutorKind::stream) == ClaimOutcome::full;
+    q.wants_stream = wanted && publish_switch(q, ExecutorKind::stream) == ClaimOutcome::full;
     waiting_ = waiting_ || q.wants_stream;
   }
   return waiting_;

@@ -30,7 +30,7 @@ class ExecutorSwitch {
   bool is_waiting() const noexcept { return waiting_; }
 
  private:
-  static ClaimOutcome publish(QueueEntry& q, ExecutorKind kind);
+  static ClaimOutcome publish_switch(QueueEntry& q, ExecutorKind kind);
 
   BrokerContext& context_;
   Registry& registry_;

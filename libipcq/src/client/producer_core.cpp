@@ -203,13 +203,13 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
       }
       d.kind = LineKind::tombstone;
     } else {
-      pool_->pool().publish(loan, client_, groups, ticket);
+      pool_->pool().mark_message(loan, client_, groups, ticket);
       IPCQ_CRASH_POINT("publish.slot_marked");
     }
   } else if (groups == 0) {
     d.kind = LineKind::tombstone;
   }
-  ring_.publish(ticket, d, data);
+  ring_.write(ticket, d, data);
   IPCQ_CRASH_POINT("publish.tagged");
 }
 
@@ -288,15 +288,16 @@ Status ProducerCore::publish(Loan& loan, std::size_t length, Deadline& deadline)
   // The repair of a producer that uses CUDA judges by this word whether a payload is complete.
   if (uses_cuda_) pool_->gpub(loan.slot_).store(loan.lease_, std::memory_order_release);
   bool kept = false;
-  if (const Status s = publish({loan.slot_, loan.lease_}, length, flags, deadline, kept); s != Status::ok) return s;
+  if (const Status s = publish_slot({loan.slot_, loan.lease_}, length, flags, deadline, kept); s != Status::ok)
+    return s;
   --loans_;
   loan.core_ = nullptr;
   loan = Loan();
   return Status::ok;
 }
 
-Status ProducerCore::publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
-                             bool& kept) noexcept {
+Status ProducerCore::publish_slot(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
+                                  bool& kept) noexcept {
   if (is_unusable()) return Status::closed;
   if (length > slot_bytes()) return Status::too_large;
   PublishClaim c;

@@ -32,8 +32,8 @@ class ProducerCore {
   void mark_for_gpu(const SlotLoan& loan, LoanWriter writer) noexcept {
     if (!is_unusable()) pool_->pool().mark_for_gpu(loan, client_, writer);
   }
-  IPCQ_INTERNAL_API Status publish(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
-                                   bool& kept) noexcept;
+  IPCQ_INTERNAL_API Status publish_slot(const SlotLoan& loan, std::size_t length, std::uint8_t flags,
+                                        Deadline& deadline, bool& kept) noexcept;
   IPCQ_INTERNAL_API void give_back(const SlotLoan& loan) noexcept;  // from any thread
   const std::shared_ptr<PoolMap>& pool() const noexcept { return pool_; }
   const std::shared_ptr<QueueMap>& queue() const noexcept { return queue_; }

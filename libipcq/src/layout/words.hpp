@@ -94,14 +94,14 @@ constexpr std::uint64_t own_lap_and_state(std::uint64_t e) { return e >> kClient
 // Value of the word of a slot or an alias. The lease counts its loans. Every reference to a slot carries the lease that
 // it means, so a reference to an earlier loan is recognised. One 16-byte compare-and-swap each, except where noted:
 //
-//          borrow           publish              clear_group, last bit
+//          borrow         mark_message           clear_group, last bit
 //   free ----------> loan -----------> message ------------------------> free
 //                     | |                |
 //                     | +---quarantine---+--> quarantine --end_quarantine--> free
 //                     +---give_back, repair--> free
 //
 //   borrow          a producer: lease + 1
-//   publish         the loaner: store of the high half (release), as by mark_for_gpu() within `loan`. Until then the
+//   mark_message    the loaner: store of the high half (release), as by mark_for_gpu() within `loan`. Until then the
 //                   loaner is the word's only writer
 //   clear_group     each group's consumer; a producer or the broker that discards for the group; the repair; on a
 //                   parent, finish_alias(). An alias without bits stays `message` until its parent's bit is cleared

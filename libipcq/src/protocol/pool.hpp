@@ -69,7 +69,7 @@ class Pool {
   }
   // Turns the loan into the message of `ticket`, which each group of `groups` must release. The loaner is the word's
   // only writer until then.
-  void publish(const SlotLoan& loan, std::uint32_t me, std::uint8_t groups, std::uint64_t ticket) const {
+  void mark_message(const SlotLoan& loan, std::uint32_t me, std::uint8_t groups, std::uint64_t ticket) const {
     const Slot s{loan.lease, me, SlotState::message, groups, static_cast<std::uint32_t>(ticket)};
     // SYNC slot-word (release): the loaner's writes before the word. Pairs with: clear_group.
     w_.slots[loan.slot].store_hi(pack(s).hi);

@@ -90,7 +90,7 @@ class Ring {
   }
 
   // Publishes one claimed ticket. A reader that observes the tag observes `d`, `data` and the payload.
-  void publish(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
+  void write(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
     write_line(in(ticket), lap(ticket), d, data);
   }
 

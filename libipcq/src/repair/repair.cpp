@@ -79,7 +79,7 @@ class Repair {
         Descriptor d;
         d.kind = LineKind::tombstone;
         d.producer = client_;
-        ring_.publish(ticket, d, nullptr);
+        ring_.write(ticket, d, nullptr);
         report_.tombstones.push_back(ticket);
       }
       entry.cas(e, pack_own(own_lap(e), OwnState::done, client_), std::memory_order_acq_rel);

@@ -84,7 +84,7 @@ TEST_F(GroupsTest, ADissolvingGroupWaitsForAProducerBetweenClaimAndPublish) {
   EXPECT_FALSE(dissolve_groups(q_));
   Descriptor d;
   d.kind = LineKind::inlined;
-  q_.map->ring().publish(c.ticket, d, nullptr);
+  q_.map->ring().write(c.ticket, d, nullptr);
   EXPECT_TRUE(dissolve_groups(q_));
 }
 

@@ -73,7 +73,7 @@ inline bool send(const QueueEntry& q, std::uint32_t client) {
   if (c.outcome != ClaimOutcome::ok) return false;
   Descriptor d;
   d.kind = LineKind::inlined;
-  q.map->ring().publish(c.ticket, d, nullptr);
+  q.map->ring().write(c.ticket, d, nullptr);
   return true;
 }
 inline std::uint64_t end_ticket(const QueueEntry& q) {

@@ -70,7 +70,7 @@ class DamagedMessage : public testing::Test {
     d.flags = detail::kPayloadReady;
     d.slot = 999;
     d.lease = 1;
-    map_->ring().publish(c.ticket, d, nullptr);
+    map_->ring().write(c.ticket, d, nullptr);
   }
 
   Broker broker_;

@@ -38,7 +38,7 @@ class HostExecutorTest : public testing::Test {
     const auto length = static_cast<std::uint32_t>(text.size());
     InlineData data{};
     std::memcpy(data.bytes, text.data(), text.size());
-    s_.ring().publish(c.ticket, Segments::inline_message(c.ticket, length), data.bytes);
+    s_.ring().write(c.ticket, Segments::inline_message(c.ticket, length), data.bytes);
     ring_work();
     return c.ticket;
   }
@@ -68,10 +68,10 @@ TEST_F(HostExecutorTest, WorksInPlaceOnASlot) {
   const SlotLoan loan = s_.borrow(kProducer);
   std::memcpy(s_.pool_map().payload(loan.slot), "abcd", 4);
   const PublishClaim c = s_.claim(kProducer);
-  s_.pool().publish(loan, kProducer, c.groups, c.ticket);
+  s_.pool().mark_message(loan, kProducer, c.groups, c.ticket);
   Descriptor d = Segments::slot_message(loan, 1);
   d.length = 3;
-  s_.ring().publish(c.ticket, d, nullptr);
+  s_.ring().write(c.ticket, d, nullptr);
   start();  // what was published before is not missed
   InlineData data{};
   EXPECT_EQ(out(c.ticket, data).slot, loan.slot);
@@ -98,10 +98,10 @@ TEST_F(HostExecutorTest, ALineThatMakesNoSenseIsPassedOverAndCounted) {
   const SlotLoan loan = s_.borrow(kProducer);
   Descriptor d = Segments::slot_message(loan, 1);  // which is not published: a loan still
   const PublishClaim first = s_.claim(kProducer);
-  s_.ring().publish(first.ticket, d, nullptr);
+  s_.ring().write(first.ticket, d, nullptr);
   d.slot = 99;
   const PublishClaim second = s_.claim(kProducer);
-  s_.ring().publish(second.ticket, d, nullptr);
+  s_.ring().write(second.ticket, d, nullptr);
   start();
   InlineData data{};
   EXPECT_EQ(out(first.ticket, data).kind, LineKind::tombstone);
@@ -125,7 +125,7 @@ TEST_F(HostExecutorTest, AnEmptyPlaceIsPassedOn) {
   const PublishClaim c = s_.claim(kProducer);
   Descriptor d;
   d.kind = LineKind::tombstone;
-  s_.ring().publish(c.ticket, d, nullptr);
+  s_.ring().write(c.ticket, d, nullptr);
   ring_work();
   InlineData data{};
   EXPECT_EQ(out(c.ticket, data).kind, LineKind::tombstone);

@@ -52,7 +52,7 @@ TEST_F(GroupTest, PassesOverTombstonesInABatch) {
     if (n == 1) {
       s.send(2, n);
     } else {
-      s.ring().publish(s.claim(2).ticket, tombstone, nullptr);
+      s.ring().write(s.claim(2).ticket, tombstone, nullptr);
     }
   }
   auto member = s.queue().member(0, 0, 5);
@@ -70,7 +70,7 @@ TEST_F(GroupTest, PassesOverTombstonesInABatch) {
 TEST_F(GroupTest, ReturnsNothingButFreesLinesWhenOnlyTombstonesAreThere) {
   Descriptor tombstone;
   tombstone.kind = LineKind::tombstone;
-  s.ring().publish(s.claim(2).ticket, tombstone, nullptr);
+  s.ring().write(s.claim(2).ticket, tombstone, nullptr);
   auto member = s.queue().member(0, 0, 5);
   std::uint32_t entry = 0;
   const Taken t = member.take({&entry, 1});
@@ -83,7 +83,7 @@ TEST_F(GroupTest, StopsBeforeALineThatIsNotPublished) {
   ASSERT_EQ(s.send(3, 1), 1u);
   EXPECT_EQ(s.take(0, 0, 5), kNone);
   EXPECT_FALSE(s.queue().member(0, 0, 5).has_work());
-  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  s.ring().write(0, Segments::inline_message(0), nullptr);
   EXPECT_TRUE(s.queue().member(0, 0, 5).has_work());
   EXPECT_NE(s.take(0, 0, 5), kNone);
 }

@@ -40,11 +40,11 @@ TEST(Pool, TakesBackALoanOnceAndOnlyFromItsLoaner) {
 TEST(Pool, IgnoresAStaleLease) {
   Segments s(Segments::small(), 1);
   const SlotLoan first = s.borrow(2);
-  s.pool().publish(first, 2, 1, 0);
+  s.pool().mark_message(first, 2, 1, 0);
   EXPECT_TRUE(s.pool().release(first.slot, first.lease, 0));
   const SlotLoan second = s.borrow(2);
   EXPECT_EQ(second.lease, first.lease + 1);
-  s.pool().publish(second, 2, 1, 1);
+  s.pool().mark_message(second, 2, 1, 1);
   EXPECT_FALSE(s.pool().release(first.slot, first.lease, 0));
   EXPECT_FALSE(s.pool().give_back(first, 2));
   EXPECT_EQ(s.pool().slot(second.slot).groups, 1);
@@ -54,7 +54,7 @@ TEST(Pool, IgnoresAStaleLease) {
 TEST(Pool, FreesAMessageWhenItsLastGroupReleasesIt) {
   Segments s(Segments::small(), 1);
   const SlotLoan loan = s.borrow(2);
-  s.pool().publish(loan, 2, 0b10000101, 9);
+  s.pool().mark_message(loan, 2, 0b10000101, 9);
   EXPECT_EQ(s.pool().slot(loan.slot).ticket, 9u);
   EXPECT_FALSE(s.pool().release(loan.slot, loan.lease, 2));
   EXPECT_FALSE(s.pool().release(loan.slot, loan.lease, 2));  // idempotent
@@ -100,12 +100,12 @@ class AliasTest : public testing::Test {
   std::uint32_t hint = 0;
   SlotLoan message(std::uint8_t groups) {
     const SlotLoan loan = s.borrow(2);
-    s.pool().publish(loan, 2, groups, 0);
+    s.pool().mark_message(loan, 2, groups, 0);
     return loan;
   }
   SlotLoan alias_of(const SlotLoan& parent, unsigned group, std::uint8_t readers) {
     const SlotLoan alias = s.pool().borrow_alias(3, hint, parent, group);
-    s.pool().publish(alias, 3, readers, 1);
+    s.pool().mark_message(alias, 3, readers, 1);
     return alias;
   }
 };

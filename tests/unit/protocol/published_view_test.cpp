@@ -27,14 +27,14 @@ class PublishedViewTest : public testing::Test {
   std::uint64_t send_bytes(const char* text) {
     const auto length = static_cast<std::uint32_t>(std::strlen(text));
     const PublishClaim c = s.claim(2);
-    s.ring().publish(c.ticket, Segments::inline_message(c.ticket, length), reinterpret_cast<const std::byte*>(text));
+    s.ring().write(c.ticket, Segments::inline_message(c.ticket, length), reinterpret_cast<const std::byte*>(text));
     return c.ticket;
   }
   std::uint64_t publish(LineKind kind) {
     const PublishClaim c = s.claim(2);
     Descriptor d;
     d.kind = kind;
-    s.ring().publish(c.ticket, d, nullptr);
+    s.ring().write(c.ticket, d, nullptr);
     return c.ticket;
   }
   Descriptor copy(std::uint32_t entry) {

@@ -87,7 +87,7 @@ TEST(Ring, HelpsNobodyByAnOutdatedCursor) {
   Segments s(Segments::small());
   ASSERT_EQ(s.claim(2).ticket, 0u);
   const Cursor old = s.ring().cursor(kProducers);
-  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  s.ring().write(0, Segments::inline_message(0), nullptr);
   ASSERT_EQ(s.claim(2).ticket, 1u);
   s.ring().help(kProducers, old);  // its ticket is published
   Cursor made_up = s.ring().cursor(kProducers);
@@ -100,7 +100,7 @@ TEST(Ring, KnowsThatATicketWasPublishedAlsoWhenItsLineServesAnotherLap) {
   Segments s(Segments::small(0));
   ASSERT_EQ(s.claim(2, 2).count, 2u);
   EXPECT_FALSE(s.ring().was_published(0));
-  for (std::uint64_t t = 0; t < 2; ++t) s.ring().publish(t, Segments::inline_message(t), nullptr);
+  for (std::uint64_t t = 0; t < 2; ++t) s.ring().write(t, Segments::inline_message(t), nullptr);
   for (std::uint64_t n = 2; n < 12; ++n) {
     EXPECT_TRUE(s.ring().was_published(0));
     ASSERT_EQ(s.send(3, n), n);

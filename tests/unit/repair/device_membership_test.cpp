@@ -166,10 +166,10 @@ TEST(HostQueue, HasNoLatePayloadsInHostMemory) {
   Segments s(Segments::small());
   const SlotLoan loan = s.borrow(2);
   const PublishClaim c = s.claim(2);
-  s.pool().publish(loan, 2, c.groups, c.ticket);
+  s.pool().mark_message(loan, 2, c.groups, c.ticket);
   Descriptor d = Segments::slot_message(loan, 0);
   d.flags = 0;  // scribbled
-  s.ring().publish(c.ticket, d, nullptr);
+  s.ring().write(c.ticket, d, nullptr);
   release_late_payloads(s.queue(), s.pool_map());
   EXPECT_EQ(s.pool_map().gpub(loan.slot).load(std::memory_order_relaxed), 0u);
 }
@@ -210,7 +210,7 @@ TEST_F(DeviceQueue, ATombSaysWhatIsPublishedAfterTheExecutorWasLost) {
   bury_unprocessed(s.queue(), s.pool_map());
   Descriptor d = Segments::slot_message(marked, 1);
   d.flags = 0;
-  s.ring().publish(ticket, d, nullptr);
+  s.ring().write(ticket, d, nullptr);
   EXPECT_EQ(s.buried(marked.slot), marked.lease);
   EXPECT_EQ(s.buried(lent.slot), lent.lease);
   EXPECT_EQ(s.buried(elsewhere.slot), elsewhere.lease - 1);
@@ -236,7 +236,7 @@ TEST_F(DirectQueue, LosesNothingWithoutAnExecutor) {
   const PublishClaim c = s.claim(2);
   bury_unprocessed(s.queue(), s.pool_map());
   EXPECT_FALSE(s.ring().readable(c.ticket));
-  s.ring().publish(c.ticket, Segments::inline_message(3), nullptr);
+  s.ring().write(c.ticket, Segments::inline_message(3), nullptr);
   EXPECT_THAT(s.receive_all(), ElementsAre(3));
 }
 

@@ -281,7 +281,7 @@ TEST_F(DeviceRepair, AReaderOfABuriedMessageReleasesNobodyElsesSlot) {
   producer_ends(End::died);
   const SlotLoan next = s.borrow(3);
   ASSERT_EQ(next.slot, loan.slot);
-  s.pool().publish(next, 3, 1, 1);
+  s.pool().mark_message(next, 3, 1, 1);
   EXPECT_TRUE(s.release(0, 0, 5, e));
   EXPECT_EQ(s.pool().slot(next.slot).groups, 1);
   EXPECT_EQ(s.held_word(e).state, HeldState::free);

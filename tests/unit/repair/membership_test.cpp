@@ -46,8 +46,8 @@ TEST_F(MembershipTest, ATicketTakenBeforeAJoinIsNotForTheGroup) {
   const PublishClaim c = s.claim(2);
   EXPECT_EQ(join_group(s.queue(), 1), 1u);
   EXPECT_EQ(c.groups, 1);
-  s.pool().publish(loan, 2, c.groups, c.ticket);
-  s.ring().publish(c.ticket, Segments::slot_message(loan, 0), nullptr);
+  s.pool().mark_message(loan, 2, c.groups, c.ticket);
+  s.ring().write(c.ticket, Segments::slot_message(loan, 0), nullptr);
   EXPECT_EQ(s.take(1, 1, 6), kNone);
   const std::uint32_t e = s.take(0, 0, 5);
   EXPECT_TRUE(s.release(0, 0, 5, e));
@@ -85,7 +85,7 @@ TEST_F(MembershipTest, ALeaveWaitsForAProducerBetweenClaimAndPublish) {
   const std::uint64_t end = leave_group(s.queue(), 1);
   EXPECT_FALSE(drain(1, end));
   EXPECT_EQ(s.ring().live_groups(), 3u);
-  s.ring().publish(c.ticket, Segments::inline_message(0), nullptr);
+  s.ring().write(c.ticket, Segments::inline_message(0), nullptr);
   EXPECT_TRUE(drain(1, end));
 }
 
@@ -144,7 +144,7 @@ TEST(WithoutGroups, ALineIsNotTakenAgainBeforeItsMessageIsThere) {
     ASSERT_TRUE(s.release(0, 0, 5, s.take(0, 0, 5)));
   }
   EXPECT_EQ(s.claim(3).outcome, ClaimOutcome::full);  // ticket 4 lies on the same line
-  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  s.ring().write(0, Segments::inline_message(0), nullptr);
   for (std::uint64_t n = 4; n < 12; ++n) {
     ASSERT_EQ(s.send(3, n), n);
     const std::uint32_t e = s.take(0, 0, 5);
@@ -163,7 +163,7 @@ TEST(WithoutGroups, ALineIsNotTakenAgainBeforeItsMessageIsThereAfterALeaveEither
   EXPECT_EQ(s.claim(3).outcome, ClaimOutcome::full);
   join_group(s.queue(), 0);
   EXPECT_EQ(s.claim(3).outcome, ClaimOutcome::full);
-  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  s.ring().write(0, Segments::inline_message(0), nullptr);
   EXPECT_EQ(s.claim(3, 8).count, 4u);
 }
 

@@ -113,7 +113,7 @@ TEST_P(HalfRelease, IsFinished) {
   }
   if (GetParam() == Half::slot_lent_again) {
     const SlotLoan next = s.borrow(3);
-    s.pool().publish(next, 3, 1, 1);
+    s.pool().mark_message(next, 3, 1, 1);
   }
   const RepairReport r = consumer_died();
   EXPECT_EQ(r.finished, 1u);

@@ -27,12 +27,12 @@ class ForwarderDied : public RepairTest {
   RepairReport forwarding_producer_died() {
     return repair_endpoint(other.queue(), s.pool_map(), {4, 3, EndpointKind::producer});
   }
-  void mark_alias(std::uint64_t ticket) { s.pool().publish(alias, 4, 1, ticket); }
+  void mark_alias(std::uint64_t ticket) { s.pool().mark_message(alias, 4, 1, ticket); }
   void publish_line(std::uint64_t ticket) {
     Descriptor d = Segments::slot_message(parent, 0);
     d.alias = alias.slot;
     d.alias_lease = alias.lease;
-    other.ring().publish(ticket, d, nullptr);
+    other.ring().write(ticket, d, nullptr);
   }
 };
 
@@ -96,7 +96,7 @@ TEST_F(RepairTest, PassesOnTheReleaseOfAnAliasWhoseLastReaderDied) {
   const std::uint32_t e = s.take(0, 0, 5);
   std::uint32_t hint = 0;
   const SlotLoan alias = s.pool().borrow_alias(4, hint, parent, 0);
-  s.pool().publish(alias, 4, 0, 9);  // its readers' bits are all cleared
+  s.pool().mark_message(alias, 4, 0, 9);  // its readers' bits are all cleared
   ASSERT_TRUE(s.queue().member(0, 0, 5).hand_over(e, 0));
   EXPECT_EQ(consumer_died(77, 2).finished, 1u);
   expect_nothing_left();

@@ -29,7 +29,7 @@ TEST_F(RepairTest, SetsABitThatWasTakenWithoutItsSlot) {
 
 TEST_F(RepairTest, BuriesWhatABatchLeftUnpublished) {
   ASSERT_EQ(s.claim(2, 3).count, 3u);
-  s.ring().publish(0, Segments::inline_message(0), nullptr);
+  s.ring().write(0, Segments::inline_message(0), nullptr);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(1, 2));
   s.send(3, 7);
   EXPECT_THAT(s.receive_all(), ElementsAre(0, 7));
@@ -38,7 +38,7 @@ TEST_F(RepairTest, BuriesWhatABatchLeftUnpublished) {
 
 TEST_F(RepairTest, BuriesABatchOfWhichOnlyALaterTicketIsPublished) {
   ASSERT_EQ(s.claim(2, 3).count, 3u);
-  s.ring().publish(1, Segments::inline_message(1), nullptr);
+  s.ring().write(1, Segments::inline_message(1), nullptr);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(0, 2));
   EXPECT_THAT(s.receive_all(), ElementsAre(1));
 }
@@ -64,7 +64,7 @@ TEST_F(RepairTest, KeepsWhatTheDeadPublished) {
 TEST_F(RepairTest, FreesASlotThatWasMarkedForALineNeverTagged) {
   const SlotLoan loan = s.borrow(2);
   const PublishClaim c = s.claim(2);
-  s.pool().publish(loan, 2, c.groups, c.ticket);
+  s.pool().mark_message(loan, 2, c.groups, c.ticket);
   const RepairReport r = producer_died(2);
   EXPECT_THAT(r.tombstones, ElementsAre(0));
   EXPECT_EQ(r.loans, 1u);
@@ -118,8 +118,8 @@ TEST_F(RepairTest, FinishesADropWhoseSlotIsAlreadyAnothers) {
 TEST_F(RepairTest, IsNotMisledByEntriesOfEarlierLaps) {
   ASSERT_EQ(s.claim(2).ticket, 0u);
   ASSERT_EQ(s.claim(3).ticket, 1u);  // notes ticket 0 as taken by 2
-  s.ring().publish(0, Segments::inline_message(0), nullptr);
-  s.ring().publish(1, Segments::inline_message(1), nullptr);
+  s.ring().write(0, Segments::inline_message(0), nullptr);
+  s.ring().write(1, Segments::inline_message(1), nullptr);
   EXPECT_THAT(s.receive_all(), ElementsAre(0, 1));
   for (std::uint64_t n = 2; n < 7; ++n) {
     ASSERT_EQ(s.send(3, n), n);

@@ -42,8 +42,8 @@ TEST_P(RepairLaps, WorksWhereTagsWrap) {
   const std::uint64_t start = (GetParam() - 1) * s.ring().lines() - 2;  // a batch across the lap's edge
   s.set_next(start);
   ASSERT_EQ(s.claim(2, 4).count, 4u);
-  s.ring().publish(start + 1, Segments::inline_message(1), nullptr);
-  s.ring().publish(start + 3, Segments::inline_message(3), nullptr);
+  s.ring().write(start + 1, Segments::inline_message(1), nullptr);
+  s.ring().write(start + 3, Segments::inline_message(3), nullptr);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(start + 2, start));  // in the order of the lines
   EXPECT_THAT(s.receive_all(), ElementsAre(1, 3));
   s.send(3, 4);
