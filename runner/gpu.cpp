@@ -73,7 +73,7 @@ Kernels Gpu::kernels(std::string_view handler) const {
 
 void Gpu::check() const {
   const std::string object = object_ + ": the runner's context";
-  const DeviceBlock word(*this, sizeof(std::uint64_t), object);
+  const DeviceAllocation word(*this, sizeof(std::uint64_t), object);
   const Stream stream(*this, object);
   const CurrentContext current(context_);
   check_cuda(driver().cuMemsetD8Async(word.address(), 0, word.bytes(), stream.get()), "cuMemsetD8Async", object);
@@ -88,7 +88,8 @@ CUdeviceptr Gpu::device_address(const void* host) const {
   return address;
 }
 
-DeviceBlock::DeviceBlock(const Gpu& gpu, std::uint64_t bytes, const std::string& object) : gpu_(gpu), bytes_(bytes) {
+DeviceAllocation::DeviceAllocation(const Gpu& gpu, std::uint64_t bytes, const std::string& object)
+    : gpu_(gpu), bytes_(bytes) {
   const CurrentContext current(gpu.context());
   const CUresult result = driver().cuMemAlloc(&address_, bytes);
   if (result == CUDA_ERROR_OUT_OF_MEMORY) {
@@ -101,7 +102,7 @@ DeviceBlock::DeviceBlock(const Gpu& gpu, std::uint64_t bytes, const std::string&
   check_cuda(result, "cuMemAlloc", gpu.object());
 }
 
-DeviceBlock::~DeviceBlock() {
+DeviceAllocation::~DeviceAllocation() {
   try {
     const CurrentContext current(gpu_.context());
     driver().cuMemFree(address_);
@@ -109,7 +110,7 @@ DeviceBlock::~DeviceBlock() {
   }
 }
 
-detail::DeviceMemory DeviceBlock::exported() const {
+detail::DeviceMemory DeviceAllocation::exported() const {
   const CurrentContext current(gpu_.context());
   detail::DeviceMemory m;
   CUipcMemHandle handle;

@@ -58,13 +58,13 @@ class Gpu {
   unsigned multiprocessors_ = 0;
 };
 
-// A block of VRAM.
-class DeviceBlock {
+// Memory that the runner has allocated in VRAM.
+class DeviceAllocation {
  public:
-  DeviceBlock(const Gpu& gpu, std::uint64_t bytes, const std::string& object);
-  ~DeviceBlock();
-  DeviceBlock(const DeviceBlock&) = delete;
-  DeviceBlock& operator=(const DeviceBlock&) = delete;
+  DeviceAllocation(const Gpu& gpu, std::uint64_t bytes, const std::string& object);
+  ~DeviceAllocation();
+  DeviceAllocation(const DeviceAllocation&) = delete;
+  DeviceAllocation& operator=(const DeviceAllocation&) = delete;
   CUdeviceptr address() const noexcept { return address_; }
   std::uint64_t bytes() const noexcept { return bytes_; }
   // How another process maps it.

@@ -47,7 +47,7 @@ std::string hex(const std::uint8_t* bytes, std::size_t count) {
 
 // Checks that another process can map memory of the GPU, and that this one then reads what it writes there.
 void check_memory_handle(const Gpu& gpu, int device) {
-  const DeviceBlock block(gpu, kBytes, "the check");
+  const DeviceAllocation block(gpu, kBytes, "the check");
   const DeviceMemory exported = block.exported();
   char self[4096] = {};
   if (::readlink("/proc/self/exe", self, sizeof self - 1) <= 0) throw BackendError("cannot find this program");

@@ -61,7 +61,7 @@ PinnedPool::PinnedPool(const Gpu& gpu, const std::string& segment)
 }
 
 QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, std::shared_ptr<PinnedPool> pool,
-                         std::shared_ptr<DeviceBlock> payloads)
+                         std::shared_ptr<DeviceAllocation> payloads)
     : gpu_(gpu),
       plan_(plan),
       pool_(std::move(pool)),
@@ -87,7 +87,7 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
     synchronize();
   }
   waker_ = std::make_unique<CompletionWaker>(*queue_, *pool_->map);
-  require_thread(thread_, object_, [this] { keep(); });
+  require_thread(thread_, object_, [this] { run_executors(); });
 }
 
 QueueRunner::~QueueRunner() {
@@ -168,7 +168,7 @@ void QueueRunner::change_to(ExecutorKind kind) noexcept {
   queue_->control().executor.store(static_cast<std::uint64_t>(kind), std::memory_order_release);
 }
 
-void QueueRunner::keep() noexcept {
+void QueueRunner::run_executors() noexcept {
   try {
     const CurrentContext current(gpu_.context());
     while (!stop_.load()) {

@@ -58,7 +58,7 @@ class QueueRunner {
   // null for a queue of inline messages. Throws BackendError, LayoutError (the pool's header contradicts `payloads`),
   // SystemError. Precondition: no kernel of this process stays (Runner pauses the queues).
   QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, std::shared_ptr<PinnedPool> pool,
-              std::shared_ptr<DeviceBlock> payloads);
+              std::shared_ptr<DeviceAllocation> payloads);
   ~QueueRunner();  // waits until the messages that it works on are finished
 
   const std::string& segment() const noexcept { return plan_.queue_segment; }
@@ -75,7 +75,7 @@ class QueueRunner {
  private:
   friend class StreamExecutor;  // a part of the queue's thread
 
-  void keep() noexcept;
+  void run_executors() noexcept;
   void run_persistent();
   void park();
   void await_late();
@@ -90,15 +90,15 @@ class QueueRunner {
   const Gpu& gpu_;
   const Plan plan_;
   const std::shared_ptr<PinnedPool> pool_;
-  const std::shared_ptr<DeviceBlock> payloads_;
+  const std::shared_ptr<DeviceAllocation> payloads_;
   const std::unique_ptr<detail::QueueMap> queue_;
   const detail::Ring<detail::SharedAtomics>& ring_;
   const std::string object_;
   detail::RegisteredMemory pinned_control_;
   detail::RegisteredMemory pinned_lines_;
   Kernels kernels_;
-  DeviceBlock memory_;     // ExecutorMemory
-  unsigned launches_ = 0;  // of the persistent kernel; its parity selects the WorkArea
+  DeviceAllocation memory_;  // ExecutorMemory
+  unsigned launches_ = 0;    // of the persistent kernel; its parity selects the WorkArea
   device::QueueView view_;
   unsigned workers_ = 0;  // blocks that share a large message
   Stream stream_;

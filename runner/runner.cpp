@@ -68,7 +68,7 @@ RunnerReply Runner::answer(const RunnerRequest& request) noexcept {
 RunnerReply Runner::allocate(const RunnerRequest& request) {
   const Paused paused(*this);
   RunnerReply reply;
-  auto block = std::make_shared<DeviceBlock>(gpu_, request.bytes, "a pool");
+  auto block = std::make_shared<DeviceAllocation>(gpu_, request.bytes, "a pool");
   reply.memory = block->exported();
   reply.id = ++last_id_;
   blocks_[reply.id] = std::move(block);
@@ -85,7 +85,7 @@ std::shared_ptr<PinnedPool> Runner::pinned_pool(const std::string& segment) {
 
 RunnerReply Runner::start_queue(const RunnerRequest& request) {
   const Paused paused(*this);
-  std::shared_ptr<DeviceBlock> payloads;
+  std::shared_ptr<DeviceAllocation> payloads;
   if (request.id != 0) payloads = blocks_.at(request.id);
   RunnerReply reply;
   reply.id = ++last_id_;

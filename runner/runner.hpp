@@ -30,7 +30,7 @@ class Runner {
   Gpu gpu_;
   GpuArbiter arbiter_;
   std::uint64_t last_id_ = 0;
-  std::map<std::uint64_t, std::shared_ptr<DeviceBlock>> blocks_;
+  std::map<std::uint64_t, std::shared_ptr<DeviceAllocation>> blocks_;
   std::map<std::string, std::weak_ptr<PinnedPool>> pools_;
   std::map<std::uint64_t, std::unique_ptr<QueueRunner>> queues_;
 };
