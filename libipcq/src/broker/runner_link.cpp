@@ -220,9 +220,9 @@ void RunnerLink::kill() noexcept { (void)::syscall(SYS_pidfd_send_signal, proces
 
 std::string RunnerLink::device_name() const { return get_text(hello_.device_name, sizeof hello_.device_name); }
 
-Fd RunnerLink::watch() const { return copy_of(socket_, object_of(device_)); }
+Fd RunnerLink::hang_up_fd() const { return copy_of(socket_, object_of(device_)); }
 
-Fd RunnerLink::watch_process() const { return copy_of(process_, object_of(device_)); }
+Fd RunnerLink::process_fd() const { return copy_of(process_, object_of(device_)); }
 
 RunnerReply RunnerLink::request(RunnerRequest request) {
   const std::scoped_lock lock(mutex_);

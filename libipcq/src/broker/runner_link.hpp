@@ -40,8 +40,8 @@ class RunnerLink {
   // For epoll; copies, so that each broker has its own. The first becomes readable, with end of file, when the runner
   // answers no more; the second when its process has ended, and with it all that its kernels do. In between, the driver
   // frees its memory, which takes seconds if there is much of it.
-  Fd watch() const;
-  Fd watch_process() const;
+  Fd hang_up_fd() const;
+  Fd process_fd() const;
   bool is_lost() const noexcept;  // answers no more
   bool is_gone() const noexcept;  // nothing of it runs any more
   void kill() noexcept;

@@ -34,8 +34,8 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
   }
   try {
     started.link = RunnerLink::get(device, context_.quit.get());
-    started.socket = started.link->watch();
-    started.process = started.link->watch_process();
+    started.socket = started.link->hang_up_fd();
+    started.process = started.link->process_fd();
   } catch (const BackendError&) {
     const Lock lock(context_.mutex);
     context_.check_running(object);  // if the broker has stopped, that is the cause
@@ -47,7 +47,7 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
   // Started with the first runner, so that a failure is reported to the caller: when a runner dies, the thread must
   // exist.
   require_thread(thread_, context_.self() + ": what creates anew what a runner takes along", [this] { recreate(); });
-  watch(device, started);
+  watch_descriptors(device, started);
   const RunnerLink& link = *started.link;
   context_.log(LogLevel::info, object + " (" + link.device_name() + "): runner pid " + std::to_string(link.pid()) +
                                    ", " + (link.has_mps() ? "under MPS" : "without MPS"));
@@ -62,7 +62,7 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::require(const std::string& object,
   }
 }
 
-void RunnerSupervisor::watch(int device, const Watched& runner) {
+void RunnerSupervisor::watch_descriptors(int device, const Watched& runner) {
   try {
     context_.polls.watch(runner.socket.get(), PollSet::For::hang_up);  // answers are read by the thread that asked
     context_.polls.watch(runner.process.get());

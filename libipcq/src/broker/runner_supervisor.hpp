@@ -91,7 +91,7 @@ class RunnerSupervisor {
     bool killed = false;           // by end_lost()
   };
 
-  void watch(int device, const Watched& runner);
+  void watch_descriptors(int device, const Watched& runner);
   void await_gone(Lock& lock, int device);
   void lose(int device);
   void bury(int device);

@@ -32,7 +32,7 @@ SessionCore::SessionCore(const ConnectOptions& options)
         "membarrier is refused here: a call that sleeps until a message comes looks by itself each millisecond, which "
         "costs CPU time; let the seccomp profile allow membarrier (`ipcq doctor` tries it)");
   }
-  require_thread(poll_thread_, "session with broker '" + broker_ + "'", [this] { watch(); });
+  require_thread(poll_thread_, "session with broker '" + broker_ + "'", [this] { poll_broker(); });
 }
 
 SessionCore::~SessionCore() {
@@ -149,7 +149,7 @@ void SessionCore::interrupt() noexcept {
 
 // Sleeps until the broker's process or the connection ends, which the kernel reports at once: no heartbeat, no
 // time-out, no periodic wake-up.
-void SessionCore::watch() noexcept {
+void SessionCore::poll_broker() noexcept {
   const Connection& broker = channel_.connection();
   for (;;) {
     const bool late = channel_.awaits_late_answers();

@@ -57,7 +57,7 @@ class SessionCore {
 
  private:
   Reply request(const Request& request);
-  void watch() noexcept;
+  void poll_broker() noexcept;
   [[noreturn]] void throw_lost() const;
 
   const std::uint32_t epoch_ = fork_epoch();

@@ -255,8 +255,8 @@ TEST_F(RunnerLinkTest, OneThatHasEndedIsNotAsked) {
 TEST_F(RunnerLinkTest, ItsEndIsToldByTheSocketAndByTheProcess) {
   script("say hello; test -e go || hear request; exec 3>&-; while ! test -e go; do sleep 0.01; done; exit 5");
   const auto link = get();
-  const Fd answers = link->watch();
-  const Fd process = link->watch_process();
+  const Fd answers = link->hang_up_fd();
+  const Fd process = link->process_fd();
   EXPECT_FALSE(is_readable(answers));
   EXPECT_FALSE(is_readable(process));
   EXPECT_THROW((void)link->request({}), BackendError);  // it closes the socket, and goes on
