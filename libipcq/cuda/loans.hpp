@@ -54,7 +54,7 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   std::byte* device(const LoanState& state) const noexcept { return state.view->payload(state.loan.slot); }
   std::size_t capacity() const noexcept { return memory_.pool().config().slot_bytes; }
 
-  Status settle(Deadline&) noexcept override { return Status::ok; }
+  Status await_receives(Deadline&) noexcept override { return Status::ok; }
   void close() noexcept override;
 
  private:

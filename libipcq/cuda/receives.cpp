@@ -203,7 +203,7 @@ void ReceiveSide::abandon(MessageState& state) noexcept {
 Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Deadline& deadline) {
   const View& view = prepare(stream);
   deadline.start();
-  if (const Status s = settle(deadline); s != Status::ok) return s;
+  if (const Status s = await_receives(deadline); s != Status::ok) return s;
   const std::uint64_t start = now_ns();
   MessageState* state = nullptr;
   for (;;) {
@@ -277,7 +277,7 @@ Result<cuda::Message> ReceiveSide::receive_ahead(cuda::Stream stream) {
   return cuda::Message(state);
 }
 
-Status ReceiveSide::settle(Deadline& deadline) noexcept {
+Status ReceiveSide::await_receives(Deadline& deadline) noexcept {
   // Acquire: the poll thread's last take happens before this thread's next one. Pairs with: resolve.
   if (unresolved_.load(std::memory_order_acquire) == 0) return Status::ok;
   const std::uint64_t start = now_ns();

@@ -82,7 +82,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   // The header in device memory, copied there if need be. Null when that cannot be enqueued: logged.
   const cuda::Header* header(MessageState& state) noexcept;
 
-  Status settle(Deadline& deadline) noexcept override;
+  Status await_receives(Deadline& deadline) noexcept override;
   void close() noexcept override;
 
  private:

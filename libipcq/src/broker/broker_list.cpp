@@ -98,7 +98,7 @@ BrokerList::BrokerList() {
 std::vector<BrokerEntry> BrokerList::take() && {
   std::vector<BrokerEntry> entries;
   for (auto& [tag, f] : found_) {
-    settle(f);
+    judge_listener(f);
     entries.push_back(std::move(f.entry));
   }
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
@@ -169,7 +169,7 @@ void BrokerList::add_segments(const std::vector<FoundRecord>& records) {
 
 // A process that listens at a socket without lock file, record and segment may be a broker that has another /dev/shm,
 // unless a broker has died there.
-void BrokerList::settle(Found& found) {
+void BrokerList::judge_listener(Found& found) {
   BrokerEntry& entry = found.entry;
   if (entry.alive || found.has_died || !entry.segments.empty()) return;
   entry.alive = found.listener.kind == Listener::Kind::somebody;

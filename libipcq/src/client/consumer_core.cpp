@@ -148,7 +148,7 @@ ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descript
     if (looks == kLooksForPayload || go_on(deadline) != Status::ok) return Payload::not_yet;
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  return payload.settle() ? Payload::there : Payload::lost;
+  return payload.read_outcome() ? Payload::there : Payload::lost;
 }
 
 ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding,
@@ -210,14 +210,14 @@ Status ConsumerCore::go_on(Deadline& deadline) const noexcept {
   return deadline.has_passed() ? deadline.outcome(Status::empty) : Status::ok;
 }
 
-Status ConsumerCore::settle_device_side(Deadline& deadline) noexcept {
+Status ConsumerCore::await_device_side(Deadline& deadline) noexcept {
   if (is_unusable()) return Status::closed;
-  return device_side_->settle(deadline);
+  return device_side_->await_receives(deadline);
 }
 
 Status ConsumerCore::receive(Message& message, Deadline& deadline) noexcept {
   if (device_side_ != nullptr) [[unlikely]] {
-    if (const Status s = settle_device_side(deadline); s != Status::ok) return s;
+    if (const Status s = await_device_side(deadline); s != Status::ok) return s;
   }
   for (;;) {
     std::uint32_t entry = kNone;
@@ -256,7 +256,7 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
   BatchResult result;
   Deadline no_time = Deadline::none();
   if (device_side_ != nullptr) [[unlikely]] {
-    result.status = settle_device_side(deadline);
+    result.status = await_device_side(deadline);
   }
   while (result.status == Status::ok && result.count == 0 && !batch.empty()) {
     std::uint32_t entries[kMaxBatch];

@@ -72,7 +72,7 @@ class ConsumerCore {
   enum class Payload : std::uint8_t { there, lost, not_yet };
   Payload await_payload(std::uint64_t ticket, Descriptor& d, Deadline& deadline) const noexcept;
   Status go_on(Deadline& deadline) const noexcept;
-  Status settle_device_side(Deadline& deadline) noexcept;
+  Status await_device_side(Deadline& deadline) noexcept;
   std::uint64_t await_batch(std::size_t room) const noexcept;
   bool is_at_end() const noexcept;
   // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there

@@ -15,7 +15,7 @@ bool EarlyPayload::is_complete() noexcept {
   return read_ != LineRead::absent || !ring.readable(ticket_);  // all units are there, or the line is reused
 }
 
-bool EarlyPayload::settle() noexcept {
+bool EarlyPayload::read_outcome() noexcept {
   if (is_buried(d_, pool_)) return false;
   if (!before_executor_) return true;
   if (read_ == LineRead::present) {

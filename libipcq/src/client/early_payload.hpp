@@ -21,7 +21,7 @@ class EarlyPayload {
   bool is_complete() noexcept;
   // Precondition: is_complete() has returned true. Returns whether the payload can be read, and sets the descriptor's
   // flags to those of the processed message. False: it will never be complete.
-  bool settle() noexcept;
+  bool read_outcome() noexcept;
 
  private:
   const QueueMap& queue_;

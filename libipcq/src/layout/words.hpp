@@ -164,7 +164,7 @@ constexpr unsigned parent_group(std::uint64_t where) { return static_cast<unsign
 // Word of a held entry: its holder and state. A free entry's word is 0. Only the endpoint in whose block the entry
 // lies, or its repair, takes a free entry into use. Compare-and-swap, except where noted:
 //
-//          settle                     release (slot)               release
+//        mark_held                    release (slot)               release
 //   free ----------> held ------------------------------> releasing ----------> free
 //     |              ^ | |
 //     |  take_orphan | | +--release (inline), hand_over, repair (forwarded)--> free
@@ -172,10 +172,10 @@ constexpr unsigned parent_group(std::uint64_t where) { return static_cast<unsign
 //     +------------> orphan
 //   make_orphan
 //
-//   settle       the member that claimed the ticket. Store, release
+//   mark_held    the member that claimed the ticket. Store, release
 //   release      the holder; from `releasing` also the repair. hand_over: the holder, which has forwarded the message
 //   take_orphan  any member of the group; in a closed queue the broker (withdraw_given_back)
-//   make_orphan  the repair of a member that died between its claim and settle()
+//   make_orphan  the repair of a member that died between its claim and mark_held()
 //   Any state to free: drain_left_group (broker), once the group has left and has no member. Store, release
 enum class HeldState : std::uint64_t { free = 0, held = 1, orphan = 2, releasing = 3 };
 struct HeldWord {

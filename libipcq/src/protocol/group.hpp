@@ -88,7 +88,7 @@ class GroupMember {
       if (v.client != w_.client) ring_.help(c, v);
       if (!ring_.swap_cursor(c, v, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) continue;
       IPCQ_CRASH_POINT("take.claimed");
-      settle(v.next, std::span(copied, k), entries, t);
+      mark_held(v.next, std::span(copied, k), entries, t);
     }
     t.outcome = TakeOutcome::taken;
     return t;
@@ -177,7 +177,8 @@ class GroupMember {
     if (h.state != HeldState::orphan || h.group != w_.group) return false;
     h.state = HeldState::held;
     h.client = w_.client;
-    // SYNC held-entry (acquire): the taker observes the copy behind the word. Pairs with: settle, release, give_back.
+    // SYNC held-entry (acquire): the taker observes the copy behind the word. Pairs with: mark_held, release,
+    // give_back.
     if (!w_.held[best].word.cas(orphan, pack(h), std::memory_order_acq_rel)) return false;
     entry = best;
     return true;
@@ -259,7 +260,7 @@ class GroupMember {
 
   // After the claim of the tickets from `ticket` on: marks the entries held, then the lines done. Moves the entries
   // that got a message to the front of `entries`.
-  void settle(std::uint64_t ticket, std::span<const Copied> copied, std::span<std::uint32_t> entries, Taken& t) {
+  void mark_held(std::uint64_t ticket, std::span<const Copied> copied, std::span<std::uint32_t> entries, Taken& t) {
     for (std::size_t i = 0; i < copied.size(); ++i) {
       const std::uint32_t entry = entries[i];
       if (copied[i] == Copied::message) {

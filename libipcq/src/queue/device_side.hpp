@@ -12,7 +12,7 @@ class DeviceSide {
   virtual ~DeviceSide() = default;
   // Called before a receive on the CPU. Waits, until `deadline` at most, until the earlier receives of streams have
   // taken their messages. Returns ok; timeout; or empty if the deadline is without time.
-  virtual Status settle(Deadline& deadline) noexcept = 0;
+  virtual Status await_receives(Deadline& deadline) noexcept = 0;
   // Called before the endpoint closes. Ends what streams do with its messages and loans, or waits for it within a
   // bound.
   virtual void close() noexcept = 0;
