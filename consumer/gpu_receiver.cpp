@@ -46,7 +46,7 @@ Ending GpuReceiver::receive_all() {
     if (timer_.pending()) patience = quiet < kSpinForSample ? Duration::zero() : kSpinForSample;
     auto message = cuda::receive(consumer_, device_.stream(), patience);
     if (message) take(*message);
-    look_at_samples();
+    check_samples();
     progress_.update(tally_.messages, tally_.bytes);
     const Status status = message.status();
     if (status == Status::ok) {
@@ -66,14 +66,14 @@ void GpuReceiver::take(const cuda::Message& message) {
   sequences_.see(message.producer(), message.sequence(), message.ticket(), false);
   if (checker_) checker_->check(message);
   if (tally_.messages % kSampling == 0 && !timer_.pending()) {
-    if (checker_) checker_->look();
+    if (checker_) checker_->copy_sums();
     timer_.mark(message.published_at_ns());
   }
   ++tally_.messages;
   tally_.bytes += message.length();
 }
 
-void GpuReceiver::look_at_samples() {
+void GpuReceiver::check_samples() {
   if (!timer_.poll(tally_.checked) || !checker_ || complained_ || checker_->seen().bad_bytes == 0) return;
   log::error("bad bytes: {} by now, {} messages received", checker_->seen().bad_bytes, tally_.messages);
   complained_ = true;
@@ -81,7 +81,7 @@ void GpuReceiver::look_at_samples() {
 
 // The only wait for the GPU.
 void GpuReceiver::add_up() {
-  if (checker_) checker_->look();
+  if (checker_) checker_->copy_sums();
   device_.finish();
   if (tally_.messages != 0) tally_.last = std::chrono::steady_clock::now();
   if (!checker_) return;

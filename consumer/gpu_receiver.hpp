@@ -25,7 +25,7 @@ class GpuReceiver {
  private:
   Ending receive_all();
   void take(const cuda::Message& message);
-  void look_at_samples();
+  void check_samples();
   void add_up();
 
   Consumer& consumer_;

@@ -73,7 +73,7 @@ std::unique_ptr<GpuDevice> choose_gpu(const Options& o, const QueueStats& queue)
 }
 
 // The queue's statistics now, or `before` if the broker is gone.
-QueueStats look_again(const Attachment& attachment, const QueueStats& before) {
+QueueStats stats_again(const Attachment& attachment, const QueueStats& before) {
   try {
     return attachment.stats_now(before.name).value_or(before);
   } catch (const Error&) {
@@ -133,7 +133,7 @@ int run(Options& o, Signals& signals) {
   SequenceCheck sequences(reads_from_start(queue, o.group));
   Tally tally;
   const Received received = receive(o, consumer, gpu.get(), handler, output ? &*output : nullptr, sequences, tally);
-  const QueueStats after = look_again(attachment, queue);
+  const QueueStats after = stats_again(attachment, queue);
   Outcome outcome{.queue = o.queue,
                   .group = o.group,
                   .broker = attachment.broker(),

@@ -56,7 +56,7 @@ class GpuFrames : public testing::TestWithParam<const char*> {
   FrameCheckResult sums_of(std::uint64_t frame, std::size_t length, std::size_t at) {
     const FrameChecker checker(*device_, GetParam());
     checker.check(data_ + at, length, frame, message_);
-    checker.look();
+    checker.copy_sums();
     device_->finish();
     return checker.seen();
   }
@@ -173,7 +173,7 @@ TEST_P(GpuGenerator, SaysItsTimes) {
   say("noise", time_us([&] { generator.noise(1, data_, Pattern4k::kFrameBytes); }));
   generator.picture(1, data_);
   say("check", time_us([&] { checker.check(data_, Pattern4k::kFrameBytes, 1, message_); }));
-  checker.look();
+  checker.copy_sums();
   device_->finish();
   EXPECT_EQ(checker.seen().bad_bytes, 0U);
 }

@@ -10,7 +10,7 @@ constexpr auto kMoment = std::chrono::milliseconds(500);
 
 }  // namespace
 
-void DeferredUnpin::look() noexcept {
+void DeferredUnpin::wake() noexcept {
   if (epoch_ != fork_epoch()) return;
   const std::scoped_lock lock(mutex_);
   asked_ = true;

@@ -26,7 +26,7 @@ class DeferredUnpin {
   explicit DeferredUnpin(std::function<bool()> clean_one) : clean_one_(std::move(clean_one)) {}
 
   // Tells the thread that something may be unused now. Does not wait.
-  void look() noexcept;
+  void wake() noexcept;
   // Waits until all that is unused is given back: 500 ms at most, and not at all while open waits or a slow call hold
   // the thread up.
   void await() noexcept;
@@ -35,7 +35,7 @@ class DeferredUnpin {
 
   void count_wait() noexcept { open_waits_.fetch_add(1); }
   void uncount_wait() noexcept {
-    if (open_waits_.fetch_sub(1) == 1) look();
+    if (open_waits_.fetch_sub(1) == 1) wake();
   }
 
  private:
@@ -49,7 +49,7 @@ class DeferredUnpin {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::thread thread_;
-  bool asked_ = false;    // look() was called since the thread last began to clean
+  bool asked_ = false;    // wake() was called since the thread last began to clean
   bool busy_ = false;     // the thread cleans
   bool is_slow_ = false;  // its present call has taken 500 ms or longer: await() and end() do not wait for it
   bool ending_ = false;

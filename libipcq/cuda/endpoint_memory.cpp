@@ -54,7 +54,7 @@ std::shared_ptr<T> use(const std::shared_ptr<T>& owned) {
   return std::shared_ptr<T>(owned.get(), [keep = owned](T*) mutable noexcept {
     const bool last = keep.use_count() == 2;  // the registry's and this
     keep.reset();
-    deferred_unpin().look();
+    deferred_unpin().wake();
     if (last) deferred_unpin().await();
   });
 }

@@ -20,7 +20,7 @@ LoanSide::LoanSide(ProducerCore& core)
       session_(core.shared_session().get()),
       memory_(*session_, core.queue(), core.pool(), false),
       published_(core.pool()->config().slots),
-      poll_thread_(std::make_unique<PollThread>([this] { return look(); })) {
+      poll_thread_(std::make_unique<PollThread>([this] { return poll_round(); })) {
   const std::size_t slots = core.pool()->config().slots;
   states_.reserve(slots);
   spare_.reserve(slots);
@@ -179,7 +179,7 @@ bool LoanSide::harvest() noexcept {
   return dropped_.empty();
 }
 
-std::uint64_t LoanSide::look() noexcept {
+std::uint64_t LoanSide::poll_round() noexcept {
   if (harvest()) return kNever;
   const std::scoped_lock lock(mutex_);
   return nap_after(now_ns() - moved_at_);

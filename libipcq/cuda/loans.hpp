@@ -75,7 +75,7 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   void recycle(LoanState& state) noexcept;
   // Gives back the dropped slots whose streams have passed the drop. True when none is left.
   bool harvest() noexcept;
-  std::uint64_t look() noexcept;
+  std::uint64_t poll_round() noexcept;
   bool is_written(std::uint32_t slot) const noexcept;  // no stream of this producer has still to complete it
   bool all_written() const noexcept;
   // Buries published payloads, and forgets drops, whose words will never be written as their context has failed. True

@@ -16,10 +16,10 @@ OrphanedWaits& OrphanedWaits::get() {
   return *g;
 }
 
-void OrphanedWaits::keep(std::function<bool()> look) {
+void OrphanedWaits::keep(std::function<bool()> is_over) {
   if (epoch_ != fork_epoch()) return;
   const std::scoped_lock lock(mutex_);
-  added_.push_back(std::move(look));
+  added_.push_back(std::move(is_over));
   changed_.notify_one();
   (void)start_thread(thread_, [this] { run(); });  // if the system refuses one, the next call tries again
 }
@@ -31,14 +31,14 @@ void OrphanedWaits::run() noexcept {
     std::move(added_.begin(), added_.end(), std::back_inserter(guarded_));
     added_.clear();
     lock.unlock();
-    look_at_all();
+    check_all();
     if (!guarded_.empty()) std::this_thread::sleep_for(kEvery);
     lock.lock();
   }
 }
 
-void OrphanedWaits::look_at_all() noexcept {
-  std::erase_if(guarded_, [](const std::function<bool()>& look) { return look(); });
+void OrphanedWaits::check_all() noexcept {
+  std::erase_if(guarded_, [](const std::function<bool()>& is_over) { return is_over(); });
 }
 
 }  // namespace ipcq::detail

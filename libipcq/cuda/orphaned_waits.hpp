@@ -19,12 +19,12 @@ namespace ipcq::detail {
 class OrphanedWaits {
  public:
   static OrphanedWaits& get();
-  // The thread calls `look` until it returns true, and then destroys it with all that it keeps alive.
-  void keep(std::function<bool()> look);
+  // The thread calls `is_over` until it returns true, and then destroys it with all that it keeps alive.
+  void keep(std::function<bool()> is_over);
 
  private:
   [[noreturn]] void run() noexcept;
-  void look_at_all() noexcept;
+  void check_all() noexcept;
 
   const std::uint32_t epoch_ = fork_epoch();
   std::mutex mutex_;

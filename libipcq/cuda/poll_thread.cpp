@@ -53,7 +53,7 @@ void PollThread::run() noexcept {
   while (!stopped_) {
     woken_ = false;
     lock.unlock();
-    const std::uint64_t nap = look_();
+    const std::uint64_t nap = round_();
     lock.lock();
     if (nap == 0 || stopped_ || woken_) continue;
     naps_long_ = nap >= kLongNap;

@@ -19,8 +19,8 @@ namespace ipcq::detail {
 
 class PollThread {
  public:
-  // The thread calls `look`, which returns the time to sleep before the next call, in ns; kNever: until wake().
-  explicit PollThread(std::function<std::uint64_t()> look) : look_(std::move(look)) {}
+  // The thread calls `round`, which returns the time to sleep before the next call, in ns; kNever: until wake().
+  explicit PollThread(std::function<std::uint64_t()> round) : round_(std::move(round)) {}
   ~PollThread() { stop(); }
   PollThread(const PollThread&) = delete;
   PollThread& operator=(const PollThread&) = delete;
@@ -36,7 +36,7 @@ class PollThread {
   bool ensure_thread() noexcept;  // with mutex_ held
   void run() noexcept;
 
-  std::function<std::uint64_t()> look_;
+  std::function<std::uint64_t()> round_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::thread thread_;

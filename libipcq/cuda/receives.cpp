@@ -29,7 +29,7 @@ ReceiveSide::ReceiveSide(ConsumerCore& core)
       ring_(core.queue()->ring()),
       entries_(core.queue()->config().held_per_endpoint),
       states_(std::make_unique<MessageState[]>(entries_)),
-      poll_thread_(std::make_unique<PollThread>([this] { return look(); })) {
+      poll_thread_(std::make_unique<PollThread>([this] { return poll_round(); })) {
   spare_.reserve(entries_);
   releasing_.reserve(entries_);
   awaited_.reserve(entries_);

@@ -118,7 +118,7 @@ class ReceiveSide final : public DeviceSide, public std::enable_shared_from_this
   void end_waits() noexcept;
   // These take mutex_ themselves.
   bool guard() noexcept;  // once closed: ends waits for payloads when the queue has ended. True when none is left
-  std::uint64_t look() noexcept;  // one round of the poll thread
+  std::uint64_t poll_round() noexcept;  // one round of the poll thread
   void give_up_broken() noexcept;
 
   ConsumerCore* core_;  // not used once closed

@@ -134,7 +134,7 @@ bool ReceiveSide::guard() noexcept {
   return awaited_.empty();
 }
 
-std::uint64_t ReceiveSide::look() noexcept {
+std::uint64_t ReceiveSide::poll_round() noexcept {
   std::unique_lock lock(mutex_);
   bool moved = harvest();
   Advance advanced = Advance::looked;
@@ -174,7 +174,7 @@ void ReceiveSide::close() noexcept {
   const std::uint64_t start = now_ns();
   const std::uint64_t deadline = deadline_after(kCloseBound);
   for (;;) {
-    (void)look();
+    (void)poll_round();
     std::unique_lock lock(mutex_);
     if (ahead_.empty() && releasing_.empty()) break;
     if (!ahead_.empty()) continue;

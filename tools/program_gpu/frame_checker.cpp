@@ -68,7 +68,7 @@ void FrameChecker::check(const std::byte* data, std::uint64_t length, std::uint6
   device_.launch(kernel_, arguments);
 }
 
-void FrameChecker::look() const {
+void FrameChecker::copy_sums() const {
   check_cuda(driver().cuMemcpyDtoHAsync(seen_, address(sums_), sizeof *seen_, device_.stream()), "cuMemcpyDtoHAsync",
              "sums of the check");
 }

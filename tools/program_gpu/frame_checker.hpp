@@ -28,7 +28,7 @@ class FrameChecker {
   void check(const std::byte* data, std::uint64_t length, std::uint64_t frame, const cuda::Payload& message) const;
 
   // Enqueues a copy of the sums so far to host memory: seen() returns them once the stream has passed this point.
-  void look() const;
+  void copy_sums() const;
   const FrameCheckResult& seen() const noexcept { return *seen_; }
 
  private:

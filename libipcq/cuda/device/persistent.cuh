@@ -65,7 +65,7 @@ __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutSt
 // One look at the next four lines: takes those that are complete, up to the first that is not or has no room in
 // Scout::late. Returns their number.
 template <class Handler>
-__device__ unsigned look(const QueueView& q, Scout& shared, ScoutState& s) {
+__device__ unsigned take_lines(const QueueView& q, Scout& shared, ScoutState& s) {
   LaneLine l = next_lines(q, shared, s);
   const std::uint32_t again = done_before(q, s);
   if ((again >> (threadIdx.x % 32 - l.unit) & 1) != 0) l.seen = Seen::absent;
@@ -164,7 +164,7 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
   s.busy_at = global_time_ns();
   unsigned checked = 0;
   for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
-    const unsigned taken = look<Handler>(q, shared, s);
+    const unsigned taken = take_lines<Handler>(q, shared, s);
     // While lines come in, messages are collected, so that many are dispatched together.
     if (s.late != 0 && (taken != kWarpLines || s.late >= 32 || looks % kLooksPerDispatch == 0)) {
       dispatch_ready(q, area, shared, s);

@@ -77,7 +77,7 @@ void remove_leftovers_at(const BrokerPlace& place) {
     take_over(place, removed).remove();
   } catch (const Obstacle& obstacle) {
     const auto records = remove_segments_of(place.tag(), place.name());
-    if (look_at_lock(place).is_ours) BrokerLock(place).remove();
+    if (read_lock_state(place).is_ours) BrokerLock(place).remove();
     // A broker's socket that nobody serves is left, and with it the records, which say whose it is.
     const bool is_left = has_socket(place) && listener_at(place).kind == Listener::Kind::nobody;
     if (is_left) throw UsageError(obstacle.to_cleaner());
@@ -106,8 +106,8 @@ std::vector<BrokerEntry> BrokerList::take() && {
 }
 
 // Fills `found` with what lies at a place. False: no broker of this user left anything there.
-bool BrokerList::look_at_place(const BrokerPlace& place, Found& found) {
-  const LockState lock = look_at_lock(place);
+bool BrokerList::read_place(const BrokerPlace& place, Found& found) {
+  const LockState lock = read_lock_state(place);
   const bool serves = !lock.held && has_socket(place);
   if (serves) found.listener = listener_at(place);
   if (!lock.is_ours && (!serves || found.listener.kind == Listener::Kind::no_broker)) return false;
@@ -124,7 +124,7 @@ void BrokerList::add_run_directory() {
       const BrokerPlace place(name, BrokerPlace::Use::look);
       Found found;
       found.entry.name = name;
-      if (look_at_place(place, found)) found_.emplace(place.tag(), found);
+      if (read_place(place, found)) found_.emplace(place.tag(), found);
     } catch (const UsageError&) {  // a file that cannot be a broker's: its path is too long
     }
   }

@@ -27,7 +27,7 @@ class BrokerList {
   void add_run_directory();
   void add_records(const std::vector<FoundRecord>& records);
   void add_segments(const std::vector<FoundRecord>& records);
-  static bool look_at_place(const BrokerPlace& place, Found& found);
+  static bool read_place(const BrokerPlace& place, Found& found);
   static void judge_listener(Found& found);
 
   std::map<std::string, Found> found_;  // by tag

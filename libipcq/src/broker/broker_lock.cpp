@@ -116,7 +116,7 @@ void BrokerLock::remove() noexcept {
   fd_.reset();
 }
 
-LockState look_at_lock(const BrokerPlace& place) {
+LockState read_lock_state(const BrokerPlace& place) {
   const Fd fd(::openat(place.directory(), place.lock_file().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat status {};
   if (!fd || ::fstat(fd.get(), &status) != 0 || !is_ours(status)) return {};

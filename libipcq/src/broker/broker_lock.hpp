@@ -60,6 +60,6 @@ struct LockState {
   bool held = false;
   std::int32_t pid = 0;
 };
-LockState look_at_lock(const BrokerPlace& place);
+LockState read_lock_state(const BrokerPlace& place);
 
 }  // namespace ipcq::detail

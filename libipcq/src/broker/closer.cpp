@@ -21,8 +21,8 @@ bool empty_queue(int socket) noexcept {
   for (;;) {
     Incoming message;
     char byte = 0;
-    const Look look = look_at_next(socket, &byte, sizeof byte, message);
-    if (look != Look::message) return true;
+    const Peek peeked = peek_next(socket, &byte, sizeof byte, message);
+    if (peeked != Peek::message) return true;
     if (message.has_descriptors) return false;
     drop_next(socket);
   }

@@ -167,7 +167,7 @@ void Endpoints::count_out_producer(QueueEntry& q, const EndpointEntry& was, Clos
                                         "`ipcq end " +
                                         q.name + "`");
   }
-  look_for_end(q);
+  announce_end_if_due(q);
 }
 
 void Endpoints::close(const ConnectedClient& session, std::uint32_t id, Closing how) {

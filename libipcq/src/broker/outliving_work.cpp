@@ -127,8 +127,8 @@ bool OutlivingWork::serve_late_writer(int fd) {
   return true;
 }
 
-// Only stops watching a descriptor whose event has come; look() acts on it. It is checked, since the event may have
-// been for an earlier owner of this number.
+// Only stops watching a descriptor whose event has come; check_quarantines() acts on it. It is checked, since the event
+// may have been for an earlier owner of this number.
 bool OutlivingWork::serve_quarantine(int fd) {
   for (const Quarantine& q : quarantines_) {
     const bool ended = q.pidfd.get() == fd;
@@ -166,7 +166,7 @@ void OutlivingWork::end(const Quarantine& q, const PoolEntry& pool) const {
                                    " has ended");
 }
 
-void OutlivingWork::look() {
+void OutlivingWork::check_quarantines() {
   bool any_due = false;
   std::erase_if(quarantines_, [&](Quarantine& q) {
     const auto pool = q.pool.lock();

@@ -54,7 +54,7 @@ class OutlivingWork {
   // The control thread calls it for a descriptor that has an event. False: it is not one of these.
   bool serve(int fd);
   // Ends the quarantines that are over, and has the runners asked for those that are due.
-  void look();
+  void check_quarantines();
 
   // Without the mutex, once `stopped` is set. Waits for the thread, and kills the runner for which that waits if it
   // takes more than five seconds.

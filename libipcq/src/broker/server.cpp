@@ -76,7 +76,7 @@ void Server::go_on() {
   parts_.endpoints.dissolve();
   parts_.switches.try_again();
   parts_.supervisor.end_lost();
-  parts_.outliving.look();
+  parts_.outliving.check_quarantines();
   try {
     for (ConnectedClient* c : control_socket_.late_for_hello()) {
       break_with(
@@ -94,12 +94,12 @@ void Server::serve_client(ConnectedClient& client) {
   const int fd = client.socket.get();
   Request request;
   Incoming message;
-  switch (look_at_next(fd, &request, sizeof request, message)) {
-    case Look::nothing:
+  switch (peek_next(fd, &request, sizeof request, message)) {
+    case Peek::nothing:
       return;  // the event was for an earlier owner of this number
-    case Look::closed:
+    case Peek::closed:
       return lose_connection(client);
-    case Look::message:
+    case Peek::message:
       break;
   }
   const std::string whose = "client pid " + std::to_string(client.pid) + ": ";

@@ -28,10 +28,10 @@ void set_state(const QueueEntry& q, QueueState state) noexcept {
 void end_stream(QueueEntry& q) {
   q.producers_lost = 0;
   q.end_asked = true;
-  look_for_end(q);
+  announce_end_if_due(q);
 }
 
-void look_for_end(QueueEntry& q) {
+void announce_end_if_due(QueueEntry& q) {
   if (q.lost) return;  // its producers had more to publish, and close because they cannot
   if ((q.producers_opened == 0 && !q.end_asked) || q.producers != 0 || q.producers_lost != 0) return;
   if (stream_has_ended(q)) return;

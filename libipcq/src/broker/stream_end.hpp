@@ -16,7 +16,7 @@ namespace ipcq::detail {
 // On a user's request: producers that died no longer count, and the stream ends once the open ones have closed.
 void end_stream(QueueEntry& q);
 // Announces the end of the stream if the rule above says that it has ended.
-void look_for_end(QueueEntry& q);
+void announce_end_if_due(QueueEntry& q);
 // Called when a producer opens: the stream goes on.
 void take_end_back(const QueueEntry& q) noexcept;
 // Called when the broker has published a control message: an end that was announced moves to the ticket after it.

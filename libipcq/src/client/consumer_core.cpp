@@ -65,7 +65,7 @@ bool ConsumerCore::holds_any() const noexcept {
 
 bool ConsumerCore::is_at_end() const noexcept {
   if (until_ == Until::forever) return false;
-  // SYNC stream-end (acquire). Pairs with: look_for_end.
+  // SYNC stream-end (acquire). Pairs with: announce_end.
   const std::uint64_t end = queue_->control().end_ticket.load(std::memory_order_acquire);
   if (end != kNoTicket && grace_until_ != 0) {
     // The stream was over when this consumer attached: a producer may open and begin the next one.

@@ -86,7 +86,7 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
   return 1;
 }
 
-Look look_at_next(int socket, void* into, std::size_t bytes, Incoming& message) noexcept {
+Peek peek_next(int socket, void* into, std::size_t bytes, Incoming& message) noexcept {
   iovec io{into, bytes};
   alignas(cmsghdr) char space[CMSG_SPACE(sizeof(ucred))] = {};  // room for the sender; a descriptor sets MSG_CTRUNC
   msghdr m{};
@@ -99,15 +99,15 @@ Look look_at_next(int socket, void* into, std::size_t bytes, Incoming& message) 
     got = ::recvmsg(socket, &m, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
   } while (got < 0 &&
            (errno == EINTR || errno == ECONNRESET));  // reset, once: what the peer sent before is still there
-  if (got < 0) return errno == EAGAIN ? Look::nothing : Look::closed;
+  if (got < 0) return errno == EAGAIN ? Peek::nothing : Peek::closed;
   const cmsghdr* const c = CMSG_FIRSTHDR(&m);
-  if (c == nullptr) return Look::closed;  // every message states its sender, even an empty one
+  if (c == nullptr) return Peek::closed;  // every message states its sender, even an empty one
   ucred sender{};
   if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
     std::memcpy(&sender, CMSG_DATA(c), sizeof sender);
   }
   message = {static_cast<std::size_t>(got), (m.msg_flags & MSG_CTRUNC) != 0, sender.pid};
-  return Look::message;
+  return Peek::message;
 }
 
 void drop_next(int socket) noexcept {

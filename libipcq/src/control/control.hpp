@@ -26,13 +26,13 @@ int receive_message(int socket, void* message, std::size_t bytes, Fd& fd) noexce
 
 // Peeks at the next message of a connection for whose socket ask_for_senders() was called (peer.hpp). Removes nothing,
 // and receives no descriptor, since to close one may take as long as its sender chose (broker/closer.hpp).
-enum class Look : std::uint8_t { nothing, closed, message };
+enum class Peek : std::uint8_t { nothing, closed, message };
 struct Incoming {
   std::size_t bytes = 0;  // of the whole message; `into` has its beginning
   bool has_descriptors = false;
   pid_t sender = 0;  // 0: not visible here
 };
-Look look_at_next(int socket, void* into, std::size_t bytes, Incoming& message) noexcept;
+Peek peek_next(int socket, void* into, std::size_t bytes, Incoming& message) noexcept;
 // Removes the message. Only for one without descriptors.
 void drop_next(int socket) noexcept;
 

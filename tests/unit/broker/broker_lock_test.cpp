@@ -46,7 +46,7 @@ TEST_F(LockOfABroker, IsForItsUserAloneAndSaysWhoseItIs) {
   EXPECT_EQ(fs::status(path()).permissions(), fs::perms::owner_read | fs::perms::owner_write);
   lock.mark();
   EXPECT_EQ(content(), mark_);
-  const LockState state = look_at_lock(place_);
+  const LockState state = read_lock_state(place_);
   EXPECT_TRUE(state.is_ours);
   EXPECT_TRUE(state.held);
   EXPECT_EQ(state.pid, ::getpid());
@@ -69,14 +69,14 @@ TEST_F(LockOfABroker, GoesAgainUnlessItWasMarked) {
   EXPECT_FALSE(fs::exists(path()));
   { BrokerLock(place_).mark(); }
   EXPECT_TRUE(fs::exists(path()));
-  EXPECT_FALSE(look_at_lock(place_).held);
+  EXPECT_FALSE(read_lock_state(place_).held);
 }
 
 TEST_F(LockOfABroker, ThatADeadOneLeftIsTakenOver) {
   Child dead([&] { (new BrokerLock(place_))->mark(); });
   EXPECT_EQ(dead.exit_code(), 0);
-  EXPECT_EQ(look_at_lock(place_).pid, dead.pid());
-  EXPECT_FALSE(look_at_lock(place_).held);
+  EXPECT_EQ(read_lock_state(place_).pid, dead.pid());
+  EXPECT_FALSE(read_lock_state(place_).held);
   fs::permissions(path(), fs::perms::all);
   {
     BrokerLock lock(place_);
@@ -96,7 +96,7 @@ TEST_F(LockOfABroker, AnotherFileInItsPlaceIsNotTouched) {
     write(text);
     EXPECT_THAT(refusal(), AllOf(HasSubstr("no lock file of a broker"), HasSubstr("nothing was changed"))) << text;
     EXPECT_EQ(content(), text);
-    EXPECT_FALSE(look_at_lock(place_).is_ours) << text;
+    EXPECT_FALSE(read_lock_state(place_).is_ours) << text;
   }
   fs::remove(path());
   fs::create_directory(path());
@@ -105,11 +105,11 @@ TEST_F(LockOfABroker, AnotherFileInItsPlaceIsNotTouched) {
   fs::create_symlink(directory_.at("elsewhere"), path());
   EXPECT_THAT(refusal(), HasSubstr("is a symbolic link"));
   EXPECT_FALSE(fs::exists(directory_.at("elsewhere")));
-  EXPECT_FALSE(look_at_lock(place_).is_ours);
+  EXPECT_FALSE(read_lock_state(place_).is_ours);
   fs::remove(path());
   ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
   EXPECT_THAT(refusal(), HasSubstr("is a fifo"));  // and nobody waits for its other end
-  EXPECT_FALSE(look_at_lock(place_).is_ours);
+  EXPECT_FALSE(read_lock_state(place_).is_ours);
 }
 
 TEST_F(LockOfABroker, RemovesOnlyWhatIsStillItself) {
@@ -129,21 +129,21 @@ TEST_F(LockOfABroker, AForkedChildsCopyRemovesNothing) {
   });
   EXPECT_EQ(child.exit_code(), 0);
   EXPECT_TRUE(fs::exists(path()));
-  EXPECT_TRUE(look_at_lock(place_).held);
+  EXPECT_TRUE(read_lock_state(place_).held);
 }
 
 TEST_F(LockOfABroker, MovesToWhoKeepsIt) {
   BrokerLock first(place_);
   {
     BrokerLock second(std::move(first));
-    EXPECT_TRUE(look_at_lock(place_).held);
+    EXPECT_TRUE(read_lock_state(place_).held);
   }
   EXPECT_FALSE(fs::exists(path()));
 }
 
 TEST_F(LockOfABroker, WhereThereIsNoneNobodyHasIt) {
-  EXPECT_FALSE(look_at_lock(place_).is_ours);
-  EXPECT_FALSE(look_at_lock(place_).held);
+  EXPECT_FALSE(read_lock_state(place_).is_ours);
+  EXPECT_FALSE(read_lock_state(place_).held);
   EXPECT_FALSE(fs::exists(path()));
 }
 

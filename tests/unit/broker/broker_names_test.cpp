@@ -70,8 +70,8 @@ TEST_F(NameOfABroker, HasLockRecordAndSocketUntilItIsGivenUp) {
   EXPECT_EQ(name.name(), path());
   EXPECT_EQ(name.socket_path(), path());
   EXPECT_EQ(name.leftovers(), "");
-  EXPECT_TRUE(look_at_lock(place_).held);
-  EXPECT_EQ(look_at_lock(place_).pid, ::getpid());
+  EXPECT_TRUE(read_lock_state(place_).held);
+  EXPECT_EQ(read_lock_state(place_).pid, ::getpid());
   EXPECT_EQ(segments().size(), 1u);  // the record
   EXPECT_EQ(listener_at(place_).kind, Kind::nobody);
   const Fd listener = name.listen(0640, -1);
@@ -177,7 +177,7 @@ TEST_F(NameOfABroker, AForkedChildsCopyGivesNothingUp) {
   Child child([&] { name.reset(); });
   EXPECT_EQ(child.exit_code(), 0);
   EXPECT_TRUE(fs::exists(path()));
-  EXPECT_TRUE(look_at_lock(place_).held);
+  EXPECT_TRUE(read_lock_state(place_).held);
   EXPECT_EQ(segments().size(), 1u);
 }
 

@@ -14,7 +14,7 @@ class StreamEndTest : public testing::Test {
 };
 
 TEST_F(StreamEndTest, AStreamThatNobodyBeganDoesNotEnd) {
-  look_for_end(q_);
+  announce_end_if_due(q_);
   EXPECT_EQ(end_ticket(q_), kNoTicket);
 }
 
@@ -22,20 +22,20 @@ TEST_F(StreamEndTest, IsBehindTheLastMessageOnceAllProducersHaveClosed) {
   q_.producers_opened = 2;
   q_.producers = 1;
   ASSERT_TRUE(send(q_, 2));
-  look_for_end(q_);
+  announce_end_if_due(q_);
   EXPECT_EQ(end_ticket(q_), kNoTicket);
   q_.producers = 0;
-  look_for_end(q_);
+  announce_end_if_due(q_);
   EXPECT_EQ(end_ticket(q_), 1u);
   EXPECT_EQ(q_.map->control().end_count.load(std::memory_order_relaxed), 1u);
-  look_for_end(q_);
+  announce_end_if_due(q_);
   EXPECT_EQ(q_.map->control().end_count.load(std::memory_order_relaxed), 1u) << "it ends once";
 }
 
 TEST_F(StreamEndTest, WaitsForThePlaceOfAProducerThatDied) {
   q_.producers_opened = 1;
   q_.producers_lost = 1;
-  look_for_end(q_);
+  announce_end_if_due(q_);
   EXPECT_EQ(end_ticket(q_), kNoTicket);
   end_stream(q_);
   EXPECT_EQ(end_ticket(q_), 0u);
@@ -66,7 +66,7 @@ TEST_F(StreamEndTest, MovesBehindWhatTheBrokerPublishesOnlyIfItWasThere) {
 TEST_F(StreamEndTest, ALostQueueHasNone) {
   q_.producers_opened = 1;
   q_.lost = true;
-  look_for_end(q_);
+  announce_end_if_due(q_);
   EXPECT_EQ(end_ticket(q_), kNoTicket);
 }
 

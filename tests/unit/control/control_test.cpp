@@ -165,52 +165,52 @@ TEST_F(ControlMessage, ThatThePeerDoesNotTakeIsToldAtOnce) {
 class NextMessage : public ControlMessage {
  protected:
   NextMessage() { EXPECT_TRUE(ask_for_senders(pair_.here.get())); }
-  Look look() { return look_at_next(pair_.here.get(), &reply_, sizeof reply_, incoming_); }
+  Peek peek() { return peek_next(pair_.here.get(), &reply_, sizeof reply_, incoming_); }
   Incoming incoming_;
 };
 
 TEST_F(NextMessage, IsLookedAtWithoutTakingItOut) {
-  EXPECT_EQ(look(), Look::nothing);
+  EXPECT_EQ(peek(), Peek::nothing);
   send(3);
   for (int i = 0; i < 2; ++i) {
-    ASSERT_EQ(look(), Look::message);
+    ASSERT_EQ(peek(), Peek::message);
     EXPECT_EQ(incoming_.bytes, 3u);
     EXPECT_FALSE(incoming_.has_descriptors);
     EXPECT_EQ(incoming_.sender, ::getpid());
   }
   drop_next(pair_.here.get());
-  EXPECT_EQ(look(), Look::nothing);
+  EXPECT_EQ(peek(), Peek::nothing);
   drop_next(pair_.here.get());  // does not block
 }
 
 TEST_F(NextMessage, TellsItsWholeSizeAndThatItHasDescriptors) {
   send(sizeof(Reply) + 100);
-  ASSERT_EQ(look(), Look::message);
+  ASSERT_EQ(peek(), Peek::message);
   EXPECT_EQ(incoming_.bytes, sizeof(Reply) + 100);
   drop_next(pair_.here.get());
   const Fd file = some_file();
   send(sizeof(Reply), {file.get()});
-  ASSERT_EQ(look(), Look::message);
+  ASSERT_EQ(peek(), Peek::message);
   EXPECT_TRUE(incoming_.has_descriptors);
 }
 
 TEST_F(NextMessage, AnEmptyOneIsNoEnd) {
   send(0);
-  ASSERT_EQ(look(), Look::message);
+  ASSERT_EQ(peek(), Peek::message);
   EXPECT_EQ(incoming_.bytes, 0u);
   drop_next(pair_.here.get());
   pair_.there.reset();
-  EXPECT_EQ(look(), Look::closed);
+  EXPECT_EQ(peek(), Peek::closed);
 }
 
 TEST_F(NextMessage, TellsWhoSentItThroughAnInheritedSocket) {
   Child child([&] { send(1); });
   EXPECT_EQ(child.exit_code(), 0);
-  ASSERT_EQ(look(), Look::message);
+  ASSERT_EQ(peek(), Peek::message);
   EXPECT_EQ(incoming_.sender, child.pid());
 }
 
-TEST_F(NextMessage, OfWhatIsNoSocketThereIsNone) { EXPECT_EQ(look_at_next(-1, &reply_, 1, incoming_), Look::closed); }
+TEST_F(NextMessage, OfWhatIsNoSocketThereIsNone) { EXPECT_EQ(peek_next(-1, &reply_, 1, incoming_), Peek::closed); }
 
 class ControlSocket : public testing::Test {
  protected:
@@ -233,7 +233,7 @@ TEST_F(ControlSocket, HasTheModeItWasGivenAndTakesConnections) {
   ASSERT_TRUE(send_message(client.get(), &request, sizeof request));
   Request got;
   Incoming incoming;
-  ASSERT_EQ(look_at_next(accepted.get(), &got, sizeof got, incoming), Look::message);
+  ASSERT_EQ(peek_next(accepted.get(), &got, sizeof got, incoming), Peek::message);
   EXPECT_EQ(incoming.sender, ::getpid());  // asked for on the listening socket
 }
 
