@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <driver.hpp>
+#include <ipcq/handler.hpp>
 #include <new>
 #include <string>
 
@@ -19,9 +20,8 @@ namespace {
 
 std::string kernel_for(std::string_view handler) {
   if (handler.empty()) handler = "identity";
-  for (const std::string_view known : {"identity", "invert", "upper", "vector_add"}) {
-    if (handler == known) return fmt::format("ipcq_check_{}", handler);
-  }
+  const auto known = handler_names();
+  if (std::find(known.begin(), known.end(), handler) != known.end()) return fmt::format("ipcq_check_{}", handler);
   throw UsageError(fmt::format("handler '{}' is not built in: what it makes of a frame is not known here", handler));
 }
 
