@@ -3,7 +3,7 @@
 // message's arguments. Thread-safe once set_up_logging() has returned.
 #pragma once
 
-#include <ipcq/options.hpp>
+#include <ipcq/log.hpp>
 #include <string>
 
 #include <fmt/core.h>

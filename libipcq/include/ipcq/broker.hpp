@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "ipcq/log.hpp"
 #include "ipcq/options.hpp"
 #include "ipcq/stats.hpp"
 

@@ -6,6 +6,7 @@
 #include "ipcq/consumer.hpp"
 #include "ipcq/error.hpp"
 #include "ipcq/handler.hpp"
+#include "ipcq/log.hpp"
 #include "ipcq/message.hpp"
 #include "ipcq/options.hpp"
 #include "ipcq/producer.hpp"

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "ipcq/consumer.hpp"
+#include "ipcq/log.hpp"
 #include "ipcq/options.hpp"
 #include "ipcq/producer.hpp"
 

@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "base/os.hpp"
-#include "ipcq/options.hpp"
+#include "ipcq/log.hpp"
 
 namespace ipcq::detail {
 

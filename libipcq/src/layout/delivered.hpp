@@ -1,4 +1,6 @@
 // A received message as kernels read it: the consumer's entry in pinned memory, and the copy of it in device memory.
+// It includes a public header, ipcq/cuda.hpp: users' kernels read its Header and Payload, so these are part of the
+// layout.
 #pragma once
 
 #include <cstddef>
