@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/os.hpp"
-#include "ipcq/options.hpp"
+#include "ipcq/log.hpp"
 #include "layout/layout.hpp"
 
 namespace ipcq::detail {
