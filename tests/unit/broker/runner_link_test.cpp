@@ -1,6 +1,5 @@
-// The broker's side of a runner, against programs that begin, answer and end in every way that one can. They are shell
-// scripts, which speak over descriptor 3 what the test has written into files; and the stand-in of
-// tests/stand_in_runner.
+// The broker's side of a runner, against scripts that begin, answer and end in every way that a runner can, and against
+// the stand-in of tests/stand_in_runner.
 #include "broker/runner_link.hpp"
 
 #include <fcntl.h>
@@ -16,14 +15,13 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <iterator>
 #include <thread>
 
+#include "broker/scripted_runner.hpp"
 #include "errors.hpp"
 #include "eventually.hpp"
 #include "layout/text_field.hpp"
 #include "unit/environment.hpp"
-#include "unit/temporary_directory.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -40,41 +38,12 @@ bool is_readable(const Fd& fd) {
   return ::poll(&p, 1, 0) == 1;
 }
 
-class RunnerLinkTest : public testing::Test {
+class RunnerLinkTest : public ipcq_test::ScriptedRunner, public testing::Test {
  protected:
-  RunnerLinkTest() {
-    RunnerHello up;
-    set_text(up.device_name, sizeof up.device_name, "a GPU");
-    write("hello", &up, sizeof up);
-    const RunnerReply yes;
-    write("reply", &yes, sizeof yes);
-  }
-  std::string at(const std::string& file) const { return directory_.at(file); }
-  void write(const std::string& file, const void* content, std::size_t bytes) const {
-    std::ofstream(at(file), std::ios::binary)
-        .write(static_cast<const char*>(content), static_cast<std::streamsize>(bytes));
-  }
-  std::string read(const std::string& file) const {
-    std::ifstream in(at(file), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  // A program of these lines. `say FILE` sends a file as one message, `hear FILE` writes the next one into a file.
-  void script(const std::string& lines) const {
-    std::ofstream(at("runner")) << "#!/bin/sh\ncd " << directory_.path()
-                                << "\nsay() { dd if=\"$1\" bs=8192 count=1 2>/dev/null >&3; }\n"
-                                   "hear() { dd of=\"$1\" bs=8192 count=1 2>/dev/null <&3; test -s \"$1\"; }\n"
-                                << lines << "\n";
-    fs::permissions(at("runner"), fs::perms::owner_all);
-  }
-  // That comes up and answers with "reply" until it is told to end.
-  void good_script() const { script("say hello; while hear request; do say reply; done; echo > over"); }
   static std::shared_ptr<RunnerLink> get(int device = 7, int cancel = -1) { return RunnerLink::get(device, cancel); }
   static std::string error() {
     return error_of<BackendError>([] { (void)get(); });
   }
-
-  const ipcq_test::TemporaryDirectory directory_;
-  const Environment runner_{"IPCQ_RUNNER", directory_.at("runner")};
 };
 
 TEST_F(RunnerLinkTest, TheProgramThatWasNamedIsTakenUnseen) {
