@@ -154,8 +154,8 @@ TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
   EXPECT_EQ(empty_slots(), kSlots);
 }
 
-// Disabled until forward() looks again while it waits: it decides once that others still read the message, then waits
-// for a slot to copy it to, although the slot it holds becomes its own meanwhile. With all slots so held, for ever.
+// While another group reads the message, forward() waits for a slot to copy it to. Once the group has released it the
+// message goes on in its own slot: with every slot so held, it would wait for ever for another.
 TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
   create_as_is("one", {.slots = 1, .size = 100, .groups = {{"default"}, {"tap"}}});
   create_as_is("inverted", {.pool = "one", .handler = "invert"});

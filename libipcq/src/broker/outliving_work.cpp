@@ -204,19 +204,21 @@ void OutlivingWork::check_contexts() noexcept {
     }
     if (!runner) break;
     checked_ = runner;
+    bool works = true;
     std::string why;
     try {
       const Unlocked unlocked(lock);
       (void)runner->request({.op = RunnerOp::check});
     } catch (const std::exception& e) {
+      works = false;
       why = e.what();
     }
     checked_.reset();
-    if (!why.empty() && !runner->is_lost()) {
+    if (!works && !runner->is_lost()) {
       context_.log(LogLevel::error, why + "; ends this runner (pid " + std::to_string(runner->pid()) + ")");
       runner->kill();
     }
-    end_checked(why.empty());
+    end_checked(works);
   }
   checking_ = false;
   context_.changed.notify_all();

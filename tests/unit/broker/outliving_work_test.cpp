@@ -72,10 +72,10 @@ class OutlivingWorkTest : public testing::Test {
     std::uint64_t limit = 0;
     const PublishClaim c = q_.map->ring().claim_publish(kId, 1, limit);
     EXPECT_EQ(c.outcome, ClaimOutcome::ok);
-    pool().publish(loan, kId, c.groups, c.ticket);
+    pool().mark_message(loan, kId, c.groups, c.ticket);
     Descriptor d = Segments::slot_message(loan, 0);
     d.flags = 0;
-    q_.map->ring().publish(c.ticket, d, nullptr);
+    q_.map->ring().write(c.ticket, d, nullptr);
     work_.keep_late_writer(q_, endpoint());
     return loan;
   }
@@ -86,7 +86,7 @@ class OutlivingWorkTest : public testing::Test {
   }
   void look() {
     const Lock lock(parts_.context.mutex);
-    work_.look();
+    work_.check_quarantines();
   }
   bool bears() {
     const Lock lock(parts_.context.mutex);
@@ -268,6 +268,19 @@ class OutlivingWorkUnderMps : public ipcq_test::ScriptedRunner, public Outliving
     close_last_copy();
     return slot;
   }
+  // The runner answers that its check has failed, for which it is killed.
+  void fail_check(const char* text) {
+    RunnerReply no;
+    no.failed = 1;
+    set_text(no.text, sizeof no.text, text);
+    write("reply", &no, sizeof no);
+    good_script();
+    const std::uint32_t slot = due_slot();
+    look();
+    EXPECT_TRUE(eventually([&] { return !bears(); }));
+    EXPECT_EQ(state(slot), SlotState::quarantine);
+    EXPECT_TRUE(eventually([&] { return q_.pool->runner->is_gone(); }));
+  }
 };
 
 TEST_F(OutlivingWorkUnderMps, AQuarantineEndsOnceTheRunnersContextWorks) {
@@ -283,20 +296,16 @@ TEST_F(OutlivingWorkUnderMps, AQuarantineEndsOnceTheRunnersContextWorks) {
   write("go", "", 0);
   EXPECT_TRUE(eventually([&] { return !bears(); }));
   EXPECT_EQ(state(slot), SlotState::free);
-  EXPECT_FALSE(q_.pool->runner->has_ended());
+  EXPECT_FALSE(q_.pool->runner->is_lost());
 }
 
 TEST_F(OutlivingWorkUnderMps, ARunnerWhoseContextFailsIsKilledAndTheSlotsAreNotLent) {
-  RunnerReply no;
-  no.failed = 1;
-  set_text(no.text, sizeof no.text, "its context has failed");
-  write("reply", &no, sizeof no);
-  good_script();
-  const std::uint32_t slot = due_slot();
-  look();
-  EXPECT_TRUE(eventually([&] { return !bears(); }));
-  EXPECT_EQ(state(slot), SlotState::quarantine);
-  EXPECT_TRUE(eventually([&] { return q_.pool->runner->is_gone(); }));
+  fail_check("its context has failed");
+  EXPECT_EQ(q_.pool->runner->how_it_ended(), "killed by signal 9");
+}
+
+TEST_F(OutlivingWorkUnderMps, ARunnerThatDoesNotSayWhyItFailsIsKilledToo) {
+  fail_check("");
   EXPECT_EQ(q_.pool->runner->how_it_ended(), "killed by signal 9");
 }
 

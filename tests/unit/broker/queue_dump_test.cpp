@@ -95,7 +95,7 @@ TEST_F(QueueDumpTest, TellsSlotsInUse) {
   const SlotLoan loan = borrow();
   const SlotLoan published = borrow();
   const PublishClaim c = claim();
-  q_.pool->map->pool().publish(published, kProducer, c.groups, c.ticket);
+  q_.pool->map->pool().mark_message(published, kProducer, c.groups, c.ticket);
   const std::string slots = text();
   EXPECT_THAT(slots, AllOf(HasSubstr("\nslot " + std::to_string(loan.slot) +
                                      ": state 1, lease 1, client 5, groups 0x0, ticket 0\n"),
