@@ -4,7 +4,7 @@
 // long that takes: the close of a TCP socket with SO_LINGER and unsent data waits for as long as it was told. The same
 // close happens, in the thread that receives, when a message with descriptors is received without room for them. So the
 // broker never receives a descriptor from a client, and a socket in which one lies is closed by a thread that has
-// nothing else to do. docs/design/layout.md, "Control socket".
+// nothing else to do. docs/design/sockets.md, "Control socket".
 //
 // Thread safety: guarded by the broker's mutex, or called once the broker's threads have ended; its own threads share
 // only Closer::Work, which has a mutex. Invariant: no call blocks on what a client has sent.

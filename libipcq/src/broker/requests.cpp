@@ -38,7 +38,7 @@ Reply Requests::answer(ConnectedClient& client, const Request& request, pid_t se
 }
 
 // Only the process that connected may use the connection. So this process has opened every endpoint of it, and they end
-// with the process that the pidfd names: docs/design/layout.md, "Control socket".
+// with the process that the pidfd names: docs/design/sockets.md, "Control socket".
 Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {
   const std::string whose = "client pid " + std::to_string(client.pid) + ": ";
   if (client.attached && sender != client.pid) {

@@ -1,5 +1,5 @@
 // The messages between clients and brokers: one request, one reply, both of fixed size. Twin document:
-// docs/design/layout.md, "Control socket".
+// docs/design/sockets.md, "Control socket".
 //
 // Invariant: every field has a fixed offset within an ABI (kAbiVersion); bytes that are not used are 0.
 #pragma once

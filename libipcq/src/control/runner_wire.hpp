@@ -1,5 +1,6 @@
 // The messages between a broker and the runner that it starts, over a SOCK_SEQPACKET socket pair: one hello of the
-// runner; then one request of the broker at a time, and one reply of the runner to each. All have a fixed size.
+// runner; then one request of the broker at a time, and one reply of the runner to each. All have a fixed size. Twin
+// document: docs/design/sockets.md, "Runner's socket".
 //
 // The broker refuses a runner whose hello carries another ABI (layout/abi.hpp); the runner ends at a request that does.
 // Plain values. Each end of the socket is used by one thread at a time: RunnerLink's lock, the runner's main thread.
