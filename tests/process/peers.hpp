@@ -17,6 +17,7 @@
 #include "eventually.hpp"
 #include "ipcq/ipcq.hpp"
 #include "process/records.hpp"
+#include "sanitizer.hpp"
 #include "stamped.hpp"
 
 namespace ipcq_test {
@@ -28,13 +29,6 @@ using namespace std::chrono_literals;
 inline constexpr Duration kPeerBound = 15s;
 // How long a test watches that nothing happens.
 inline constexpr Duration kMoment = 50ms;
-
-// UBSan's type checks read memory through a pipe: they fail in a process whose descriptors are all used up.
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kChecksNeedDescriptors = true;
-#else
-inline constexpr bool kChecksNeedDescriptors = false;
-#endif
 
 // One process of the program process_peer. Killed at the end of its test.
 class Peer {
