@@ -1,8 +1,8 @@
 // The numbers by which a process recognises, and refuses, what another release of libipcq or another program made.
 //
 // The ABI is one number, ipcq::kAbiVersion. The header of each segment, each request and reply of the control socket,
-// and each hello and request of a runner's socket carry it, and any change to docs/design/layout.md or sockets.md raises
-// it.
+// and each hello and request of a runner's socket carry it, and any change to docs/design/layout.md or sockets.md
+// raises it.
 #pragma once
 
 #include <cstdint>

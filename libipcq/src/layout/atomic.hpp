@@ -177,8 +177,8 @@ struct SharedAtomics {
     prefetch_line_for_write(line);
     prefetch_line_for_write(static_cast<const char*>(line) + 64);
   }
-  // One cache line. By its name, since GCC makes a read of __builtin_prefetch(p, 1) unless told that the processor knows
-  // the instruction; those that do not (Intel before Broadwell) take it for a no-op.
+  // One cache line. By its name, since GCC makes a read of __builtin_prefetch(p, 1) unless told that the processor
+  // knows the instruction; those that do not (Intel before Broadwell) take it for a no-op.
   static void prefetch_line_for_write(const void* line) noexcept {
     asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
   }
