@@ -45,11 +45,6 @@ std::size_t scaled(std::size_t count) {
   return std::max<std::size_t>(static_cast<std::size_t>(static_cast<double>(count) * scale), 2 * kBatch);
 }
 
-const std::string& broker_name() {
-  static const std::string name = "gpu-bench-" + std::to_string(getpid());
-  return name;
-}
-
 namespace {
 
 // First line of a file, or of what a command says.

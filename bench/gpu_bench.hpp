@@ -40,9 +40,6 @@ inline constexpr std::uint64_t kLines = 1u << kLinesLog2;  // of a bare ring, an
 // `count` messages times IPCQ_BENCH_SCALE, two batches at least.
 std::size_t scaled(std::size_t count);
 
-// The same in every process of a run, once main() has called it.
-const std::string& broker_name();
-
 // In us; the first tenth warms up.
 inline void report_latency(benchmark::State& state, const std::string& name, std::span<const std::uint64_t> ns) {
   report_times(state, name, kMicroseconds, ns.subspan(ns.size() / 10));

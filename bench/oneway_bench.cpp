@@ -11,9 +11,8 @@
 // with the number that it must have. Timed from the first receipt to the last, in the consumer; "delivered" means
 // received, read and released. Each case runs five times; its figure is the median.
 //
-// Cases of one size lie behind one another, each run beside the others' of its kind; the last lines give the ratios.
+// The last lines give the ratios.
 #include <benchmark/benchmark.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -35,13 +34,6 @@ namespace {
 constexpr std::size_t kDepth = 1024;
 constexpr std::size_t kBatch = 128;
 constexpr int kRuns = 5;
-
-std::string broker_name() { return "bench-" + std::to_string(getpid()); }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 // Enough for some tenths of a second.
 constexpr std::size_t messages_of(std::size_t bytes) {
@@ -124,7 +116,7 @@ Broker start_broker(const std::string& name, std::size_t bytes) {
 template <std::size_t Bytes, class Send, class Receive>
 double queue_rate(Wait wait, Send send, Receive receive) {
   constexpr std::size_t count = messages_of(Bytes);
-  const std::string name = broker_name();
+  const std::string& name = broker_name();
   const Peer peer([&] {
     auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
     auto out = session.producer("stream", {.wait = wait, .wait_for = std::chrono::seconds(5)});
@@ -209,11 +201,11 @@ double loan_rate(Wait wait) {
   return queue_rate<Bytes>(wait, send_loans<Bytes>, receive_single<Bytes>);
 }
 
-// One thread: what the protocol itself costs. Of `rounds` messages each, sent and then received.
+// One thread: what the protocol itself costs. A batch of messages is sent, then received.
 template <class Send, class Receive>
 double thread_rate(Send send, Receive receive) {
   constexpr std::size_t kMessages = 2'000'000;
-  const std::string name = broker_name();
+  const std::string& name = broker_name();
   const Broker broker = start_broker(name, 64);
   auto session = connect({.broker = name});
   auto out = session.producer("stream", {.wait = Wait::spin()});
@@ -272,7 +264,6 @@ void print_last_lines() {
 
 int main(int argc, char** argv) {
   using namespace ipcq::bench;
-  add_context();
   add("thread/single", thread_single, ipcq::Wait::spin());
   add("thread/batch", thread_batch, ipcq::Wait::spin());
   add_size<64>();
@@ -281,10 +272,5 @@ int main(int argc, char** argv) {
   add_size<4096>();
   add_size<65536>();
   add_size<1048576>();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  print_last_lines();
-  return 0;
+  return run_benchmarks(argc, argv, print_last_lines);
 }

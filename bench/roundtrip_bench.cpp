@@ -12,7 +12,6 @@
 //
 // The last lines give the ratios. Figures in counters: times in ns, rates per second.
 #include <benchmark/benchmark.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -80,10 +79,8 @@ void roundtrip_bare(benchmark::State& state) {
   });
 }
 
-std::string broker_name() { return "bench-" + std::to_string(getpid()); }
-
 void roundtrip_ipcq(benchmark::State& state) {
-  const std::string name = broker_name();
+  const std::string& name = broker_name();
   const Peer peer([&] {
     auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
     auto requests = session.consumer("request", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(5)});
@@ -140,7 +137,7 @@ void roundtrip_boost(benchmark::State& state) {
 }
 
 void oneway_ipcq(benchmark::State& state) {
-  const std::string name = broker_name();
+  const std::string& name = broker_name();
   double rate = 0;
   for (auto _ : state) {
     const Peer peer([&] {
@@ -199,7 +196,7 @@ void oneway_boost(benchmark::State& state) {
 
 // Messages per second through a pool of `slots` slots, one of which is on loan all the time if `held`.
 double slot_rate(std::uint32_t slots, bool held) {
-  const std::string name = broker_name();
+  const std::string& name = broker_name();
   constexpr std::size_t kSlot = 4096;
   double rate = 0;
   {
@@ -229,11 +226,6 @@ double slot_rate(std::uint32_t slots, bool held) {
     if (n != kSlotMessages) fail("messages missing");
   }
   return rate;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 void held(benchmark::State& state) {
@@ -267,12 +259,4 @@ BENCHMARK(held)->Name("held")->Iterations(1)->Unit(benchmark::kMillisecond);
 
 }  // namespace ipcq::bench
 
-int main(int argc, char** argv) {
-  ipcq::bench::add_context();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  ipcq::bench::print_last_lines();
-  return 0;
-}
+int main(int argc, char** argv) { return ipcq::bench::run_benchmarks(argc, argv, ipcq::bench::print_last_lines); }

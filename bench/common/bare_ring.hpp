@@ -8,12 +8,9 @@
 // Spins.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <new>
 
 #include "common/peer.hpp"
 

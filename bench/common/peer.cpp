@@ -9,6 +9,14 @@
 
 namespace ipcq::bench {
 
+namespace {
+
+const std::string kBrokerName = "bench-" + std::to_string(getpid());  // made before any fork
+
+}  // namespace
+
+const std::string& broker_name() { return kBrokerName; }
+
 void fail(const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, what.c_str());
   std::_Exit(1);

@@ -17,6 +17,9 @@ namespace ipcq::bench {
 // Says "<program>: what" on stderr and ends this process at once, as a fork may: no destructor runs.
 [[noreturn]] void fail(const std::string& what);
 
+// The name of this benchmark's broker: the same in its peers, another in each run.
+const std::string& broker_name();
+
 class Peer {
  public:
   // A template, so that the compiler sees the timed loop in `body` together with what it captures.

@@ -49,7 +49,7 @@ const char* to_text(Target::Bound bound) {
 
 void end_line(double value, std::optional<Target> target) {
   if (target) {
-    std::printf("   (target %s %.1f: %s)", to_text(target->bound), target->value,
+    std::printf("   (target %s %g: %s)", to_text(target->bound), target->value,
                 meets(value, *target) ? "met" : "MISSED");
   }
   std::printf("\n");
@@ -89,6 +89,11 @@ void report_rate(benchmark::State& state, const std::string& name, const std::st
   state.counters[counter] = figures()[name] = rate;
 }
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 void Summary::ratio(const char* text, const char* above, const char* below, std::optional<Target> target) const {
   const double over = figure_of(above), under = figure_of(below);
   if (over == 0 || under == 0) return;
@@ -102,6 +107,16 @@ void Summary::figure(const char* text, const char* name, double unit, const char
   if (value == 0) return;
   std::printf("%-*s %*.2f %s", text_, text, number_, value, unit_name);
   end_line(value, target);
+}
+
+int run_benchmarks(int argc, char** argv, void (*print_last_lines)()) {
+  add_context();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  print_last_lines();
+  return 0;
 }
 
 }  // namespace ipcq::bench

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace ipcq::bench {
 
@@ -34,6 +35,8 @@ constexpr Target at_most(double value) { return {Target::Bound::at_most, value};
 constexpr Target at_least(double value) { return {Target::Bound::at_least, value}; }
 constexpr Target below(double value) { return {Target::Bound::below, value}; }
 
+double median(std::vector<double> values);
+
 // The last lines. One whose cases did not run is left out.
 class Summary {
  public:
@@ -49,5 +52,8 @@ class Summary {
   int text_;
   int number_;
 };
+
+// The whole of a main(): runs what is registered, then `print_last_lines`. Returns the exit code.
+int run_benchmarks(int argc, char** argv, void (*print_last_lines)());
 
 }  // namespace ipcq::bench

@@ -40,7 +40,7 @@ TEST_P(Stopping, AStopWithoutDrainingSaysWhatWasLeft) {
   EXPECT_EQ(broker_.stop(), 4u);
   EXPECT_EQ(c.receive(kBound).status(), Status::closed);  // what was left is not handed out
   EXPECT_EQ(c.receive(Duration::zero()).status(), Status::closed);
-  // What was received is not among that: it can still be read and let go of.
+  // What was received is not among that: it can still be read and released.
   EXPECT_TRUE(read_stamp(held->bytes()));
   EXPECT_EQ(held->release(), Status::ok);
   EXPECT_EQ(broker_.stats().queues.at(0).groups.at(0).waiting, 4u);
