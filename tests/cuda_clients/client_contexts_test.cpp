@@ -62,7 +62,7 @@ TEST_F(CudaClientContextsPeer, DISABLED_FailsAContext) {
   CUcontext other = nullptr;
   check_cuda(driver_function<CUresult(CUcontext*, unsigned, CUdevice)>("cuCtxCreate")(&other, 0, 0), "cuCtxCreate",
              "test");
-  CUstream bad = gpu_->stream();
+  CUstream bad = Gpu::stream_of_current_context();
   CUmodule module = nullptr;
   CUfunction fault = nullptr;
   check_cuda(driver().cuModuleLoadData(&module, ipcq_test_kernels), "cuModuleLoadData", "test kernels");

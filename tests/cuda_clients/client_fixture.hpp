@@ -51,14 +51,20 @@ class Gpu {
   static Gpu* make() { return new Gpu; }
   CUcontext context() const { return context_; }
 
-  // An idle stream, the caller's until the test ends. Created before any stream waits, because the driver may keep a
-  // call that creates one until such a wait has ended.
+  // An idle stream of context(), the caller's until the test ends. Created before any stream waits, because the driver
+  // may keep a call that creates one until such a wait has ended.
   CUstream stream() {
     const std::scoped_lock lock(mutex_);
     if (idle_.empty()) throw std::logic_error("a test uses more streams than Gpu has created");
     lent_.push_back(idle_.back());
     idle_.pop_back();
     return lent_.back();
+  }
+  // A new stream of the context that is current, for which kernels have to be loaded anew.
+  static CUstream stream_of_current_context() {
+    CUstream s = nullptr;
+    check_cuda(create_stream(s), "cuStreamCreateWithPriority", "test");
+    return s;
   }
   // Between tests. Streams that are not idle, or that a capture has spoilt, are replaced; none is if the context has
   // failed, which is then the test's subject.

@@ -22,7 +22,7 @@ CUresult push_context(CUcontext context);
 CUresult pop_context(CUcontext* context);
 CUresult number_of_context(CUcontext context, unsigned long long* number);
 
-// The context of a stream, as it was when the stream was made.
+// The context of a stream or a function, as it was when that was made.
 class Belonging {
  public:
   Belonging();  // to the current context, else to the primary one

@@ -32,6 +32,7 @@ struct CUevent_st {
 };
 struct CUfunc_st {
   const soft_gpu::Kernel* kernel;  // null: the one that faults
+  soft_gpu::Belonging belonging;
 };
 
 namespace {
@@ -160,6 +161,7 @@ CUresult free_host(void* p) {
 
 CUresult launch(CUfunction f, unsigned blocks, unsigned, unsigned, unsigned threads, unsigned, unsigned, unsigned,
                 CUstream s, void** arguments, void**) {
+  if (f->belonging.is_gone() || f->belonging.context() != s->belonging.context()) return CUDA_ERROR_INVALID_HANDLE;
   if (f->kernel == nullptr) return enqueue(s, [belonging = s->belonging] { belonging.fail(); });
   return enqueue(s, [=, kernel = (*f->kernel)(arguments)] {
     ++kernels_running;
@@ -281,7 +283,7 @@ const std::map<std::string, void*>& table() {
       {"cuModuleGetFunction", entry(+[](CUfunction* f, CUmodule, const char* name) {
          const soft_gpu::Kernel* const kernel = soft_gpu::find_kernel(name);
          if (kernel == nullptr && std::string(name) != "fault") return CUDA_ERROR_NOT_FOUND;
-         *f = new CUfunc_st{kernel};
+         *f = new CUfunc_st{kernel, {}};
          return CUDA_SUCCESS;
        })},
       {"cuLaunchKernel", entry(launch)},
