@@ -31,9 +31,11 @@ for number in -1 0x10 nan inf 1e999 5s; do
   expect 2 "--wait-for: '$number' is not a number, 0 or more" ipcq-consumer q --wait-for $number
   expect 2 "--watch: '$number' is not a number above 0" ipcq stats --watch $number
   expect 2 "--drain-seconds: '$number' is not a number, 0 or more" ipcq-broker --queue q=4KiB --drain-seconds $number
-  IPCQ_WAIT_FOR=$number expect 2 "--wait-for: '$number' is not a number" ipcq-consumer q
+  IPCQ_WAIT_FOR=$number expect 2 "IPCQ_WAIT_FOR: '$number' is not a number" ipcq-consumer q
   IPCQ_DRAIN_SECONDS=$number expect 2 "IPCQ_DRAIN_SECONDS: '$number' is not" ipcq-broker --queue q=4KiB
 done
+IPCQ_WAIT=fast expect 2 "wait strategy 'fast'" ipcq-consumer q
+IPCQ_WAIT=fast expect 3 "none answers" ipcq-consumer q --wait spin --wait-for 0
 
 # One source says one thing of a queue; what cannot be read is not empty.
 expect 2 "command line: queue 'q' is given twice" ipcq-broker --queue q=4KiB --queue q=8KiB

@@ -1,6 +1,7 @@
 #include "program/command_line.hpp"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <ipcq/error.hpp>
@@ -181,16 +182,79 @@ std::string version_line(const std::string& program) {
   return fmt::format("{} {} (ABI {}, backends: {})", program, kVersion, kAbiVersion, IPCQ_BACKENDS);
 }
 
+namespace {
+
+// What the environment says of options, which CLI11 does not read: before 2.4 it names the option for a wrong value of
+// a variable, since then it passes over the variable. The help names the variables, so the options have them again
+// after the parse.
+class OptionVariables {
+ public:
+  explicit OptionVariables(CLI::App& app) {
+    collect(app);
+    for (const auto& v : all_) v.option->envname("");
+  }
+  ~OptionVariables() { put_back(); }
+  OptionVariables(const OptionVariables&) = delete;
+  OptionVariables& operator=(const OptionVariables&) = delete;
+
+  void put_back() const {
+    for (const auto& v : all_) v.option->envname(v.name);
+  }
+  // After the parse: gives options of the chosen commands that were left out the value of their variable. Only an empty
+  // variable counts as none.
+  void read() const {
+    for (const auto& v : all_) {
+      const char* const text = std::getenv(v.name.c_str());
+      if (v.option->count() != 0 || !v.is_in_use() || text == nullptr || *text == '\0') continue;
+      v.option->add_result(text);
+      try {
+        v.option->run_callback();
+      } catch (const CLI::ParseError& error) {
+        std::string_view why = error.what();
+        const std::string prefix = v.option->get_name() + ": ";
+        if (why.starts_with(prefix)) why.remove_prefix(prefix.size());
+        throw CLI::ValidationError(v.name, std::string(why));
+      }
+    }
+  }
+
+ private:
+  struct Variable {
+    CLI::App* owner;
+    CLI::Option* option;
+    std::string name;
+    // A group has no name, and counts as its owner does.
+    bool is_in_use() const {
+      const CLI::App* app = owner;
+      while (app->get_name().empty() && app->get_parent() != nullptr) app = app->get_parent();
+      return app->get_parent() == nullptr || app->parsed();
+    }
+  };
+  void collect(CLI::App& app) {
+    for (CLI::Option* const option : app.get_options()) {
+      if (!option->get_envname().empty()) all_.push_back({&app, option, option->get_envname()});
+    }
+    for (CLI::App* const sub : app.get_subcommands([](const CLI::App*) { return true; })) collect(*sub);
+  }
+
+  std::vector<Variable> all_;
+};
+
+}  // namespace
+
 std::optional<int> CommandLine::parse(int argc, char** argv) {
   app_->failure_message([](const CLI::App* failed, const CLI::Error& error) {
     return CLI::FailureMessage::simple(failed, {error.get_name(), printable(error.what()), error.get_exit_code()});
   });
+  const OptionVariables variables(*app_);
   try {
     refuse_empty_values(argc, argv);
     app_->parse(argc, argv);
+    variables.read();
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
     std::ostringstream text;
+    variables.put_back();
     const bool asked = app_->exit(error, text, std::cerr) == 0;  // CLI11's codes for errors are 100 and above
     print(text.str());
     return asked ? kOk : kUsage;
