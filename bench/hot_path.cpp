@@ -102,6 +102,21 @@ void receive_many_and_release(Clients& c) {
   }
 }
 
+void receive_into(Clients& c) {
+  for (std::size_t i = 0; i < kRound; ++i) check(c.of_first.receive_into(c.large).status());
+}
+
+void consume(Clients& c) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < kRound; i += kBatch) {
+    const BatchResult got =
+        c.of_first.consume([&](const MessageView& m) { bytes += m.bytes().size(); }, kForever, kBatch);
+    check(got.status);
+    if (got.count != kBatch) fail("messages missing");
+  }
+  if (bytes == 0) fail("empty messages");
+}
+
 void send_slots_and_receive(Clients& c) {
   send_slot(c);
   for (Message& m : c.messages) {
@@ -137,6 +152,10 @@ constexpr Path kPaths[] = {
     {"receive and release, slot", send_slot, receive_and_release, nothing},
     {"receive_many of 16 and release, inline", send_inline, receive_many_and_release, nothing},
     {"receive_many of 16 and release, slot", send_slot, receive_many_and_release, nothing},
+    {"receive_into, inline", send_inline, receive_into, nothing},
+    {"receive_into, slot", send_slot, receive_into, nothing},
+    {"consume of 16, inline", send_inline, consume, nothing},
+    {"consume of 16, slot", send_slot, consume, nothing},
     {"forward within a pool, slot", send_slots_and_receive, forward, drain_second},
 };
 

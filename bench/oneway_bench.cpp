@@ -4,8 +4,10 @@
 //   bare/batch/BYTES      the same, shown to the reader in batches of 128
 //   single/BYTES/WAIT     one message a call: send, receive, release
 //   batch/BYTES/WAIT      send_many and receive_many, up to 128 a call
+//   into/BYTES/WAIT       one message a call: send, receive_into
+//   consume/BYTES/WAIT    send_many, and consume of up to 128 a call
 //   loan/BYTES/WAIT       loan, filled in place, published; received, read in place, released
-//   thread/single, batch  64 B sent, received and released by one thread: no cache line changes its owner
+//   thread/single, batch, into, consume  64 B, there and back in one thread: no cache line changes its owner
 //
 // WAIT is spin or hybrid, on both sides. The producer writes every word of a message, the consumer compares every word
 // with the number that it must have. Timed from the first receipt to the last, in the consumer; "delivered" means
@@ -189,12 +191,46 @@ double receive_batches(Consumer& in, std::size_t count) {
 }
 
 template <std::size_t Bytes>
+double receive_into(Consumer& in, std::size_t count) {
+  Stopwatch watch;
+  alignas(8) std::byte buffer[Bytes];
+  for (std::uint64_t n = 0; n < count; ++n) {
+    const auto message = in.receive_into(buffer);
+    if (!message) fail("not received");
+    check(message->bytes(), Bytes, n);
+    watch.received(n);
+  }
+  return watch.rate(count);
+}
+
+template <std::size_t Bytes>
+double consume(Consumer& in, std::size_t count) {
+  Stopwatch watch;
+  for (std::uint64_t n = 0; n < count;) {
+    const auto see = [&](const MessageView& message) {
+      check(message.bytes(), Bytes, n);
+      watch.received(n++);
+    };
+    if (in.consume(see, kForever, kBatch).status != Status::ok) fail("not received");
+  }
+  return watch.rate(count);
+}
+
+template <std::size_t Bytes>
 double single_rate(Wait wait) {
   return queue_rate<Bytes>(wait, send_single<Bytes>, receive_single<Bytes>);
 }
 template <std::size_t Bytes>
 double batch_rate(Wait wait) {
   return queue_rate<Bytes>(wait, send_batches<Bytes>, receive_batches<Bytes>);
+}
+template <std::size_t Bytes>
+double into_rate(Wait wait) {
+  return queue_rate<Bytes>(wait, send_single<Bytes>, receive_into<Bytes>);
+}
+template <std::size_t Bytes>
+double consume_rate(Wait wait) {
+  return queue_rate<Bytes>(wait, send_batches<Bytes>, consume<Bytes>);
 }
 template <std::size_t Bytes>
 double loan_rate(Wait wait) {
@@ -219,6 +255,8 @@ double thread_rate(Send send, Receive receive) {
 }
 double thread_single(Wait) { return thread_rate(send_single<64>, receive_single<64>); }
 double thread_batch(Wait) { return thread_rate(send_batches<64>, receive_batches<64>); }
+double thread_into(Wait) { return thread_rate(send_single<64>, receive_into<64>); }
+double thread_consume(Wait) { return thread_rate(send_batches<64>, consume<64>); }
 
 void run(benchmark::State& state, const std::string& name, double (*rate)(Wait), Wait wait) {
   std::vector<double> rates;
@@ -242,6 +280,10 @@ void add_size() {
   for (const auto& [name, wait] : {std::pair{"/spin", Wait::spin()}, std::pair{"/hybrid", Wait::hybrid()}}) {
     add("single/" + bytes + name, single_rate<Bytes>, wait);
     if constexpr (Bytes <= 4096) add("batch/" + bytes + name, batch_rate<Bytes>, wait);
+    if constexpr (Bytes <= 256) {
+      add("into/" + bytes + name, into_rate<Bytes>, wait);
+      add("consume/" + bytes + name, consume_rate<Bytes>, wait);
+    }
     if constexpr (Bytes >= 1024) add("loan/" + bytes + name, loan_rate<Bytes>, wait);
   }
 }
@@ -250,6 +292,8 @@ void print_last_lines() {
   const Summary lines(58, 7);
   lines.ratio("64 B, one a call: ipcq / bare ring", "single/64/spin", "bare/single/64", at_least(0.55));
   lines.ratio("64 B, batches: ipcq / bare ring", "batch/64/spin", "bare/batch/64", at_least(0.6));
+  lines.ratio("64 B, one a call, copied: ipcq / bare ring", "into/64/spin", "bare/single/64", at_least(0.55));
+  lines.ratio("64 B, batches, shown: ipcq / bare ring", "consume/64/spin", "bare/batch/64", at_least(0.6));
   lines.ratio("64 B, batches: spinning / hybrid", "batch/64/spin", "batch/64/hybrid", at_least(1));
   for (const char* bytes : {"256", "1024", "4096", "65536", "1048576"}) {
     const std::string how = std::string(bytes) == "256" ? "single/" : "loan/";
@@ -266,6 +310,8 @@ int main(int argc, char** argv) {
   using namespace ipcq::bench;
   add("thread/single", thread_single, ipcq::Wait::spin());
   add("thread/batch", thread_batch, ipcq::Wait::spin());
+  add("thread/into", thread_into, ipcq::Wait::spin());
+  add("thread/consume", thread_consume, ipcq::Wait::spin());
   add_size<64>();
   add_size<256>();
   add_size<1024>();

@@ -10,7 +10,7 @@ namespace {
 
 TEST(PublicHeaders, NameTheVersionOfTheProject) {
   EXPECT_EQ(std::string(ipcq::kVersion), IPCQ_VERSION);
-  EXPECT_EQ(ipcq::kAbiVersion, 1u);
+  EXPECT_EQ(ipcq::kAbiVersion, 2u);
 }
 
 TEST(PublicHeaders, HandlesMoveAndDoNotCopy) {

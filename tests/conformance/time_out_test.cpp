@@ -1,5 +1,7 @@
 // What a call says when its time is over: one that was given none looks once, does not sleep, and says `full` or
 // `empty`; one that was given some says `timeout`, also where the time ends between two parts of the call.
+#include <array>
+
 #include "conformance/time_out.hpp"
 
 namespace ipcq_test {
@@ -63,6 +65,9 @@ TEST_P(TimeOut, OfEveryReceivingCallWhereNothingIsThere) {
   std::vector<Message> batch(3);
   expect("receive", Status::empty, [&](Duration t) { return c.receive(t).status(); });
   expect("receive_many", Status::empty, [&](Duration t) { return c.receive_many(batch, t).status; });
+  std::array<std::byte, 100> buffer{};
+  expect("receive_into", Status::empty, [&](Duration t) { return c.receive_into(buffer, t).status(); });
+  expect("consume", Status::empty, [&](Duration t) { return c.consume([](const MessageView&) {}, t).status; });
 }
 
 }  // namespace

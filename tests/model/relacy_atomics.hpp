@@ -6,6 +6,7 @@
 #pragma once
 
 #include "protocol/group_set.hpp"
+#include "protocol/in_place.hpp"
 // after the templates
 #include "relacy_gtest.hpp"
 #undef memory_order_relaxed
@@ -42,6 +43,7 @@ enum class Fault {
   no_sleeper_fence,
   no_publisher_fence,
   no_waker_fence,
+  read_after_finish,  // a member finishes a ticket before it reads the line
   armed_overwritten,  // a late sleeper arms over an earlier one's newer value
   sleeper_rings_no_waker,
   publisher_rings_no_waker,
@@ -158,15 +160,15 @@ struct RelacyAtomics {
 using ModelRing = Ring<RelacyAtomics>;
 using ModelPool = Pool<RelacyAtomics>;
 using ModelMember = GroupMember<RelacyAtomics>;
+using ModelReader = InPlaceReader<RelacyAtomics>;
 
 inline void yield() { rl::ctx().yield(1, RL_INFO); }
 
-// A direct queue of two lines, with `kGroups` groups of which the first `kJoined` exist from the start, `kMembers`
+// A direct queue of `kLines` lines, with `kGroups` groups of which the first `kJoined` exist from the start, `kMembers`
 // blocks of `kBlock` held entries, `kSlots` slots and `kAliases` aliases.
 template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0,
-          unsigned kJoined = kGroups>
+          unsigned kJoined = kGroups, unsigned kLines = 2>
 struct ModelQueue {
-  static constexpr unsigned kLines = 2;
   static constexpr unsigned kAliasBase = 64;
 
   ModelQueue() {
@@ -202,6 +204,12 @@ struct ModelQueue {
   }
 
   ModelMember member(unsigned group, unsigned block, std::uint32_t client) {
+    return ModelMember(ring, words(group, block, client));
+  }
+  ModelReader reader(unsigned group, unsigned block, std::uint32_t client) {
+    return ModelReader(ring, words(group, block, client));
+  }
+  GroupWords<RelacyAtomics> words(unsigned group, unsigned block, std::uint32_t client) {
     GroupWords<RelacyAtomics> w;
     w.held = held;
     w.orphans = &orphans[group];
@@ -210,7 +218,7 @@ struct ModelQueue {
     w.block = kBlock;
     w.group = group;
     w.client = client;
-    return ModelMember(ring, w);
+    return w;
   }
 
   std::uint64_t free_bit_word(unsigned word) { return free_bits[word].load(std::memory_order::relaxed); }

@@ -20,6 +20,8 @@ enum class Victim {
   idle_consumer,   // it sleeps between messages
   batch_consumer,  // receive_many
   nacker,          // gives messages back
+  copier,          // receive_into
+  watcher,         // consume
   forwarder,       // from one queue to another of the same pool
   downstream,      // a consumer of what was forwarded
 };
@@ -68,6 +70,16 @@ inline constexpr KillCase kKillCases[] = {
     {"take.finished", Victim::consumer, 1},
     {"take.finished", Victim::consumer, 8},
     {"take.finished", Victim::batch_consumer, 6},
+    {"copy.claimed", Victim::copier, 1},
+    {"copy.claimed", Victim::copier, 8},
+    {"copy.finished", Victim::copier, 1},
+    {"copy.finished", Victim::copier, 8},
+    {"consume.claimed", Victim::watcher, 1},
+    {"consume.claimed", Victim::watcher, 4},
+    {"consume.shown", Victim::watcher, 1},
+    {"consume.shown", Victim::watcher, 8},
+    {"consume.finished", Victim::watcher, 1},
+    {"consume.finished", Victim::watcher, 8},
     {"release.started", Victim::consumer, 1},
     {"release.started", Victim::consumer, 4},
     {"release.started", Victim::downstream, 2},
@@ -87,9 +99,9 @@ inline constexpr KillCase kKillCases[] = {
 };
 
 inline std::string kill_case_name(const testing::TestParamInfo<KillCase>& info_) {
-  constexpr const char* kNames[] = {"Producer",      "SlowProducer", "BlockedProducer", "BatchProducer",
-                                    "LoanDropper",   "Overwriter",   "Consumer",        "IdleConsumer",
-                                    "BatchConsumer", "Nacker",       "Forwarder",       "Downstream"};
+  constexpr const char* kNames[] = {"Producer",   "SlowProducer", "BlockedProducer", "BatchProducer", "LoanDropper",
+                                    "Overwriter", "Consumer",     "IdleConsumer",    "BatchConsumer", "Nacker",
+                                    "Copier",     "Watcher",      "Forwarder",       "Downstream"};
   std::string name = info_.param.step;
   std::replace(name.begin(), name.end(), '.', '_');
   return name + "_" + kNames[static_cast<int>(info_.param.victim)] + std::to_string(info_.param.count);

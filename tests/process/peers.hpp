@@ -106,10 +106,11 @@ struct Expectation {
 struct GroupCheck {
   std::uint64_t distinct = 0;    // messages delivered
   std::uint64_t inversions = 0;  // after a later one, by producer and consumer, and not marked as redelivered
+  std::uint64_t lost = 0;
 };
-// Checks the records of a group's consumers. Fails on gaps, unless `may_drop`, and on duplicates that are not marked as
-// redelivered.
+// Checks the records of a group's consumers. Fails on more than `may_lose` gaps, unless `may_drop`, and on duplicates
+// that are not marked as redelivered.
 GroupCheck check_group(const std::vector<const Peer*>& consumers, const std::vector<Expectation>& producers,
-                       bool may_drop = false);
+                       bool may_drop = false, std::uint64_t may_lose = 0);
 
 }  // namespace ipcq_test

@@ -123,6 +123,31 @@ int run_producer(const Options& o) {
   return 0;
 }
 
+// By receive_into() a buffer of so many bytes (into=), or by consume() of so many messages (consume=).
+int run_in_place_consumer(const Options& o, Consumer& c, const RecordWriter& log) {
+  std::vector<std::byte> buffer(o.number("into"));
+  bool intact = true;
+  const auto see = [&](const MessageView& m) {
+    const auto s = read_stamp(m.bytes());
+    intact = intact && s.has_value();
+    if (s) log.add(Event::received, s->sequence, s->producer, m.redeliveries());
+    pause_if(o.delay());
+  };
+  Status status = Status::ok;
+  while (status == Status::ok && intact) {
+    if (buffer.empty()) {
+      status = c.consume(see, o.timeout(), o.number("consume")).status;
+    } else {
+      const auto view = c.receive_into(buffer, o.timeout());
+      status = view.status();
+      if (view) see(*view);
+    }
+  }
+  if (!intact) return 90;
+  log.add(Event::stopped, static_cast<std::uint64_t>(status));
+  return status == Status::end ? 0 : 100 + static_cast<int>(status);
+}
+
 int run_consumer(const Options& o) {
   const RecordWriter log(o.text("log"));
   auto session = connect({.broker = o.text("broker"), .wait_for = 10s});
@@ -136,6 +161,7 @@ int run_consumer(const Options& o) {
   std::vector<Message> batch(o.number("batch", 1));
   std::uint64_t n = 0;
   log.add(Event::ready);
+  if (o.number("into") + o.number("consume") != 0) return run_in_place_consumer(o, c, log);
   while (n < count && (!tolerant || std::chrono::steady_clock::now() < until)) {
     const BatchResult r = c.receive_many(batch, o.timeout());
     if (tolerant) {

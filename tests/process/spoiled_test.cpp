@@ -56,7 +56,7 @@ TEST_F(SpoiledSegment, AnotherVersionIsToldApart) {
   const std::uint32_t version = 7;
   poke(offsetof(detail::SegmentHeader, version), &version, sizeof version);
   EXPECT_THAT(queue_error(), AllOf(HasSubstr(copy_name()), HasSubstr("wrong version"), HasSubstr("ABI 7"),
-                                   HasSubstr("ABI 1"), HasSubstr("one release")));
+                                   HasSubstr("ABI 2"), HasSubstr("one release")));
 }
 
 TEST_F(SpoiledSegment, OneThatIsNotReadyIsToldApartAndWaitedFor) {

@@ -25,7 +25,9 @@ rc::Gen<Op> any_op() {
                                                             {2, 11},
                                                             {1, 12},
                                                             {1, 13},
-                                                            {1, 14}});
+                                                            {1, 14},
+                                                            {4, 15},
+                                                            {4, 16}});
   return rc::gen::apply(
       [](std::uint8_t k, std::uint8_t a, std::uint8_t b) {
         return Op{k, a, b};

@@ -16,10 +16,10 @@ std::string broker_name() {
 }  // namespace
 
 std::ostream& operator<<(std::ostream& s, const Op& op) {
-  static const char* const names[] = {"send",           "send_large",    "send_many",     "loan",
-                                      "publish",        "drop_loan",     "receive",       "receive_many",
-                                      "release",        "nack",          "forward",       "open_consumer",
-                                      "close_consumer", "open_producer", "close_producer"};
+  static const char* const names[] = {
+      "send",           "send_large",    "send_many",      "loan",         "publish", "drop_loan",
+      "receive",        "receive_many",  "release",        "nack",         "forward", "open_consumer",
+      "close_consumer", "open_producer", "close_producer", "receive_into", "consume"};
   return s << names[op.kind % std::size(names)] << "(" << int{op.a} << "," << int{op.b} << ")";
 }
 
@@ -47,7 +47,7 @@ World::World(Backpressure first, Backpressure second, const std::vector<GroupOpt
 }
 
 void World::apply(const Op& op) {
-  switch (op.kind % 15) {
+  switch (op.kind % 17) {
     case 0:
       return with_producer(op, [&](Writer& w) { send(w, 8 + op.b % 65); });
     case 1:
@@ -80,6 +80,10 @@ void World::apply(const Op& op) {
       return open_producer(op.a % 2);
     case 14:
       return with_producer(op, [&](Writer& w) { close(w); });
+    case 15:
+      return with_consumer(op, [&](Reader& r) { receive_into(r); });
+    case 16:
+      return with_consumer(op, [&](Reader& r) { consume(r, 1 + op.b % 6); });
   }
 }
 

@@ -78,9 +78,11 @@ class World {
   void publish(Writer& w, std::uint8_t b);
   void drop_loan(Writer& w);
 
-  void expect_same(const Message& m, const reference::Held& h);
+  void expect_same(const MessageView& m, const reference::Held& h);
   Status receive(Reader& r);
   void receive_many(Reader& r, std::size_t want);
+  void receive_into(Reader& r);
+  void consume(Reader& r, std::size_t want);
   template <class F>
   void with_taken(Reader& r, std::uint8_t b, F f) {
     if (r.taken.empty()) return;

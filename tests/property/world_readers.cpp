@@ -1,11 +1,12 @@
 // What consumers do, in both worlds, and that they see the same.
 #include "world.hpp"
 
+#include <array>
 #include <cstring>
 
 namespace ipcq {
 
-void World::expect_same(const Message& m, const reference::Held& h) {
+void World::expect_same(const MessageView& m, const reference::Held& h) {
   std::uint64_t number = 0;
   RC_ASSERT(m.bytes().size() >= sizeof number);
   std::memcpy(&number, m.bytes().data(), sizeof number);
@@ -50,6 +51,36 @@ void World::receive_many(Reader& r, std::size_t want) {
     expect_same(batch[i], *held[i]);
     r.taken.push_back({std::move(batch[i]), held[i]});
   }
+}
+
+void World::receive_into(Reader& r) {
+  reference::Held* held = nullptr;
+  const Status expected = queues_[r.q]->receive(r.endpoint, r.group, r.until, held);
+  std::array<std::byte, 1024> buffer{};
+  const auto m = r.consumer.receive_into(buffer, Duration::zero());
+  RC_ASSERT(m.status() == expected);
+  if (expected != Status::ok) return;
+  expect_same(*m, *held);
+  queues_[r.q]->release(r.group, held);
+}
+
+void World::consume(Reader& r, std::size_t want) {
+  auto& q = *queues_[r.q];
+  std::size_t seen = 0;
+  const auto see = [&](const MessageView& m) {
+    reference::Held* held = nullptr;
+    RC_ASSERT(q.receive(r.endpoint, r.group, r.until, held) == Status::ok);
+    expect_same(m, *held);
+    q.release(r.group, held);
+    ++seen;
+  };
+  const BatchResult got = r.consumer.consume(see, Duration::zero(), want);
+  RC_ASSERT(got.count == seen);
+  if (seen == want) return;
+  reference::Held* none = nullptr;  // there is no further one
+  const Status expected = q.receive(r.endpoint, r.group, r.until, none);
+  RC_ASSERT(expected != Status::ok);
+  RC_ASSERT(got.status == (seen == 0 ? expected : Status::ok));
 }
 
 void World::release(Reader& r, std::uint8_t b) {

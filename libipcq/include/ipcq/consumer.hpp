@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include "ipcq/message.hpp"
 
@@ -14,7 +16,12 @@ namespace ipcq {
 
 namespace detail {
 struct CudaAccess;
-}
+// A callable whose type is forgotten. Returns whether it wants more messages.
+struct MessageCallback {
+  void* object = nullptr;
+  bool (*call)(void* object, const MessageView& view) = nullptr;
+};
+}  // namespace detail
 
 // Whether receive() returns Status::end when the stream has ended, or waits for the next stream.
 enum class Until : std::uint8_t { end, forever };
@@ -51,6 +58,45 @@ class IPCQ_API Consumer {
   // Takes up to batch.size() messages that are there now, 256 at most, and waits only for the first. Sets
   // batch[0 .. count); messages that these elements held before are released. Statuses as receive().
   [[nodiscard]] BatchResult receive_many(std::span<Message> batch, Timeout timeout = kForever) noexcept;
+
+  // Copies the payload of the group's next message to `buffer` and is done with it: nothing is held, nothing to
+  // release, and no other member gets the message, also if this process dies. The view's bytes() are the first of
+  // `buffer`. Cheaper than receive() for messages of Producer::inline_bytes() and less. Waits, and fails, as receive()
+  // does. Also: too_large: the payload exceeds `buffer`; unreachable: it lies in device memory alone. The message is
+  // the group's next then as before.
+  [[nodiscard]] Result<MessageView> receive_into(std::span<std::byte> buffer, Timeout timeout = kForever) noexcept;
+
+  // Calls callback(const MessageView&) for up to `limit` messages that are there now, in order, and waits only for the
+  // first. The cheapest way to receive: small messages are shown where they lie. A callback that returns false ends the
+  // call after that message. A message is done with when its callback returns, and bytes() are valid until then.
+  //
+  // A slow callback holds up others, which a slow reader of a held Message does not: the messages that were claimed
+  // with it, a quarter of the ring at most, wait for this consumer, and producers wait for their lines. If the callback
+  // throws, its message is given back as by Message::nack(), those behind it stay the group's next, and the exception
+  // goes on to the caller. If this process dies within a callback, that message counts as delivered once more. Within
+  // the callback this consumer's receiving calls return Status::full; the callback may close it and must not destroy
+  // its Session. Statuses as receive(); ok with a count of 0 only for a limit of 0.
+  template <class Callback>
+  BatchResult consume(Callback&& callback, Timeout timeout = kForever, std::size_t limit = 256) {
+    using Result = std::invoke_result_t<Callback&, const MessageView&>;
+    static_assert(std::is_void_v<Result> || std::is_same_v<Result, bool>,
+                  "the callback returns nothing, or a bool: whether it wants more");
+    using Object = std::remove_reference_t<Callback>;
+    if constexpr (std::is_function_v<Object>) {
+      return consume(&callback, timeout, limit);
+    } else {
+      void* const object = const_cast<void*>(static_cast<const volatile void*>(std::addressof(callback)));
+      const auto call = [](void* called, const MessageView& view) -> bool {
+        if constexpr (std::is_void_v<Result>) {
+          std::invoke(*static_cast<Object*>(called), view);
+          return true;
+        } else {
+          return std::invoke(*static_cast<Object*>(called), view);
+        }
+      };
+      return consume_with({object, call}, timeout, limit);
+    }
+  }
 
   // The messages until the end of the stream, as an input range for range-for, std::ranges algorithms and views. An
   // increment releases the message. The next one is received, and waited for without a time limit, when the iterator is
@@ -94,6 +140,7 @@ class IPCQ_API Consumer {
  private:
   friend struct detail::CudaAccess;
   Message next_or_end();
+  BatchResult consume_with(const detail::MessageCallback& callback, Timeout timeout, std::size_t limit);
   std::unique_ptr<detail::ConsumerCore> core_;
 };
 

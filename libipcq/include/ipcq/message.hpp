@@ -1,7 +1,8 @@
-// Loan (a slot being filled) and Message (a message being read): what user code holds.
+// Loan (a slot being filled) and Message (a message being read): what user code holds. MessageView: what is known of a
+// message.
 //
-// Both are move-only handles into shared memory and must not outlive their Session. A Loan belongs to its producer's
-// thread. A Message may be released or given back from another thread than its consumer's, but not while
+// Loan and Message are move-only handles into shared memory and must not outlive their Session. A Loan belongs to its
+// producer's thread. A Message may be released or given back from another thread than its consumer's, but not while
 // that Consumer is being closed.
 #pragma once
 
@@ -68,27 +69,15 @@ class IPCQ_API Loan {
   std::uint32_t slot_ = 0;
 };
 
-// A message that no other member of the consumer's group gets while it is held. Destruction releases it; destruction
-// while an exception unwinds the stack gives it back, so that a member of the group processes it again.
-class IPCQ_API Message {
+// What a message is and where its payload lies. A view owns nothing: the call that gave it says how long its bytes
+// stay.
+class IPCQ_API MessageView {
  public:
-  Message() noexcept = default;
-  Message(Message&& other) noexcept : m_(std::exchange(other.m_, Content{})) {}
-  Message& operator=(Message&& other) noexcept {
-    Message taken(std::move(other));
-    std::swap(m_, taken.m_);
-    return *this;
-  }
-  ~Message() {
-    if (m_.core != nullptr) end();
-  }
+  MessageView() noexcept = default;
 
-  explicit operator bool() const noexcept { return m_.core != nullptr; }
-
-  // The payload, valid while the message is held; empty once it was released, given back or forwarded. Also empty for a
-  // payload in device memory only, which ipcq::cuda can read.
+  // The payload. Empty for one in device memory only, which ipcq::cuda can read.
   std::span<const std::byte> bytes() const noexcept { return {m_.data, m_.data != nullptr ? m_.length : 0}; }
-  // Size of the payload in bytes, also for one in device memory; 0 once the message is not held any more.
+  // Size of the payload in bytes, also for one in device memory.
   std::size_t length() const noexcept { return m_.length; }
   // Number of this message among those of its producer, from 0. A gap means that the producer died or messages were
   // dropped.
@@ -104,6 +93,46 @@ class IPCQ_API Message {
   // False if the queue's handler refused this payload (a length that it cannot work on); the bytes are as published.
   bool processed() const noexcept { return m_.processed; }
 
+ private:
+  friend class detail::ConsumerCore;
+  friend class detail::Forwarding;
+  friend class Message;
+  struct Content {
+    const std::byte* data = nullptr;
+    std::uint64_t sequence = 0;
+    std::uint64_t ticket = 0;
+    std::uint64_t published_at_ns = 0;
+    std::uint32_t length = 0;
+    std::uint32_t producer = 0;
+    std::uint32_t redeliveries = 0;
+    bool processed = true;
+  };
+  Content m_;
+};
+
+// A message that no other member of the consumer's group gets while it is held. Destruction releases it; destruction
+// while an exception unwinds the stack gives it back, so that a member of the group processes it again.
+//
+// As a view: bytes() are valid while the message is held, also after a move of the Message; once it was released, given
+// back or forwarded, bytes() is empty and length() 0.
+class IPCQ_API Message : public MessageView {
+ public:
+  Message() noexcept = default;
+  Message(Message&& other) noexcept
+      : MessageView(std::exchange(static_cast<MessageView&>(other), MessageView())),
+        hold_(std::exchange(other.hold_, Hold())) {}
+  Message& operator=(Message&& other) noexcept {
+    Message taken(std::move(other));
+    std::swap(m_, taken.m_);
+    std::swap(hold_, taken.hold_);
+    return *this;
+  }
+  ~Message() {
+    if (hold_.core != nullptr) end();
+  }
+
+  explicit operator bool() const noexcept { return hold_.core != nullptr; }
+
   // Releases the message: its slot becomes free once every group has released it. Does not wait. Statuses: ok; not_held
   // (already released, or no longer this consumer's); closed (the consumer is closed). None needs a reaction.
   Status release() noexcept;
@@ -117,25 +146,17 @@ class IPCQ_API Message {
   void end() noexcept;
   // After the holding has ended: the memory of bytes() may belong to another message by now.
   void forget() noexcept {
-    m_.core = nullptr;
+    hold_.core = nullptr;
     m_.data = nullptr;
     m_.length = 0;
   }
 
-  struct Content {
+  struct Hold {
     detail::ConsumerCore* core = nullptr;
-    const std::byte* data = nullptr;
-    std::uint64_t sequence = 0;
-    std::uint64_t ticket = 0;
-    std::uint64_t published_at_ns = 0;
-    std::uint32_t length = 0;
-    std::uint32_t held = 0;
-    std::uint32_t producer = 0;
-    std::uint16_t redeliveries = 0;
+    std::uint32_t entry = 0;
     std::uint8_t unwinding = 0;  // std::uncaught_exceptions() at receive
-    bool processed = true;
   };
-  Content m_;
+  Hold hold_;
 };
 
 }  // namespace ipcq

@@ -28,6 +28,11 @@ void dump_cursors(std::ostream& out, const QueueDump& q) {
   }
 }
 
+const char* name_of(OwnState s) {
+  constexpr const char* kNames[] = {" none", " taken", " done", " reading"};
+  return kNames[static_cast<unsigned>(s)];
+}
+
 void dump_lines(std::ostream& out, const QueueDump& q) {
   const auto& ring = q.map->ring();
   const std::uint64_t next = ring.cursor(kProducers).next;
@@ -39,8 +44,7 @@ void dump_lines(std::ostream& out, const QueueDump& q) {
     for (unsigned c = 0; c < kCursors; ++c) {
       const std::uint64_t e = ring.own(c, t).load(std::memory_order_relaxed);
       if (e != 0) {
-        out << " [" << c << "] lap " << own_lap(e) << (own_state(e) == OwnState::done ? " done" : " taken") << " by "
-            << own_client(e);
+        out << " [" << c << "] lap " << own_lap(e) << name_of(own_state(e)) << " by " << own_client(e);
       }
     }
     out << "\n";

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "client/consumer_core.hpp"
+#include "client/consumption.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq {
@@ -24,10 +24,10 @@ void Consumer::close() noexcept {
   if (!core_) return;
   if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
   core_->close_device_side();
-  const bool messages_out = core_->holds_any();
+  const bool in_use = core_->holds_any() || core_->is_in_callback();
   const auto session = core_->shared_session();
   core_->close();
-  if (messages_out) {  // messages refer to the core
+  if (in_use) {  // by messages, or by the consume() that has called this
     session->retire(std::shared_ptr<detail::ConsumerCore>(std::move(core_)));
   }
   core_.reset();
@@ -43,6 +43,18 @@ Result<Message> Consumer::receive(Timeout timeout) noexcept {
 BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) noexcept {
   detail::Deadline deadline(timeout);
   return core_ ? core_->receive_many(batch, deadline) : BatchResult{Status::closed, 0};
+}
+
+Result<MessageView> Consumer::receive_into(std::span<std::byte> buffer, Timeout timeout) noexcept {
+  Result<MessageView> view(std::in_place);
+  detail::Deadline deadline(timeout);
+  const Status s = core_ ? core_->receive_into(buffer, *view, deadline) : Status::closed;
+  if (s != Status::ok) view = s;
+  return view;
+}
+BatchResult Consumer::consume_with(const detail::MessageCallback& callback, Timeout timeout, std::size_t limit) {
+  detail::Deadline deadline(timeout);
+  return core_ ? detail::Consumption(*core_, callback).run(limit, deadline) : BatchResult{Status::closed, 0};
 }
 
 Message Consumer::next_or_end() {

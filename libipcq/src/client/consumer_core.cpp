@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <exception>
 #include <thread>
-#include <type_traits>
 
 #include "client/early_payload.hpp"
 
@@ -13,10 +13,6 @@ namespace {
 
 // Of these no comparison with other values is recorded.
 constexpr std::size_t kMaxBatch = 256;  // entries, an array on the stack
-// How often a consumer that takes messages early checks for the end of the stream and for messages given back (ns).
-// Neither rings the bell `work`, on which it sleeps.
-constexpr std::uint64_t kEarlyRound = 10'000'000;
-
 // How often receive() checks an incomplete payload, every 50 us, before it puts the message back and starts anew.
 constexpr unsigned kLooksForPayload = 200;
 
@@ -32,18 +28,11 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       ring_(queue_->ring()),
       member_(queue_->member(attachment.group, attachment.endpoint, attachment.client)),
       early_(queue_->published_member(attachment.group, attachment.endpoint, attachment.client)),
+      in_place_(queue_->in_place_reader(attachment.group, attachment.endpoint, attachment.client)),
+      message_wait_(*session_, *queue_, member_, options),
       endpoint_(queue_->endpoint(attachment.endpoint)),
       client_(attachment.client),
-      wait_(options.wait),
-      until_(options.until),
-      uses_cuda_(attachment.uses_cuda) {
-  // Loaded before the check: a stream that ends in between has a higher count, and its end is reported at once.
-  const std::uint64_t ends = queue_->control().end_count.load(std::memory_order_relaxed);
-  if (options.wait_for > Duration::zero() && is_at_end()) {
-    stale_end_ = ends;
-    grace_until_ = deadline_after(options.wait_for);
-  }
-}
+      uses_cuda_(attachment.uses_cuda) {}
 
 ConsumerCore::~ConsumerCore() { close(); }
 
@@ -63,89 +52,27 @@ bool ConsumerCore::holds_any() const noexcept {
   });
 }
 
-bool ConsumerCore::is_at_end() const noexcept {
-  if (until_ == Until::forever) return false;
-  // SYNC stream-end (acquire). Pairs with: announce_end.
-  const std::uint64_t end = queue_->control().end_ticket.load(std::memory_order_acquire);
-  if (end != kNoTicket && grace_until_ != 0) {
-    // The stream was over when this consumer attached: a producer may open and begin the next one.
-    const bool same = queue_->control().end_count.load(std::memory_order_relaxed) == stale_end_;
-    if (same && now_ns() < grace_until_) return false;
-  }
-  return end != kNoTicket && end == member_.next_ticket() && !member_.others_have(end);
-}
-
-// Before a batch is taken: waits until the last line that a producer has claimed, within `room`, is readable. To take a
-// producer's batch line by line would move every cache line to and fro between the two. The wait is short, since that
-// producer may be dead. Returns the ticket before which lines are expected to be readable.
-std::uint64_t ConsumerCore::await_batch(std::size_t room) const noexcept {
-  const std::uint64_t next = member_.next_ticket();
-  if (wait_.kind() == Wait::Kind::sleep || ring_.has_handler()) return next;
-  const std::uint64_t end = std::min(ring_.cursor(kProducers).next, next + room);
-  if (end <= next + 1) return next;
-  constexpr unsigned kPatience = 200;  // no comparison with other values is recorded
-  for (unsigned looks = 0; looks < kPatience; ++looks) {
-    if (ring_.readable(end - 1)) return end;
-    cpu_pause();
-  }
-  return next;
-}
-
 template <class Member>
-Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& taken,
+Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& count,
                           const std::atomic<bool>* roused) noexcept {
   if (is_unusable()) return Status::closed;
-  constexpr bool kEarly = std::is_same_v<Member, decltype(early_)>;
-  for (bool first = true;; first = false) {
-    const Taken t = member.take(entries, entries.size() > 1 ? await_batch(entries.size()) : 0);
-    taken = t.count;
-    damaged_ += t.damaged;
-    took_over_ = took_over_ || (t.count != 0 && !member.is_own(entries[0]));
-    if (t.freed_lines) {
-      publisher_fence();
-      ring(queue_->control().space);
-      // These were perhaps the last messages of the stream, and other members wait for its end.
-      if (queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket) {
-        ring(queue_->control().ready[member_.group()]);
-      }
-    }
-    if (t.outcome == TakeOutcome::taken) return Status::ok;
-    if (t.outcome == TakeOutcome::no_entry) {
-      const Status s = session_->interruption(*queue_).check();
-      return s == Status::closed || s == Status::peer_dead ? s : Status::full;
-    }
-    if (is_at_end()) return Status::end;
-    // Where shared words are damaged, ready() may hold each time and nothing can be taken.
-    if (!first || !deadline.was_given_time()) {
-      if (const Status s = go_on(deadline); s != Status::ok) return s;
-    }
-    auto& control = queue_->control();
-    // An early member waits until the next line is published. If it is already, it is an inline message, which the
-    // member takes processed: then it waits for that.
-    const std::uint64_t next = member.next_ticket();
-    const bool published = kEarly && is_tagged(ring_.in(next), ring_.lap(next));
-    const auto is_roused = [&] { return roused != nullptr && roused->load(std::memory_order_relaxed); };
-    const auto ready = [&] {
-      return member.has_work() || is_at_end() || is_roused() ||
-             (kEarly && !published && is_tagged(ring_.in(next), ring_.lap(next)));
-    };
-    // Wakes when the grace ends, since a stream that was over before counts from then on.
-    const std::uint64_t end = deadline.at_ns();
-    const bool in_grace = grace_until_ != 0 && grace_until_ < end && now_ns() < grace_until_;
-    std::uint64_t until = in_grace ? grace_until_ : end;
-    if constexpr (kEarly) until = std::min(until, now_ns() + kEarlyRound);
-    const Status s = wait_until(kEarly && !published ? control.work : control.ready[member_.group()], wait_, until,
-                                session_->interruption(*queue_), ready, queue_->attendant());
-    if (s != Status::ok && !(until < end && s == Status::timeout)) return s;
-    if (is_roused()) return Status::timeout;
-  }
+  if (in_callback_) return Status::full;
+  Taken taken;
+  const auto attempt = [&](Taken& t) {
+    t = member.take(entries, entries.size() > 1 ? message_wait_.await_batch(member_, entries.size()) : 0);
+  };
+  const Status s = message_wait_.until_taken(member, attempt, deadline, taken, damaged_, roused);
+  count = taken.count;
+  took_over_ = took_over_ || (count != 0 && !member.is_own(entries[0]));
+  in_place_.spend(count);
+  return s;
 }
 
 ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d,
                                                   Deadline& deadline) const noexcept {
   EarlyPayload payload(*queue_, *pool_, ticket, d);
   for (unsigned looks = 0; !payload.is_complete(); ++looks) {
-    if (looks == kLooksForPayload || go_on(deadline) != Status::ok) return Payload::not_yet;
+    if (looks == kLooksForPayload || message_wait_.go_on(deadline) != Status::ok) return Payload::not_yet;
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
   return payload.read_outcome() ? Payload::there : Payload::lost;
@@ -156,10 +83,10 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   auto& h = member_.held(entry);
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
   Descriptor d = h.descriptor.load();  // checked in this copy
-  message.m_.core = this;
-  message.m_.held = entry;
-  message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
-  message.m_.unwinding = unwinding;
+  message.hold_.core = this;
+  message.hold_.entry = entry;
+  message.m_.redeliveries = word.deliveries;
+  message.hold_.unwinding = unwinding;
   if (!is_sound(d, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
     ++damaged_;
@@ -204,12 +131,6 @@ void ConsumerCore::show_counters() const noexcept {
   endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
-// Whether a call that has nothing to deliver yet may try again: ok, or the status that it returns.
-Status ConsumerCore::go_on(Deadline& deadline) const noexcept {
-  if (const Status s = session_->interruption(*queue_).check(); s != Status::ok) return s;
-  return deadline.has_passed() ? deadline.outcome(Status::empty) : Status::ok;
-}
-
 Status ConsumerCore::await_device_side(Deadline& deadline) noexcept {
   if (is_unusable()) return Status::closed;
   return device_side_->await_receives(deadline);
@@ -226,7 +147,8 @@ Status ConsumerCore::receive(Message& message, Deadline& deadline) noexcept {
     const Payload payload = fill(message, entry, unwinding_now(), deadline);
     show_counters();
     if (payload == Payload::there) return Status::ok;
-    if (const Status s = go_on(deadline); s != Status::ok) return s;  // a message put back would be taken at once
+    // A message that was put back would be taken again at once.
+    if (const Status s = message_wait_.go_on(deadline); s != Status::ok) return s;
   }
 }
 
@@ -242,7 +164,7 @@ Status ConsumerCore::receive_early(Message& message, Descriptor& d, Deadline& de
     const Payload payload = fill(message, entry, unwinding_now(), deadline, &d);
     show_counters();
     if (payload == Payload::there) return Status::ok;
-    if (const Status why = go_on(deadline); why != Status::ok) return why;
+    if (const Status why = message_wait_.go_on(deadline); why != Status::ok) return why;
   }
 }
 
@@ -277,13 +199,66 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
       if (payload == Payload::there) ++result.count;
     }
     show_counters();
-    if (result.count == 0) result.status = go_on(deadline);
+    if (result.count == 0) result.status = message_wait_.go_on(deadline);
   }
   return result;
 }
 
+Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept {
+  if (device_side_ != nullptr) [[unlikely]] {
+    if (const Status s = await_device_side(deadline); s != Status::ok) return s;
+  }
+  if (is_unusable()) return Status::closed;
+  if (in_callback_) return Status::full;
+  Descriptor d;
+  InlineData data;
+  std::uint64_t ticket = 0;
+  Taken taken;
+  const auto attempt = [&](Taken& t) { ticket = in_place_.copy(buffer.size(), d, data, t); };
+  const Status s = message_wait_.until_taken(member_, attempt, deadline, taken, damaged_);
+  if (s != Status::ok) return s;
+  if (taken.outcome == TakeOutcome::needs_entry) return receive_held_into(buffer, view, deadline);
+  if (taken.outcome == TakeOutcome::too_large) return Status::too_large;
+  view = view_of(d, data, ticket);
+  if (d.length != 0) std::memcpy(buffer.data(), data.bytes, d.length);
+  view.m_.data = buffer.data();
+  show_counters();
+  return Status::ok;
+}
+
+Status ConsumerCore::receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept {
+  Message message;
+  if (const Status s = receive(message, deadline); s != Status::ok) return s;
+  const Status refused = message.length() > buffer.size()                      ? Status::too_large
+                         : message.m_.data == nullptr && message.length() != 0 ? Status::unreachable
+                                                                               : Status::ok;
+  if (refused != Status::ok) {
+    take_back(message);
+    show_counters();
+    return refused;
+  }
+  view = message;
+  if (message.length() != 0) std::memcpy(buffer.data(), message.m_.data, message.length());
+  view.m_.data = buffer.data();
+  (void)release(message);
+  return Status::ok;
+}
+
+MessageView ConsumerCore::view_of(const Descriptor& d, const InlineData& data, std::uint64_t ticket) noexcept {
+  MessageView view;
+  view.m_.data = data.bytes;
+  view.m_.ticket = ticket;
+  view.m_.length = d.length;
+  view.m_.sequence = d.sequence;
+  view.m_.producer = d.producer;
+  view.m_.processed = (d.flags & kNotProcessed) == 0;
+  bytes_ += d.length;
+  ++messages_;
+  return view;
+}
+
 Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {
-  return member_.held(message.m_.held).descriptor.load();
+  return member_.held(message.hold_.entry).descriptor.load();
 }
 
 void ConsumerCore::after_release(bool slot_freed) noexcept {
@@ -299,14 +274,14 @@ Status ConsumerCore::release(Message& message) noexcept {
   message.forget();
   if (is_unusable()) return Status::closed;
   bool freed = false;
-  if (!member_.release(message.m_.held, message.m_.redeliveries, pool_->pool(), freed)) return Status::not_held;
+  if (!member_.release(message.hold_.entry, message.m_.redeliveries, pool_->pool(), freed)) return Status::not_held;
   after_release(freed);
   return Status::ok;
 }
 
 bool ConsumerCore::hand_over(Message& message) noexcept {
   message.forget();
-  const bool held = member_.hand_over(message.m_.held, message.m_.redeliveries);
+  const bool held = member_.hand_over(message.hold_.entry, message.m_.redeliveries);
   after_release(false);
   return held;
 }
@@ -314,9 +289,17 @@ bool ConsumerCore::hand_over(Message& message) noexcept {
 Status ConsumerCore::nack(Message& message) noexcept {
   message.forget();
   if (is_unusable()) return Status::closed;
-  if (!member_.give_back(message.m_.held, message.m_.redeliveries)) return Status::not_held;
+  if (!member_.give_back(message.hold_.entry, message.m_.redeliveries)) return Status::not_held;
   after_return();
   return Status::ok;
+}
+
+void ConsumerCore::take_back(Message& message) noexcept {
+  bytes_ -= message.length();
+  --(message.redeliveries() == 0 ? messages_ : redelivered_);
+  const std::uint32_t entry = message.hold_.entry;
+  message.forget();
+  put_back(entry);
 }
 
 void ConsumerCore::put_back(std::uint32_t entry) noexcept {

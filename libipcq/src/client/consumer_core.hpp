@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "base/deadline.hpp"
-#include "client/session_core.hpp"
+#include "client/message_wait.hpp"
 #include "ipcq/consumer.hpp"
 #include "queue/device_side.hpp"
 
@@ -24,6 +24,8 @@ class ConsumerCore {
   // The caller makes the deadline, once for its whole call.
   Status receive(Message& message, Deadline& deadline) noexcept;  // into an empty message
   BatchResult receive_many(std::span<Message> batch, Deadline& deadline) noexcept;
+  Status receive_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
+  bool is_in_callback() const noexcept { return in_callback_; }  // of consume()
 
   // For ipcq::cuda: takes a message of a device queue as soon as it is published. Its payload may be incomplete; the
   // flag kBeforeExecutor of `d` says that `d` is from the `in` line. From one thread at a time, and not while receive()
@@ -63,24 +65,26 @@ class ConsumerCore {
   bool is_unusable() const noexcept { return closed_.load(std::memory_order_relaxed) || is_forked_child(); }
 
  private:
-  // Waits until `member` takes messages into held entries; `entries` receives their indices, `taken` their number.
+  friend class Consumption;
+  // Waits until `member` takes messages into held entries; `entries` receives their indices, `count` their number.
   template <class Member>
-  Status take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& taken,
+  Status take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& count,
               const std::atomic<bool>* roused = nullptr) noexcept;
   bool takes_early() const noexcept { return queue_->on_device(); }
   // there: readable. lost: will never be complete. not_yet: a GPU still writes it.
   enum class Payload : std::uint8_t { there, lost, not_yet };
   Payload await_payload(std::uint64_t ticket, Descriptor& d, Deadline& deadline) const noexcept;
-  Status go_on(Deadline& deadline) const noexcept;
   Status await_device_side(Deadline& deadline) noexcept;
-  std::uint64_t await_batch(std::size_t room) const noexcept;
-  bool is_at_end() const noexcept;
+  Status receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
+  // A view of an inline message, counted as delivered. Refers to `data`.
+  MessageView view_of(const Descriptor& d, const InlineData& data, std::uint64_t ticket) noexcept;
   // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there
   // yet. With `early` the payload may be incomplete, and `*early` receives the descriptor.
   Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
                Descriptor* early = nullptr) noexcept;
   void show_counters() const noexcept;
   void after_release(bool slot_freed) noexcept;
+  void take_back(Message& message) noexcept;    // puts back what was counted as delivered and was not
   void put_back(std::uint32_t entry) noexcept;  // for a message that was not delivered
   void after_return() noexcept;
 
@@ -91,19 +95,16 @@ class ConsumerCore {
   Ring<SharedAtomics> ring_;
   GroupMember<SharedAtomics> member_;
   GroupMember<SharedAtomics, PublishedView<SharedAtomics>> early_;
+  InPlaceReader<SharedAtomics> in_place_;
+  MessageWait message_wait_;
   Endpoint& endpoint_;
   std::uint32_t client_;
-  Wait wait_;
-  Until until_;
-  // The end of a stream that was over when this consumer attached (its end_count) is not reported before this time
-  // (ns).
-  std::uint64_t grace_until_ = 0;
-  std::uint64_t stale_end_ = 0;
   std::uint64_t messages_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t redelivered_ = 0;
   std::uint64_t damaged_ = 0;
   bool took_over_ = false;  // an orphan, which stays in a held entry of another member's block
+  bool in_callback_ = false;
   bool uses_cuda_ = false;
   std::atomic<bool> closed_{false};
   const std::uint32_t epoch_ = fork_epoch();

@@ -14,7 +14,7 @@ namespace ipcq::detail {
 class Forwarding {
  public:
   Forwarding(ProducerCore& to, Message& message, Deadline& deadline) noexcept
-      : to_(to), reader_(message.m_.core), message_(message), deadline_(deadline) {}
+      : to_(to), reader_(message.hold_.core), message_(message), deadline_(deadline) {}
 
   Status run() noexcept;
 

@@ -16,14 +16,14 @@ Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
 }
 
 void Message::end() noexcept {
-  if (std::uncaught_exceptions() > m_.unwinding) {
+  if (std::uncaught_exceptions() > hold_.unwinding) {
     (void)nack();
   } else {
     (void)release();
   }
 }
 
-Status Message::release() noexcept { return m_.core != nullptr ? m_.core->release(*this) : Status::not_held; }
-Status Message::nack() noexcept { return m_.core != nullptr ? m_.core->nack(*this) : Status::not_held; }
+Status Message::release() noexcept { return hold_.core != nullptr ? hold_.core->release(*this) : Status::not_held; }
+Status Message::nack() noexcept { return hold_.core != nullptr ? hold_.core->nack(*this) : Status::not_held; }
 
 }  // namespace ipcq

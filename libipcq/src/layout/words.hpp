@@ -18,8 +18,8 @@ inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a c
 // Value of a cursor: tickets [next - count, next) were taken last, by `client`. `next` never decreases while the queue,
 // or the group, lives. Every transition is one 16-byte compare-and-swap:
 //
-//              +----- claim_publish (producer, broker), take (member), drop_one (producer, broker):
-//              v    |    next + n, client = the taker, count = n
+//              +----- claim_publish (producer, broker), take, claim (member), drop_one (producer, broker):
+//              v    |    next + n, client = the taker, count = n, reading = whether by InPlaceReader::claim
 //   start --> open -+
 //              ^    |
 //              +----- join_set, leave_set (broker; producers' cursor only): groups
@@ -34,6 +34,7 @@ struct Cursor {
   std::uint32_t count = 0;
   std::uint8_t groups = 0;  // producers' cursor: groups that see every ticket from `next` on
   bool closed = false;      // no further ticket is taken
+  bool reading = false;     // group's cursor: the taker shows the messages to its user in their lines
   std::uint32_t rest = 0;   // no meaning; unpacked so that a compare-and-swap from a damaged cursor can match
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };
@@ -43,16 +44,17 @@ struct CursorBits {
   using Count = Bits<22, 16>;
   using Groups = Bits<38, kMaxGroups>;
   using Closed = Bits<46, 1>;
-  using Rest = Bits<47, 17>;
+  using Reading = Bits<47, 1>;
+  using Rest = Bits<48, 16>;
 };
-static_assert(
-    fill_a_word<CursorBits::Client, CursorBits::Count, CursorBits::Groups, CursorBits::Closed, CursorBits::Rest>());
+static_assert(fill_a_word<CursorBits::Client, CursorBits::Count, CursorBits::Groups, CursorBits::Closed,
+                          CursorBits::Reading, CursorBits::Rest>());
 inline constexpr std::uint32_t kMaxClaim = CursorBits::Count::kMax;
 
 constexpr Pair pack(const Cursor& c) {
   return {c.next, CursorBits::Client::put(c.client) | CursorBits::Count::put(c.count) |
                       CursorBits::Groups::put(c.groups) | CursorBits::Closed::put(c.closed) |
-                      CursorBits::Rest::put(c.rest)};
+                      CursorBits::Reading::put(c.reading) | CursorBits::Rest::put(c.rest)};
 }
 constexpr Cursor unpack_cursor(Pair p) {
   return {p.lo,
@@ -60,21 +62,22 @@ constexpr Cursor unpack_cursor(Pair p) {
           static_cast<std::uint32_t>(CursorBits::Count::get(p.hi)),
           static_cast<std::uint8_t>(CursorBits::Groups::get(p.hi)),
           CursorBits::Closed::get(p.hi) != 0,
+          CursorBits::Reading::get(p.hi) != 0,
           static_cast<std::uint32_t>(CursorBits::Rest::get(p.hi))};
 }
 
 // Entry of an owner log, for the ticket of lap `lap` at this index. A later lap's entry replaces an earlier one's.
 //
 //   producers' log:   earlier lap --help--> taken --repair--> done
-//   a group's log:    earlier lap --help--> taken --finish--> done
-//                     earlier lap --finish----------------> done
+//   a group's log:    earlier lap --help--> taken or reading --finish--> done
+//                     earlier lap --finish---------------------------> done
 //
 //   help    whoever moves the cursor past the claim, or the repair. Compare-and-swap; `client` is the ticket's taker.
-//           In the producers' log a published ticket gets no entry
+//           In the producers' log a published ticket gets no entry. `reading` where the cursor says so
 //   repair  of the taker: bury_unpublished()
 //   finish  the taker (a member, a discarding producer or broker), its repair, or join_set() in the broker's name.
 //           Store, release
-enum class OwnState : std::uint64_t { none = 0, taken = 1, done = 2 };
+enum class OwnState : std::uint64_t { none = 0, taken = 1, done = 2, reading = 3 };
 struct OwnBits {
   using Client = Bits<0, kClientBits>;
   using State = Bits<22, 2>;

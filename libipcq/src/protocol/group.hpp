@@ -29,7 +29,9 @@ struct GroupWords {
   std::uint32_t client = 0;
 };
 
-enum class TakeOutcome : std::uint8_t { taken, none, no_entry };
+// The last two are InPlaceReader's. needs_entry: the next message can be taken into a held entry only. too_large: it
+// exceeds the caller's room.
+enum class TakeOutcome : std::uint8_t { taken, none, no_entry, needs_entry, too_large };
 
 struct Taken {
   TakeOutcome outcome = TakeOutcome::none;
@@ -71,7 +73,8 @@ class GroupMember {
     }
     const unsigned c = 1 + w_.group;
     while (t.count == 0) {
-      const Cursor v = ring_.cursor(c);
+      const Pair word = ring_.cursor_word(c);
+      const Cursor v = unpack_cursor(word);
       if (v.closed) return t;  // the broker has counted the tickets from v.next on as left
       // Copied before the claim, into entries that stay free: a line does not change while no member of the group has
       // taken its ticket. If the swap fails the copies are discarded.
@@ -82,16 +85,27 @@ class GroupMember {
         ++k;
       }
       if (k == 0) {
-        if (ring_.cursor(c) == v) return t;
+        if (ring_.cursor_word(c) == word) return t;
         continue;
       }
       if (v.client != w_.client) ring_.help(c, v);
-      if (!ring_.swap_cursor(c, v, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) continue;
+      if (!ring_.swap_cursor(c, word, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) continue;
       IPCQ_CRASH_POINT("take.claimed");
       mark_held(v.next, std::span(copied, k), entries, t);
     }
     t.outcome = TakeOutcome::taken;
     return t;
+  }
+
+  // Moves the message of a ticket that this member has claimed with InPlaceReader to a held entry, whose index it
+  // returns. kNone: shared words are damaged, and the message is lost. The line is finished either way.
+  std::uint32_t hold(std::uint64_t ticket) {
+    std::uint32_t entry = kNone;
+    const std::span<std::uint32_t> entries(&entry, 1);
+    Taken t;
+    const Copied copied = reserve(entries) == 1 ? copy_line(ticket, entry) : Copied::damaged;
+    mark_held(ticket, {&copied, 1}, entries, t);
+    return t.count == 1 ? entry : kNone;
   }
 
   // Whether a receive could return something now.
@@ -262,9 +276,8 @@ class GroupMember {
   // that got a message to the front of `entries`.
   void mark_held(std::uint64_t ticket, std::span<const Copied> copied, std::span<std::uint32_t> entries, Taken& t) {
     for (std::size_t i = 0; i < copied.size(); ++i) {
-      const std::uint32_t entry = entries[i];
       if (copied[i] == Copied::message) {
-        auto& h = w_.held[entry];
+        auto& h = w_.held[entries[i]];
         h.ticket.store(ticket + i, std::memory_order_relaxed);
         // SYNC held-entry (release): the copy before the word. Pairs with: take_orphan.
         h.word.store(pack(HeldWord{HeldState::held, w_.client, w_.group, 0}), std::memory_order_release);

@@ -14,6 +14,7 @@ class PublishedView : private Ring<A> {
  public:
   // Needed by GroupMember beside read() and readable().
   using Ring<A>::cursor;
+  using Ring<A>::cursor_word;
   using Ring<A>::swap_cursor;
   using Ring<A>::help;
   using Ring<A>::finish;

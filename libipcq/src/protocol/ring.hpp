@@ -58,31 +58,33 @@ class Ring {
   LineOf<A>& out(std::uint64_t ticket) const { return w_.out[index(ticket)]; }
   typename A::Word& own(unsigned cursor, std::uint64_t ticket) const { return w_.own[cursor][index(ticket)]; }
 
+  // The cursor as it stands in memory: what the caller compares and swaps it does not have to pack again.
   // SYNC cursor (acquire): the caller observes what earlier takers did before their swap. Pairs with: swap_cursor.
-  Cursor cursor(unsigned c) const { return unpack_cursor(w_.cursor[c]->load()); }
+  Pair cursor_word(unsigned c) const { return w_.cursor[c]->load(); }
+  Cursor cursor(unsigned c) const { return unpack_cursor(cursor_word(c)); }
   // For decisions that need both halves and that no compare-and-swap confirms.
   Cursor stable_cursor(unsigned c) const { return unpack_cursor(w_.cursor[c]->load_stable()); }
-  // SYNC cursor (acquire, release). Pairs with: cursor, swap_cursor.
-  bool swap_cursor(unsigned c, const Cursor& from, const Cursor& to) const {
-    return w_.cursor[c]->cas(pack(from), pack(to));
-  }
+  // SYNC cursor (acquire, release). Pairs with: cursor_word, swap_cursor.
+  bool swap_cursor(unsigned c, const Pair& from, const Cursor& to) const { return w_.cursor[c]->cas(from, pack(to)); }
+  bool swap_cursor(unsigned c, const Cursor& from, const Cursor& to) const { return swap_cursor(c, pack(from), to); }
 
   // Claims up to `want` tickets for client `me`: as many as have free lines in a row. `limit` is the caller's record of
   // the first ticket not known to be free; it starts at 0 and never becomes invalid, since a free line stays free until
   // its ticket is claimed. Precondition: `me` has published every ticket of its previous claim.
   PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
     for (;;) {
-      const Cursor v = cursor(kProducers);
+      const Pair word = cursor_word(kProducers);
+      const Cursor v = unpack_cursor(word);
       if (v.closed) return {v.next, 0, 0, ClaimOutcome::closed, 0};
       if (v.client != me) help(kProducers, v);
       if (limit < v.next + want) limit = first_not_free(std::max(limit, v.next), v.next + want + kLookAhead, v.next);
       if (limit <= v.next) {
-        if (cursor(kProducers) == v) return {v.next, 0, v.groups, ClaimOutcome::full, 0};
+        if (cursor_word(kProducers) == word) return {v.next, 0, v.groups, ClaimOutcome::full, 0};
         limit = 0;  // the cursor has moved, and `limit` was computed from its old value
         continue;
       }
       const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - v.next, kMaxClaim}));
-      if (swap_cursor(kProducers, v, {v.next + k, me, k, v.groups, false})) {
+      if (swap_cursor(kProducers, word, {v.next + k, me, k, v.groups, false})) {
         IPCQ_CRASH_POINT("publish.claimed");
         return {v.next, k, v.groups, ClaimOutcome::ok, 0};
       }
@@ -101,10 +103,12 @@ class Ring {
   bool readable(std::uint64_t ticket) const { return is_tagged(out(ticket), lap(ticket)); }
 
   // Records the last claim of cursor `c`, whose value is `v`, in the owner log: each of its tickets that has no entry
-  // of its lap becomes TAKEN by v.client. Every party calls this before it moves the cursor past another client's
-  // claim, because the move erases the cursor's record and the repair finds a dead owner's tickets only by these.
+  // of its lap becomes TAKEN, or READING, by v.client. Every party calls this before it moves the cursor past another
+  // client's claim, because the move erases the cursor's record and the repair finds a dead owner's tickets only by
+  // these.
   void help(unsigned c, const Cursor& v) const {
     const std::uint64_t count = std::min<std::uint64_t>({v.count, w_.lines, v.next});
+    const OwnState state = v.reading ? OwnState::reading : OwnState::taken;
     for (std::uint64_t t = v.next - count; t != v.next; ++t) {
       if (c == kProducers && is_tagged(in(t), lap(t))) continue;  // published: the repair does not need its owner
       auto& entry = own(c, t);
@@ -113,7 +117,7 @@ class Ring {
         if (own_lap(seen) >= lap(t)) break;
         if (cursor(c) != v) return;  // another party has moved the cursor, and has helped before
         // Fails if a delayed helper of an older lap wrote its entry in between: load the entry again.
-        if (entry.cas(seen, pack_own(lap(t), OwnState::taken, v.client), std::memory_order_acq_rel)) break;
+        if (entry.cas(seen, pack_own(lap(t), state, v.client), std::memory_order_acq_rel)) break;
       }
     }
   }

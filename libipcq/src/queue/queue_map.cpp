@@ -244,6 +244,11 @@ GroupMember<SharedAtomics, PublishedView<SharedAtomics>> QueueMap::published_mem
   return {PublishedView<SharedAtomics>(ring_), words(group, endpoint, client)};
 }
 
+InPlaceReader<SharedAtomics> QueueMap::in_place_reader(unsigned group, std::uint32_t endpoint,
+                                                       std::uint32_t client) const {
+  return {ring_, words(group, endpoint, client)};
+}
+
 void QueueMap::ring_all_bells() const noexcept {
   ring_always(control_->work);
   ring_always(control_->completion_waker);

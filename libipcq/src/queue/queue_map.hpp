@@ -8,6 +8,7 @@
 
 #include "ipcq/options.hpp"
 #include "protocol/group.hpp"
+#include "protocol/in_place.hpp"
 #include "protocol/pool.hpp"
 #include "protocol/published_view.hpp"
 #include "protocol/ring.hpp"
@@ -85,6 +86,8 @@ class QueueMap {
   // The same member, which takes messages before they are processed. Only one of the two may take at a time.
   GroupMember<SharedAtomics, PublishedView<SharedAtomics>> published_member(unsigned group, std::uint32_t endpoint,
                                                                             std::uint32_t client) const;
+  // The same member, which reads messages in their lines.
+  InPlaceReader<SharedAtomics> in_place_reader(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
   // Wakes every sleeper of the queue.
   void ring_all_bells() const noexcept;
 

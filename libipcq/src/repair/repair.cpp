@@ -62,12 +62,13 @@ class Repair {
     }
   }
 
+  static bool is_open(OwnState s) { return s == OwnState::taken || s == OwnState::reading; }
   template <class Visit>
   void for_each_taken(unsigned c, Visit visit) {
     for (std::uint64_t i = 0; i < ring_.lines(); ++i) {
       auto& entry = ring_.own(c, i);
       const std::uint64_t e = entry.load(std::memory_order_acquire);
-      if (own_client(e) != client_ || own_state(e) != OwnState::taken || own_lap(e) == 0) continue;
+      if (own_client(e) != client_ || !is_open(own_state(e)) || own_lap(e) == 0) continue;
       visit(entry, e, (own_lap(e) - 1) * ring_.lines() + i);
     }
   }
@@ -149,6 +150,7 @@ class Repair {
   // Tickets of a group that it claimed and did not finish. A member's message goes to a held entry, as an orphan. A
   // producer was discarding the message, which is completed.
   void settle_taken(unsigned g) {
+    const std::uint64_t shown = shown_last(g);
     for_each_taken(1 + g, [&](Word&, std::uint64_t, std::uint64_t ticket) {
       Descriptor d;
       InlineData data;
@@ -161,11 +163,21 @@ class Repair {
           queue_.control().group[g].dropped.fetch_add(1, std::memory_order_relaxed);
           ++report_.finished;
         } else {
-          make_orphan(g, ticket, d, data);
+          make_orphan(g, ticket, d, data, ticket == shown ? 1 : 0);
         }
       }
       ring_.finish(g, ticket, client_);
     });
+  }
+
+  // The ticket whose message its user may have seen in the line: a member reads a claim in order and finishes each
+  // message before the next.
+  std::uint64_t shown_last(unsigned g) {
+    std::uint64_t first = kNoTicket;
+    for_each_taken(1 + g, [&](Word&, std::uint64_t e, std::uint64_t ticket) {
+      if (own_state(e) == OwnState::reading) first = std::min(first, ticket);
+    });
+    return first;
   }
 
   bool is_held(unsigned g, std::uint64_t ticket) const {
@@ -177,14 +189,15 @@ class Repair {
     return false;
   }
 
-  void make_orphan(unsigned g, std::uint64_t ticket, const Descriptor& d, const InlineData& data) {
+  void make_orphan(unsigned g, std::uint64_t ticket, const Descriptor& d, const InlineData& data,
+                   std::uint32_t deliveries) {
     for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
       Held& h = queue_.held()[i];
       if (h.word.load(std::memory_order_acquire) != 0) continue;
       h.descriptor.store(d);
       h.data.edit() = data;
       h.ticket.store(ticket, std::memory_order_relaxed);
-      orphan(h, 0, g, 0);
+      orphan(h, 0, g, deliveries);
       return;
     }
     if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);

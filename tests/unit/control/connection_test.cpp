@@ -168,7 +168,7 @@ TEST_F(ConnectionTest, AnAnswerThatIsNoneIsToldByWhatIsWrongWithIt) {
   EXPECT_THAT(error(), HasSubstr("one release"));
   reply.abi = 7;
   ASSERT_TRUE(send_message(there_.get(), &reply, sizeof reply));
-  EXPECT_THAT(error(), HasSubstr("speaks ABI 7, this library ABI 1"));
+  EXPECT_THAT(error(), HasSubstr("speaks ABI 7, this library ABI 2"));
   reply = {};
   reply.magic = 1;
   ASSERT_TRUE(send_message(there_.get(), &reply, sizeof reply));

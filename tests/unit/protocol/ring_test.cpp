@@ -10,8 +10,9 @@ namespace ipcq::detail {
 namespace {
 
 TEST(Cursor, KeepsEveryFieldThroughItsWord) {
-  for (const Cursor c : {Cursor{}, Cursor{~std::uint64_t{0} - 1, kClientMask, kMaxClaim, 0xff, true},
-                         Cursor{5, 1, 2, 0x81, false}, Cursor{7, kClientMask - 1, 0, 0, true}}) {
+  for (const Cursor c :
+       {Cursor{}, Cursor{~std::uint64_t{0} - 1, kClientMask, kMaxClaim, 0xff, true}, Cursor{5, 1, 2, 0x81, false},
+        Cursor{7, kClientMask - 1, 0, 0, true}, Cursor{9, 3, 4, 0, false, true}}) {
     EXPECT_EQ(unpack_cursor(pack(c)), c);
   }
 }
@@ -22,6 +23,7 @@ TEST(OwnEntry, KeepsA40BitLapAndA22BitClient) {
   EXPECT_EQ(own_state(e), OwnState::done);
   EXPECT_EQ(own_client(e), kClientMask);
   EXPECT_EQ(own_state(pack_own(1, OwnState::taken, 0)), OwnState::taken);
+  EXPECT_EQ(own_state(pack_own(1, OwnState::reading, 0)), OwnState::reading);
 }
 
 TEST(Ring, HandsOutAsManyTicketsAsAreFreeInARow) {

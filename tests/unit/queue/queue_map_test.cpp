@@ -111,7 +111,7 @@ TEST_F(MapTest, AnotherVersionIsToldApart) {
     make_copy(kind);
     set_version(kAbiVersion + 1);
     EXPECT_THAT(*kind == 'q' ? queue_error() : pool_error(),
-                AllOf(HasSubstr(copy()), HasSubstr("wrong version"), HasSubstr("ABI 2"), HasSubstr("ABI 1")));
+                AllOf(HasSubstr(copy()), HasSubstr("wrong version"), HasSubstr("ABI 3"), HasSubstr("ABI 2")));
   }
 }
 

@@ -46,6 +46,21 @@ TEST_F(RepairTest, GivesOnEveryMessageOfABatchOnce) {
   expect_nothing_left();
 }
 
+// It reads a claim in order and finishes each message before the next: the first that is not finished was shown.
+TEST_F(RepairTest, CountsADeliveryOfTheMessageThatWasBeingShown) {
+  for (std::uint64_t n = 0; n < 4; ++n) s.send(2, n);
+  const Cursor v = s.ring().cursor(1);
+  ASSERT_TRUE(s.ring().swap_cursor(1, v, {v.next + 3, 5, 3, 0, false, true}));
+  s.ring().finish(0, 0, 5);
+  ASSERT_NE(s.take(0, 1, 6), kNone);  // notes 5's claim
+  EXPECT_EQ(consumer_died().orphans, 2u);
+  EXPECT_EQ(s.held_word(0).deliveries + s.held_word(1).deliveries, 1u);
+  for (const std::uint32_t e : {0u, 1u}) {
+    EXPECT_EQ(s.held_word(e).deliveries, s.held(e).descriptor.load().sequence == 1 ? 1u : 0u);
+  }
+  EXPECT_THAT(s.receive_all(), ElementsAre(1, 2));
+}
+
 TEST_F(RepairTest, PassesOverTombstonesThatTheDeadTook) {
   s.send(2, 0);
   (void)s.claim(2);

@@ -1,0 +1,137 @@
+#include "client/consumption.hpp"
+
+#include <algorithm>
+
+#include "base/crash_point.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+// Messages that are taken into held entries at once: an array on the stack.
+constexpr std::size_t kHeldAtOnce = 32;
+
+// Whether a callback may see messages in their lines. While it runs they are not free, and producers wait for them; not
+// so those of a lossy group, or of a queue that drops the oldest, which must never wait for a reader. Nor lines that a
+// device writes: their units arrive in any order.
+bool may_show_lines(const QueueMap& queue, unsigned group) noexcept {
+  return !queue.on_device() && static_cast<Backpressure>(queue.config().backpressure) != Backpressure::drop_oldest &&
+         (queue.control().group[group].policy.load(std::memory_order_relaxed) & kGroupLossy) == 0;
+}
+
+}  // namespace
+
+Consumption::Consumption(ConsumerCore& core, const MessageCallback& callback) noexcept
+    : core_(core), callback_(callback), shows_lines_(may_show_lines(*core.queue_, core.group())) {}
+
+BatchResult Consumption::run(std::size_t limit, Deadline& deadline) {
+  BatchResult result;
+  Deadline no_time = Deadline::none();
+  if (core_.device_side_ != nullptr) [[unlikely]] {
+    result.status = core_.await_device_side(deadline);
+  }
+  for (bool wanted = true; wanted && result.status == Status::ok && result.count < limit;) {
+    const bool first = result.count == 0;
+    const std::size_t want = limit - result.count;
+    std::uint64_t ticket = 0;
+    Taken lines{.outcome = TakeOutcome::needs_entry};
+    Status s = shows_lines_ ? claim(want, first ? deadline : no_time, ticket, lines) : Status::ok;
+    if (s == Status::ok && lines.outcome == TakeOutcome::taken) {
+      wanted = show_lines(ticket, ticket + lines.count, result.count);
+    } else if (s == Status::ok) {
+      Message batch[kHeldAtOnce];
+      const BatchResult taken =
+          core_.receive_many(std::span(batch, std::min(want, kHeldAtOnce)), first ? deadline : no_time);
+      s = taken.count != 0 ? Status::ok : taken.status;
+      wanted = show_held(std::span(batch, taken.count), result.count);
+    }
+    if (s != Status::ok) {
+      if (first) result.status = s;
+      break;
+    }
+    // Of a claim without a message: nothing but tombstones.
+    if (result.count == 0) result.status = core_.message_wait_.go_on(deadline);
+  }
+  return result;
+}
+
+Status Consumption::claim(std::size_t want, Deadline& deadline, std::uint64_t& ticket, Taken& taken) noexcept {
+  if (core_.is_unusable()) return Status::closed;
+  if (core_.in_callback_) return Status::full;
+  const auto attempt = [&](Taken& t) {
+    ticket = core_.in_place_.claim(want, want > 1 ? core_.message_wait_.await_batch(core_.member_, want) : 0, t);
+  };
+  return core_.message_wait_.until_taken(core_.member_, attempt, deadline, taken, core_.damaged_);
+}
+
+bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_t& count) {
+  bool wanted = true;
+  try {
+    for (; ticket != end && wanted; ++ticket) {
+      Descriptor d;
+      InlineData data;
+      bool damaged = false;
+      if (core_.in_place_.read(ticket, d, data, damaged)) {
+        wanted = call(core_.view_of(d, data, ticket));
+        ++count;
+        if (core_.is_unusable()) return false;  // closed by the callback: the broker has settled the rest of the claim
+      }
+      core_.damaged_ += damaged ? 1 : 0;
+      IPCQ_CRASH_POINT("consume.shown");
+      core_.in_place_.finish(ticket);
+      IPCQ_CRASH_POINT("consume.finished");
+      core_.message_wait_.announce_free_lines();
+    }
+  } catch (...) {
+    if (!core_.is_unusable()) return_lines(ticket, end, true);
+    throw;
+  }
+  if (ticket != end) return_lines(ticket, end, false);
+  core_.show_counters();
+  return wanted;
+}
+
+void Consumption::return_lines(std::uint64_t ticket, std::uint64_t end, bool shown) noexcept {
+  for (; ticket != end; ++ticket, shown = false) {
+    const std::uint32_t entry = core_.member_.hold(ticket);
+    if (entry == kNone) continue;  // a tombstone, or damaged
+    core_.in_place_.spend(1);
+    (void)(shown ? core_.member_.give_back(entry, 0) : core_.member_.put_back(entry, 0));
+  }
+  core_.show_counters();
+  core_.message_wait_.announce_free_lines();
+  core_.after_return();
+}
+
+bool Consumption::show_held(std::span<Message> messages, std::size_t& count) {
+  bool wanted = true;
+  std::size_t i = 0;
+  const auto return_rest = [&] {
+    for (; i < messages.size(); ++i) core_.take_back(messages[i]);
+    core_.show_counters();
+  };
+  try {
+    for (; i < messages.size() && wanted; ++i) {
+      wanted = call(messages[i]);
+      ++count;
+      (void)messages[i].release();
+      if (core_.is_unusable()) wanted = false;  // closed by the callback: the rest is the group's again
+    }
+  } catch (...) {
+    ++i;  // the destructor of this one gives it back
+    return_rest();
+    throw;
+  }
+  return_rest();
+  return wanted;
+}
+
+bool Consumption::call(const MessageView& view) {
+  struct Within {
+    bool& flag;
+    explicit Within(bool& f) : flag(f) { flag = true; }
+    ~Within() { flag = false; }
+  } within(core_.in_callback_);
+  return callback_.call(callback_.object, view);
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,37 @@
+// One call of Consumer::consume(): shows messages to a callback where they lie. docs/design/ring.md, "Receive in
+// place".
+//
+// For the consumer's thread. Refers to the consumer's core and to the callback, which must outlive it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "client/consumer_core.hpp"
+
+namespace ipcq::detail {
+
+class Consumption {
+ public:
+  Consumption(ConsumerCore& core, const MessageCallback& callback) noexcept;
+
+  // Waits for the first message only. Throws what the callback throws; that message and those behind it, which were
+  // claimed together with it, are given back before.
+  BatchResult run(std::size_t limit, Deadline& deadline);
+
+ private:
+  // Claims up to `want` lines: tickets [ticket, ticket + taken.count).
+  Status claim(std::size_t want, Deadline& deadline, std::uint64_t& ticket, Taken& taken) noexcept;
+  // Both show messages and add their number to `count`. False: the callback wants no more.
+  bool show_lines(std::uint64_t ticket, std::uint64_t end, std::size_t& count);
+  bool show_held(std::span<Message> messages, std::size_t& count);
+  bool call(const MessageView& view);
+  // Gives the claimed tickets [ticket, end) back to the group. `shown`: the user has seen the first.
+  void return_lines(std::uint64_t ticket, std::uint64_t end, bool shown) noexcept;
+
+  ConsumerCore& core_;
+  const MessageCallback& callback_;
+  const bool shows_lines_;
+};
+
+}  // namespace ipcq::detail

@@ -1,0 +1,144 @@
+// A group member that reads messages in their lines, for a user who does not keep them: it writes no held entry. Inline
+// messages only. docs/design/ring.md, "Receive in place".
+//
+// Invariants: between the claim of a ticket and its finish the message is in its line, which is not DONE, so the death
+// of the member does not lose it. The member claims no more tickets than it has free held entries: the repair puts the
+// messages there.
+//
+// For the member's thread; never waits. Template over the atomics policy; a view like Ring.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "protocol/group.hpp"
+
+namespace ipcq::detail {
+
+template <class A>
+class InPlaceReader {
+ public:
+  InPlaceReader() = default;
+  InPlaceReader(const Ring<A>& ring, const GroupWords<A>& words) : ring_(ring), w_(words) {}
+
+  // Held entries of the member's block were taken into use by another path.
+  void spend(std::size_t entries) { spare_ -= std::min(spare_, entries); }
+
+  // Takes the group's next message, of up to `room` bytes, into private memory. Skips tombstones. Nobody but this call
+  // has seen the message when it returns; if the member dies before, the group gets it again as if never delivered.
+  // Returns the ticket.
+  std::uint64_t copy(std::size_t room, Descriptor& d, InlineData& data, Taken& t) {
+    t = {};
+    if (!may_begin(1, t)) return 0;
+    for (;;) {
+      const Pair word = ring_.cursor_word(cursor());
+      const Cursor v = unpack_cursor(word);
+      if (v.closed) return 0;
+      const LineRead read = ring_.read(v.next, d, data);
+      const bool message = read == LineRead::present && carries_message(d);
+      if (read == LineRead::absent) {
+        if (ring_.cursor_word(cursor()) == word) return 0;
+        continue;
+      }
+      if (message && (d.kind == LineKind::slot || d.length > room)) {
+        if (!(ring_.cursor_word(cursor()) == word)) continue;  // of a ticket that another member has taken
+        t.outcome = d.kind == LineKind::slot ? TakeOutcome::needs_entry : TakeOutcome::too_large;
+        return 0;
+      }
+      if (!swap(word, v, 1, false)) continue;
+      IPCQ_CRASH_POINT("copy.claimed");
+      finish(v.next);
+      IPCQ_CRASH_POINT("copy.finished");
+      t.freed_lines = true;
+      if (read == LineRead::damaged) ++t.damaged;
+      if (!message) continue;
+      t.count = 1;
+      t.outcome = TakeOutcome::taken;
+      return v.next;
+    }
+  }
+
+  // Claims up to `want` (at least 1) messages that are readable now, tombstones and damaged lines among them. Lines
+  // before the ticket `expected` are prefetched. Returns the first of t.count tickets. The member finishes each, in
+  // order, before its next claim. The user sees them by read() before: if the member dies, the first that is not
+  // finished counts as delivered once.
+  std::uint64_t claim(std::size_t want, std::uint64_t expected, Taken& t) {
+    t = {};
+    if (!may_begin(want, t)) return 0;
+    const std::uint64_t most =
+        std::min<std::uint64_t>({want, spare_, kMaxRange, std::max<std::uint64_t>(ring_.lines() / 4, 1)});
+    for (;;) {
+      const Pair word = ring_.cursor_word(cursor());
+      const Cursor v = unpack_cursor(word);
+      if (v.closed) return 0;
+      std::uint64_t k = 0;
+      LineKind kind = LineKind::none;
+      while (k < most && (kind = kind_at(v.next + k)) != LineKind::none && kind != LineKind::slot) {
+        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(&ring_.out(v.next + k + kFetchAhead));
+        ++k;
+      }
+      if (k == 0) {
+        if (!(ring_.cursor_word(cursor()) == word)) continue;
+        if (kind == LineKind::slot) t.outcome = TakeOutcome::needs_entry;
+        return 0;
+      }
+      if (!swap(word, v, k, true)) continue;
+      IPCQ_CRASH_POINT("consume.claimed");
+      t.count = k;
+      t.outcome = TakeOutcome::taken;
+      return v.next;
+    }
+  }
+
+  // Copies the line of a claimed ticket. False: it carries no message (`damaged`: because its content is invalid).
+  bool read(std::uint64_t ticket, Descriptor& d, InlineData& data, bool& damaged) const {
+    const LineRead r = ring_.read(ticket, d, data);
+    damaged = r != LineRead::present || d.kind == LineKind::slot;
+    return !damaged && d.kind == LineKind::inlined;
+  }
+  void finish(std::uint64_t ticket) const { ring_.finish(w_.group, ticket, w_.client); }
+
+ private:
+  static constexpr std::uint64_t kMaxRange = 256;
+  static constexpr std::uint64_t kFetchAhead = 8;
+
+  unsigned cursor() const { return 1 + w_.group; }
+
+  // Whether there is an entry for the repair, and no message that was given back; one of those lies in an entry.
+  bool may_begin(std::size_t want, Taken& t) {
+    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire))) {
+      t.outcome = TakeOutcome::needs_entry;
+      return false;
+    }
+    if (spare_ < std::min<std::size_t>(want, w_.block)) count_spare();
+    if (spare_ == 0) t.outcome = TakeOutcome::no_entry;
+    return spare_ != 0;
+  }
+  // Only this member takes entries of its block into use, so the number that it counts stays a lower bound.
+  void count_spare() {
+    spare_ = 0;
+    for (std::uint32_t i = w_.first; i < w_.first + w_.block; ++i) {
+      if (w_.held[i].word.load(std::memory_order_relaxed) == 0) ++spare_;
+    }
+  }
+  // none: the line is not readable yet. What is no message shows as a tombstone.
+  LineKind kind_at(std::uint64_t ticket) const {
+    const auto& line = ring_.out(ticket);
+    // SYNC line-tagged (acquire). Pairs with: write_line.
+    const Pair head = line.unit[0].load(std::memory_order_acquire);
+    if (tag_of(head.hi) != static_cast<std::uint32_t>(ring_.lap(ticket))) return LineKind::none;
+    const auto kind = static_cast<LineKind>(HeadBits::Kind::get(head.lo));
+    return kind == LineKind::inlined || kind == LineKind::slot ? kind : LineKind::tombstone;
+  }
+  bool swap(const Pair& word, const Cursor& v, std::uint64_t count, bool reading) const {
+    if (v.client != w_.client) ring_.help(cursor(), v);
+    return ring_.swap_cursor(cursor(), word,
+                             {v.next + count, w_.client, static_cast<std::uint32_t>(count), 0, false, reading});
+  }
+
+  Ring<A> ring_;
+  GroupWords<A> w_;
+  std::size_t spare_ = 0;  // at least so many entries of the member's block are free
+};
+
+}  // namespace ipcq::detail

@@ -1,0 +1,167 @@
+#include "protocol/in_place.hpp"
+
+#include <gtest/gtest.h>
+
+#include "segments.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+class InPlaceReaderTest : public testing::Test {
+ protected:
+  static QueueOptions sixteen_lines() {
+    QueueOptions o = Segments::small();
+    o.lines = 16;
+    return o;
+  }
+  struct Claim {
+    std::uint64_t ticket = 0;
+    Taken taken;
+  };
+  struct Reader : InPlaceReader<SharedAtomics> {
+    Claim claim(std::size_t want) {
+      Claim c;
+      c.ticket = InPlaceReader::claim(want, 0, c.taken);
+      return c;
+    }
+    Claim copy(std::size_t room, Descriptor& d, InlineData& data) {
+      Claim c;
+      c.ticket = InPlaceReader::copy(room, d, data, c.taken);
+      return c;
+    }
+  };
+  Reader reader() { return {s.queue().in_place_reader(0, 0, 5)}; }
+  OwnState state(std::uint64_t ticket) { return own_state(s.ring().own(1, ticket).load(std::memory_order_relaxed)); }
+
+  Segments s{sixteen_lines()};
+  Descriptor d;
+  InlineData data;
+};
+
+TEST_F(InPlaceReaderTest, ClaimsAQuarterOfTheRingAtMost) {
+  for (std::uint64_t n = 0; n < 10; ++n) s.send(2, n);
+  auto r = reader();
+  const Claim c = r.claim(100);
+  EXPECT_EQ(c.taken.outcome, TakeOutcome::taken);
+  EXPECT_EQ(c.ticket, 0u);
+  EXPECT_EQ(c.taken.count, 4u);
+  EXPECT_EQ(s.ring().cursor(1).next, 4u);
+  for (std::uint64_t t = 0; t < 4; ++t) {
+    bool damaged = true;
+    EXPECT_TRUE(r.read(t, d, data, damaged));
+    EXPECT_FALSE(damaged);
+    EXPECT_EQ(d.sequence, t);
+    EXPECT_FALSE(s.ring().has_finished(0, t));
+    r.finish(t);
+    EXPECT_TRUE(s.ring().has_finished(0, t));
+  }
+}
+
+// The repair puts what a dead member had claimed into its held entries.
+TEST_F(InPlaceReaderTest, ClaimsNoMoreThanItHasFreeEntries) {
+  for (std::uint64_t n = 0; n < 8; ++n) s.send(2, n);
+  auto r = reader();
+  for (int i = 0; i < 3; ++i) ASSERT_NE(s.take(0, 0, 5), kNone);
+  EXPECT_EQ(r.claim(100).taken.count, 1u);
+  r.finish(3);
+  ASSERT_NE(s.take(0, 0, 5), kNone);
+  r.spend(1);
+  EXPECT_EQ(r.claim(1).taken.outcome, TakeOutcome::no_entry);
+  EXPECT_EQ(r.copy(100, d, data).taken.outcome, TakeOutcome::no_entry);
+}
+
+TEST_F(InPlaceReaderTest, LeavesSlotsAndWhatWasGivenBackToThePathWithEntries) {
+  s.send(2, 0);
+  s.send_slot(2, 1);
+  auto r = reader();
+  EXPECT_EQ(r.claim(4).taken.count, 1u);
+  r.finish(0);
+  EXPECT_EQ(r.claim(4).taken.outcome, TakeOutcome::needs_entry);
+  EXPECT_EQ(r.copy(100, d, data).taken.outcome, TakeOutcome::needs_entry);
+  const std::uint32_t e = s.take(0, 0, 5);
+  ASSERT_NE(e, kNone);
+  s.send(2, 2);
+  ASSERT_TRUE(s.queue().member(0, 0, 5).give_back(e, 0));
+  EXPECT_EQ(r.claim(4).taken.outcome, TakeOutcome::needs_entry);
+  EXPECT_EQ(r.copy(100, d, data).taken.outcome, TakeOutcome::needs_entry);
+}
+
+TEST_F(InPlaceReaderTest, CopiesWhatFitsAndIsDoneWithIt) {
+  s.send(2, 0);
+  auto r = reader();
+  const Claim c = r.copy(0, d, data);
+  EXPECT_EQ(c.taken.outcome, TakeOutcome::taken);
+  EXPECT_EQ(c.ticket, 0u);
+  EXPECT_TRUE(c.taken.freed_lines);
+  EXPECT_TRUE(s.ring().has_finished(0, 0));
+  EXPECT_EQ(r.copy(100, d, data).taken.outcome, TakeOutcome::none);
+
+  s.ring().write(s.claim(2).ticket, Segments::inline_message(1, 30), data.bytes);
+  EXPECT_EQ(r.copy(29, d, data).taken.outcome, TakeOutcome::too_large);
+  EXPECT_EQ(s.ring().cursor(1).next, 1u);
+  EXPECT_EQ(r.copy(30, d, data).taken.outcome, TakeOutcome::taken);
+}
+
+TEST_F(InPlaceReaderTest, PassesOverTombstonesAndCountsDamage) {
+  Descriptor odd;
+  odd.kind = LineKind::tombstone;
+  s.ring().write(s.claim(2).ticket, odd, nullptr);
+  odd.kind = static_cast<LineKind>(77);
+  s.ring().write(s.claim(2).ticket, odd, nullptr);
+  s.send(2, 2);
+  auto r = reader();
+  const Claim c = r.copy(100, d, data);
+  EXPECT_EQ(c.taken.outcome, TakeOutcome::taken);
+  EXPECT_EQ(c.ticket, 2u);
+  EXPECT_EQ(c.taken.damaged, 1u);
+
+  odd.kind = LineKind::tombstone;
+  s.ring().write(s.claim(2).ticket, odd, nullptr);
+  odd.kind = static_cast<LineKind>(77);
+  s.ring().write(s.claim(2).ticket, odd, nullptr);
+  ASSERT_EQ(r.claim(4).taken.count, 2u);
+  bool damaged = true;
+  EXPECT_FALSE(r.read(3, d, data, damaged));
+  EXPECT_FALSE(damaged);
+  EXPECT_FALSE(r.read(4, d, data, damaged));
+  EXPECT_TRUE(damaged);
+}
+
+TEST_F(InPlaceReaderTest, SaysInTheCursorAndInTheLogThatItShowsMessages) {
+  for (std::uint64_t n = 0; n < 4; ++n) s.send(2, n);
+  auto r = reader();
+  ASSERT_EQ(r.claim(2).taken.count, 2u);
+  EXPECT_TRUE(s.ring().cursor(1).reading);
+  r.finish(0);
+  ASSERT_NE(s.take(0, 1, 6), kNone);  // helps
+  EXPECT_FALSE(s.ring().cursor(1).reading);
+  EXPECT_EQ(state(0), OwnState::done);
+  EXPECT_EQ(state(1), OwnState::reading);
+  EXPECT_FALSE(s.ring().has_finished(0, 1));
+}
+
+TEST_F(InPlaceReaderTest, AMessageMovesToAHeldEntry) {
+  s.send(2, 7);
+  auto r = reader();
+  ASSERT_EQ(r.claim(1).taken.count, 1u);
+  auto member = s.queue().member(0, 0, 5);
+  const std::uint32_t e = member.hold(0);
+  ASSERT_NE(e, kNone);
+  EXPECT_EQ(s.held_word(e).state, HeldState::held);
+  EXPECT_EQ(s.held(e).descriptor.load().sequence, 7u);
+  EXPECT_TRUE(s.ring().has_finished(0, 0));
+}
+
+TEST_F(InPlaceReaderTest, TakesNothingOfAClosedGroup) {
+  s.send(2, 0);
+  Cursor v = s.ring().cursor(1);
+  Cursor closed = v;
+  closed.closed = true;
+  ASSERT_TRUE(s.ring().swap_cursor(1, v, closed));
+  auto r = reader();
+  EXPECT_EQ(r.claim(1).taken.outcome, TakeOutcome::none);
+  EXPECT_EQ(r.copy(9, d, data).taken.outcome, TakeOutcome::none);
+}
+
+}  // namespace
+}  // namespace ipcq::detail
