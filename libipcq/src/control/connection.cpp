@@ -61,11 +61,12 @@ std::uint64_t answer_deadline() noexcept { return deadline_after(kAnswerWithin);
 Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by, std::uint64_t& deadline) {
   const std::string path = socket_path_of(broker);
   const std::string object = "broker '" + broker + "' (" + path + ")";
+  bool full_before = false;  // the backlog was full at a time that `appears_by` still covered
   for (;;) {
     Connection c{connect_socket(path), {}};
     int error = c.socket ? 0 : errno;
     if (c.socket) {
-      if (deadline == 0) deadline = answer_deadline();
+      if (deadline == 0 || full_before) deadline = answer_deadline();
       if (has_listener(c, error)) {
         if (error != 0) throw_system(error, "pidfd_open", object);
         return c;
@@ -74,7 +75,9 @@ Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by
     }
     if (error == EAGAIN) {  // its backlog is full
       if (deadline == 0) deadline = answer_deadline();
-      if (now_ns() >= std::max(deadline, appears_by)) throw_deaf(broker, "is there, but took no connection");
+      const std::uint64_t now = now_ns();
+      if (now >= std::max(deadline, appears_by)) throw_deaf(broker, "is there, but took no connection");
+      full_before = now < appears_by;
     } else {
       deadline = 0;
       const bool absent = error == ENOENT || error == ECONNREFUSED || error == ENOTDIR;

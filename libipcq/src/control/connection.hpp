@@ -22,8 +22,9 @@ struct Connection {
 std::uint64_t answer_deadline() noexcept;
 
 // Connects to a broker's socket, waiting until `appears_by` for one to appear. `deadline`, 0 at first, becomes that of
-// the first request, counted from when a broker was found; it also bounds the wait for a broker that accepts no
-// connection. Throws NotFoundError, PermissionError, SystemError.
+// the first request, counted from when a broker was found. A broker whose backlog is full counts as found; it is tried
+// again until `deadline` or `appears_by`, whichever is later. If it was full before `appears_by`, the connection begins
+// `deadline` anew, so that the request has its time. Throws NotFoundError, PermissionError, SystemError.
 Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by, std::uint64_t& deadline);
 
 // One request. Throws SystemError: the broker did not take it before `deadline`. Returns also if the broker has hung

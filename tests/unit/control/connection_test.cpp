@@ -14,6 +14,8 @@
 #include <fstream>
 #include <functional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "errors.hpp"
 #include "ipcq/error.hpp"
@@ -103,6 +105,34 @@ TEST_F(ConnectionTest, WaitsForABrokerThatIsToCome) {
     FakeBroker::answer(c, {}, FakeBroker::take(c).serial);
   });
   EXPECT_EQ(made.reply.refusal, Refusal::none);
+}
+
+TEST_F(ConnectionTest, ABacklogThatWasFullLeavesTheRequestItsTime) {
+  broker_.stop_listening();
+  ::unlink(path().c_str());
+  const Fd listener = listen_socket(path(), 0600, -1);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  std::vector<Fd> waiting;
+  while (Fd one = connect_socket(path())) waiting.push_back(std::move(one));
+  ASSERT_EQ(errno, EAGAIN);
+  const std::jthread server([&] {
+    std::this_thread::sleep_for(50ms);
+    for (std::size_t i = 0; i < waiting.size(); ++i) {
+      const Fd taken(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    }
+  });
+  const std::uint64_t passed = now_ns();  // as if the backlog had been full for the ten seconds
+  std::uint64_t deadline = passed;
+  const Connection c = connect_to_broker(path(), deadline_after(ipcq_test::kBound), deadline);
+  EXPECT_TRUE(c.socket);
+  EXPECT_GT(deadline, passed);
+}
+
+TEST_F(ConnectionTest, AConnectionDoesNotBeginTheTimeAnewByItself) {
+  std::uint64_t deadline = answer_deadline();
+  const std::uint64_t before = deadline;
+  (void)connect_to_broker(path(), deadline_after(ipcq_test::kBound), deadline);
+  EXPECT_EQ(deadline, before) << "one that the broker turned away counts from its first connection";
 }
 
 TEST_F(ConnectionTest, WhereNobodyAnswersItIsSaidWhatLiesThere) {
