@@ -46,13 +46,13 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
                                       " endpoints are in use; create it with more (endpoints=N)");
   }
   Reply reply;
-  if (uses_cuda) switches_.prefer_stream(q);
   std::optional<unsigned> group = 0;
   if (consumer) {
     group = choose_group(q, get_text(request.group, sizeof request.group), (request.flags & kLossy) != 0, reply);
   }
   if (!group) return reply;
 
+  if (uses_cuda) switches_.prefer_stream(q);  // a client that is refused switches nothing
   EndpointEntry& e = q.endpoints[index];
   e.client = registry_.ids().take([this](std::uint32_t id) { return outliving_.bears(id); });
   e.kind = consumer ? EndpointKind::consumer : EndpointKind::producer;

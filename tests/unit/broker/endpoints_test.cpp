@@ -99,6 +99,21 @@ TEST_F(EndpointsTest, AnEphemeralGroupIsDissolvedBehindItsLastMember) {
   EXPECT_TRUE(q_.groups[1].name.empty());
 }
 
+TEST_F(EndpointsTest, OnlyAClientThatIsLetInSwitchesTheExecutor) {
+  q_.map = QueueMap::create(parts_.context.name.segment("queue", "q", 7), "q", q_.options,
+                            QueueMap::Executed::by_device, q_.pool->map->config(), 7, {});
+  q_.asked = ExecutorKind::persistent;
+  const auto with_gpu = [&](const std::string& group, std::uint32_t flags) {
+    return parts_.open(client_, Op::open_consumer, "q", group, kUsesCuda | flags);
+  };
+  EXPECT_THAT(with_gpu("default", kLossy).text, HasSubstr("is not lossy"));
+  EXPECT_THROW((void)with_gpu("-", 0), UsageError);
+  EXPECT_EQ(q_.asked, ExecutorKind::persistent);
+  EXPECT_EQ(q_.map->ring().cursor(kProducers).next, 0u);
+  ASSERT_EQ(with_gpu("default", 0).refusal, Refusal::none);
+  EXPECT_EQ(q_.asked, ExecutorKind::stream);
+}
+
 TEST_F(EndpointsTest, WhatADeadConsumerHeldIsGivenBack) {
   const Reply p = producer();
   const Reply c = consumer();
