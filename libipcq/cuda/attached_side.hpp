@@ -5,6 +5,8 @@
 #include <string>
 
 #include "ipcq/error.hpp"
+#include "layout/limits.hpp"
+#include "layout/text_field.hpp"
 
 namespace ipcq::detail {
 
@@ -12,7 +14,9 @@ namespace ipcq::detail {
 // opened for ipcq::cuda; BackendError where the side cannot be set up.
 template <class Side, class Core>
 Side& attached_side(Core& core, const char* role) {
-  const auto object = [&] { return std::string(role) + " of queue '" + core.queue()->config().segment.name + "'"; };
+  const auto object = [&] {
+    return std::string(role) + " of queue '" + get_text(core.queue()->config().segment.name, kNameBytes) + "'";
+  };
   if (core.shared_session()->is_forked_child())
     throw UsageError(object() + ": used after fork; connect anew in the child");
   auto& side = core.device_side();

@@ -9,6 +9,7 @@
 #include "device_block.hpp"
 #include "host_block.hpp"
 #include "ipcq/error.hpp"
+#include "layout/text_field.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -118,7 +119,8 @@ EndpointMemory::EndpointMemory(SessionCore& session, std::shared_ptr<QueueMap> q
       queue_(std::move(queue)),
       pool_(std::move(pool)),
       reads_(reads),
-      object_(std::string(reads ? "consumer" : "producer") + " of queue '" + queue_->config().segment.name + "'") {}
+      object_(std::string(reads ? "consumer" : "producer") + " of queue '" +
+              get_text(queue_->config().segment.name, kNameBytes) + "'") {}
 
 const View& EndpointMemory::view(cuda::Stream stream) {
   // Before any driver call on `stream`: if it went with a context that was reset, the driver would crash.
@@ -200,7 +202,8 @@ const View& EndpointMemory::make_view(const Context& context) {
         if (b.pool_generation == h.segment.generation && b.context == context) view->block = use(b.owned);
       }
       if (!view->block) {
-        const auto block = std::make_shared<DeviceBlock>(context, h, object_ + ": its pool '" + h.segment.name + "'");
+        const auto block = std::make_shared<DeviceBlock>(
+            context, h, object_ + ": its pool '" + get_text(h.segment.name, sizeof h.segment.name) + "'");
         r.blocks.push_back({h.segment.generation, context, block});
         view->block = use(block);
       }

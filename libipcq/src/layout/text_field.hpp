@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <string>
 
+#include "ipcq/export.hpp"
+
 namespace ipcq::detail {
 
 // Truncates text that does not fit.
 void set_text(char* to, std::size_t size, const std::string& text) noexcept;
 // Never reads beyond `size`, also where the terminating zero is missing.
-std::string get_text(const char* from, std::size_t size);
+IPCQ_INTERNAL_API std::string get_text(const char* from, std::size_t size);
 
 }  // namespace ipcq::detail
