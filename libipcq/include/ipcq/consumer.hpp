@@ -133,8 +133,9 @@ class IPCQ_API Consumer {
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
-  // Leaves the group, and gives back the messages still held. Waits for the broker's answer, 10 s at most. Idempotent;
-  // the destructor calls it.
+  // Leaves the group, and gives back the messages still held. Waits for the broker's answer, 10 s at most; a consumer
+  // that has used ipcq::cuda first waits until its streams have read the messages that were released on them, for
+  // another 10 s at most. Idempotent; the destructor calls it.
   void close() noexcept;
 
  private:

@@ -28,8 +28,8 @@ IPCQ_API std::string_view to_string(Backpressure backpressure) noexcept;
 
 // Whether a slow group may hold producers up.
 enum class GroupPolicy : std::uint8_t {
-  must,   // no: it gets every message, and the queue's backpressure applies to its lag
-  lossy,  // no producer waits for it: the oldest messages are skipped instead, and counted (GroupStats::dropped)
+  must,   // yes: the queue's backpressure applies to its lag, and only drop_oldest takes a message from it
+  lossy,  // no: no producer waits for it; the oldest messages are skipped instead, and counted (GroupStats::dropped)
 };
 
 // A declared group is durable: it retains messages while it has no member.

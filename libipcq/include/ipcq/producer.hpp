@@ -123,8 +123,9 @@ class IPCQ_API Producer {
   // This producer's id, as Message::producer() shows it; 0 for an empty object.
   std::uint32_t id() const noexcept;
 
-  // Ends this producer's stream cleanly, whatever earlier calls returned. Waits for the broker's answer, 10 s at most.
-  // Idempotent; the destructor calls it.
+  // Ends this producer's stream cleanly, whatever earlier calls returned. Waits for the broker's answer, 10 s at most;
+  // a producer that has used ipcq::cuda first waits until its streams have written what they were to write, for another
+  // 10 s at most. Idempotent; the destructor calls it.
   void close() noexcept;
   // Closes without ending the stream, for a producer that has failed. As after its death, consumers wait until another
   // producer opens or end_of_stream() is called. Waits as close().

@@ -40,11 +40,13 @@ class IPCQ_API Session {
   ~Session();
 
   // Open an endpoint, which the caller owns and which must not outlive this session. Wait for the queue to appear as
-  // `wait_for` says (interrupt() ends that), and 10 s at most for each answer of the broker. Throw NotFoundError (no
-  // such queue within `wait_for`), UsageError (invalid name, no endpoint or group free, a lossy group that exists and
-  // is not, an empty session, use after fork), BackendError (payloads in device memory only, and the endpoint is not
-  // for ipcq::cuda), PermissionError, LayoutError (segments of another release, or damaged), SystemError (ECONNRESET:
-  // the broker is gone; ETIMEDOUT: no answer).
+  // `wait_for` says, and 10 s at most for each answer of the broker. Where a group is still being dissolved that the
+  // consumer is to join, or whose place it needs, consumer() waits for that, up to a second even if `wait_for` is less.
+  // interrupt() ends all but the waits for answers. Throw NotFoundError (no such queue within `wait_for`), UsageError
+  // (invalid name, no endpoint or group free, a group that is being dissolved still, a lossy group that exists and is
+  // not, an empty session, use after fork), BackendError (payloads in device memory only, and the endpoint is not for
+  // ipcq::cuda), PermissionError, LayoutError (segments of another release, or damaged), SystemError (ECONNRESET: the
+  // broker is gone; ETIMEDOUT: no answer).
   Producer producer(const std::string& queue, ProducerOptions options = {});
   Consumer consumer(const std::string& queue, ConsumerOptions options = {});
 
