@@ -6,10 +6,10 @@
 // (OpenWait), and it begins none while it finds one open, nor once exit() runs static destructors: the driver then
 // unloads, and the end of the process unpins. In a forked child, where CUDA does not work, it does nothing.
 //
-// A wait may open between that check and the call, or during the call: count_wait() takes no lock, because a thread that
-// waited there for the call might be the one that has to end the wait for which the call waits. The call then returns
-// when that wait ends: with the message, the queue, the broker or the consumer's close, and without a limit of time.
-// Until then this thread alone stands still and what is unused stays mapped; await() and end() give it 500 ms.
+// A wait may open between that check and the call, or during the call: count_wait() takes no lock, because a thread
+// that waited there for the call might be the one that has to end the wait for which the call waits. The call then
+// returns when that wait ends: with the message, the queue, the broker or the consumer's close, and without a limit of
+// time. Until then this thread alone stands still and what is unused stays mapped; await() and end() give it 500 ms.
 #pragma once
 
 #include <atomic>

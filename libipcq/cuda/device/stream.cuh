@@ -1,5 +1,5 @@
 // Kernels of the stream executor: each processes one message in a slot, or one run of inline messages. The runner
-// enqueues a message once it has seen that its payload is complete (queue_runner_stream.cpp).
+// enqueues a message once it has seen that its payload is complete (stream_executor.cpp).
 //
 // Invariant: a queue's kernels run one after the other, in its runner's stream, so StreamTotals needs no atomics but
 // for the blocks of one kernel.

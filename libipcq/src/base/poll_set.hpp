@@ -1,8 +1,9 @@
 // The set of descriptors that one thread waits for (epoll). Thread-safe: other threads may add and remove descriptors
 // during a wait.
 //
-// Invariant: a descriptor is removed before it is closed. close() alone does not remove it while another process has a
-// copy, such as a child forked meanwhile: epoll would go on reporting it, under a number that may be in use again.
+// Invariant: as long as a thread waits, a descriptor is removed before it is closed. close() alone does not remove it
+// while another process has a copy, such as a child forked meanwhile: epoll would go on reporting it, under a number
+// that may be in use again. After the last wait() nobody is told, and the order does not matter (a broker that stops).
 #pragma once
 
 #include <cstdint>

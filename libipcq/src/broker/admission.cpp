@@ -9,7 +9,8 @@
 namespace ipcq::detail {
 namespace {
 
-// Two for a connection (socket and pidfd), one for the memfd of an answer, one to accept a connection and refuse it.
+// Two for connections that ask one question and say no hello (the pidfd that a hello takes is not lent), one for the
+// memfd of an answer, one to accept a connection and refuse it.
 constexpr std::uint64_t kReserve = 4;
 
 }  // namespace

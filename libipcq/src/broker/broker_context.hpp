@@ -4,8 +4,8 @@
 // Thread safety. `mutex` guards everything that the parts of a broker know: registry, clients, endpoints, groups,
 // runners, open questions. The clients' data path never takes it. A thread that holds it does not wait for a runner,
 // for memory to be reserved or freed, for the log callback, or for the scan of statistics or a dump; it unlocks the
-// mutex for such work. The repair of a closed endpoint does run under it. A function's declaration says how it uses the
-// mutex:
+// mutex for such work. Two things do run under it: the repair of a closed endpoint, and a scan for which the system has
+// refused a thread (Answers::answer_at_once). A function's declaration says how it uses the mutex:
 //
 //   takes a Lock&         called with the mutex held; unlocks it in between: the caller looks everything up again
 //   "Without the mutex"   called without it; locks it by itself for as long as needed

@@ -22,8 +22,9 @@ inline std::string object_of(int device) { return "GPU " + std::to_string(device
 class RunnerLink {
  public:
   // The runner of `device` that this process has, or a new one; gives its start up once `cancel` is readable. Tries for
-  // five seconds while the driver accepts no new process (NotYet). Throws BackendError: no runner program, no driver,
-  // no such GPU, given up.
+  // five seconds while the driver accepts no new process. Throws BackendError: no runner program, no driver, no such
+  // GPU, given up; NotYet, which is one, if the driver accepts none after that either. Throws SystemError or
+  // PermissionError if this process lacks a descriptor or the system starts no process.
   static std::shared_ptr<RunnerLink> get(int device, int cancel);
   // The path of the runner program: $IPCQ_RUNNER, unchecked, else where it was found; empty if it was not.
   static std::string find_program();

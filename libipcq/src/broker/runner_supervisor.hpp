@@ -7,8 +7,10 @@
 // While a runner is lost its kernels may still write, so what lies on its GPU stays as it is. Once it is gone, a thread
 // of the supervisor's own frees what remains of it and creates its pools and queues anew: both may take long.
 //
-// Thread safety: guarded by the broker's mutex; get(), require() and join() lock it by themselves. Invariant: a broker
-// has at most one runner of a device in `runners_`, and a lost one leaves only once it is gone.
+// Thread safety: guarded by the broker's mutex, which get() and require() lock by themselves. join() and the two
+// functions after it take no lock: the control thread has ended by then, and get() starts nothing once `stopped` is
+// set. Invariant: a broker has at most one runner of a device in `runners_`, and a lost one leaves only once it is
+// gone.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +56,9 @@ class RunnerSupervisor {
   // Once, before the first runner.
   void set_user(RunnerUser& user) noexcept { user_ = &user; }
 
-  // Without the mutex. The runner of a GPU; starts it if there is none, and waits for a lost one to be gone. Throws
-  // BackendError; UsageError when the broker stops.
+  // Without the mutex. The runner of a GPU; starts it if there is none, and waits for a lost one to be gone. Throws as
+  // RunnerLink::get(); also BackendError when the lost one is not gone in ten seconds, SystemError or PermissionError
+  // when the system refuses the thread, and UsageError when the broker stops.
   std::shared_ptr<RunnerLink> get(int device);
   // The same for `object`, which needs it: the error names that.
   std::shared_ptr<RunnerLink> require(const std::string& object, int device);
@@ -72,9 +75,9 @@ class RunnerSupervisor {
   bool recreates_pool(const std::string& name) const { return recreations_.awaits_pool(name); }
   std::uint64_t deaths() const noexcept { return deaths_; }
 
-  // Without the mutex, once `stopped` is set and `changed` notified. Waits for the thread.
+  // Not with the mutex held, once `stopped` is set and `changed` notified. Waits for the thread, which takes the mutex.
   void join();
-  // After join(), without the mutex. Waits for lost runners to be gone, as their kernels may still write.
+  // After join(), not with the mutex held. Waits for lost runners to be gone, as their kernels may still write.
   void end_lost_for_good() noexcept;
   // Once no pool or queue lies on them: frees what remains of runners that are gone, and releases the others.
   void give_up_all() noexcept {
