@@ -139,14 +139,14 @@ bool is_name(const std::string& name) noexcept {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '-';
   };
-  return !name.empty() && name.size() < 64 && name[0] != '.' && name[0] != '-' &&
+  return !name.empty() && name.size() <= kLongestName && name[0] != '.' && name[0] != '-' &&
          std::all_of(name.begin(), name.end(), is_allowed);
 }
 
 void check_name(const std::string& name, const char* what) {
   if (is_name(name)) return;
-  throw UsageError(std::string(what) + " name '" + printable(name) +
-                   "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'");
+  throw UsageError(std::string(what) + " name '" + printable(name) + "': use 1 to " + std::to_string(kLongestName) +
+                   " letters, digits, '.', '_' or '-', not starting with '.' or '-'");
 }
 
 void check_c_string(const std::string& text, const char* what) {

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -69,7 +70,9 @@ std::string broker_name_or_default(const std::string& name);
 // The control socket's path for a broker name; a name with a slash is the path itself. Throws UsageError for a name
 // that is not one, else as run_directory().
 std::string socket_path_of(const std::string& broker);
-// Whether it is 1 to 63 ASCII letters, digits, '.', '_' or '-', not beginning with '.' or '-'.
+// Of a broker, queue, pool or group, in characters. layout/text_field.cpp holds it to the fields that names lie in.
+inline constexpr std::size_t kLongestName = 63;
+// Whether it is 1 to kLongestName ASCII letters, digits, '.', '_' or '-', not beginning with '.' or '-'.
 bool is_name(const std::string& name) noexcept;
 // Throws UsageError unless is_name(name). `what` is the kind of object, for the message: "queue".
 void check_name(const std::string& name, const char* what);

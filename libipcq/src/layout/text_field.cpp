@@ -3,7 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/os.hpp"
+#include "layout/limits.hpp"
+
 namespace ipcq::detail {
+
+static_assert(kLongestName + 1 == kNameBytes);  // with the zero at its end
 
 void set_text(char* to, std::size_t size, const std::string& text) noexcept {
   const std::size_t n = std::min(size - 1, text.size());
