@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What scripts/lint is to find is planted in a copy of the sources: lint_test.sh SOURCE_DIR
+# What scripts/lint is to find is planted in a copy of the project: lint_test.sh SOURCE_DIR
 set -euo pipefail
 source_dir=$1
 copy=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-lint.XXXXXX")
@@ -9,7 +9,7 @@ failed=0
 # expect NAME TEXT...: the lint of the copy fails and says each of them; without any, it is content. The copy is whole
 # again then. expect_of does the same with other options, which stand in `options`.
 expect() {
-  options=(--sources "$copy/src")
+  options=(--sources "$copy/project")
   expect_of "$@"
 }
 expect_of() {
@@ -26,30 +26,71 @@ expect_of() {
   fresh
 }
 fresh() {
-  rm -rf "$copy/src"
-  cp -r "$source_dir/libipcq/src" "$copy/src"
+  rm -rf "$copy/project"
+  mkdir "$copy/project"
+  cp -r "$source_dir"/{libipcq,runner,tools,broker,consumer,producer,bench} "$copy/project"
 }
+src=$copy/project/libipcq/src
 
 fresh
 expect "the sources as they are"
-echo '#include "broker/broker_core.hpp"' >>"$copy/src/protocol/ring.hpp"
+echo '#include "broker/broker_core.hpp"' >>"$src/protocol/ring.hpp"
 expect "an include of a room above" 'protocol/ring.hpp: includes "broker/broker_core.hpp"' "ROOMS lets 'protocol'"
-echo '  #  include "client/session_core.hpp"' >>"$copy/src/broker/broker_core.cpp"
+echo '  #  include "client/session_core.hpp"' >>"$src/broker/broker_core.cpp"
 expect "an include of a room beside" 'broker/broker_core.cpp: includes "client/session_core.hpp"'
-echo '#include "ring.hpp"' >>"$copy/src/repair/repair.cpp"
+echo '#include "ring.hpp"' >>"$src/repair/repair.cpp"
 expect "an include that names no room" 'repair/repair.cpp: includes "ring.hpp" without its room'
-echo '#include "broker/server.hpp"' >>"$copy/src/broker/groups.cpp"
-expect "units that include each other" 'include each other in a circle' 'broker/groups' 'broker/endpoints'
-touch "$copy/src/stray.cpp"
+echo '#include"broker/server.hpp"' >>"$src/base/os.hpp"
+expect "an include without a space" 'base/os.hpp: includes "broker/server.hpp"'
+printf '\t#\tinclude\t"broker/server.hpp"\n' >>"$src/base/os.hpp"
+expect "an include behind a tab" 'base/os.hpp: includes "broker/server.hpp"'
+echo '#include <broker/server.hpp>' >>"$src/base/os.hpp"
+expect "an include in angle brackets" 'base/os.hpp: includes "broker/server.hpp"'
+echo '#include "base/../broker/server.hpp"' >>"$src/base/os.hpp"
+expect "an include by way of .." 'base/os.hpp: includes "base/../broker/server.hpp": no "." or ".."'
+printf '#define IPCQ_HEADER "broker/server.hpp"\n#include IPCQ_HEADER\n' >>"$src/base/os.hpp"
+expect "an include of a macro" 'base/os.hpp: #include IPCQ_HEADER: neither "..." nor <...>'
+mkdir "$src/base/deep"
+echo '#include "broker/server.hpp"' >"$src/base/deep/deep.hpp"
+expect "a file in a folder of a room" 'base/deep/deep.hpp: includes "broker/server.hpp"'
+touch "$src/stray.cpp"
 expect "a source in no room" 'stray.cpp lies in no room'
-mkdir "$copy/src/attic"
-touch "$copy/src/attic/old.hpp"
+mkdir "$src/attic"
+touch "$src/attic/old.hpp"
 expect "a room that is not in the table" 'attic/old.hpp lies in no room'
-echo '// SYNC alone (release): nobody looks.' >>"$copy/src/base/os.cpp"
+above=(libipcq/cuda/loans.{hpp,cpp} libipcq/cuda/device/{line.cuh,deliver.cu} libipcq/include/ipcq/queue/new.hpp
+  runner/gpu.hpp tools/program/json.hpp tools/doctor.cpp broker/plan.hpp bench/gpu_bench.hpp)
+mkdir "$copy/project/libipcq/include/ipcq/queue"
+for file in "${above[@]}"; do
+  echo '#include "broker/server.hpp"' >>"$copy/project/$file"
+done
+expect "includes of the broker" "${above[@]/%/: includes \"broker/server.hpp\"}"
+echo '#include "client/session_core.hpp"' >>"$copy/project/tools/program/json.hpp"
+expect "an include of the client in a program" 'tools/program/json.hpp: includes "client/session_core.hpp"'
+echo '#include <layout/layout.hpp>' >>"$copy/project/tools/program/json.hpp"
+expect "a header beside the one that is allowed" 'tools/program/json.hpp: includes "layout/layout.hpp"'
+echo '#include "loans.hpp"' >>"$copy/project/runner/gpu.hpp"
+expect "an include of a folder beside" 'runner/gpu.hpp: includes "loans.hpp"'
+
+sed -i 's/^protocol: base layout/& executor/' "$src/ROOMS"
+expect "a table that points up" "ROOMS lets 'protocol' include of 'executor', which stands in no line before it"
+sed -i 's/^protocol: base layout/& protocol/' "$src/ROOMS"
+expect "a table that names a room itself" "ROOMS lets 'protocol' include of 'protocol'"
+echo 'attic: base' >>"$src/ROOMS"
+expect "a room without a folder" "ROOMS names 'attic', and there is no such folder"
+echo '#include "broker/server.hpp"' >>"$src/broker/groups.cpp"
+expect "units that include each other" 'include each other in a circle' 'broker/groups' 'broker/endpoints'
+echo '#include "base/sha256.hpp"' >"$src/base/crc32.hpp"
+echo '#include "base/crc32.hpp"' >"$src/base/sha256.hpp"
+expect "units with digits in a circle" 'include each other in a circle: base/' 'base/crc32' 'base/sha256'
+echo '#include "loans.hpp"' >>"$copy/project/libipcq/cuda/spare_memory.hpp"
+expect "units of the CUDA side in a circle" 'include each other in a circle: libipcq/cuda/'
+
+echo '// SYNC alone (release): nobody looks.' >>"$src/base/os.cpp"
 expect "a label with one end" 'SYNC alone lacks a release or an acquire end' 'os.cpp'
-printf '// SYNC both (release)\n// SYNC both (release)\n' >>"$copy/src/base/os.cpp"
+printf '// SYNC both (release)\n// SYNC both (release)\n' >>"$src/base/os.cpp"
 expect "a label with one end twice" 'SYNC both lacks a release or an acquire end'
-printf '// SYNC pair (release)\n// SYNC pair (acquire)\n' >>"$copy/src/base/os.cpp"
+printf '// SYNC pair (release)\n// SYNC pair (acquire)\n' >>"$src/base/os.cpp"
 expect "a label with both ends"
 
 options=(--test-sources "$copy/tests")

@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""The part of scripts/lint that reads the sources' structure: lint_sources.py ROOT <FILES
+
+FILES are the project's files by their paths from ROOT, one a line. Prints what is wrong, a line each, and returns 1 then.
+"""
+import graphlib
+import os
+import re
+import sys
+
+ROOMS = "libipcq/src/ROOMS"
+SOURCES = "libipcq/src/"
+PUBLIC = "libipcq/include/"
+# Where the paths of includes begin, besides the folder of the file that includes.
+INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "tools/", "bench/")
+# Whose sources ROOMS speaks of. Tests include whatever they test.
+BUILT = ("libipcq/", "runner/", "tools/", "broker/", "consumer/", "producer/", "bench/")
+EXTENSIONS = (".hpp", ".cpp", ".cuh", ".cu", ".h", ".cc", ".inc", ".ipp", ".hpp.in")
+
+# Circles that stay for now: a unit, the one that it should not include, and why it does.
+CIRCLES = {
+    ("runner/gpu_arbiter", "runner/queue_runner"): "pauses the queues that register with it; an interface would do",
+    ("runner/stream_executor", "runner/queue_runner"): "a part of QueueRunner's thread, and its friend",
+    ("tools/program/exit_code", "tools/program/print"): "run_guarded() ends the output; a unit of its own would do",
+}
+
+failed = False
+
+
+def complain(text):
+    global failed
+    failed = True
+    print(text)
+
+
+def read(root, file):
+    with open(os.path.join(root, file), encoding="utf-8", errors="replace") as f:
+        return f.read()
+
+
+def read_rooms(root, files):
+    """What each room (`base`) and each other folder (`runner/`) may include, by the table."""
+    allowed = {}
+    if ROOMS not in files:
+        complain(f"{ROOMS} is missing")
+        return allowed
+    for line in read(root, ROOMS).splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, _, below = line.partition(":")
+        if not os.path.isdir(os.path.join(root, name if name.endswith("/") else SOURCES + name)):
+            complain(f"ROOMS names '{name}', and there is no such folder")
+        for other in below.split():
+            if "." not in other and other not in allowed:
+                complain(f"ROOMS lets '{name}' include of '{other}', which stands in no line before it")
+        allowed[name] = below.split()
+    return allowed
+
+
+def place_of(file, allowed):
+    """The room or folder of the table in which a file lies, or None."""
+    if file.startswith(SOURCES):
+        room, slash, _ = file[len(SOURCES):].partition("/")
+        return room if slash and room in allowed else None
+    folder = os.path.dirname(file)
+    while folder and folder + "/" not in allowed:
+        folder = os.path.dirname(folder)
+    return folder + "/" if folder else None
+
+
+def included_file(file, name, files):
+    """The project's file that an include means, or None. A room's sources are found from libipcq/src only."""
+    own = () if file.startswith(SOURCES) else (os.path.dirname(file) + "/",)
+    for folder in own + INCLUDED_FROM:
+        for path in (folder + name, folder + name + ".in"):
+            if path in files:
+                return path
+    return None
+
+
+def includes_of(root, file):
+    """The delimiter and the path of each include; None for one that has neither."""
+    for line in re.findall(r"^[ \t]*#[ \t]*include\b(.*)", read(root, file), re.M):
+        found = re.match(r'[ \t]*(["<])([^">]+)[">]', line)
+        yield found.groups() if found else (None, line.strip())
+
+
+def check_includes(root, files):
+    """Includes of a place's sources: of the place itself or what the table allows. Returns whom each unit includes."""
+    allowed = read_rooms(root, files)
+    units = {}
+    for file in sorted(files):
+        if not file.startswith(BUILT) or not file.endswith(EXTENSIONS):
+            continue
+        shown = file.removeprefix(SOURCES)
+        place = place_of(file, allowed)
+        if place is None:
+            complain(f"{shown} lies in no room that ROOMS names")
+            continue
+        unit = units.setdefault(os.path.splitext(file)[0], set())
+        for delimiter, name in includes_of(root, file):
+            if delimiter is None:
+                complain(f"{shown}: #include {name}: neither \"...\" nor <...>")
+            elif {".", ".."} & set(name.split("/")):
+                complain(f'{shown}: includes "{name}": no "." or ".." in paths of includes')
+            elif target := included_file(file, name, files):
+                to = place_of(target, allowed)
+                if to not in (place, PUBLIC, *allowed[place]) and name not in allowed[place]:
+                    complain(f'{shown}: includes "{name}", and ROOMS lets \'{place}\' include of: '
+                             f'{" ".join(allowed[place]) or "nothing else"}')
+                unit.add(os.path.splitext(target)[0])
+            elif delimiter == '"':
+                complain(f'{shown}: includes "{name}" ' + ("without its room" if file.startswith(SOURCES) else
+                                                           "which is no file of the project"))
+    return units
+
+
+def check_circles(units):
+    """A unit is a header and its source; none includes one that includes it, by whatever way."""
+    for unit, below in CIRCLES:
+        if below not in units.get(unit, ()):
+            complain(f"CIRCLES in scripts/lint_sources.py: {unit} does not include {below}")
+    try:
+        graphlib.TopologicalSorter({u: {v for v in below if v != u and (u, v) not in CIRCLES}
+                                    for u, below in units.items()}).prepare()
+    except graphlib.CycleError as e:
+        circle = " ".join(u.removeprefix(SOURCES) for u in reversed(e.args[1]))
+        complain(f"these units include each other in a circle: {circle}")
+
+
+def main():
+    root = sys.argv[1]
+    files = set(sys.stdin.read().splitlines())
+    check_circles(check_includes(root, files))
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
