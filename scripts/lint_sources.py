@@ -24,6 +24,12 @@ CIRCLES = {
     ("tools/program/exit_code", "tools/program/print"): "run_guarded() ends the output; a unit of its own would do",
 }
 
+# Sources of libipcq and runner without a header of their name, and why.
+NO_HEADER = {
+    "libipcq/cuda/receives_watch.cpp": "the part of receives.hpp's class that runs in the poll thread",
+    "runner/main.cpp": "the program's entry",
+}
+
 failed = False
 
 
@@ -128,10 +134,22 @@ def check_circles(units):
         complain(f"these units include each other in a circle: {circle}")
 
 
+def check_units(files):
+    """A source has a header of its name, beside it or public."""
+    for file in sorted(files):
+        if file.startswith((SOURCES, "libipcq/cuda/", "runner/")) and file.endswith(".cpp") and file not in NO_HEADER:
+            public = PUBLIC + "ipcq/" + os.path.basename(file)[:-4] + ".hpp"
+            if file[:-4] + ".hpp" not in files and public not in files:
+                complain(f"{file} has no header of its name; NO_HEADER in scripts/lint_sources.py may say why")
+    for file in sorted(set(NO_HEADER) - files):
+        complain(f"NO_HEADER in scripts/lint_sources.py names {file}, which is not there")
+
+
 def main():
     root = sys.argv[1]
     files = set(sys.stdin.read().splitlines())
     check_circles(check_includes(root, files))
+    check_units(files)
     return failed
 
 

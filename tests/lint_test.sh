@@ -86,6 +86,13 @@ expect "units with digits in a circle" 'include each other in a circle: base/' '
 echo '#include "loans.hpp"' >>"$copy/project/libipcq/cuda/spare_memory.hpp"
 expect "units of the CUDA side in a circle" 'include each other in a circle: libipcq/cuda/'
 
+touch "$src/queue/loose.cpp" "$copy/project/runner/loose.cpp" "$copy/project/libipcq/cuda/loose.cpp"
+expect "sources without a header" {libipcq/src/queue,runner,libipcq/cuda}'/loose.cpp has no header of its name'
+touch "$src/client/wait.cpp"
+expect "a source of a public header"
+rm "$copy/project/libipcq/cuda/receives_watch.cpp"
+expect "an exception for a file that is gone" 'names libipcq/cuda/receives_watch.cpp, which is not there'
+
 echo '// SYNC alone (release): nobody looks.' >>"$src/base/os.cpp"
 expect "a label with one end" 'SYNC alone lacks a release or an acquire end' 'os.cpp'
 printf '// SYNC both (release)\n// SYNC both (release)\n' >>"$src/base/os.cpp"
