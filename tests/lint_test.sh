@@ -6,14 +6,30 @@ copy=$(mktemp -d "${TMPDIR:-/tmp}/ipcq-lint.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
 failed=0
 
-# expect NAME TEXT...: the lint of the copy fails and says each of them; without any, it is content. The copy is whole
-# again then. expect_of does the same with other options, which stand in `options`.
-expect() {
-  options=(--sources "$copy/project")
-  expect_of "$@"
+project=$copy/project
+mkdir "$project"
+find "$source_dir" -maxdepth 1 -type f -exec cp -t "$project" {} +
+cp -r "$source_dir"/{libipcq,runner,tools,broker,consumer,producer,bench,tests,scripts,docs} "$project"
+src=libipcq/src
+map=docs/design/README.md
+
+# append FILE LINE... and change FILE SED plant something in the copy; expect() takes it out again.
+planted=()
+append() {
+  planted+=("$1")
+  mkdir -p "$(dirname "$project/$1")"
+  touch "$project/$1"
+  [[ $# == 1 ]] || printf '%s\n' "${@:2}" >>"$project/$1"
 }
-expect_of() {
-  local name=$1 said rc=0 text
+change() {
+  planted+=("$1")
+  sed -i "$2" "$project/$1"
+}
+
+# expect NAME TEXT...: the lint of the copy fails and says each of them; without any, it is content. `options` says what
+# it looks at.
+expect() {
+  local name=$1 said rc=0 text file
   shift
   said=$("$source_dir/scripts/lint" "${options[@]}" 2>&1) || rc=$?
   if ((rc != ($# > 0))); then
@@ -23,95 +39,99 @@ expect_of() {
   for text in "$@"; do
     [[ $said == *"$text"* ]] || { echo "$name: does not say '$text', but: $said"; failed=1; }
   done
-  fresh
+  for file in "${planted[@]}"; do
+    rm -f "$project/$file"
+    [[ ! -f $source_dir/$file ]] || cp "$source_dir/$file" "$project/$file"
+  done
+  planted=()
 }
-fresh() {
-  rm -rf "$copy/project"
-  mkdir "$copy/project"
-  cp -r "$source_dir"/{libipcq,runner,tools,broker,consumer,producer,bench} "$copy/project"
-}
-src=$copy/project/libipcq/src
 
-fresh
+options=(--sources "$project")
 expect "the sources as they are"
-echo '#include "broker/broker_core.hpp"' >>"$src/protocol/ring.hpp"
+append $src/protocol/ring.hpp '#include "broker/broker_core.hpp"'
 expect "an include of a room above" 'protocol/ring.hpp: includes "broker/broker_core.hpp"' "ROOMS lets 'protocol'"
-echo '  #  include "client/session_core.hpp"' >>"$src/broker/broker_core.cpp"
+append $src/broker/broker_core.cpp '  #  include "client/session_core.hpp"'
 expect "an include of a room beside" 'broker/broker_core.cpp: includes "client/session_core.hpp"'
-echo '#include "ring.hpp"' >>"$src/repair/repair.cpp"
+append $src/repair/repair.cpp '#include "ring.hpp"'
 expect "an include that names no room" 'repair/repair.cpp: includes "ring.hpp" without its room'
-echo '#include"broker/server.hpp"' >>"$src/base/os.hpp"
-expect "an include without a space" 'base/os.hpp: includes "broker/server.hpp"'
-printf '\t#\tinclude\t"broker/server.hpp"\n' >>"$src/base/os.hpp"
-expect "an include behind a tab" 'base/os.hpp: includes "broker/server.hpp"'
-echo '#include <broker/server.hpp>' >>"$src/base/os.hpp"
-expect "an include in angle brackets" 'base/os.hpp: includes "broker/server.hpp"'
-echo '#include "base/../broker/server.hpp"' >>"$src/base/os.hpp"
-expect "an include by way of .." 'base/os.hpp: includes "base/../broker/server.hpp": no "." or ".."'
-printf '#define IPCQ_HEADER "broker/server.hpp"\n#include IPCQ_HEADER\n' >>"$src/base/os.hpp"
-expect "an include of a macro" 'base/os.hpp: #include IPCQ_HEADER: neither "..." nor <...>'
-mkdir "$src/base/deep"
-echo '#include "broker/server.hpp"' >"$src/base/deep/deep.hpp"
-expect "a file in a folder of a room" 'base/deep/deep.hpp: includes "broker/server.hpp"'
-touch "$src/stray.cpp"
-expect "a source in no room" 'stray.cpp lies in no room'
-mkdir "$src/attic"
-touch "$src/attic/old.hpp"
-expect "a room that is not in the table" 'attic/old.hpp lies in no room'
+append $src/base/os.hpp '#include"broker/server.hpp"'
+append $src/base/fork.hpp $'\t#\tinclude\t"broker/server.hpp"'
+append $src/base/peer.hpp '#include <broker/server.hpp>'
+append $src/base/thread.hpp '#include "base/../broker/server.hpp"'
+append $src/base/poll_set.hpp '#define IPCQ_HEADER "broker/server.hpp"' '#include IPCQ_HEADER'
+append $src/base/deep/deep.hpp '#include "broker/server.hpp"'
+expect "other spellings" 'base/'{os,fork,peer}'.hpp: includes "broker/server.hpp", and ROOMS' \
+  'base/thread.hpp: includes "base/../broker/server.hpp": no "." or ".."' \
+  'base/poll_set.hpp: #include IPCQ_HEADER: neither "..." nor <...>' \
+  'base/deep/deep.hpp: includes "broker/server.hpp"'
+append $src/stray.cpp
+append $src/attic/old.hpp
+expect "sources in no room" 'stray.cpp lies in no room' 'attic/old.hpp lies in no room'
 above=(libipcq/cuda/loans.{hpp,cpp} libipcq/cuda/device/{line.cuh,deliver.cu} libipcq/include/ipcq/queue/new.hpp
   runner/gpu.hpp tools/program/json.hpp tools/doctor.cpp broker/plan.hpp bench/gpu_bench.hpp)
-mkdir "$copy/project/libipcq/include/ipcq/queue"
-for file in "${above[@]}"; do
-  echo '#include "broker/server.hpp"' >>"$copy/project/$file"
-done
+for file in "${above[@]}"; do append "$file" '#include "broker/server.hpp"'; done
 expect "includes of the broker" "${above[@]/%/: includes \"broker/server.hpp\"}"
-echo '#include "client/session_core.hpp"' >>"$copy/project/tools/program/json.hpp"
-expect "an include of the client in a program" 'tools/program/json.hpp: includes "client/session_core.hpp"'
-echo '#include <layout/layout.hpp>' >>"$copy/project/tools/program/json.hpp"
-expect "a header beside the one that is allowed" 'tools/program/json.hpp: includes "layout/layout.hpp"'
-echo '#include "loans.hpp"' >>"$copy/project/runner/gpu.hpp"
-expect "an include of a folder beside" 'runner/gpu.hpp: includes "loans.hpp"'
+append tools/program/json.hpp '#include "client/session_core.hpp"' '#include <layout/layout.hpp>'
+append runner/gpu.hpp '#include "loans.hpp"'
+expect "includes outside the library" 'tools/program/json.hpp: includes "client/session_core.hpp"' \
+  'tools/program/json.hpp: includes "layout/layout.hpp"' 'runner/gpu.hpp: includes "loans.hpp"'
 
-sed -i 's/^protocol: base layout/& executor/' "$src/ROOMS"
-expect "a table that points up" "ROOMS lets 'protocol' include of 'executor', which stands in no line before it"
-sed -i 's/^protocol: base layout/& protocol/' "$src/ROOMS"
-expect "a table that names a room itself" "ROOMS lets 'protocol' include of 'protocol'"
-echo 'attic: base' >>"$src/ROOMS"
-expect "a room without a folder" "ROOMS names 'attic', and there is no such folder"
-echo '#include "broker/server.hpp"' >>"$src/broker/groups.cpp"
+change $src/ROOMS 's/^protocol: base layout/& executor/; s/^queue: base/& queue/'
+append $src/ROOMS 'loft: base'
+expect "a table that points up" "ROOMS lets 'protocol' include of 'executor', which stands in no line before it" \
+  "ROOMS lets 'queue' include of 'queue'" "ROOMS names 'loft', and there is no such folder"
+append $src/broker/groups.cpp '#include "broker/server.hpp"'
 expect "units that include each other" 'include each other in a circle' 'broker/groups' 'broker/endpoints'
-echo '#include "base/sha256.hpp"' >"$src/base/crc32.hpp"
-echo '#include "base/crc32.hpp"' >"$src/base/sha256.hpp"
+append $src/base/crc32.hpp '#include "base/sha256.hpp"'
+append $src/base/sha256.hpp '#include "base/crc32.hpp"'
 expect "units with digits in a circle" 'include each other in a circle: base/' 'base/crc32' 'base/sha256'
-echo '#include "loans.hpp"' >>"$copy/project/libipcq/cuda/spare_memory.hpp"
+append libipcq/cuda/spare_memory.hpp '#include "loans.hpp"'
 expect "units of the CUDA side in a circle" 'include each other in a circle: libipcq/cuda/'
 
-touch "$src/queue/loose.cpp" "$copy/project/runner/loose.cpp" "$copy/project/libipcq/cuda/loose.cpp"
-expect "sources without a header" {libipcq/src/queue,runner,libipcq/cuda}'/loose.cpp has no header of its name'
-touch "$src/client/wait.cpp"
+for file in $src/queue/loose.cpp runner/loose.cpp libipcq/cuda/loose.cpp; do append "$file"; done
+expect "sources without a header" {$src/queue,runner,libipcq/cuda}'/loose.cpp has no header of its name'
+append $src/client/wait.cpp
 expect "a source of a public header"
-rm "$copy/project/libipcq/cuda/receives_watch.cpp"
+append libipcq/cuda/receives_watch.cpp
+rm "$project/libipcq/cuda/receives_watch.cpp"
 expect "an exception for a file that is gone" 'names libipcq/cuda/receives_watch.cpp, which is not there'
 
-echo '// SYNC alone (release): nobody looks.' >>"$src/base/os.cpp"
+append $src/base/os.cpp '// SYNC alone (release): nobody looks.'
 expect "a label with one end" 'SYNC alone lacks a release or an acquire end' 'os.cpp'
-printf '// SYNC both (release)\n// SYNC both (release)\n' >>"$src/base/os.cpp"
+append $src/base/os.cpp '// SYNC both (release)' '// SYNC both (release)'
 expect "a label with one end twice" 'SYNC both lacks a release or an acquire end'
-printf '// SYNC pair (release)\n// SYNC pair (acquire)\n' >>"$src/base/os.cpp"
+append $src/base/os.cpp '// SYNC pair (release)' '// SYNC pair (acquire)'
 expect "a label with both ends"
+
+options=(--documents "$project")
+expect "the documents as they are"
+change $map 's/`ring.hpp`, /&`rang.hpp`, /; s/`repair.hpp` |/`repair.hpp`, `ring.hpp` |/; s/, `stream.cuh`;/, `steam.cuh`;/'
+expect "files of the map that are not there" 'there is no rang.hpp in libipcq/src/protocol' \
+  'there is no ring.hpp in libipcq/src/repair' 'there is no steam.cuh in libipcq/cuda/device'
+append $src/base/sha256.hpp
+append libipcq/cuda/device/more.cu
+expect "sources that the map does not name" 'no row of the tables names libipcq/src/base/sha256.hpp' \
+  'no row of the tables names libipcq/cuda/device/more.cu'
+change $map 's/`Deadline::outcome`/`Nonsense::outcome`/; s/`PoolMap::payload`/`PoolMap::executed`/'
+expect "members of another class" "there is no 'Nonsense::outcome' in libipcq/src/base/deadline.hpp" \
+  "there is no 'PoolMap::executed' in libipcq/src/queue/queue_map.hpp"
+change $map 's/`Server::run`/`Server::walk`/; s/`client_died`/`client_dies`/'
+expect "names that are not there" "there is no 'Server::walk' in libipcq/src/broker/server.cpp" "no 'client_dies'"
+append $map 'See [this](nowhere.md) and `[that](code.md)`.'
+expect "a broken link" 'docs/design/README.md: broken link to docs/design/nowhere.md'
 
 options=(--test-sources "$copy/tests")
 mkdir -p "$copy/tests/unit"
 one_test=$copy/tests/unit/one_test.cpp
 echo '#include <gtest/gtest.h>' >"$copy/tests/fixture.hpp"
 printf '#include "fixture.hpp"\nTEST(One, Test) { EXPECT_TRUE(true); }\n' >"$one_test"
-expect_of "a test whose fixture includes GoogleTest"
+expect "a test whose fixture includes GoogleTest"
 echo 'TEST(One, Test) { EXPECT_TRUE(true); }' >"$one_test"
-expect_of "a test that finds GoogleTest only precompiled" 'unit/one_test.cpp: uses GoogleTest without gtest/gtest.h'
+expect "a test that finds GoogleTest only precompiled" 'unit/one_test.cpp: uses GoogleTest without gtest/gtest.h'
 printf '#include "fixture.hpp"\nTEST(One, Test) { EXPECT_THAT(1, testing::Gt(0)); }\n' >"$one_test"
-expect_of "a test that finds GoogleMock only precompiled" 'unit/one_test.cpp: uses GoogleMock without gmock/gmock.h'
+expect "a test that finds GoogleMock only precompiled" 'unit/one_test.cpp: uses GoogleMock without gmock/gmock.h'
 echo '#include <gmock/gmock.h>' >"$copy/tests/fixture.hpp"
-expect_of "a test whose fixture includes GoogleMock"
+expect "a test whose fixture includes GoogleMock"
 
 if command -v git >/dev/null; then
   export GIT_DIR=$copy/history GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
@@ -120,10 +140,10 @@ if command -v git >/dev/null; then
   tree=$(git hash-object -t tree -w --stdin </dev/null)
   commit() { git update-ref --no-deref HEAD "$(printf '%s\n' "$@" | git commit-tree "$tree")"; }
   commit "Say why" "" "Since a reader asks."
-  expect_of "a commit as it should be"
+  expect "a commit as it should be"
   commit "Say it in one line only"
-  expect_of "a commit without a body" 'has no body that says why: Say it in one line only'
+  expect "a commit without a body" 'has no body that says why: Say it in one line only'
   commit "Say so much in the subject of a commit that no list of commits can show it whole" "" "Why."
-  expect_of "a long subject" 'its subject has 80 characters'
+  expect "a long subject" 'its subject has 80 characters'
 fi
 exit "$failed"
