@@ -24,6 +24,13 @@ CIRCLES = {
     ("tools/program/exit_code", "tools/program/print"): "run_guarded() ends the output; a unit of its own would do",
 }
 
+LONGEST_FILE = 350
+# Longer than that, and why.
+LONG_FILES = {
+    "scripts/soak": "to be split: one program in one file until its checks have modules of their own",
+}
+SIZED = re.compile(r"(^|/)(CMakeLists\.txt|[^/]+\.(hpp|cpp|cuh|cu|h|cc|inc|ipp|py|sh|cmake|in))$|^scripts/|^\.ci/")
+
 # Sources of libipcq and runner without a header of their name, and why.
 NO_HEADER = {
     "libipcq/cuda/receives_watch.cpp": "the part of receives.hpp's class that runs in the poll thread",
@@ -145,11 +152,23 @@ def check_units(files):
         complain(f"NO_HEADER in scripts/lint_sources.py names {file}, which is not there")
 
 
+def check_sizes(root, files):
+    """No file is too long for a reader. The public members of a type are not counted: that takes a compiler, and
+    clang-tidy has no check for it."""
+    for file in sorted(filter(SIZED.search, files)):
+        lines = read(root, file).count("\n")
+        if lines > LONGEST_FILE and file not in LONG_FILES:
+            complain(f"{file} has {lines} lines, more than {LONGEST_FILE}")
+        elif lines <= LONGEST_FILE and file in LONG_FILES:
+            complain(f"{file} has {lines} lines only: strike it from LONG_FILES in scripts/lint_sources.py")
+
+
 def main():
     root = sys.argv[1]
     files = set(sys.stdin.read().splitlines())
     check_circles(check_includes(root, files))
     check_units(files)
+    check_sizes(root, files)
     return failed
 
 

@@ -96,6 +96,14 @@ append libipcq/cuda/receives_watch.cpp
 rm "$project/libipcq/cuda/receives_watch.cpp"
 expect "an exception for a file that is gone" 'names libipcq/cuda/receives_watch.cpp, which is not there'
 
+mapfile -t lines < <(printf '#\n%.0s' {1..351})
+long=($src/base/os.hpp libipcq/cuda/device/line.cuh tests/CMakeLists.txt tests/own_broker.sh scripts/demo)
+for file in "${long[@]}"; do append "$file" "${lines[@]}"; done
+expect "long files" "${long[@]/%/ has }" ' lines, more than 350'
+echo '#' >"$project/scripts/soak"
+planted+=(scripts/soak)
+expect "an exception for a file that is short" 'scripts/soak has 1 lines only: strike it from LONG_FILES'
+
 append $src/base/os.cpp '// SYNC alone (release): nobody looks.'
 expect "a label with one end" 'SYNC alone lacks a release or an acquire end' 'os.cpp'
 append $src/base/os.cpp '// SYNC both (release)' '// SYNC both (release)'
