@@ -144,14 +144,22 @@ expect "a test whose fixture includes GoogleMock"
 if command -v git >/dev/null; then
   export GIT_DIR=$copy/history GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
   git init -q --bare "$GIT_DIR"
+  options=(--commits nowhere..HEAD)
+  expect "commits that are not there" "git knows no commits 'nowhere..HEAD'"
   options=(--commits HEAD)
   tree=$(git hash-object -t tree -w --stdin </dev/null)
   commit() { git update-ref --no-deref HEAD "$(printf '%s\n' "$@" | git commit-tree "$tree")"; }
-  commit "Say why" "" "Since a reader asks."
+  commit "Say why" "" "Since a reader asks for it."
   expect "a commit as it should be"
   commit "Say it in one line only"
   expect "a commit without a body" 'has no body that says why: Say it in one line only'
-  commit "Say so much in the subject of a commit that no list of commits can show it whole" "" "Why."
+  commit "Say who it was only" "" "Signed-off-by: A Person Of Some Name <person@example.org>"
+  expect "a commit whose body is a trailer" 'has no body that says why: Say who it was only'
+  commit "Say nothing" "" "." "" "Signed-off-by: A Person Of Some Name <person@example.org>"
+  expect "a commit whose body is a full stop" 'has no body that says why: Say nothing'
+  commit "Say why and who" "" "Broker::create asks for it." "" "Signed-off-by: A Person Of Some Name <person@example.org>"
+  expect "a commit with a body and a trailer"
+  commit "Say so much in the subject of a commit that no list of commits can show it whole" "" "Since a reader asks for it."
   expect "a long subject" 'its subject has 80 characters'
 fi
 exit "$failed"
