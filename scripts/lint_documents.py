@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The part of scripts/lint that reads the documents: lint_documents.py ROOT <FILES
 
-FILES are the project's files by their paths from ROOT, one a line. Prints what is wrong, a line each, and returns 1 then.
+FILES are the project's files by their paths from ROOT, one a line. Prints what is wrong, a line each; then returns 1.
 """
 import os
 import re

@@ -108,8 +108,18 @@ append $src/base/os.cpp '// SYNC alone (release): nobody looks.'
 expect "a label with one end" 'SYNC alone lacks a release or an acquire end' 'os.cpp'
 append $src/base/os.cpp '// SYNC both (release)' '// SYNC both (release)'
 expect "a label with one end twice" 'SYNC both lacks a release or an acquire end'
-append $src/base/os.cpp '// SYNC pair (release)' '// SYNC pair (acquire)'
+pair=('// SYNC pair (release): what is said here' '// takes two lines.' 'word.store(one_value_or_another,  // of two'
+  '           std::memory_order_release);' '// SYNC pair (acquire)' 'return word.load(std::memory_order_acquire);')
+append $src/base/os.cpp "${pair[@]}"
 expect "a label with both ends"
+append $src/base/os.cpp "${pair[@]/%_acquire);/_relaxed);}"
+expect "a label beside a weaker order" 'os.cpp:' 'SYNC pair: the statement behind it has no access of order acquire'
+append $src/base/os.cpp "${pair[@]}" '// SYNC pair (acquire)' 'int other = 0;' "${pair[5]}"
+expect "a label beside another statement" 'SYNC pair: the statement behind it has no access of order acquire'
+append $src/base/os.cpp "${pair[@]}" '// SYNC pair (acquire, release)' 'word.cas(a, b, std::memory_order_relaxed);'
+expect "a relaxed swap" 'SYNC pair: the statement behind it has no access of order acquire, release'
+append $src/base/os.cpp "${pair[@]}" '// SYNC pair: to whom it may concern.' "${pair[5]}"
+expect "a label without an order" 'SYNC pair names none of: acquire release'
 
 options=(--documents "$project")
 expect "the documents as they are"
