@@ -184,9 +184,6 @@ std::shared_ptr<PoolEntry> Registry::build_pool(const std::string& name, const P
   return pool;
 }
 
-// "host" or "cuda" for a queue that may have left it open. Only a BackendError, which says that the GPU cannot be used,
-// makes `auto` host. A shortage of this process (SystemError) fails the creation: it may pass, and must not decide for
-// the queue's whole life.
 std::string Registry::choose_backend(const std::string& object, const QueueOptions& o, const PoolEntry* shared) {
   const bool on_device = shared != nullptr && shared->map->on_device();
   if (o.backend == "cuda") (void)supervisor_.require(object, on_device ? shared->options.device : o.device);

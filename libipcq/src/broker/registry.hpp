@@ -74,6 +74,9 @@ class Registry final : public RunnerUser {
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;
   std::shared_ptr<PoolEntry> build_pool(const std::string& name, const PoolOptions& options, std::uint64_t generation);
   QueueEntry build_queue(const QueuePlan& plan);
+  // "host" or "cuda" for a queue that may have left it open. Only a BackendError, which says that the GPU cannot be
+  // used, makes `auto` host. A shortage of this process (SystemError) fails the creation: it may pass, and must not
+  // decide for the queue's whole life.
   std::string choose_backend(const std::string& object, const QueueOptions& options, const PoolEntry* shared);
   void commit_pool(const std::shared_ptr<PoolEntry>& pool);
   void commit_queue(QueueEntry& q);
