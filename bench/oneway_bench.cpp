@@ -206,12 +206,15 @@ double receive_into(Consumer& in, std::size_t count) {
 template <std::size_t Bytes>
 double consume(Consumer& in, std::size_t count) {
   Stopwatch watch;
-  for (std::uint64_t n = 0; n < count;) {
-    const auto see = [&](const MessageView& message) {
-      check(message.bytes(), Bytes, n);
-      watch.received(n++);
-    };
-    if (in.consume(see, kForever, kBatch).status != Status::ok) fail("not received");
+  std::uint64_t n = 0;
+  const auto see = [&](const MessageView& message) {
+    check(message.bytes(), Bytes, n);
+    watch.received(n++);
+  };
+  for (std::size_t seen = 0; seen < count;) {
+    const BatchResult got = in.consume(see, kForever, kBatch);
+    if (got.status != Status::ok) fail("not received");
+    seen += got.count;
   }
   return watch.rate(count);
 }
