@@ -16,7 +16,9 @@
 #undef memory_order_acq_rel
 #undef memory_order_seq_cst
 
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <new>
 #include <ostream>
@@ -131,6 +133,11 @@ struct RelacyAtomics {
     Pair load(std::memory_order order) const {
       const std::uint64_t high = hi.load(to_rl(order), RL_INFO);
       return {lo.load(rl::mo_relaxed, RL_INFO), high};
+    }
+    std::uint32_t copy_to(std::byte* to) const {
+      const Pair unit = load(std::memory_order::relaxed);
+      std::memcpy(to, &unit, sizeof unit);
+      return static_cast<std::uint32_t>(unit.hi >> 32);
     }
     std::uint64_t load_hi(std::memory_order order) const { return hi.load(to_rl(order), RL_INFO); }
     rl::atomic<std::uint64_t> lo;

@@ -7,7 +7,9 @@
 #include <emmintrin.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "layout/bits.hpp"
@@ -143,6 +145,20 @@ struct alignas(16) Unit {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     return {static_cast<std::uint64_t>(_mm_cvtsi128_si64(v)),
             static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v)))};
+#endif
+  }
+  // A relaxed load() to 16 bytes of private memory. Returns the tag.
+  std::uint32_t copy_to(std::byte* to) const noexcept {
+#if defined(__SANITIZE_THREAD__)
+    const Pair unit = load(std::memory_order_relaxed);
+    std::memcpy(to, &unit, sizeof unit);
+    return static_cast<std::uint32_t>(unit.hi >> 32);
+#else
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    const __m128i v = _mm_load_si128(reinterpret_cast<const __m128i*>(this));
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), v);
+    return static_cast<std::uint32_t>(_mm_cvtsi128_si32(_mm_shuffle_epi32(v, 0xff)));
 #endif
   }
   // Loads only the half that carries the tag.

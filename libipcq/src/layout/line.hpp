@@ -172,8 +172,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   const Pair u0 = line.unit[0].load(std::memory_order_acquire);
   if (tag_of(u0.hi) != tag) return LineRead::absent;
   d = Descriptor{};
-  unpack_kind(u0.lo, d);
-  d.flags &= kPayloadReady | kNotProcessed | kInMirror;  // kBeforeExecutor is not valid in a line
+  unpack_kind(u0.lo & ~HeadBits::Flags::put(HeadBits::Flags::kMax & ~kFlagsOfALine), d);
   d.producer = static_cast<std::uint32_t>(u0.hi);
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (!carries_message(d) && d.kind != LineKind::control) return LineRead::damaged;
@@ -186,12 +185,12 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   if (d.kind == LineKind::inlined) {
     if (d.data_unit < kInlineUnit || d.data_unit > kLineUnits) return LineRead::damaged;
     if (d.length > (kLineUnits - d.data_unit) * kUnitBytes) return LineRead::damaged;
-    for (std::uint32_t at = 0, u = d.data_unit; at < d.length; at += kUnitBytes, ++u) {
-      const Pair unit = line.unit[u].load(relaxed);
-      if (tag_of(unit.hi) != tag) return missing;
-      std::memcpy(data.bytes + at, &unit, sizeof unit);  // the next unit overwrites this one's tag
+    std::uint32_t wrong = 0;
+    std::byte* to = data.bytes;
+    for (const auto* unit = line.unit + d.data_unit; to < data.bytes + d.length; ++unit, to += kUnitBytes) {
+      wrong |= unit->copy_to(to) ^ tag;  // the next unit overwrites this one's tag
     }
-    return LineRead::present;
+    return wrong == 0 ? LineRead::present : missing;
   }
   const Pair lease = line.unit[kLeaseUnit].load(relaxed);
   const Pair alias = line.unit[kAliasUnit].load(relaxed);

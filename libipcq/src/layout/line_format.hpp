@@ -39,6 +39,8 @@ enum LineFlag : std::uint8_t {
   kBeforeExecutor = 128,  // only in held entries: the copy was made from `in` (published_view.hpp)
 };
 
+inline constexpr std::uint64_t kFlagsOfALine = kPayloadReady | kNotProcessed | kInMirror;
+
 inline constexpr unsigned kLineUnits = 8;
 inline constexpr unsigned kUnitBytes = 12;  // of data; the tag has four more
 // A unit is four 32-bit words: 64 bits of data in the first two, 32 in the third, and the tag.
