@@ -60,22 +60,26 @@ class IPCQ_API Consumer {
   [[nodiscard]] BatchResult receive_many(std::span<Message> batch, Timeout timeout = kForever) noexcept;
 
   // Copies the payload of the group's next message to `buffer` and is done with it: nothing is held, nothing to
-  // release, and no other member gets the message, also if this process dies. The view's bytes() are the first of
-  // `buffer`. Cheaper than receive() for messages of Producer::inline_bytes() and less. Waits, and fails, as receive()
-  // does. Also: too_large: the payload exceeds `buffer`; unreachable: it lies in device memory alone. The message is
-  // the group's next then as before.
+  // release, and no other member gets the message once the call has returned, also if this process dies. The view's
+  // bytes() are the first of `buffer`. Cheaper than receive() for messages of Producer::inline_bytes() and less. Waits,
+  // and fails, as receive() does. Also: too_large: the payload exceeds `buffer`; unreachable: it lies in device memory
+  // alone. The message is the group's next then as before.
   [[nodiscard]] Result<MessageView> receive_into(std::span<std::byte> buffer, Timeout timeout = kForever) noexcept;
 
-  // Calls callback(const MessageView&) for up to `limit` messages that are there now, in order, and waits only for the
-  // first. The cheapest way to receive: small messages are shown where they lie. A callback that returns false ends the
-  // call after that message. A message is done with when its callback returns, and bytes() are valid until then.
+  // Calls callback(const MessageView&) for up to `limit` messages, in order, as long as there are some, and waits only
+  // for the first. The cheapest way to receive: small messages are not held but stay in their lines meanwhile. A
+  // callback that returns false ends the call after that message. A message is done with when its callback returns, and
+  // bytes() are valid until then.
   //
   // A slow callback holds up others, which a slow reader of a held Message does not: the messages that were claimed
-  // with it, a quarter of the ring at most, wait for this consumer, and producers wait for their lines. If the callback
-  // throws, its message is given back as by Message::nack(), those behind it stay the group's next, and the exception
-  // goes on to the caller. If this process dies within a callback, that message counts as delivered once more. Within
-  // the callback this consumer's receiving calls return Status::full; the callback may close it and must not destroy
-  // its Session. Statuses as receive(); ok with a count of 0 only for a limit of 0.
+  // with it, a quarter of the ring or of the slots at most, wait for this consumer, and producers wait for their lines.
+  // So a callback that sends to its own queue may wait for itself: give that call a time-out. If the callback throws,
+  // its message is given back as by Message::nack(), those behind it stay the group's next, and the exception goes on
+  // to the caller. If this process dies within a callback, that message counts as delivered once more.
+  //
+  // Within the callback this consumer's receiving calls return Status::full. The callback may close the consumer: its
+  // message is the group's again then, and its bytes() end. It must not destroy the Session. Statuses as receive(); ok
+  // with a count of 0 only for a limit of 0.
   template <class Callback>
   BatchResult consume(Callback&& callback, Timeout timeout = kForever, std::size_t limit = 256) {
     using Result = std::invoke_result_t<Callback&, const MessageView&>;

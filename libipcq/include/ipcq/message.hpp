@@ -154,7 +154,8 @@ class IPCQ_API Message : public MessageView {
   struct Hold {
     detail::ConsumerCore* core = nullptr;
     std::uint32_t entry = 0;
-    std::uint8_t unwinding = 0;  // std::uncaught_exceptions() at receive
+    std::uint16_t deliveries = 0;  // as its entry's word has it
+    std::uint8_t unwinding = 0;    // std::uncaught_exceptions() at receive
   };
   Hold hold_;
 };

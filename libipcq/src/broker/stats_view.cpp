@@ -35,7 +35,8 @@ PoolCounts count_slots(const PoolMap& map) {
   return n;
 }
 
-// Counts the held entries of each group in q.stats, and returns those of each client.
+// Counts the held entries of each group in q.stats, and what its members read in place, and returns those of each
+// client.
 std::unordered_map<std::uint32_t, std::uint64_t> count_held(QueueView& q) {
   std::unordered_map<std::uint32_t, std::uint64_t> by_client;
   std::size_t place[kMaxGroups];
@@ -52,6 +53,12 @@ std::unordered_map<std::uint32_t, std::uint64_t> count_held(QueueView& q) {
       const std::size_t i = place[w.group];
       if (i != kMaxGroups && h->ticket.load(std::memory_order_relaxed) < q.taken[i]) ++q.stats.groups[i].held;
     }
+  }
+  for (std::size_t i = 0; i < q.stats.groups.size(); ++i) {
+    for_each_being_read(q.map->ring(), q.groups[i], [&](std::uint64_t ticket, std::uint32_t client) {
+      ++by_client[client];
+      if (ticket < q.taken[i]) ++q.stats.groups[i].held;
+    });
   }
   return by_client;
 }

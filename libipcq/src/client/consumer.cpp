@@ -24,7 +24,7 @@ void Consumer::close() noexcept {
   if (!core_) return;
   if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
   core_->close_device_side();
-  const bool in_use = core_->holds_any() || core_->is_in_callback();
+  const bool in_use = core_->holds_any() || core_->is_consuming();
   const auto session = core_->shared_session();
   core_->close();
   if (in_use) {  // by messages, or by the consume() that has called this

@@ -56,7 +56,7 @@ template <class Member>
 Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& count,
                           const std::atomic<bool>* roused) noexcept {
   if (is_unusable()) return Status::closed;
-  if (in_callback_) return Status::full;
+  if (is_consuming()) return Status::full;
   Taken taken;
   const auto attempt = [&](Taken& t) {
     t = member.take(entries, entries.size() > 1 ? message_wait_.await_batch(member_, entries.size()) : 0);
@@ -86,6 +86,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   message.hold_.core = this;
   message.hold_.entry = entry;
   message.m_.redeliveries = word.deliveries;
+  message.hold_.deliveries = static_cast<std::uint16_t>(word.deliveries);
   message.hold_.unwinding = unwinding;
   if (!is_sound(d, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
@@ -125,6 +126,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
 }
 
 void ConsumerCore::show_counters() const noexcept {
+  if (is_unusable()) return;  // the endpoint may be another consumer's by now
   endpoint_.messages.store(messages_, std::memory_order_relaxed);
   endpoint_.redelivered.store(redelivered_, std::memory_order_relaxed);
   endpoint_.damaged.store(damaged_, std::memory_order_relaxed);
@@ -209,7 +211,7 @@ Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view
     if (const Status s = await_device_side(deadline); s != Status::ok) return s;
   }
   if (is_unusable()) return Status::closed;
-  if (in_callback_) return Status::full;
+  if (is_consuming()) return Status::full;
   Descriptor d;
   InlineData data;
   std::uint64_t ticket = 0;
@@ -274,14 +276,14 @@ Status ConsumerCore::release(Message& message) noexcept {
   message.forget();
   if (is_unusable()) return Status::closed;
   bool freed = false;
-  if (!member_.release(message.hold_.entry, message.m_.redeliveries, pool_->pool(), freed)) return Status::not_held;
+  if (!member_.release(message.hold_.entry, message.hold_.deliveries, pool_->pool(), freed)) return Status::not_held;
   after_release(freed);
   return Status::ok;
 }
 
 bool ConsumerCore::hand_over(Message& message) noexcept {
   message.forget();
-  const bool held = member_.hand_over(message.hold_.entry, message.m_.redeliveries);
+  const bool held = member_.hand_over(message.hold_.entry, message.hold_.deliveries);
   after_release(false);
   return held;
 }
@@ -289,14 +291,14 @@ bool ConsumerCore::hand_over(Message& message) noexcept {
 Status ConsumerCore::nack(Message& message) noexcept {
   message.forget();
   if (is_unusable()) return Status::closed;
-  if (!member_.give_back(message.hold_.entry, message.m_.redeliveries)) return Status::not_held;
+  if (!member_.give_back(message.hold_.entry, message.hold_.deliveries)) return Status::not_held;
   after_return();
   return Status::ok;
 }
 
 void ConsumerCore::take_back(Message& message) noexcept {
   bytes_ -= message.length();
-  --(message.redeliveries() == 0 ? messages_ : redelivered_);
+  --(message.hold_.deliveries == 0 ? messages_ : redelivered_);
   const std::uint32_t entry = message.hold_.entry;
   message.forget();
   put_back(entry);

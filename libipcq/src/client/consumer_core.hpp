@@ -25,7 +25,8 @@ class ConsumerCore {
   Status receive(Message& message, Deadline& deadline) noexcept;  // into an empty message
   BatchResult receive_many(std::span<Message> batch, Deadline& deadline) noexcept;
   Status receive_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
-  bool is_in_callback() const noexcept { return in_callback_; }  // of consume()
+  // Whether consume() has a claim open, or runs its callback. Then nothing else may take.
+  bool is_consuming() const noexcept { return consuming_.load(std::memory_order_relaxed); }
 
   // For ipcq::cuda: takes a message of a device queue as soon as it is published. Its payload may be incomplete; the
   // flag kBeforeExecutor of `d` says that `d` is from the `in` line. From one thread at a time, and not while receive()
@@ -103,8 +104,8 @@ class ConsumerCore {
   std::uint64_t bytes_ = 0;
   std::uint64_t redelivered_ = 0;
   std::uint64_t damaged_ = 0;
-  bool took_over_ = false;  // an orphan, which stays in a held entry of another member's block
-  bool in_callback_ = false;
+  bool took_over_ = false;              // an orphan, which stays in a held entry of another member's block
+  std::atomic<bool> consuming_{false};  // read by a poll thread of ipcq::cuda, too
   bool uses_cuda_ = false;
   std::atomic<bool> closed_{false};
   const std::uint32_t epoch_ = fork_epoch();

@@ -10,6 +10,18 @@ namespace {
 // Messages that are taken into held entries at once: an array on the stack.
 constexpr std::size_t kHeldAtOnce = 32;
 
+// Marks that a claim is open, or the callback runs.
+class Consuming {
+ public:
+  explicit Consuming(std::atomic<bool>& flag) noexcept : flag_(flag) { flag_.store(true, std::memory_order_relaxed); }
+  ~Consuming() { flag_.store(false, std::memory_order_relaxed); }
+  Consuming(const Consuming&) = delete;
+  Consuming& operator=(const Consuming&) = delete;
+
+ private:
+  std::atomic<bool>& flag_;
+};
+
 // Whether a callback may see messages in their lines. While it runs they are not free, and producers wait for them; not
 // so those of a lossy group, or of a queue that drops the oldest, which must never wait for a reader. Nor lines that a
 // device writes: their units arrive in any order.
@@ -18,45 +30,59 @@ bool may_show_lines(const QueueMap& queue, unsigned group) noexcept {
          (queue.control().group[group].policy.load(std::memory_order_relaxed) & kGroupLossy) == 0;
 }
 
+// Of lines and slots, so that producers go on while a callback runs.
+std::size_t quarter_of(std::uint64_t lines, std::uint64_t slots) noexcept {
+  const std::uint64_t fewer = slots == 0 ? lines : std::min(lines, slots);
+  return static_cast<std::size_t>(std::clamp<std::uint64_t>(fewer / 4, 1, kHeldAtOnce));
+}
+
 }  // namespace
 
 Consumption::Consumption(ConsumerCore& core, const MessageCallback& callback) noexcept
-    : core_(core), callback_(callback), shows_lines_(may_show_lines(*core.queue_, core.group())) {}
+    : core_(core),
+      callback_(callback),
+      shows_lines_(may_show_lines(*core.queue_, core.group())),
+      held_at_once_(quarter_of(core.queue_->config().lines, core.pool_->config().slots)) {}
 
 BatchResult Consumption::run(std::size_t limit, Deadline& deadline) {
   BatchResult result;
   Deadline no_time = Deadline::none();
-  if (core_.device_side_ != nullptr) [[unlikely]] {
-    result.status = core_.await_device_side(deadline);
-  }
-  for (bool wanted = true; wanted && result.status == Status::ok && result.count < limit;) {
+  for (bool wanted = true; wanted && result.count < limit;) {
     const bool first = result.count == 0;
-    const std::size_t want = limit - result.count;
-    std::uint64_t ticket = 0;
-    Taken lines{.outcome = TakeOutcome::needs_entry};
-    Status s = shows_lines_ ? claim(want, first ? deadline : no_time, ticket, lines) : Status::ok;
-    if (s == Status::ok && lines.outcome == TakeOutcome::taken) {
-      wanted = show_lines(ticket, ticket + lines.count, result.count);
-    } else if (s == Status::ok) {
-      Message batch[kHeldAtOnce];
-      const BatchResult taken =
-          core_.receive_many(std::span(batch, std::min(want, kHeldAtOnce)), first ? deadline : no_time);
-      s = taken.count != 0 ? Status::ok : taken.status;
-      wanted = show_held(std::span(batch, taken.count), result.count);
-    }
-    if (s != Status::ok) {
-      if (first) result.status = s;
-      break;
-    }
-    // Of a claim without a message: nothing but tombstones.
-    if (result.count == 0) result.status = core_.message_wait_.go_on(deadline);
+    Deadline& time = first ? deadline : no_time;
+    const Status s = show_some(limit - result.count, time, result.count, wanted);
+    if (s == Status::ok) continue;
+    if (first) result.status = s;
+    break;
   }
   return result;
 }
 
+Status Consumption::show_some(std::size_t want, Deadline& deadline, std::size_t& count, bool& wanted) {
+  if (core_.is_consuming()) return Status::full;
+  if (core_.device_side_ != nullptr) [[unlikely]] {  // also what the callback has begun
+    if (const Status s = core_.await_device_side(deadline); s != Status::ok) return s;
+  }
+  if (shows_lines_) {
+    const Consuming claim_is_open(core_.consuming_);
+    std::uint64_t ticket = 0;
+    Taken lines;
+    if (const Status s = claim(want, deadline, ticket, lines); s != Status::ok) return s;
+    if (lines.outcome == TakeOutcome::taken) {
+      wanted = show_lines(ticket, ticket + lines.count, count);
+      return Status::ok;
+    }
+  }
+  Message batch[kHeldAtOnce];
+  const BatchResult taken = core_.receive_many(std::span(batch, std::min(want, held_at_once_)), deadline);
+  if (taken.count == 0) return taken.status;
+  const Consuming callback_runs(core_.consuming_);
+  wanted = show_held(std::span(batch, taken.count), count);
+  return Status::ok;
+}
+
 Status Consumption::claim(std::size_t want, Deadline& deadline, std::uint64_t& ticket, Taken& taken) noexcept {
   if (core_.is_unusable()) return Status::closed;
-  if (core_.in_callback_) return Status::full;
   const auto attempt = [&](Taken& t) {
     ticket = core_.in_place_.claim(want, want > 1 ? core_.message_wait_.await_batch(core_.member_, want) : 0, t);
   };
@@ -71,7 +97,7 @@ bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_
       InlineData data;
       bool damaged = false;
       if (core_.in_place_.read(ticket, d, data, damaged)) {
-        wanted = call(core_.view_of(d, data, ticket));
+        wanted = callback_.call(callback_.object, core_.view_of(d, data, ticket));
         ++count;
         if (core_.is_unusable()) return false;  // closed by the callback: the broker has settled the rest of the claim
       }
@@ -111,7 +137,7 @@ bool Consumption::show_held(std::span<Message> messages, std::size_t& count) {
   };
   try {
     for (; i < messages.size() && wanted; ++i) {
-      wanted = call(messages[i]);
+      wanted = callback_.call(callback_.object, messages[i]);
       ++count;
       (void)messages[i].release();
       if (core_.is_unusable()) wanted = false;  // closed by the callback: the rest is the group's again
@@ -123,15 +149,6 @@ bool Consumption::show_held(std::span<Message> messages, std::size_t& count) {
   }
   return_rest();
   return wanted;
-}
-
-bool Consumption::call(const MessageView& view) {
-  struct Within {
-    bool& flag;
-    explicit Within(bool& f) : flag(f) { flag = true; }
-    ~Within() { flag = false; }
-  } within(core_.in_callback_);
-  return callback_.call(callback_.object, view);
 }
 
 }  // namespace ipcq::detail

@@ -20,18 +20,20 @@ class Consumption {
   BatchResult run(std::size_t limit, Deadline& deadline);
 
  private:
+  // Claims or takes up to `want` messages and shows them. `wanted`: whether the callback wants more.
+  Status show_some(std::size_t want, Deadline& deadline, std::size_t& count, bool& wanted);
   // Claims up to `want` lines: tickets [ticket, ticket + taken.count).
   Status claim(std::size_t want, Deadline& deadline, std::uint64_t& ticket, Taken& taken) noexcept;
   // Both show messages and add their number to `count`. False: the callback wants no more.
   bool show_lines(std::uint64_t ticket, std::uint64_t end, std::size_t& count);
   bool show_held(std::span<Message> messages, std::size_t& count);
-  bool call(const MessageView& view);
   // Gives the claimed tickets [ticket, end) back to the group. `shown`: the user has seen the first.
   void return_lines(std::uint64_t ticket, std::uint64_t end, bool shown) noexcept;
 
   ConsumerCore& core_;
   const MessageCallback& callback_;
   const bool shows_lines_;
+  const std::size_t held_at_once_;
 };
 
 }  // namespace ipcq::detail

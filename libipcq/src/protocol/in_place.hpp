@@ -15,6 +15,22 @@
 
 namespace ipcq::detail {
 
+// Calls visit(ticket, client) for each ticket that a member of the group has claimed in place and not finished. For
+// statistics: exact only while nobody moves the group's cursor.
+template <class A, class Visit>
+void for_each_being_read(const Ring<A>& ring, unsigned group, Visit visit) {
+  const Cursor v = ring.stable_cursor(1 + group);
+  const std::uint64_t claimed = v.reading ? v.next - std::min<std::uint64_t>(v.count, v.next) : v.next;
+  for (std::uint64_t t = v.next - std::min(ring.lines(), v.next); t < v.next; ++t) {
+    const std::uint64_t e = ring.own(1 + group, t).load(std::memory_order_acquire);
+    if (own_lap(e) == ring.lap(t)) {
+      if (own_state(e) == OwnState::reading) visit(t, own_client(e));
+    } else if (own_lap(e) < ring.lap(t) && t >= claimed) {
+      visit(t, v.client);
+    }
+  }
+}
+
 template <class A>
 class InPlaceReader {
  public:

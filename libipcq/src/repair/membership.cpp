@@ -121,6 +121,9 @@ HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uin
     if (w.state != HeldState::free) ++n.held[w.group];
     return true;
   });
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    for_each_being_read(queue.ring(), g, [&](std::uint64_t, std::uint32_t) { ++n.held[g]; });
+  }
   return n;
 }
 
