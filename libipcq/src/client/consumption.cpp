@@ -118,8 +118,8 @@ bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_
 
 void Consumption::return_lines(std::uint64_t ticket, std::uint64_t end, bool shown) noexcept {
   for (; ticket != end; ++ticket, shown = false) {
-    const std::uint32_t entry = core_.member_.hold(ticket);
-    if (entry == kNone) continue;  // a tombstone, or damaged
+    const std::uint32_t entry = core_.member_.hold(ticket, core_.damaged_);
+    if (entry == kNone) continue;
     core_.in_place_.spend(1);
     (void)(shown ? core_.member_.give_back(entry, 0) : core_.member_.put_back(entry, 0));
   }

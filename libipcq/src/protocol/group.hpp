@@ -98,13 +98,15 @@ class GroupMember {
   }
 
   // Moves the message of a ticket that this member has claimed with InPlaceReader to a held entry, whose index it
-  // returns. kNone: shared words are damaged, and the message is lost. The line is finished either way.
-  std::uint32_t hold(std::uint64_t ticket) {
+  // returns. kNone: the line carries no message, or is damaged, or no entry is free, which adds one to `damaged`. The
+  // line is finished in any case.
+  std::uint32_t hold(std::uint64_t ticket, std::uint64_t& damaged) {
     std::uint32_t entry = kNone;
     const std::span<std::uint32_t> entries(&entry, 1);
     Taken t;
     const Copied copied = reserve(entries) == 1 ? copy_line(ticket, entry) : Copied::damaged;
     mark_held(ticket, {&copied, 1}, entries, t);
+    damaged += t.damaged;
     return t.count == 1 ? entry : kNone;
   }
 

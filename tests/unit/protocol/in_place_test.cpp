@@ -145,10 +145,24 @@ TEST_F(InPlaceReaderTest, AMessageMovesToAHeldEntry) {
   auto r = reader();
   ASSERT_EQ(r.claim(1).taken.count, 1u);
   auto member = s.queue().member(0, 0, 5);
-  const std::uint32_t e = member.hold(0);
+  std::uint64_t damaged = 0;
+  const std::uint32_t e = member.hold(0, damaged);
   ASSERT_NE(e, kNone);
+  EXPECT_EQ(damaged, 0u);
   EXPECT_EQ(s.held_word(e).state, HeldState::held);
   EXPECT_EQ(s.held(e).descriptor.load().sequence, 7u);
+  EXPECT_TRUE(s.ring().has_finished(0, 0));
+}
+
+TEST_F(InPlaceReaderTest, ADamagedLineDoesNotMoveAndIsCounted) {
+  Descriptor odd;
+  odd.kind = static_cast<LineKind>(77);
+  s.ring().write(s.claim(2).ticket, odd, nullptr);
+  auto r = reader();
+  ASSERT_EQ(r.claim(1).taken.count, 1u);
+  std::uint64_t damaged = 0;
+  EXPECT_EQ(s.queue().member(0, 0, 5).hold(0, damaged), kNone);
+  EXPECT_EQ(damaged, 1u);
   EXPECT_TRUE(s.ring().has_finished(0, 0));
 }
 
