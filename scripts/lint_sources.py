@@ -25,10 +25,6 @@ CIRCLES = {
 }
 
 LONGEST_FILE = 350
-# Longer than that, and why.
-LONG_FILES = {
-    "scripts/soak": "to be split: one program in one file until its checks have modules of their own",
-}
 SIZED = re.compile(r"(^|/)(CMakeLists\.txt|[^/]+\.(hpp|cpp|cuh|cu|h|cc|inc|ipp|py|sh|cmake|in))$|^scripts/|^\.ci/")
 
 # Sources of libipcq and runner without a header of their name, and why.
@@ -157,10 +153,8 @@ def check_sizes(root, files):
     clang-tidy has no check for it."""
     for file in sorted(filter(SIZED.search, files)):
         lines = read(root, file).count("\n")
-        if lines > LONGEST_FILE and file not in LONG_FILES:
+        if lines > LONGEST_FILE:
             complain(f"{file} has {lines} lines, more than {LONGEST_FILE}")
-        elif lines <= LONGEST_FILE and file in LONG_FILES:
-            complain(f"{file} has {lines} lines only: strike it from LONG_FILES in scripts/lint_sources.py")
 
 
 def main():

@@ -100,9 +100,6 @@ mapfile -t lines < <(printf '#\n%.0s' {1..351})
 long=($src/base/os.hpp libipcq/cuda/device/line.cuh tests/CMakeLists.txt tests/own_broker.sh scripts/demo)
 for file in "${long[@]}"; do append "$file" "${lines[@]}"; done
 expect "long files" "${long[@]/%/ has }" ' lines, more than 350'
-echo '#' >"$project/scripts/soak"
-planted+=(scripts/soak)
-expect "an exception for a file that is short" 'scripts/soak has 1 lines only: strike it from LONG_FILES'
 
 append $src/base/os.cpp '// SYNC alone (release): nobody looks.'
 expect "a label with one end" 'SYNC alone lacks a release or an acquire end' 'os.cpp'

@@ -16,16 +16,18 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(sys.argv[1]))  # where its modules are
 loader = importlib.machinery.SourceFileLoader("soak", sys.argv[1])
 soak = importlib.util.module_from_spec(importlib.util.spec_from_loader("soak", loader))
 loader.exec_module(soak)
+from soak_records import BAD
 
 
 def survivors_file(r, least_lines):
-    for path in sorted(glob.glob(r.path("out-plain-default-*"))):
+    for path in sorted(glob.glob(r.records.path("out-plain-default-*"))):
         with open(path, "rb") as f:
             lines = f.read().split(b"\n")[:-1]
-        if r.survived.get(int(path.rsplit("-", 1)[1])) and len(lines) > least_lines:
+        if r.records.survived.get(int(path.rsplit("-", 1)[1])) and len(lines) > least_lines:
             return path, lines
     raise AssertionError("no consumer that ended well has received anything")
 
@@ -56,12 +58,13 @@ def turn_round(r):
 
 
 def leak(r):
-    with open(f"/dev/shm/ipcq+{r.name}+left", "w"):
+    with open(f"/dev/shm/ipcq+{r.broker.name}+left", "w"):
         pass
 
 
 def hang(r):
-    os.kill(r.broker.pid, signal.SIGSTOP)
+    r.broker.patience = 5
+    os.kill(r.broker.process.pid, signal.SIGSTOP)
 
 
 def run(spoil_files=None, spoil_before_stop=None):
@@ -69,16 +72,16 @@ def run(spoil_files=None, spoil_before_stop=None):
     sys.argv = ["soak", "--bin", bin_dir, "--seconds", "1.5", "--keep", directory]
     said = io.StringIO()
     r = soak.Round(soak.options(), random.randrange(1 << 30), directory, said)
-    check_lines, stop_broker = r.check_lines, r.stop_broker
+    check_lines, stop_broker = r.terms.check_lines, r.broker.stop
     if spoil_files:
-        r.check_lines = lambda stats: (spoil_files(r), check_lines(stats))
+        r.terms.check_lines = lambda stats: (spoil_files(r), check_lines(stats))
     if spoil_before_stop:
-        r.stop_broker = lambda: (spoil_before_stop(r), stop_broker())
+        r.broker.stop = lambda: (spoil_before_stop(r), stop_broker())
     try:
         return r.run(float("inf")), said.getvalue()
     finally:
         shutil.rmtree(directory)
-        for path in glob.glob(f"/dev/shm/*{r.name}*"):
+        for path in glob.glob(f"/dev/shm/*{r.broker.name}*"):
             os.unlink(path)
 
 
@@ -93,12 +96,11 @@ for name, term, spoil in (("nothing", None, {}),
                           ("lines in reverse", "corrupt", {"spoil_files": turn_round}),
                           ("a name in /dev/shm", "leaked", {"spoil_before_stop": leak}),
                           ("a broker that stands still", "hung", {"spoil_before_stop": hang})):
-    soak.PATIENCE = 5 if term == "hung" else 60
     result, said = run(**spoil)
     good = bool(result[term]) if term else not result["failures"]
     # A damaged line is missing, too; a broker that was killed leaves its names.
     others = {"corrupt": {"lost"}, "hung": {"leaked"}}.get(term, set()) | {term}
-    good = good and not any(result[other] for other in soak.BAD if other not in others)
+    good = good and not any(result[other] for other in BAD if other not in others)
     print(f"{name}: {'as it should be' if good else 'WRONG'}: {soak.as_text(result)}")
     if not good:
         print(said)
