@@ -161,5 +161,3 @@ class Clients:
                 records.fail(f"producer {c.number} of {c.queue} sent {said['messages']} of {c.lines} lines")
         if c.queue == "frames" and c.group and said and said["bad_bytes"] != 0:
             records.fail(f"consumer {c.number} of frames: {said}", "corrupt", said["bad_bytes"])
-        if code == -signal.SIGKILL and c.queue == "frames":
-            records.counts["frame clients killed"] += 1

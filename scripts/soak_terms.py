@@ -98,7 +98,6 @@ class Terms:
             if survived:
                 firm[producer] |= places
         self.records.counts["at work"] += bool(here) and not survived
-        self.records.counts["lines written"] += len(lines) - 1
         return late
 
     def check_gaps(self, queue, announced):
