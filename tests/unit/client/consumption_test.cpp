@@ -202,6 +202,38 @@ TEST_F(ConsumptionTest, LinesWithoutAMessageAloneAreNoResult) {
   EXPECT_TRUE(all_finished(4));
 }
 
+// As many as one claim takes, so that the message needs another.
+TEST_F(ConsumptionTest, FindsTheMessageBehindTombstonesWithoutTimeAlso) {
+  for (int i = 0; i < 4; ++i) send_tombstone();
+  send(0, 1);
+  EXPECT_THAT(shown(1), ElementsAre(0));
+}
+
+TEST_F(ConsumptionTest, ADamagedLineInTheRestOfAClaimIsCounted) {
+  send(0, 1);
+  send_damaged();
+  send(1, 2);
+  const BatchResult r = consume(3, [](const MessageView&) { return false; });
+  EXPECT_EQ(r.count, 1u);
+  EXPECT_EQ(damaged(), 1u);
+  EXPECT_THAT(others_get(), ElementsAre(std::pair(1, 0)));
+}
+
+TEST_F(ConsumptionTest, NothingElseTakesWhileAClaimIsOpen) {
+  send(0, 3);
+  const BatchResult r = consume(3, [&](const MessageView&) {
+    EXPECT_TRUE(core_->is_consuming());
+    Message m;
+    Descriptor d;
+    Deadline none = Deadline::none();
+    EXPECT_EQ(core_->receive_early(m, d, none), Status::full);  // as a poll thread calls it
+    EXPECT_EQ(core_->receive(m, none), Status::full);
+    return true;
+  });
+  EXPECT_EQ(r.count, 3u);
+  EXPECT_FALSE(core_->is_consuming());
+}
+
 TEST_F(ConsumptionTest, WaitsForTheFirstMessageOnly) {
   send(0, 1);
   const BatchResult some = consume(
