@@ -112,21 +112,15 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
         return payload;
     }
   }
-  message.m_.data = d.kind != LineKind::slot                           ? h.data.view().bytes
-                    : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone
-                                                                       : pool_->payload(d.slot);
-  message.m_.length = d.length;
-  message.m_.sequence = d.sequence;
-  message.m_.producer = d.producer;
-  message.m_.published_at_ns = d.published_at_ns;
-  message.m_.processed = (d.flags & kNotProcessed) == 0;
-  bytes_ += d.length;
+  describe(message, d,
+           d.kind != LineKind::slot                           ? h.data.view().bytes
+           : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone
+                                                              : pool_->payload(d.slot));
   ++(word.deliveries == 0 ? messages_ : redelivered_);
   return Payload::there;
 }
 
 void ConsumerCore::show_counters() const noexcept {
-  if (is_unusable()) return;  // the endpoint may be another consumer's by now
   endpoint_.messages.store(messages_, std::memory_order_relaxed);
   endpoint_.redelivered.store(redelivered_, std::memory_order_relaxed);
   endpoint_.damaged.store(damaged_, std::memory_order_relaxed);
@@ -248,15 +242,20 @@ Status ConsumerCore::receive_held_into(std::span<std::byte> buffer, MessageView&
 
 MessageView ConsumerCore::view_of(const Descriptor& d, const InlineData& data, std::uint64_t ticket) noexcept {
   MessageView view;
-  view.m_.data = data.bytes;
   view.m_.ticket = ticket;
+  describe(view, d, data.bytes);
+  ++messages_;
+  return view;
+}
+
+void ConsumerCore::describe(MessageView& view, const Descriptor& d, const std::byte* data) noexcept {
+  view.m_.data = data;
   view.m_.length = d.length;
   view.m_.sequence = d.sequence;
   view.m_.producer = d.producer;
+  view.m_.published_at_ns = d.published_at_ns;
   view.m_.processed = (d.flags & kNotProcessed) == 0;
   bytes_ += d.length;
-  ++messages_;
-  return view;
 }
 
 Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {

@@ -79,11 +79,13 @@ class ConsumerCore {
   Status receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
   // A view of an inline message, counted as delivered. Refers to `data`.
   MessageView view_of(const Descriptor& d, const InlineData& data, std::uint64_t ticket) noexcept;
+  // What a descriptor says of the message, and its bytes, which are counted.
+  void describe(MessageView& view, const Descriptor& d, const std::byte* data) noexcept;
   // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there
   // yet. With `early` the payload may be incomplete, and `*early` receives the descriptor.
   Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
                Descriptor* early = nullptr) noexcept;
-  void show_counters() const noexcept;
+  void show_counters() const noexcept;  // not once closed
   void after_release(bool slot_freed) noexcept;
   void take_back(Message& message) noexcept;    // puts back what was counted as delivered and was not
   void put_back(std::uint32_t entry) noexcept;  // for a message that was not delivered

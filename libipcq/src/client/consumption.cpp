@@ -133,7 +133,8 @@ bool Consumption::show_held(std::span<Message> messages, std::size_t& count) {
   std::size_t i = 0;
   const auto return_rest = [&] {
     for (; i < messages.size(); ++i) core_.take_back(messages[i]);
-    core_.show_counters();
+    // Closed by the callback: the endpoint may be another consumer's by now.
+    if (!core_.is_unusable()) core_.show_counters();
   };
   try {
     for (; i < messages.size() && wanted; ++i) {
