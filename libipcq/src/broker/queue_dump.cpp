@@ -29,7 +29,7 @@ void dump_cursors(std::ostream& out, const QueueDump& q) {
 }
 
 const char* name_of(OwnState s) {
-  constexpr const char* kNames[] = {" none", " taken", " done", " reading"};
+  constexpr const char* kNames[] = {"none", "taken", "done", "reading"};
   return kNames[static_cast<unsigned>(s)];
 }
 
@@ -44,7 +44,7 @@ void dump_lines(std::ostream& out, const QueueDump& q) {
     for (unsigned c = 0; c < kCursors; ++c) {
       const std::uint64_t e = ring.own(c, t).load(std::memory_order_relaxed);
       if (e != 0) {
-        out << " [" << c << "] lap " << own_lap(e) << name_of(own_state(e)) << " by " << own_client(e);
+        out << " [" << c << "] lap " << own_lap(e) << " " << name_of(own_state(e)) << " by " << own_client(e);
       }
     }
     out << "\n";

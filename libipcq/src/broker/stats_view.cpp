@@ -68,7 +68,7 @@ void count_lines(QueueView& q) {
   const std::uint64_t working_before = q.map->control().taken.load(std::memory_order_relaxed);
   std::uint64_t oldest = q.next;
   for (std::size_t i = 0; i < q.stats.groups.size(); ++i) oldest = std::min(oldest, q.taken[i]);
-  for (std::uint64_t t = std::max(oldest, minus(q.next, ring.lines())); t < q.next; ++t) {
+  for (std::uint64_t t = std::max(oldest, ring.oldest(q.next)); t < q.next; ++t) {
     if (ring.readable(t)) {
       ++q.stats.done;
     } else if (is_tagged(ring.in(t), ring.lap(t))) {
@@ -82,7 +82,7 @@ void count_lines(QueueView& q) {
 std::int32_t blocked_by(const QueueView& q) {
   const auto& ring = q.map->ring();
   const Cursor v = ring.cursor(kProducers);
-  for (std::uint64_t t = minus(v.next, ring.lines()); t < v.next; ++t) {
+  for (std::uint64_t t = ring.oldest(v.next); t < v.next; ++t) {
     if (has_reached_lap(ring.in(t), ring.lap(t))) continue;
     const std::uint64_t own = ring.own(kProducers, t).load(std::memory_order_acquire);
     const std::uint32_t client = own_lap(own) == ring.lap(t) ? own_client(own) : v.client;
@@ -112,7 +112,7 @@ std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64
 double publish_rate(const QueueView& q) {
   const std::uint64_t now = now_ns();
   const std::uint64_t since = minus(now, kSecond);
-  const std::uint64_t oldest = minus(q.next, q.map->ring().lines());
+  const std::uint64_t oldest = q.map->ring().oldest(q.next);
   std::uint64_t from = oldest;
   for (std::uint64_t end = q.next; from < end;) {  // the first that is younger than that
     const std::uint64_t middle = from + (end - from) / 2;

@@ -39,6 +39,7 @@ enum LineFlag : std::uint8_t {
   kBeforeExecutor = 128,  // only in held entries: the copy was made from `in` (published_view.hpp)
 };
 
+// The others are not valid in a line; a reader drops them.
 inline constexpr std::uint64_t kFlagsOfALine = kPayloadReady | kNotProcessed | kInMirror;
 
 inline constexpr unsigned kLineUnits = 8;

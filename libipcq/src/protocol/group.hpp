@@ -44,6 +44,9 @@ struct Taken {
 template <class A, class R = Ring<A>>
 class GroupMember {
  public:
+  static constexpr std::size_t kMaxTake = 256;     // messages at once
+  static constexpr std::uint64_t kFetchAhead = 8;  // lines that are prefetched before the one that is read
+
   GroupMember() = default;
   GroupMember(const R& ring, const GroupWords<A>& words) : ring_(ring), w_(words), scan_(words.first) {}
 
@@ -123,8 +126,7 @@ class GroupMember {
   // Precondition: the group has taken all tickets before `end`. Loads an entry for every line: only for the end of the
   // stream.
   bool others_have(std::uint64_t end) const {
-    const std::uint64_t first = end > ring_.lines() ? end - ring_.lines() : 0;
-    for (std::uint64_t t = first; t < end; ++t) {
+    for (std::uint64_t t = ring_.oldest(end); t < end; ++t) {
       if (!ring_.has_finished(w_.group, t)) return true;  // claimed, and not yet in a held entry
     }
     for (std::uint32_t i = 0; i < w_.entries; ++i) {
@@ -228,8 +230,6 @@ class GroupMember {
   }
 
  private:
-  static constexpr std::size_t kMaxTake = 256;
-  static constexpr std::uint64_t kFetchAhead = 8;
   enum class Copied : std::uint8_t { absent, message, tombstone, damaged };
 
   bool orphan(std::uint32_t entry, std::uint32_t deliveries, std::uint32_t deliveries_then) const {

@@ -23,7 +23,7 @@ std::uint64_t join_set(const Ring<A>& ring, unsigned g, Begin begin) {
     const Cursor v = ring.cursor(kProducers);
     // Marks all lines before `next` as done for the group, published or not, because producers ask every live group.
     // Few tickets are claimed meanwhile, so a second round is short.
-    const std::uint64_t first = v.next > ring.lines() ? v.next - ring.lines() : 0;
+    const std::uint64_t first = ring.oldest(v.next);
     for (std::uint64_t t = std::max(first, filled); t < v.next; ++t) ring.finish(g, t, kBrokerClient);
     filled = v.next;
     ring.start_group(g, v.next);
@@ -59,7 +59,7 @@ bool discard_untaken(const Ring<A>& ring, const Pool<A>& pool, unsigned g, std::
     if (!GroupMember<A>::drop_one(ring, pool, g, at, kBrokerClient, dropped, freed)) return false;
   }
   // A discarding producer may be between its claim and finish(): its line must not be reused before.
-  for (std::uint64_t t = end > ring.lines() ? end - ring.lines() : 0; t < end; ++t) {
+  for (std::uint64_t t = ring.oldest(end); t < end; ++t) {
     if (!ring.has_finished(g, t)) return false;
   }
   return true;

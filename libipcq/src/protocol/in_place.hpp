@@ -21,7 +21,7 @@ template <class A, class Visit>
 void for_each_being_read(const Ring<A>& ring, unsigned group, Visit visit) {
   const Cursor v = ring.stable_cursor(1 + group);
   const std::uint64_t claimed = v.reading ? v.next - std::min<std::uint64_t>(v.count, v.next) : v.next;
-  for (std::uint64_t t = v.next - std::min(ring.lines(), v.next); t < v.next; ++t) {
+  for (std::uint64_t t = ring.oldest(v.next); t < v.next; ++t) {
     const std::uint64_t e = ring.own(1 + group, t).load(std::memory_order_acquire);
     if (own_lap(e) == ring.lap(t)) {
       if (own_state(e) == OwnState::reading) visit(t, own_client(e));
@@ -57,7 +57,7 @@ class InPlaceReader {
         continue;
       }
       if (message && (d.kind == LineKind::slot || d.length > room)) {
-        if (!(ring_.cursor_word(cursor()) == word)) continue;  // of a ticket that another member has taken
+        if (ring_.cursor_word(cursor()) != word) continue;  // of a ticket that another member has taken
         t.outcome = d.kind == LineKind::slot ? TakeOutcome::needs_entry : TakeOutcome::too_large;
         return 0;
       }
@@ -81,8 +81,8 @@ class InPlaceReader {
   std::uint64_t claim(std::size_t want, std::uint64_t expected, Taken& t) {
     t = {};
     if (!may_begin(want, t)) return 0;
-    const std::uint64_t most =
-        std::min<std::uint64_t>({want, spare_, kMaxRange, std::max<std::uint64_t>(ring_.lines() / 4, 1)});
+    const std::uint64_t most = std::min<std::uint64_t>(
+        {want, spare_, GroupMember<A>::kMaxTake, std::max<std::uint64_t>(ring_.lines() / 4, 1)});
     for (;;) {
       const Pair word = ring_.cursor_word(cursor());
       const Cursor v = unpack_cursor(word);
@@ -94,7 +94,7 @@ class InPlaceReader {
         ++k;
       }
       if (k == 0) {
-        if (!(ring_.cursor_word(cursor()) == word)) continue;
+        if (ring_.cursor_word(cursor()) != word) continue;
         if (kind == LineKind::slot) t.outcome = TakeOutcome::needs_entry;
         return 0;
       }
@@ -115,8 +115,7 @@ class InPlaceReader {
   void finish(std::uint64_t ticket) const { ring_.finish(w_.group, ticket, w_.client); }
 
  private:
-  static constexpr std::uint64_t kMaxRange = 256;
-  static constexpr std::uint64_t kFetchAhead = 8;
+  static constexpr std::uint64_t kFetchAhead = GroupMember<A>::kFetchAhead;
 
   unsigned cursor() const { return 1 + w_.group; }
 

@@ -22,6 +22,7 @@ class PublishedView : private Ring<A> {
   using Ring<A>::has_handler;
   using Ring<A>::lap;
   using Ring<A>::lines;
+  using Ring<A>::oldest;
   using Ring<A>::out;
 
   PublishedView() = default;

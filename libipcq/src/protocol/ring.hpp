@@ -54,6 +54,8 @@ class Ring {
   bool has_handler() const { return w_.in != w_.out; }
   std::uint64_t index(std::uint64_t ticket) const { return ticket & mask_; }
   std::uint64_t lap(std::uint64_t ticket) const { return (ticket >> shift_) + 1; }
+  // The first of the tickets before `next` that have a line each: what a search of all lines begins with.
+  std::uint64_t oldest(std::uint64_t next) const { return next > w_.lines ? next - w_.lines : 0; }
   LineOf<A>& in(std::uint64_t ticket) const { return w_.in[index(ticket)]; }
   LineOf<A>& out(std::uint64_t ticket) const { return w_.out[index(ticket)]; }
   typename A::Word& own(unsigned cursor, std::uint64_t ticket) const { return w_.own[cursor][index(ticket)]; }

@@ -131,7 +131,7 @@ void release_late_payloads(const QueueMap& queue, const PoolMap& pool) {
   if (!pool.on_device()) return;
   const auto& ring = queue.ring();
   const std::uint64_t next = ring.cursor(kProducers).next;
-  for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
+  for (std::uint64_t t = ring.oldest(next); t < next; ++t) {
     Descriptor d;
     InlineData data;
     if (read_line(ring.in(t), ring.lap(t), d, data) != LineRead::present) continue;
@@ -180,7 +180,7 @@ void bury_unprocessed(const QueueMap& queue, const PoolMap& pool) {
   if (!ring.has_handler()) return;
   if (pool.on_device()) bury_unpublished(queue, pool);
   const std::uint64_t next = ring.cursor(kProducers).next;
-  for (std::uint64_t t = next > ring.lines() ? next - ring.lines() : 0; t < next; ++t) {
+  for (std::uint64_t t = ring.oldest(next); t < next; ++t) {
     if (ring.readable(t)) continue;
     // Streams that took the message early wait for the tag of `out` and check the tomb after it.
     Descriptor d;
