@@ -7,8 +7,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <future>
+#include <map>
 #include <set>
 #include <string>
 #include <thread>
@@ -132,6 +135,35 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
   static Status send(Producer& p, std::uint32_t producer, std::uint64_t sequence, std::size_t bytes = kStampBytes,
                      Duration timeout = kBound) {
     return p.send(stamped(producer, sequence, bytes), timeout);
+  }
+  // `each` messages of every one of `count` producers, which send at the same time. All are open before the first
+  // closes: the end comes after the last.
+  void send_from_each(std::uint32_t count, std::uint64_t each, std::size_t (*bytes_of)(std::uint64_t sequence)) {
+    std::vector<Producer> producers;
+    for (std::uint32_t id = 0; id < count; ++id) producers.push_back(producer());
+    std::vector<std::thread> senders;
+    for (std::uint32_t id = 0; id < count; ++id) {
+      senders.emplace_back([=, p = std::move(producers[id])]() mutable {
+        for (std::uint64_t i = 0; i < each; ++i) ASSERT_EQ(send(p, id, i, bytes_of(i)), Status::ok);
+      });
+    }
+    for (auto& s : senders) s.join();
+  }
+  // The members of one group have come to the end, and got each of those once, in order by producer.
+  static void expect_each_once(std::vector<std::future<Received>>& readers, std::uint32_t count, std::uint64_t each) {
+    std::map<std::pair<std::uint32_t, std::uint64_t>, int> seen;
+    for (auto& reader : readers) {
+      const Received r = reader.get();
+      EXPECT_EQ(r.last, Status::end);
+      EXPECT_TRUE(r.intact);
+      for (std::uint32_t id = 0; id < count; ++id) {
+        const auto s = sequences_of(r.stamps, id);
+        EXPECT_TRUE(std::is_sorted(s.begin(), s.end())) << testing::PrintToString(s);
+      }
+      for (const auto& s : r.stamps) ++seen[{s.producer, s.sequence}];
+    }
+    EXPECT_EQ(seen.size(), count * each);
+    for (const auto& [message, times] : seen) EXPECT_EQ(times, 1) << message.first << ":" << message.second;
   }
   // Sequence of the next message, -1 when there is none within `timeout`.
   static std::int64_t next_sequence(Consumer& c, Duration timeout = kBound) {

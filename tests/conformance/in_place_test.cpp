@@ -2,7 +2,6 @@
 // buffer. Both keep order, groups and exactly-once as receive() does.
 #include <array>
 #include <future>
-#include <map>
 #include <stdexcept>
 
 #include "conformance/backend.hpp"
@@ -98,28 +97,8 @@ TEST_P(InPlace, MembersShareTheWorkWhateverCallTheyReceiveBy) {
       return limit == 99 ? receive_all(c) : take_all(c, limit);
     }));
   }
-  std::vector<Producer> producers;
-  for (std::uint32_t id = 0; id < kProducers; ++id) producers.push_back(producer());
-  std::vector<std::thread> senders;
-  for (std::uint32_t id = 0; id < kProducers; ++id) {
-    senders.emplace_back([id, p = std::move(producers[id])]() mutable {
-      for (std::uint64_t i = 0; i < kEach; ++i) ASSERT_EQ(send(p, id, i, mixed_bytes(i)), Status::ok);
-    });
-  }
-  for (auto& s : senders) s.join();
-  std::map<std::pair<std::uint32_t, std::uint64_t>, int> seen;
-  for (auto& reader : readers) {
-    const Received r = reader.get();
-    EXPECT_EQ(r.last, Status::end);
-    EXPECT_TRUE(r.intact);
-    for (std::uint32_t id = 0; id < kProducers; ++id) {
-      const auto s = sequences_of(r.stamps, id);
-      EXPECT_TRUE(std::is_sorted(s.begin(), s.end())) << testing::PrintToString(s);
-    }
-    for (const auto& s : r.stamps) ++seen[{s.producer, s.sequence}];
-  }
-  EXPECT_EQ(seen.size(), kProducers * kEach);
-  for (const auto& [message, count] : seen) EXPECT_EQ(count, 1) << message.first << ":" << message.second;
+  send_from_each(kProducers, kEach, mixed_bytes);
+  expect_each_once(readers, kProducers, kEach);
 }
 
 TEST_P(InPlace, ACallbackThatStopsLeavesTheRestToTheGroup) {

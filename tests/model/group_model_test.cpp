@@ -6,18 +6,6 @@
 namespace ipcq::detail::model {
 namespace {
 
-void publish_number(const ModelRing& ring, std::uint32_t client, std::uint64_t number, std::uint64_t& limit) {
-  PublishClaim c;
-  while ((c = ring.claim_publish(client, 1, limit)).outcome == ClaimOutcome::full) yield();
-  Descriptor d;
-  d.kind = LineKind::inlined;
-  d.length = sizeof number;
-  d.sequence = number;
-  std::byte bytes[kUnitBytes] = {};
-  std::memcpy(bytes, &number, sizeof number);
-  ring.write(c.ticket, d, bytes);
-}
-
 std::uint64_t number_in(const HeldOf<RelacyAtomics>& h) {
   std::uint64_t n = 0;
   std::memcpy(&n, h.data.view().bytes, sizeof n);

@@ -15,21 +15,7 @@ constexpr unsigned kMessages = 11;
 
 void publish_numbers(const ModelRing& ring, std::uint32_t client, unsigned first, unsigned end) {
   std::uint64_t limit = 0;
-  for (std::uint64_t n = first; n < end;) {
-    const PublishClaim c = ring.claim_publish(client, 1, limit);
-    if (c.outcome != ClaimOutcome::ok) {
-      yield();
-      continue;
-    }
-    Descriptor d;
-    d.kind = LineKind::inlined;
-    d.length = sizeof n;
-    d.sequence = n;
-    std::byte bytes[kUnitBytes] = {};
-    std::memcpy(bytes, &n, sizeof n);
-    ring.write(c.ticket, d, bytes);
-    ++n;
-  }
+  for (std::uint64_t n = first; n < end; ++n) publish_number(ring, client, n, limit);
 }
 
 struct Counts {
@@ -142,14 +128,7 @@ struct DeathWithinARange : rl::test_suite<DeathWithinARange, 4> {
       for (unsigned n = 0; n < kMessages; ++n) {
         const PublishClaim c = q.ring.claim_publish(2, 1, limit);
         if (c.outcome != ClaimOutcome::ok) return;  // full behind the dead reader's line
-        Descriptor d;
-        d.kind = LineKind::inlined;
-        const std::uint64_t number = c.ticket;
-        d.length = sizeof number;
-        d.sequence = number;
-        std::byte bytes[kUnitBytes] = {};
-        std::memcpy(bytes, &number, sizeof number);
-        q.ring.write(c.ticket, d, bytes);
+        write_number(q.ring, c.ticket, c.ticket);
       }
     }
     if (i == 1) left = read_ranges(q.reader(0, 0, 3), dead, dead.total, 2, true);

@@ -171,6 +171,22 @@ using ModelReader = InPlaceReader<RelacyAtomics>;
 
 inline void yield() { rl::ctx().yield(1, RL_INFO); }
 
+// Publishes a claimed ticket as a message whose payload and sequence number are `number`.
+inline void write_number(const ModelRing& ring, std::uint64_t ticket, std::uint64_t number) {
+  Descriptor d;
+  d.kind = LineKind::inlined;
+  d.length = sizeof number;
+  d.sequence = number;
+  std::byte bytes[kUnitBytes] = {};
+  std::memcpy(bytes, &number, sizeof number);
+  ring.write(ticket, d, bytes);
+}
+inline void publish_number(const ModelRing& ring, std::uint32_t client, std::uint64_t number, std::uint64_t& limit) {
+  PublishClaim c;
+  while ((c = ring.claim_publish(client, 1, limit)).outcome == ClaimOutcome::full) yield();
+  write_number(ring, c.ticket, number);
+}
+
 // A direct queue of `kLines` lines, with `kGroups` groups of which the first `kJoined` exist from the start, `kMembers`
 // blocks of `kBlock` held entries, `kSlots` slots and `kAliases` aliases.
 template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0,
