@@ -7,22 +7,13 @@ import os
 import re
 import sys
 
+sys.dont_write_bytecode = True  # in the folder of the sources
+import lint_common  # noqa: E402
+from lint_common import complain, read  # noqa: E402
+
 MAP = "docs/design/README.md"
 SOURCES = "libipcq/src/"
 SOURCE_NAME = r"[\w/.]+\.(?:hpp|cpp|cuh|cu)"
-
-failed = False
-
-
-def complain(text):
-    global failed
-    failed = True
-    print(text)
-
-
-def read(root, file):
-    with open(os.path.join(root, file), encoding="utf-8", errors="replace") as f:
-        return f.read()
 
 
 def path_of(document, target):
@@ -94,7 +85,7 @@ def main():
         check_links(root, document, text)
         check_symbols(root, document, text)
     check_map(root, files)
-    return failed
+    return lint_common.failed
 
 
 if __name__ == "__main__":

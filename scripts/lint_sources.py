@@ -8,6 +8,10 @@ import os
 import re
 import sys
 
+sys.dont_write_bytecode = True  # in the folder of the sources
+import lint_common  # noqa: E402
+from lint_common import complain, read  # noqa: E402
+
 ROOMS = "libipcq/src/ROOMS"
 SOURCES = "libipcq/src/"
 PUBLIC = "libipcq/include/"
@@ -32,19 +36,6 @@ NO_HEADER = {
     "libipcq/cuda/receives_watch.cpp": "the part of receives.hpp's class that runs in the poll thread",
     "runner/main.cpp": "the program's entry",
 }
-
-failed = False
-
-
-def complain(text):
-    global failed
-    failed = True
-    print(text)
-
-
-def read(root, file):
-    with open(os.path.join(root, file), encoding="utf-8", errors="replace") as f:
-        return f.read()
 
 
 def read_rooms(root, files):
@@ -163,7 +154,7 @@ def main():
     check_circles(check_includes(root, files))
     check_units(files)
     check_sizes(root, files)
-    return failed
+    return lint_common.failed
 
 
 if __name__ == "__main__":
