@@ -75,8 +75,10 @@ class RunnerSupervisorTest : public ipcq_test::ScriptedRunner, public RunnerUser
     const Lock lock(context_.mutex);
     return supervisor_.recreates_queue("q");
   }
-  // Whether a thread can take the broker's mutex.
-  bool is_mutex_open() { return std::unique_lock(context_.mutex, std::try_to_lock).owns_lock(); }
+  // Whether the calling thread does not hold the broker's mutex: the test's own thread holds it for moments only.
+  bool is_mutex_open() {
+    return eventually([&] { return std::unique_lock(context_.mutex, std::try_to_lock).owns_lock(); }, kPrompt);
+  }
   std::vector<std::string> errors() {
     const std::scoped_lock lock(log_mutex_);
     return errors_;
