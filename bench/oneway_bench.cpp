@@ -107,10 +107,18 @@ double bare_batch(Wait) {
   return watch.rate(count);
 }
 
+// The shortest line that holds the message; 0: it needs a slot.
+constexpr std::uint32_t line_of(std::size_t bytes) {
+  const std::size_t line = std::max<std::size_t>(128, (bytes + 32 + 63) / 64 * 64);
+  return line <= 2048 ? static_cast<std::uint32_t>(line) : 0;
+}
+
 Broker start_broker(const std::string& name, std::size_t bytes) {
   Broker broker({.name = name});
-  const auto slots = static_cast<std::uint32_t>(bytes > Producer::inline_bytes() ? depth_of(bytes) : 0);
-  broker.create("stream", {.slots = slots, .size = bytes, .lines = kDepth, .held = kBatch});
+  const auto slots = static_cast<std::uint32_t>(line_of(bytes) == 0 ? depth_of(bytes) : 0);
+  broker.create(
+      "stream",
+      {.slots = slots, .size = bytes, .lines = kDepth, .line = slots == 0 ? line_of(bytes) : 128, .held = kBatch});
   return broker;
 }
 

@@ -33,6 +33,7 @@ class Publisher {
   std::size_t batch() const noexcept { return limits_.batch; }
   std::size_t max_bytes() const noexcept { return producer_.max_bytes(); }
   std::size_t slot_bytes() const noexcept { return producer_.slot_bytes(); }
+  std::size_t inline_bytes() const noexcept { return producer_.inline_bytes(); }
   const std::string& queue() const noexcept { return queue_; }
 
   // Sends the whole batch, for a source that cannot repeat it: tries again while a queue that rejects is full. False

@@ -55,7 +55,7 @@ void send_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) {
 // Fills each slot with fill(span) and publishes it.
 template <class Fill>
 void publish_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) {
-  if (size <= Producer::inline_bytes()) return send_filled(publisher, size, fill);
+  if (size <= publisher.inline_bytes()) return send_filled(publisher, size, fill);
   for (;;) {
     Loan loan = publisher.loan();
     if (loan.bytes().empty()) return;
@@ -108,7 +108,7 @@ std::uint64_t generated_size(const Publisher& publisher, std::uint64_t size) {
 void require_frame_fits(const Publisher& publisher) { require_frame(room_of(publisher)); }
 
 void require_fit(const QueueStats& queue, const std::string& generate, std::uint64_t block, std::uint64_t size) {
-  const Room room{queue.name, std::max<std::uint64_t>(queue.slot_bytes, Producer::inline_bytes())};
+  const Room room{queue.name, std::max(queue.slot_bytes, queue.inline_bytes)};
   if (block != 0) require_block(room, block);
   if (size != 0) require_size(room, size);
   if (generate == "4k") require_frame(room);

@@ -70,7 +70,7 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
       ring_(queue_->ring()),
       object_("queue '" + get_text(queue_->config().segment.name, kNameBytes) + "'"),
       pinned_control_(gpu.context(), &queue_->control(), sizeof(QueueControl), object_),
-      pinned_lines_(gpu.context(), &ring_.in(0), queue_->config().held_offset - queue_->config().in_offset, object_),
+      pinned_lines_(gpu.context(), ring_.in(0), queue_->config().held_offset - queue_->config().in_offset, object_),
       kernels_(gpu.kernels(plan.handler)),
       memory_(gpu, sizeof(device::ExecutorMemory), object_),
       view_(view()),
@@ -118,8 +118,8 @@ device::QueueView QueueRunner::view() const {
   const PoolMap& pool = *pool_->map;
   const PoolHeader& h = pool.config();
   device::QueueView v{};
-  v.in = reinterpret_cast<const device::DeviceUnit*>(gpu_.address(&ring_.in(0)));
-  v.out = reinterpret_cast<device::DeviceUnit*>(gpu_.address(&ring_.out(0)));
+  v.in = reinterpret_cast<const device::DeviceUnit*>(gpu_.address(ring_.in(0)));
+  v.out = reinterpret_cast<device::DeviceUnit*>(gpu_.address(ring_.out(0)));
   v.counters = reinterpret_cast<std::uint64_t*>(gpu_.address(&queue_->control().processed));
   v.lines_log2 = static_cast<std::uint32_t>(std::countr_zero(ring_.lines()));
   v.slot_bytes = h.slot_bytes;
@@ -263,10 +263,9 @@ void QueueRunner::park() {
 void QueueRunner::await_late() {
   std::vector<Descriptor> late;
   Descriptor d;
-  InlineData unused;
   for (std::uint64_t t = resume_; t < limit_; ++t) {
     if (ring_.readable(t)) continue;
-    if (read_line(ring_.in(t), ring_.lap(t), d, unused) != LineRead::present) {  // damaged since: the kernel skips it
+    if (ring_.look_in(t, d) != LineRead::present) {  // damaged since: the kernel skips it
       std::this_thread::sleep_for(std::chrono::nanoseconds(kLongestNap));
       return;
     }
@@ -276,7 +275,7 @@ void QueueRunner::await_late() {
   const auto has_line = [&] {
     if (!is_tagged(ring_.in(limit_), ring_.lap(limit_))) return false;
     if (late.size() < device::kLate) return true;
-    return read_line(ring_.in(limit_), ring_.lap(limit_), d, unused) != LineRead::present || d.kind != LineKind::slot;
+    return ring_.look_in(limit_, d) != LineRead::present || d.kind != LineKind::slot;
   };
   const auto due = [&] {
     return has_line() ||

@@ -119,9 +119,8 @@ void StreamExecutor::drain() {
 bool StreamExecutor::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
   if (ticket < q_.limit_ && q_.ring_.readable(ticket)) return false;  // done by the other executor
   Descriptor d;
-  InlineData data;
-  const LineRead read = read_line(q_.ring_.in(ticket), q_.ring_.lap(ticket), d, data);
-  const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, *q_.pool_->map) &&
+  const LineRead read = q_.ring_.look_in(ticket, d);
+  const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, *q_.queue_, *q_.pool_->map) &&
                     q_.payloads_ && ((d.flags & kInMirror) == 0 || q_.view_.mirror != nullptr);
   if (slot && !is_written(d, *q_.pool_->map)) {
     if (inlined != 0) return false;

@@ -16,8 +16,8 @@ namespace {
 // How long a receive waits for streams to release messages before it asks whether their contexts have failed (ns).
 constexpr std::uint64_t kLookForBroken = 100'000'000;
 
-const std::uint32_t* tag_word(const Line& line) noexcept {
-  return reinterpret_cast<const std::uint32_t*>(&line.unit[0]) + kTagWord;
+const std::uint32_t* tag_word(const Unit* line) noexcept {
+  return reinterpret_cast<const std::uint32_t*>(line) + kTagWord;
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ void ReceiveSide::end_waits() noexcept {
     if ((d.flags & kBeforeExecutor) != 0) {
       Descriptor tombstone;
       tombstone.kind = LineKind::tombstone;
-      write_line(ring_.out(ticket), memory_.queue().ring().lap(ticket), tombstone, nullptr);
+      ring_.write_out(ticket, tombstone, nullptr);
     } else {
       memory_.pool().gpub(d.slot).store(d.lease, std::memory_order_release);
     }

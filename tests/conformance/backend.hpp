@@ -14,6 +14,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -86,6 +87,7 @@ class BackendTest : public testing::TestWithParam<std::tuple<Backend, Wait::Kind
     options.backend = std::get<0>(GetParam()).backend;
     broker_.create_pool(pool, options);
   }
+  bool on_gpu() const { return std::string_view(std::get<0>(GetParam()).backend) == "cuda"; }
   bool has_handler() const { return *std::get<0>(GetParam()).handler != '\0'; }
 
   Producer producer(const std::string& queue = "q") { return session_.producer(queue, {.wait = producer_wait()}); }

@@ -28,7 +28,7 @@ TEST_P(Forward, ThePayloadStaysWhereItIsAndTheSlotIsFreeAfterBothQueues) {
   auto c = consumer("in");
   auto next = producer("direct");
   auto last = consumer("direct");
-  ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 5, 100), Status::ok);
   auto tapped = tap.receive(kBound);
   auto m = c.receive(kBound);
   ASSERT_TRUE(tapped && m);
@@ -40,7 +40,7 @@ TEST_P(Forward, ThePayloadStaysWhereItIsAndTheSlotIsFreeAfterBothQueues) {
   auto forwarded = last.receive(kBound);
   ASSERT_TRUE(forwarded);
   EXPECT_EQ(forwarded->bytes().data(), payload);
-  EXPECT_EQ(forwarded->bytes().size(), 90u);
+  EXPECT_EQ(forwarded->bytes().size(), 100u);
   EXPECT_EQ(forwarded->producer(), next.id());
   EXPECT_EQ(empty_slots(), kSlots - 1);
   EXPECT_EQ(forwarded->release(), Status::ok);
@@ -59,7 +59,7 @@ TEST_P(Forward, AMessageThatNobodyElseReadsGoesOnWithoutACopyToAnyQueue) {
   auto next = producer("out");
   auto last = consumer("out");
   for (std::uint64_t i = 0; i < 30; ++i) {
-    ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+    ASSERT_EQ(send(p, 1, i, 100), Status::ok);
     auto m = c.receive(kBound);
     ASSERT_TRUE(m);
     const std::byte* const payload = m->bytes().data();
@@ -80,13 +80,13 @@ TEST_P(Forward, AHandlerNeverChangesWhatAnotherGroupStillReads) {
   auto c = consumer("in");
   auto next = producer("inverted");
   auto last = consumer("inverted");
-  ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 5, 100), Status::ok);
   auto m = c.receive(kBound);
   ASSERT_TRUE(m);
   ASSERT_EQ(next.forward(*m, kBound), Status::ok);
   auto inverted = last.receive(kBound);
   ASSERT_TRUE(inverted);
-  auto expected = stamped(1, 5, 90);
+  auto expected = stamped(1, 5, 100);
   for (auto& b : expected) b = ~b;
   EXPECT_TRUE(std::equal(expected.begin(), expected.end(), inverted->bytes().begin(), inverted->bytes().end()));
   auto tapped = tap.receive(kBound);
@@ -118,7 +118,7 @@ TEST_P(Forward, AChainOfQueuesEndsInOneFreeSlot) {
     producers.push_back(producer(name));
     consumers.push_back(consumer(name));
   }
-  ASSERT_EQ(send(producers[0], 1, 5, 90), Status::ok);
+  ASSERT_EQ(send(producers[0], 1, 5, 100), Status::ok);
   for (int i = 0; i < 5; ++i) {
     auto m = consumers[i].receive(kBound);
     ASSERT_TRUE(m) << i;
@@ -139,7 +139,7 @@ TEST_P(Forward, WhatCannotBeForwardedStaysHeld) {
   auto p = producer("in");
   auto c = consumer("in");
   auto tap = consumer("in", "tap");
-  ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 5, 100), Status::ok);
   auto m = c.receive(kBound);
   ASSERT_TRUE(m);
   auto elsewhere = producer("elsewhere");
@@ -162,7 +162,7 @@ TEST_P(Forward, ToAHandlerGoesOnOnceNobodyElseReads) {
   auto p = producer("one");
   auto c = consumer("one"), tap = consumer("one", "tap"), last = consumer("inverted");
   auto next = producer("inverted");
-  ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 5, 100), Status::ok);
   auto m = c.receive(kBound), tapped = tap.receive(kBound);
   ASSERT_TRUE(m && tapped);
   auto forwarding = std::async(std::launch::async, [&] { return next.forward(*m, 2s); });
@@ -178,7 +178,7 @@ TEST_P(Forward, StagesInARowDoNotWaitForEachOthersAliases) {
   create_as_is("stage0", {.slots = 4, .size = 100});
   for (std::uint64_t i = 1; i <= kStages; ++i) create_as_is("stage" + std::to_string(i), {.pool = "stage0"});
   auto p = producer("stage0");
-  for (std::uint64_t n = 0; n < 4; ++n) ASSERT_EQ(send(p, 1, n, 90), Status::ok);
+  for (std::uint64_t n = 0; n < 4; ++n) ASSERT_EQ(send(p, 1, n, 100), Status::ok);
   for (std::uint64_t i = 0; i < kStages; ++i) {
     auto c = consumer("stage" + std::to_string(i));
     auto next = producer("stage" + std::to_string(i + 1));
@@ -198,7 +198,7 @@ TEST_P(Forward, WaitsForAnAliasWhereTheQueueBlocks) {
   create_as_is("second", {.pool = "one"});
   auto p = producer("one"), to_first = producer("first"), to_second = producer("second");
   auto c = consumer("one"), tap = consumer("one", "tap"), first = consumer("first"), second = consumer("second");
-  ASSERT_EQ(send(p, 1, 5, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 5, 100), Status::ok);
   auto m = c.receive(kBound), tapped = tap.receive(kBound);
   ASSERT_TRUE(m && tapped);
   ASSERT_EQ(to_first.forward(*m, kBound), Status::ok);

@@ -15,8 +15,8 @@ IPCQ_INSTANTIATE_PER_BACKEND(Groups);
 TEST_P(Groups, ADurableGroupRetainsWithoutMembers) {
   create("q", {.slots = 4, .size = 100});
   auto p = producer();
-  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
-  EXPECT_EQ(send(p, 1, 4, 90, kMoment), Status::timeout);
+  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
+  EXPECT_EQ(send(p, 1, 4, 100, kMoment), Status::timeout);
   {
     auto c = consumer();
     EXPECT_EQ(next_sequence(c), 0);
@@ -30,12 +30,12 @@ TEST_P(Groups, ADurableGroupRetainsWithoutMembers) {
 TEST_P(Groups, AnEphemeralGroupStartsAtTheNewestAndVanishes) {
   create("q", {.slots = 4, .size = 100, .lines = 8});
   auto p = producer();
-  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   {
     auto late = consumer("q", "late");
     EXPECT_FALSE(group_stats("late").durable);
     EXPECT_EQ(late.receive(kMoment).status(), Status::timeout);
-    ASSERT_EQ(send(p, 1, 3, 90), Status::ok);
+    ASSERT_EQ(send(p, 1, 3, 100), Status::ok);
     EXPECT_EQ(next_sequence(late), 3);
     EXPECT_EQ(group_stats("late").joined_at, 3u);
     EXPECT_EQ(group_stats("late").published, 1u);
@@ -55,7 +55,7 @@ TEST_P(Groups, AnEphemeralGroupThatVanishesGivesItsSlotsBack) {
   auto c = consumer();
   {
     auto a = consumer("q", "short"), b = consumer("q", "short");
-    for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+    for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
     auto held = a.receive(kBound);
     ASSERT_TRUE(held);
     auto given_back = b.receive(kBound);
@@ -68,7 +68,7 @@ TEST_P(Groups, AnEphemeralGroupThatVanishesGivesItsSlotsBack) {
   for (std::int64_t i = 0; i < 4; ++i) EXPECT_EQ(next_sequence(c), i);
   EXPECT_TRUE(eventually([&] { return stats().empty == 4; })) << broker_.dump("q");
   for (std::int64_t i = 4; i < 20; ++i) {  // several laps
-    ASSERT_EQ(send(p, 1, static_cast<std::uint64_t>(i), 90), Status::ok);
+    ASSERT_EQ(send(p, 1, static_cast<std::uint64_t>(i), 100), Status::ok);
     ASSERT_EQ(next_sequence(c), i);
   }
 }
@@ -80,7 +80,7 @@ TEST_P(Groups, ComingAndGoingGroupsDisturbNobody) {
   std::atomic<bool> done{false};
   std::thread sender([&] {
     auto p = producer();
-    for (std::uint64_t i = 0; i < kMessages; ++i) ASSERT_EQ(send(p, 1, i, i % 2 == 0 ? 90 : 30), Status::ok);
+    for (std::uint64_t i = 0; i < kMessages; ++i) ASSERT_EQ(send(p, 1, i, i % 2 == 0 ? 100 : 30), Status::ok);
   });
   std::thread visitor([&] {
     while (!done) {
@@ -116,7 +116,7 @@ TEST_P(Groups, EightGroupsEachSeeAllAndANinthIsRefused) {
                 testing::AllOf(testing::HasSubstr("'g8'"), testing::HasSubstr("'q'"), testing::HasSubstr("8")));
   }
   auto p = producer();
-  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   for (auto& c : members) {
     for (std::int64_t i = 0; i < 3; ++i) EXPECT_EQ(next_sequence(c), i);
   }
@@ -130,7 +130,7 @@ TEST_P(Groups, AMessageGivenBackComesAgainAheadOfNewerOnes) {
   create("q", {.slots = 8, .size = 100});
   auto p = producer();
   auto a = consumer(), b = consumer();
-  for (std::uint64_t i = 0; i < 6; ++i) ASSERT_EQ(send(p, 1, i, i % 2 == 0 ? 90 : 30), Status::ok);
+  for (std::uint64_t i = 0; i < 6; ++i) ASSERT_EQ(send(p, 1, i, i % 2 == 0 ? 100 : 30), Status::ok);
   auto m0 = a.receive(kBound), m1 = b.receive(kBound), m2 = a.receive(kBound);
   ASSERT_TRUE(m0 && m1 && m2);
   // Whatever the order of giving back, the oldest comes first.
@@ -153,7 +153,7 @@ TEST_P(Groups, RedeliveriesAreCounted) {
   create("q", {.slots = 1, .size = 100});
   auto p = producer();
   auto c = consumer();
-  ASSERT_EQ(send(p, 1, 9, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 9, 100), Status::ok);
   for (unsigned i = 0; i < 5; ++i) {
     auto m = c.receive(kBound);
     ASSERT_TRUE(m);
@@ -169,7 +169,7 @@ TEST_P(Groups, AnExceptionGivesTheMessageBack) {
   create("q", {.slots = 2, .size = 100});
   auto p = producer();
   auto c = consumer();
-  ASSERT_EQ(send(p, 1, 3, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 3, 100), Status::ok);
   try {
     auto m = c.receive(kBound);
     ASSERT_TRUE(m);
@@ -185,7 +185,7 @@ TEST_P(Groups, AMessageReceivedAndReleasedWhileUnwindingCountsAsProcessed) {
   create("q", {.slots = 2, .size = 100});
   auto p = producer();
   auto c = consumer();
-  ASSERT_EQ(send(p, 1, 3, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 3, 100), Status::ok);
   struct InDestructor {
     Consumer& c;
     ~InDestructor() { EXPECT_TRUE(c.receive(kBound)); }
@@ -203,7 +203,7 @@ TEST_P(Groups, AClosingConsumerGivesBackWhatItHolds) {
   create("q", {.slots = 4, .size = 100});
   auto p = producer();
   auto c = consumer();
-  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   std::optional<Message> held;
   {
     auto leaver = consumer();

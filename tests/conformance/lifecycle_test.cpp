@@ -137,7 +137,7 @@ TEST_P(Lifecycle, ARateIsThereAtOnceAndForEverybody) {
   auto c = consumer();
   std::uint64_t i = 0;
   EXPECT_TRUE(eventually([&] {
-    EXPECT_EQ(send(p, 1, i++, 90, kBound), Status::ok);
+    EXPECT_EQ(send(p, 1, i++, 100, kBound), Status::ok);
     EXPECT_TRUE(c.receive(kBound));
     (void)stats();
     return stats().publish_rate > 0;
@@ -162,12 +162,12 @@ TEST_P(Lifecycle, AProducerThatWaitsForAGroupThatNobodyReadsIsTold) {
   };
   EXPECT_EQ(stats().blocked_by_group, "");
   for (std::uint64_t i = 0; i < 4; ++i) {
-    ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+    ASSERT_EQ(send(p, 1, i, 100), Status::ok);
     ASSERT_EQ(next_sequence(c), static_cast<std::int64_t>(i));
   }
   EXPECT_TRUE(eventually([&] { return stats().blocked_by_group == "b"; }));
   EXPECT_THAT(warnings(), testing::IsEmpty());
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(send(p, 1, 4, 90, std::chrono::milliseconds(1500)), Status::timeout);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(send(p, 1, 4, 100, std::chrono::milliseconds(1500)), Status::timeout);
   EXPECT_TRUE(eventually([&] { return !warnings().empty(); }));
   EXPECT_THAT(warnings(), testing::ElementsAre(testing::AllOf(testing::HasSubstr("'q'"), testing::HasSubstr("'b'"))));
   auto other = session.consumer("q", {.group = "b"});
@@ -268,7 +268,7 @@ TEST_P(Lifecycle, AForkedChildIsRefusedAndTheParentUnaffected) {
   create("q", {.slots = 4, .size = 100});
   auto p = producer();
   auto c = consumer();
-  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   auto held = c.receive(kBound);
   auto loan = p.loan(kBound);
   ASSERT_TRUE(held && loan);
@@ -290,11 +290,11 @@ TEST_P(Lifecycle, AForkedChildIsRefusedAndTheParentUnaffected) {
       }
       return false;
     };
-    expect(send(p, 1, 2, 90) == Status::closed);
+    expect(send(p, 1, 2, 100) == Status::closed);
     expect(send(p, 1, 2, 30) == Status::closed);
     expect(p.loan(kBound).status() == Status::closed);
     expect(c.receive(kBound).status() == Status::closed);
-    expect(loan->publish(90, kBound) == Status::closed);
+    expect(loan->publish(100, kBound) == Status::closed);
     expect(held->nack() == Status::closed);
     expect(throws_usage_error([&] { (void)session_.producer("q"); }));
     expect(throws_usage_error([&] { (void)session_.consumer("q"); }));
@@ -310,8 +310,8 @@ TEST_P(Lifecycle, AForkedChildIsRefusedAndTheParentUnaffected) {
   EXPECT_TRUE(WIFEXITED(status)) << status;
   EXPECT_EQ(WEXITSTATUS(status), 0);
 
-  stamp(loan->bytes().first(90), 1, 2);
-  EXPECT_EQ(loan->publish(90, kBound), Status::ok);
+  stamp(loan->bytes().first(100), 1, 2);
+  EXPECT_EQ(loan->publish(100, kBound), Status::ok);
   EXPECT_TRUE(read_stamp(held->bytes()));
   EXPECT_EQ(held->release(), Status::ok);
   EXPECT_EQ(next_sequence(c), 1);

@@ -12,8 +12,8 @@ TEST_P(Payload, EveryLengthUpToTheSlotArrivesByteForByte) {
   create("q", {.slots = 2, .size = kSlotBytes});
   auto p = producer();
   auto c = consumer();
-  const std::size_t in_line = Producer::inline_bytes();
-  EXPECT_EQ(in_line, 72u);
+  const std::size_t in_line = p.inline_bytes();
+  EXPECT_EQ(in_line, on_gpu() ? 72u : 96u);
   EXPECT_EQ(p.slot_bytes(), kSlotBytes);
   EXPECT_EQ(p.max_bytes(), kSlotBytes);
   std::vector<std::size_t> lengths = {kSlotBytes - 1, kSlotBytes};
@@ -75,13 +75,28 @@ TEST_P(Payload, ABatchStopsAtWhatDoesNotFit) {
   EXPECT_EQ(c.receive(kMoment).status(), Status::timeout);
 }
 
+TEST_P(Payload, OnlyQueuesOfTheHostHaveLinesOfAnotherSize) {
+  for (const std::uint32_t line : {64u, 256u, 2048u}) {
+    const std::string q = "q" + std::to_string(line);
+    if (on_gpu()) {
+      EXPECT_THROW(create(q, {.line = line}), UsageError) << line;
+    } else {
+      create(q, {.line = line});
+      EXPECT_EQ(producer(q).inline_bytes(), line - 32);
+    }
+  }
+  create("q", {});
+  EXPECT_EQ(stats().line_bytes, 128u);
+  EXPECT_EQ(stats().inline_bytes, producer().inline_bytes());
+}
+
 TEST_P(Payload, AnInlineOnlyQueueHasNoSlots) {
   create("q", {.slots = 0, .size = 1, .lines = 4});
   auto p = producer();
   auto c = consumer();
-  EXPECT_EQ(p.max_bytes(), Producer::inline_bytes());
-  EXPECT_EQ(send(p, 1, 4, 72), Status::ok);
-  EXPECT_EQ(send(p, 1, 5, 73), Status::too_large);
+  EXPECT_EQ(p.max_bytes(), p.inline_bytes());
+  EXPECT_EQ(send(p, 1, 4, p.inline_bytes()), Status::ok);
+  EXPECT_EQ(send(p, 1, 5, p.inline_bytes() + 1), Status::too_large);
   EXPECT_EQ(p.loan(kMoment).status(), Status::too_large);
   EXPECT_EQ(next_sequence(c), 4);
 }
@@ -132,11 +147,11 @@ TEST_P(Payload, AHeldLoanDelaysNobody) {
   auto held = holder.loan(kBound);
   ASSERT_TRUE(held);
   for (std::int64_t i = 0; i < 50; ++i) {
-    ASSERT_EQ(send(p, 1, static_cast<std::uint64_t>(i), 90), Status::ok);
+    ASSERT_EQ(send(p, 1, static_cast<std::uint64_t>(i), 100), Status::ok);
     ASSERT_EQ(next_sequence(c), i);
   }
-  stamp(held->bytes().first(90), 2, 77);
-  EXPECT_EQ(held->publish(90, kBound), Status::ok);  // takes its place in the order now
+  stamp(held->bytes().first(100), 2, 77);
+  EXPECT_EQ(held->publish(100, kBound), Status::ok);  // takes its place in the order now
   EXPECT_EQ(next_sequence(c), 77);
 }
 
@@ -144,12 +159,12 @@ TEST_P(Payload, AHeldMessageDelaysNobody) {
   create("q", {.slots = 3, .size = 100, .lines = 4, .groups = {{"a"}, {"b"}}});
   auto p = producer();
   auto a = consumer("q", "a"), b = consumer("q", "b");
-  ASSERT_EQ(send(p, 1, 0, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 0, 100), Status::ok);
   auto held = a.receive(kBound);
   ASSERT_TRUE(held);
   EXPECT_EQ(next_sequence(b), 0);
   for (std::int64_t i = 1; i < 50; ++i) {
-    ASSERT_EQ(send(p, 1, static_cast<std::uint64_t>(i), 90), Status::ok);
+    ASSERT_EQ(send(p, 1, static_cast<std::uint64_t>(i), 100), Status::ok);
     ASSERT_EQ(next_sequence(a), i);
     ASSERT_EQ(next_sequence(b), i);
   }

@@ -22,8 +22,8 @@ TEST_P(Policy, BlockTimesOutAndLosesNothing) {
   create("q", {.slots = 2, .size = 100, .lines = 4});
   auto p = producer();
   auto c = consumer();
-  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
-  EXPECT_EQ(send(p, 1, 2, 90, kMoment), Status::timeout);  // no slot
+  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
+  EXPECT_EQ(send(p, 1, 2, 100, kMoment), Status::timeout);  // no slot
   for (std::uint64_t i = 2; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 30), Status::ok);
   EXPECT_EQ(send(p, 1, 4, 30, kMoment), Status::timeout);  // no line
   EXPECT_THAT(send(p, 1, 4, 30, 0ns), testing::AnyOf(Status::timeout, Status::full));
@@ -36,13 +36,13 @@ TEST_P(Policy, ALoanWaitsForALineAndIsKept) {
   create("q", {.slots = 3, .size = 100, .lines = 2});
   auto p = producer();
   auto c = consumer();
-  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   auto loan = p.loan(kBound);
   ASSERT_TRUE(loan);
-  stamp(loan->bytes().first(90), 1, 2);
-  EXPECT_EQ(loan->publish(90, kMoment), Status::timeout);
+  stamp(loan->bytes().first(100), 1, 2);
+  EXPECT_EQ(loan->publish(100, kMoment), Status::timeout);
   EXPECT_EQ(next_sequence(c), 0);
-  EXPECT_EQ(loan->publish(90, kBound), Status::ok);
+  EXPECT_EQ(loan->publish(100, kBound), Status::ok);
   EXPECT_EQ(next_sequence(c), 1);
   EXPECT_EQ(next_sequence(c), 2);
 }
@@ -51,9 +51,9 @@ TEST_P(Policy, RejectSaysFullAtOnce) {
   create("q", {.slots = 2, .size = 100, .lines = 4, .backpressure = Backpressure::reject});
   auto p = producer();
   auto c = consumer();
-  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 2; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   EXPECT_EQ(p.loan(kForever).status(), Status::full);
-  EXPECT_EQ(send(p, 1, 2, 90, kForever), Status::full);
+  EXPECT_EQ(send(p, 1, 2, 100, kForever), Status::full);
   for (std::uint64_t i = 2; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 30), Status::ok);
   EXPECT_EQ(send(p, 1, 4, 30, kForever), Status::full);
   EXPECT_EQ(next_sequence(c), 0);
@@ -89,7 +89,7 @@ TEST_P(Policy, DropOldestKeepsTheNewestLines) {
 TEST_P(Policy, DropOldestFreesSlots) {
   create("q", {.slots = 3, .size = 100, .lines = 16, .backpressure = Backpressure::drop_oldest});
   auto p = producer();
-  for (std::uint64_t i = 0; i < 10; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 10; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   auto c = consumer();
   for (std::int64_t i = 7; i < 10; ++i) EXPECT_EQ(next_sequence(c), i);
   EXPECT_EQ(group_stats().dropped, 7u);
@@ -115,10 +115,10 @@ TEST_P(Policy, DropOldestLeavesHeldMessagesAlone) {
   create("q", {.slots = 2, .size = 100, .lines = 4, .backpressure = Backpressure::drop_oldest});
   auto p = producer();
   auto c = consumer();
-  ASSERT_EQ(send(p, 1, 0, 90), Status::ok);
+  ASSERT_EQ(send(p, 1, 0, 100), Status::ok);
   auto held = c.receive(kBound);
   ASSERT_TRUE(held);
-  for (std::uint64_t i = 1; i < 8; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 1; i < 8; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   EXPECT_THAT(read_stamp(held->bytes()), testing::Optional(testing::Field(&Stamp::sequence, 0u)));
   EXPECT_EQ(held->release(), Status::ok);
   EXPECT_EQ(next_sequence(c), 7);
@@ -248,7 +248,7 @@ TEST_P(Policy, EveryTermOfTheIdentityIsCountedUnderLoad) {
   std::vector<std::thread> senders;
   for (std::uint32_t id = 0; id < 2; ++id) {
     senders.emplace_back([id, p = std::move(producers[id])]() mutable {
-      for (std::uint64_t i = 0; i < kEach; ++i) ASSERT_EQ(send(p, id, i, i % 2 == 0 ? 90 : 30), Status::ok);
+      for (std::uint64_t i = 0; i < kEach; ++i) ASSERT_EQ(send(p, id, i, i % 2 == 0 ? 100 : 30), Status::ok);
     });
   }
   for (auto& s : senders) s.join();

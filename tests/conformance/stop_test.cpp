@@ -17,7 +17,7 @@ TEST_P(Stopping, AStopDrainsWhatMembersTakeInTime) {
   auto p = producer();
   auto u = producer("unread");
   ASSERT_EQ(send(u, 1, 0), Status::ok);
-  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 4; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   auto c = consumer();
   auto stopping = std::async(std::launch::async, [&] { return broker_.stop(kBound); });
   ASSERT_TRUE(eventually([&] { return stats().state == "draining"; }));
@@ -34,7 +34,7 @@ TEST_P(Stopping, AStopWithoutDrainingSaysWhatWasLeft) {
   create("q", {.slots = 8, .size = 100});
   auto p = producer();
   auto c = consumer();
-  for (std::uint64_t i = 0; i < 5; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 5; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   auto held = c.receive(kBound);
   ASSERT_TRUE(held);
   EXPECT_EQ(broker_.stop(), 4u);
@@ -44,14 +44,14 @@ TEST_P(Stopping, AStopWithoutDrainingSaysWhatWasLeft) {
   EXPECT_TRUE(read_stamp(held->bytes()));
   EXPECT_EQ(held->release(), Status::ok);
   EXPECT_EQ(broker_.stats().queues.at(0).groups.at(0).waiting, 4u);
-  EXPECT_EQ(send(p, 1, 5, 90, kBound), Status::closed);
+  EXPECT_EQ(send(p, 1, 5, 100, kBound), Status::closed);
 }
 
 TEST_P(Stopping, WhatWasGivenBackIsLeftToo) {
   create("q", {.slots = 8, .size = 100});
   auto p = producer();
   auto c = consumer();
-  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 90), Status::ok);
+  for (std::uint64_t i = 0; i < 3; ++i) ASSERT_EQ(send(p, 1, i, 100), Status::ok);
   auto first = c.receive(kBound);
   ASSERT_TRUE(first);
   ASSERT_EQ(first->nack(), Status::ok);

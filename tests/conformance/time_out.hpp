@@ -18,7 +18,7 @@
 namespace ipcq_test {
 
 inline constexpr std::size_t kSmall = 30;
-inline constexpr std::size_t kLarge = 90;
+inline constexpr std::size_t kLarge = 100;
 
 struct Given {
   const char* name;

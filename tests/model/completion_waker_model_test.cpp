@@ -5,6 +5,8 @@
 //
 // The waker is a publisher of what others have stored: between its look at `out` and its look at the sleepers' bells
 // stands a fence, which the sleepers' membarrier supplies.
+#include "model_queue.hpp"
+// after it
 #include "bell.hpp"
 
 namespace ipcq::detail::model {
@@ -18,8 +20,8 @@ struct Woken : rl::test_suite<Woken<kMessages>, 4> {
 
   RelacyAtomics::Wide cursor[2];
   RelacyAtomics::Word own[2][kLines];
-  LineOf<RelacyAtomics> in[kLines];
-  LineOf<RelacyAtomics> out[kLines];
+  RelacyAtomics::Unit in[kLines * kLineUnits];
+  RelacyAtomics::Unit out[kLines * kLineUnits];
   RelacyAtomics::Word live;
   ModelRing ring;
   Bell ready;
@@ -69,10 +71,10 @@ struct Woken : rl::test_suite<Woken<kMessages>, 4> {
   // Stores `out`, and that is all that a kernel can do.
   void execute() {
     for (std::uint64_t t = 0; t < kMessages; ++t) {
-      while (!is_tagged(in[t], 1)) yield();
+      while (!is_tagged(in + t * kLineUnits, 1)) yield();
       Descriptor d;
       d.kind = LineKind::inlined;
-      write_line(out[t], 1, d, nullptr);
+      write_line(out + t * kLineUnits, 1, d, nullptr);
     }
   }
   void receive() {

@@ -1,5 +1,5 @@
 // Held entries: a message given back is taken over by exactly one member, with its content, and is never forgotten.
-#include "relacy_atomics.hpp"
+#include "model_queue.hpp"
 
 #include <cstring>
 
@@ -8,7 +8,7 @@ namespace {
 
 std::uint64_t number_in(const HeldOf<RelacyAtomics>& h) {
   std::uint64_t n = 0;
-  std::memcpy(&n, h.data.view().bytes, sizeof n);
+  std::memcpy(&n, h.data.view(), sizeof n);
   return n;
 }
 

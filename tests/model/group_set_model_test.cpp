@@ -1,6 +1,6 @@
 // Queues that have no group for a while: groups join and leave, tickets wrap, and a producer may stand between claim
 // and publish through all of it. Join, leave and the discard of what is left are the broker's own templates.
-#include "relacy_atomics.hpp"
+#include "model_queue.hpp"
 
 #include <cstring>
 
@@ -76,7 +76,7 @@ struct ComesAndGoes : rl::test_suite<ComesAndGoes, 3> {
       }
       auto& h = member.held(entry);
       Content c;
-      std::memcpy(&c, h.data.view().bytes, sizeof c);
+      std::memcpy(&c, h.data.view(), sizeof c);
       RL_ASSERT(c.check == c.producer * 1000 + c.number && c.number == h.descriptor.load().sequence);
       const std::uint64_t ticket = h.ticket.load(std::memory_order::relaxed);
       RL_ASSERT(ticket >= expected);

@@ -1,6 +1,6 @@
 // Ranges that a member reads in their lines and finishes one by one: a line does not change before its reader is done
 // with it, whoever else takes, joins or dies, and a dead reader's range can be found.
-#include "relacy_atomics.hpp"
+#include "model_queue.hpp"
 
 #include <array>
 #include <cstring>
@@ -22,9 +22,9 @@ struct Counts {
   std::array<unsigned, kMessages> seen{};
   unsigned total = 0;
 
-  void add(const Descriptor& d, const InlineData& data, std::uint64_t ticket) {
+  void add(const Descriptor& d, const std::byte* data, std::uint64_t ticket) {
     std::uint64_t n = 0;
-    std::memcpy(&n, data.bytes, sizeof n);
+    std::memcpy(&n, data, sizeof n);
     RL_ASSERT(n == ticket && d.sequence == ticket);  // of this lap, and whole
     ++seen[ticket];
     ++total;
@@ -48,8 +48,9 @@ std::uint64_t read_ranges(ModelReader reader, Counts& counts, const unsigned& to
       InlineData data;
       bool damaged = false;
       if (fault == Fault::read_after_finish) reader.finish(t);
-      RL_ASSERT(reader.read(t, d, data, damaged));
-      counts.add(d, data, t);
+      const std::byte* const bytes = reader.read(t, d, data, damaged);
+      RL_ASSERT(bytes != nullptr);
+      counts.add(d, bytes, t);
       if (fault != Fault::read_after_finish) reader.finish(t);
     }
   }
@@ -84,9 +85,9 @@ struct RangesBesideCopies : rl::test_suite<RangesBesideCopies, 4> {
         Descriptor d;
         InlineData data;
         Taken taken;
-        const std::uint64_t ticket = reader.copy(kInlineBytes, d, data, taken);
+        const std::uint64_t ticket = reader.copy(data.bytes, kInlineBytes, d, taken);
         if (taken.outcome == TakeOutcome::taken) {
-          counts.add(d, data, ticket);
+          counts.add(d, data.bytes, ticket);
         } else {
           yield();
         }
@@ -138,8 +139,8 @@ struct DeathWithinARange : rl::test_suite<DeathWithinARange, 4> {
         Descriptor d;
         InlineData data;
         Taken taken;
-        const std::uint64_t ticket = reader.copy(kInlineBytes, d, data, taken);
-        if (taken.outcome == TakeOutcome::taken) others.add(d, data, ticket);
+        const std::uint64_t ticket = reader.copy(data.bytes, kInlineBytes, d, taken);
+        if (taken.outcome == TakeOutcome::taken) others.add(d, data.bytes, ticket);
       }
     }
     if (i == 3) (void)join_set(q.ring, 1, [](std::uint64_t) {});
@@ -153,8 +154,8 @@ struct DeathWithinARange : rl::test_suite<DeathWithinARange, 4> {
     RL_ASSERT(by_cursor || by_log);
     Descriptor d;
     InlineData data;
-    RL_ASSERT(q.ring.read(left, d, data) == LineRead::present);
-    dead.add(d, data, left);
+    RL_ASSERT(q.ring.read(left, d, data.bytes) == LineRead::present);
+    dead.add(d, data.bytes, left);
     RL_ASSERT(dead.seen[left] + others.seen[left] == 1);
   }
 };

@@ -1,6 +1,6 @@
 // Slots: never owned twice, payload visible to whoever owns the slot next, none lost; aliases (forward) and their
 // release by whoever comes last.
-#include "relacy_atomics.hpp"
+#include "model_queue.hpp"
 
 namespace ipcq::detail::model {
 namespace {

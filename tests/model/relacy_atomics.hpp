@@ -1,4 +1,4 @@
-// What runs the protocol templates under Relacy: the atomics policy, and a queue small enough to explore.
+// What runs the protocol templates under Relacy: the atomics policy, planted bugs, and the runs.
 //
 // Relacy explores interleavings and stale reads of the C++ memory model; it runs each thread's accesses in program
 // order, so that a load is never delayed past a later store. Include this header before any other: the templates must
@@ -16,11 +16,12 @@
 #undef memory_order_acq_rel
 #undef memory_order_seq_cst
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
-#include <new>
 #include <ostream>
 #include <streambuf>
 #include <string_view>
@@ -140,6 +141,26 @@ struct RelacyAtomics {
       return static_cast<std::uint32_t>(unit.hi >> 32);
     }
     std::uint64_t load_hi(std::memory_order order) const { return hi.load(to_rl(order), RL_INFO); }
+    static void write_plain(Unit* to, const std::byte* from, std::size_t bytes) {
+      for (; bytes != 0; ++to) {
+        Pair two{};
+        const std::size_t some = std::min(bytes, sizeof two);
+        std::memcpy(&two, from, some);
+        to->store(two, std::memory_order::relaxed);
+        from += some;
+        bytes -= some;
+      }
+    }
+    static void read_plain(const Unit* from, std::byte* to, std::size_t bytes) {
+      for (; bytes != 0; ++from) {
+        const Pair two = from->load(std::memory_order::relaxed);
+        const std::size_t some = std::min(bytes, sizeof two);
+        std::memcpy(to, &two, some);
+        to += some;
+        bytes -= some;
+      }
+    }
+    static const std::byte* plain_bytes(const Unit*) { return nullptr; }  // a reader copies atomics
     rl::atomic<std::uint64_t> lo;
     rl::atomic<std::uint64_t> hi;
   };
@@ -158,119 +179,18 @@ struct RelacyAtomics {
       return value;
     }
   };
+  template <std::size_t>
+  struct PlainTail {
+    Plain<std::array<std::byte, kInlineBytes + 8>> bytes;
+    std::byte* edit() { return bytes.edit().data(); }
+    const std::byte* view() const { return bytes.view().data(); }
+  };
 
   static void prefetch_for_write(const void*) {}
-  static constexpr bool kUnitsArriveInAnyOrder = false;
   static void prefetch_for_read(const void*) {}
 };
 
-using ModelRing = Ring<RelacyAtomics>;
-using ModelPool = Pool<RelacyAtomics>;
-using ModelMember = GroupMember<RelacyAtomics>;
-using ModelReader = InPlaceReader<RelacyAtomics>;
-
 inline void yield() { rl::ctx().yield(1, RL_INFO); }
-
-// Publishes a claimed ticket as a message whose payload and sequence number are `number`.
-inline void write_number(const ModelRing& ring, std::uint64_t ticket, std::uint64_t number) {
-  Descriptor d;
-  d.kind = LineKind::inlined;
-  d.length = sizeof number;
-  d.sequence = number;
-  std::byte bytes[kUnitBytes] = {};
-  std::memcpy(bytes, &number, sizeof number);
-  ring.write(ticket, d, bytes);
-}
-inline void publish_number(const ModelRing& ring, std::uint32_t client, std::uint64_t number, std::uint64_t& limit) {
-  PublishClaim c;
-  while ((c = ring.claim_publish(client, 1, limit)).outcome == ClaimOutcome::full) yield();
-  write_number(ring, c.ticket, number);
-}
-
-// A direct queue of `kLines` lines, with `kGroups` groups of which the first `kJoined` exist from the start, `kMembers`
-// blocks of `kBlock` held entries, `kSlots` slots and `kAliases` aliases.
-template <unsigned kGroups, unsigned kMembers, unsigned kBlock, unsigned kSlots = 0, unsigned kAliases = 0,
-          unsigned kJoined = kGroups, unsigned kLines = 2>
-struct ModelQueue {
-  static constexpr unsigned kAliasBase = 64;
-
-  ModelQueue() {
-    RingWords<RelacyAtomics> r;
-    for (unsigned c = 0; c < 1 + kGroups; ++c) {
-      r.cursor[c] = &cursor[c];
-      r.own[c] = own[c];
-    }
-    r.in = r.out = lines;
-    r.live_groups = &live;
-    r.lines = kLines;
-    ring = ModelRing(r);
-    const auto groups = static_cast<std::uint8_t>((1u << kJoined) - 1);
-    cursor[kProducers].init(pack(Cursor{0, 0, 0, groups, false}));
-    live.store(fault == Fault::groups_ignored ? 0 : groups, std::memory_order::relaxed);
-
-    for (unsigned i = 0; i < kSlots; ++i) ::new (&slot_storage[i]) RelacyAtomics::Wide();
-    for (unsigned i = 0; i < kAliases; ++i) ::new (&slot_storage[kAliasBase + i]) RelacyAtomics::Wide();
-    PoolWords<RelacyAtomics> p;
-    p.slots = reinterpret_cast<RelacyAtomics::Wide*>(slot_storage);
-    p.free_bits = free_bits;
-    p.parents = parents;
-    p.payload_slots = kSlots;
-    p.alias_base = kAliasBase;
-    p.aliases = kAliases;
-    pool = ModelPool(p);
-    pool.restore_free_bits();
-  }
-  ~ModelQueue() {
-    auto* const words = reinterpret_cast<RelacyAtomics::Wide*>(slot_storage);
-    for (unsigned i = 0; i < kSlots; ++i) words[i].~Wide();
-    for (unsigned i = 0; i < kAliases; ++i) words[kAliasBase + i].~Wide();
-  }
-
-  ModelMember member(unsigned group, unsigned block, std::uint32_t client) {
-    return ModelMember(ring, words(group, block, client));
-  }
-  ModelReader reader(unsigned group, unsigned block, std::uint32_t client) {
-    return ModelReader(ring, words(group, block, client));
-  }
-  GroupWords<RelacyAtomics> words(unsigned group, unsigned block, std::uint32_t client) {
-    GroupWords<RelacyAtomics> w;
-    w.held = held;
-    w.orphans = &orphans[group];
-    w.entries = kMembers * kBlock;
-    w.first = block * kBlock;
-    w.block = kBlock;
-    w.group = group;
-    w.client = client;
-    return w;
-  }
-
-  std::uint64_t free_bit_word(unsigned word) { return free_bits[word].load(std::memory_order::relaxed); }
-  // Whether every slot and alias is free and has its free bit.
-  bool nothing_leaked() {
-    for (unsigned i = 0; i < kSlots; ++i) {
-      if (pool.slot(i).state != SlotState::free || (free_bit_word(0) >> i & 1) == 0) return false;
-    }
-    for (unsigned i = 0; i < kAliases; ++i) {
-      if (pool.slot(kAliasBase + i).state != SlotState::free || (free_bit_word(1) >> i & 1) == 0) return false;
-    }
-    return true;
-  }
-
-  RelacyAtomics::Wide cursor[1 + kGroups];
-  RelacyAtomics::Word own[1 + kGroups][kLines];
-  LineOf<RelacyAtomics> lines[kLines];
-  RelacyAtomics::Word live;
-  HeldOf<RelacyAtomics> held[kMembers * kBlock];
-  RelacyAtomics::Word orphans[kGroups];
-  RelacyAtomics::Word free_bits[2];
-  AliasParentOf<RelacyAtomics> parents[kAliases == 0 ? 1 : kAliases];
-  struct alignas(RelacyAtomics::Wide) Raw {
-    std::byte bytes[sizeof(RelacyAtomics::Wide)];
-  };
-  Raw slot_storage[kAliases == 0 ? (kSlots == 0 ? 1 : kSlots) : kAliasBase + kAliases];
-  ModelRing ring;
-  ModelPool pool;
-};
 
 // Receives Relacy's report without allocating: Relacy replaces operator new and delete while it runs.
 class Report : public std::streambuf {

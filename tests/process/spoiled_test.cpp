@@ -175,7 +175,7 @@ TEST_F(BadInput, ASpoiledHeldEntryCrashesNobody) {
   auto m = c.receive(kPeerBound);
   ASSERT_TRUE(m);
   const auto queue = detail::QueueMap::open(segment_of("queue"), 0);
-  for (std::uint32_t i = 0; i < queue->held_entries(); ++i) {
+  for (std::uint32_t i = 0; i < queue->held().size(); ++i) {
     auto& h = queue->held()[i];
     // All but the two words in front.
     if (h.word.load(std::memory_order_relaxed) != 0) std::memset(reinterpret_cast<char*>(&h) + 16, 0x5a, sizeof h - 16);

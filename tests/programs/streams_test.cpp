@@ -47,12 +47,12 @@ TEST_F(StreamsTest, AProducerThatCannotReadItsInputDoesNotAttach) {
 
 TEST_F(StreamsTest, AProducerOfTooLargeMessagesDoesNotAttachToAQueueWithoutSlots) {
   broker("--queue q=inline");
-  for (const char* arguments : {"--block 73 --input /dev/zero", "--generate zero --size 73", "--generate 4k"}) {
+  for (const char* arguments : {"--block 97 --input /dev/zero", "--generate zero --size 97", "--generate 4k"}) {
     EXPECT_EQ(run(std::string("exec ipcq-producer q ") + arguments).exit_code(), 2) << arguments;
   }
   EXPECT_EQ(stat("queues/0/producers_lost"), 0);
   EXPECT_EQ(stat("queues/0/slot_bytes"), 0);
-  EXPECT_EQ(run("exec ipcq-producer q --generate zero --size 72 --count 1").exit_code(), 0);
+  EXPECT_EQ(run("exec ipcq-producer q --generate zero --size 96 --count 1").exit_code(), 0);
 }
 
 TEST_F(StreamsTest, ASignalEndsAProducerWhoseInputDoesNotCome) {

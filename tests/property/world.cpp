@@ -31,6 +31,7 @@ World::World(Backpressure first, Backpressure second, const std::vector<GroupOpt
   QueueOptions o;
   o.pool = "pool";
   o.lines = reference::Queue::kLines;
+  o.line = groups.size() % 2 == 0 ? 64 : 192;  // the same in both: a forward copies from line to line
   o.endpoints = reference::Queue::kEndpoints;
   o.held = reference::Queue::kHeldPerConsumer;
   o.groups = groups;

@@ -11,7 +11,7 @@ void World::send(Writer& w, std::size_t length) {
   const auto bytes = payload(length, number);
   Status expected = Status::ok;
   std::shared_ptr<reference::Node> node;
-  if (length > Producer::inline_bytes()) {
+  if (length > w.producer.inline_bytes()) {
     node = q.borrow();
     if (!node) expected = Status::full;
   }

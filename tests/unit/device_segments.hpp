@@ -41,10 +41,10 @@ struct DeviceSegments : Segments {
   void process(std::uint64_t ticket, bool tombstone = false) {
     Descriptor d;
     InlineData data;
-    ASSERT_EQ(read_line(ring().in(ticket), ring().lap(ticket), d, data), LineRead::present);
+    ASSERT_EQ(ring().read_in(ticket, d, data.bytes), LineRead::present);
     if (tombstone) d.kind = LineKind::tombstone;
     if (d.kind == LineKind::slot) d.flags = kPayloadReady | kInMirror;
-    write_line(ring().out(ticket), ring().lap(ticket), d, data.bytes);
+    ring().write_out(ticket, d, data.bytes);
   }
   // As take(), for a message that the executor has not processed.
   std::uint32_t take_early(unsigned g, std::uint32_t e, std::uint32_t client) {

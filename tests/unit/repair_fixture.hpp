@@ -37,7 +37,7 @@ class RepairTest : public testing::Test {
   }
   void expect_nothing_left() {
     EXPECT_TRUE(s.all_slots_free());
-    for (std::uint32_t i = 0; i < s.queue().held_entries(); ++i) EXPECT_EQ(s.held_word(i).state, HeldState::free) << i;
+    for (std::uint32_t i = 0; i < s.queue().held().size(); ++i) EXPECT_EQ(s.held_word(i).state, HeldState::free) << i;
     EXPECT_EQ(s.claim(9, 4).count, 4u);  // every line can be written again
   }
 };

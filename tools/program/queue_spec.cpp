@@ -13,7 +13,8 @@ namespace ipcq::program {
 namespace {
 
 constexpr std::string_view kQueueKeys =
-    "size, slots, lines, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, device, mirror, "
+    "size, slots, lines, line, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, device, "
+    "mirror, "
     "host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 constexpr std::uint64_t kMaxDevice = 1023;
@@ -145,6 +146,8 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     options_.slots = number(1, detail::kMaxSlots);
   } else if (key == "lines") {
     options_.lines = number(detail::kMinLines, detail::kMaxLines);
+  } else if (key == "line") {
+    options_.line = number(detail::kLeastLineBytes, detail::kMostLineBytes);
   } else if (key == "handler") {
     if (!value.empty() && find_host_handler(value) == nullptr) {
       throw UsageError(

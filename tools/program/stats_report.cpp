@@ -63,6 +63,8 @@ Json to_json(const QueueStats& queue) {
           {"slots", queue.slots},
           {"slot_bytes", queue.slot_bytes},
           {"lines", queue.lines},
+          {"line_bytes", queue.line_bytes},
+          {"inline_bytes", queue.inline_bytes},
           {"published", queue.published},
           {"tombstones", queue.tombstones},
           {"processed", queue.processed},
@@ -101,8 +103,8 @@ std::string to_text(const QueueStats& told) {
   auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
                           queue.state, queue.backend, or_dash(queue.executor), queue.parked ? " (parked)" : "",
                           or_dash(queue.handler), queue.backpressure);
-  text += fmt::format("  pool {}: {} slots of {}; {} lines\n", or_dash(queue.pool), queue.slots,
-                      human_bytes(queue.slot_bytes), queue.lines);
+  text += fmt::format("  pool {}: {} slots of {}; {} lines of {}\n", or_dash(queue.pool), queue.slots,
+                      human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes));
   text += fmt::format("  published {} ({}/s), processed {}, handler errors {}, tombstones {}\n", queue.published,
                       human_rate(queue.publish_rate), queue.processed, queue.handler_errors, queue.tombstones);
   text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,

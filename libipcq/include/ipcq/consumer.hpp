@@ -63,7 +63,7 @@ class IPCQ_API Consumer {
   // release, and no other member gets the message once the call has returned, also if this process dies. The view's
   // bytes() are the first of `buffer`. Cheaper than receive() for messages of Producer::inline_bytes() and less. Waits,
   // and fails, as receive() does. Also: too_large: the payload exceeds `buffer`; unreachable: it lies in device memory
-  // alone. The message is the group's next then as before.
+  // alone. The message is the group's next then as before. What `buffer` has is unspecified unless a message came.
   [[nodiscard]] Result<MessageView> receive_into(std::span<std::byte> buffer, Timeout timeout = kForever) noexcept;
 
   // Calls callback(const MessageView&) for up to `limit` messages, in order, as long as there are some, and waits only

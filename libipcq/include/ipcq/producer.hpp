@@ -119,7 +119,7 @@ class IPCQ_API Producer {
   // object, but for inline_bytes().
   std::size_t max_bytes() const noexcept;
   std::size_t slot_bytes() const noexcept;
-  static std::size_t inline_bytes() noexcept;
+  std::size_t inline_bytes() const noexcept;
   // This producer's id, as Message::producer() shows it; 0 for an empty object.
   std::uint32_t id() const noexcept;
 

@@ -53,6 +53,8 @@ struct QueueStats {
   std::uint64_t slots = 0;           // of its pool
   std::uint64_t slot_bytes = 0;      // payload capacity of one slot; 0 without slots
   std::uint64_t lines = 0;           // messages that may wait
+  std::uint64_t line_bytes = 0;      // of a line
+  std::uint64_t inline_bytes = 0;    // a payload of up to so many bytes travels in its line, without a slot
   std::uint64_t published = 0;       // tickets claimed, without tombstones
   std::uint64_t tombstones = 0;      // tickets without a message: their producer died, or the executor was switched
   std::uint64_t processed = 0;       // by the executor, `handler_errors` included

@@ -9,10 +9,9 @@ namespace {
 
 std::uint32_t count_in_use(const QueueMap& map, std::uint32_t endpoint) {
   IPCQ_CRASH_POINT("endpoint.block");
-  const std::uint32_t block = map.config().held_per_endpoint;
-  const Held* const first = map.held() + std::size_t{endpoint} * block;
-  return static_cast<std::uint32_t>(
-      std::count_if(first, first + block, [](const Held& h) { return h.word.load(std::memory_order_relaxed) != 0; }));
+  const auto block = map.held_block(endpoint);
+  return static_cast<std::uint32_t>(std::count_if(
+      block.begin(), block.end(), [](const Held& h) { return h.word.load(std::memory_order_relaxed) != 0; }));
 }
 
 }  // namespace

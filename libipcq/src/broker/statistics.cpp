@@ -104,6 +104,8 @@ QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) 
   s.slots = q.pool->map->config().slots;
   s.slot_bytes = s.slots != 0 ? q.pool->map->config().slot_bytes : 0;
   s.lines = q.map->ring().lines();
+  s.line_bytes = q.map->config().line_bytes;
+  s.inline_bytes = q.map->config().inline_bytes;
   s.tombstones = q.tombstones.size();
   s.published = minus(v.next, s.tombstones);
   s.processed = q.map->control().processed.load(std::memory_order_relaxed);

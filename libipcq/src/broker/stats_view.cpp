@@ -42,16 +42,14 @@ std::unordered_map<std::uint32_t, std::uint64_t> count_held(QueueView& q) {
   std::size_t place[kMaxGroups];
   std::fill(std::begin(place), std::end(place), kMaxGroups);
   for (std::size_t i = 0; i < q.stats.groups.size(); ++i) place[q.groups[i]] = i;
-  const std::uint32_t block = q.map->config().held_per_endpoint;
   for (const std::uint32_t b : q.blocks) {
     IPCQ_CRASH_POINT("stats.block");
-    const Held* const first = q.map->held() + std::size_t{b} * block;
-    for (const Held* h = first; h != first + block; ++h) {
-      const HeldWord w = unpack_held(h->word.load(std::memory_order_acquire));
+    for (const Held& h : q.map->held_block(b)) {
+      const HeldWord w = unpack_held(h.word.load(std::memory_order_acquire));
       if (w.state == HeldState::free) continue;
       ++by_client[w.client];
       const std::size_t i = place[w.group];
-      if (i != kMaxGroups && h->ticket.load(std::memory_order_relaxed) < q.taken[i]) ++q.stats.groups[i].held;
+      if (i != kMaxGroups && h.ticket.load(std::memory_order_relaxed) < q.taken[i]) ++q.stats.groups[i].held;
     }
   }
   for (std::size_t i = 0; i < q.stats.groups.size(); ++i) {
@@ -100,8 +98,7 @@ std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64
   constexpr std::uint64_t kLooks = 16;  // past tickets that are not published, or carry no message
   for (std::uint64_t t = ticket; t < std::min(q.next, ticket + kLooks); ++t) {
     Descriptor d;
-    InlineData data;
-    const bool message = read_line(ring.in(t), ring.lap(t), d, data) == LineRead::present && carries_message(d);
+    const bool message = ring.look_in(t, d) == LineRead::present && carries_message(d);
     if (message) return std::min(d.published_at_ns, now);
   }
   return now;

@@ -44,8 +44,7 @@ void ConsumerCore::close() noexcept {
 }
 
 bool ConsumerCore::holds_any() const noexcept {
-  const std::span<Held> all(queue_->held(), queue_->held_entries());
-  const std::span<Held> where = took_over_ ? all : member_.own_block();
+  const HeldEntries<SharedAtomics> where = took_over_ ? queue_->held() : member_.own_block();
   return std::any_of(where.begin(), where.end(), [this](const Held& held) {
     const HeldWord h = unpack_held(held.word.load(std::memory_order_relaxed));
     return h.state != HeldState::free && h.client == client_;
@@ -88,7 +87,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   message.m_.redeliveries = word.deliveries;
   message.hold_.deliveries = static_cast<std::uint16_t>(word.deliveries);
   message.hold_.unwinding = unwinding;
-  if (!is_sound(d, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
+  if (!is_sound(d, *queue_, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
     ++damaged_;
     (void)release(message);
@@ -113,7 +112,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
     }
   }
   describe(message, d,
-           d.kind != LineKind::slot                           ? h.data.view().bytes
+           d.kind != LineKind::slot                           ? h.data.view()
            : pool_->on_device() && (d.flags & kInMirror) == 0 ? nullptr  // on the device alone
                                                               : pool_->payload(d.slot));
   ++(word.deliveries == 0 ? messages_ : redelivered_);
@@ -207,17 +206,14 @@ Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view
   if (is_unusable()) return Status::closed;
   if (is_consuming()) return Status::full;
   Descriptor d;
-  InlineData data;
   std::uint64_t ticket = 0;
   Taken taken;
-  const auto attempt = [&](Taken& t) { ticket = in_place_.copy(buffer.size(), d, data, t); };
+  const auto attempt = [&](Taken& t) { ticket = in_place_.copy(buffer.data(), buffer.size(), d, t); };
   const Status s = message_wait_.until_taken(member_, attempt, deadline, taken, damaged_);
   if (s != Status::ok) return s;
   if (taken.outcome == TakeOutcome::needs_entry) return receive_held_into(buffer, view, deadline);
   if (taken.outcome == TakeOutcome::too_large) return Status::too_large;
-  view = view_of(d, data, ticket);
-  if (d.length != 0) std::memcpy(buffer.data(), data.bytes, d.length);
-  view.m_.data = buffer.data();
+  view = view_of(d, buffer.data(), ticket);
   show_counters();
   return Status::ok;
 }
@@ -240,10 +236,10 @@ Status ConsumerCore::receive_held_into(std::span<std::byte> buffer, MessageView&
   return Status::ok;
 }
 
-MessageView ConsumerCore::view_of(const Descriptor& d, const InlineData& data, std::uint64_t ticket) noexcept {
+MessageView ConsumerCore::view_of(const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept {
   MessageView view;
   view.m_.ticket = ticket;
-  describe(view, d, data.bytes);
+  describe(view, d, bytes);
   ++messages_;
   return view;
 }

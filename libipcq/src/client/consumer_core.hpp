@@ -77,8 +77,8 @@ class ConsumerCore {
   Payload await_payload(std::uint64_t ticket, Descriptor& d, Deadline& deadline) const noexcept;
   Status await_device_side(Deadline& deadline) noexcept;
   Status receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
-  // A view of an inline message, counted as delivered. Refers to `data`.
-  MessageView view_of(const Descriptor& d, const InlineData& data, std::uint64_t ticket) noexcept;
+  // A view of an inline message, counted as delivered. Refers to `bytes`.
+  MessageView view_of(const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept;
   // What a descriptor says of the message, and its bytes, which are counted.
   void describe(MessageView& view, const Descriptor& d, const std::byte* data) noexcept;
   // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there

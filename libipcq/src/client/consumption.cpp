@@ -96,8 +96,8 @@ bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_
       Descriptor d;
       InlineData data;
       bool damaged = false;
-      if (core_.in_place_.read(ticket, d, data, damaged)) {
-        wanted = callback_.call(callback_.object, core_.view_of(d, data, ticket));
+      if (const std::byte* const bytes = core_.in_place_.read(ticket, d, data, damaged)) {
+        wanted = callback_.call(callback_.object, core_.view_of(d, bytes, ticket));
         ++count;
         if (core_.is_unusable()) return false;  // closed by the callback: the broker has settled the rest of the claim
       }

@@ -10,8 +10,7 @@ bool EarlyPayload::is_complete() noexcept {
   if (!before_executor_) return is_written(d_, pool_);
   const Ring<SharedAtomics>& ring = queue_.ring();
   if (!PublishedView<SharedAtomics>(ring).is_processed(ticket_)) return false;
-  InlineData ignored;
-  read_ = ring.read(ticket_, processed_, ignored);
+  read_ = ring.look(ticket_, processed_);
   return read_ != LineRead::absent || !ring.readable(ticket_);  // all units are there, or the line is reused
 }
 

@@ -22,7 +22,7 @@ Status Forwarding::by_copy(Deadline& deadline) noexcept {
 }
 
 Status Forwarding::by_alias(const Descriptor& from) noexcept {
-  if (!is_sound(from, *to_.pool_)) return Status::not_held;  // the held entry is damaged
+  if (!is_sound(from, *to_.queue_, *to_.pool_)) return Status::not_held;  // the held entry is damaged
   const auto& pool = to_.pool_->pool();
   const SlotLoan parent = held_by(from);
   const bool waits = to_.backpressure_ != Backpressure::reject && deadline_.was_given_time();

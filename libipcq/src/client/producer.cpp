@@ -50,10 +50,10 @@ Status Producer::forward(Message& message, Timeout timeout) noexcept {
   return core_ ? detail::Forwarding(*core_, message, deadline).run() : Status::closed;
 }
 std::size_t Producer::max_bytes() const noexcept {
-  return core_ ? std::max<std::size_t>(core_->slot_bytes(), detail::kInlineBytes) : 0;
+  return core_ ? std::max(core_->slot_bytes(), core_->inline_bytes()) : 0;
 }
 std::size_t Producer::slot_bytes() const noexcept { return core_ ? core_->slot_bytes() : 0; }
-std::size_t Producer::inline_bytes() noexcept { return detail::kInlineBytes; }
+std::size_t Producer::inline_bytes() const noexcept { return core_ ? core_->inline_bytes() : 0; }
 std::uint32_t Producer::id() const noexcept { return core_ ? core_->client() : 0; }
 
 }  // namespace ipcq

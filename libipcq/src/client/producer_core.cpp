@@ -13,6 +13,7 @@ ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment atta
       queue_(std::move(attachment.queue)),
       pool_(std::move(attachment.pool)),
       ring_(queue_->ring()),
+      inline_bytes_(ring_.inline_bytes()),
       client_(attachment.client),
       endpoint_(queue_->endpoint(attachment.endpoint)),
       wait_(wait),
@@ -139,8 +140,7 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
   if (!for_slot && next - oldest < ring_.lines()) return false;
   if (pool_->on_device() && !ring_.has_handler()) {  // a GPU may still write what would be dropped
     Descriptor d;
-    InlineData data;
-    if (ring_.read(oldest, d, data) == LineRead::present && !is_written(d, *pool_)) return false;
+    if (ring_.look(oldest, d) == LineRead::present && !is_written(d, *pool_)) return false;
   }
   bool dropped = false;
   bool freed = false;
@@ -214,7 +214,7 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
 }
 
 Status ProducerCore::send(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
-  if (bytes.size() > kInlineBytes) {
+  if (bytes.size() > inline_bytes_) {
     if (bytes.size() > slot_bytes()) return Status::too_large;
     if (!pool_->has_host_payloads()) return Status::unreachable;
     deadline.start();
@@ -238,7 +238,7 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
   BatchResult done;
   deadline.start();
   while (done.count < batch.size()) {
-    if (batch[done.count].size() > kInlineBytes) {
+    if (batch[done.count].size() > inline_bytes_) {
       done.status = send(batch[done.count], deadline);
       if (done.status != Status::ok) return done;
       ++done.count;
@@ -248,13 +248,13 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
     // A run of inline messages claims its tickets together.
     constexpr std::size_t kRun = 256;
     std::size_t run = 1;
-    while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= kInlineBytes) ++run;
+    while (run < kRun && done.count + run < batch.size() && batch[done.count + run].size() <= inline_bytes_) ++run;
     PublishClaim c;
     done.status = claim(static_cast<std::uint32_t>(run), deadline, c);
     if (done.status != Status::ok) return done;
     for (std::uint32_t i = 0; i < c.count; ++i) {
       constexpr std::uint32_t kFetchAhead = 8;
-      if (i + kFetchAhead < c.count) SharedAtomics::prefetch_for_write(&ring_.in(c.ticket + i + kFetchAhead));
+      if (i + kFetchAhead < c.count) SharedAtomics::prefetch_for_write(ring_.in(c.ticket + i + kFetchAhead));
       const auto bytes = batch[done.count++];
       Descriptor d;
       d.kind = LineKind::inlined;

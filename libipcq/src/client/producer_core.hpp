@@ -45,6 +45,7 @@ class ProducerCore {
   bool has_loans() const noexcept { return loans_ != 0; }
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
   std::size_t slot_bytes() const noexcept { return pool_->config().slots == 0 ? 0 : pool_->config().slot_bytes; }
+  std::size_t inline_bytes() const noexcept { return inline_bytes_; }
   std::uint32_t client() const noexcept { return client_; }
 
  private:
@@ -73,6 +74,7 @@ class ProducerCore {
   std::shared_ptr<QueueMap> queue_;
   std::shared_ptr<PoolMap> pool_;
   Ring<SharedAtomics> ring_;
+  const std::size_t inline_bytes_;
   std::uint32_t client_;
   Endpoint& endpoint_;
   Wait wait_;

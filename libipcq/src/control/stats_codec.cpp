@@ -89,7 +89,8 @@ void visit_fields(Visitor& v, S& s, EndpointStats*) {
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, QueueStats*) {
   v(s.name), v(s.pool), v(s.handler), v(s.backend), v(s.executor), v(s.parked), v(s.backpressure), v(s.state);
-  v(s.slots), v(s.slot_bytes), v(s.lines), v(s.published), v(s.tombstones), v(s.processed), v(s.handler_errors);
+  v(s.slots), v(s.slot_bytes), v(s.lines), v(s.line_bytes), v(s.inline_bytes), v(s.published), v(s.tombstones),
+      v(s.processed), v(s.handler_errors);
   v(s.publish_rate), v(s.empty), v(s.claimed), v(s.ready), v(s.inflight), v(s.done), v(s.reading), v(s.quarantined);
   v(s.producers_lost), v(s.blocked_by_pid), v(s.blocked_by_group), v(s.groups), v(s.endpoints);
 }

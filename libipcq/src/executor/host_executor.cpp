@@ -66,7 +66,7 @@ class HostExecutor final : public Executor {
     Descriptor d;
     InlineData data;
     auto& control = queue_.control();
-    LineRead read = read_line(ring_.in(ticket), ring_.lap(ticket), d, data);
+    LineRead read = ring_.read_in(ticket, d, data.bytes);
     if (read == LineRead::present && carries_message(d) && !owns_payload(d)) read = LineRead::damaged;
     if (read != LineRead::present || !carries_message(d)) {
       if (read != LineRead::present) control.damaged.fetch_add(1, std::memory_order_relaxed);
@@ -80,7 +80,7 @@ class HostExecutor final : public Executor {
       }
       control.processed.fetch_add(1, std::memory_order_relaxed);
     }
-    write_line(ring_.out(ticket), ring_.lap(ticket), d, data.bytes);
+    ring_.write_out(ticket, d, data.bytes);
     publisher_fence();
     for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
       ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
@@ -93,7 +93,7 @@ class HostExecutor final : public Executor {
   // Whether the descriptor, a private copy, refers to a payload that belongs to this message, so that the handler may
   // change it.
   bool owns_payload(const Descriptor& d) const noexcept {
-    if (!is_sound(d, pool_)) return false;
+    if (!is_sound(d, queue_, pool_)) return false;
     if (d.kind == LineKind::inlined) return true;
     const Slot s = pool_.pool().slot(d.slot);
     return s.lease == d.lease && s.state == SlotState::message && (d.flags & kPayloadReady) != 0;

@@ -6,6 +6,7 @@
 
 #include <emmintrin.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -165,6 +166,38 @@ struct alignas(16) Unit {
   std::uint64_t load_hi(std::memory_order order) const noexcept {
     return std::atomic_ref<std::uint64_t>(const_cast<Unit&>(*this).hi).load(order);
   }
+
+  // Bytes of the units from `to` on, without tags; the tag of another unit orders them. A reader that does not own them
+  // may copy what a writer changes meanwhile, and discards the copy then: so they are copied by words under
+  // ThreadSanitizer, which must see atomics.
+  static void write_plain(Unit* to, const std::byte* from, std::size_t bytes) noexcept {
+#if defined(__SANITIZE_THREAD__)
+    for (std::size_t at = 0; at < bytes; at += 8) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, from + at, std::min<std::size_t>(8, bytes - at));
+      std::atomic_ref<std::uint64_t>(*(&to->lo + at / 8)).store(word, std::memory_order_relaxed);
+    }
+#else
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (bytes != 0) std::memcpy(static_cast<void*>(to), from, bytes);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+  }
+  static void read_plain(const Unit* from, std::byte* to, std::size_t bytes) noexcept {
+#if defined(__SANITIZE_THREAD__)
+    for (std::size_t at = 0; at < bytes; at += 8) {
+      const std::uint64_t word = std::atomic_ref<std::uint64_t>(const_cast<std::uint64_t&>(*(&from->lo + at / 8)))
+                                     .load(std::memory_order_relaxed);
+      std::memcpy(to + at, &word, std::min<std::size_t>(8, bytes - at));
+    }
+#else
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (bytes != 0) std::memcpy(to, static_cast<const void*>(from), bytes);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+  }
+  // The bytes where they lie, for a reader that has claimed the line.
+  static const std::byte* plain_bytes(const Unit* from) noexcept { return reinterpret_cast<const std::byte*>(from); }
 };
 
 static_assert(std::is_trivial_v<Word> && sizeof(Word) == 8);
@@ -172,22 +205,21 @@ static_assert(std::is_trivial_v<Word32> && sizeof(Word32) == 4);
 static_assert(std::is_trivial_v<Wide> && sizeof(Wide) == 16 && alignof(Wide) == 16);
 static_assert(std::is_trivial_v<Unit> && sizeof(Unit) == 16 && alignof(Unit) == 16);
 
-// Ordinary memory. An atomic word beside it says which party may access it.
-template <class T>
-struct Plain {
-  T value;
-  T& edit() noexcept { return value; }
-  const T& view() const noexcept { return value; }
+// Ordinary memory at the end of a struct. An atomic word in it says which party may access it. The struct may have more
+// bytes behind it than are declared.
+template <std::size_t kDeclared>
+struct PlainTail {
+  std::byte bytes[kDeclared];
+  std::byte* edit() noexcept { return bytes; }
+  const std::byte* view() const noexcept { return bytes; }
 };
 
 struct SharedAtomics {
   using Word = detail::Word;
   using Wide = detail::Wide;
   using Unit = detail::Unit;
-  template <class T>
-  using Plain = detail::Plain<T>;
-  // Units of a line arrive in program order where host threads write them.
-  static constexpr bool kUnitsArriveInAnyOrder = false;
+  template <std::size_t kDeclared>
+  using PlainTail = detail::PlainTail<kDeclared>;
   // Hints: fetch a whole 128-byte line into this core's cache, for writing exclusively.
   static void prefetch_for_write(const void* line) noexcept {
     prefetch_line_for_write(line);

@@ -18,10 +18,10 @@
 
 namespace ipcq::detail {
 
-// The descriptor of one message: eight tagged units (line_format.hpp has their meaning).
-template <class A>
-struct alignas(kLineBytes) LineOf {
-  typename A::Unit unit[kLineUnits];
+// A tagged line (line_format.hpp has the meaning of its units). A plain line has as many units as its queue's
+// line_bytes say.
+struct alignas(kLineBytes) Line {
+  Unit unit[kLineUnits];
 };
 
 // A word, or pair of words, that shares its 128 bytes with no other.
@@ -68,7 +68,8 @@ enum QueueFlag : std::uint32_t {
   kQueueHasHandler = 1,    // an executor stands between `in` and `out`
   kQueueOnDevice = 2,      // the executor runs on a GPU: units of `out` may arrive in any order
   kQueueHostReadable = 4,  // the executor copies processed payloads to the mirror
-  kQueueMovesOnly = 8      // the executor has no handler: it moves payloads and changes none
+  kQueueMovesOnly = 8,     // the executor has no handler: it moves payloads and changes none
+  kQueuePlainLines = 16    // lines are plain, of `line_bytes`; else tagged
 };
 
 struct QueueHeader {
@@ -83,11 +84,13 @@ struct QueueHeader {
   std::uint64_t control_offset;     // QueueControl
   std::uint64_t endpoints_offset;   // Endpoint[E]
   std::uint64_t own_offset;         // Word[kCursors][M]
-  std::uint64_t in_offset;          // Line[M]
-  std::uint64_t out_offset;         // Line[M]; == in_offset for a direct queue
-  std::uint64_t held_offset;        // Held[E * held_per_endpoint]
+  std::uint64_t in_offset;          // lines [M]
+  std::uint64_t out_offset;         // lines [M]; == in_offset for a direct queue
+  std::uint64_t held_offset;        // held entries [E * held_per_endpoint], of held_bytes(inline_bytes) each
+  std::uint32_t line_bytes;         // of a line
+  std::uint32_t inline_bytes;       // longest payload that travels in a line
 };
-static_assert(sizeof(QueueHeader) == 304 && sizeof(QueueHeader) <= kHeaderBytes);
+static_assert(sizeof(QueueHeader) == 312 && sizeof(QueueHeader) <= kHeaderBytes);
 static_assert(std::is_trivially_copyable_v<QueueHeader>);
 static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handler) == 168 &&
               offsetof(QueueHeader, pool_generation) == 232 && offsetof(QueueHeader, lines) == 240 &&
@@ -95,7 +98,8 @@ static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handle
               offsetof(QueueHeader, backpressure) == 252 && offsetof(QueueHeader, control_offset) == 256 &&
               offsetof(QueueHeader, endpoints_offset) == 264 && offsetof(QueueHeader, own_offset) == 272 &&
               offsetof(QueueHeader, in_offset) == 280 && offsetof(QueueHeader, out_offset) == 288 &&
-              offsetof(QueueHeader, held_offset) == 296);
+              offsetof(QueueHeader, held_offset) == 296 && offsetof(QueueHeader, line_bytes) == 304 &&
+              offsetof(QueueHeader, inline_bytes) == 308);
 
 // How other processes map payloads in the memory of a GPU. The runner exports it in its reply; the broker copies it
 // into the pool's header.
@@ -249,7 +253,6 @@ struct AliasParentOf {
   typename A::Word where;  // ParentBits
 };
 
-using Line = LineOf<SharedAtomics>;
 using AliasParent = AliasParentOf<SharedAtomics>;
 static_assert(sizeof(Line) == 128);
 static_assert(sizeof(AliasParent) == 16 && offsetof(AliasParent, lease) == 0 && offsetof(AliasParent, where) == 8);

@@ -1,4 +1,5 @@
-// Reading and writing a line, the descriptor of one message. line_format.hpp has the format.
+// The descriptor of one message, and how a tagged line is read and written. line_format.hpp has the format,
+// plain_line.hpp the other kind of line.
 #pragma once
 
 #include <algorithm>
@@ -27,9 +28,9 @@ struct Descriptor {
 
 constexpr bool carries_message(const Descriptor& d) { return d.kind == LineKind::inlined || d.kind == LineKind::slot; }
 
-// Payload of an inline message, and room for the tag of the last unit, which is copied with its data.
+// Room for the payload of any inline message, and for the tag of the last unit, which is copied with its data.
 struct InlineData {
-  alignas(8) std::byte bytes[kInlineBytes + 8];
+  alignas(16) std::byte bytes[kMostInlineBytes + 16];
 };
 
 constexpr std::uint64_t pack_kind(const Descriptor& d) {
@@ -80,7 +81,7 @@ struct StoredDescriptorOf {
   }
 };
 
-static_assert(sizeof(InlineData) == 80 && sizeof(StoredDescriptorOf<SharedAtomics>) == 56);
+static_assert(sizeof(StoredDescriptorOf<SharedAtomics>) == 56);
 
 // Result of reading a line. `damaged`: the tag matches and the content is invalid; the reader skips and counts the
 // line.
@@ -116,8 +117,8 @@ inline Pair load_rest(const std::byte* data, std::uint32_t length, std::uint32_t
 constexpr Pair with_tag(Pair data, std::uint32_t tag) { return {data.lo, data.hi | TailBits::Tag::put(tag)}; }
 
 // Writes the line for `lap`. The caller owns the line. `data` is the payload of an inline message.
-template <class A>
-void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const std::byte* data) {
+template <class U>
+void write_line(U* unit, std::uint64_t lap, const Descriptor& d, const std::byte* data) {
   constexpr auto relaxed = std::memory_order_relaxed;
   const auto tag = static_cast<std::uint32_t>(lap);
   unsigned used = 1;
@@ -127,49 +128,50 @@ void write_line(LineOf<A>& line, std::uint64_t lap, const Descriptor& d, const s
     const std::uint32_t whole = d.length / kUnitBytes;
     const std::uint32_t rest = d.length % kUnitBytes;
     used = kInlineUnit + whole + (rest != 0 ? 1 : 0);
-    if (rest != 0) line.unit[kInlineUnit + whole].store(with_tag(load_rest(data, d.length, rest), tag), relaxed);
+    if (rest != 0) unit[kInlineUnit + whole].store(with_tag(load_rest(data, d.length, rest), tag), relaxed);
     for (std::uint32_t u = whole; u-- > 0;) {
-      line.unit[kInlineUnit + u].store(with_tag(load_unit(data + u * kUnitBytes), tag), relaxed);
+      unit[kInlineUnit + u].store(with_tag(load_unit(data + u * kUnitBytes), tag), relaxed);
     }
   } else if (d.kind == LineKind::slot) {
     used = kSlotUnits;
-    line.unit[kTimeUnit].store(make_unit(d.published_at_ns, 0, tag), relaxed);
-    line.unit[kAliasUnit].store(make_unit(d.alias_lease, d.alias, tag), relaxed);
-    line.unit[kLeaseUnit].store(make_unit(d.lease, d.slot, tag), relaxed);
+    unit[kTimeUnit].store(make_unit(d.published_at_ns, 0, tag), relaxed);
+    unit[kAliasUnit].store(make_unit(d.alias_lease, d.alias, tag), relaxed);
+    unit[kLeaseUnit].store(make_unit(d.lease, d.slot, tag), relaxed);
   }
   if (lap % kFullWriteEvery == 0) {
     for (unsigned u = std::max(used, kSequenceUnit + 1); u < kLineUnits; ++u)
-      line.unit[u].store(make_unit(0, 0, tag), relaxed);
+      unit[u].store(make_unit(0, 0, tag), relaxed);
   }
-  line.unit[kSequenceUnit].store(make_unit(d.sequence, d.schema, tag), relaxed);
+  unit[kSequenceUnit].store(make_unit(d.sequence, d.schema, tag), relaxed);
   // SYNC line-tagged (release): payload and units 1.. before unit 0. Pairs with: read_line.
-  line.unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
+  unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
 }
 
 // Whether the line carries this lap's tag. If so, the caller observes everything that its writer did before write_line.
-template <class A>
-bool is_tagged(const LineOf<A>& line, std::uint64_t lap) {
-  // SYNC line-tagged (acquire). Pairs with: write_line.
-  return tag_of(line.unit[0].load_hi(std::memory_order_acquire)) == static_cast<std::uint32_t>(lap);
+// Of both kinds of line, as has_reached_lap().
+template <class U>
+bool is_tagged(const U* unit, std::uint64_t lap) {
+  // SYNC line-tagged (acquire). Pairs with: write_line, write_plain_line.
+  return tag_of(unit[0].load_hi(std::memory_order_acquire)) == static_cast<std::uint32_t>(lap);
 }
 
 // Whether the line carries the tag of this lap or of a later one. Once true it stays true, also after the line is
 // reused.
-template <class A>
-bool has_reached_lap(const LineOf<A>& line, std::uint64_t lap) {
-  return !is_before(tag_of(line.unit[0].load_hi(std::memory_order_acquire)), static_cast<std::uint32_t>(lap));
+template <class U>
+bool has_reached_lap(const U* unit, std::uint64_t lap) {
+  return !is_before(tag_of(unit[0].load_hi(std::memory_order_acquire)), static_cast<std::uint32_t>(lap));
 }
 
-// Copies the line of `lap` into private memory and checks the copy. The caller checks slot indices and payload lengths,
-// for which it must know the pool. `any_order`: the units may arrive in any order, as they do across PCIe; a unit
-// without the tag then means `absent`. A CPU writes unit 0 last, so there such a unit means `damaged`.
-template <class A>
-LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, InlineData& data,
-                   bool any_order = A::kUnitsArriveInAnyOrder) {
+// Copies the line of `lap` into private memory and checks the copy. `data` has room for kInlineBytes + 8 bytes. The
+// caller checks slot indices and payload lengths, for which it must know the pool. `any_order`: the units may arrive in
+// any order, as they do across PCIe; a unit without the tag then means `absent`. A CPU writes unit 0 last, so there
+// such a unit means `damaged`.
+template <class U>
+LineRead read_line(const U* unit, std::uint64_t lap, Descriptor& d, std::byte* data, bool any_order) {
   constexpr auto relaxed = std::memory_order_relaxed;
   const auto tag = static_cast<std::uint32_t>(lap);
   // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_line.
-  const Pair u0 = line.unit[0].load(std::memory_order_acquire);
+  const Pair u0 = unit[0].load(std::memory_order_acquire);
   if (tag_of(u0.hi) != tag) return LineRead::absent;
   d = Descriptor{};
   unpack_kind(u0.lo & ~HeadBits::Flags::put(HeadBits::Flags::kMax & ~kFlagsOfALine), d);
@@ -177,7 +179,7 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (!carries_message(d) && d.kind != LineKind::control) return LineRead::damaged;
   const LineRead missing = any_order ? LineRead::absent : LineRead::damaged;
-  const Pair sequence = line.unit[kSequenceUnit].load(relaxed);
+  const Pair sequence = unit[kSequenceUnit].load(relaxed);
   if (tag_of(sequence.hi) != tag) return missing;
   d.sequence = sequence.lo;
   d.schema = static_cast<std::uint32_t>(sequence.hi);
@@ -186,15 +188,15 @@ LineRead read_line(const LineOf<A>& line, std::uint64_t lap, Descriptor& d, Inli
     if (d.data_unit < kInlineUnit || d.data_unit > kLineUnits) return LineRead::damaged;
     if (d.length > (kLineUnits - d.data_unit) * kUnitBytes) return LineRead::damaged;
     std::uint32_t wrong = 0;
-    std::byte* to = data.bytes;
-    for (const auto* unit = line.unit + d.data_unit; to < data.bytes + d.length; ++unit, to += kUnitBytes) {
-      wrong |= unit->copy_to(to) ^ tag;  // the next unit overwrites this one's tag
+    std::byte* to = data;
+    for (const U* from = unit + d.data_unit; to < data + d.length; ++from, to += kUnitBytes) {
+      wrong |= from->copy_to(to) ^ tag;  // the next unit overwrites this one's tag
     }
     return wrong == 0 ? LineRead::present : missing;
   }
-  const Pair lease = line.unit[kLeaseUnit].load(relaxed);
-  const Pair alias = line.unit[kAliasUnit].load(relaxed);
-  const Pair time = line.unit[kTimeUnit].load(relaxed);
+  const Pair lease = unit[kLeaseUnit].load(relaxed);
+  const Pair alias = unit[kAliasUnit].load(relaxed);
+  const Pair time = unit[kTimeUnit].load(relaxed);
   if (tag_of(lease.hi) != tag || tag_of(alias.hi) != tag || tag_of(time.hi) != tag) return missing;
   d.lease = lease.lo;
   d.slot = static_cast<std::uint32_t>(lease.hi);

@@ -1,6 +1,8 @@
-// The format of a line, for host and device code. line.hpp and cuda/device/line.cuh write and read lines.
+// The format of a line, for host and device code. A line describes one message. It has two formats, which begin with
+// the same two units of 16 bytes: 12 of data, then a 4-byte tag, the low half of the lap.
 //
-// A line describes one message, in eight units of 16 bytes: 12 of data, then a 4-byte tag, the low half of the lap.
+// Tagged lines are those of queues whose payloads a GPU accesses: eight units. line.hpp and cuda/device/line.cuh write
+// and read them.
 //
 //   unit 0   kind 8, flags 8, priority 8, data_unit 8 | length 32 | producer 32      written last, read first
 //   unit 1   sequence 64 | schema 32
@@ -10,8 +12,14 @@
 //            unit 4  publish time, CLOCK_MONOTONIC ns 64 | delivery count 32
 //            unit 5  deadline 64 | stage group 32, unit 6 correlation id 64 | reserved 32: reserved, not written
 //
-// Every used unit carries the tag of the lap. On every lap that is a multiple of 2^20 all eight units are written, so
-// that a seldom used unit never shows a matching tag of 2^32 laps ago.
+// Every used unit carries the tag of the lap, because units that cross PCIe arrive in any order. On every lap that is a
+// multiple of 2^20 all eight units are written, so that a seldom used unit never shows a matching tag of 2^32 laps ago.
+//
+// Plain lines are those of all other queues: 64 to 2048 bytes, as the queue's option `line` says. plain_line.hpp writes
+// and reads them. After units 0 and 1:
+//
+//   inline:  units data_unit.. carry the payload, 16 bytes each
+//   slot:    lease 64 | slot 32, alias 32 | lease of the alias 64 | publish time 64
 #pragma once
 
 #include <cstdint>
@@ -52,6 +60,11 @@ static_assert(kLineUnits * (kUnitBytes + 4) == kLineBytes);
 
 inline constexpr unsigned kInlineUnit = 2;  // first payload unit that this version writes
 inline constexpr std::uint32_t kInlineBytes = (kLineUnits - kInlineUnit) * kUnitBytes;
+
+inline constexpr std::uint32_t kUnitSize = kUnitBytes + 4;
+// What a plain line of so many bytes carries inline.
+constexpr std::uint32_t plain_inline_bytes(std::uint32_t line_bytes) { return line_bytes - kInlineUnit * kUnitSize; }
+inline constexpr std::uint32_t kMostInlineBytes = plain_inline_bytes(kMostLineBytes);
 
 // Used by every line with a message or a request.
 inline constexpr unsigned kSequenceUnit = 1;

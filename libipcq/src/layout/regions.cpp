@@ -24,6 +24,11 @@ class Regions {
   std::uint64_t next_ = kHeaderBytes;
 };
 
+bool has_possible_lines(const QueueHeader& h) noexcept {
+  if ((h.segment.flags & kQueuePlainLines) == 0) return h.line_bytes == sizeof(Line);
+  return h.line_bytes % kLeastLineBytes == 0 && h.line_bytes >= kLeastLineBytes && h.line_bytes <= kMostLineBytes;
+}
+
 }  // namespace
 
 bool has_possible_counts(const PoolHeader& h) noexcept {
@@ -34,7 +39,7 @@ bool has_possible_counts(const PoolHeader& h) noexcept {
 bool has_possible_counts(const QueueHeader& h) noexcept {
   return std::has_single_bit(h.lines) && h.lines >= kMinLines && h.lines <= kMaxLines && h.endpoints >= 1 &&
          h.endpoints <= kMaxEndpoints && h.held_per_endpoint >= 1 && h.held_per_endpoint <= kMaxHeld &&
-         h.backpressure <= static_cast<std::uint32_t>(Backpressure::drop_oldest);
+         h.backpressure <= static_cast<std::uint32_t>(Backpressure::drop_oldest) && has_possible_lines(h);
 }
 
 void lay_out(PoolHeader& h) noexcept {
@@ -61,9 +66,11 @@ void lay_out(QueueHeader& h) noexcept {
   h.control_offset = r.add(sizeof(QueueControl));
   h.endpoints_offset = r.add(std::uint64_t{h.endpoints} * sizeof(Endpoint));
   h.own_offset = r.add(std::uint64_t{kCursors} * h.lines * sizeof(Word));
-  h.in_offset = r.add(std::uint64_t{h.lines} * sizeof(Line));
-  h.out_offset = handler ? r.add(std::uint64_t{h.lines} * sizeof(Line)) : h.in_offset;
-  h.held_offset = r.add(std::uint64_t{h.endpoints} * h.held_per_endpoint * sizeof(Held));
+  const bool plain = (h.segment.flags & kQueuePlainLines) != 0;
+  h.inline_bytes = plain ? plain_inline_bytes(h.line_bytes) : kInlineBytes;
+  h.in_offset = r.add(std::uint64_t{h.lines} * h.line_bytes);
+  h.out_offset = handler ? r.add(std::uint64_t{h.lines} * h.line_bytes) : h.in_offset;
+  h.held_offset = r.add(std::uint64_t{h.endpoints} * h.held_per_endpoint * held_bytes(h.inline_bytes));
   h.segment.total_bytes = r.end();
 }
 

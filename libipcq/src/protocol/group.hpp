@@ -20,10 +20,9 @@ namespace ipcq::detail {
 
 template <class A>
 struct GroupWords {
-  HeldOf<A>* held = nullptr;            // [entries], those of the whole queue
+  HeldEntries<A> held;                  // those of the whole queue
   typename A::Word* orphans = nullptr;  // GroupControl::orphans of this group
-  std::uint32_t entries = 0;
-  std::uint32_t first = 0;  // this member's block: [first, first + block)
+  std::uint32_t first = 0;              // this member's block: [first, first + block)
   std::uint32_t block = 0;
   unsigned group = 0;
   std::uint32_t client = 0;
@@ -55,7 +54,7 @@ class GroupMember {
   std::uint32_t client() const { return w_.client; }
   // Whether an entry belongs to this member's block; otherwise the member took it over as an orphan.
   bool is_own(std::uint32_t entry) const { return entry - w_.first < w_.block; }
-  std::span<HeldOf<A>> own_block() const { return {w_.held + w_.first, w_.block}; }
+  HeldEntries<A> own_block() const { return w_.held.part(w_.first, w_.block); }
 
   // Takes up to entries.size() (at least 1) messages that are readable now, and writes the indices of their held
   // entries to `entries`: one that was given back, if there is any, else the next of the ring. Skips tombstones.
@@ -84,7 +83,7 @@ class GroupMember {
       std::size_t k = 0;
       Copied copied[kMaxTake];
       while (k < room && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
-        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(&ring_.out(v.next + k + kFetchAhead));
+        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
         ++k;
       }
       if (k == 0) {
@@ -117,7 +116,7 @@ class GroupMember {
   bool has_work() const {
     const std::uint64_t next = ring_.cursor(1 + w_.group).next;
     // Prefetches both cache lines of the line, so that a spinning reader gets them together.
-    A::prefetch_for_read(&ring_.out(next));
+    A::prefetch_for_read(ring_.out(next));
     return may_have_orphans(w_.orphans->load(std::memory_order_acquire)) || ring_.readable(next);
   }
   std::uint64_t next_ticket() const { return ring_.cursor(1 + w_.group).next; }
@@ -129,7 +128,7 @@ class GroupMember {
     for (std::uint64_t t = ring_.oldest(end); t < end; ++t) {
       if (!ring_.has_finished(w_.group, t)) return true;  // claimed, and not yet in a held entry
     }
-    for (std::uint32_t i = 0; i < w_.entries; ++i) {
+    for (std::uint32_t i = 0; i < w_.held.size(); ++i) {
       const HeldWord h = unpack_held(w_.held[i].word.load(std::memory_order_acquire));
       if (h.state != HeldState::free && h.group == w_.group &&
           (h.client != w_.client || h.state == HeldState::orphan)) {
@@ -180,7 +179,7 @@ class GroupMember {
     const std::uint64_t seen = w_.orphans->load(std::memory_order_acquire);
     std::uint32_t best = kNone;
     std::uint64_t best_ticket = kNoTicket;
-    for (std::uint32_t i = 0; i < w_.entries; ++i) {
+    for (std::uint32_t i = 0; i < w_.held.size(); ++i) {
       const HeldWord h = unpack_held(w_.held[i].word.load(std::memory_order_acquire));
       if (h.state != HeldState::orphan || h.group != w_.group) continue;
       const std::uint64_t ticket = w_.held[i].ticket.load(std::memory_order_relaxed);
@@ -215,8 +214,7 @@ class GroupMember {
     if (v.next != at) return true;  // another party has taken it
     if (v.closed) return false;
     Descriptor d;
-    InlineData data;
-    const LineRead read = ring.read(v.next, d, data);
+    const LineRead read = ring.look(v.next, d);
     if (read == LineRead::absent) return false;
     if (v.client != client) ring.help(c, v);
     if (!ring.swap_cursor(c, v, {v.next + 1, client, 1, 0, false})) return true;  // another party has taken it

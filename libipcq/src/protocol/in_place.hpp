@@ -40,17 +40,17 @@ class InPlaceReader {
   // Held entries of the member's block were taken into use by another path.
   void spend(std::size_t entries) { spare_ -= std::min(spare_, entries); }
 
-  // Takes the group's next message, of up to `room` bytes, into private memory. Skips tombstones. Nobody but this call
-  // has seen the message when it returns; if the member dies before, the group gets it again as if never delivered.
-  // Returns the ticket.
-  std::uint64_t copy(std::size_t room, Descriptor& d, InlineData& data, Taken& t) {
+  // Takes the group's next message, of up to `room` bytes, into private memory, which is unspecified unless a message
+  // was taken. Skips tombstones. Nobody but this call has seen the message when it returns; if the member dies before,
+  // the group gets it again as if never delivered. Returns the ticket.
+  std::uint64_t copy(std::byte* data, std::size_t room, Descriptor& d, Taken& t) {
     t = {};
     if (!may_begin(1, t)) return 0;
     for (;;) {
       const Pair word = ring_.cursor_word(cursor());
       const Cursor v = unpack_cursor(word);
       if (v.closed) return 0;
-      const LineRead read = ring_.read(v.next, d, data);
+      const LineRead read = ring_.read_fitting(v.next, d, data, room);
       const bool message = read == LineRead::present && carries_message(d);
       if (read == LineRead::absent) {
         if (ring_.cursor_word(cursor()) == word) return 0;
@@ -90,7 +90,7 @@ class InPlaceReader {
       std::uint64_t k = 0;
       LineKind kind = LineKind::none;
       while (k < most && (kind = kind_at(v.next + k)) != LineKind::none && kind != LineKind::slot) {
-        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(&ring_.out(v.next + k + kFetchAhead));
+        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
         ++k;
       }
       if (k == 0) {
@@ -106,11 +106,15 @@ class InPlaceReader {
     }
   }
 
-  // Copies the line of a claimed ticket. False: it carries no message (`damaged`: because its content is invalid).
-  bool read(std::uint64_t ticket, Descriptor& d, InlineData& data, bool& damaged) const {
-    const LineRead r = ring_.read(ticket, d, data);
+  // The payload of a claimed ticket, in its line where that is plain, else in `data`: until it is finished. Null: it
+  // carries no message (`damaged`: because its content is invalid).
+  const std::byte* read(std::uint64_t ticket, Descriptor& d, InlineData& data, bool& damaged) const {
+    const LineRead r = ring_.look(ticket, d);
     damaged = r != LineRead::present || d.kind == LineKind::slot;
-    return !damaged && d.kind == LineKind::inlined;
+    if (damaged || d.kind != LineKind::inlined) return nullptr;
+    if (const std::byte* const there = ring_.payload_in_line(ticket, d)) return there;
+    damaged = ring_.read(ticket, d, data.bytes) != LineRead::present;
+    return damaged ? nullptr : data.bytes;
   }
   void finish(std::uint64_t ticket) const { ring_.finish(w_.group, ticket, w_.client); }
 
@@ -138,9 +142,8 @@ class InPlaceReader {
   }
   // none: the line is not readable yet. What is no message shows as a tombstone.
   LineKind kind_at(std::uint64_t ticket) const {
-    const auto& line = ring_.out(ticket);
-    // SYNC line-tagged (acquire). Pairs with: write_line.
-    const Pair head = line.unit[0].load(std::memory_order_acquire);
+    // SYNC line-tagged (acquire). Pairs with: write_line, write_plain_line.
+    const Pair head = ring_.out(ticket)->load(std::memory_order_acquire);
     if (tag_of(head.hi) != static_cast<std::uint32_t>(ring_.lap(ticket))) return LineKind::none;
     const auto kind = static_cast<LineKind>(HeadBits::Kind::get(head.lo));
     return kind == LineKind::inlined || kind == LineKind::slot ? kind : LineKind::tombstone;

@@ -20,6 +20,7 @@ class PublishedView : private Ring<A> {
   using Ring<A>::finish;
   using Ring<A>::has_finished;
   using Ring<A>::has_handler;
+  using Ring<A>::inline_bytes;
   using Ring<A>::lap;
   using Ring<A>::lines;
   using Ring<A>::oldest;
@@ -29,8 +30,8 @@ class PublishedView : private Ring<A> {
   explicit PublishedView(const Ring<A>& ring) : Ring<A>(ring) {}
 
   // As Ring::read(). A copy made from `in` is marked kBeforeExecutor.
-  LineRead read(std::uint64_t ticket, Descriptor& d, InlineData& data) const {
-    const LineRead r = read_line(this->in(ticket), this->lap(ticket), d, data);
+  LineRead read(std::uint64_t ticket, Descriptor& d, std::byte* data) const {
+    const LineRead r = this->read_in(ticket, d, data);
     if (r != LineRead::present || !this->has_handler()) return r;
     if (d.kind == LineKind::inlined) return Ring<A>::read(ticket, d, data);
     d.flags |= kBeforeExecutor;
@@ -39,7 +40,7 @@ class PublishedView : private Ring<A> {
   bool readable(std::uint64_t ticket) const {
     Descriptor d;
     InlineData data;
-    return read(ticket, d, data) != LineRead::absent;
+    return read(ticket, d, data.bytes) != LineRead::absent;
   }
 
   // Whether the executor has finished the ticket. Once true it stays true, also after the line is reused.

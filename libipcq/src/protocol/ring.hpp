@@ -15,6 +15,7 @@
 #include "base/crash_point.hpp"
 #include "layout/layout.hpp"
 #include "layout/line.hpp"
+#include "layout/plain_line.hpp"
 #include "layout/words.hpp"
 
 namespace ipcq::detail {
@@ -23,10 +24,12 @@ template <class A>
 struct RingWords {
   typename A::Wide* cursor[kCursors] = {};
   typename A::Word* own[kCursors] = {};  // owner logs, `lines` entries each
-  LineOf<A>* in = nullptr;
-  LineOf<A>* out = nullptr;  // == in for a direct queue
+  typename A::Unit* in = nullptr;        // lines of `line_units` each
+  typename A::Unit* out = nullptr;       // == in for a direct queue
   typename A::Word* live_groups = nullptr;
   std::uint64_t lines = 0;  // power of two
+  std::uint32_t line_units = kLineUnits;
+  bool plain = false;  // the lines are plain, else tagged
   bool device_writes_out = false;
 };
 
@@ -56,8 +59,11 @@ class Ring {
   std::uint64_t lap(std::uint64_t ticket) const { return (ticket >> shift_) + 1; }
   // The first of the tickets before `next` that have a line each: what a search of all lines begins with.
   std::uint64_t oldest(std::uint64_t next) const { return next > w_.lines ? next - w_.lines : 0; }
-  LineOf<A>& in(std::uint64_t ticket) const { return w_.in[index(ticket)]; }
-  LineOf<A>& out(std::uint64_t ticket) const { return w_.out[index(ticket)]; }
+  // The first unit of the ticket's line.
+  typename A::Unit* in(std::uint64_t ticket) const { return w_.in + index(ticket) * w_.line_units; }
+  typename A::Unit* out(std::uint64_t ticket) const { return w_.out + index(ticket) * w_.line_units; }
+  // The longest payload that travels in a line.
+  std::uint32_t inline_bytes() const { return w_.plain ? plain_inline_bytes(w_.line_units * kUnitSize) : kInlineBytes; }
   typename A::Word& own(unsigned cursor, std::uint64_t ticket) const { return w_.own[cursor][index(ticket)]; }
 
   // The cursor as it stands in memory: what the caller compares and swaps it does not have to pack again.
@@ -95,12 +101,47 @@ class Ring {
 
   // Publishes one claimed ticket. A reader that observes the tag observes `d`, `data` and the payload.
   void write(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
-    write_line(in(ticket), lap(ticket), d, data);
+    write_to(in(ticket), ticket, d, data);
+  }
+  // What an executor passes on to the readers.
+  void write_out(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
+    write_to(out(ticket), ticket, d, data);
   }
 
-  // Copies the line of `ticket` for readers; absent until it is published and, with a handler, processed.
-  LineRead read(std::uint64_t ticket, Descriptor& d, InlineData& data) const {
-    return read_line(out(ticket), lap(ticket), d, data, A::kUnitsArriveInAnyOrder || w_.device_writes_out);
+  // Copies the line of `ticket` for readers; absent until it is published and, with a handler, processed. `data` has
+  // room for inline_bytes() + 8.
+  LineRead read(std::uint64_t ticket, Descriptor& d, std::byte* data) const {
+    return read_from(out(ticket), ticket, d, data, w_.device_writes_out);
+  }
+  // The same for the executor: as it was published.
+  LineRead read_in(std::uint64_t ticket, Descriptor& d, std::byte* data) const {
+    return read_from(in(ticket), ticket, d, data, false);
+  }
+  // Copies the payload of an inline message only if it fits `room`.
+  LineRead read_fitting(std::uint64_t ticket, Descriptor& d, std::byte* data, std::size_t room) const {
+    if (w_.plain) {
+      const LineRead r = look_at_plain_line(out(ticket), w_.line_units, lap(ticket), d);
+      if (r == LineRead::present && d.kind == LineKind::inlined && d.length <= room) {
+        read_plain_payload(out(ticket), d, data);
+      }
+      return r;
+    }
+    std::byte copy[kInlineBytes + 8];
+    const LineRead r = read(ticket, d, copy);
+    if (r == LineRead::present && d.kind == LineKind::inlined && d.length != 0 && d.length <= room) {
+      std::memcpy(data, copy, d.length);
+    }
+    return r;
+  }
+  // As read() and read_in(), for callers without use for the payload.
+  LineRead look(std::uint64_t ticket, Descriptor& d) const {
+    return look_at(out(ticket), ticket, d, w_.device_writes_out);
+  }
+  LineRead look_in(std::uint64_t ticket, Descriptor& d) const { return look_at(in(ticket), ticket, d, false); }
+  // Where the payload of an inline message lies that look() has described; null in a tagged line. Only for the owner of
+  // the ticket, since the line may change for everybody else.
+  const std::byte* payload_in_line(std::uint64_t ticket, const Descriptor& d) const {
+    return w_.plain ? A::Unit::plain_bytes(out(ticket) + d.data_unit) : nullptr;
   }
   bool readable(std::uint64_t ticket) const { return is_tagged(out(ticket), lap(ticket)); }
 
@@ -196,6 +237,26 @@ class Ring {
     const std::uint64_t e = own(1 + group, ticket).load(std::memory_order_acquire);
     if (own_lap_and_state(e) != own_lap_and_state(pack_own(before, OwnState::done, 0))) return Finished::no;
     return own_client(e) != kBrokerClient ? Finished::by_reader : Finished::by_broker;
+  }
+
+  void write_to(typename A::Unit* line, std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
+    if (w_.plain) {
+      write_plain_line(line, lap(ticket), d, data);
+    } else {
+      write_line(line, lap(ticket), d, data);
+    }
+  }
+  LineRead read_from(const typename A::Unit* line, std::uint64_t ticket, Descriptor& d, std::byte* data,
+                     bool any_order) const {
+    if (!w_.plain) return read_line(line, lap(ticket), d, data, any_order);
+    const LineRead r = look_at_plain_line(line, w_.line_units, lap(ticket), d);
+    if (r == LineRead::present && d.kind == LineKind::inlined) read_plain_payload(line, d, data);
+    return r;
+  }
+  LineRead look_at(const typename A::Unit* line, std::uint64_t ticket, Descriptor& d, bool any_order) const {
+    if (w_.plain) return look_at_plain_line(line, w_.line_units, lap(ticket), d);
+    std::byte unused[kInlineBytes + 8];
+    return read_line(line, lap(ticket), d, unused, any_order);
   }
 
   RingWords<A> w_;

@@ -64,11 +64,28 @@ PoolHeader header_for(const std::string& object, const std::string& name, const 
   return h;
 }
 
+// A GPU's executor reads tagged lines, and a client with a GPU copies what they carry.
+bool has_plain_lines(QueueMap::Executed executed, const PoolHeader& pool) {
+  return executed != QueueMap::Executed::by_device && pool.backend == static_cast<std::uint32_t>(PoolBackend::host);
+}
+
+void check_line(const std::string& object, std::uint32_t line, bool plain) {
+  check_range(object, "line", line, kLeastLineBytes, kMostLineBytes);
+  if (line % kLeastLineBytes != 0) {
+    throw UsageError(object + ": line is " + std::to_string(line) + "; it must be a multiple of " +
+                     std::to_string(kLeastLineBytes));
+  }
+  if (!plain && line != sizeof(Line)) {
+    throw UsageError(object + ": line is " + std::to_string(line) + ", and on a GPU a line has " +
+                     std::to_string(sizeof(Line)) + " bytes; leave it out, or use the backend 'host'");
+  }
+}
+
 QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap::Executed executed,
-                       std::uint32_t slots) {
+                       const PoolHeader& pool) {
   const std::string object = name.empty() ? "queue" : "queue '" + name + "'";
   std::uint64_t lines = o.lines;
-  if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * slots);
+  if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * pool.slots);
   check_range(object, "lines", lines, kMinLines, kMaxLines);
   check_range(object, "endpoints", o.endpoints, 1, kMaxEndpoints);
   check_range(object, "held", o.held, 1, kMaxHeld);
@@ -76,14 +93,17 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
     throw UsageError(object + ": " + std::to_string(o.groups.size()) + " groups; a queue has " +
                      std::to_string(kMaxGroups) + " at most");
   }
+  check_line(object, o.line, has_plain_lines(executed, pool));
   QueueHeader h{};
   h.segment.magic = kQueueMagic;
   copy_name(h.segment.name, name);
   if (executed != QueueMap::Executed::none) h.segment.flags |= kQueueHasHandler;
   if (executed != QueueMap::Executed::none && o.handler.empty()) h.segment.flags |= kQueueMovesOnly;
   if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
+  if (has_plain_lines(executed, pool)) h.segment.flags |= kQueuePlainLines;
   copy_name(h.handler, o.handler);
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
+  h.line_bytes = o.line;
   h.endpoints = o.endpoints;
   h.held_per_endpoint = o.held;
   h.backpressure = static_cast<std::uint32_t>(o.backpressure);
@@ -170,7 +190,7 @@ QueueMap::Executed QueueMap::executed(const QueueOptions& options, const PoolHea
 std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std::string& name,
                                            const QueueOptions& options, Executed executed, const PoolHeader& pool,
                                            std::uint64_t generation, const Segment::Access& access) {
-  QueueHeader h = header_for(name, options, executed, pool.slots);
+  QueueHeader h = header_for(name, options, executed, pool);
   const bool readable = pool.payload_bytes != 0 && options.host_readable;
   if (executed == Executed::by_device && readable) h.segment.flags |= kQueueHostReadable;
   copy_name(h.pool, pool.segment.name);
@@ -208,16 +228,19 @@ std::unique_ptr<QueueMap> QueueMap::open(const std::string& segment, std::uint64
 QueueMap::QueueMap(Segment segment, const QueueHeader& config) : segment_(std::move(segment)), config_(config) {
   control_ = at<QueueControl>(segment_, config.control_offset);
   endpoints_ = at<Endpoint>(segment_, config.endpoints_offset);
-  held_ = at<Held>(segment_, config.held_offset);
+  held_ = {at<std::byte>(segment_, config.held_offset), held_bytes(config.inline_bytes),
+           config.endpoints * config.held_per_endpoint};
   RingWords<SharedAtomics> w;
   for (unsigned c = 0; c < kCursors; ++c) {
     w.cursor[c] = &control_->cursor[c].word;
     w.own[c] = at<Word>(segment_, config.own_offset) + std::uint64_t{c} * config.lines;
   }
-  w.in = at<Line>(segment_, config.in_offset);
-  w.out = at<Line>(segment_, config.out_offset);
+  w.in = at<Unit>(segment_, config.in_offset);
+  w.out = at<Unit>(segment_, config.out_offset);
   w.live_groups = &control_->live_groups;
   w.lines = config.lines;
+  w.line_units = config.line_bytes / kUnitSize;
+  w.plain = (config.segment.flags & kQueuePlainLines) != 0;
   w.device_writes_out = on_device();
   ring_ = Ring<SharedAtomics>(w);
 }
@@ -226,7 +249,6 @@ GroupWords<SharedAtomics> QueueMap::words(unsigned group, std::uint32_t endpoint
   GroupWords<SharedAtomics> w;
   w.held = held_;
   w.orphans = &control_->group[group].orphans;
-  w.entries = held_entries();
   w.first = endpoint * config_.held_per_endpoint;
   w.block = config_.held_per_endpoint;
   w.group = group;
@@ -273,7 +295,7 @@ MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared)
   const PoolOptions own = PoolMap::of_queue(options);
   const PoolHeader pool = header_for(shared != nullptr ? "pool" : "queue", "", shared != nullptr ? *shared : own);
   const auto executor = QueueMap::executed(options, pool);
-  const QueueHeader h = header_for("", options, executor, pool.slots);
+  const QueueHeader h = header_for("", options, executor, pool);
   MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("queue", own);
   n.shared_memory += h.segment.total_bytes;
   if (executor == QueueMap::Executed::by_device) n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;

@@ -79,8 +79,11 @@ class QueueMap {
   // The second bell of wait_until() for sleepers on this queue's bells; null on the host.
   Doorbell* attendant() const noexcept { return on_device() ? &control_->completion_waker : nullptr; }
   Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }
-  Held* held() const noexcept { return held_; }
-  std::uint32_t held_entries() const noexcept { return config_.endpoints * config_.held_per_endpoint; }
+  const HeldEntries<SharedAtomics>& held() const noexcept { return held_; }
+  // Those of one endpoint's block.
+  HeldEntries<SharedAtomics> held_block(std::uint32_t endpoint) const noexcept {
+    return held_.part(endpoint * config_.held_per_endpoint, config_.held_per_endpoint);
+  }
   // A member of `group`. Its block of held entries is that of its endpoint.
   GroupMember<SharedAtomics> member(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
   // The same member, which takes messages before they are processed. Only one of the two may take at a time.
@@ -99,15 +102,16 @@ class QueueMap {
   Ring<SharedAtomics> ring_;
   QueueControl* control_;
   Endpoint* endpoints_;
-  Held* held_;
+  HeldEntries<SharedAtomics> held_;
 };
 
 // Rings every bell of the queue and the bell of the pool.
 void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept;
 
-// Whether the descriptor of a message is within the pool's bounds. `d` must be a private copy.
-inline bool is_sound(const Descriptor& d, const PoolMap& pool) noexcept {
-  if (d.kind == LineKind::inlined) return d.length <= kInlineBytes;
+// Whether the descriptor of a message is within the bounds of the queue's lines and of the pool. `d` must be a private
+// copy.
+inline bool is_sound(const Descriptor& d, const QueueMap& queue, const PoolMap& pool) noexcept {
+  if (d.kind == LineKind::inlined) return d.length <= queue.config().inline_bytes;
   return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) && d.length <= pool.config().slot_bytes &&
          (d.alias == kNone || pool.pool().is_alias(d.alias));
 }

@@ -1,5 +1,7 @@
 #include "repair/membership.hpp"
 
+#include <algorithm>
+
 #include "protocol/doorbell.hpp"
 #include "protocol/group_set.hpp"
 #include "protocol/published_view.hpp"
@@ -11,15 +13,12 @@ namespace {
 // Visits held entries until `visit` returns false. True: all were visited. `blocks`: null for all.
 template <class Visit>
 bool for_each_held(const QueueMap& queue, const std::vector<std::uint32_t>* blocks, Visit visit) {
-  const std::size_t block = queue.config().held_per_endpoint;
-  const std::size_t count = blocks != nullptr ? blocks->size() : queue.config().endpoints;
-  for (std::size_t i = 0; i < count; ++i) {
-    Held* const first = queue.held() + block * (blocks != nullptr ? (*blocks)[i] : i);
-    for (Held* h = first; h != first + block; ++h) {
-      if (!visit(*h)) return false;
-    }
-  }
-  return true;
+  const auto visit_all = [&](const HeldEntries<SharedAtomics>& entries) {
+    return std::all_of(entries.begin(), entries.end(), visit);
+  };
+  if (blocks == nullptr) return visit_all(queue.held());
+  return std::all_of(blocks->begin(), blocks->end(),
+                     [&](std::uint32_t block) { return visit_all(queue.held_block(block)); });
 }
 
 }  // namespace
@@ -48,8 +47,7 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
   const auto is_complete = [&](std::uint64_t ticket) {
     if (!pool.on_device() || ring.has_handler()) return true;
     Descriptor d;
-    InlineData data;
-    return ring.read(ticket, d, data) != LineRead::present || is_written(d, pool);
+    return ring.look(ticket, d) != LineRead::present || is_written(d, pool);
   };
   if (!discard_untaken(ring, pool.pool(), g, end, is_complete)) {
     wake_producers();
@@ -133,8 +131,7 @@ void release_late_payloads(const QueueMap& queue, const PoolMap& pool) {
   const std::uint64_t next = ring.cursor(kProducers).next;
   for (std::uint64_t t = ring.oldest(next); t < next; ++t) {
     Descriptor d;
-    InlineData data;
-    if (read_line(ring.in(t), ring.lap(t), d, data) != LineRead::present) continue;
+    if (ring.look_in(t, d) != LineRead::present) continue;
     if (d.kind == LineKind::slot && (d.flags & kPayloadReady) == 0) bury_payload(pool, d.slot, d.lease);
   }
 }
@@ -184,14 +181,12 @@ void bury_unprocessed(const QueueMap& queue, const PoolMap& pool) {
     if (ring.readable(t)) continue;
     // Streams that took the message early wait for the tag of `out` and check the tomb after it.
     Descriptor d;
-    InlineData data;
-    if (read_line(ring.in(t), ring.lap(t), d, data) == LineRead::present && is_sound(d, pool) &&
-        d.kind == LineKind::slot) {
+    if (ring.look_in(t, d) == LineRead::present && is_sound(d, queue, pool) && d.kind == LineKind::slot) {
       pool.tomb(d.slot).store(d.lease, std::memory_order_release);
     }
     Descriptor tombstone;
     tombstone.kind = LineKind::tombstone;
-    write_line(ring.out(t), ring.lap(t), tombstone, nullptr);
+    ring.write_out(t, tombstone, nullptr);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "repair/repair.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -154,16 +155,18 @@ class Repair {
     for_each_taken(1 + g, [&](Word&, std::uint64_t, std::uint64_t ticket) {
       Descriptor d;
       InlineData data;
-      LineRead read = ring_.read(ticket, d, data);
+      LineRead read = ring_.read(ticket, d, data.bytes);
       // It took the ticket early, for a stream, and the executor is not done: the next taker will wait for that.
-      if (read == LineRead::absent && !is_producer_) read = PublishedView<SharedAtomics>(ring_).read(ticket, d, data);
+      if (read == LineRead::absent && !is_producer_) {
+        read = PublishedView<SharedAtomics>(ring_).read(ticket, d, data.bytes);
+      }
       if (read == LineRead::present && carries_message(d) && !is_held(g, ticket)) {
         if (is_producer_) {
           if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
           queue_.control().group[g].dropped.fetch_add(1, std::memory_order_relaxed);
           ++report_.finished;
         } else {
-          make_orphan(g, ticket, d, data, ticket == shown ? 1 : 0);
+          make_orphan(g, ticket, d, data.bytes, ticket == shown ? 1 : 0);
         }
       }
       ring_.finish(g, ticket, client_);
@@ -189,13 +192,13 @@ class Repair {
     return false;
   }
 
-  void make_orphan(unsigned g, std::uint64_t ticket, const Descriptor& d, const InlineData& data,
+  void make_orphan(unsigned g, std::uint64_t ticket, const Descriptor& d, const std::byte* data,
                    std::uint32_t deliveries) {
     for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
       Held& h = queue_.held()[i];
       if (h.word.load(std::memory_order_acquire) != 0) continue;
       h.descriptor.store(d);
-      h.data.edit() = data;
+      if (d.kind == LineKind::inlined) std::memcpy(h.data.edit(), data, d.length);
       h.ticket.store(ticket, std::memory_order_relaxed);
       orphan(h, 0, g, deliveries);
       return;

@@ -150,8 +150,7 @@ TEST_F(LostQueue, NobodyWaitsForAPayloadOrALineAnyMore) {
   EXPECT_EQ(s_.buried(late.slot), late.lease);
   for (std::uint64_t t = 0; t < 3; ++t) {
     Descriptor d;
-    InlineData data;
-    ASSERT_EQ(s_.ring().read(t, d, data), LineRead::present) << t;
+    ASSERT_EQ(s_.ring().look(t, d), LineRead::present) << t;
     EXPECT_EQ(d.kind, t == 2 ? LineKind::inlined : LineKind::tombstone) << t;
   }
 }

@@ -161,7 +161,7 @@ TEST(StatsScanOfAnExecutor, TellsWhatWaitsIsWorkedOnAndDone) {
   Segments s(o);
   for (std::uint64_t n = 1; n <= 3; ++n) ASSERT_NE(s.send(kProducer, n), kNoTicket);
   s.control().taken.store(2, std::memory_order_relaxed);
-  write_line(s.ring().out(0), s.ring().lap(0), Segments::inline_message(1), nullptr);
+  s.ring().write_out(0, Segments::inline_message(1), nullptr);
   QueueView q;
   q.map = std::shared_ptr<const QueueMap>(std::shared_ptr<void>(), &s.queue());
   q.pool = std::shared_ptr<const PoolMap>(std::shared_ptr<void>(), &s.pool_map());

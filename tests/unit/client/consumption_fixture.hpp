@@ -78,9 +78,9 @@ class ConsumptionTest : public testing::Test {
     const PublishClaim c = s_.claim(kSender);
     ASSERT_EQ(c.outcome, ClaimOutcome::ok);
     s_.ring().write(c.ticket, Segments::inline_message(99), nullptr);
-    auto& head = s_.ring().in(c.ticket).unit[0];
+    auto& head = *s_.ring().in(c.ticket);
     auto word = head.load(std::memory_order_relaxed);
-    word.lo = pack_kind(Segments::inline_message(99, kInlineBytes + 1));
+    word.lo = pack_kind(Segments::inline_message(99, s_.ring().inline_bytes() + 1));
     head.store(word, std::memory_order_release);
   }
   void send_tombstone() {

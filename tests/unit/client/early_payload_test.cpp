@@ -109,7 +109,7 @@ TEST_F(EarlyPayloadTest, FlagsAreThoseOfTheExecutor) {
   EarlyPayload p = payload(d);
   Descriptor refused = d;
   refused.flags = kPayloadReady | kNotProcessed;
-  write_line(s_.ring().out(0), s_.ring().lap(0), refused, nullptr);
+  s_.ring().write_out(0, refused, nullptr);
   ASSERT_TRUE(p.is_complete());
   EXPECT_TRUE(p.read_outcome());
   EXPECT_EQ(d.flags, kPayloadReady | kNotProcessed);

@@ -53,7 +53,7 @@ class ForwardingTest : public testing::Test {
     return o;
   }
   // A message in a slot, received.
-  Message received(std::size_t bytes = 90) {
+  Message received(std::size_t bytes = 100) {
     EXPECT_EQ(in_.send(stamped(1, 5, bytes), kBound), Status::ok);
     return std::move(*consumer_.receive(kBound));
   }

@@ -101,7 +101,7 @@ TEST_F(MessageWaitTest, NoBatchIsWaitedForByOneThatSleepsOrBehindAnExecutor) {
   const auto member = handled.queue().member(0, 0, kSelf);
   for (std::uint64_t n = 0; n < 3; ++n) {
     ASSERT_EQ(handled.send(kWriter, n), n);
-    write_line(handled.ring().out(n), handled.ring().lap(n), Segments::inline_message(n), nullptr);
+    handled.ring().write_out(n, Segments::inline_message(n), nullptr);
   }
   ASSERT_TRUE(handled.ring().readable(2));
   EXPECT_EQ(wait_on(handled, {}).await_batch(member, 8), 0u);
@@ -173,12 +173,12 @@ TEST_F(MessageWaitTest, AMemberWithoutAFreeEntryIsFull) {
 
 TEST_F(MessageWaitTest, DamagedLinesAreCountedWithAndWithoutAMessageBehindThem) {
   MessageWait wait = wait_with();
-  Descriptor too_long = Segments::inline_message(0, kInlineBytes + 1);
+  Descriptor too_long = Segments::inline_message(0, s_.ring().inline_bytes() + 1);
   const auto publish_damaged = [&] {
     const PublishClaim c = s_.claim(kWriter);
     ASSERT_EQ(c.outcome, ClaimOutcome::ok);
     s_.ring().write(c.ticket, Segments::inline_message(0), nullptr);
-    auto& head = s_.ring().in(c.ticket).unit[0];
+    auto& head = *s_.ring().in(c.ticket);
     Pair word = head.load(std::memory_order_relaxed);
     word.lo = pack_kind(too_long);
     head.store(word, std::memory_order_release);

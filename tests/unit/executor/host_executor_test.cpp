@@ -45,8 +45,7 @@ class HostExecutorTest : public testing::Test {
   // What the executor wrote for the readers; once it has.
   Descriptor out(std::uint64_t ticket, InlineData& data) {
     Descriptor d;
-    EXPECT_TRUE(eventually(
-        [&] { return read_line(s_.ring().out(ticket), s_.ring().lap(ticket), d, data) == LineRead::present; }));
+    EXPECT_TRUE(eventually([&] { return s_.ring().read(ticket, d, data.bytes) == LineRead::present; }));
     return d;
   }
 
@@ -152,7 +151,7 @@ TEST_F(HostExecutorTest, StopsWhileItSleepsAndMoreThanOnce) {
   const std::uint64_t ticket = send("abc");
   InlineData data{};
   Descriptor d;
-  EXPECT_EQ(read_line(s_.ring().out(ticket), s_.ring().lap(ticket), d, data), LineRead::absent);
+  EXPECT_EQ(s_.ring().read(ticket, d, data.bytes), LineRead::absent);
 }
 
 TEST_F(HostExecutorTest, AForkedChildLeavesItsParentsWorkersAlone) {

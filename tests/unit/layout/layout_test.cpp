@@ -52,7 +52,7 @@ class LineBytes : public testing::Test {
   }
   Words written(const std::byte* data = nullptr) {
     Line line{};
-    write_line(line, kLap, d, data);
+    write_line(line.unit, kLap, d, data);
     Words words;
     std::memcpy(words.data(), &line, sizeof line);
     return words;
@@ -150,6 +150,7 @@ TEST(Regions, ADevicePoolWithoutMirrorHasNoPayloadInItsSegment) {
 TEST(Regions, OfAQueueFollowFromItsCounts) {
   QueueHeader h{};
   h.lines = 1024;
+  h.line_bytes = 128;
   h.endpoints = 3;
   h.held_per_endpoint = 5;
   h.segment.flags = kQueueHasHandler;
@@ -166,19 +167,52 @@ TEST(Regions, OfAQueueFollowFromItsCounts) {
   EXPECT_EQ(h.out_offset, h.in_offset);
   EXPECT_EQ(h.held_offset, 217088u);
   EXPECT_EQ(h.segment.total_bytes, 221184u);
+  EXPECT_EQ(h.inline_bytes, 72u);
+}
+
+TEST(Regions, OfPlainLinesFollowFromTheirSize) {
+  QueueHeader h{};
+  h.lines = 8;
+  h.endpoints = 2;
+  h.held_per_endpoint = 4;
+  h.segment.flags = kQueuePlainLines | kQueueHasHandler;
+  struct {
+    std::uint32_t line, inline_bytes, held;
+  } const sizes[] = {{64, 32, 128}, {128, 96, 192}, {320, 288, 384}, {1088, 1056, 1152}, {2048, 2016, 2112}};
+  for (const auto& s : sizes) {
+    h.line_bytes = s.line;
+    lay_out(h);
+    EXPECT_EQ(h.inline_bytes, s.inline_bytes);
+    EXPECT_EQ(held_bytes(h.inline_bytes), s.held);
+    const auto pages = [](std::uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; };
+    EXPECT_EQ(h.out_offset - h.in_offset, pages(8 * s.line));
+    EXPECT_EQ(h.held_offset - h.out_offset, pages(8 * s.line));
+    EXPECT_EQ(h.segment.total_bytes - h.held_offset, pages(8 * s.held));
+  }
 }
 
 TEST(Regions, CountsBeyondTheirLimitsAreRefused) {
   QueueHeader q{};
   q.lines = kMaxLines;
+  q.line_bytes = sizeof(Line);
   q.endpoints = kMaxEndpoints;
   q.held_per_endpoint = kMaxHeld;
   EXPECT_TRUE(has_possible_counts(q));
   for (auto change : {+[](QueueHeader& h) { h.lines = 3; }, +[](QueueHeader& h) { h.lines *= 2; },
-                      +[](QueueHeader& h) { ++h.endpoints; }, +[](QueueHeader& h) { ++h.held_per_endpoint; }}) {
+                      +[](QueueHeader& h) { ++h.endpoints; }, +[](QueueHeader& h) { ++h.held_per_endpoint; },
+                      +[](QueueHeader& h) { h.line_bytes *= 2; }}) {
     QueueHeader h = q;
     change(h);
     EXPECT_FALSE(has_possible_counts(h));
+  }
+  q.segment.flags = kQueuePlainLines;
+  for (const std::uint32_t bytes : {64u, 128u, 192u, 2048u}) {
+    q.line_bytes = bytes;
+    EXPECT_TRUE(has_possible_counts(q)) << bytes;
+  }
+  for (const std::uint32_t bytes : {0u, 32u, 96u, 2049u, 2112u, ~0u - 63}) {
+    q.line_bytes = bytes;
+    EXPECT_FALSE(has_possible_counts(q)) << bytes;
   }
   PoolHeader p{};
   p.slots = p.aliases = kMaxSlots;

@@ -40,12 +40,12 @@ class LineTest : public testing::Test {
     x.published_at_ns = 123456789;
     return x;
   }
-  LineRead read(std::uint64_t lap) { return read_line(line, lap, d, data); }
+  LineRead read(std::uint64_t lap) { return read_line(line.unit, lap, d, data.bytes, false); }
 };
 
 TEST_F(LineTest, CarriesEveryInlineLengthFrom0To72) {
   for (std::uint32_t length = 0; length <= kInlineBytes; ++length) {
-    write_line(line, length + 1, inlined(length), payload.data());
+    write_line(line.unit, length + 1, inlined(length), payload.data());
     data = {};
     ASSERT_EQ(read(length + 1), LineRead::present) << length;
     EXPECT_EQ(d.length, length);
@@ -63,14 +63,14 @@ TEST_F(LineTest, ReadsNoByteBehindAnInlinePayload) {
   for (std::uint32_t length : {1u, 7u, 8u, 9u, 11u, 12u, 13u, 71u, 72u}) {
     const auto exact = std::make_unique<std::byte[]>(length);
     std::memcpy(exact.get(), payload.data(), length);
-    write_line(line, 1, inlined(length), exact.get());
+    write_line(line.unit, 1, inlined(length), exact.get());
     ASSERT_EQ(read(1), LineRead::present);
     EXPECT_EQ(std::memcmp(data.bytes, payload.data(), length), 0);
   }
 }
 
 TEST_F(LineTest, CarriesASlotDescriptorWhole) {
-  write_line(line, 9, slot(), nullptr);
+  write_line(line.unit, 9, slot(), nullptr);
   ASSERT_EQ(read(9), LineRead::present);
   EXPECT_EQ(d.kind, LineKind::slot);
   EXPECT_EQ(d.flags, kPayloadReady);
@@ -84,31 +84,22 @@ TEST_F(LineTest, CarriesASlotDescriptorWhole) {
 
 TEST_F(LineTest, IsAbsentBeforeAndAfterItsLap) {
   EXPECT_EQ(read(1), LineRead::absent);
-  write_line(line, 2, inlined(72), payload.data());
+  write_line(line.unit, 2, inlined(72), payload.data());
   EXPECT_EQ(read(1), LineRead::absent);
   EXPECT_EQ(read(2), LineRead::present);
   EXPECT_EQ(read(3), LineRead::absent);
-  EXPECT_TRUE(is_tagged(line, 2));
-  EXPECT_FALSE(is_tagged(line, 3));
+  EXPECT_TRUE(is_tagged(line.unit, 2));
+  EXPECT_FALSE(is_tagged(line.unit, 3));
 }
 
-// What a reader makes of units that a device wrote, which may arrive in any order.
-struct FromDevice : SharedAtomics {
-  static constexpr bool kUnitsArriveInAnyOrder = true;
-};
-
 TEST_F(LineTest, IsDamagedWithoutATagBehindTheFirstUnitUnlessUnitsArriveInAnyOrder) {
-  const auto read_from_device = [&] {
-    LineOf<FromDevice> copy;
-    std::memcpy(&copy, &line, sizeof copy);
-    return read_line(copy, 6, d, data);
-  };
+  const auto read_from_device = [&] { return read_line(line.unit, 6, d, data.bytes, true); };
   for (unsigned missing = 0; missing < kLineUnits; ++missing) {
-    write_line(line, 6, inlined(72), payload.data());
+    write_line(line.unit, 6, inlined(72), payload.data());
     line.unit[missing].store(make_unit(1, 2, 5), std::memory_order_relaxed);
     EXPECT_EQ(read(6), missing == 0 ? LineRead::absent : LineRead::damaged) << "inline, unit " << missing;
     EXPECT_EQ(read_from_device(), LineRead::absent) << "inline, unit " << missing;
-    write_line(line, 6, slot(), nullptr);
+    write_line(line.unit, 6, slot(), nullptr);
     line.unit[missing].store(make_unit(1, 2, 5), std::memory_order_relaxed);
     const bool used = missing < 5;
     EXPECT_EQ(read(6), missing == 0 ? LineRead::absent
@@ -123,7 +114,7 @@ TEST_F(LineTest, ReadsATombstoneFromItsFirstUnitAlone) {
   Descriptor t;
   t.kind = LineKind::tombstone;
   t.producer = 7;
-  write_line(line, 3, t, nullptr);
+  write_line(line.unit, 3, t, nullptr);
   line.unit[1].store(make_unit(0, 0, 2), std::memory_order_relaxed);
   ASSERT_EQ(read(3), LineRead::present);
   EXPECT_EQ(d.kind, LineKind::tombstone);
@@ -132,7 +123,7 @@ TEST_F(LineTest, ReadsATombstoneFromItsFirstUnitAlone) {
 
 TEST_F(LineTest, TellsDamagedKindsLengthsAndDataUnits) {
   const auto with_unit0 = [&](Descriptor x) {
-    write_line(line, 4, inlined(72), payload.data());
+    write_line(line.unit, 4, inlined(72), payload.data());
     line.unit[0].store(make_unit(pack_kind(x), 0, 4), std::memory_order_relaxed);
     return read(4);
   };
@@ -156,7 +147,7 @@ TEST_F(LineTest, TellsDamagedKindsLengthsAndDataUnits) {
 }
 
 TEST_F(LineTest, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
-  write_line(line, 4, inlined(72), payload.data());
+  write_line(line.unit, 4, inlined(72), payload.data());
   Descriptor x = inlined(36);
   x.data_unit = 5;
   line.unit[0].store(make_unit(pack_kind(x), 0, 4), std::memory_order_relaxed);
@@ -167,28 +158,28 @@ TEST_F(LineTest, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
 TEST_F(LineTest, WritesEveryUnitEach2To20Laps) {
   constexpr std::uint64_t kRound = 1u << 20;
   for (const Descriptor& x : {inlined(0), slot()}) {
-    write_line(line, kRound - 1, inlined(72), payload.data());
-    write_line(line, kRound, x, payload.data());
+    write_line(line.unit, kRound - 1, inlined(72), payload.data());
+    write_line(line.unit, kRound, x, payload.data());
     for (const auto& unit : line.unit) EXPECT_EQ(tag_of(unit.hi), kRound);
     ASSERT_EQ(read(kRound), LineRead::present);
     EXPECT_EQ(d.kind, x.kind);
     EXPECT_EQ(d.slot, x.slot);
-    write_line(line, kRound + 1, x, payload.data());
+    write_line(line.unit, kRound + 1, x, payload.data());
     EXPECT_EQ(tag_of(line.unit[7].hi), kRound);
   }
   Descriptor t;
   t.kind = LineKind::tombstone;
-  write_line(line, 3 * kRound, t, nullptr);
+  write_line(line.unit, 3 * kRound, t, nullptr);
   for (const auto& unit : line.unit) EXPECT_EQ(tag_of(unit.hi), 3 * kRound);
 }
 
 TEST_F(LineTest, IsNotFooledByATagOf2To32LapsAgo) {
   constexpr std::uint64_t kWrap = std::uint64_t{1} << 32;
-  write_line(line, 5, inlined(72), payload.data());
+  write_line(line.unit, 5, inlined(72), payload.data());
   // 2^32 laps later the same tag comes back; some lap in between has written all units.
-  write_line(line, kWrap, inlined(0), nullptr);
+  write_line(line.unit, kWrap, inlined(0), nullptr);
   EXPECT_EQ(read(kWrap + 5), LineRead::absent);
-  write_line(line, kWrap + 5, inlined(12), payload.data());
+  write_line(line.unit, kWrap + 5, inlined(12), payload.data());
   EXPECT_EQ(read(kWrap + 5), LineRead::present);
   Descriptor longer = inlined(72);  // unit 0 alone from this lap: units 3.. must not match by their old tags
   line.unit[0].store(make_unit(pack_kind(longer), 0, 5), std::memory_order_relaxed);
@@ -197,9 +188,9 @@ TEST_F(LineTest, IsNotFooledByATagOf2To32LapsAgo) {
 
 TEST_F(LineTest, WorksWhereTheTagIsZero) {
   constexpr std::uint64_t kWrap = std::uint64_t{1} << 32;
-  write_line(line, kWrap - 1, inlined(12), payload.data());
+  write_line(line.unit, kWrap - 1, inlined(12), payload.data());
   EXPECT_EQ(read(kWrap), LineRead::absent);
-  write_line(line, kWrap, inlined(12), payload.data());
+  write_line(line.unit, kWrap, inlined(12), payload.data());
   EXPECT_EQ(read(kWrap), LineRead::present);
   EXPECT_EQ(read(kWrap + 1), LineRead::absent);
 }

@@ -26,7 +26,7 @@ class InPlaceReaderTest : public testing::Test {
     }
     Claim copy(std::size_t room, Descriptor& d, InlineData& data) {
       Claim c;
-      c.ticket = InPlaceReader::copy(room, d, data, c.taken);
+      c.ticket = InPlaceReader::copy(data.bytes, room, d, c.taken);
       return c;
     }
   };

@@ -60,11 +60,10 @@ TEST_F(PublishedViewTest, ShowsAnInlineMessageOnceItIsProcessed) {
   const std::uint64_t ticket = send_bytes("raw");
   EXPECT_EQ(s.take_early(0, 0, 5), kNone);
   EXPECT_FALSE(s.queue().published_member(0, 0, 5).has_work());
-  write_line(s.ring().out(ticket), s.ring().lap(ticket), Segments::inline_message(0, 3),
-             reinterpret_cast<const std::byte*>("RAW"));
+  s.ring().write_out(ticket, Segments::inline_message(0, 3), reinterpret_cast<const std::byte*>("RAW"));
   const std::uint32_t e = s.take_early(0, 0, 5);
   ASSERT_NE(e, kNone);
-  EXPECT_EQ(std::memcmp(s.held(e).data.view().bytes, "RAW", 3), 0);
+  EXPECT_EQ(std::memcmp(s.held(e).data.view(), "RAW", 3), 0);
   EXPECT_EQ(flags(e) & kBeforeExecutor, 0u);
 }
 
@@ -126,7 +125,7 @@ TEST_F(PublishedViewTest, GivesNoLineToAProducerBeforeTheExecutorIsDoneWithIt) {
 
 TEST_F(PublishedViewTest, CountsALineAsDamagedThatHasNoMeaning) {
   const PublishClaim c = s.claim(2);
-  s.ring().in(c.ticket).unit[0].store(make_unit(0x77, 2, 1), std::memory_order_release);
+  s.ring().in(c.ticket)->store(make_unit(0x77, 2, 1), std::memory_order_release);
   std::uint32_t entry = kNone;
   const Taken t = s.queue().published_member(0, 0, 5).take({&entry, 1});
   EXPECT_EQ(t.count, 0u);
@@ -136,7 +135,7 @@ TEST_F(PublishedViewTest, CountsALineAsDamagedThatHasNoMeaning) {
 // The mark says how a held copy was made. A line that carries it is scribbled over.
 class ScribbledMark : public PublishedViewTest {
  protected:
-  void scribble(const SlotLoan& loan, LineOf<SharedAtomics>& line) {
+  void scribble(const SlotLoan& loan, Unit* line) {
     Descriptor d = Segments::slot_message(loan, 0);
     d.flags = 0xff;
     write_line(line, 1, d, nullptr);

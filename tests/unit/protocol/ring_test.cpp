@@ -157,7 +157,7 @@ TEST(Ring, PassesOverDamagedLinesAndCountsThem) {
   s.send(2, 0);
   s.send(2, 1);
   Descriptor bad = Segments::inline_message(0, 4000);
-  s.ring().in(0).unit[0].store(make_unit(pack_kind(bad), 0, 1), std::memory_order_release);
+  s.ring().in(0)->store(make_unit(pack_kind(bad), 0, 1), std::memory_order_release);
   auto member = s.queue().member(0, 0, 5);
   std::uint32_t entries[4];
   const Taken t = member.take(entries);

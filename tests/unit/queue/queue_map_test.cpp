@@ -82,7 +82,7 @@ TEST_F(MapTest, OpensWhatWasMadeWithItsConfiguration) {
   EXPECT_EQ(queue->config().lines, 4u);
   EXPECT_EQ(queue->config().segment.generation, 12u);
   EXPECT_EQ(queue->config().pool_generation, 11u);
-  EXPECT_EQ(queue->held_entries(), 4u);
+  EXPECT_EQ(queue->held().size(), 4u);
   const auto pool = PoolMap::open(pool_->segment().name(), 0);
   EXPECT_EQ(pool->config().slots, 3u);
   EXPECT_EQ(pool->config().slot_bytes, 200u);
@@ -272,8 +272,8 @@ TEST_F(MapTest, WhatIsWrittenIntoTheHeaderLaterChangesNothing) {
   shared->held_per_endpoint = 1u << 20;
   EXPECT_EQ(queue->config().lines, 4u);
   EXPECT_EQ(queue->ring().lines(), 4u);
-  EXPECT_EQ(queue->held_entries(), 4u);
-  EXPECT_EQ(queue_->held_entries(), 4u);
+  EXPECT_EQ(queue->held().size(), 4u);
+  EXPECT_EQ(queue_->held().size(), 4u);
 }
 
 TEST_F(MapTest, ADescriptorIsSoundWhenThePoolHasWhatItNames) {
@@ -281,11 +281,11 @@ TEST_F(MapTest, ADescriptorIsSoundWhenThePoolHasWhatItNames) {
   d.kind = LineKind::slot;
   d.slot = 2;
   d.length = 200;
-  EXPECT_TRUE(is_sound(d, *pool_));
+  EXPECT_TRUE(is_sound(d, *queue_, *pool_));
   const auto with = [&](auto edit) {
     Descriptor e = d;
     edit(e);
-    return is_sound(e, *pool_);
+    return is_sound(e, *queue_, *pool_);
   };
   EXPECT_FALSE(with([](auto& e) { e.slot = 3; }));
   EXPECT_FALSE(with([](auto& e) { e.length = 201; }));
@@ -293,8 +293,8 @@ TEST_F(MapTest, ADescriptorIsSoundWhenThePoolHasWhatItNames) {
   EXPECT_TRUE(with([&](auto& e) { e.alias = pool_->config().alias_base; }));
   EXPECT_FALSE(with([&](auto& e) { e.alias = pool_->config().alias_base + pool_->config().aliases; }));
   EXPECT_FALSE(with([](auto& e) { e.kind = LineKind::tombstone; }));
-  EXPECT_TRUE(with([](auto& e) { e.kind = LineKind::inlined, e.length = kInlineBytes, e.slot = 99; }));
-  EXPECT_FALSE(with([](auto& e) { e.kind = LineKind::inlined, e.length = kInlineBytes + 1; }));
+  EXPECT_TRUE(with([](auto& e) { e.kind = LineKind::inlined, e.length = 96, e.slot = 99; }));
+  EXPECT_FALSE(with([](auto& e) { e.kind = LineKind::inlined, e.length = 97; }));
 }
 
 TEST_F(MapTest, APayloadIsWrittenOrBuriedByItsLease) {

@@ -85,7 +85,7 @@ TEST_F(RepairTest, FreesTheLoanOfATicketThatWasNotMarkedYet) {
 TEST_F(RepairTest, OverwritesUnitsThatTheDeadWroteBeforeUnit0) {
   (void)s.claim(2);
   for (unsigned u = 1; u < kLineUnits; ++u)
-    s.ring().in(0).unit[u].store(make_unit(~0ull, ~0u, 1), std::memory_order_relaxed);
+    s.ring().in(0)[u].store(make_unit(~0ull, ~0u, 1), std::memory_order_relaxed);
   EXPECT_THAT(producer_died(2).tombstones, ElementsAre(0));
   s.send(3, 7);
   EXPECT_THAT(s.receive_all(), ElementsAre(7));

@@ -1,0 +1,78 @@
+// Reading and writing a plain line: one that no GPU accesses. line_format.hpp has the format.
+//
+// The tag of unit 0 vouches for the whole line, because a CPU stores it last and loads it first.
+#pragma once
+
+#include <cstdint>
+
+#include "layout/line.hpp"
+
+namespace ipcq::detail {
+
+// What a plain line says of a slot.
+struct PlainSlot {
+  std::uint64_t lease = 0;
+  std::uint32_t slot = kNone;
+  std::uint32_t alias = kNone;
+  std::uint64_t alias_lease = 0;
+  std::uint64_t published_at_ns = 0;
+};
+static_assert(sizeof(PlainSlot) == 32 && (kInlineUnit * kUnitSize) + sizeof(PlainSlot) <= kLeastLineBytes);
+static_assert(offsetof(PlainSlot, lease) == 0 && offsetof(PlainSlot, slot) == 8 && offsetof(PlainSlot, alias) == 12 &&
+              offsetof(PlainSlot, alias_lease) == 16 && offsetof(PlainSlot, published_at_ns) == 24);
+
+// Writes the line for `lap`. The caller owns the line, and it has room for the payload `data` of an inline message.
+template <class U>
+void write_plain_line(U* unit, std::uint64_t lap, const Descriptor& d, const std::byte* data) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  const auto tag = static_cast<std::uint32_t>(lap);
+  if (d.kind == LineKind::inlined) {
+    U::write_plain(unit + kInlineUnit, data, d.length);
+  } else if (d.kind == LineKind::slot) {
+    const PlainSlot s{d.lease, d.slot, d.alias, d.alias_lease, d.published_at_ns};
+    U::write_plain(unit + kInlineUnit, reinterpret_cast<const std::byte*>(&s), sizeof s);
+  }
+  unit[kSequenceUnit].store(make_unit(d.sequence, d.schema, tag), relaxed);
+  // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_line.
+  unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
+}
+
+// Copies all but the payload of an inline message, whose bytes read_plain_payload() copies, and checks the copy.
+// `units`: of the line. The caller checks slot indices and the payload lengths of slots, for which it must know the
+// pool.
+template <class U>
+LineRead look_at_plain_line(const U* unit, std::uint32_t units, std::uint64_t lap, Descriptor& d) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_plain_line.
+  const Pair u0 = unit[0].load(std::memory_order_acquire);
+  if (tag_of(u0.hi) != static_cast<std::uint32_t>(lap)) return LineRead::absent;
+  d = Descriptor{};
+  unpack_kind(u0.lo & ~HeadBits::Flags::put(HeadBits::Flags::kMax & ~kFlagsOfALine), d);
+  d.producer = static_cast<std::uint32_t>(u0.hi);
+  if (d.kind == LineKind::tombstone) return LineRead::present;
+  const Pair sequence = unit[kSequenceUnit].load(relaxed);
+  d.sequence = sequence.lo;
+  d.schema = static_cast<std::uint32_t>(sequence.hi);
+  if (d.kind == LineKind::inlined) {
+    const bool fits =
+        d.data_unit >= kInlineUnit && d.data_unit <= units && d.length <= (units - d.data_unit) * kUnitSize;
+    return fits ? LineRead::present : LineRead::damaged;
+  }
+  if (d.kind != LineKind::slot) return LineRead::damaged;
+  PlainSlot s;
+  U::read_plain(unit + kInlineUnit, reinterpret_cast<std::byte*>(&s), sizeof s);
+  d.lease = s.lease;
+  d.slot = s.slot;
+  d.alias = s.alias;
+  d.alias_lease = s.alias_lease;
+  d.published_at_ns = s.published_at_ns;
+  return LineRead::present;
+}
+
+// Copies the payload of an inline message that look_at_plain_line() has described, d.length bytes.
+template <class U>
+void read_plain_payload(const U* unit, const Descriptor& d, std::byte* to) {
+  U::read_plain(unit + d.data_unit, to, d.length);
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,169 @@
+#include "layout/plain_line.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::uint32_t kUnits = kMostLineBytes / kUnitSize;
+
+class PlainLine : public testing::TestWithParam<std::uint32_t> {
+ protected:
+  PlainLine() : payload_(inline_bytes()) {
+    for (std::size_t i = 0; i < payload_.size(); ++i) payload_[i] = static_cast<std::byte>(i * 7 + 1);
+  }
+  std::uint32_t units() const { return GetParam() / kUnitSize; }
+  std::uint32_t inline_bytes() const { return plain_inline_bytes(GetParam()); }
+  static Descriptor inlined(std::uint32_t length) {
+    Descriptor x;
+    x.kind = LineKind::inlined;
+    x.length = length;
+    x.producer = 0x2abcde;
+    x.sequence = 0x1122334455667788;
+    x.schema = 0x99aabbcc;
+    x.priority = 3;
+    return x;
+  }
+  static Descriptor slot() {
+    Descriptor x = inlined(0xffffffff);
+    x.kind = LineKind::slot;
+    x.flags = kPayloadReady;
+    x.slot = 17;
+    x.lease = 0x8000000000000001;
+    x.alias = 70;
+    x.alias_lease = 5;
+    x.published_at_ns = 123456789;
+    return x;
+  }
+  LineRead look(std::uint64_t lap) { return look_at_plain_line(units_, units(), lap, d_); }
+  // What a reader makes of a line with the head of `x`.
+  LineRead with_head(const Descriptor& x) {
+    write_plain_line(units_, 4, inlined(0), nullptr);
+    units_[0].store(make_unit(pack_kind(x), 0, 4), std::memory_order_relaxed);
+    return look(4);
+  }
+
+  Descriptor d_;
+  std::vector<std::byte> payload_;
+  Unit units_[kUnits] = {};
+};
+
+TEST_P(PlainLine, CarriesEveryInlineLength) {
+  for (std::uint32_t length = 0; length <= inline_bytes(); ++length) {
+    // On the heap and of the exact size: AddressSanitizer looks.
+    const auto from = std::make_unique<std::byte[]>(length);
+    const auto to = std::make_unique<std::byte[]>(length);
+    if (length != 0) std::memcpy(from.get(), payload_.data(), length);
+    write_plain_line(units_, length + 1, inlined(length), from.get());
+    ASSERT_EQ(look(length + 1), LineRead::present) << length;
+    EXPECT_EQ(d_.length, length);
+    EXPECT_EQ(d_.producer, 0x2abcdeu);
+    EXPECT_EQ(d_.sequence, 0x1122334455667788u);
+    EXPECT_EQ(d_.schema, 0x99aabbccu);
+    EXPECT_EQ(d_.priority, 3);
+    read_plain_payload(units_, d_, to.get());
+    EXPECT_EQ(std::memcmp(to.get(), payload_.data(), length), 0) << length;
+    EXPECT_EQ(std::memcmp(Unit::plain_bytes(units_ + d_.data_unit), payload_.data(), length), 0) << length;
+  }
+}
+
+TEST_P(PlainLine, WritesNothingBehindItself) {
+  for (std::uint32_t u = units(); u < kUnits; ++u) units_[u] = {7, 7};
+  write_plain_line(units_, 1, inlined(inline_bytes()), payload_.data());
+  write_plain_line(units_, std::uint64_t{1} << 20, slot(), nullptr);
+  for (std::uint32_t u = units(); u < kUnits; ++u) EXPECT_EQ(units_[u].lo, 7u) << u;
+}
+
+TEST_P(PlainLine, CarriesASlotDescriptorWhole) {
+  write_plain_line(units_, 9, slot(), nullptr);
+  ASSERT_EQ(look(9), LineRead::present);
+  EXPECT_EQ(d_.kind, LineKind::slot);
+  EXPECT_EQ(d_.flags, kPayloadReady);
+  EXPECT_EQ(d_.length, 0xffffffffu);
+  EXPECT_EQ(d_.slot, 17u);
+  EXPECT_EQ(d_.lease, 0x8000000000000001u);
+  EXPECT_EQ(d_.alias, 70u);
+  EXPECT_EQ(d_.alias_lease, 5u);
+  EXPECT_EQ(d_.published_at_ns, 123456789u);
+}
+
+TEST_P(PlainLine, IsAbsentBeforeAndAfterItsLap) {
+  EXPECT_EQ(look(1), LineRead::absent);
+  write_plain_line(units_, 2, inlined(8), payload_.data());
+  EXPECT_EQ(look(1), LineRead::absent);
+  EXPECT_EQ(look(2), LineRead::present);
+  EXPECT_EQ(look(3), LineRead::absent);
+  EXPECT_TRUE(is_tagged(units_, 2));
+  EXPECT_FALSE(is_tagged(units_, 3));
+}
+
+TEST_P(PlainLine, ReadsATombstoneFromItsFirstUnitAlone) {
+  Descriptor t;
+  t.kind = LineKind::tombstone;
+  t.producer = 7;
+  write_plain_line(units_, 3, t, nullptr);
+  units_[1].store(make_unit(0, 0, 2), std::memory_order_relaxed);
+  ASSERT_EQ(look(3), LineRead::present);
+  EXPECT_EQ(d_.kind, LineKind::tombstone);
+  EXPECT_EQ(d_.producer, 7u);
+}
+
+TEST_P(PlainLine, TellsDamagedKindsLengthsAndDataUnits) {
+  for (unsigned kind = 0; kind < 256; ++kind) {
+    Descriptor x = inlined(0);
+    x.kind = static_cast<LineKind>(kind);
+    const bool known = kind >= 1 && kind <= 3;  // inlined, slot, tombstone: requests are for a GPU's executor
+    EXPECT_EQ(with_head(x), known ? LineRead::present : LineRead::damaged) << kind;
+  }
+  EXPECT_EQ(with_head(inlined(inline_bytes())), LineRead::present);
+  for (const std::uint32_t length : {inline_bytes() + 1, inline_bytes() + 32, 0x7fffffffu, 0xffffffffu}) {
+    EXPECT_EQ(with_head(inlined(length)), LineRead::damaged) << length;
+  }
+  for (unsigned unit = 0; unit < 256; ++unit) {
+    Descriptor x = inlined(16);
+    x.data_unit = static_cast<std::uint8_t>(unit);
+    EXPECT_EQ(with_head(x), unit >= 2 && unit < units() ? LineRead::present : LineRead::damaged) << unit;
+  }
+  Descriptor none = inlined(0);
+  none.data_unit = static_cast<std::uint8_t>(units());
+  EXPECT_EQ(with_head(none), LineRead::present);
+}
+
+TEST_P(PlainLine, DropsFlagsThatNoLineMayHave) {
+  Descriptor x = slot();
+  x.flags = 0xff;
+  write_plain_line(units_, 5, x, nullptr);
+  ASSERT_EQ(look(5), LineRead::present);
+  EXPECT_EQ(unsigned{d_.flags}, kPayloadReady | kNotProcessed | kInMirror);
+}
+
+TEST_P(PlainLine, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
+  write_plain_line(units_, 4, inlined(inline_bytes()), payload_.data());
+  Descriptor x = inlined(inline_bytes() - 16);
+  x.data_unit = 3;
+  units_[0].store(make_unit(pack_kind(x), 0, 4), std::memory_order_relaxed);
+  ASSERT_EQ(look(4), LineRead::present);
+  std::vector<std::byte> got(d_.length);
+  read_plain_payload(units_, d_, got.data());
+  EXPECT_EQ(std::memcmp(got.data(), payload_.data() + 16, got.size()), 0);
+}
+
+TEST_P(PlainLine, WorksWhereTheTagIsZero) {
+  constexpr std::uint64_t kWrap = std::uint64_t{1} << 32;
+  write_plain_line(units_, kWrap - 1, inlined(12), payload_.data());
+  EXPECT_EQ(look(kWrap), LineRead::absent);
+  write_plain_line(units_, kWrap, inlined(12), payload_.data());
+  EXPECT_EQ(look(kWrap), LineRead::present);
+  EXPECT_EQ(look(kWrap + 1), LineRead::absent);
+}
+
+INSTANTIATE_TEST_SUITE_P(OfEachKindOfSize, PlainLine, testing::Values(64u, 128u, 192u, 2048u),
+                         testing::PrintToStringParamName());
+
+}  // namespace
+}  // namespace ipcq::detail
