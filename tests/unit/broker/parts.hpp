@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "broker/broker_parts.hpp"
@@ -18,8 +21,28 @@ inline std::string unique_name() {
   return "parts-" + std::to_string(getpid()) + "-" + std::to_string(++count);
 }
 
+// What a broker has logged. Given to it as callback, so it must outlive the broker.
+class LogLines {
+ public:
+  LogCallback callback() {
+    return [this](LogLevel, std::string_view text) {
+      const std::scoped_lock lock(mutex_);
+      all_.append(text).append("\n");
+    };
+  }
+  bool has(const std::string& part) const {
+    const std::scoped_lock lock(mutex_);
+    return all_.find(part) != std::string::npos;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string all_;  // guarded by the mutex
+};
+
 struct Parts : BrokerParts {
-  Parts() : BrokerParts({.name = unique_name()}) {}
+  // Without a name the broker gets one of its own.
+  explicit Parts(BrokerOptions options = {}) : BrokerParts(named(std::move(options))) {}
   ~Parts() {
     const auto clients_gone = clients.take_all();
     registry.queues().clear();
@@ -29,6 +52,10 @@ struct Parts : BrokerParts {
   QueueEntry& create(const std::string& name, QueueOptions options) {
     registry.create_queue(name, options);
     return registry.find(name);
+  }
+  static BrokerOptions named(BrokerOptions options) {
+    if (options.name.empty()) options.name = unique_name();
+    return options;
   }
   static QueueOptions small() {
     QueueOptions o;
