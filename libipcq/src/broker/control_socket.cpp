@@ -48,6 +48,9 @@ ControlSocket::ControlSocket(BrokerContext& context, Clients& clients, Closer& c
 
 void ControlSocket::accept() {
   for (int i = 0; i < kAcceptedAtOnce; ++i) {
+    // What a connection that was turned away gave back is the reserve's: the next connection, of whatever user, would
+    // take it.
+    context_.reserve.fill();
     Fd socket = accept_one(socket_.get());
     bool on_reserve = false;
     if (!socket && is_shortage(errno)) {

@@ -30,6 +30,7 @@ using ipcq_test::eventually;
 using ipcq_test::RawClient;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 constexpr uid_t kNobody = 65534;
 
@@ -135,6 +136,38 @@ TEST_F(ControlSocketLimitsTest, UsersOtherThanTheOwnerLeaveHalfOfTheDescriptors)
   EXPECT_TRUE(excess.ends());
   EXPECT_FALSE(has_hung_up(last.socket()));
   accepted();  // the owner
+}
+
+// The reserve has four. Two connections of the owner take one each; a third is told by means of one that it gives back.
+TEST_F(ControlSocketLimitsTest, WithoutADescriptorTheReserveAdmitsTheOwnerAndKeepsTwo) {
+  if (ipcq_test::kChecksNeedDescriptors) GTEST_SKIP() << "the sanitizer's own checks need descriptors";
+  ASSERT_EQ(parts_.context.reserve.size(), 4u);
+  for (int i = 0; i < 8; ++i) connect();
+  const ControlSocketShortage none;
+  socket_.accept();
+  EXPECT_EQ(all().size(), 2u);
+  parts_.context.reserve.fill();  // as the event loop does after each round
+  EXPECT_EQ(parts_.context.reserve.size(), 2u);
+  for (int i = 2; i < 8; ++i) {
+    const Reply told = others_[i]->receive();
+    EXPECT_EQ(told.refusal, Refusal::shortage);
+    EXPECT_THAT(told.text, AllOf(HasSubstr("no descriptor left for another client"), HasSubstr("ulimit -n, now ")));
+    EXPECT_TRUE(others_[i]->ends());
+  }
+  EXPECT_GT(socket_.due_in_ms(), 4000) << "no pause was needed";
+}
+
+TEST_F(ControlSocketLimitsTest, TheReserveAdmitsNobodyElse) {
+  if (ipcq_test::kChecksNeedDescriptors) GTEST_SKIP() << "the sanitizer's own checks need descriptors";
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
+  open_to_all();
+  for (int i = 0; i < 8; ++i) connect_as_nobody();
+  const ControlSocketShortage none;
+  socket_.accept();
+  EXPECT_THAT(all(), IsEmpty());
+  EXPECT_EQ(others_.front()->receive().refusal, Refusal::shortage);
+  parts_.context.reserve.fill();
+  EXPECT_EQ(parts_.context.reserve.size(), 4u);
 }
 
 TEST_F(ControlSocketLimitsTest, WithoutAnyDescriptorAcceptingPausesAndGoesOn) {
