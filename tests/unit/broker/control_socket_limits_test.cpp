@@ -1,19 +1,11 @@
 // Whom the control socket turns away, and what it does without descriptors. The shares themselves: admission_test.cpp;
 // with processes: process/hostile_client_test.cpp.
-#include <fcntl.h>
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "base/deadline.hpp"
 #include "broker/control_socket_fixture.hpp"
@@ -21,58 +13,21 @@
 #include "eventually.hpp"
 #include "ipcq/error.hpp"
 #include "sanitizer.hpp"
+#include "unit/descriptor_shortage.hpp"
 
 namespace ipcq::detail {
 namespace {
 
+using ipcq_test::DescriptorShortage;
 using ipcq_test::error_of;
 using ipcq_test::eventually;
+using ipcq_test::OpenFilesLimit;
 using ipcq_test::RawClient;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr uid_t kNobody = 65534;
-
-// The soft limit of open files of this process, until this object ends.
-class ControlSocketLimit {
- public:
-  explicit ControlSocketLimit(rlim_t files) {
-    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
-    rlimit now = before_;
-    now.rlim_cur = files;
-    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &now), 0);
-  }
-  ~ControlSocketLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-  ControlSocketLimit(const ControlSocketLimit&) = delete;
-  ControlSocketLimit& operator=(const ControlSocketLimit&) = delete;
-
- private:
-  rlimit before_{};
-};
-
-// Leaves the process no descriptor, until this object ends.
-class ControlSocketShortage {
- public:
-  ControlSocketShortage() { take_all(); }
-  void take_all() {
-    while (Fd one{::open("/dev/null", O_RDONLY | O_CLOEXEC)}) taken_.push_back(std::move(one));
-    EXPECT_EQ(errno, EMFILE);
-  }
-  void free_one() { taken_.pop_back(); }
-
- private:
-  static rlim_t above_all() {
-    int highest = 2;
-    for (const auto& one : std::filesystem::directory_iterator("/proc/self/fd")) {
-      highest = std::max(highest, std::atoi(one.path().filename().c_str()));
-    }
-    return static_cast<rlim_t>(highest) + 1;
-  }
-
-  const ControlSocketLimit limit_{above_all()};
-  std::vector<Fd> taken_;
-};
 
 class ControlSocketLimitsTest : public ControlSocketTest {
  protected:
@@ -87,7 +42,7 @@ class ControlSocketLimitsTest : public ControlSocketTest {
     EXPECT_TRUE(become(0));
     return client;
   }
-  void use_up_reserve(ControlSocketShortage& none) {
+  void use_up_reserve(DescriptorShortage& none) {
     while (parts_.context.reserve.lend()) {
     }
     none.take_all();
@@ -100,7 +55,7 @@ class ControlSocketLimitsTest : public ControlSocketTest {
 };
 
 TEST_F(ControlSocketLimitsTest, AUserHasFewConnectionsThatHaveSaidNoHello) {
-  const ControlSocketLimit limit(71);
+  const OpenFilesLimit limit(71);
   for (int i = 0; i < 8; ++i) accepted();
   RawClient& ninth = connect();
   socket_.accept();
@@ -118,7 +73,7 @@ TEST_F(ControlSocketLimitsTest, AUserHasFewConnectionsThatHaveSaidNoHello) {
 TEST_F(ControlSocketLimitsTest, UsersOtherThanTheOwnerLeaveHalfOfTheDescriptors) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
   open_to_all();
-  const ControlSocketLimit limit(128);
+  const OpenFilesLimit limit(128);
   for (int i = 0; i < 31; ++i) {
     ConnectedClient& foreign = parts_.connect();
     foreign.uid = kNobody;
@@ -143,7 +98,7 @@ TEST_F(ControlSocketLimitsTest, WithoutADescriptorTheReserveAdmitsTheOwnerAndKee
   if (ipcq_test::kChecksNeedDescriptors) GTEST_SKIP() << "the sanitizer's own checks need descriptors";
   ASSERT_EQ(parts_.context.reserve.size(), 4u);
   for (int i = 0; i < 8; ++i) connect();
-  const ControlSocketShortage none;
+  const DescriptorShortage none;
   socket_.accept();
   EXPECT_EQ(all().size(), 2u);
   parts_.context.reserve.fill();  // as the event loop does after each round
@@ -162,7 +117,7 @@ TEST_F(ControlSocketLimitsTest, TheReserveAdmitsNobodyElse) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become another user";
   open_to_all();
   for (int i = 0; i < 8; ++i) connect_as_nobody();
-  const ControlSocketShortage none;
+  const DescriptorShortage none;
   socket_.accept();
   EXPECT_THAT(all(), IsEmpty());
   EXPECT_EQ(others_.front()->receive().refusal, Refusal::shortage);
@@ -173,7 +128,7 @@ TEST_F(ControlSocketLimitsTest, TheReserveAdmitsNobodyElse) {
 TEST_F(ControlSocketLimitsTest, WithoutAnyDescriptorAcceptingPausesAndGoesOn) {
   if (ipcq_test::kChecksNeedDescriptors) GTEST_SKIP() << "the sanitizer's own checks need descriptors";
   connect();
-  ControlSocketShortage none;
+  DescriptorShortage none;
   use_up_reserve(none);
   const std::uint64_t before = now_ns();
   EXPECT_THAT(error_of<SystemError>([&] { socket_.accept(); }),
@@ -193,7 +148,7 @@ TEST_F(ControlSocketLimitsTest, APauseThatCannotEndGoesOn) {
   if (ipcq_test::kChecksNeedDescriptors) GTEST_SKIP() << "the sanitizer's own checks need descriptors";
   connect();
   {
-    ControlSocketShortage none;
+    DescriptorShortage none;
     use_up_reserve(none);
     EXPECT_THROW(socket_.accept(), SystemError);
   }

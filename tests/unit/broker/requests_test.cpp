@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <string>
@@ -12,6 +11,7 @@
 #include "ipcq/error.hpp"
 #include "layout/text_field.hpp"
 #include "sanitizer.hpp"
+#include "unit/descriptor_shortage.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -146,31 +146,13 @@ TEST_F(RequestsTest, ASecondQuestionWaitsForTheFirstAnswer) {
   EXPECT_EQ(ask(Op::open_producer).refusal, Refusal::none) << "other requests go on";
 }
 
-// The process may open no descriptor until this object ends.
-class NoDescriptors {
- public:
-  NoDescriptors() {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const Fd next(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    rlimit now = before_;
-    now.rlim_cur = static_cast<rlim_t>(next.get());
-    ::setrlimit(RLIMIT_NOFILE, &now);
-  }
-  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-  NoDescriptors(const NoDescriptors&) = delete;
-  NoDescriptors& operator=(const NoDescriptors&) = delete;
-
- private:
-  rlimit before_{};
-};
-
 TEST_F(RequestsTest, TheReserveOfDescriptorsAnswersQuestionsOfTheOwnerOnly) {
   if (ipcq_test::kChecksNeedDescriptors) GTEST_SKIP() << "the sanitizer's own checks need descriptors";
   const std::size_t before = parts_.context.reserve.size();
   ASSERT_GT(before, 0u);
   ConnectedClient& foreign = parts_.connect();
   foreign.uid = ::geteuid() + 4711;
-  const NoDescriptors none;
+  const ipcq_test::DescriptorShortage none;
   EXPECT_EQ(ask(foreign, request(Op::stats)).refusal, Refusal::shortage);
   EXPECT_EQ(parts_.context.reserve.size(), before);
   EXPECT_EQ(ask(Op::stats).refusal, Refusal::none);
