@@ -3,6 +3,9 @@
 //
 // Thread safety: the functions are those of Broker, and any thread may call them. Invariant: once stop() has returned,
 // no thread of the broker works on clients or runners, and its queues are closed and have no name.
+//
+// In a forked child stop() does nothing. The child must not destroy the object, whose threads it cannot join: the owner
+// keeps it for ever instead (Broker's destructor, base/fork.hpp).
 #pragma once
 
 #include <atomic>
