@@ -49,21 +49,34 @@ SessionMaps::Ended SessionMaps::take_ended() {
   return ended;
 }
 
-std::shared_ptr<QueueMap> SessionMaps::queue(const std::string& segment) {
-  Ended ended;  // destroyed after the mutex is unlocked
+template <class Map>
+std::shared_ptr<Map> SessionMaps::find(const std::vector<Mapped<Map>>& entries, const std::string& segment) {
   const std::scoped_lock lock(mutex_);
-  ended = take_ended();
-  if (const auto it = find_segment(queues_, segment); it != queues_.end()) return it->map;
-  queues_.push_back({QueueMap::open(segment, deadline_after(kOpenBound)), {}});
-  return queues_.back().map;
+  const auto it = find_segment(entries, segment);
+  return it != entries.end() ? it->map : nullptr;
 }
 
-std::shared_ptr<PoolMap> SessionMaps::pool(const std::string& segment) {
+template <class Map>
+std::shared_ptr<Map> SessionMaps::find_or_open(std::vector<Mapped<Map>>& entries, const std::string& segment) {
+  if (auto map = find(entries, segment)) return map;
+  const std::scoped_lock opening(opening_);
+  if (auto map = find(entries, segment)) return map;  // another thread has opened it meanwhile
+  std::shared_ptr<Map> map = Map::open(segment, deadline_after(kOpenBound));
   const std::scoped_lock lock(mutex_);
-  if (const auto it = find_segment(pools_, segment); it != pools_.end()) return it->map;
-  pools_.push_back({PoolMap::open(segment, deadline_after(kOpenBound)), {}});
-  return pools_.back().map;
+  entries.push_back({map, {}});
+  return map;
 }
+
+std::shared_ptr<QueueMap> SessionMaps::queue(const std::string& segment) {
+  Ended ended;  // destroyed after the mutex is unlocked
+  {
+    const std::scoped_lock lock(mutex_);
+    ended = take_ended();
+  }
+  return find_or_open(queues_, segment);
+}
+
+std::shared_ptr<PoolMap> SessionMaps::pool(const std::string& segment) { return find_or_open(pools_, segment); }
 
 void SessionMaps::attach(std::uint32_t client, const QueueMap& queue, const PoolMap& pool) {
   const std::scoped_lock lock(mutex_);

@@ -4,6 +4,11 @@
 // ended, as all queues of a device do with their runner, cannot be opened again. Its map, and the pinned memory and GPU
 // memory kept with it, are dropped when the session's last endpoint of the queue closes. Otherwise each death of a
 // runner would leave the old pool mapped, and the new pool might find no room.
+//
+// Only queue() and pool() wait for an open, which may take a second: an interrupt, the broker's end and the close of
+// another endpoint may come meanwhile. Invariant: queue() and pool() return a map only once it is in the lists. So
+// ring_all() reaches every thread that sleeps on a map. A thread whose map is entered after ring_all() has read the
+// lists observes, before it first sleeps, what the caller of ring_all() had stored before.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +57,13 @@ class SessionMaps {
   };
   Ended take_ended();
 
-  std::mutex mutex_;
+  template <class Map>
+  std::shared_ptr<Map> find(const std::vector<Mapped<Map>>& entries, const std::string& segment);  // null: none
+  template <class Map>
+  std::shared_ptr<Map> find_or_open(std::vector<Mapped<Map>>& entries, const std::string& segment);
+
+  std::mutex opening_;  // held through an open, so that each segment is mapped once; taken before mutex_
+  std::mutex mutex_;    // guards the lists below; never held through an open
   std::vector<Mapped<QueueMap>> queues_;
   std::vector<Mapped<PoolMap>> pools_;
   std::vector<Use> uses_;

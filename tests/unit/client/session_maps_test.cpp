@@ -3,10 +3,15 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+#include <functional>
+#include <future>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "errors.hpp"
+#include "eventually.hpp"
 #include "ipcq/error.hpp"
 #include "unit/segments.hpp"
 
@@ -14,7 +19,36 @@ namespace ipcq::detail {
 namespace {
 
 using ipcq_test::error_of;
+using ipcq_test::eventually;
 using testing::HasSubstr;
+
+// A segment that its broker has not finished: a thread that opens it waits for it, for a second at most.
+class UnfinishedSegment {
+ public:
+  explicit UnfinishedSegment(const Segment& segment) : segment_(&segment), before_(descriptors()) {
+    set_version(kNotReady);
+  }
+  void finish() { set_version(kAbiVersion); }
+  // Whether a thread waits for it, and so has a descriptor of it.
+  bool is_being_opened() const { return descriptors() > before_; }
+
+ private:
+  void set_version(std::uint32_t version) {
+    reinterpret_cast<SegmentHeader*>(segment_->data())->version.store(version, std::memory_order_release);
+  }
+  // Of the segment, in this process.
+  std::size_t descriptors() const {
+    std::size_t count = 0;
+    for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code closed_meanwhile;
+      count += std::filesystem::read_symlink(fd, closed_meanwhile).filename() == segment_->name() ? 1 : 0;
+    }
+    return count;
+  }
+
+  const Segment* segment_;
+  std::size_t before_;
+};
 
 class SessionMapsTest : public testing::Test {
  protected:
@@ -22,6 +56,25 @@ class SessionMapsTest : public testing::Test {
   std::shared_ptr<PoolMap> pool() { return maps_.pool(s_.pool_map().segment().name()); }
   void end_queue() {
     s_.control().state.store(static_cast<std::uint64_t>(QueueState::closed), std::memory_order_relaxed);
+  }
+  // Whether `call` returns while another thread waits for a segment that it opens: the segment is finished only after
+  // the call, and the open has failed by then if the call waits for it. More than one try, since the system may stop
+  // this thread for so long.
+  bool returns_during_an_open(const std::function<void()>& call) {
+    for (int tries = 0; tries < 5; ++tries) {
+      Segments other(Segments::small());
+      UnfinishedSegment unfinished(other.queue().segment());
+      auto opening =
+          std::async(std::launch::async, [&] { return maps_.queue(other.queue().segment().name()) != nullptr; });
+      EXPECT_TRUE(eventually([&] { return unfinished.is_being_opened(); }));
+      call();
+      unfinished.finish();
+      try {
+        return opening.get();
+      } catch (const LayoutError&) {  // not ready in time
+      }
+    }
+    return false;
   }
   // What lives as long as the maps keep it.
   std::weak_ptr<int> keep_with(const void* map) {
@@ -126,6 +179,30 @@ TEST_F(SessionMapsTest, RingEachBellOfTheirs) {
   EXPECT_EQ(before(s_.control().ready[0]), ready + 1);
   EXPECT_EQ(before(s_.control().space), space + 1);
   EXPECT_EQ(before(s_.pool_map().control().free), free + 1);
+}
+
+// An open takes up to a second. Session::interrupt(), the broker's end and a close of another endpoint must not wait
+// for it.
+TEST_F(SessionMapsTest, OnlyThreadsThatOpenWaitForAnOpen) {
+  const auto q = queue();
+  const auto p = pool();
+  EXPECT_TRUE(returns_during_an_open([&] { maps_.ring_all(); })) << "ring_all";
+  EXPECT_TRUE(returns_during_an_open([&] { EXPECT_EQ(queue(), q); })) << "queue, mapped before";
+  EXPECT_TRUE(returns_during_an_open([&] { EXPECT_EQ(pool(), p); })) << "pool, mapped before";
+  EXPECT_TRUE(returns_during_an_open([&] { maps_.attach(1, *q, *p); })) << "attach";
+  EXPECT_TRUE(returns_during_an_open([&] { (void)keep_with(q.get()); })) << "keep_with";
+  EXPECT_TRUE(returns_during_an_open([&] { maps_.detach(1); })) << "detach";
+  EXPECT_TRUE(returns_during_an_open([&] { maps_.drop_kept(); })) << "drop_kept";
+}
+
+TEST_F(SessionMapsTest, ThreadsThatWantTheSameSegmentAtOnceShareItsMap) {
+  UnfinishedSegment unfinished(s_.queue().segment());
+  auto first = std::async(std::launch::async, [&] { return queue(); });
+  EXPECT_TRUE(eventually([&] { return unfinished.is_being_opened(); }));
+  auto second = std::async(std::launch::async, [&] { return queue(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  unfinished.finish();
+  EXPECT_EQ(first.get(), second.get());
 }
 
 }  // namespace
