@@ -215,7 +215,9 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Deadline& deadli
       some_will_end = !releasing_.empty();
     }
     Status s = Status::full;
-    if (state != nullptr) {
+    if (state == nullptr) {
+      if (const Status over = end_status(); over != Status::ok) return over;
+    } else {
       s = core_->receive_early(state->message, state->descriptor, deadline);
       if (s == Status::ok) break;
       const std::scoped_lock lock(mutex_);
@@ -223,8 +225,8 @@ Result<cuda::Message> ReceiveSide::receive(cuda::Stream stream, Deadline& deadli
     }
     // `full` only for now if a stream has still to release an entry: then wait for it.
     if (s != Status::full || !some_will_end) return s;
-    if (deadline.has_passed()) return deadline.outcome(Status::full);
     if (const Status why = session_->interruption(memory_.queue()).check(); why != Status::ok) return why;
+    if (deadline.has_passed()) return deadline.outcome(Status::full);
     if (now_ns() - start >= kLookForBroken) give_up_broken();
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   }
@@ -282,7 +284,11 @@ Status ReceiveSide::await_receives(Deadline& deadline) noexcept {
   if (unresolved_.load(std::memory_order_acquire) == 0) return Status::ok;
   const std::uint64_t start = now_ns();
   do {
-    if (deadline.has_passed()) return deadline.outcome(Status::empty);
+    if (deadline.has_passed()) {
+      // An interrupt resolves them too; a call without time says so even if the poll thread has not got so far.
+      const Status why = session_->interruption(memory_.queue()).check();
+      return why == Status::interrupted ? why : deadline.outcome(Status::empty);
+    }
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_after(now_ns() - start)));
   } while (unresolved_.load(std::memory_order_acquire) != 0);
   return Status::ok;

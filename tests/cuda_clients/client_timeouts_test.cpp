@@ -1,7 +1,10 @@
 // What each call of ipcq::cuda that takes a time-out says when its time is over, as the calls of the host: without time
 // it looks once and says `full` or `empty`; with time it says `timeout`; one that waits for ever is ended by an
 // interrupt and by the end of the broker.
+#include <array>
 #include <functional>
+#include <optional>
+#include <vector>
 
 #include "cuda_clients/client_fixture.hpp"
 #include "time_outs.hpp"
@@ -146,6 +149,73 @@ TEST_P(CudaClientTimeOuts, OfAReceiveWhereNothingIsThere) {
   const auto receive = [&](Duration t) { return cuda::receive(c, in, t).status(); };
   expect("receive", Status::empty, receive);
   expect_ended_by_the_broker("receive", receive);
+}
+
+// Messages are taken in the order of the calls, so a receive waits for those ahead of it.
+TEST_P(CudaClientTimeOuts, OfEveryReceivingCallBehindAReceiveAhead) {
+  START_OR_SKIP(GetParam(), 1);
+  auto p = producer();
+  auto c = consumer();
+  CUstream in = gpu_->stream();
+  CUstream ahead_on = gpu_->stream();
+  std::optional<cuda::Message> ahead;
+  const auto look_ahead = [&] {  // an interrupt resolves it
+    if (ahead && !ahead->resolved()) return;
+    auto m = cuda::receive_ahead(c, ahead_on);
+    ASSERT_TRUE(m) << to_string(m.status());
+    ahead.emplace(std::move(*m));
+  };
+  const auto expect_behind = [&](const char* call_name, const Call& call) {
+    look_ahead();
+    expect(call_name, Status::empty, call, look_ahead);
+    EXPECT_FALSE(ahead->resolved()) << call_name;
+  };
+  std::vector<Message> batch(3);
+  std::array<std::byte, 100> buffer{};
+  const auto receive = [&](Duration t) { return cuda::receive(c, in, t).status(); };
+  expect_behind("cuda::receive", receive);
+  expect_behind("receive", [&](Duration t) { return c.receive(t).status(); });
+  expect_behind("receive_many", [&](Duration t) { return c.receive_many(batch, t).status; });
+  expect_behind("receive_into", [&](Duration t) { return c.receive_into(buffer, t).status(); });
+  expect_behind("consume", [&](Duration t) { return c.consume([](const MessageView&) {}, t).status; });
+  expect_ended_by_the_broker("cuda::receive", receive);
+}
+
+// A consumer that holds all it may: room comes when the stream has passed the message that has ended.
+TEST_P(CudaClientTimeOuts, OfAReceiveThatWaitsForAStreamToRelease) {
+  START_OR_SKIP(GetParam(), 1);
+  create_tight({.held = 1});
+  auto p = tight_producer();
+  auto c = tight_consumer();
+  fill_lines(p);
+  CUstream in = gpu_->stream();
+  CUstream busy = gpu_->stream();
+  std::uint32_t* const held_up = gate();
+  {
+    auto m = cuda::receive(c, busy, kBound);
+    ASSERT_TRUE(m) << to_string(m.status());
+    wait_for(busy, held_up);
+  }
+  const auto receive = [&](Duration t) { return cuda::receive(c, in, t).status(); };
+  expect("receive", Status::full, receive);
+  expect_ended_by_the_broker("receive", receive);
+  open(held_up);
+}
+
+// Nothing but the caller can make room.
+TEST_P(CudaClientTimeOuts, OfAReceiveWhereTheCallerHoldsAllItMay) {
+  START_OR_SKIP(GetParam(), 1);
+  create_tight({.held = 1});
+  auto p = tight_producer();
+  auto c = tight_consumer();
+  fill_lines(p);
+  CUstream in = gpu_->stream();
+  auto m = cuda::receive(c, in, kBound);
+  ASSERT_TRUE(m) << to_string(m.status());
+  const WaitingCall receive{"receive", [&](Duration t) { return cuda::receive(c, in, t).status(); }};
+  expect_at_once(receive, Status::full);
+  broker_->stop();
+  expect_at_once(receive, testing::AnyOf(Status::closed, Status::peer_dead));
 }
 
 }  // namespace
