@@ -5,7 +5,6 @@
 #include <thread>
 
 #include "protocol/doorbell.hpp"
-#include "queue_runner.hpp"
 
 namespace ipcq::runner {
 
@@ -39,7 +38,7 @@ bool nap_until(const std::function<bool()>& done, std::uint64_t deadline) {
 
 }  // namespace
 
-GpuArbiter::Seat::Seat(GpuArbiter& arbiter, QueueRunner& queue) : arbiter_(arbiter), queue_(queue) {
+GpuArbiter::Seat::Seat(GpuArbiter& arbiter, PausableQueue& queue) : arbiter_(arbiter), queue_(queue) {
   const std::scoped_lock lock(arbiter_.mutex_);
   arbiter_.queues_.push_back(&queue_);
   ++arbiter_.seats_;
@@ -58,15 +57,15 @@ unsigned GpuArbiter::Seat::share_of(unsigned all) const {
 bool GpuArbiter::Seat::take_turn(const std::function<bool()>& has_moved) {
   const std::scoped_lock lock(arbiter_.mutex_);
   std::uint64_t youngest = 0;
-  for (QueueRunner* q : arbiter_.queues_) youngest = std::max(youngest, q->runs_since());
+  for (PausableQueue* q : arbiter_.queues_) youngest = std::max(youngest, q->runs_since());
   bool moved = nap_until(has_moved, youngest + kPatience);
-  std::vector<QueueRunner*> asked;
+  std::vector<PausableQueue*> asked;
   if (moved) return true;
-  for (QueueRunner* q : arbiter_.queues_) {
+  for (PausableQueue* q : arbiter_.queues_) {
     if (q != &queue_ && q->make_room()) asked.push_back(q);
   }
   if (!asked.empty()) moved = nap_until(has_moved, now_ns() + kTurn);
-  for (QueueRunner* q : asked) q->resume();
+  for (PausableQueue* q : asked) q->resume();
   return moved;
 }
 

@@ -15,14 +15,26 @@
 
 namespace ipcq::runner {
 
-class QueueRunner;
+// What the arbiter asks of a queue with a seat. The threads of other queues call it, with the arbiter's mutex held.
+class PausableQueue {
+ public:
+  // If a persistent kernel of this queue is on the GPU, has it end, keeps the next from being launched until resume()
+  // and returns true.
+  virtual bool make_room() = 0;
+  virtual void resume() = 0;  // after each make_room() that returned true
+  // Since when (ns of now_ns()) a persistent kernel of this queue runs; 0: none does.
+  virtual std::uint64_t runs_since() const = 0;
+
+ protected:
+  ~PausableQueue() = default;
+};
 
 class GpuArbiter {
  public:
   // Registers a queue while it lives.
   class Seat {
    public:
-    Seat(GpuArbiter& arbiter, QueueRunner& queue);
+    Seat(GpuArbiter& arbiter, PausableQueue& queue);
     ~Seat();
     Seat(const Seat&) = delete;
     Seat& operator=(const Seat&) = delete;
@@ -34,12 +46,12 @@ class GpuArbiter {
 
    private:
     GpuArbiter& arbiter_;
-    QueueRunner& queue_;
+    PausableQueue& queue_;
   };
 
  private:
   std::mutex mutex_;  // one turn at a time
-  std::vector<QueueRunner*> queues_;
+  std::vector<PausableQueue*> queues_;
   std::atomic<unsigned> seats_{0};  // their number
 };
 

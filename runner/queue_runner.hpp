@@ -2,7 +2,9 @@
 // follows the `in` lines and enqueues a kernel per message. docs/design/cuda.md, "Executors".
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -11,21 +13,10 @@
 #include "completion_waker.hpp"
 #include "gpu.hpp"
 #include "gpu_arbiter.hpp"
-#include "ipcq/options.hpp"
-#include "layout/queue_view.hpp"
+#include "gpu_queue.hpp"
+#include "stream_executor.hpp"
 
 namespace ipcq::runner {
-
-// A pool, mapped and pinned in this process; its queues share it.
-struct PinnedPool {
-  PinnedPool(const Gpu& gpu, const std::string& segment);
-  std::unique_ptr<detail::PoolMap> map;
-  detail::RegisteredMemory pinned;  // gpub, tomb and mirror
-};
-
-// How long to sleep, in ns, before checking again for a payload that has been late for `late` ns: a stream that
-// completes one rings no bell. 0: spin.
-std::uint64_t nap_for_payload(std::uint64_t late) noexcept;
 
 // States of the persistent executor and what moves it on. The queue's thread makes each transition, on the event named.
 //
@@ -43,10 +34,10 @@ std::uint64_t nap_for_payload(std::uint64_t late) noexcept;
 // keeps its place. While paused_ != 0 (paused) nothing leaves `pending`. The other states need not be left for a pause,
 // as no kernel stays in them: what the stream executor has enqueued waits for no other process.
 //
-// All public functions are for the runner's main thread, except make_room(), resume() and runs_since(), which the
-// threads of other queues call through GpuArbiter. A kernel that fails ends the process (exit code 1), because the CUDA
-// context is then unusable.
-class QueueRunner {
+// All public functions are for the runner's main thread. The threads of other queues call make_room(), resume() and
+// runs_since() through GpuArbiter. A kernel that fails ends the process (exit code 1), because the CUDA context is then
+// unusable.
+class QueueRunner final : public PausableQueue {
  public:
   struct Plan {
     std::string queue_segment;
@@ -61,54 +52,29 @@ class QueueRunner {
               std::shared_ptr<DeviceAllocation> payloads);
   ~QueueRunner();  // waits until the messages that it works on are finished
 
-  const std::string& segment() const noexcept { return plan_.queue_segment; }
   // Between await_pause() and resume() no persistent kernel of this queue is on the GPU. Pauses nest. Ask all queues
   // before waiting for one, because a kernel may not begin, and therefore not end, until another has made room for it.
   void ask_to_pause();
   void await_pause();
-  void resume();
-  // For GpuArbiter: if a persistent kernel of this queue is on the GPU, ask_to_pause() and return true.
-  bool make_room();
-  // Since when (ns of now_ns()) a persistent kernel of this queue runs; 0: none does.
-  std::uint64_t runs_since() const { return runs_since_.load(); }
+  void resume() override;
 
  private:
-  friend class StreamExecutor;  // a part of the queue's thread
+  bool make_room() override;
+  std::uint64_t runs_since() const override { return runs_since_.load(); }
 
   void run_executors() noexcept;
   void run_persistent();
   void park();
   void await_late();
-  void launch(CUfunction kernel, unsigned blocks, unsigned threads, void** arguments);
-  void synchronize();
-  bool is_idle() const;  // whether everything enqueued on stream_ has finished
   void await_begin();
-  void change_to(ExecutorKind kind) noexcept;
-  void check_pool() const;
-  device::QueueView view() const;
 
   const Gpu& gpu_;
-  const Plan plan_;
-  const std::shared_ptr<PinnedPool> pool_;
-  const std::shared_ptr<DeviceAllocation> payloads_;
-  const std::unique_ptr<detail::QueueMap> queue_;
+  const std::uint64_t park_after_ns_;
+  GpuQueue queue_;
   const detail::Ring<detail::SharedAtomics>& ring_;
-  const std::string object_;
-  detail::RegisteredMemory pinned_control_;
-  detail::RegisteredMemory pinned_lines_;
-  Kernels kernels_;
-  DeviceAllocation memory_;  // ExecutorMemory
-  unsigned launches_ = 0;    // of the persistent kernel; its parity selects the WorkArea
-  device::QueueView view_;
-  unsigned workers_ = 0;  // blocks that share a large message
-  Stream stream_;
+  unsigned launches_ = 0;  // of the persistent kernel; its parity selects the WorkArea
   PinnedHost<device::Mailbox> mailbox_;
-
-  ExecutorKind kind_;
-  std::uint64_t resume_ = 0;  // as in Mailbox
-  std::uint64_t limit_ = 0;
-  Patience patience_;
-  std::uint64_t seen_done_ = 0;  // messages done when patience_ began
+  Patience patience_;  // of await_begin()
 
   std::mutex mutex_;  // guards paused_, kernel_stays_ and writes to Mailbox::stop
   std::condition_variable changed_;
@@ -118,6 +84,7 @@ class QueueRunner {
   std::atomic<bool> stop_{false};
   std::unique_ptr<CompletionWaker> waker_;
   GpuArbiter::Seat seat_;
+  StreamExecutor stream_executor_;
   std::thread thread_;
 };
 

@@ -6,8 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include "payload_nap.hpp"
 #include "protocol/doorbell.hpp"
-#include "queue_runner.hpp"
 
 namespace ipcq::runner {
 
@@ -43,37 +43,36 @@ device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ti
 void StreamExecutor::run() {
   // The counters continue from the values of the other executor.
   device::StreamTotals before{};
-  auto& control = q_.queue_->control();
+  auto& control = q_.map().control();
   before.counted[kProcessedCounter] = control.processed.load(std::memory_order_relaxed);
   before.counted[kFailedCounter] = control.failed.load(std::memory_order_relaxed);
   before.counted[kDamagedCounter] = control.damaged.load(std::memory_order_relaxed);
-  check_cuda(
-      driver().cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(totals()), &before, sizeof before, q_.stream_.get()),
-      "cuMemcpyHtoDAsync", q_.object_);
-  q_.patience_.begin();
+  check_cuda(driver().cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(totals()), &before, sizeof before, q_.stream()),
+             "cuMemcpyHtoDAsync", q_.object());
+  patience_.begin();
   drain();
-  std::uint64_t next = q_.resume_;
+  std::uint64_t next = q_.resume;
   // The `in` line of a ticket that is done may already be of the next lap.
-  const auto is_done = [&](std::uint64_t ticket) { return ticket < q_.limit_ && q_.ring_.readable(ticket); };
-  const auto published = [&] { return is_done(next) || is_tagged(q_.ring_.in(next), q_.ring_.lap(next)); };
+  const auto is_done = [&](std::uint64_t ticket) { return ticket < q_.limit && ring_.readable(ticket); };
+  const auto published = [&] { return is_done(next) || is_tagged(ring_.in(next), ring_.lap(next)); };
   bool busy = false;       // the stream may have work
   unsigned in_flight = 0;  // upper bound: messages and runs enqueued since the stream was drained
-  while (q_.kind_ == ExecutorKind::stream) {
+  while (q_.kind() == ExecutorKind::stream) {
     const std::uint64_t until = busy ? now_ns() + kLook : kNever;
-    const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &q_.stop_}, published);
-    if (q_.stop_.load()) break;
+    const Status s = wait_until(control.work, Wait::hybrid(), until, {nullptr, nullptr, &stop_}, published);
+    if (stop_.load()) break;
     see_to_progress();
     busy = s == Status::ok || !q_.is_idle();
     if (s != Status::ok) continue;
-    if (++in_flight > std::clamp(q_.seat_.share_of(kMostOfAll), kLeastInFlight, kMostInFlight)) {
+    if (++in_flight > std::clamp(seat_.share_of(kMostOfAll), kLeastInFlight, kMostInFlight)) {
       drain();
       in_flight = 1;
     }
     std::uint32_t inlined = 0;
-    while (inlined < kMaxRun && is_tagged(q_.ring_.in(next + inlined), q_.ring_.lap(next + inlined)) &&
+    while (inlined < kMaxRun && is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined)) &&
            enqueue(next + inlined, inlined)) {
     }
-    if (q_.stop_.load()) break;
+    if (stop_.load()) break;
     if (inlined != 0) {
       enqueue_inlined(next, inlined);
       next += inlined;
@@ -83,27 +82,25 @@ void StreamExecutor::run() {
     control.taken.store(next, std::memory_order_relaxed);
   }
   drain();
-  q_.resume_ = next;
-  q_.limit_ = std::max(q_.limit_, next);
+  q_.resume = next;
+  q_.limit = std::max(q_.limit, next);
 }
 
-device::StreamTotals* StreamExecutor::totals() const noexcept {
-  return &reinterpret_cast<device::ExecutorMemory*>(q_.memory_.address())->totals;
-}
+device::StreamTotals* StreamExecutor::totals() const noexcept { return &q_.memory()->totals; }
 
 // If enqueued work has made no progress for too long, has other queues' kernels make room for it.
 void StreamExecutor::see_to_progress() {
-  auto& control = q_.queue_->control();
+  auto& control = q_.map().control();
   const auto has_moved = [&] {
     const std::uint64_t done =
         control.processed.load(std::memory_order_relaxed) + control.damaged.load(std::memory_order_relaxed);
-    return std::exchange(q_.seen_done_, done) != done || q_.is_idle();
+    return std::exchange(seen_done_, done) != done || q_.is_idle();
   };
-  if (!q_.patience_.is_at_end()) return;
-  if (has_moved() || q_.seat_.take_turn(has_moved)) {
-    q_.patience_.begin();
+  if (!patience_.is_at_end()) return;
+  if (has_moved() || seat_.take_turn(has_moved)) {
+    patience_.begin();
   } else {
-    q_.patience_.double_after_turn();
+    patience_.double_after_turn();
   }
 }
 
@@ -117,16 +114,16 @@ void StreamExecutor::drain() {
 // Handles one published ticket, the next after a run of `inlined` tickets without a slot. A ticket that carries neither
 // a slot nor a request joins the run: true. Else false, and the ticket's work is enqueued if the run is empty.
 bool StreamExecutor::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
-  if (ticket < q_.limit_ && q_.ring_.readable(ticket)) return false;  // done by the other executor
+  if (ticket < q_.limit && ring_.readable(ticket)) return false;  // done by the other executor
   Descriptor d;
-  const LineRead read = q_.ring_.look_in(ticket, d);
-  const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, *q_.queue_, *q_.pool_->map) &&
-                    q_.payloads_ && ((d.flags & kInMirror) == 0 || q_.view_.mirror != nullptr);
-  if (slot && !is_written(d, *q_.pool_->map)) {
+  const LineRead read = ring_.look_in(ticket, d);
+  const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, q_.map(), q_.pool()) &&
+                    q_.payloads() && ((d.flags & kInMirror) == 0 || q_.view().mirror != nullptr);
+  if (slot && !is_written(d, q_.pool())) {
     if (inlined != 0) return false;
     if (!await_payload(d)) return false;
   }
-  const bool came = slot && !is_buried(d, *q_.pool_->map);
+  const bool came = slot && !is_buried(d, q_.pool());
   const bool control = read == LineRead::present && d.kind == LineKind::control;
   if (!came && !control) {
     ++inlined;
@@ -146,8 +143,8 @@ bool StreamExecutor::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
 // Waits until the payload is complete. False if the queue is stopped first.
 bool StreamExecutor::await_payload(const Descriptor& d) {
   const std::uint64_t start = now_ns();
-  while (!is_written(d, *q_.pool_->map)) {
-    if (q_.stop_.load()) return false;
+  while (!is_written(d, q_.pool())) {
+    if (stop_.load()) return false;
     if (const std::uint64_t nap = nap_for_payload(now_ns() - start); nap != 0) {
       see_to_progress();  // the payload's writer may wait for earlier messages
       std::this_thread::sleep_for(std::chrono::nanoseconds(nap));
@@ -160,28 +157,28 @@ bool StreamExecutor::await_payload(const Descriptor& d) {
 
 void StreamExecutor::enqueue_inlined(std::uint64_t first, std::uint32_t count) {
   device::StreamTotals* to = totals();
-  void* arguments[] = {&q_.view_, &to, &first, &count};
-  q_.launch(q_.kernels_.inlined, 1, device::kBlockThreads, arguments);
+  void* arguments[] = {&q_.view(), &to, &first, &count};
+  q_.launch(q_.kernels().inlined, 1, device::kBlockThreads, arguments);
 }
 
 void StreamExecutor::enqueue_message(std::uint64_t ticket, const Descriptor& d) {
   const auto& cu = driver();
-  device::SlotMessage m = message_of(q_.ring_, ticket, d);
-  const CUdeviceptr payload = q_.payloads_->address() + m.slot * q_.view_.stride;
-  std::uint8_t* const mirror = reinterpret_cast<std::uint8_t*>(q_.pool_->map->payload(m.slot));
+  device::SlotMessage m = message_of(ring_, ticket, d);
+  const CUdeviceptr payload = q_.payloads()->address() + m.slot * q_.view().stride;
+  std::uint8_t* const mirror = reinterpret_cast<std::uint8_t*>(q_.pool().payload(m.slot));
   if ((m.flags & kInMirror) != 0 && m.length != 0) {
-    check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, q_.stream_.get()), "cuMemcpyHtoDAsync", q_.object_);
+    check_cuda(cu.cuMemcpyHtoDAsync(payload, mirror, m.length, q_.stream()), "cuMemcpyHtoDAsync", q_.object());
   }
   device::StreamTotals* to = totals();
-  std::uint32_t finish = q_.view_.host_readable ? 0 : 1;
-  void* arguments[] = {&q_.view_, &to, &m, &finish};
-  q_.launch(q_.kernels_.message, m.length < device::kSplitBytes ? 1 : std::max(q_.workers_, 1u), device::kBlockThreads,
-            arguments);
+  std::uint32_t finish = q_.view().host_readable ? 0 : 1;
+  void* arguments[] = {&q_.view(), &to, &m, &finish};
+  q_.launch(q_.kernels().message, m.length < device::kSplitBytes ? 1 : std::max(q_.workers(), 1u),
+            device::kBlockThreads, arguments);
   if (finish != 0) return;
   if (m.length != 0) {
-    check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, q_.stream_.get()), "cuMemcpyDtoHAsync", q_.object_);
+    check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, q_.stream()), "cuMemcpyDtoHAsync", q_.object());
   }
-  q_.launch(q_.kernels_.finish, 1, 1, arguments);
+  q_.launch(q_.kernels().finish, 1, 1, arguments);
 }
 
 }  // namespace ipcq::runner

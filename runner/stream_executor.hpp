@@ -1,22 +1,25 @@
-// One run of the stream executor of a queue: follows the `in` lines and enqueues the work of each message once its
-// payload is complete, until a control line switches to the persistent kernel or the queue stops. For the queue's
-// thread, which lends it the members of its QueueRunner meanwhile. docs/design/cuda.md, "Executors".
+// The stream executor of a queue: follows the `in` lines and enqueues the work of each message once its payload is
+// complete, until a control line switches to the persistent kernel or the queue stops. For the queue's thread.
+// docs/design/cuda.md, "Executors".
 //
 // Invariant: nothing that it enqueues waits for another process, because allocations for other queues wait for streams.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
-#include "layout/executor_memory.hpp"
+#include "gpu_arbiter.hpp"
+#include "gpu_queue.hpp"
 #include "layout/line.hpp"
 
 namespace ipcq::runner {
 
-class QueueRunner;
-
 class StreamExecutor {
  public:
-  explicit StreamExecutor(QueueRunner& queue) noexcept : q_(queue) {}
+  // All three outlive it. `stop`: ends run() once it is set and QueueControl::work was rung.
+  StreamExecutor(GpuQueue& queue, GpuArbiter::Seat& seat, const std::atomic<bool>& stop) noexcept
+      : q_(queue), ring_(queue.map().ring()), seat_(seat), stop_(stop) {}
+  // Returns after a switch to the other executor, or the stop, with everything finished that it has enqueued.
   void run();
 
  private:
@@ -28,7 +31,12 @@ class StreamExecutor {
   void drain();  // waits until the stream is idle
   device::StreamTotals* totals() const noexcept;
 
-  QueueRunner& q_;
+  GpuQueue& q_;
+  const detail::Ring<detail::SharedAtomics>& ring_;
+  GpuArbiter::Seat& seat_;
+  const std::atomic<bool>& stop_;
+  Patience patience_;
+  std::uint64_t seen_done_ = 0;  // messages done when see_to_progress() last looked
 };
 
 }  // namespace ipcq::runner

@@ -23,8 +23,6 @@ EXTENSIONS = (".hpp", ".cpp", ".cuh", ".cu", ".h", ".cc", ".inc", ".ipp", ".hpp.
 
 # Circles that stay for now: a unit, the one that it should not include, and why it does.
 CIRCLES = {
-    ("runner/gpu_arbiter", "runner/queue_runner"): "pauses the queues that register with it; an interface would do",
-    ("runner/stream_executor", "runner/queue_runner"): "a part of QueueRunner's thread, and its friend",
     ("tools/program/exit_code", "tools/program/print"): "run_guarded() ends the output; a unit of its own would do",
 }
 
