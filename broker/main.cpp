@@ -12,6 +12,7 @@
 #include "open_files.hpp"
 #include "plan.hpp"
 #include "program/broker_config.hpp"
+#include "program/exit_code.hpp"
 #include "program/format.hpp"
 #include "program/logging.hpp"
 #include "program/print.hpp"

@@ -10,6 +10,7 @@
 #include "gpu_receiver.hpp"
 #include "outcome.hpp"
 #include "program/attach.hpp"
+#include "program/exit_code.hpp"
 #include "program/logging.hpp"
 #include "program/program.hpp"
 #include "program_gpu/gpu_choice.hpp"

@@ -10,6 +10,7 @@
 
 #include "gpu_sources.hpp"
 #include "program/attach.hpp"
+#include "program/exit_code.hpp"
 #include "program/format.hpp"
 #include "program/logging.hpp"
 #include "program/print.hpp"

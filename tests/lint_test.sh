@@ -87,6 +87,8 @@ append $src/base/sha256.hpp '#include "base/crc32.hpp"'
 expect "units with digits in a circle" 'include each other in a circle: base/' 'base/crc32' 'base/sha256'
 append libipcq/cuda/spare_memory.hpp '#include "loans.hpp"'
 expect "units of the CUDA side in a circle" 'include each other in a circle: libipcq/cuda/'
+append runner/gpu_arbiter.hpp '#include "queue_runner.hpp"'
+expect "units of the runner in a circle" 'include each other in a circle: runner/'
 
 for file in $src/queue/loose.cpp runner/loose.cpp libipcq/cuda/loose.cpp; do append "$file"; done
 expect "sources without a header" {$src/queue,runner,libipcq/cuda}'/loose.cpp has no header of its name'

@@ -16,6 +16,7 @@
 #include "program/logging.hpp"
 #include "program/print.hpp"
 #include "program/printable.hpp"
+#include "program/run_guarded.hpp"
 #include "program/signals.hpp"
 #include "program/stats_report.hpp"
 

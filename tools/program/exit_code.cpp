@@ -6,7 +6,6 @@
 #include <new>
 
 #include "program/logging.hpp"
-#include "program/print.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -42,22 +41,6 @@ int report_current_exception() noexcept {
     log::error("unknown error");
     return kFailure;
   }
-}
-
-int run_guarded(const std::function<int()>& body) noexcept {
-  int code = kFailure;
-  try {
-    code = body();
-  } catch (...) {
-    code = report_current_exception();
-  }
-  try {
-    finish_standard_output();
-  } catch (...) {
-    const int unsaid = report_current_exception();
-    if (code == kOk) code = unsaid;
-  }
-  return code;
 }
 
 }  // namespace ipcq::program

@@ -1,7 +1,6 @@
 // The exit codes of all programs, and the one place where exceptions become exit codes.
 #pragma once
 
-#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -27,9 +26,5 @@ class Failure : public std::runtime_error {
 
 // Logs the text of the exception that is being handled, and returns its exit code.
 int report_current_exception() noexcept;
-
-// Runs the body of a program, and turns an exception into a message on stderr and an exit code. A failure to write all
-// of standard output is such an error too.
-int run_guarded(const std::function<int()>& body) noexcept;
 
 }  // namespace ipcq::program

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "program/command_line.hpp"
-#include "program/exit_code.hpp"
 #include "program/inherited_descriptors.hpp"
 #include "program/logging.hpp"
+#include "program/run_guarded.hpp"
 #include "program/signals.hpp"
 
 namespace ipcq::program {
