@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "layout/limits.hpp"
 #include "program/exit_code.hpp"
 #include "program/logging.hpp"
 #include "program/print.hpp"
@@ -47,7 +48,7 @@ constexpr const char* kIsEmpty = "is empty; give it a value, or leave it out";
 
 bool is_object_name(const std::string& text) {
   constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-  return !text.empty() && text.size() < 64 && text[0] != '.' && text[0] != '-' &&
+  return !text.empty() && text.size() < detail::kNameBytes && text[0] != '.' && text[0] != '-' &&
          text.find_first_not_of(kAllowed) == std::string::npos;
 }
 
@@ -84,7 +85,8 @@ ValueRule object_name() {
               [](const std::string& text) {
                 if (text.empty()) return std::string(kIsEmpty);
                 if (is_object_name(text)) return std::string();
-                return "'" + text + "': use 1 to 63 letters, digits, '.', '_' or '-', not starting with '.' or '-'";
+                return fmt::format("'{}': use 1 to {} letters, digits, '.', '_' or '-', not starting with '.' or '-'",
+                                   text, detail::kNameBytes - 1);
               },
           .one_of = {}};
 }

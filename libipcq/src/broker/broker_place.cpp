@@ -54,7 +54,7 @@ std::uint64_t hash_of(const std::string& text) noexcept {
 
 // For people who look into /dev/shm; only the hash tells brokers apart.
 std::string readable_part(const std::string& file) {
-  std::string text = without_suffix(file).substr(0, 63);
+  std::string text = without_suffix(file).substr(0, kLongestName);
   for (char& c : text) {
     if (!is_name(std::string(1, c)) && c != '.' && c != '-') c = '_';
   }
