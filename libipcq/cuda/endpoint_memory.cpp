@@ -20,10 +20,9 @@ struct Pin {
   RegisteredMemory memory;  // unpinned before it is unmapped
 };
 
-// All that this process has mapped and pinned. The registry owns it, so that a later endpoint shares what is in use,
-// and what the deferred unpin has not given back yet. Never destroyed: a static destructor would run after the driver
-// has unloaded.
-struct Registry {
+// Owns all that this process has mapped and pinned, so that a later endpoint shares what is in use, and what the
+// deferred unpin has not given back yet. Never destroyed: a static destructor would run after the driver has unloaded.
+struct ProcessMemory {
   struct Block {
     std::uint64_t pool_generation;
     Context context;
@@ -43,17 +42,17 @@ struct Registry {
   std::vector<Pinned> pins;
   std::vector<Probe> probes;
 };
-Registry& registry() {
-  static auto* const r = new Registry;
-  return *r;
+ProcessMemory& process_memory() {
+  static auto* const all = new ProcessMemory;
+  return *all;
 }
 
-// One use of an object of the registry. The end of the last one wakes the deferred unpin and waits for it unless that
-// is held up, so that memory is usually given back by the time a session has ended.
+// One use of what ProcessMemory owns. The end of the last one wakes the deferred unpin and waits for it unless that is
+// held up, so that memory is usually given back by the time a session has ended.
 template <class T>
 std::shared_ptr<T> use(const std::shared_ptr<T>& owned) {
   return std::shared_ptr<T>(owned.get(), [keep = owned](T*) mutable noexcept {
-    const bool last = keep.use_count() == 2;  // the registry's and this
+    const bool last = keep.use_count() == 2;  // that of ProcessMemory and this
     keep.reset();
     deferred_unpin().wake();
     if (last) deferred_unpin().await();
@@ -71,11 +70,11 @@ std::shared_ptr<void> take_unused(Entries& entries) {
 }
 
 bool clean_one() {
-  auto& r = registry();
-  std::unique_lock lock(r.mutex);
-  std::shared_ptr<void> unused = take_unused(r.blocks);
-  if (!unused) unused = take_unused(r.pins);
-  if (!unused) unused = take_unused(r.probes);
+  auto& all = process_memory();
+  std::unique_lock lock(all.mutex);
+  std::shared_ptr<void> unused = take_unused(all.blocks);
+  if (!unused) unused = take_unused(all.pins);
+  if (!unused) unused = take_unused(all.probes);
   lock.unlock();
   const BesideCaptures beside;
   return std::exchange(unused, nullptr) != nullptr;  // destroyed here: unmapped or unpinned
@@ -141,10 +140,10 @@ void EndpointMemory::pin(const Context& context, std::shared_ptr<const void> map
                          const std::string& what) {
   if (bytes == 0) return;
   const void* const of = map.get();
-  auto& r = registry();
-  const std::scoped_lock lock(r.mutex);
+  auto& all = process_memory();
+  const std::scoped_lock lock(all.mutex);
   std::shared_ptr<Pin> used;
-  for (const auto& p : r.pins) {
+  for (const auto& p : all.pins) {
     if (p.data == data && p.context.is_alive()) used = use(p.owned);
   }
   if (!used) {
@@ -153,7 +152,7 @@ void EndpointMemory::pin(const Context& context, std::shared_ptr<const void> map
     pin->memory = RegisteredMemory(context.handle(), data, bytes, what);
     const CurrentContext current(context.handle());
     check_same_address(data, what);
-    r.pins.push_back({data, context, pin});
+    all.pins.push_back({data, context, pin});
     used = use(pin);
   }
   pins_.push_back(used);
@@ -167,14 +166,14 @@ void EndpointMemory::pin_payloads(View& view) {
 }
 
 void EndpointMemory::open_probe(View& view) {
-  auto& r = registry();
-  const std::scoped_lock lock(r.mutex);
-  for (const auto& p : r.probes) {
+  auto& all = process_memory();
+  const std::scoped_lock lock(all.mutex);
+  for (const auto& p : all.probes) {
     if (p.context == view.context) view.probe = use(p.owned);
   }
   if (view.probe) return;
   const auto probe = std::make_shared<ProbeStream>(view.context, object_);
-  r.probes.push_back({view.context, probe});
+  all.probes.push_back({view.context, probe});
   view.probe = use(probe);
 }
 
@@ -196,15 +195,15 @@ const View& EndpointMemory::make_view(const Context& context) {
     session_.log(LogLevel::info, object_ + ": its pool lies in host memory; kernels reach it across PCIe");
   } else if (h.slots != 0) {
     try {
-      auto& r = registry();
-      const std::scoped_lock lock(r.mutex);
-      for (const auto& b : r.blocks) {
+      auto& all = process_memory();
+      const std::scoped_lock lock(all.mutex);
+      for (const auto& b : all.blocks) {
         if (b.pool_generation == h.segment.generation && b.context == context) view->block = use(b.owned);
       }
       if (!view->block) {
         const auto block = std::make_shared<DeviceBlock>(
             context, h, object_ + ": its pool '" + get_text(h.segment.name, sizeof h.segment.name) + "'");
-        r.blocks.push_back({h.segment.generation, context, block});
+        all.blocks.push_back({h.segment.generation, context, block});
         view->block = use(block);
       }
       session_.keep_with(pool_.get(), view->block);

@@ -38,7 +38,7 @@ class Repair {
   }
   RepairReport run() {
     note_last_claims();
-    bury_unpublished();
+    publish_tombstones();
     if (uses_cuda_ && is_producer_) settle_gpu_writes();
     free_slots();
     finish_aliases();
@@ -75,7 +75,7 @@ class Repair {
   }
 
   // Publishes a tombstone for each ticket that it claimed and did not publish, so that readers can pass.
-  void bury_unpublished() {
+  void publish_tombstones() {
     for_each_taken(kProducers, [&](Word& entry, std::uint64_t e, std::uint64_t ticket) {
       if (!ring_.was_published(ticket)) {
         Descriptor d;
