@@ -54,23 +54,13 @@ bool CompletionWaker::advance() noexcept {
   return done_ != before;
 }
 
-void CompletionWaker::wake() noexcept {
-  publisher_fence();  // the loads of `out` before the loads of `armed`
-  auto& control = queue_.control();
-  for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
-    ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
-  }
-  ring(control.space);
-  ring(pool_.control().free);
-}
-
 void CompletionWaker::run() noexcept {
   ::prctl(PR_SET_TIMERSLACK, 1000);  // ns: short sleeps are not prolonged
   const auto has_work = [&] { return ring_.cursor(kProducers).next > done_ && somebody_sleeps(); };
   std::uint64_t since = 0;
   while (!stop_.load(std::memory_order_acquire)) {
     if (advance()) {
-      wake();
+      wake_after_processing(queue_, pool_);
       since = 0;
       continue;
     }

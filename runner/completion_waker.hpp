@@ -23,7 +23,6 @@ class CompletionWaker {
   void run() noexcept;
   bool somebody_sleeps() const noexcept;
   bool advance() noexcept;
-  void wake() noexcept;
 
   const detail::QueueMap& queue_;
   const detail::PoolMap& pool_;

@@ -81,13 +81,7 @@ class HostExecutor final : public Executor {
       control.processed.fetch_add(1, std::memory_order_relaxed);
     }
     ring_.write_out(ticket, d, data.bytes);
-    publisher_fence();
-    for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
-      ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
-    }
-    // Producers wait for this too: they discard only processed messages, and a line that no group reads is free now.
-    ring(control.space);
-    ring(pool_.control().free);
+    wake_after_processing(queue_, pool_);
   }
 
   // Whether the descriptor, a private copy, refers to a payload that belongs to this message, so that the handler may

@@ -3,10 +3,13 @@
 // what the pointers refer to is shared memory, with the rules of layout.hpp.
 #pragma once
 
+#include <bit>
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "ipcq/options.hpp"
+#include "protocol/doorbell.hpp"
 #include "protocol/group.hpp"
 #include "protocol/in_place.hpp"
 #include "protocol/pool.hpp"
@@ -107,6 +110,19 @@ class QueueMap {
 
 // Rings every bell of the queue and the bell of the pool.
 void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept;
+
+// After `out` lines that the caller has written, or seen: rings the bells of the groups, which can take them, and those
+// of the producers. These wait for processed lines too, because they discard no other, and a line that no group reads
+// is free now.
+inline void wake_after_processing(const QueueMap& queue, const PoolMap& pool) noexcept {
+  publisher_fence();  // the stores or loads of `out` before the loads of `armed`
+  auto& control = queue.control();
+  for (std::uint64_t left = queue.ring().live_groups(); left != 0; left &= left - 1) {
+    ring(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
+  }
+  ring(control.space);
+  ring(pool.control().free);
+}
 
 // Whether the descriptor of a message is within the bounds of the queue's lines and of the pool. `d` must be a private
 // copy.

@@ -315,5 +315,16 @@ TEST_F(MapTest, APayloadIsWrittenOrBuriedByItsLease) {
   EXPECT_TRUE(is_written(d, *pool_));
 }
 
+TEST_F(MapTest, ProcessedLinesWakeTheGroupsThatAreThereAndTheProducers) {
+  auto& control = queue_->control();
+  Doorbell* const rung[] = {&control.ready[0], &control.space, &pool_->control().free};
+  Doorbell* const others[] = {&control.ready[1], &control.work, &control.completion_waker};
+  for (auto* bell : rung) arm(*bell, bell->sequence.load(std::memory_order_relaxed));
+  for (auto* bell : others) arm(*bell, bell->sequence.load(std::memory_order_relaxed));
+  wake_after_processing(*queue_, *pool_);
+  EXPECT_THAT(rung, testing::Each(testing::ResultOf([](auto* bell) { return is_armed(*bell); }, false)));
+  EXPECT_THAT(others, testing::Each(testing::ResultOf([](auto* bell) { return is_armed(*bell); }, true)));
+}
+
 }  // namespace
 }  // namespace ipcq::detail
