@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gpu.hpp"
+#include "layout/limits.hpp"
 
 namespace ipcq::runner {
 
@@ -70,11 +71,11 @@ void check_memory_handle(const Gpu& gpu, int device) {
 
 // Checks that shared memory can be pinned and, with `operate`, that stream operations work on it.
 void check_host_memory(const Gpu& gpu, bool operate) {
-  void* const page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* const page = ::mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED) throw BackendError("mmap failed");
-  std::memset(page, 0, 4096);
+  std::memset(page, 0, kPageBytes);
   {
-    const RegisteredMemory pinned(gpu.context(), page, 4096, "a shared page");
+    const RegisteredMemory pinned(gpu.context(), page, kPageBytes, "a shared page");
     const CurrentContext current(gpu.context());
     const auto at = reinterpret_cast<CUdeviceptr>(gpu.address(page));
     if (operate) {
@@ -88,7 +89,7 @@ void check_host_memory(const Gpu& gpu, bool operate) {
       driver().cuStreamDestroy(stream);
     }
   }
-  ::munmap(page, 4096);
+  ::munmap(page, kPageBytes);
 }
 
 nlohmann::json describe_device(int device) {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "layout/limits.hpp"
+
 namespace ipcq::detail {
 namespace {
 
@@ -77,9 +79,8 @@ bool Context::is_alive() const noexcept {
 
 RegisteredMemory::RegisteredMemory(CUcontext context, void* data, std::uint64_t bytes, const std::string& object) {
   if (bytes == 0) return;
-  constexpr std::uintptr_t kPage = 4096;
-  const auto begin = reinterpret_cast<std::uintptr_t>(data) / kPage * kPage;
-  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes + kPage - 1) / kPage * kPage;
+  const auto begin = reinterpret_cast<std::uintptr_t>(data) / kPageBytes * kPageBytes;
+  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
   const CurrentContext current(context);
   const CUresult result = driver().cuMemHostRegister(reinterpret_cast<void*>(begin), end - begin,
                                                      CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP);

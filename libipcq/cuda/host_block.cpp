@@ -7,12 +7,11 @@
 
 #include "context_scope.hpp"
 #include "ipcq/error.hpp"
+#include "layout/limits.hpp"
 #include "spare_memory.hpp"
 
 namespace ipcq::detail {
 namespace {
-
-constexpr std::size_t kPage = 4096;
 
 SpareMemory<void*>& spares() {
   static auto* const s = new SpareMemory<void*>;
@@ -50,7 +49,7 @@ void check_same_address(void* data, const std::string& object) {
 }
 
 HostBlock::HostBlock(const Context& context, std::size_t bytes, const std::string& object)
-    : context_(context), bytes_((bytes + kPage - 1) / kPage * kPage) {
+    : context_(context), bytes_((bytes + kPageBytes - 1) / kPageBytes * kPageBytes) {
   const auto spare = spares().take(context_, bytes_);
   data_ = spare ? *spare : map_pinned(context_, bytes_, object);
   std::memset(data_, 0, bytes_);

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "layout/limits.hpp"
 #include "simt.hpp"
 #include "streams.hpp"
 
@@ -146,8 +147,8 @@ bool is_pinned(const void* p) {
 }
 
 CUresult allocate_host(void** p, std::size_t bytes, unsigned flags) {
-  constexpr std::size_t kPage = 4096;
-  *p = std::aligned_alloc(kPage, (bytes + kPage - 1) / kPage * kPage);
+  using ipcq::detail::kPageBytes;
+  *p = std::aligned_alloc(kPageBytes, (bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
   return *p != nullptr ? pin(*p, bytes, flags) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 

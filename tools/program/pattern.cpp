@@ -8,10 +8,6 @@
 namespace ipcq::program {
 namespace {
 
-constexpr std::size_t kTile = 256;  // pixels each way
-constexpr std::size_t kTileRowBytes = kTile * 3;
-static_assert(Pattern4k::kRowBytes % kTileRowBytes == 0);
-
 std::uint64_t count_differences(const std::byte* a, const std::byte* b, std::size_t length) {
   if (length == 0 || std::memcmp(a, b, length) == 0) return 0;
   std::uint64_t bad = 0;

@@ -20,6 +20,9 @@ class Pattern4k {
   static constexpr std::size_t kHeight = 2160;
   static constexpr std::size_t kRowBytes = kWidth * 3;
   static constexpr std::size_t kFrameBytes = kRowBytes * kHeight;
+  static constexpr std::size_t kTile = 256;  // pixels each way
+  static constexpr std::size_t kTileRowBytes = kTile * 3;
+  static_assert(kRowBytes % kTileRowBytes == 0);
 
   // `handler`: what the queue does to each frame, for bad_bytes(). Throws UsageError when it is not built in.
   explicit Pattern4k(std::string_view handler = {});

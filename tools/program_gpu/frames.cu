@@ -7,13 +7,14 @@
 #include <ipcq/cuda.hpp>
 
 #include "frames.hpp"
+#include "program/pattern.hpp"
 
 namespace ipcq::program {
 namespace {
 
-constexpr unsigned kRowUnits = 3840 * 3 / 16;
-constexpr unsigned kTileUnits = 256 * 3 / 16;
-constexpr unsigned kFrameUnits = kRowUnits * 2160;
+constexpr unsigned kRowUnits = Pattern4k::kRowBytes / sizeof(uint4);
+constexpr unsigned kTileUnits = Pattern4k::kTileRowBytes / sizeof(uint4);
+constexpr unsigned kFrameUnits = Pattern4k::kFrameBytes / sizeof(uint4);
 static_assert(kFrameThreads % kTileUnits == 0);
 
 __device__ unsigned splat(unsigned value) { return __byte_perm(value, 0, 0); }

@@ -123,7 +123,7 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
   if (threadIdx.x % 32 == 0) shared.burst_present[warp] = present;
   scout_barrier();
   unsigned all = 0;
-  for (unsigned w = 0; w < kWarps && all == w * kWarpLines; ++w) all += shared.burst_present[w];
+  for (unsigned w = 0; w < kBlockWarps && all == w * kWarpLines; ++w) all += shared.burst_present[w];
   const bool in_row = all > warp * kWarpLines;
   std::uint32_t counts[kExecutorSums] = {};
   process_inlined<Handler>(q, l, in_row && mine && threadIdx.x % 32 / kLineUnits < present, shared.buffer[warp],
@@ -139,10 +139,10 @@ __device__ unsigned burst(const QueueView& q, Scout& shared) {
 // The scout's part in bursts: starts them until one is not full, kLooksPerCheck at most. Returns their number.
 template <class Handler>
 __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
-  unsigned all = kWarps * kWarpLines;
+  unsigned all = kBlockWarps * kWarpLines;
   unsigned round = 0;
   s.ahead = 0;
-  for (; all == kWarps * kWarpLines && round < kLooksPerCheck; ++round) {
+  for (; all == kBlockWarps * kWarpLines && round < kLooksPerCheck; ++round) {
     if (threadIdx.x == 0) {
       shared.burst_first = s.next;
       for (auto& c : shared.burst_counts) c = 0;

@@ -41,13 +41,12 @@ __device__ void run_message(const QueueView& q, StreamTotals* totals, const Slot
 // Processes tickets [first, first + count), which carry no slot. Called by the one block of its kernel.
 template <class Handler>
 __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint64_t first, std::uint32_t count) {
-  constexpr unsigned kWarps = kBlockThreads / 32;
-  alignas(16) __shared__ std::uint8_t buffer[kWarps][kWarpLines][kInlineBuffer];
+  alignas(16) __shared__ std::uint8_t buffer[kBlockWarps][kWarpLines][kInlineBuffer];
   __shared__ std::uint32_t sums[kExecutorSums];
   const unsigned warp = threadIdx.x / 32;
   if (threadIdx.x < kExecutorSums) sums[threadIdx.x] = 0;
   __syncthreads();
-  for (std::uint32_t at = warp * kWarpLines; at < count; at += kWarps * kWarpLines) {
+  for (std::uint32_t at = warp * kWarpLines; at < count; at += kBlockWarps * kWarpLines) {
     LaneLine l = read_lines(q, first + at);
     // Either overwritten since the runner read it, or a message in a slot whose payload will never be complete.
     if (l.seen != Seen::present || l.kind == kSlot) l.kind = kNoKind;

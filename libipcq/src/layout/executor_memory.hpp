@@ -12,6 +12,7 @@
 namespace ipcq::device {
 
 inline constexpr unsigned kBlockThreads = 512;
+inline constexpr unsigned kBlockWarps = kBlockThreads / 32;
 inline constexpr unsigned kWarpLines = 32 / detail::kLineUnits;  // lines that one warp reads at once
 inline constexpr unsigned kTasks = 512;                          // entries of the ring of tasks
 inline constexpr unsigned kMaxWorkers = 256;                     // worker blocks; the scout's block comes on top
