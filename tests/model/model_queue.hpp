@@ -22,7 +22,11 @@ inline void write_number(const ModelRing& ring, std::uint64_t ticket, std::uint6
   d.sequence = number;
   std::byte bytes[kUnitBytes] = {};
   std::memcpy(bytes, &number, sizeof number);
-  ring.write(ticket, d, bytes);
+  if (ring.is_plain()) {
+    ring.write_inline(ticket, 0, number, bytes, sizeof number);
+  } else {
+    ring.write(ticket, d, bytes);
+  }
 }
 inline void publish_number(const ModelRing& ring, std::uint32_t client, std::uint64_t number, std::uint64_t& limit) {
   PublishClaim c;

@@ -68,7 +68,7 @@ Status Forwarding::by_alias(const Descriptor& from) noexcept {
   d.alias = alias.slot;
   d.alias_lease = alias.lease;
   d.published_at_ns = now_ns();
-  to_.publish_line(c.ticket, c.groups, d, nullptr);
+  to_.publish_line(c.ticket, c.groups, d);
   IPCQ_CRASH_POINT("forward.published");
   to_.after_publish(c.groups);
   if (c.groups == 0) return message_.release();

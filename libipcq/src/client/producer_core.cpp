@@ -156,6 +156,19 @@ bool ProducerCore::make_room(bool for_slot) noexcept {
 void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   publisher_fence();
   auto& control = queue_->control();
+  bool may_wait = ring_.has_handler() || backpressure_ == Backpressure::drop_oldest || groups == 0;
+  for (unsigned left = groups; left != 0; left &= left - 1) {
+    const auto g = static_cast<unsigned>(std::countr_zero(left));
+    may_wait = may_wait || is_armed(control.ready[g]) ||
+               (control.group[g].policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
+  }
+  if (may_wait) ring_bells(groups);
+  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
+  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+}
+
+void ProducerCore::ring_bells(std::uint8_t groups) noexcept {
+  auto& control = queue_->control();
   if (ring_.has_handler()) {
     ring(control.work);
     if (queue_->on_device()) wake_attendant(groups);
@@ -174,8 +187,6 @@ void ProducerCore::after_publish(std::uint8_t groups) noexcept {
       ring(pool_->control().free);
     }
   }
-  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
-  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
 // A GPU cannot ring bells. The runner's completion waker rings them when the GPU has finished, and sleeps while no bell
@@ -189,27 +200,39 @@ void ProducerCore::wake_attendant(std::uint8_t groups) noexcept {
   if (waited_for) ring(control.completion_waker);
 }
 
-void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d,
-                                const std::byte* data) noexcept {
+void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d) noexcept {
   d.producer = client_;
   d.sequence = sequence_++;
   bytes_ += d.length;
-  if (d.kind == LineKind::slot) {
-    const SlotLoan loan = held_by(d);
-    if (groups == 0) {  // no group reads it: the slot goes back, unless a GPU may still write it
-      if ((d.flags & kPayloadReady) != 0 && pool_->pool().give_back(loan, client_)) {
-        publisher_fence();
-        ring(pool_->control().free);
-      }
-      d.kind = LineKind::tombstone;
-    } else {
-      pool_->pool().mark_message(loan, client_, groups, ticket);
-      IPCQ_CRASH_POINT("publish.slot_marked");
+  const SlotLoan loan = held_by(d);
+  if (groups == 0) {  // no group reads it: the slot goes back, unless a GPU may still write it
+    if ((d.flags & kPayloadReady) != 0 && pool_->pool().give_back(loan, client_)) {
+      publisher_fence();
+      ring(pool_->control().free);
     }
-  } else if (groups == 0) {
     d.kind = LineKind::tombstone;
+  } else {
+    pool_->pool().mark_message(loan, client_, groups, ticket);
+    IPCQ_CRASH_POINT("publish.slot_marked");
   }
-  ring_.write(ticket, d, data);
+  ring_.write(ticket, d, nullptr);
+  IPCQ_CRASH_POINT("publish.tagged");
+}
+
+void ProducerCore::publish_inline(std::uint64_t ticket, std::uint8_t groups,
+                                  std::span<const std::byte> bytes) noexcept {
+  const auto length = static_cast<std::uint32_t>(bytes.size());
+  bytes_ += length;
+  if (groups != 0 && ring_.is_plain()) {
+    ring_.write_inline(ticket, client_, sequence_++, bytes.data(), length);
+  } else {
+    Descriptor d;
+    d.kind = groups != 0 ? LineKind::inlined : LineKind::tombstone;
+    d.length = length;
+    d.producer = client_;
+    d.sequence = sequence_++;
+    ring_.write(ticket, d, bytes.data());
+  }
   IPCQ_CRASH_POINT("publish.tagged");
 }
 
@@ -226,10 +249,7 @@ Status ProducerCore::send(std::span<const std::byte> bytes, Deadline& deadline) 
   if (is_unusable()) return Status::closed;
   PublishClaim c;
   if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
-  Descriptor d;
-  d.kind = LineKind::inlined;
-  d.length = static_cast<std::uint32_t>(bytes.size());
-  publish_line(c.ticket, c.groups, d, bytes.data());
+  publish_inline(c.ticket, c.groups, bytes);
   after_publish(c.groups);
   return Status::ok;
 }
@@ -255,11 +275,7 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
     for (std::uint32_t i = 0; i < c.count; ++i) {
       constexpr std::uint32_t kFetchAhead = 8;
       if (i + kFetchAhead < c.count) SharedAtomics::prefetch_for_write(ring_.in(c.ticket + i + kFetchAhead));
-      const auto bytes = batch[done.count++];
-      Descriptor d;
-      d.kind = LineKind::inlined;
-      d.length = static_cast<std::uint32_t>(bytes.size());
-      publish_line(c.ticket + i, c.groups, d, bytes.data());
+      publish_inline(c.ticket + i, c.groups, batch[done.count++]);
     }
     after_publish(c.groups);
   }
@@ -310,7 +326,7 @@ Status ProducerCore::publish_slot(const SlotLoan& loan, std::size_t length, std:
   d.lease = loan.lease;
   d.published_at_ns = now_ns();
   kept = c.groups == 0 && (flags & kPayloadReady) == 0;
-  publish_line(c.ticket, c.groups, d, nullptr);
+  publish_line(c.ticket, c.groups, d);
   after_publish(c.groups);
   return Status::ok;
 }

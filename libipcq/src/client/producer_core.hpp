@@ -62,12 +62,16 @@ class ProducerCore {
   // Discards one message, if the policies allow it, for a slot (`for_slot`) or for a line. True: try again, since this
   // or another party has discarded or taken one.
   bool make_room(bool for_slot) noexcept;
-  // Writes the claimed line. If no group is to read the message, it becomes a tombstone, and a complete payload's slot
-  // or alias goes back.
-  void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d, const std::byte* data) noexcept;
+  // Writes the claimed line of a message in a slot. If no group is to read it, it becomes a tombstone, and a complete
+  // payload's slot or alias goes back.
+  void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d) noexcept;
+  // The same for an inline message.
+  void publish_inline(std::uint64_t ticket, std::uint8_t groups, std::span<const std::byte> bytes) noexcept;
   void wake_attendant(std::uint8_t groups) noexcept;
   // Rings the bells of parties that wait for a published line, and stores the endpoint's counters.
   void after_publish(std::uint8_t groups) noexcept;
+  // The part of it for when somebody may wait.
+  void ring_bells(std::uint8_t groups) noexcept;
 
   std::shared_ptr<SessionCore> keep_;  // null once closed: the session owns a retired core, not the reverse
   SessionCore* session_;               // not used once closed

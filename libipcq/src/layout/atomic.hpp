@@ -179,7 +179,7 @@ struct alignas(16) Unit {
     }
 #else
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (bytes != 0) std::memcpy(static_cast<void*>(to), from, bytes);
+    if (from != nullptr) std::memcpy(static_cast<void*>(to), from, bytes);  // null: of an empty span
     std::atomic_signal_fence(std::memory_order_seq_cst);
 #endif
   }

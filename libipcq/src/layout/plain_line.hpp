@@ -37,6 +37,19 @@ void write_plain_line(U* unit, std::uint64_t lap, const Descriptor& d, const std
   unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
 }
 
+// The same for an inline message, from what is not zero.
+template <class U>
+void write_plain_inline(U* unit, std::uint64_t lap, std::uint32_t producer, std::uint64_t sequence,
+                        const std::byte* data, std::uint32_t length) {
+  constexpr std::uint64_t kHead =
+      HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::inlined)) | HeadBits::DataUnit::put(kInlineUnit);
+  const auto tag = static_cast<std::uint32_t>(lap);
+  U::write_plain(unit + kInlineUnit, data, length);
+  unit[kSequenceUnit].store(make_unit(sequence, 0, tag), std::memory_order_relaxed);
+  // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_line.
+  unit[0].store(make_unit(kHead | HeadBits::Length::put(length), producer, tag), std::memory_order_release);
+}
+
 // Copies all but the payload of an inline message, whose bytes read_plain_payload() copies, and checks the copy.
 // `units`: of the line. The caller checks slot indices and the payload lengths of slots, for which it must know the
 // pool.

@@ -82,19 +82,20 @@ class Ring {
   PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
     for (;;) {
       const Pair word = cursor_word(kProducers);
-      const Cursor v = unpack_cursor(word);
-      if (v.closed) return {v.next, 0, 0, ClaimOutcome::closed, 0};
-      if (v.client != me) help(kProducers, v);
-      if (limit < v.next + want) limit = first_not_free(std::max(limit, v.next), v.next + want + kLookAhead, v.next);
-      if (limit <= v.next) {
-        if (cursor_word(kProducers) == word) return {v.next, 0, v.groups, ClaimOutcome::full, 0};
+      const std::uint64_t next = word.lo;
+      if (CursorBits::Closed::get(word.hi) != 0) return {next, 0, 0, ClaimOutcome::closed, 0};
+      if (CursorBits::Client::get(word.hi) != me) help(kProducers, unpack_cursor(word));
+      if (limit < next + want) limit = first_not_free(std::max(limit, next), next + want + kLookAhead, next);
+      const auto groups = static_cast<std::uint8_t>(CursorBits::Groups::get(word.hi));
+      if (limit <= next) {
+        if (cursor_word(kProducers) == word) return {next, 0, groups, ClaimOutcome::full, 0};
         limit = 0;  // the cursor has moved, and `limit` was computed from its old value
         continue;
       }
-      const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - v.next, kMaxClaim}));
-      if (swap_cursor(kProducers, word, {v.next + k, me, k, v.groups, false})) {
+      const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - next, kMaxClaim}));
+      if (swap_cursor(kProducers, word, {next + k, me, k, groups, false})) {
         IPCQ_CRASH_POINT("publish.claimed");
-        return {v.next, k, v.groups, ClaimOutcome::ok, 0};
+        return {next, k, groups, ClaimOutcome::ok, 0};
       }
     }
   }
@@ -102,6 +103,12 @@ class Ring {
   // Publishes one claimed ticket. A reader that observes the tag observes `d`, `data` and the payload.
   void write(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
     write_to(in(ticket), ticket, d, data);
+  }
+  // The same for an inline message without schema and priority, where the lines are plain: no descriptor is made.
+  bool is_plain() const { return w_.plain; }
+  void write_inline(std::uint64_t ticket, std::uint32_t producer, std::uint64_t sequence, const std::byte* data,
+                    std::uint32_t length) const {
+    write_plain_inline(in(ticket), lap(ticket), producer, sequence, data, length);
   }
   // What an executor passes on to the readers.
   void write_out(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
@@ -149,7 +156,7 @@ class Ring {
   // of its lap becomes TAKEN, or READING, by v.client. Every party calls this before it moves the cursor past another
   // client's claim, because the move erases the cursor's record and the repair finds a dead owner's tickets only by
   // these.
-  void help(unsigned c, const Cursor& v) const {
+  [[gnu::noinline]] void help(unsigned c, const Cursor& v) const {
     const std::uint64_t count = std::min<std::uint64_t>({v.count, w_.lines, v.next});
     const OwnState state = v.reading ? OwnState::reading : OwnState::taken;
     for (std::uint64_t t = v.next - count; t != v.next; ++t) {
@@ -216,7 +223,7 @@ class Ring {
   // Tickets checked beyond those wanted, so that the next claims load no other party's words.
   static constexpr std::uint64_t kLookAhead = 64;
 
-  std::uint64_t first_not_free(std::uint64_t from, std::uint64_t to, std::uint64_t next) const {
+  [[gnu::noinline]] std::uint64_t first_not_free(std::uint64_t from, std::uint64_t to, std::uint64_t next) const {
     // Loaded after the cursor, whose acquire makes every group of its mask live here. A group that joins later reads no
     // ticket before `next`.
     const std::uint64_t live = live_groups();

@@ -72,6 +72,20 @@ TEST_P(PlainLine, CarriesEveryInlineLength) {
   }
 }
 
+TEST_P(PlainLine, IsTheSameByTheShortWay) {
+  for (const std::uint32_t length : {0u, 1u, 31u, inline_bytes()}) {
+    Descriptor x = inlined(length);
+    x.schema = 0;
+    x.priority = 0;
+    write_plain_line(units_, 9, x, payload_.data());
+    std::array<std::byte, sizeof units_> whole{};
+    std::memcpy(whole.data(), units_, sizeof units_);
+    std::memset(units_, 0, sizeof units_);
+    write_plain_inline(units_, 9, x.producer, x.sequence, payload_.data(), length);
+    EXPECT_EQ(std::memcmp(whole.data(), units_, (kInlineUnit * kUnitSize) + length), 0) << length;
+  }
+}
+
 TEST_P(PlainLine, WritesNothingBehindItself) {
   for (std::uint32_t u = units(); u < kUnits; ++u) units_[u] = {7, 7};
   write_plain_line(units_, 1, inlined(inline_bytes()), payload_.data());
