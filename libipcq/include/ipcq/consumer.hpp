@@ -67,9 +67,10 @@ class IPCQ_API Consumer {
   [[nodiscard]] Result<MessageView> receive_into(std::span<std::byte> buffer, Timeout timeout = kForever) noexcept;
 
   // Calls callback(const MessageView&) for up to `limit` messages, in order, as long as there are some, and waits only
-  // for the first. The cheapest way to receive: small messages are not held but stay in their lines meanwhile. A
-  // callback that returns false ends the call after that message. A message is done with when its callback returns, and
-  // bytes() are valid until then.
+  // for the first. The cheapest way to receive: messages of Producer::inline_bytes() and less are not held but stay in
+  // their lines meanwhile. In a lossy group, with Backpressure::drop_oldest and on a GPU they are held, as by
+  // receive_many(), so that no producer waits for their lines. A callback that returns false ends the call after that
+  // message. A message is done with when its callback returns, and bytes() are valid until then.
   //
   // A slow callback holds up others, which a slow reader of a held Message does not: the messages that were claimed
   // with it, a quarter of the ring or of the slots at most, wait for this consumer, and producers wait for their lines.

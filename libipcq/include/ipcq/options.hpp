@@ -66,9 +66,9 @@ struct QueueOptions {
   std::string pool{};        // name of an existing pool to share instead; `slots` and `size` are unused then
   // Messages that may wait, 2 .. 16'777'216, rounded up to a power of two; 0: 2 x slots, 1024 at least.
   std::uint32_t lines = 0;
-  // Size of a line in bytes: a multiple of 64, 2048 at most. A message that is 32 bytes shorter, or more, travels in
-  // its line and needs no slot (Producer::inline_bytes()); a consumer holds it in a copy. A queue of a GPU has lines of
-  // 128, of which 72 are payload.
+  // Size of a line in bytes: a multiple of 64, from 64 to 2048. A message of at most line - 32 bytes travels in its
+  // line and needs no slot (Producer::inline_bytes()); a consumer holds it in a copy of about the line's size. A queue
+  // on a GPU must have 128, of which 72 are payload: with another value, and a handler, choose the backend "host".
   std::uint32_t line = 128;
   std::string handler{};  // applied in place to every message (handler_names()); empty: direct queue
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
