@@ -31,13 +31,15 @@ void require_room(const Room& room, std::uint64_t size, const char* what, const 
 }
 
 void require_block(const Room& room, std::uint64_t size) {
-  require_room(room, size, "a block", "lower --block or create the queue with larger slots");
+  require_room(room, size, "a block",
+               "lower --block or create the queue with larger slots (up to 2016 bytes also with longer lines)");
 }
 void require_frame(const Room& room) {
   require_room(room, Pattern4k::kFrameBytes, "a 4K frame", "create the queue with size 4k-rgb");
 }
 void require_size(const Room& room, std::uint64_t size) {
-  require_room(room, size, "a message of --size", "lower --size or create the queue with larger slots");
+  require_room(room, size, "a message of --size",
+               "lower --size or create the queue with larger slots (up to 2016 bytes also with longer lines)");
 }
 
 // Fills a buffer with fill(span), message by message, and sends it: inline messages need no slot.
@@ -69,7 +71,7 @@ void publish_filled(Publisher& publisher, std::uint64_t size, const Fill& fill) 
   throw Failure(
       kFailure,
       fmt::format("line {} of {} is {}{} bytes long, newline included, but queue '{}' takes {} at most: create the "
-                  "queue with larger slots, or use --block; the {} lines before it were sent",
+                  "queue with larger slots or longer lines, or use --block; the {} lines before it were sent",
                   number, input.name(), complete ? "" : "more than ", length, publisher.queue(), publisher.max_bytes(),
                   publisher.messages()));
 }

@@ -32,7 +32,7 @@ device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ti
   m.length = d.length;
   m.flags = d.flags;
   for (unsigned u = 0; u < kSlotUnits; ++u) {
-    const Pair unit = ring.in(ticket).unit[u].load(std::memory_order_relaxed);
+    const Pair unit = ring.in(ticket)[u].load(std::memory_order_relaxed);
     std::memcpy(m.unit[u], &unit, sizeof m.unit[u]);
   }
   return m;

@@ -103,8 +103,9 @@ std::string to_text(const QueueStats& told) {
   auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
                           queue.state, queue.backend, or_dash(queue.executor), queue.parked ? " (parked)" : "",
                           or_dash(queue.handler), queue.backpressure);
-  text += fmt::format("  pool {}: {} slots of {}; {} lines of {}\n", or_dash(queue.pool), queue.slots,
-                      human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes));
+  text += fmt::format("  pool {}: {} slots of {}; {} lines of {}, {} inline\n", or_dash(queue.pool), queue.slots,
+                      human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes),
+                      human_bytes(queue.inline_bytes));
   text += fmt::format("  published {} ({}/s), processed {}, handler errors {}, tombstones {}\n", queue.published,
                       human_rate(queue.publish_rate), queue.processed, queue.handler_errors, queue.tombstones);
   text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,

@@ -61,7 +61,8 @@ struct QueueStats {
   std::uint64_t handler_errors = 0;  // messages that the handler refused (Message::processed() is false)
   // Messages published per second: in the last second, if the queue's lines reach back that far. Else an average: since
   // the previous statistics or the creation, if that is 10 s ago at most and before the oldest line; else since the
-  // oldest line. Inline messages carry no time and count as older: a queue that has no others shows 0.
+  // oldest line. Inline messages carry no time: while the youngest are inline, an average since the previous statistics
+  // or the creation.
   double publish_rate = 0;
   // Slots of its pool, which all queues that share the pool count: `empty` are free, `claimed` are on loan.
   // Messages: `ready` for the executor, `inflight` in it, `done` and not yet taken by every group; `reading`: the sum

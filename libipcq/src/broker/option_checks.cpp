@@ -34,6 +34,14 @@ void check_threads(const std::string& object, const QueueOptions& o) {
                    " says nothing here: it is of the handler's threads; name a handler, or leave it out");
 }
 
+// With a handler, `auto` is a GPU's queue where there is one. So that a configuration means the same everywhere.
+void check_line(const std::string& object, const QueueOptions& o) {
+  if (o.line == sizeof(Line) || o.backend != "auto" || o.handler.empty() || !o.pool.empty()) return;
+  throw UsageError(object + ": line is " + std::to_string(o.line) +
+                   ", and the backend 'auto' with a handler is a GPU's " +
+                   "where there is one, whose lines have 128 bytes; say backend host, or leave line out");
+}
+
 void check_groups(const std::string& object, const QueueOptions& o) {
   for (std::size_t i = 0; i < o.groups.size(); ++i) {
     check_name(o.groups[i].name, "group");
@@ -58,6 +66,7 @@ void check_queue_options(const std::string& object, const QueueOptions& o) {
   check_backend(object, o.backend);
   check_handler(object, o);
   check_threads(object, o);
+  check_line(object, o);
   if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else the error would name its pool
   check_groups(object, o);
 }

@@ -104,10 +104,29 @@ std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64
   return now;
 }
 
+// Whether the youngest messages say when they were published. Inline ones do not.
+bool tell_time(const QueueView& q) {
+  const auto& ring = q.map->ring();
+  constexpr std::uint64_t kLooks = 16;
+  for (std::uint64_t t = q.next; t > std::max(ring.oldest(q.next), minus(q.next, kLooks)); --t) {
+    Descriptor d;
+    if (ring.look_in(t - 1, d) == LineRead::present && d.kind == LineKind::slot) return true;
+  }
+  return false;
+}
+
+double rate_since_last_view(const QueueView& q, std::uint64_t now) {
+  const std::uint64_t time = minus(now, q.before_ns);
+  return time == 0
+             ? 0
+             : static_cast<double>(minus(q.stats.published, q.before_published)) * 1e9 / static_cast<double>(time);
+}
+
 // The rate over the last second, if the lines reach back that far. Else since the previous view, unless that is too
 // old, or more recent than the oldest line; else since the oldest line.
 double publish_rate(const QueueView& q) {
   const std::uint64_t now = now_ns();
+  if (!tell_time(q)) return rate_since_last_view(q, now);
   const std::uint64_t since = minus(now, kSecond);
   const std::uint64_t oldest = q.map->ring().oldest(q.next);
   std::uint64_t from = oldest;
@@ -123,9 +142,7 @@ double publish_rate(const QueueView& q) {
   if (from != oldest || oldest == 0) return count;
   const std::uint64_t lines_tell = now - published_at(q, from, now);
   const std::uint64_t look = now - q.before_ns;
-  if (look >= lines_tell && look <= kOldLook) {
-    return static_cast<double>(minus(q.stats.published, q.before_published)) * 1e9 / static_cast<double>(look);
-  }
+  if (look >= lines_tell && look <= kOldLook) return rate_since_last_view(q, now);
   return lines_tell == 0 ? 0 : count * 1e9 / static_cast<double>(lines_tell);
 }
 

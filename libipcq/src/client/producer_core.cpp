@@ -3,6 +3,7 @@
 #include <cstring>
 #include <exception>
 
+#include "client/discard.hpp"
 #include "client/unread_group.hpp"
 #include "layout/text_field.hpp"
 
@@ -118,40 +119,7 @@ Status ProducerCore::borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept {
   return wait_for_room(true, deadline, try_borrow);
 }
 
-bool ProducerCore::make_room(bool for_slot) noexcept {
-  const Cursor producers = ring_.cursor(kProducers);
-  const std::uint64_t next = producers.next;
-  unsigned victim = kMaxGroups;
-  std::uint64_t oldest = kNoTicket;
-  std::uint64_t oldest_kept = kNoTicket;  // of groups that must get every message
-  for (unsigned g = 0; g < kMaxGroups; ++g) {
-    if ((producers.groups >> g & 1) == 0) continue;
-    const bool lossy = (queue_->control().group[g].policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
-    const std::uint64_t at = ring_.cursor(1 + g).next;
-    if (!lossy && backpressure_ != Backpressure::drop_oldest) {
-      oldest_kept = std::min(oldest_kept, at);
-    } else if (at < oldest) {
-      oldest = at;
-      victim = g;
-    }
-  }
-  if (victim == kMaxGroups || oldest >= oldest_kept || oldest >= next) return false;
-  // A line is free only if the message one lap back is gone.
-  if (!for_slot && next - oldest < ring_.lines()) return false;
-  if (pool_->on_device() && !ring_.has_handler()) {  // a GPU may still write what would be dropped
-    Descriptor d;
-    if (ring_.look(oldest, d) == LineRead::present && !is_written(d, *pool_)) return false;
-  }
-  bool dropped = false;
-  bool freed = false;
-  if (!GroupMember<SharedAtomics>::drop_one(ring_, pool_->pool(), victim, oldest, client_, dropped, freed))
-    return false;
-  if (dropped) queue_->control().group[victim].dropped.fetch_add(1, std::memory_order_relaxed);
-  publisher_fence();
-  ring(queue_->control().space);
-  if (freed) ring(pool_->control().free);
-  return true;
-}
+bool ProducerCore::make_room(bool for_slot) noexcept { return discard_oldest(*queue_, *pool_, client_, for_slot); }
 
 void ProducerCore::after_publish(std::uint8_t groups) noexcept {
   publisher_fence();

@@ -25,6 +25,7 @@ class PublishedView : private Ring<A> {
   using Ring<A>::lines;
   using Ring<A>::oldest;
   using Ring<A>::out;
+  using Ring<A>::write_out;
 
   PublishedView() = default;
   explicit PublishedView(const Ring<A>& ring) : Ring<A>(ring) {}

@@ -70,10 +70,14 @@ bool has_plain_lines(QueueMap::Executed executed, const PoolHeader& pool) {
 }
 
 void check_line(const std::string& object, std::uint32_t line, bool plain) {
-  check_range(object, "line", line, kLeastLineBytes, kMostLineBytes);
-  if (line % kLeastLineBytes != 0) {
-    throw UsageError(object + ": line is " + std::to_string(line) + "; it must be a multiple of " +
-                     std::to_string(kLeastLineBytes));
+  if (line < kLeastLineBytes || line > kMostLineBytes) {
+    throw UsageError(object + ": line is " + std::to_string(line) +
+                     "; allowed are 64 to 2048, in steps of 64; messages " + "that no line holds travel in slots");
+  }
+  if (const std::uint32_t next = (line + kLeastLineBytes - 1) / kLeastLineBytes * kLeastLineBytes; next != line) {
+    throw UsageError(object + ": line is " + std::to_string(line) + ", not a multiple of 64; use " +
+                     std::to_string(next) + ", for messages of up to " + std::to_string(plain_inline_bytes(next)) +
+                     " bytes (n bytes need n + 32)");
   }
   if (!plain && line != sizeof(Line)) {
     throw UsageError(object + ": line is " + std::to_string(line) + ", and on a GPU a line has " +

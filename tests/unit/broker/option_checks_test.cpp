@@ -6,12 +6,14 @@
 #include <string>
 #include <utility>
 
+#include "errors.hpp"
 #include "ipcq/error.hpp"
 #include "unit/device_segments.hpp"
 
 namespace ipcq::detail {
 namespace {
 
+using ipcq_test::error_of;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -143,6 +145,22 @@ TEST_F(SharedPoolChecks, ADeviceThatIsNamedIsThePools) {
   EXPECT_EQ(checked_with(device_, "cuda", 0), "") << "the default counts as not given";
   EXPECT_EQ(checked_with(device_, "cuda", 1), "");
   EXPECT_THAT(checked_with(device_, "cuda", 2), HasSubstr("device 2, but pool 'p' is on device 1"));
+}
+
+TEST(QueueChecks, ALineOfAnotherSizeNeedsABackendThatIsTheHostsEverywhere) {
+  QueueOptions o{.line = 256};
+  EXPECT_NO_THROW(check_queue_options("queue 'q'", o)) << "without a handler it is the host's";
+  o.handler = "upper";
+  EXPECT_THAT(error_of<UsageError>([&] { check_queue_options("queue 'q'", o); }),
+              AllOf(HasSubstr("queue 'q': line is 256"), HasSubstr("say backend host")));
+  o.backend = "host";
+  EXPECT_NO_THROW(check_queue_options("queue 'q'", o));
+  o.backend = "auto";
+  o.pool = "p";
+  EXPECT_NO_THROW(check_queue_options("queue 'q'", o)) << "it is where its pool is";
+  o.pool = "";
+  o.line = 128;
+  EXPECT_NO_THROW(check_queue_options("queue 'q'", o));
 }
 
 TEST(HostQueueChecks, WhatOnlyAGpuHasIsRefusedByItsName) {

@@ -63,6 +63,17 @@ TEST_F(StatsScan, OfAnEmptyQueueAllSlotsAreEmpty) {
   EXPECT_EQ(q.blocked_by_group, "");
 }
 
+TEST_F(StatsScan, TheRateOfMessagesWithoutATimeIsThatSinceTheLastView) {
+  for (std::uint64_t n = 0; n < 4; ++n) ASSERT_EQ(s_.send(kProducer, n), n);
+  QueueView q = view();
+  q.stats.published = 4;
+  q.before_published = 2;
+  q.before_ns = now_ns() - 2'000'000'000;
+  EXPECT_NEAR(scan_one(q).publish_rate, 1.0, 0.1);
+  q.before_ns = now_ns() - 100'000'000'000;
+  EXPECT_NEAR(scan_one(q).publish_rate, 0.02, 0.002);
+}
+
 TEST_F(StatsScan, CountsSlotsByTheirState) {
   (void)s_.borrow(kProducer);
   (void)s_.send_slot(kProducer, 1);
