@@ -30,6 +30,11 @@ ReceiveSide::ReceiveSide(ConsumerCore& core)
       entries_(core.queue()->config().held_per_endpoint),
       states_(std::make_unique<MessageState[]>(entries_)),
       poll_thread_(std::make_unique<PollThread>([this] { return poll_round(); })) {
+  // The broker lets no consumer in to such a queue. Its header, from which this size comes, lies in shared memory.
+  if (ring_.inline_bytes() > kDeliveredInlineBytes) {
+    throw LayoutError(memory_.object() + ": damaged: its lines carry more than a consumer with a GPU takes; restart " +
+                      "its broker");
+  }
   spare_.reserve(entries_);
   releasing_.reserve(entries_);
   awaited_.reserve(entries_);

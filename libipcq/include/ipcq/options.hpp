@@ -69,6 +69,7 @@ struct QueueOptions {
   // Size of a line in bytes: a multiple of 64, from 64 to 2048. A message of at most line - 32 bytes travels in its
   // line and needs no slot (Producer::inline_bytes()); a consumer holds it in a copy of about the line's size. A queue
   // on a GPU must have 128, of which 72 are payload: with another value, and a handler, choose the backend "host".
+  // Consumers with a GPU are let in up to 128.
   std::uint32_t line = 128;
   std::string handler{};  // applied in place to every message (handler_names()); empty: direct queue
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).

@@ -9,10 +9,16 @@
 
 namespace ipcq::detail {
 
-// Why a client cannot use a queue in device memory; empty when it can.
+// Why a client with a GPU cannot use a queue of the host, or one without a GPU a queue in device memory; empty when it
+// can.
 std::string Endpoints::device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda) {
-  if (uses_cuda || !q.pool->map->on_device()) return {};
   const std::string object = "queue '" + q.name + "': ";
+  if (uses_cuda && consumer && q.map->config().inline_bytes > kDeliveredInlineBytes) {
+    return object + "its lines carry payloads of up to " + std::to_string(q.map->config().inline_bytes) +
+           " bytes, and a consumer with a GPU takes " + std::to_string(kDeliveredInlineBytes) +
+           " at most from a line; create the queue with line=128 or less, or attach without a GPU";
+  }
+  if (uses_cuda || !q.pool->map->on_device()) return {};
   const char* const gpu_client = ", or attach with a GPU ({.cuda = true}; --device)";
   if (!q.pool->map->has_host_payloads()) {
     return object +

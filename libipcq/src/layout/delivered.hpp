@@ -15,7 +15,7 @@ namespace ipcq::detail {
 // Identical in both memories. cuda/device/deliver.cu copies it, 16 bytes per thread.
 struct alignas(kLineBytes) Delivered {
   cuda::Header header;
-  std::byte inlined[96];  // payload of an inline message
+  std::byte inlined[kDeliveredInlineBytes];  // payload of an inline message
 };
 inline constexpr unsigned kDeliveredUnits = sizeof(Delivered) / 16;
 static_assert(sizeof(Delivered) == 128 && sizeof Delivered::inlined >= kInlineBytes);

@@ -17,9 +17,11 @@ inline constexpr std::uint32_t kMinLines = 2;               // of a queue; a pow
 inline constexpr std::uint32_t kMaxLines = 1u << 24;        // likewise
 inline constexpr std::uint32_t kLeastLineBytes = 64;        // of a plain line; its size is a multiple of this
 inline constexpr std::uint32_t kMostLineBytes = 2048;       // likewise
-inline constexpr std::uint32_t kMaxEndpoints = 1024;        // of a queue
-inline constexpr std::uint32_t kMaxHeld = 4096;             // held entries of one endpoint
-inline constexpr std::uint32_t kMaxThreads = 256;           // of the host executor of a queue
+// Inline payload that a consumer with a GPU takes from a line: its entry in device memory has room for so much.
+inline constexpr std::uint32_t kDeliveredInlineBytes = 96;
+inline constexpr std::uint32_t kMaxEndpoints = 1024;  // of a queue
+inline constexpr std::uint32_t kMaxHeld = 4096;       // held entries of one endpoint
+inline constexpr std::uint32_t kMaxThreads = 256;     // of the host executor of a queue
 
 inline constexpr std::uint32_t kNone = 0xffffffff;  // no slot, no alias, no entry
 inline constexpr std::uint64_t kNoTicket = ~std::uint64_t{0};

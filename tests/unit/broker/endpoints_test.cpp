@@ -8,6 +8,7 @@
 namespace ipcq::detail {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 class EndpointsTest : public testing::Test {
@@ -97,6 +98,24 @@ TEST_F(EndpointsTest, AnEphemeralGroupIsDissolvedBehindItsLastMember) {
   EXPECT_TRUE(parts_.endpoints.is_dissolving());
   EXPECT_FALSE(parts_.endpoints.dissolve());
   EXPECT_TRUE(q_.groups[1].name.empty());
+}
+
+// Its entry in device memory has no room for more.
+TEST_F(EndpointsTest, AConsumerWithAGpuIsRefusedWhereLinesCarryMoreThanItsEntriesHold) {
+  const auto with_gpu = [&](const char* queue, Op op) { return parts_.open(client_, op, queue, "default", kUsesCuda); };
+  for (const std::uint32_t line : {64u, 128u, 192u, 2048u}) {
+    const std::string name = "line" + std::to_string(line);
+    QueueOptions options = Parts::small();
+    options.line = line;
+    (void)parts_.create(name, options);
+    const Reply reply = with_gpu(name.c_str(), Op::open_consumer);
+    EXPECT_EQ(reply.refusal, line <= 128 ? Refusal::none : Refusal::backend) << line;
+    if (line > 128) {
+      EXPECT_THAT(reply.text, AllOf(HasSubstr("queue '" + name + "'"), HasSubstr("line=128 or less")));
+    }
+    EXPECT_EQ(with_gpu(name.c_str(), Op::open_producer).refusal, Refusal::none) << line;
+    EXPECT_EQ(parts_.open(client_, Op::open_consumer, name.c_str()).refusal, Refusal::none) << line;
+  }
 }
 
 TEST_F(EndpointsTest, OnlyAClientThatIsLetInSwitchesTheExecutor) {
