@@ -45,6 +45,11 @@ constexpr void unpack_kind(std::uint64_t word, Descriptor& d) {
   d.length = static_cast<std::uint32_t>(HeadBits::Length::get(word));
 }
 
+// The head of a line that is written: its payload begins at kInlineUnit, wherever it began in a line that `d` is from.
+constexpr std::uint64_t pack_head(const Descriptor& d) {
+  return (pack_kind(d) & ~HeadBits::DataUnit::kMask) | HeadBits::DataUnit::put(kInlineUnit);
+}
+
 // A descriptor in a held entry: one word for each pair of fields. load() reads each word once, so that a concurrent
 // write cannot change a value between its check and its use.
 template <class A>
@@ -144,7 +149,7 @@ void write_line(U* unit, std::uint64_t lap, const Descriptor& d, const std::byte
   }
   unit[kSequenceUnit].store(make_unit(d.sequence, d.schema, tag), relaxed);
   // SYNC line-tagged (release): payload and units 1.. before unit 0. Pairs with: read_line.
-  unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
+  unit[0].store(make_unit(pack_head(d), d.producer, tag), std::memory_order_release);
 }
 
 // Whether the line carries this lap's tag. If so, the caller observes everything that its writer did before write_line.

@@ -34,7 +34,7 @@ void write_plain_line(U* unit, std::uint64_t lap, const Descriptor& d, const std
   }
   unit[kSequenceUnit].store(make_unit(d.sequence, d.schema, tag), relaxed);
   // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_line.
-  unit[0].store(make_unit(pack_kind(d), d.producer, tag), std::memory_order_release);
+  unit[0].store(make_unit(pack_head(d), d.producer, tag), std::memory_order_release);
 }
 
 // The same for an inline message, from what is not zero.

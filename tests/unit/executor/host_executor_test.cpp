@@ -78,6 +78,26 @@ TEST_F(HostExecutorTest, WorksInPlaceOnASlot) {
   EXPECT_EQ(processed(), 1u);
 }
 
+// A later version may leave room between the head and the payload.
+TEST_F(HostExecutorTest, FindsAPayloadBehindTheUnitWhereItsOwnBegins) {
+  const PublishClaim c = s_.claim(kProducer);
+  ASSERT_EQ(c.outcome, ClaimOutcome::ok);
+  InlineData before{};
+  std::memcpy(before.bytes, "room for later..abc", 19);
+  s_.ring().write(c.ticket, Segments::inline_message(c.ticket, 19), before.bytes);
+  Descriptor head = Segments::inline_message(c.ticket, 3);
+  head.data_unit = kInlineUnit + 1;
+  auto& unit = *s_.ring().in(c.ticket);
+  auto word = unit.load(std::memory_order_relaxed);
+  word.lo = pack_kind(head);
+  unit.store(word, std::memory_order_release);
+  start();
+  InlineData data{};
+  const Descriptor d = out(c.ticket, data);
+  EXPECT_EQ(d.length, 3u);
+  EXPECT_EQ(std::memcmp(data.bytes, "ABC", 3), 0);
+}
+
 TEST_F(HostExecutorTest, SeveralWorkersDoEachMessageOnce) {
   start(3);
   for (std::uint64_t n = 0; n < 40; ++n) {

@@ -155,6 +155,14 @@ TEST_F(LineTest, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
   EXPECT_EQ(std::memcmp(data.bytes, payload.data() + 36, 36), 0);
 }
 
+TEST_F(LineTest, IsWrittenFromItsFirstDataUnitOnWhateverTheDescriptorSays) {
+  Descriptor x = inlined(12);
+  x.data_unit = 3;  // as it stood in the line of a later version
+  write_line(line.unit, 4, x, payload.data());
+  ASSERT_EQ(read(4), LineRead::present);
+  EXPECT_EQ(std::memcmp(data.bytes, payload.data(), 12), 0);
+}
+
 TEST_F(LineTest, WritesEveryUnitEach2To20Laps) {
   constexpr std::uint64_t kRound = 1u << 20;
   for (const Descriptor& x : {inlined(0), slot()}) {

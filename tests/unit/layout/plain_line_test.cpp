@@ -167,6 +167,16 @@ TEST_P(PlainLine, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
   EXPECT_EQ(std::memcmp(got.data(), payload_.data() + 16, got.size()), 0);
 }
 
+TEST_P(PlainLine, IsWrittenFromItsFirstDataUnitOnWhateverTheDescriptorSays) {
+  Descriptor x = inlined(16);
+  x.data_unit = 3;  // as it stood in the line of a later version
+  write_plain_line(units_, 4, x, payload_.data());
+  ASSERT_EQ(look(4), LineRead::present);
+  std::array<std::byte, 16> got{};
+  read_plain_payload(units_, d_, got.data());
+  EXPECT_EQ(std::memcmp(got.data(), payload_.data(), got.size()), 0);
+}
+
 TEST_P(PlainLine, WorksWhereTheTagIsZero) {
   constexpr std::uint64_t kWrap = std::uint64_t{1} << 32;
   write_plain_line(units_, kWrap - 1, inlined(12), payload_.data());
