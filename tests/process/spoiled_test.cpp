@@ -120,6 +120,15 @@ TEST_F(SpoiledSegment, ConsistentNonsenseIsDamaged) {
       [](auto& h) { h.held_offset += 8; },
       [](auto& h) { h.in_offset = ~std::uint64_t{0} - 7; },
       [](auto& h) { h.control_offset = 0; },
+      [](auto& h) { h.line_bytes = 0; },
+      [](auto& h) { h.line_bytes = 32; },
+      [](auto& h) { h.line_bytes = 100; },
+      [](auto& h) { h.line_bytes = 2112; },
+      [](auto& h) { h.line_bytes = 0xffffffc0; },
+      [](auto& h) { h.inline_bytes += 16; },
+      [](auto& h) { h.inline_bytes = 0xffffffff; },
+      [](auto& h) { h.line_bytes = 64, h.inline_bytes = 32, h.segment.flags &= ~detail::kQueuePlainLines; },
+      [](auto& h) { h.segment.flags |= detail::kQueueOnDevice; },  // a GPU reads tagged lines
   };
   for (std::size_t i = 0; i < std::size(edits); ++i) {
     make_copy("queue");

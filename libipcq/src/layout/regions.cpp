@@ -26,6 +26,7 @@ class Regions {
 
 bool has_possible_lines(const QueueHeader& h) noexcept {
   if ((h.segment.flags & kQueuePlainLines) == 0) return h.line_bytes == sizeof(Line);
+  if ((h.segment.flags & kQueueOnDevice) != 0) return false;  // device code reads tagged lines
   return h.line_bytes % kLeastLineBytes == 0 && h.line_bytes >= kLeastLineBytes && h.line_bytes <= kMostLineBytes;
 }
 

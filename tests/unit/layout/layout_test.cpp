@@ -214,6 +214,9 @@ TEST(Regions, CountsBeyondTheirLimitsAreRefused) {
     q.line_bytes = bytes;
     EXPECT_FALSE(has_possible_counts(q)) << bytes;
   }
+  q.line_bytes = 128;
+  q.segment.flags |= kQueueHasHandler | kQueueOnDevice;
+  EXPECT_FALSE(has_possible_counts(q)) << "device code reads tagged lines";
   PoolHeader p{};
   p.slots = p.aliases = kMaxSlots;
   p.slot_bytes = kMaxSlotBytes;
