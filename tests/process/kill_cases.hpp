@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 
 namespace ipcq_test {
@@ -30,6 +31,7 @@ struct KillCase {
   const char* step;
   Victim victim;
   int count;  // dies when it gets there for the count-th time
+  std::uint32_t line = 128;
 };
 
 inline constexpr KillCase kKillCases[] = {
@@ -96,6 +98,20 @@ inline constexpr KillCase kKillCases[] = {
     {"forward.alias_borrowed", Victim::forwarder, 4},
     {"forward.published", Victim::forwarder, 1},
     {"forward.published", Victim::forwarder, 4},
+    // In lines of another size, full of payload.
+    {"publish.claimed", Victim::producer, 10, 1088},
+    {"publish.tagged", Victim::batch_producer, 3, 64},
+    {"publish.tagged", Victim::batch_producer, 3, 1088},
+    {"take.claimed", Victim::consumer, 8, 64},
+    {"take.claimed", Victim::batch_consumer, 3, 1088},
+    {"take.held", Victim::batch_consumer, 6, 1088},
+    {"copy.claimed", Victim::copier, 8, 64},
+    {"copy.claimed", Victim::copier, 8, 1088},
+    {"consume.claimed", Victim::watcher, 4, 1088},
+    {"consume.shown", Victim::watcher, 8, 64},
+    {"consume.shown", Victim::watcher, 8, 1088},
+    {"nack.orphaned", Victim::nacker, 3, 1088},
+    {"forward.published", Victim::forwarder, 4, 1088},
 };
 
 inline std::string kill_case_name(const testing::TestParamInfo<KillCase>& info_) {
@@ -104,7 +120,8 @@ inline std::string kill_case_name(const testing::TestParamInfo<KillCase>& info_)
                                     "Copier",     "Watcher",      "Forwarder",       "Downstream"};
   std::string name = info_.param.step;
   std::replace(name.begin(), name.end(), '.', '_');
-  return name + "_" + kNames[static_cast<int>(info_.param.victim)] + std::to_string(info_.param.count);
+  name += std::string("_").append(kNames[static_cast<int>(info_.param.victim)]) + std::to_string(info_.param.count);
+  return info_.param.line == 128 ? name : name + "_line" + std::to_string(info_.param.line);
 }
 
 }  // namespace ipcq_test

@@ -75,7 +75,8 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
       messages.push_back(std::move(*m));
     };
     for (std::uint64_t i = 0; i < kSlots; ++i) {
-      ASSERT_EQ(in.send(stamped(8, i, 200), Duration::zero()), Status::ok) << "slot " << i << " cannot be found";
+      ASSERT_EQ(in.send(stamped(8, i, in.inline_bytes() + 1), Duration::zero()), Status::ok)
+          << "slot " << i << " cannot be found";
       take(from, held);
       take(tap, tapped);
     }
@@ -104,11 +105,11 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
 
   void create_queues() {
     Broker& broker = embed_broker();
-    broker.create_pool("pool", {.slots = kSlots, .size = 256});
-    QueueOptions options{.pool = "pool", .lines = 4, .groups = {{"default"}, {"tap"}}};
+    broker.create_pool("pool", {.slots = kSlots, .size = std::max(256u, 2 * case_.line)});
+    QueueOptions options{.pool = "pool", .lines = 4, .line = case_.line, .groups = {{"default"}, {"tap"}}};
     if (overwrites_) options.backpressure = Backpressure::drop_oldest;
     broker.create("q", options);
-    broker.create("out", {.pool = "pool", .lines = 4});
+    broker.create("out", {.pool = "pool", .lines = 4, .line = case_.line});
     session_ = connect({.broker = name_});
     anchor_ = session_.producer("q");
     anchor_out_ = session_.producer("out");
@@ -123,7 +124,7 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
     add_consumer({consumer_pause});
     add_consumer({consumer_pause});
     options.push_back("id=2");
-    if (case_.victim == Victim::batch_producer) options.insert(options.end(), {"batch=6", "bytes=40"});
+    if (case_.victim == Victim::batch_producer) options.insert(options.end(), {"batch=6", in_line()});
     if (case_.victim == Victim::loan_dropper) options.push_back("drop_loans=1");
     victim_ = &spawn_ready("producer", options, plan());
   }
@@ -133,7 +134,7 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
     std::vector<std::string> mine;
     if (case_.victim == Victim::batch_consumer) mine = {"batch=3"};
     if (case_.victim == Victim::nacker) mine = {"nack_every=3"};
-    if (case_.victim == Victim::copier) mine = {"into=300"};
+    if (case_.victim == Victim::copier) mine = {"into=2048"};
     if (case_.victim == Victim::watcher) mine = {"consume=4"};
     // The other group releases most messages first: the victim frees the slots and lines, and producers sleep
     // meanwhile.
@@ -148,8 +149,8 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
     const std::string consumer_pause = case_.victim == Victim::blocked || overwrites_ ? "delay_us=2000"
                                        : !producer_dies_                              ? "delay_us=1000"
                                                                                       : "delay_us=0";
-    std::vector<std::string> producing = {forwards_ ? "bytes=200" : "bytes=0", "count=" + std::to_string(kMessages),
-                                          "go=1"};
+    const std::string bytes = forwards_ ? "bytes=" + std::to_string(2 * case_.line) : usual_ ? "bytes=0" : in_line();
+    std::vector<std::string> producing = {bytes, "count=" + std::to_string(kMessages), "go=1"};
     if (case_.victim == Victim::slow_producer || case_.victim == Victim::idle_consumer) {
       producing.push_back("delay_us=1500");
     }
@@ -240,7 +241,11 @@ class KillTest : public ProcessTest, public testing::WithParamInterface<KillCase
     }
   }
 
+  // A payload for the lines, which it fills if they are not of the usual size.
+  std::string in_line() const { return "bytes=" + std::to_string(usual_ ? 40 : case_.line - 34); }
+
   const KillCase& case_ = GetParam();
+  const bool usual_ = case_.line == 128;
   const bool forwards_ = case_.victim == Victim::forwarder || case_.victim == Victim::downstream;
   const bool producer_dies_ = case_.victim <= Victim::overwriter;
   const bool overwrites_ = case_.victim == Victim::overwriter;

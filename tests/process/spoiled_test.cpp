@@ -198,16 +198,28 @@ TEST_F(BadInput, ASpoiledHeldEntryCrashesNobody) {
 
 // A client writes random bytes over control blocks, lines, logs, held entries and slot words while others work. Their
 // messages may be lost, nobody may crash, or hang beyond the deadlines that it gave; the broker answers and stops.
-class Scribbler : public BadInput, public testing::WithParamInterface<std::tuple<unsigned, const char*>> {};
-INSTANTIATE_TEST_SUITE_P(, Scribbler, testing::Combine(testing::Values(1u, 2u, 3u), testing::Values("identity", "")),
+struct Scribbled {
+  unsigned seed;
+  const char* handler;
+  std::uint32_t line = 128;
+  const char* in_line = "bytes=0";  // of the producer of batches; 0: short and long in turn
+};
+class Scribbler : public BadInput, public testing::WithParamInterface<Scribbled> {};
+INSTANTIATE_TEST_SUITE_P(, Scribbler,
+                         testing::Values(Scribbled{1, ""}, Scribbled{2, ""}, Scribbled{3, ""}, Scribbled{1, "identity"},
+                                         Scribbled{2, "identity"}, Scribbled{3, "identity"},
+                                         Scribbled{1, "", 64, "bytes=30"}, Scribbled{2, "", 1088, "bytes=1000"},
+                                         Scribbled{3, "identity", 1088, "bytes=1000"}),
                          [](const auto& info_) {
-                           return (*std::get<1>(info_.param) != '\0' ? "Handler" : "Direct") +
-                                  std::to_string(std::get<0>(info_.param));
+                           const Scribbled& p = info_.param;
+                           return std::string(*p.handler != '\0' ? "Handler" : "Direct") + std::to_string(p.seed) +
+                                  (p.line == 128 ? "" : "Line" + std::to_string(p.line));
                          });
 
 TEST_P(Scribbler, SpoilsTheQueueAndNothingElse) {
-  const auto [seed, handler] = GetParam();
-  Peer& broker = spawn_broker({"slots=8", "lines=16", std::string("handler=") + handler});
+  const auto [seed, handler, line, in_line] = GetParam();
+  Peer& broker = spawn_broker(
+      {"slots=8", "lines=16", std::string("handler=") + handler, "size=2048", "line=" + std::to_string(line)});
   std::string names;
   for (const auto& s : segments()) names += (names.empty() ? "" : ",") + s;
   std::vector<Peer*> clients;
@@ -215,10 +227,13 @@ TEST_P(Scribbler, SpoilsTheQueueAndNothingElse) {
   const std::string wait = kWaits[seed % 3];
   for (const auto& [role, more] : std::vector<std::pair<std::string, std::string>>{{"producer", "batch=1"},
                                                                                    {"producer", "batch=8"},
+                                                                                   {"consumer", "into=2048"},
+                                                                                   {"consumer", "consume=8"},
                                                                                    {"consumer", "batch=1"},
                                                                                    {"consumer", "batch=4"},
                                                                                    {"forwarder", "from=q"}}) {
-    clients.push_back(&spawn_ready(role, {"for_ms=1000", "timeout_ms=50", "to=out", more, wait}));
+    const std::string bytes = more == "batch=8" ? in_line : line > 128 ? "bytes=1500" : "bytes=0";
+    clients.push_back(&spawn_ready(role, {"for_ms=1000", "timeout_ms=50", "to=out", more, wait, bytes}));
   }
   clients.push_back(&spawn_ready("consumer", {"for_ms=1000", "timeout_ms=50", "queue=out", wait}));
   Peer& scribbler = spawn("scribbler", {"segments=" + names, "for_ms=800", "seed=" + std::to_string(seed)});
