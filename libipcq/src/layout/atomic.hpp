@@ -220,7 +220,7 @@ struct SharedAtomics {
   using Unit = detail::Unit;
   template <std::size_t kDeclared>
   using PlainTail = detail::PlainTail<kDeclared>;
-  // Hints: fetch a whole 128-byte line into this core's cache, for writing exclusively.
+  // Hints: fetch the first 128 bytes of a line into this core's cache, for writing exclusively.
   static void prefetch_for_write(const void* line) noexcept {
     prefetch_line_for_write(line);
     prefetch_line_for_write(static_cast<const char*>(line) + 64);
