@@ -2,6 +2,8 @@
 // to receive.
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <stdexcept>
 #include <vector>
 
 #include "conformance/backend.hpp"
@@ -74,6 +76,46 @@ TEST_P(LineSize, EveryLengthArrivesOnEveryWay) {
       const auto see = [&](const MessageView& shown) { EXPECT_TRUE(is(shown.bytes(), length, seed)) << where; };
       EXPECT_EQ(c.consume(see, kBound, 1).count, 1u) << where;
     }
+  }
+}
+
+// What is left of a claim goes from its lines to held entries.
+TEST_P(LineSize, ACallbackThatThrowsLeavesEveryByteToTheNext) {
+  for (const std::uint32_t line : kSizes) {
+    const std::string q = "q" + std::to_string(line);
+    create(q, {.slots = 2, .size = 4096, .lines = 16, .line = line});
+    auto p = producer(q);
+    auto c = consumer(q);
+    for (unsigned i = 0; i < 4; ++i) ASSERT_EQ(p.send(patterned(line - 32 - i, i), kBound), Status::ok);
+    const auto refuse = [](const MessageView&) { throw std::runtime_error("refused"); };
+    EXPECT_THROW((void)c.consume(refuse, kBound), std::runtime_error);
+    for (unsigned i = 0; i < 4; ++i) {
+      auto m = c.receive(kBound);
+      ASSERT_EQ(m.status(), Status::ok);
+      EXPECT_TRUE(is(m->bytes(), line - 32 - i, i)) << line << ", message " << i;
+      EXPECT_EQ(m->redeliveries(), i == 0 ? 1u : 0u);
+    }
+  }
+}
+
+TEST_P(LineSize, ABufferThatIsTooSmallIsNotWritten) {
+  for (const std::uint32_t line : kSizes) {
+    const std::string q = "q" + std::to_string(line);
+    create(q, {.slots = 2, .size = 4096, .line = line});
+    auto p = producer(q);
+    auto c = consumer(q);
+    const std::size_t length = line - 32;
+    ASSERT_EQ(p.send(patterned(length, 1), kBound), Status::ok);
+    for (const std::size_t room : {std::size_t{0}, length / 2, length - 1}) {
+      std::vector<std::byte> buffer(length, std::byte{0x5a});
+      EXPECT_EQ(c.receive_into(std::span(buffer).first(room), kBound).status(), Status::too_large) << room;
+      EXPECT_EQ(std::count(buffer.begin(), buffer.end(), std::byte{0x5a}), static_cast<std::ptrdiff_t>(length)) << room;
+    }
+    EXPECT_EQ(c.receive_into({}, kBound).status(), Status::too_large);
+    std::vector<std::byte> buffer(length + 1, std::byte{0x5a});
+    ASSERT_EQ(c.receive_into(buffer, kBound).status(), Status::ok) << "it is still the group's next";
+    EXPECT_TRUE(is(std::span(buffer).first(length), length, 1)) << line;
+    EXPECT_EQ(buffer.back(), std::byte{0x5a});
   }
 }
 

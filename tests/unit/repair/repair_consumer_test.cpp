@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <vector>
+
 #include "repair_fixture.hpp"
 
 namespace ipcq::detail {
@@ -19,6 +22,30 @@ TEST_F(RepairTest, GivesATakenMessageToAnotherMember) {
   EXPECT_EQ(s.held_word(0).deliveries, 0u);  // nobody has seen it
   EXPECT_THAT(s.receive_all(), ElementsAre(0, 1));
   expect_nothing_left();
+}
+
+// The repair copies the payload from the line to an entry.
+TEST_F(RepairTest, GivesOnAPayloadOfEveryLengthInLinesOfEverySize) {
+  for (const std::uint32_t line : {64u, 128u, 1088u, 2048u}) {
+    QueueOptions options = Segments::small(1);
+    options.line = line;
+    s = Segments(options);
+    std::vector<std::byte> payload(line - 32);
+    for (std::size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<std::byte>(i * 7 + 1);
+    for (const std::uint32_t n : {0u, 1u, 7u, 8u, 9u, 16u, 31u, line - 33, line - 32}) {
+      const PublishClaim c = s.claim(2);
+      ASSERT_EQ(c.outcome, ClaimOutcome::ok);
+      s.ring().write(c.ticket, Segments::inline_message(c.ticket, n), payload.data());
+      claim_take(5);
+      ASSERT_EQ(consumer_died().orphans, 1u);
+      const std::uint32_t e = s.take(0, 1, 6);
+      ASSERT_NE(e, kNone);
+      EXPECT_EQ(s.held(e).descriptor.load().length, n);
+      EXPECT_EQ(std::memcmp(s.held(e).data.view(), payload.data(), n), 0) << line << ", length " << n;
+      ASSERT_TRUE(s.release(0, 1, 6, e));
+    }
+    expect_nothing_left();
+  }
 }
 
 TEST_F(RepairTest, GivesATakenMessageOnAfterTheCursorMovedOn) {
