@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "segments.hpp"
 
 namespace ipcq::detail {
@@ -164,6 +166,46 @@ TEST_F(InPlaceReaderTest, ADamagedLineDoesNotMoveAndIsCounted) {
   EXPECT_EQ(s.queue().member(0, 0, 5).hold(0, damaged), kNone);
   EXPECT_EQ(damaged, 1u);
   EXPECT_TRUE(s.ring().has_finished(0, 0));
+}
+
+// Another process may write into a claimed line: what was looked at before the claim is looked at again.
+TEST_F(InPlaceReaderTest, AHeadThatChangesAfterTheClaimLeadsOutOfNoLine) {
+  const auto after_claim = [&](LineKind kind, std::uint32_t length, std::uint8_t data_unit) {
+    s.send(2, 0);
+    auto r = reader();
+    const Claim c = r.claim(1);
+    EXPECT_EQ(c.taken.count, 1u);
+    Descriptor changed = Segments::inline_message(0, length);
+    changed.kind = kind;
+    changed.data_unit = data_unit;
+    auto& head = *s.ring().out(c.ticket);
+    auto word = head.load(std::memory_order_relaxed);
+    word.lo = pack_kind(changed);
+    head.store(word, std::memory_order_release);
+    bool damaged = false;
+    const std::byte* const bytes = r.read(c.ticket, d, data, damaged);
+    if (bytes != nullptr) {
+      const auto* const line = reinterpret_cast<const std::byte*>(s.ring().out(c.ticket));
+      EXPECT_TRUE(bytes >= line && bytes + d.length <= line + s.queue().config().line_bytes);
+    }
+    r.finish(c.ticket);
+    return std::pair(bytes != nullptr, damaged);
+  };
+  constexpr std::pair kShown(true, false), kDamaged(false, true);
+  const std::uint32_t most = s.ring().inline_bytes();
+  EXPECT_EQ(after_claim(LineKind::inlined, most, 2), kShown);
+  EXPECT_EQ(after_claim(LineKind::inlined, most - 16, 3), kShown);
+  EXPECT_EQ(after_claim(LineKind::inlined, 0, 8), kShown);
+  EXPECT_EQ(after_claim(LineKind::inlined, most + 1, 2), kDamaged);
+  EXPECT_EQ(after_claim(LineKind::inlined, most, 3), kDamaged);
+  EXPECT_EQ(after_claim(LineKind::inlined, 0xffffffff, 2), kDamaged);
+  EXPECT_EQ(after_claim(LineKind::inlined, 0, 9), kDamaged);
+  EXPECT_EQ(after_claim(LineKind::inlined, 1, 255), kDamaged);
+  EXPECT_EQ(after_claim(LineKind::inlined, 1, 0), kDamaged);
+  for (const unsigned kind : {0u, 2u, 4u, 255u}) {
+    EXPECT_EQ(after_claim(static_cast<LineKind>(kind), 1, 2), kDamaged) << kind;
+  }
+  EXPECT_EQ(after_claim(LineKind::tombstone, 1, 2), std::pair(false, false));
 }
 
 TEST_F(InPlaceReaderTest, TakesNothingOfAClosedGroup) {
