@@ -2,12 +2,15 @@
 // to receive.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "conformance/backend.hpp"
 #include "ipcq/error.hpp"
+#include "stamped.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -147,6 +150,47 @@ TEST_P(LineSize, BatchesKeepTheirBytesWhileTheirLinesAreReused) {
       EXPECT_EQ(m->redeliveries(), 1u);
     }
   }
+}
+
+// Members of a group copy lines before they claim them, while the producers may be rewriting them.
+TEST_P(LineSize, MembersOfAllKindsShareLongLinesThatAreSoonReused) {
+  constexpr std::uint64_t kEach = 2000;
+  create("q", {.slots = 0, .lines = 4, .line = 1088});
+  std::vector<Producer> producers;
+  std::vector<Consumer> consumers;
+  for (int i = 0; i < 2; ++i) producers.push_back(producer("q"));
+  for (int i = 0; i < 3; ++i) consumers.push_back(consumer("q"));
+  std::atomic<std::uint64_t> intact{0}, torn{0};
+  const auto see = [&](const MessageView& m) { ++(read_stamp(m.bytes()) ? intact : torn); };
+  std::vector<std::thread> threads;
+  for (std::uint32_t id = 0; id < 2; ++id) {
+    threads.emplace_back([&, id] {
+      for (std::uint64_t n = 0; n < kEach; ++n) {
+        EXPECT_EQ(producers[id].send(stamped(id, n, 1056 - n % 40), kBound), Status::ok);
+      }
+      producers[id].close();
+    });
+  }
+  threads.emplace_back([&] {
+    std::vector<std::byte> buffer(1056);
+    for (auto view = consumers[0].receive_into(buffer, kBound); view;
+         view = consumers[0].receive_into(buffer, kBound)) {
+      see(*view);
+    }
+  });
+  threads.emplace_back([&] {
+    while (consumers[1].consume(see, kBound, 4).status == Status::ok) {
+    }
+  });
+  threads.emplace_back([&] {
+    for (auto m = consumers[2].receive(kBound); m; m = consumers[2].receive(kBound)) {
+      see(*m);
+      (void)m->release();
+    }
+  });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(torn, 0u);
+  EXPECT_EQ(intact, 2 * kEach);
 }
 
 TEST_P(LineSize, ForwardingCopiesBetweenDifferentLines) {
