@@ -58,10 +58,10 @@ class Scribbled : public GpuTest, public testing::WithParamInterface<ExecutorKin
   }
   // Writes `units`, each with the lap's tag where its bit is set in `tagged`; unit 0 last. Then rings.
   void write(std::uint64_t ticket, const Pair (&units)[detail::kLineUnits], unsigned tagged) {
-    auto& line = map_->ring().in(ticket);
+    detail::Unit* const line = map_->ring().in(ticket);
     const auto tag = static_cast<std::uint32_t>(map_->ring().lap(ticket));
     for (unsigned u = detail::kLineUnits; u-- > 0;) {
-      if ((tagged >> u & 1) != 0) line.unit[u].store(detail::with_tag(units[u], tag), std::memory_order_release);
+      if ((tagged >> u & 1) != 0) line[u].store(detail::with_tag(units[u], tag), std::memory_order_release);
     }
     detail::publisher_fence();
     detail::ring(map_->control().work);
@@ -298,7 +298,7 @@ TEST_P(Scribbled, RandomBytesSpoilTheirQueueAndNothingElse) {
   std::mt19937_64 random(7);
   const auto until = std::chrono::steady_clock::now() + 2s;
   while (std::chrono::steady_clock::now() < until) {
-    auto* const line = reinterpret_cast<std::uint64_t*>(&map_->ring().in(random() % 64));
+    auto* const line = reinterpret_cast<std::uint64_t*>(map_->ring().in(random() % 64));
     std::uint64_t& word = line[random() % (sizeof(detail::Line) / 8)];
     const std::uint64_t seen = __atomic_load_n(&word, __ATOMIC_RELAXED);
     switch (random() % 3) {
