@@ -28,7 +28,7 @@ struct GivenBackOnce : rl::test_suite<GivenBackOnce, 3> {
     ModelMember member = q.member(0, i - 1, 2 + i);
     while (released < kMessages) {
       std::uint32_t entry = 0;
-      if (member.take({&entry, 1}).outcome != TakeOutcome::taken) {
+      if (member.take_one(entry).outcome != TakeOutcome::taken) {
         yield();
         continue;
       }
@@ -66,13 +66,13 @@ struct OrphanIsNeverForgotten : rl::test_suite<OrphanIsNeverForgotten, 2> {
     ModelMember member = q.member(0, i, 3 + i);
     for (unsigned n = 0; n < 3; ++n) {
       std::uint32_t entry = 0;
-      if (!member.has_work() || member.take({&entry, 1}).outcome != TakeOutcome::taken) continue;
+      if (!member.has_work() || member.take_one(entry).outcome != TakeOutcome::taken) continue;
       const auto word = unpack_held(q.held[entry].word.load(std::memory_order::relaxed));
       RL_ASSERT(word.state == HeldState::held && word.client == 3 + i);
       if (n != 0) yield();
       if (n == 0) {
         std::uint32_t other = 0;
-        (void)member.take({&other, 1});  // finds none: this member holds the only one
+        (void)member.take_one(other);  // finds none: this member holds the only one
       }
       RL_ASSERT(member.give_back(entry, word.deliveries));
     }
@@ -82,7 +82,7 @@ struct OrphanIsNeverForgotten : rl::test_suite<OrphanIsNeverForgotten, 2> {
     RL_ASSERT(q.member(0, 1, 9).has_work());
     std::uint32_t entry = 7;
     ModelMember last = q.member(0, 1, 9);
-    RL_ASSERT(last.take({&entry, 1}).outcome == TakeOutcome::taken && entry == 0);
+    RL_ASSERT(last.take_one(entry).outcome == TakeOutcome::taken && entry == 0);
   }
 };
 
@@ -96,14 +96,14 @@ struct EntryReturnsToItsBlock : rl::test_suite<EntryReturnsToItsBlock, 2> {
     for (unsigned n = 0; n < 2; ++n) publish_number(q.ring, 2, n, limit);
     ModelMember first = q.member(0, 0, 3);
     std::uint32_t entry = 0;
-    RL_ASSERT(first.take({&entry, 1}).outcome == TakeOutcome::taken);
+    RL_ASSERT(first.take_one(entry).outcome == TakeOutcome::taken);
     RL_ASSERT(first.give_back(entry, 0));
   }
   void thread(unsigned i) {
     ModelMember member = q.member(0, i, 3 + i);
     while (taken < 2) {
       std::uint32_t entry = 0;
-      if (member.take({&entry, 1}).outcome != TakeOutcome::taken) {
+      if (member.take_one(entry).outcome != TakeOutcome::taken) {
         yield();
         continue;
       }

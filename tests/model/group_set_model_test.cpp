@@ -68,7 +68,7 @@ struct ComesAndGoes : rl::test_suite<ComesAndGoes, 3> {
     ModelMember member = q.member(0, 0, 4);
     for (unsigned tries = 0; tries < 3; ++tries) {
       std::uint32_t entry = 0;
-      const Taken t = member.take({&entry, 1});
+      const Taken t = member.take_one(entry);
       RL_ASSERT(t.damaged == 0);
       if (t.outcome != TakeOutcome::taken || t.count == 0) {
         yield();

@@ -53,7 +53,7 @@ struct LoanPublishRelease : rl::test_suite<LoanPublishRelease, 4> {
     ModelMember member = q.member(group, group, 4 + group);
     while (received[group] < 2 * kEach) {
       std::uint32_t entry = 0;
-      if (member.take({&entry, 1}).outcome != TakeOutcome::taken) {
+      if (member.take_one(entry).outcome != TakeOutcome::taken) {
         yield();
         continue;
       }

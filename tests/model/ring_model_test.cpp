@@ -167,7 +167,7 @@ struct DropRacesConsumer : rl::test_suite<DropRacesConsumer, 3> {
     ModelMember member = q.member(0, 0, 4);
     while (taken + dropped < kMessages) {
       std::uint32_t entry = 0;
-      if (member.take({&entry, 1}).outcome != TakeOutcome::taken) {
+      if (member.take_one(entry).outcome != TakeOutcome::taken) {
         yield();
         continue;
       }
@@ -217,7 +217,7 @@ struct DeadClaimsAreAttributed : rl::test_suite<DeadClaimsAreAttributed, 4> {
       std::uint32_t entry = 0;
       for (unsigned n = 0; n < 3; ++n) {
         bool freed = false;
-        if (member.take({&entry, 1}).outcome == TakeOutcome::taken) (void)member.release(entry, 0, q.pool, freed);
+        if (member.take_one(entry).outcome == TakeOutcome::taken) (void)member.release(entry, 0, q.pool, freed);
       }
     }
   }

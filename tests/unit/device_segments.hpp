@@ -50,7 +50,7 @@ struct DeviceSegments : Segments {
   std::uint32_t take_early(unsigned g, std::uint32_t e, std::uint32_t client) {
     std::uint32_t entry = kNone;
     auto member = queue().published_member(g, e, client);
-    return member.take({&entry, 1}).count == 1 ? entry : kNone;
+    return member.take_one(entry).count == 1 ? entry : kNone;
   }
 
   Word& gpub(std::uint32_t slot) { return pool_map().gpub(slot); }

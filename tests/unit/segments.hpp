@@ -98,7 +98,7 @@ struct Segments {
   std::uint32_t take(unsigned g, std::uint32_t e, std::uint32_t client) {
     std::uint32_t entry = kNone;
     auto member = queue_owner->member(g, e, client);
-    return member.take({&entry, 1}).count == 1 ? entry : kNone;
+    return member.take_one(entry).count == 1 ? entry : kNone;
   }
   bool release(unsigned g, std::uint32_t e, std::uint32_t client, std::uint32_t entry, std::uint32_t deliveries = 0) {
     bool freed = false;

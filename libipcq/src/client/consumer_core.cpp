@@ -51,20 +51,27 @@ bool ConsumerCore::holds_any() const noexcept {
   });
 }
 
-template <class Member>
-Status ConsumerCore::take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& count,
-                          const std::atomic<bool>* roused) noexcept {
+// In line, down to the claim: in a call for one message the calls would take as many instructions as what they do.
+template <class Member, class Attempt>
+[[gnu::always_inline]] inline Status ConsumerCore::take(Member& member, const Attempt& attempt,
+                                                        const std::uint32_t& entry, Deadline& deadline, Taken& taken,
+                                                        const std::atomic<bool>* roused) noexcept {
   if (is_unusable()) return Status::closed;
   if (is_consuming()) return Status::full;
-  Taken taken;
-  const auto attempt = [&](Taken& t) {
-    t = member.take(entries, entries.size() > 1 ? message_wait_.await_batch(member_, entries.size()) : 0);
-  };
   const Status s = message_wait_.until_taken(member, attempt, deadline, taken, damaged_, roused);
-  count = taken.count;
-  took_over_ = took_over_ || (count != 0 && !member.is_own(entries[0]));
-  in_place_.spend(count);
+  if (s != Status::ok) return s;
+  if (!member.is_own(entry)) [[unlikely]]
+    took_over_ = true;
+  in_place_.spend(taken.count);
   return s;
+}
+
+template <class Member>
+[[gnu::always_inline]] inline Status ConsumerCore::take_one(Member& member, std::uint32_t& entry, Deadline& deadline,
+                                                            const std::atomic<bool>* roused) noexcept {
+  Taken taken;
+  const auto attempt = [&]() __attribute__((always_inline)) { return member.take_one(entry); };
+  return take(member, attempt, entry, deadline, taken, roused);
 }
 
 ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d,
@@ -82,11 +89,8 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   auto& h = member_.held(entry);
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
   Descriptor d = h.descriptor.load();  // checked in this copy
-  message.hold_.core = this;
-  message.hold_.entry = entry;
+  message.hold_ = {this, entry, static_cast<std::uint16_t>(word.deliveries), unwinding};
   message.m_.redeliveries = word.deliveries;
-  message.hold_.deliveries = static_cast<std::uint16_t>(word.deliveries);
-  message.hold_.unwinding = unwinding;
   if (!is_sound(d, *queue_, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
     ++damaged_;
@@ -97,7 +101,9 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   if (early != nullptr) {
     *early = d;
   } else if (d.kind == LineKind::slot && pool_->on_device()) {
-    const Payload payload = await_payload(message.m_.ticket, d, deadline);
+    Descriptor processed = d;  // in memory; `d` itself stays in registers
+    const Payload payload = await_payload(message.m_.ticket, processed, deadline);
+    d = processed;
     switch (payload) {
       case Payload::there:
         break;
@@ -120,10 +126,11 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
 }
 
 void ConsumerCore::show_counters() const noexcept {
-  endpoint_.messages.store(messages_, std::memory_order_relaxed);
-  endpoint_.redelivered.store(redelivered_, std::memory_order_relaxed);
-  endpoint_.damaged.store(damaged_, std::memory_order_relaxed);
-  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+  Endpoint& shown = endpoint_;
+  shown.messages.store(messages_, std::memory_order_relaxed);
+  shown.redelivered.store(redelivered_, std::memory_order_relaxed);
+  shown.damaged.store(damaged_, std::memory_order_relaxed);
+  shown.bytes.store(bytes_, std::memory_order_relaxed);
 }
 
 Status ConsumerCore::await_device_side(Deadline& deadline) noexcept {
@@ -137,8 +144,7 @@ Status ConsumerCore::receive(Message& message, Deadline& deadline) noexcept {
   }
   for (;;) {
     std::uint32_t entry = kNone;
-    std::size_t taken = 0;
-    if (const Status s = take(member_, {&entry, 1}, deadline, taken); s != Status::ok) return s;
+    if (const Status s = take_one(member_, entry, deadline); s != Status::ok) return s;
     const Payload payload = fill(message, entry, unwinding_now(), deadline);
     show_counters();
     if (payload == Payload::there) return Status::ok;
@@ -151,10 +157,8 @@ Status ConsumerCore::receive_early(Message& message, Descriptor& d, Deadline& de
                                    const std::atomic<bool>* roused) noexcept {
   for (;;) {
     std::uint32_t entry = kNone;
-    std::size_t taken = 0;
-    const std::span<std::uint32_t> entries(&entry, 1);
-    const Status s = takes_early() ? take(early_, entries, deadline, taken, roused)
-                                   : take(member_, entries, deadline, taken, roused);
+    const Status s =
+        takes_early() ? take_one(early_, entry, deadline, roused) : take_one(member_, entry, deadline, roused);
     if (s != Status::ok) return s;
     const Payload payload = fill(message, entry, unwinding_now(), deadline, &d);
     show_counters();
@@ -177,12 +181,16 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
   }
   while (result.status == Status::ok && result.count == 0 && !batch.empty()) {
     std::uint32_t entries[kMaxBatch];
-    std::size_t taken = 0;
-    result.status = take(member_, std::span(entries, std::min(batch.size(), kMaxBatch)), deadline, taken);
+    const std::span<std::uint32_t> room(entries, std::min(batch.size(), kMaxBatch));
+    const auto attempt = [&] {
+      return member_.take(room, room.size() > 1 ? message_wait_.await_batch(member_, room.size()) : 0);
+    };
+    Taken taken;
+    result.status = take(member_, attempt, entries[0], deadline, taken);
     if (result.status != Status::ok) return result;
     const std::uint8_t unwinding = unwinding_now();
     Payload payload = Payload::there;
-    for (std::size_t i = 0; i < taken; ++i) {
+    for (std::size_t i = 0; i < taken.count; ++i) {
       if (payload == Payload::not_yet) {  // later messages are not delivered before it
         put_back(entries[i]);
         continue;
@@ -205,15 +213,19 @@ Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view
   }
   if (is_unusable()) return Status::closed;
   if (is_consuming()) return Status::full;
-  Descriptor d;
-  std::uint64_t ticket = 0;
   Taken taken;
-  const auto attempt = [&](Taken& t) { ticket = in_place_.copy(buffer.data(), buffer.size(), d, t); };
+  const auto attempt = [ this, buffer, &view ]() __attribute__((always_inline)) {
+    Taken t;
+    Descriptor d;
+    const std::uint64_t ticket = in_place_.copy(buffer.data(), buffer.size(), d, t);
+    if (t.outcome == TakeOutcome::taken) [[likely]]
+      show(view, d, buffer.data(), ticket);
+    return t;
+  };
   const Status s = message_wait_.until_taken(member_, attempt, deadline, taken, damaged_);
   if (s != Status::ok) return s;
   if (taken.outcome == TakeOutcome::needs_entry) return receive_held_into(buffer, view, deadline);
   if (taken.outcome == TakeOutcome::too_large) return Status::too_large;
-  view = view_of(d, buffer.data(), ticket);
   show_counters();
   return Status::ok;
 }
@@ -236,32 +248,11 @@ Status ConsumerCore::receive_held_into(std::span<std::byte> buffer, MessageView&
   return Status::ok;
 }
 
-MessageView ConsumerCore::view_of(const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept {
-  MessageView view;
-  view.m_.ticket = ticket;
-  describe(view, d, bytes);
-  ++messages_;
-  return view;
-}
-
-void ConsumerCore::describe(MessageView& view, const Descriptor& d, const std::byte* data) noexcept {
-  view.m_.data = data;
-  view.m_.length = d.length;
-  view.m_.sequence = d.sequence;
-  view.m_.producer = d.producer;
-  view.m_.published_at_ns = d.published_at_ns;
-  view.m_.processed = (d.flags & kNotProcessed) == 0;
-  bytes_ += d.length;
-}
-
 Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {
   return member_.held(message.hold_.entry).descriptor.load();
 }
 
-void ConsumerCore::after_release(bool slot_freed) noexcept {
-  // Members that wait for the end of the stream wait until its last message is released.
-  const bool ending = queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket;
-  if (!slot_freed && !ending) return;
+void ConsumerCore::announce_release(bool slot_freed, bool ending) noexcept {
   publisher_fence();
   if (slot_freed) ring(pool_->control().free);
   if (ending) ring(queue_->control().ready[member_.group()]);

@@ -67,26 +67,48 @@ class ConsumerCore {
 
  private:
   friend class Consumption;
-  // Waits until `member` takes messages into held entries; `entries` receives their indices, `count` their number.
-  template <class Member>
-  Status take(Member& member, std::span<std::uint32_t> entries, Deadline& deadline, std::size_t& count,
+  // Waits until attempt() has taken messages into held entries, as `member` does. `entry` refers to where it writes the
+  // index of the first.
+  template <class Member, class Attempt>
+  Status take(Member& member, const Attempt& attempt, const std::uint32_t& entry, Deadline& deadline, Taken& taken,
               const std::atomic<bool>* roused = nullptr) noexcept;
+  template <class Member>
+  Status take_one(Member& member, std::uint32_t& entry, Deadline& deadline,
+                  const std::atomic<bool>* roused = nullptr) noexcept;
   bool takes_early() const noexcept { return queue_->on_device(); }
   // there: readable. lost: will never be complete. not_yet: a GPU still writes it.
   enum class Payload : std::uint8_t { there, lost, not_yet };
   Payload await_payload(std::uint64_t ticket, Descriptor& d, Deadline& deadline) const noexcept;
   Status await_device_side(Deadline& deadline) noexcept;
   Status receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
-  // A view of an inline message, counted as delivered. Refers to `bytes`.
-  MessageView view_of(const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept;
+  // Makes `view` one of an inline message that was not delivered before, counted as delivered. Refers to `bytes`.
+  void show(MessageView& view, const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept {
+    view.m_.ticket = ticket;
+    view.m_.redeliveries = 0;
+    describe(view, d, bytes);
+    ++messages_;
+  }
   // What a descriptor says of the message, and its bytes, which are counted.
-  void describe(MessageView& view, const Descriptor& d, const std::byte* data) noexcept;
+  void describe(MessageView& view, const Descriptor& d, const std::byte* data) noexcept {
+    view.m_.data = data;
+    view.m_.length = d.length;
+    view.m_.sequence = d.sequence;
+    view.m_.producer = d.producer;
+    view.m_.published_at_ns = d.published_at_ns;
+    view.m_.processed = (d.flags & kNotProcessed) == 0;
+    bytes_ += d.length;
+  }
   // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there
   // yet. With `early` the payload may be incomplete, and `*early` receives the descriptor.
   Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
                Descriptor* early = nullptr) noexcept;
   void show_counters() const noexcept;  // not once closed
-  void after_release(bool slot_freed) noexcept;
+  void after_release(bool slot_freed) noexcept {
+    // Members that wait for the end of the stream wait until its last message is released.
+    const bool ending = queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket;
+    if (slot_freed || ending) announce_release(slot_freed, ending);
+  }
+  void announce_release(bool slot_freed, bool ending) noexcept;
   void take_back(Message& message) noexcept;    // puts back what was counted as delivered and was not
   void put_back(std::uint32_t entry) noexcept;  // for a message that was not delivered
   void after_return() noexcept;
@@ -103,8 +125,8 @@ class ConsumerCore {
   Endpoint& endpoint_;
   std::uint32_t client_;
   std::uint64_t messages_ = 0;
-  std::uint64_t bytes_ = 0;
   std::uint64_t redelivered_ = 0;
+  std::uint64_t bytes_ = 0;  // not beside messages_: GCC would add to both in a vector, which takes 3 times as long
   std::uint64_t damaged_ = 0;
   bool took_over_ = false;              // an orphan, which stays in a held entry of another member's block
   std::atomic<bool> consuming_{false};  // read by a poll thread of ipcq::cuda, too

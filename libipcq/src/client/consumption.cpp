@@ -83,29 +83,37 @@ Status Consumption::show_some(std::size_t want, Deadline& deadline, std::size_t&
 
 Status Consumption::claim(std::size_t want, Deadline& deadline, std::uint64_t& ticket, Taken& taken) noexcept {
   if (core_.is_unusable()) return Status::closed;
-  const auto attempt = [&](Taken& t) {
+  const auto attempt = [&] {
+    Taken t;
     ticket = core_.in_place_.claim(want, want > 1 ? core_.message_wait_.await_batch(core_.member_, want) : 0, t);
+    return t;
   };
   return core_.message_wait_.until_taken(core_.member_, attempt, deadline, taken, core_.damaged_);
 }
 
 bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_t& count) {
   bool wanted = true;
+  ConsumerCore& core = core_;
+  const auto lines = core.in_place_.lines();
+  const auto done = core.in_place_.finisher();
   try {
     for (; ticket != end && wanted; ++ticket) {
       Descriptor d;
       InlineData data;
       bool damaged = false;
-      if (const std::byte* const bytes = core_.in_place_.read(ticket, d, data, damaged)) {
-        wanted = callback_.call(callback_.object, core_.view_of(d, bytes, ticket));
+      if (const std::byte* const bytes = core.in_place_.read(lines, ticket, d, data, damaged)) {
+        MessageView view;
+        core.show(view, d, bytes, ticket);
+        wanted = callback_.call(callback_.object, view);
         ++count;
-        if (core_.is_unusable()) return false;  // closed by the callback: the broker has settled the rest of the claim
+        if (core.is_unusable()) return false;  // closed by the callback: the broker has settled the rest of the claim
+      } else if (damaged) {
+        ++core.damaged_;
       }
-      core_.damaged_ += damaged ? 1 : 0;
       IPCQ_CRASH_POINT("consume.shown");
-      core_.in_place_.finish(ticket);
+      done.finish(ticket);
       IPCQ_CRASH_POINT("consume.finished");
-      core_.message_wait_.announce_free_lines();
+      core.message_wait_.announce_free_lines();
     }
   } catch (...) {
     if (!core_.is_unusable()) return_lines(ticket, end, true);

@@ -26,20 +26,27 @@ class MessageWait {
   // `member`: of the group that is waited for.
   MessageWait(SessionCore& session, const QueueMap& queue, const Member& member, const ConsumerOptions& options);
 
-  // Calls attempt(taken), which takes from the ring as `member` does, until its outcome is another than none. Statuses:
+  // Calls attempt(), which takes from the ring as `member` does, until its outcome is another than none. Statuses:
   // ok, `taken` has the outcome; empty, timeout; full (no_entry); end; closed; peer_dead; interrupted. Adds to
   // `damaged` the damaged lines that attempts skipped. With `roused`: `timeout` before its time once that is true.
   template <class M, class Attempt>
-  Status until_taken(const M& member, const Attempt& attempt, Deadline& deadline, Taken& taken, std::uint64_t& damaged,
-                     const std::atomic<bool>* roused = nullptr) noexcept {
-    attempt(taken);
+  [[gnu::always_inline]] Status until_taken(const M& member, const Attempt& attempt, Deadline& deadline, Taken& taken,
+                                            std::uint64_t& damaged,
+                                            const std::atomic<bool>* roused = nullptr) noexcept {
+    taken = attempt();
     // In line: the usual case, in which nothing is waited for.
     if (taken.outcome == TakeOutcome::taken) [[likely]] {
-      damaged += taken.damaged;
+      if (taken.damaged != 0) [[unlikely]]
+        damaged += taken.damaged;
       if (taken.freed_lines) announce_free_lines();
       return Status::ok;
     }
-    return go_on_until_taken(member, attempt, deadline, taken, damaged, roused);
+    // Copies in memory, so that what is copied stays in registers in the usual case.
+    const Attempt again = attempt;
+    Taken later = taken;
+    const Status s = go_on_until_taken(member, again, deadline, later, damaged, roused);
+    taken = later;
+    return s;
   }
 
   // Before a batch is taken: waits until the last line that a producer has claimed, within `room`, is readable. To take
@@ -102,7 +109,7 @@ Status MessageWait::go_on_until_taken(const M& member, const Attempt& attempt, D
   constexpr bool kEarly = std::is_same_v<M, EarlyMember>;
   auto& control = queue_.control();
   for (bool first = true;; first = false) {
-    if (!first) attempt(taken);
+    if (!first) taken = attempt();
     damaged += taken.damaged;
     if (taken.freed_lines) announce_free_lines();
     if (taken.outcome == TakeOutcome::no_entry) {

@@ -26,7 +26,8 @@ struct Descriptor {
   std::uint64_t published_at_ns = 0;
 };
 
-constexpr bool carries_message(const Descriptor& d) { return d.kind == LineKind::inlined || d.kind == LineKind::slot; }
+constexpr bool carries_message(LineKind kind) { return kind == LineKind::inlined || kind == LineKind::slot; }
+constexpr bool carries_message(const Descriptor& d) { return carries_message(d.kind); }
 
 // Room for the payload of any inline message, and for the tag of the last unit, which is copied with its data.
 struct InlineData {
@@ -50,6 +51,25 @@ constexpr std::uint64_t pack_head(const Descriptor& d) {
   return (pack_kind(d) & ~HeadBits::DataUnit::kMask) | HeadBits::DataUnit::put(kInlineUnit);
 }
 
+constexpr LineKind kind_in(std::uint64_t head) { return static_cast<LineKind>(HeadBits::Kind::get(head)); }
+// The head of a line without the flags that are not valid there.
+constexpr std::uint64_t valid_head(std::uint64_t head) {
+  return head & ~HeadBits::Flags::put(HeadBits::Flags::kMax & ~kFlagsOfALine);
+}
+
+// What the first two units of a line say, packed as a held entry has it.
+struct PackedUnits {
+  std::uint64_t head = 0;      // HeadBits
+  std::uint64_t producer = 0;  // and, in the high half, schema
+  std::uint64_t sequence = 0;
+};
+constexpr void unpack_units(const PackedUnits& p, Descriptor& d) {
+  unpack_kind(p.head, d);
+  d.producer = static_cast<std::uint32_t>(p.producer);
+  d.schema = static_cast<std::uint32_t>(p.producer >> 32);
+  d.sequence = p.sequence;
+}
+
 // A descriptor in a held entry: one word for each pair of fields. load() reads each word once, so that a concurrent
 // write cannot change a value between its check and its use.
 template <class A>
@@ -57,24 +77,30 @@ struct StoredDescriptorOf {
   typename A::Word word[7];  // head; producer and schema; sequence; lease; slot and alias; alias lease; publish time
 
   void store(const Descriptor& d) {
-    constexpr auto relaxed = std::memory_order_relaxed;
-    word[0].store(pack_kind(d), relaxed);
-    word[1].store(std::uint64_t{d.producer} | (std::uint64_t{d.schema} << 32), relaxed);
-    word[2].store(d.sequence, relaxed);
+    store_units({pack_kind(d), std::uint64_t{d.producer} | (std::uint64_t{d.schema} << 32), d.sequence});
     if (d.kind == LineKind::inlined) return;  // load() reads no further word
-    word[3].store(d.lease, relaxed);
-    word[4].store(std::uint64_t{d.slot} | (std::uint64_t{d.alias} << 32), relaxed);
-    word[5].store(d.alias_lease, relaxed);
-    word[6].store(d.published_at_ns, relaxed);
+    store_slot(d.lease, d.slot, d.alias, d.alias_lease, d.published_at_ns);
+  }
+  // All that an inline message needs.
+  void store_units(const PackedUnits& p) {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    word[0].store(p.head, relaxed);
+    word[1].store(p.producer, relaxed);
+    word[2].store(p.sequence, relaxed);
+  }
+  // What a message in a slot needs beside.
+  void store_slot(std::uint64_t lease, std::uint32_t slot, std::uint32_t alias, std::uint64_t alias_lease,
+                  std::uint64_t published_at_ns) {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    word[3].store(lease, relaxed);
+    word[4].store(std::uint64_t{slot} | (std::uint64_t{alias} << 32), relaxed);
+    word[5].store(alias_lease, relaxed);
+    word[6].store(published_at_ns, relaxed);
   }
   Descriptor load() const {
     constexpr auto relaxed = std::memory_order_relaxed;
     Descriptor d;
-    unpack_kind(word[0].load(relaxed), d);
-    const std::uint64_t who = word[1].load(relaxed);
-    d.producer = static_cast<std::uint32_t>(who);
-    d.schema = static_cast<std::uint32_t>(who >> 32);
-    d.sequence = word[2].load(relaxed);
+    unpack_units({word[0].load(relaxed), word[1].load(relaxed), word[2].load(relaxed)}, d);
     if (d.kind == LineKind::inlined) return d;
     d.lease = word[3].load(relaxed);
     const std::uint64_t where = word[4].load(relaxed);
@@ -84,6 +110,7 @@ struct StoredDescriptorOf {
     d.published_at_ns = word[6].load(relaxed);
     return d;
   }
+  LineKind load_kind() const { return kind_in(word[0].load(std::memory_order_relaxed)); }
 };
 
 static_assert(sizeof(StoredDescriptorOf<SharedAtomics>) == 56);
@@ -172,14 +199,14 @@ bool has_reached_lap(const U* unit, std::uint64_t lap) {
 // any order, as they do across PCIe; a unit without the tag then means `absent`. A CPU writes unit 0 last, so there
 // such a unit means `damaged`.
 template <class U>
-LineRead read_line(const U* unit, std::uint64_t lap, Descriptor& d, std::byte* data, bool any_order) {
+[[gnu::noinline]] LineRead read_line(const U* unit, std::uint64_t lap, Descriptor& d, std::byte* data, bool any_order) {
   constexpr auto relaxed = std::memory_order_relaxed;
   const auto tag = static_cast<std::uint32_t>(lap);
   // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_line.
   const Pair u0 = unit[0].load(std::memory_order_acquire);
   if (tag_of(u0.hi) != tag) return LineRead::absent;
   d = Descriptor{};
-  unpack_kind(u0.lo & ~HeadBits::Flags::put(HeadBits::Flags::kMax & ~kFlagsOfALine), d);
+  unpack_kind(valid_head(u0.lo), d);
   d.producer = static_cast<std::uint32_t>(u0.hi);
   if (d.kind == LineKind::tombstone) return LineRead::present;
   if (!carries_message(d) && d.kind != LineKind::control) return LineRead::damaged;

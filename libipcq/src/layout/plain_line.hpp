@@ -33,7 +33,7 @@ void write_plain_line(U* unit, std::uint64_t lap, const Descriptor& d, const std
     U::write_plain(unit + kInlineUnit, reinterpret_cast<const std::byte*>(&s), sizeof s);
   }
   unit[kSequenceUnit].store(make_unit(d.sequence, d.schema, tag), relaxed);
-  // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_line.
+  // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_units.
   unit[0].store(make_unit(pack_head(d), d.producer, tag), std::memory_order_release);
 }
 
@@ -46,40 +46,78 @@ void write_plain_inline(U* unit, std::uint64_t lap, std::uint32_t producer, std:
   const auto tag = static_cast<std::uint32_t>(lap);
   U::write_plain(unit + kInlineUnit, data, length);
   unit[kSequenceUnit].store(make_unit(sequence, 0, tag), std::memory_order_relaxed);
-  // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_line.
+  // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_units.
   unit[0].store(make_unit(kHead | HeadBits::Length::put(length), producer, tag), std::memory_order_release);
 }
 
-// Copies all but the payload of an inline message, whose bytes read_plain_payload() copies, and checks the copy.
-// `units`: of the line. The caller checks slot indices and the payload lengths of slots, for which it must know the
-// pool.
+// Copies the first two units and checks the copy. `units`: of the line. In line: the fields stay packed in registers,
+// and each caller unpacks those that it needs.
 template <class U>
-LineRead look_at_plain_line(const U* unit, std::uint32_t units, std::uint64_t lap, Descriptor& d) {
-  constexpr auto relaxed = std::memory_order_relaxed;
+[[gnu::always_inline]] inline LineRead look_at_plain_units(const U* unit, std::uint32_t units, std::uint64_t lap,
+                                                           PackedUnits& p) {
   // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_plain_line.
   const Pair u0 = unit[0].load(std::memory_order_acquire);
   if (tag_of(u0.hi) != static_cast<std::uint32_t>(lap)) return LineRead::absent;
-  d = Descriptor{};
-  unpack_kind(u0.lo & ~HeadBits::Flags::put(HeadBits::Flags::kMax & ~kFlagsOfALine), d);
-  d.producer = static_cast<std::uint32_t>(u0.hi);
-  if (d.kind == LineKind::tombstone) return LineRead::present;
-  const Pair sequence = unit[kSequenceUnit].load(relaxed);
-  d.sequence = sequence.lo;
-  d.schema = static_cast<std::uint32_t>(sequence.hi);
-  if (d.kind == LineKind::inlined) {
-    const bool fits =
-        d.data_unit >= kInlineUnit && d.data_unit <= units && d.length <= (units - d.data_unit) * kUnitSize;
-    return fits ? LineRead::present : LineRead::damaged;
-  }
-  if (d.kind != LineKind::slot) return LineRead::damaged;
+  p.head = valid_head(u0.lo);
+  p.producer = TailBits::Data::get(u0.hi);
+  const LineKind kind = kind_in(u0.lo);
+  if (kind == LineKind::tombstone) return LineRead::present;
+  const Pair u1 = unit[kSequenceUnit].load(std::memory_order_relaxed);
+  p.sequence = u1.lo;
+  p.producer |= u1.hi << 32;
+  if (kind != LineKind::inlined) return kind == LineKind::slot ? LineRead::present : LineRead::damaged;
+  const std::uint64_t at = HeadBits::DataUnit::get(u0.lo);
+  const bool fits = at >= kInlineUnit && at * kUnitSize + HeadBits::Length::get(u0.lo) <= units * kUnitSize;
+  return fits ? LineRead::present : LineRead::damaged;
+}
+
+// What a line says of a slot that look_at_plain_units() has described so.
+template <class U>
+PlainSlot read_plain_slot(const U* unit) {
   PlainSlot s;
   U::read_plain(unit + kInlineUnit, reinterpret_cast<std::byte*>(&s), sizeof s);
-  d.lease = s.lease;
-  d.slot = s.slot;
-  d.alias = s.alias;
-  d.alias_lease = s.alias_lease;
-  d.published_at_ns = s.published_at_ns;
-  return LineRead::present;
+  return s;
+}
+
+// Copies all but the payload of an inline message, whose bytes read_plain_payload() copies, and checks the copy. The
+// caller checks slot indices and the payload lengths of slots, for which it must know the pool.
+template <class U>
+[[gnu::always_inline]] inline LineRead look_at_plain_line(const U* unit, std::uint32_t units, std::uint64_t lap,
+                                                          Descriptor& d) {
+  PackedUnits p;
+  const LineRead r = look_at_plain_units(unit, units, lap, p);
+  if (r == LineRead::absent) return r;
+  d = Descriptor{};
+  unpack_units(p, d);
+  if (d.kind == LineKind::slot) {
+    const PlainSlot s = read_plain_slot(unit);
+    d.lease = s.lease;
+    d.slot = s.slot;
+    d.alias = s.alias;
+    d.alias_lease = s.alias_lease;
+    d.published_at_ns = s.published_at_ns;
+  }
+  return r;
+}
+
+// Copies a plain line to a held entry, as look_at_plain_line() and read_plain_payload() do, field by field as it is
+// packed. `kind`: of a line that is `present`; the entry is complete if it carries a message.
+template <class U, class Stored>
+[[gnu::always_inline]] inline LineRead copy_plain_line(const U* unit, std::uint32_t units, std::uint64_t lap,
+                                                       Stored& to, std::byte* data, LineKind& kind) {
+  PackedUnits p;
+  const LineRead r = look_at_plain_units(unit, units, lap, p);
+  if (r != LineRead::present) return r;
+  kind = kind_in(p.head);
+  if (kind == LineKind::tombstone) return r;
+  to.store_units(p);
+  if (kind == LineKind::slot) {
+    const PlainSlot s = read_plain_slot(unit);
+    to.store_slot(s.lease, s.slot, s.alias, s.alias_lease, s.published_at_ns);
+  } else {
+    U::read_plain(unit + HeadBits::DataUnit::get(p.head), data, HeadBits::Length::get(p.head));
+  }
+  return r;
 }
 
 // Copies the payload of an inline message that look_at_plain_line() has described, d.length bytes.

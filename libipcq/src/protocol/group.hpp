@@ -47,7 +47,11 @@ class GroupMember {
   static constexpr std::uint64_t kFetchAhead = 8;  // lines that are prefetched before the one that is read
 
   GroupMember() = default;
-  GroupMember(const R& ring, const GroupWords<A>& words) : ring_(ring), w_(words), scan_(words.first) {}
+  GroupMember(const R& ring, const GroupWords<A>& words)
+      : ring_(ring),
+        w_(words),
+        mine_(pack(HeldWord{HeldState::held, words.client, words.group, 0})),
+        scan_(words.first) {}
 
   HeldOf<A>& held(std::uint32_t entry) const { return w_.held[entry]; }
   unsigned group() const { return w_.group; }
@@ -60,44 +64,11 @@ class GroupMember {
   // entries to `entries`: one that was given back, if there is any, else the next of the ring. Skips tombstones.
   // `expected`: lines before this ticket are prefetched.
   Taken take(std::span<std::uint32_t> entries, std::uint64_t expected = 0) {
-    Taken t;
-    // In a closed group the broker takes the given-back messages over and counts them as left.
-    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire)) && !ring_.cursor(1 + w_.group).closed &&
-        take_orphan(entries[0])) {
-      t.outcome = TakeOutcome::taken;
-      t.count = 1;
-      return t;
-    }
-    const std::size_t room = reserve(entries);
-    if (room == 0) {
-      t.outcome = TakeOutcome::no_entry;
-      return t;
-    }
-    const unsigned c = 1 + w_.group;
-    while (t.count == 0) {
-      const Pair word = ring_.cursor_word(c);
-      const Cursor v = unpack_cursor(word);
-      if (v.closed) return t;  // the broker has counted the tickets from v.next on as left
-      // Copied before the claim, into entries that stay free: a line does not change while no member of the group has
-      // taken its ticket. If the swap fails the copies are discarded.
-      std::size_t k = 0;
-      Copied copied[kMaxTake];
-      while (k < room && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
-        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
-        ++k;
-      }
-      if (k == 0) {
-        if (ring_.cursor_word(c) == word) return t;
-        continue;
-      }
-      if (v.client != w_.client) ring_.help(c, v);
-      if (!ring_.swap_cursor(c, word, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) continue;
-      IPCQ_CRASH_POINT("take.claimed");
-      mark_held(v.next, std::span(copied, k), entries, t);
-    }
-    t.outcome = TakeOutcome::taken;
-    return t;
+    return take_up_to<kMaxTake>(entries, expected);
   }
+  // The same for one message, without the loops. In line: where the caller receives one message at a time, the calls
+  // would take as many instructions as what they do.
+  [[gnu::always_inline]] Taken take_one(std::uint32_t& entry) { return take_up_to<1>({&entry, 1}, 0); }
 
   // Moves the message of a ticket that this member has claimed with InPlaceReader to a held entry, whose index it
   // returns. kNone: the line carries no message, or is damaged, or no entry is free, which adds one to `damaged`. The
@@ -143,18 +114,8 @@ class GroupMember {
   bool release(std::uint32_t entry, std::uint32_t deliveries, const Pool<A>& pool, bool& freed) const {
     freed = false;
     auto& h = w_.held[entry];
-    const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
-    const Descriptor d = h.descriptor.load();
-    if (d.kind != LineKind::slot) return h.word.cas(mine, 0, std::memory_order_acq_rel);
-    const std::uint64_t releasing = pack(HeldWord{HeldState::releasing, w_.client, w_.group, deliveries});
-    if (!h.word.cas(mine, releasing, std::memory_order_acq_rel)) return false;
-    IPCQ_CRASH_POINT("release.started");
-    freed = release_slot(d, pool, w_.group);
-    IPCQ_CRASH_POINT("release.slot_done");
-    // SYNC held-entry (release): the loads of the entry before the word. Pairs with: reserve, take_orphan. The swap
-    // fails if a repair has completed the release.
-    h.word.cas(releasing, 0, std::memory_order_acq_rel);
-    return true;
+    if (h.descriptor.load_kind() == LineKind::slot) return release_with_slot(h, deliveries, pool, freed);
+    return h.word.cas(mine_after(deliveries), 0, std::memory_order_acq_rel);
   }
   // Clears a group's bit in the slot or alias that the message refers to. True when a payload slot became free.
   static bool release_slot(const Descriptor& d, const Pool<A>& pool, unsigned group) {
@@ -163,8 +124,7 @@ class GroupMember {
   }
   // Frees the entry of a forwarded message without clearing the group's bit: the alias clears it later.
   bool hand_over(std::uint32_t entry, std::uint32_t deliveries) const {
-    const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
-    return w_.held[entry].word.cas(mine, 0, std::memory_order_acq_rel);
+    return w_.held[entry].word.cas(mine_after(deliveries), 0, std::memory_order_acq_rel);
   }
 
   // Gives a delivered message back to the group: its entry becomes an orphan, with one delivery more.
@@ -230,8 +190,70 @@ class GroupMember {
  private:
   enum class Copied : std::uint8_t { absent, message, tombstone, damaged };
 
+  // The word of an entry that this member holds.
+  std::uint64_t mine_after(std::uint32_t deliveries) const { return mine_ | HeldBits::Deliveries::put(deliveries); }
+
+  // As take(), of at most kMost messages.
+  template <std::size_t kMost>
+  [[gnu::always_inline]] Taken take_up_to(std::span<std::uint32_t> entries, std::uint64_t expected) {
+    Taken t;
+    // In a closed group the broker takes the given-back messages over and counts them as left.
+    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire))) [[unlikely]] {
+      if (!ring_.cursor(1 + w_.group).closed && take_orphan(entries[0])) {
+        t.outcome = TakeOutcome::taken;
+        t.count = 1;
+        return t;
+      }
+    }
+    const std::size_t room = reserve(entries.first(std::min(entries.size(), kMost)));
+    if (room == 0) {
+      t.outcome = TakeOutcome::no_entry;
+      return t;
+    }
+    const unsigned c = 1 + w_.group;
+    while (t.count == 0) {
+      const Pair word = ring_.cursor_word(c);
+      const Cursor v = unpack_cursor(word);
+      if (v.closed) return t;  // the broker has counted the tickets from v.next on as left
+      // Copied before the claim, into entries that stay free: a line does not change while no member of the group has
+      // taken its ticket. If the swap fails the copies are discarded.
+      std::size_t k = 0;
+      Copied copied[kMost];
+      while (k < std::min(room, kMost) && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
+        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
+        ++k;
+      }
+      if (k == 0) {
+        if (ring_.cursor_word(c) == word) return t;
+        continue;
+      }
+      if (v.client != w_.client) [[unlikely]]
+        ring_.help(c, unpack_cursor(word));  // v itself stays in registers
+      if (!ring_.swap_cursor(c, word, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) continue;
+      IPCQ_CRASH_POINT("take.claimed");
+      mark_held(v.next, std::span(copied, k), entries, t);
+    }
+    t.outcome = TakeOutcome::taken;
+    return t;
+  }
+
+  [[gnu::noinline]] bool release_with_slot(HeldOf<A>& h, std::uint32_t deliveries, const Pool<A>& pool,
+                                           bool& freed) const {
+    const std::uint64_t mine = mine_after(deliveries);
+    const std::uint64_t releasing = pack(HeldWord{HeldState::releasing, w_.client, w_.group, deliveries});
+    const Descriptor d = h.descriptor.load();  // before the word: another party may complete the release
+    if (!h.word.cas(mine, releasing, std::memory_order_acq_rel)) return false;
+    IPCQ_CRASH_POINT("release.started");
+    freed = release_slot(d, pool, w_.group);
+    IPCQ_CRASH_POINT("release.slot_done");
+    // SYNC held-entry (release): the loads of the entry before the word. Pairs with: is_free_entry, take_orphan. The
+    // swap fails if a repair has completed the release.
+    h.word.cas(releasing, 0, std::memory_order_acq_rel);
+    return true;
+  }
+
   bool orphan(std::uint32_t entry, std::uint32_t deliveries, std::uint32_t deliveries_then) const {
-    const std::uint64_t mine = pack(HeldWord{HeldState::held, w_.client, w_.group, deliveries});
+    const std::uint64_t mine = mine_after(deliveries);
     const std::uint64_t orphan = pack(HeldWord{HeldState::orphan, 0, w_.group, deliveries_then});
     if (!w_.held[entry].word.cas(mine, orphan, std::memory_order_acq_rel)) return false;
     IPCQ_CRASH_POINT("nack.orphaned");
@@ -242,24 +264,36 @@ class GroupMember {
   // Finds free entries in this member's block and writes their indices. Only this member takes them into use, so they
   // stay free.
   std::size_t reserve(std::span<std::uint32_t> entries) {
-    std::size_t found = 0;
-    const std::size_t want = std::min(entries.size(), kMaxTake);
-    // Begins with the block's first entry if it is free, because it is probably cached; else where the last search
-    // ended.
-    std::uint32_t at = w_.held[w_.first].word.load(std::memory_order_acquire) == 0 ? w_.first : scan_;
-    for (std::uint32_t n = 0; n < w_.block && found < want; ++n) {
-      // SYNC held-entry (acquire): the last holder's loads of the entry are done. Pairs with: release.
-      if (w_.held[at].word.load(std::memory_order_acquire) == 0) entries[found++] = at;
-      if (++at == w_.first + w_.block) at = w_.first;
+    // The block's first entry if it is free, because it is probably cached; else from where the last search ended.
+    const bool first_is_free = is_free_entry(w_.held[w_.first]);
+    if (first_is_free && entries.size() == 1) {
+      entries[0] = w_.first;
+      return 1;
     }
-    scan_ = found == want ? at : w_.first;
+    return search(entries, first_is_free ? w_.first : scan_);
+  }
+  [[gnu::noinline]] std::size_t search(std::span<std::uint32_t> entries, std::uint32_t at) {
+    // Copies: each load below makes the compiler load members again.
+    const HeldEntries<A> held = w_.held;
+    const std::uint32_t first = w_.first;
+    const std::uint32_t end = first + w_.block;
+    std::size_t found = 0;
+    for (std::uint32_t left = w_.block; left != 0 && found < entries.size(); --left) {
+      if (is_free_entry(held[at])) entries[found++] = at;
+      if (++at == end) at = first;
+    }
+    scan_ = found == entries.size() ? at : first;
     return found;
+  }
+  static bool is_free_entry(const HeldOf<A>& entry) {
+    // SYNC held-entry (acquire): the last holder's loads of the entry are done. Pairs with: release.
+    return entry.word.load(std::memory_order_acquire) == 0;
   }
 
   Copied copy_line(std::uint64_t ticket, std::uint32_t entry) const {
     auto& h = w_.held[entry];
-    Descriptor d;
-    switch (ring_.read(ticket, d, h.data.edit())) {
+    LineKind kind = LineKind::none;
+    switch (ring_.copy(ticket, h.descriptor, h.data.edit(), kind)) {
       case LineRead::absent:
         return Copied::absent;
       case LineRead::damaged:
@@ -267,33 +301,37 @@ class GroupMember {
       case LineRead::present:
         break;
     }
-    if (!carries_message(d)) return Copied::tombstone;
-    h.descriptor.store(d);
-    return Copied::message;
+    return carries_message(kind) ? Copied::message : Copied::tombstone;
   }
 
   // After the claim of the tickets from `ticket` on: marks the entries held, then the lines done. Moves the entries
   // that got a message to the front of `entries`.
   void mark_held(std::uint64_t ticket, std::span<const Copied> copied, std::span<std::uint32_t> entries, Taken& t) {
+    const HeldEntries<A> held = w_.held;
+    const auto lines = ring_.finisher(w_.group, w_.client);
+    std::size_t count = 0;
     for (std::size_t i = 0; i < copied.size(); ++i) {
       if (copied[i] == Copied::message) {
-        auto& h = w_.held[entries[i]];
+        auto& h = held[entries[i]];
         h.ticket.store(ticket + i, std::memory_order_relaxed);
         // SYNC held-entry (release): the copy before the word. Pairs with: take_orphan.
-        h.word.store(pack(HeldWord{HeldState::held, w_.client, w_.group, 0}), std::memory_order_release);
+        h.word.store(mine_, std::memory_order_release);
         IPCQ_CRASH_POINT("take.held");
-        std::swap(entries[t.count++], entries[i]);
+        if (count != i) std::swap(entries[count], entries[i]);
+        ++count;
       } else if (copied[i] == Copied::damaged) {
         ++t.damaged;
       }
-      ring_.finish(w_.group, ticket + i, w_.client);
+      lines.finish(ticket + i);
       IPCQ_CRASH_POINT("take.finished");
     }
+    t.count = count;
     t.freed_lines = true;
   }
 
   R ring_;
   GroupWords<A> w_;
+  std::uint64_t mine_ = 0;  // the word of an entry that this member holds, whose message was not delivered before
   std::uint32_t scan_ = 0;
 };
 

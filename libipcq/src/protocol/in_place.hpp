@@ -43,7 +43,8 @@ class InPlaceReader {
   // Takes the group's next message, of up to `room` bytes, into private memory, which is unspecified unless a message
   // was taken. Skips tombstones. Nobody but this call has seen the message when it returns; if the member dies before,
   // the group gets it again as if never delivered. Returns the ticket.
-  std::uint64_t copy(std::byte* data, std::size_t room, Descriptor& d, Taken& t) {
+  // In line, as GroupMember::take_one().
+  [[gnu::always_inline]] std::uint64_t copy(std::byte* data, std::size_t room, Descriptor& d, Taken& t) {
     t = {};
     if (!may_begin(1, t)) return 0;
     for (;;) {
@@ -83,19 +84,19 @@ class InPlaceReader {
     if (!may_begin(want, t)) return 0;
     const std::uint64_t most = std::min<std::uint64_t>(
         {want, spare_, GroupMember<A>::kMaxTake, std::max<std::uint64_t>(ring_.lines() / 4, 1)});
+    const auto lines = ring_.out_lines();
     for (;;) {
       const Pair word = ring_.cursor_word(cursor());
       const Cursor v = unpack_cursor(word);
       if (v.closed) return 0;
       std::uint64_t k = 0;
-      LineKind kind = LineKind::none;
-      while (k < most && (kind = kind_at(v.next + k)) != LineKind::none && kind != LineKind::slot) {
-        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
-        ++k;
+      Next next = Next::in_line;
+      for (; k < most && (next = next_at(lines, v.next + k)) == Next::in_line; ++k) {
+        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(lines.at(v.next + k + kFetchAhead));
       }
       if (k == 0) {
         if (ring_.cursor_word(cursor()) != word) continue;
-        if (kind == LineKind::slot) t.outcome = TakeOutcome::needs_entry;
+        if (next == Next::in_slot) t.outcome = TakeOutcome::needs_entry;
         return 0;
       }
       if (!swap(word, v, k, true)) continue;
@@ -109,14 +110,25 @@ class InPlaceReader {
   // The payload of a claimed ticket, in its line where that is plain, else in `data`: until it is finished. Null: it
   // carries no message (`damaged`: because its content is invalid).
   const std::byte* read(std::uint64_t ticket, Descriptor& d, InlineData& data, bool& damaged) const {
-    const LineRead r = ring_.look(ticket, d);
+    return read(lines(), ticket, d, data, damaged);
+  }
+  // The same for several tickets, with lines() called once.
+  typename Ring<A>::Lines lines() const { return ring_.out_lines(); }
+  const std::byte* read(const typename Ring<A>::Lines& lines, std::uint64_t ticket, Descriptor& d, InlineData& data,
+                        bool& damaged) const {
+    const std::byte* there = nullptr;
+    const LineRead r = ring_.look_in_place(lines, ticket, d, there);
+    damaged = false;
+    if (there != nullptr) [[likely]]
+      return there;
     damaged = r != LineRead::present || d.kind == LineKind::slot;
     if (damaged || d.kind != LineKind::inlined) return nullptr;
-    if (const std::byte* const there = ring_.payload_in_line(ticket, d)) return there;
     damaged = ring_.read(ticket, d, data.bytes) != LineRead::present;
     return damaged ? nullptr : data.bytes;
   }
-  void finish(std::uint64_t ticket) const { ring_.finish(w_.group, ticket, w_.client); }
+  void finish(std::uint64_t ticket) const { finisher().finish(ticket); }
+  // The same for several tickets.
+  typename Ring<A>::Finisher finisher() const { return ring_.finisher(w_.group, w_.client); }
 
  private:
   static constexpr std::uint64_t kFetchAhead = GroupMember<A>::kFetchAhead;
@@ -125,31 +137,33 @@ class InPlaceReader {
 
   // Whether there is an entry for the repair, and no message that was given back; one of those lies in an entry.
   bool may_begin(std::size_t want, Taken& t) {
-    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire))) {
+    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire))) [[unlikely]] {
       t.outcome = TakeOutcome::needs_entry;
       return false;
     }
-    if (spare_ < std::min<std::size_t>(want, w_.block)) count_spare();
+    if (spare_ < want && spare_ < w_.block) [[unlikely]]
+      count_spare();
     if (spare_ == 0) t.outcome = TakeOutcome::no_entry;
     return spare_ != 0;
   }
   // Only this member takes entries of its block into use, so the number that it counts stays a lower bound.
-  void count_spare() {
+  [[gnu::noinline]] void count_spare() {
     spare_ = 0;
     for (std::uint32_t i = w_.first; i < w_.first + w_.block; ++i) {
       if (w_.held[i].word.load(std::memory_order_relaxed) == 0) ++spare_;
     }
   }
-  // none: the line is not readable yet. What is no message shows as a tombstone.
-  LineKind kind_at(std::uint64_t ticket) const {
+  // absent: the line is not readable yet. in_line: also of what is no message.
+  enum class Next : std::uint8_t { absent, in_line, in_slot };
+  static Next next_at(const typename Ring<A>::Lines& lines, std::uint64_t ticket) {
     // SYNC line-tagged (acquire). Pairs with: write_line, write_plain_line.
-    const Pair head = ring_.out(ticket)->load(std::memory_order_acquire);
-    if (tag_of(head.hi) != static_cast<std::uint32_t>(ring_.lap(ticket))) return LineKind::none;
-    const auto kind = static_cast<LineKind>(HeadBits::Kind::get(head.lo));
-    return kind == LineKind::inlined || kind == LineKind::slot ? kind : LineKind::tombstone;
+    const Pair head = lines.at(ticket)->load(std::memory_order_acquire);
+    if (tag_of(head.hi) != static_cast<std::uint32_t>(lines.lap(ticket))) return Next::absent;
+    return kind_in(head.lo) == LineKind::slot ? Next::in_slot : Next::in_line;
   }
   bool swap(const Pair& word, const Cursor& v, std::uint64_t count, bool reading) const {
-    if (v.client != w_.client) ring_.help(cursor(), v);
+    if (v.client != w_.client) [[unlikely]]
+      ring_.help(cursor(), unpack_cursor(word));  // v itself stays in registers
     return ring_.swap_cursor(cursor(), word,
                              {v.next + count, w_.client, static_cast<std::uint32_t>(count), 0, false, reading});
   }

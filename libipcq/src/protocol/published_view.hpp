@@ -2,7 +2,7 @@
 // soon as they are published; the payload is complete once the line in `out` is tagged. It reads inline messages from
 // `out`, because only that line has the processed bytes. docs/design/cuda.md, "Clients with a GPU".
 //
-// Not a Ring: read() and readable() differ. Thread-safe and copyable as Ring is.
+// Not a Ring: read(), copy() and readable() differ. Thread-safe and copyable as Ring is.
 #pragma once
 
 #include "protocol/ring.hpp"
@@ -12,12 +12,12 @@ namespace ipcq::detail {
 template <class A>
 class PublishedView : private Ring<A> {
  public:
-  // Needed by GroupMember beside read() and readable().
+  // Needed by GroupMember beside copy() and readable().
   using Ring<A>::cursor;
   using Ring<A>::cursor_word;
   using Ring<A>::swap_cursor;
   using Ring<A>::help;
-  using Ring<A>::finish;
+  using Ring<A>::finisher;
   using Ring<A>::has_finished;
   using Ring<A>::has_handler;
   using Ring<A>::inline_bytes;
@@ -30,12 +30,19 @@ class PublishedView : private Ring<A> {
   PublishedView() = default;
   explicit PublishedView(const Ring<A>& ring) : Ring<A>(ring) {}
 
-  // As Ring::read(). A copy made from `in` is marked kBeforeExecutor.
+  // As those of Ring. A copy made from `in` is marked kBeforeExecutor.
   LineRead read(std::uint64_t ticket, Descriptor& d, std::byte* data) const {
     const LineRead r = this->read_in(ticket, d, data);
     if (r != LineRead::present || !this->has_handler()) return r;
     if (d.kind == LineKind::inlined) return Ring<A>::read(ticket, d, data);
     d.flags |= kBeforeExecutor;
+    return r;
+  }
+  LineRead copy(std::uint64_t ticket, StoredDescriptorOf<A>& to, std::byte* data, LineKind& kind) const {
+    Descriptor d;
+    const LineRead r = read(ticket, d, data);
+    kind = d.kind;
+    if (r == LineRead::present && carries_message(d)) to.store(d);
     return r;
   }
   bool readable(std::uint64_t ticket) const {

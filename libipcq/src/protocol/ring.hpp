@@ -66,6 +66,18 @@ class Ring {
   std::uint32_t inline_bytes() const { return w_.plain ? plain_inline_bytes(w_.line_units * kUnitSize) : kInlineBytes; }
   typename A::Word& own(unsigned cursor, std::uint64_t ticket) const { return w_.own[cursor][index(ticket)]; }
 
+  // Copies of members, for loops: each access to shared memory makes the compiler load a Ring's members again.
+  struct Lines {
+    const typename A::Unit* first;
+    std::uint64_t mask;
+    std::uint32_t units;
+    unsigned shift;
+    bool plain;
+    const typename A::Unit* at(std::uint64_t ticket) const { return first + (ticket & mask) * units; }
+    std::uint64_t lap(std::uint64_t ticket) const { return (ticket >> shift) + 1; }
+  };
+  Lines out_lines() const { return {w_.out, mask_, w_.line_units, shift_, w_.plain}; }
+
   // The cursor as it stands in memory: what the caller compares and swaps it does not have to pack again.
   // SYNC cursor (acquire): the caller observes what earlier takers did before their swap. Pairs with: swap_cursor.
   Pair cursor_word(unsigned c) const { return w_.cursor[c]->load(); }
@@ -120,21 +132,30 @@ class Ring {
   LineRead read(std::uint64_t ticket, Descriptor& d, std::byte* data) const {
     return read_from(out(ticket), ticket, d, data, w_.device_writes_out);
   }
-  // The same for the executor: as it was published.
+  // The same, to a held entry, which is complete if the line carries a message. `kind`: of a line that is present.
+  LineRead copy(std::uint64_t ticket, StoredDescriptorOf<A>& to, std::byte* data, LineKind& kind) const {
+    if (w_.plain) [[likely]]
+      return copy_plain_line(out(ticket), w_.line_units, lap(ticket), to, data, kind);
+    Descriptor d;
+    const LineRead r = read(ticket, d, data);
+    kind = d.kind;
+    if (r == LineRead::present && carries_message(d)) to.store(d);
+    return r;
+  }
+  // As read(), for the executor: as it was published.
   LineRead read_in(std::uint64_t ticket, Descriptor& d, std::byte* data) const {
     return read_from(in(ticket), ticket, d, data, false);
   }
   // Copies the payload of an inline message only if it fits `room`.
   LineRead read_fitting(std::uint64_t ticket, Descriptor& d, std::byte* data, std::size_t room) const {
-    if (w_.plain) {
-      const LineRead r = look_at_plain_line(out(ticket), w_.line_units, lap(ticket), d);
-      if (r == LineRead::present && d.kind == LineKind::inlined && d.length <= room) {
-        read_plain_payload(out(ticket), d, data);
-      }
+    if (w_.plain) [[likely]] {
+      const typename A::Unit* const line = out(ticket);
+      const LineRead r = look_at_plain_line(line, w_.line_units, lap(ticket), d);
+      if (r == LineRead::present && d.kind == LineKind::inlined && d.length <= room) read_plain_payload(line, d, data);
       return r;
     }
     std::byte copy[kInlineBytes + 8];
-    const LineRead r = read(ticket, d, copy);
+    const LineRead r = read_tagged(out(ticket), ticket, d, copy, w_.device_writes_out);
     if (r == LineRead::present && d.kind == LineKind::inlined && d.length != 0 && d.length <= room) {
       std::memcpy(data, copy, d.length);
     }
@@ -145,10 +166,16 @@ class Ring {
     return look_at(out(ticket), ticket, d, w_.device_writes_out);
   }
   LineRead look_in(std::uint64_t ticket, Descriptor& d) const { return look_at(in(ticket), ticket, d, false); }
-  // Where the payload of an inline message lies that look() has described; null in a tagged line. Only for the owner of
+  // As look(). `payload`: where that of an inline message lies, if the line is plain; else null. Only for the owner of
   // the ticket, since the line may change for everybody else.
-  const std::byte* payload_in_line(std::uint64_t ticket, const Descriptor& d) const {
-    return w_.plain ? A::Unit::plain_bytes(out(ticket) + d.data_unit) : nullptr;
+  LineRead look_in_place(const Lines& lines, std::uint64_t ticket, Descriptor& d, const std::byte*& payload) const {
+    const typename A::Unit* const line = lines.at(ticket);
+    payload = nullptr;
+    if (!lines.plain) [[unlikely]]
+      return look_at(line, ticket, d, w_.device_writes_out);
+    const LineRead r = look_at_plain_line(line, lines.units, lines.lap(ticket), d);
+    if (r == LineRead::present && d.kind == LineKind::inlined) payload = A::Unit::plain_bytes(line + d.data_unit);
+    return r;
   }
   bool readable(std::uint64_t ticket) const { return is_tagged(out(ticket), lap(ticket)); }
 
@@ -172,10 +199,21 @@ class Ring {
     }
   }
 
-  // Marks the line as done for the group: `client` has copied the message, or discards or skips it.
+  // Marks lines as done for a group: `client` has copied the message, or discards or skips it.
+  struct Finisher {
+    typename A::Word* own;
+    std::uint64_t mask;
+    unsigned shift;
+    std::uint32_t client;
+    void finish(std::uint64_t ticket) const {
+      const std::uint64_t lap = (ticket >> shift) + 1;
+      // SYNC line-freed (release): the caller's loads of the line before the entry. Pairs with: is_free.
+      own[ticket & mask].store(pack_own(lap, OwnState::done, client), std::memory_order_release);
+    }
+  };
+  Finisher finisher(unsigned group, std::uint32_t client) const { return {w_.own[1 + group], mask_, shift_, client}; }
   void finish(unsigned group, std::uint64_t ticket, std::uint32_t client) const {
-    // SYNC line-freed (release): the caller's loads of the line before the entry. Pairs with: is_free.
-    own(1 + group, ticket).store(pack_own(lap(ticket), OwnState::done, client), std::memory_order_release);
+    finisher(group, client).finish(ticket);
   }
 
   // Whether the group is done with the ticket. Once true it stays true, also after the line is reused.
@@ -255,15 +293,24 @@ class Ring {
   }
   LineRead read_from(const typename A::Unit* line, std::uint64_t ticket, Descriptor& d, std::byte* data,
                      bool any_order) const {
-    if (!w_.plain) return read_line(line, lap(ticket), d, data, any_order);
+    if (!w_.plain) [[unlikely]]
+      return read_tagged(line, ticket, d, data, any_order);
     const LineRead r = look_at_plain_line(line, w_.line_units, lap(ticket), d);
     if (r == LineRead::present && d.kind == LineKind::inlined) read_plain_payload(line, d, data);
     return r;
   }
   LineRead look_at(const typename A::Unit* line, std::uint64_t ticket, Descriptor& d, bool any_order) const {
-    if (w_.plain) return look_at_plain_line(line, w_.line_units, lap(ticket), d);
+    if (w_.plain) [[likely]]
+      return look_at_plain_line(line, w_.line_units, lap(ticket), d);
     std::byte unused[kInlineBytes + 8];
-    return read_line(line, lap(ticket), d, unused, any_order);
+    return read_tagged(line, ticket, d, unused, any_order);
+  }
+  LineRead read_tagged(const typename A::Unit* line, std::uint64_t ticket, Descriptor& d, std::byte* data,
+                       bool any_order) const {
+    Descriptor tagged;  // in memory; `d` itself may stay in registers
+    const LineRead r = read_line(line, lap(ticket), tagged, data, any_order);
+    d = tagged;
+    return r;
   }
 
   RingWords<A> w_;

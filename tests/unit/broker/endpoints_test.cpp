@@ -138,13 +138,13 @@ TEST_F(EndpointsTest, WhatADeadConsumerHeldIsGivenBack) {
   const Reply c = consumer();
   ASSERT_TRUE(send(q_, p.client));
   std::uint32_t entry = kNone;
-  ASSERT_EQ(q_.map->member(0, c.endpoint, c.client).take({&entry, 1}).count, 1u);
+  ASSERT_EQ(q_.map->member(0, c.endpoint, c.client).take_one(entry).count, 1u);
   parts_.endpoints.close_all({&client_}, Closing::broken_off);
   EXPECT_EQ(q_.producers_lost, 1u);
   EXPECT_EQ(q_.kept[c.endpoint], 1u);
   const Reply next = consumer();
   EXPECT_NE(next.endpoint, c.endpoint) << "there are endpoints with all entries free";
-  ASSERT_EQ(q_.map->member(0, next.endpoint, next.client).take({&entry, 1}).count, 1u);
+  ASSERT_EQ(q_.map->member(0, next.endpoint, next.client).take_one(entry).count, 1u);
 }
 
 TEST_F(EndpointsTest, ATicketThatADeadProducerTookBecomesATombstone) {

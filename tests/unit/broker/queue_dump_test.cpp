@@ -66,7 +66,7 @@ TEST_F(QueueDumpTest, TellsWhichTicketsArePublishedAndWhoHasThem) {
                             HasSubstr("ticket 0: lap 1, in published, readable, own\n"),
                             HasSubstr("ticket 1: lap 1, in absent, not readable, own\n")));
   std::uint32_t entry = kNone;
-  ASSERT_EQ(q_.map->member(0, 0, kConsumer).take({&entry, 1}).count, 1u);
+  ASSERT_EQ(q_.map->member(0, 0, kConsumer).take_one(entry).count, 1u);
   q_.map->ring().own(kProducers, 1).store(pack_own(1, OwnState::taken, kProducer), std::memory_order_relaxed);
   EXPECT_THAT(text(), AllOf(HasSubstr("ticket 0: lap 1, in published, readable, own [1] lap 1 done by 6\n"),
                             HasSubstr("ticket 1: lap 1, in absent, not readable, own [0] lap 1 taken by 5\n")));
@@ -81,7 +81,7 @@ TEST_F(QueueDumpTest, TellsThatNoTicketIsTakenAnyMore) {
 TEST_F(QueueDumpTest, TellsHeldEntriesOfTheEndpointsInUse) {
   ASSERT_TRUE(send(q_, kProducer));
   std::uint32_t entry = kNone;
-  ASSERT_EQ(q_.map->member(0, 1, kConsumer).take({&entry, 1}).count, 1u);
+  ASSERT_EQ(q_.map->member(0, 1, kConsumer).take_one(entry).count, 1u);
   EXPECT_THAT(text(), Not(HasSubstr("held entry"))) << "nobody has that endpoint";
   q_.endpoints[1].client = kConsumer;
   q_.endpoints[1].kind = EndpointKind::consumer;

@@ -36,7 +36,7 @@ class StatisticsTest : public testing::Test {
   // Has the group's cursor pass one message.
   void take(unsigned g) const {
     std::uint32_t entry = kNone;
-    ASSERT_EQ(q_.map->member(g, 0, 10).take({&entry, 1}).count, 1u);
+    ASSERT_EQ(q_.map->member(g, 0, 10).take_one(entry).count, 1u);
   }
 
   Parts parts_;

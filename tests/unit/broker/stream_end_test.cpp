@@ -81,14 +81,14 @@ TEST_F(StreamEndTest, AClosedQueueCountsWhatIsLeftWithoutTombstones) {
   add_tombstones(q_, {1});
   std::uint32_t entry = kNone;
   auto member = q_.map->member(0, 1, 6);
-  ASSERT_EQ(member.take({&entry, 1}).count, 1u);
+  ASSERT_EQ(member.take_one(entry).count, 1u);
   q_.endpoints[1].client = 6;
   q_.endpoints[1].kind = EndpointKind::consumer;
   begin_draining(q_);
   const Leftover left = close_queue(q_);
   EXPECT_EQ(left.messages, 1u) << "one is held, one is no message";
   EXPECT_EQ(left.held, 1u);
-  EXPECT_EQ(member.take({&entry, 1}).count, 0u) << "nothing is handed out any more";
+  EXPECT_EQ(member.take_one(entry).count, 0u) << "nothing is handed out any more";
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ class MessageWaitTest : public testing::Test {
   Status take(MessageWait& wait, Duration time, const std::atomic<bool>* roused = nullptr) {
     Deadline deadline(time);
     Taken taken;
-    const auto attempt = [&](Taken& t) { t = member_.take({&entry_, 1}); };
+    const auto attempt = [&] { return member_.take_one(entry_); };
     return wait.until_taken(member_, attempt, deadline, taken, damaged_, roused);
   }
   void end_stream(std::uint64_t ticket) {

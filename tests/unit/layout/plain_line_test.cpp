@@ -148,6 +148,40 @@ TEST_P(PlainLine, TellsDamagedKindsLengthsAndDataUnits) {
   EXPECT_EQ(with_head(none), LineRead::present);
 }
 
+TEST_P(PlainLine, IsCopiedToAHeldEntryAsItIsRead) {
+  Descriptor flagged = slot();
+  flagged.flags = 0xff;
+  for (const Descriptor& x : {inlined(0), inlined(inline_bytes()), slot(), flagged}) {
+    write_plain_line(units_, 6, x, payload_.data());
+    ASSERT_EQ(look(6), LineRead::present);
+    StoredDescriptorOf<SharedAtomics> expected{};
+    expected.store(d_);
+    StoredDescriptorOf<SharedAtomics> copied{};
+    std::vector<std::byte> data(inline_bytes());
+    LineKind kind = LineKind::none;
+    ASSERT_EQ(copy_plain_line(units_, units(), 6, copied, data.data(), kind), LineRead::present);
+    EXPECT_EQ(kind, x.kind);
+    EXPECT_EQ(std::memcmp(&copied, &expected, sizeof copied), 0);
+    const std::size_t bytes = x.kind == LineKind::inlined ? x.length : 0;
+    EXPECT_EQ(std::memcmp(data.data(), payload_.data(), bytes), 0) << bytes;
+  }
+}
+
+TEST_P(PlainLine, ChangesNoHeldEntryIfItCarriesNoSoundMessage) {
+  Descriptor t;
+  t.kind = LineKind::tombstone;
+  for (const Descriptor& x : {t, inlined(inline_bytes() + 1), Descriptor{}}) {
+    (void)with_head(x);
+    StoredDescriptorOf<SharedAtomics> copied{};
+    LineKind kind = LineKind::none;
+    const LineRead r = copy_plain_line(units_, units(), 4, copied, nullptr, kind);
+    EXPECT_EQ(r, x.kind == LineKind::tombstone ? LineRead::present : LineRead::damaged);
+    EXPECT_EQ(kind, x.kind == LineKind::tombstone ? x.kind : LineKind::none);
+    for (const Word& word : copied.word) EXPECT_EQ(word.raw, 0u);
+    EXPECT_EQ(copy_plain_line(units_, units(), 5, copied, nullptr, kind), LineRead::absent);
+  }
+}
+
 TEST_P(PlainLine, DropsFlagsThatNoLineMayHave) {
   Descriptor x = slot();
   x.flags = 0xff;

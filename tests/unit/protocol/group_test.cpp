@@ -41,8 +41,31 @@ TEST_F(GroupTest, SaysThatNoEntryIsFreeWhenItHoldsAllItMay) {
   s.send(2, 4);
   auto member = s.queue().member(0, 0, 5);
   std::uint32_t entry = 0;
-  EXPECT_EQ(member.take({&entry, 1}).outcome, TakeOutcome::no_entry);
+  EXPECT_EQ(member.take_one(entry).outcome, TakeOutcome::no_entry);
   EXPECT_NE(s.take(0, 1, 6), kNone);  // another member has its own
+}
+
+TEST_F(GroupTest, TakesOneMessageIntoTheFirstEntryOfItsBlockThatIsFree) {
+  auto member = s.queue().member(0, 1, 6);
+  const std::uint32_t first = s.queue().config().held_per_endpoint;
+  std::uint32_t entry = kNone;
+  for (std::uint64_t n = 0; n < 3; ++n) {
+    s.send(2, n);
+    ASSERT_EQ(member.take_one(entry).outcome, TakeOutcome::taken);
+    EXPECT_EQ(entry, first + n);
+    EXPECT_EQ(s.held(entry).descriptor.load().sequence, n);
+    EXPECT_EQ(s.held(entry).ticket.load(std::memory_order_relaxed), n);
+    EXPECT_EQ(s.held_word(entry), (HeldWord{HeldState::held, 6, 0, 0}));
+  }
+  bool freed = false;
+  ASSERT_TRUE(member.release(first, 0, s.pool(), freed));
+  s.send(2, 3);
+  ASSERT_EQ(member.take_one(entry).outcome, TakeOutcome::taken);
+  EXPECT_EQ(entry, first);
+  s.send(2, 4);
+  ASSERT_EQ(member.take_one(entry).outcome, TakeOutcome::taken);
+  EXPECT_EQ(entry, first + 3);
+  EXPECT_EQ(member.take_one(entry).outcome, TakeOutcome::no_entry);
 }
 
 TEST_F(GroupTest, PassesOverTombstonesInABatch) {
@@ -73,7 +96,7 @@ TEST_F(GroupTest, ReturnsNothingButFreesLinesWhenOnlyTombstonesAreThere) {
   s.ring().write(s.claim(2).ticket, tombstone, nullptr);
   auto member = s.queue().member(0, 0, 5);
   std::uint32_t entry = 0;
-  const Taken t = member.take({&entry, 1});
+  const Taken t = member.take_one(entry);
   EXPECT_EQ(t.outcome, TakeOutcome::none);
   EXPECT_TRUE(t.freed_lines);
 }

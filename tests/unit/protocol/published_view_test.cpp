@@ -127,7 +127,7 @@ TEST_F(PublishedViewTest, CountsALineAsDamagedThatHasNoMeaning) {
   const PublishClaim c = s.claim(2);
   s.ring().in(c.ticket)->store(make_unit(0x77, 2, 1), std::memory_order_release);
   std::uint32_t entry = kNone;
-  const Taken t = s.queue().published_member(0, 0, 5).take({&entry, 1});
+  const Taken t = s.queue().published_member(0, 0, 5).take_one(entry);
   EXPECT_EQ(t.count, 0u);
   EXPECT_EQ(t.damaged, 1u);
 }
