@@ -207,9 +207,9 @@ static_assert(std::is_trivial_v<Unit> && sizeof(Unit) == 16 && alignof(Unit) == 
 
 // Ordinary memory at the end of a struct. An atomic word in it says which party may access it. The struct may have more
 // bytes behind it than are declared.
-template <std::size_t kDeclared>
+template <std::size_t Declared>
 struct PlainTail {
-  std::byte bytes[kDeclared];
+  std::byte bytes[Declared];
   std::byte* edit() noexcept { return bytes; }
   const std::byte* view() const noexcept { return bytes; }
 };
@@ -218,8 +218,8 @@ struct SharedAtomics {
   using Word = detail::Word;
   using Wide = detail::Wide;
   using Unit = detail::Unit;
-  template <std::size_t kDeclared>
-  using PlainTail = detail::PlainTail<kDeclared>;
+  template <std::size_t Declared>
+  using PlainTail = detail::PlainTail<Declared>;
   // Hints: fetch the first 128 bytes of a line into this core's cache, for writing exclusively.
   static void prefetch_for_write(const void* line) noexcept {
     prefetch_line_for_write(line);

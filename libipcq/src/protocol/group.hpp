@@ -193,8 +193,8 @@ class GroupMember {
   // The word of an entry that this member holds.
   std::uint64_t mine_after(std::uint32_t deliveries) const { return mine_ | HeldBits::Deliveries::put(deliveries); }
 
-  // As take(), of at most kMost messages.
-  template <std::size_t kMost>
+  // As take(), of at most Most messages.
+  template <std::size_t Most>
   [[gnu::always_inline]] Taken take_up_to(std::span<std::uint32_t> entries, std::uint64_t expected) {
     Taken t;
     // In a closed group the broker takes the given-back messages over and counts them as left.
@@ -205,7 +205,7 @@ class GroupMember {
         return t;
       }
     }
-    const std::size_t room = reserve(entries.first(std::min(entries.size(), kMost)));
+    const std::size_t room = reserve(entries.first(std::min(entries.size(), Most)));
     if (room == 0) {
       t.outcome = TakeOutcome::no_entry;
       return t;
@@ -218,8 +218,8 @@ class GroupMember {
       // Copied before the claim, into entries that stay free: a line does not change while no member of the group has
       // taken its ticket. If the swap fails the copies are discarded.
       std::size_t k = 0;
-      Copied copied[kMost];
-      while (k < std::min(room, kMost) && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
+      Copied copied[Most];
+      while (k < std::min(room, Most) && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
         if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
         ++k;
       }
