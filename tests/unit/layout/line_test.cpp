@@ -6,6 +6,8 @@
 #include <cstring>
 #include <memory>
 
+#include "unit/layout/descriptors.hpp"
+
 namespace ipcq::detail {
 namespace {
 
@@ -18,27 +20,6 @@ class LineTest : public testing::Test {
 
   void SetUp() override {
     for (std::size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<std::byte>(i * 7 + 1);
-  }
-  static Descriptor inlined(std::uint32_t length) {
-    Descriptor x;
-    x.kind = LineKind::inlined;
-    x.length = length;
-    x.producer = 0x2abcde;
-    x.sequence = 0x1122334455667788;
-    x.schema = 0x99aabbcc;
-    x.priority = 3;
-    return x;
-  }
-  static Descriptor slot() {
-    Descriptor x = inlined(4096);
-    x.kind = LineKind::slot;
-    x.flags = kPayloadReady;
-    x.slot = 17;
-    x.lease = 0x8000000000000001;
-    x.alias = 70;
-    x.alias_lease = 5;
-    x.published_at_ns = 123456789;
-    return x;
   }
   LineRead read(std::uint64_t lap) { return read_line(line.unit, lap, d, data.bytes, false); }
 };

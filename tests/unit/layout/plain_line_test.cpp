@@ -7,6 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "unit/layout/descriptors.hpp"
+
 namespace ipcq::detail {
 namespace {
 
@@ -19,27 +21,6 @@ class PlainLine : public testing::TestWithParam<std::uint32_t> {
   }
   std::uint32_t units() const { return GetParam() / kUnitSize; }
   std::uint32_t inline_bytes() const { return plain_inline_bytes(GetParam()); }
-  static Descriptor inlined(std::uint32_t length) {
-    Descriptor x;
-    x.kind = LineKind::inlined;
-    x.length = length;
-    x.producer = 0x2abcde;
-    x.sequence = 0x1122334455667788;
-    x.schema = 0x99aabbcc;
-    x.priority = 3;
-    return x;
-  }
-  static Descriptor slot() {
-    Descriptor x = inlined(0xffffffff);
-    x.kind = LineKind::slot;
-    x.flags = kPayloadReady;
-    x.slot = 17;
-    x.lease = 0x8000000000000001;
-    x.alias = 70;
-    x.alias_lease = 5;
-    x.published_at_ns = 123456789;
-    return x;
-  }
   LineRead look(std::uint64_t lap) { return look_at_plain_line(units_, units(), lap, d_); }
   // What a reader makes of a line with the head of `x`.
   LineRead with_head(const Descriptor& x) {
@@ -89,12 +70,12 @@ TEST_P(PlainLine, IsTheSameByTheShortWay) {
 TEST_P(PlainLine, WritesNothingBehindItself) {
   for (std::uint32_t u = units(); u < kUnits; ++u) units_[u] = {7, 7};
   write_plain_line(units_, 1, inlined(inline_bytes()), payload_.data());
-  write_plain_line(units_, std::uint64_t{1} << 20, slot(), nullptr);
+  write_plain_line(units_, std::uint64_t{1} << 20, slot(0xffffffff), nullptr);
   for (std::uint32_t u = units(); u < kUnits; ++u) EXPECT_EQ(units_[u].lo, 7u) << u;
 }
 
 TEST_P(PlainLine, CarriesASlotDescriptorWhole) {
-  write_plain_line(units_, 9, slot(), nullptr);
+  write_plain_line(units_, 9, slot(0xffffffff), nullptr);
   ASSERT_EQ(look(9), LineRead::present);
   EXPECT_EQ(d_.kind, LineKind::slot);
   EXPECT_EQ(d_.flags, kPayloadReady);
@@ -149,9 +130,9 @@ TEST_P(PlainLine, TellsDamagedKindsLengthsAndDataUnits) {
 }
 
 TEST_P(PlainLine, IsCopiedToAHeldEntryAsItIsRead) {
-  Descriptor flagged = slot();
+  Descriptor flagged = slot(0xffffffff);
   flagged.flags = 0xff;
-  for (const Descriptor& x : {inlined(0), inlined(inline_bytes()), slot(), flagged}) {
+  for (const Descriptor& x : {inlined(0), inlined(inline_bytes()), slot(0xffffffff), flagged}) {
     write_plain_line(units_, 6, x, payload_.data());
     ASSERT_EQ(look(6), LineRead::present);
     StoredDescriptorOf<SharedAtomics> expected{};
@@ -183,7 +164,7 @@ TEST_P(PlainLine, ChangesNoHeldEntryIfItCarriesNoSoundMessage) {
 }
 
 TEST_P(PlainLine, DropsFlagsThatNoLineMayHave) {
-  Descriptor x = slot();
+  Descriptor x = slot(0xffffffff);
   x.flags = 0xff;
   write_plain_line(units_, 5, x, nullptr);
   ASSERT_EQ(look(5), LineRead::present);
