@@ -1,27 +1,11 @@
 #include "repair/membership.hpp"
 
-#include <algorithm>
-
 #include "protocol/doorbell.hpp"
 #include "protocol/group_set.hpp"
 #include "protocol/published_view.hpp"
+#include "repair/held_blocks.hpp"
 
 namespace ipcq::detail {
-
-namespace {
-
-// Visits held entries until `visit` returns false. True: all were visited. `blocks`: null for all.
-template <class Visit>
-bool for_each_held(const QueueMap& queue, const std::vector<std::uint32_t>* blocks, Visit visit) {
-  const auto visit_all = [&](const HeldEntries<SharedAtomics>& entries) {
-    return std::all_of(entries.begin(), entries.end(), visit);
-  };
-  if (blocks == nullptr) return visit_all(queue.held());
-  return std::all_of(blocks->begin(), blocks->end(),
-                     [&](std::uint32_t block) { return visit_all(queue.held_block(block)); });
-}
-
-}  // namespace
 
 std::uint64_t join_group(const QueueMap& queue, unsigned g) {
   auto& control = queue.control();

@@ -8,6 +8,7 @@
 
 #include "protocol/doorbell.hpp"
 #include "protocol/published_view.hpp"
+#include "repair/held_blocks.hpp"
 #include "repair/membership.hpp"
 
 namespace ipcq::detail {
@@ -28,8 +29,7 @@ class Repair {
         alive_(ended.alive),
         gpu_may_live_on_(ended.alive || ended.gpu_may_outlive),
         blocks_(ended.blocks),
-        first_entry_(ended.endpoint * queue.config().held_per_endpoint),
-        end_entry_(first_entry_ + queue.config().held_per_endpoint) {}
+        own_block_(queue.held_block(ended.endpoint)) {}
 
   RepairReport run_late() {
     settle_gpu_writes();
@@ -184,8 +184,7 @@ class Repair {
   }
 
   bool is_held(unsigned g, std::uint64_t ticket) const {
-    for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
-      const Held& h = queue_.held()[i];
+    for (const Held& h : own_block_) {
       const HeldWord w = unpack_held(h.word.load(std::memory_order_acquire));
       if (w.state != HeldState::free && w.group == g && h.ticket.load(std::memory_order_relaxed) == ticket) return true;
     }
@@ -194,8 +193,7 @@ class Repair {
 
   void make_orphan(unsigned g, std::uint64_t ticket, const Descriptor& d, const std::byte* data,
                    std::uint32_t deliveries) {
-    for (std::uint32_t i = first_entry_; i < end_entry_; ++i) {
-      Held& h = queue_.held()[i];
+    for (Held& h : own_block_) {
       if (h.word.load(std::memory_order_acquire) != 0) continue;
       h.descriptor.store(d);
       if (d.kind == LineKind::inlined) std::memcpy(h.data.edit(), data, d.length);
@@ -218,15 +216,11 @@ class Repair {
 
   // Entries that it holds, of its own block or taken over from others.
   void settle_held() {
-    const std::uint32_t block = queue_.config().held_per_endpoint;
-    const auto settle_block = [&](std::uint32_t b) {
-      for (std::uint32_t i = b * block; i < (b + 1) * block; ++i) {
-        while (!settle_entry(queue_.held()[i])) {
-        }
+    (void)for_each_held(queue_, blocks_, [this](Held& h) {
+      while (!settle_entry(h)) {
       }
-    };
-    if (blocks_ != nullptr) std::for_each(blocks_->begin(), blocks_->end(), settle_block);
-    for (std::uint32_t b = 0; blocks_ == nullptr && b < queue_.config().endpoints; ++b) settle_block(b);
+      return true;
+    });
     // It may have died after it made an entry an orphan and before it counted that: have the members search once.
     for (unsigned g = 0; g < kMaxGroups; ++g) {
       queue_.control().group[g].orphans.fetch_add(kOneGivenBack, std::memory_order_acq_rel);
@@ -282,8 +276,7 @@ class Repair {
   const bool alive_;
   const bool gpu_may_live_on_;
   const std::vector<std::uint32_t>* const blocks_;
-  const std::uint32_t first_entry_;  // of its block of held entries
-  const std::uint32_t end_entry_;
+  const HeldEntries<SharedAtomics> own_block_;  // of the ended endpoint
   std::optional<std::vector<std::pair<std::uint64_t, std::uint64_t>>> forwarded_;
   RepairReport report_;
 };
