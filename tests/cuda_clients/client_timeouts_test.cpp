@@ -50,6 +50,11 @@ class CudaClientTimeOuts : public CudaClient {
     SCOPED_TRACE("the broker has stopped");
     expect_at_once({call_name, call}, over);
   }
+  void expect_of_publish(cuda::Loan& loan) {
+    const auto publish = [&](Duration t) { return loan.publish(kBytes, t); };
+    expect("publish", Status::full, publish);
+    expect_ended_by_the_broker("publish", publish);
+  }
 };
 INSTANTIATE_TEST_SUITE_P(, CudaClientTimeOuts, testing::Values(kKinds[0], kKinds[3]), kind_name);
 
@@ -73,9 +78,7 @@ TEST_P(CudaClientTimeOuts, OfPublishingWhereALineIsMissing) {
   CUstream out = gpu_->stream();
   auto v = cuda::loan(p, out, kBound);
   ASSERT_TRUE(v) << to_string(v.status());
-  const auto publish = [&](Duration t) { return v->publish(kBytes, t); };
-  expect("publish", Status::full, publish);
-  expect_ended_by_the_broker("publish", publish);
+  expect_of_publish(*v);
 }
 
 TEST_P(CudaClientTimeOuts, OfRepeatingAPublishWhoseStreamIsBusy) {
@@ -92,9 +95,7 @@ TEST_P(CudaClientTimeOuts, OfRepeatingAPublishWhoseStreamIsBusy) {
   while (c.receive(kMoment)) {
   }
   wait_for(out, held_up);  // the only thing that is missing now
-  const auto publish = [&](Duration t) { return v->publish(kBytes, t); };
-  expect("publish", Status::full, publish);
-  expect_ended_by_the_broker("publish", publish);
+  expect_of_publish(*v);
   open(held_up);
 }
 
@@ -106,9 +107,7 @@ TEST_P(CudaClientTimeOuts, OfPublishingIntoHostMemoryWhereALineIsMissing) {
   CUstream out = gpu_->stream();
   auto v = cuda::loan(p, out, kBound);
   ASSERT_TRUE(v) << to_string(v.status());
-  const auto publish = [&](Duration t) { return v->publish(kBytes, t); };
-  expect("publish", Status::full, publish);
-  expect_ended_by_the_broker("publish", publish);
+  expect_of_publish(*v);
 }
 
 TEST_P(CudaClientTimeOuts, OfPublishingIntoHostMemoryWhileTheStreamIsBusy) {
@@ -120,9 +119,7 @@ TEST_P(CudaClientTimeOuts, OfPublishingIntoHostMemoryWhileTheStreamIsBusy) {
   auto v = cuda::loan(p, out, kBound);
   ASSERT_TRUE(v) << to_string(v.status());
   wait_for(out, held_up);
-  const auto publish = [&](Duration t) { return v->publish(kBytes, t); };
-  expect("publish", Status::full, publish);
-  expect_ended_by_the_broker("publish", publish);
+  expect_of_publish(*v);
   open(held_up);
 }
 

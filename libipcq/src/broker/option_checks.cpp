@@ -35,10 +35,10 @@ void check_threads(const std::string& object, const QueueOptions& o) {
 }
 
 // With a handler, `auto` is a GPU's queue where there is one. So that a configuration means the same everywhere.
-void check_line(const std::string& object, const QueueOptions& o) {
+void check_line_of_auto(const std::string& object, const QueueOptions& o) {
   if (o.line == sizeof(Line) || o.backend != "auto" || o.handler.empty() || !o.pool.empty()) return;
   throw UsageError(object + ": line is " + std::to_string(o.line) +
-                   ", and the backend 'auto' with a handler is a GPU's " +
+                   ", and the backend 'auto' with a handler is a GPU's "
                    "where there is one, whose lines have 128 bytes; say backend host, or leave line out");
 }
 
@@ -66,7 +66,7 @@ void check_queue_options(const std::string& object, const QueueOptions& o) {
   check_backend(object, o.backend);
   check_handler(object, o);
   check_threads(object, o);
-  check_line(object, o);
+  check_line_of_auto(object, o);
   if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else the error would name its pool
   check_groups(object, o);
 }

@@ -92,10 +92,12 @@ std::int32_t blocked_by(const QueueView& q) {
   return 0;
 }
 
+// Lines that are looked at for a message: some tickets are not published, or carry none.
+constexpr std::uint64_t kLooks = 16;
+
 // When the first message from there on was published, as far as lines tell; `now` where none does.
 std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64_t now) {
   const auto& ring = q.map->ring();
-  constexpr std::uint64_t kLooks = 16;  // past tickets that are not published, or carry no message
   for (std::uint64_t t = ticket; t < std::min(q.next, ticket + kLooks); ++t) {
     Descriptor d;
     const bool message = ring.look_in(t, d) == LineRead::present && carries_message(d);
@@ -107,7 +109,6 @@ std::uint64_t published_at(const QueueView& q, std::uint64_t ticket, std::uint64
 // Whether the youngest messages say when they were published. Inline ones do not.
 bool tell_time(const QueueView& q) {
   const auto& ring = q.map->ring();
-  constexpr std::uint64_t kLooks = 16;
   for (std::uint64_t t = q.next; t > std::max(ring.oldest(q.next), minus(q.next, kLooks)); --t) {
     Descriptor d;
     if (ring.look_in(t - 1, d) == LineRead::present && d.kind == LineKind::slot) return true;

@@ -4,8 +4,8 @@
 // Invariant: until it is released or discarded, a message that the group's cursor has passed is in its line (log not
 // DONE) or in a held entry, so the death of a member does not lose it.
 //
-// take(), has_work() and take_orphan() are for one thread at a time; release(), hand_over(), give_back() and put_back()
-// are for any thread. Never waits. Template over the atomics policy; a view like Ring.
+// Taking and has_work() are for one thread at a time; release(), hand_over(), give_back() and put_back() for any
+// thread. Never waits. Template over the atomics policy; a view like Ring.
 #pragma once
 
 #include <cstdint>
@@ -86,7 +86,7 @@ class GroupMember {
   // Whether a receive could return something now.
   bool has_work() const {
     const std::uint64_t next = ring_.cursor(1 + w_.group).next;
-    // Prefetches both cache lines of the line, so that a spinning reader gets them together.
+    // Prefetches the line's first 128 bytes, so that a spinning reader gets both cache lines together.
     A::prefetch_for_read(ring_.out(next));
     return may_have_orphans(w_.orphans->load(std::memory_order_acquire)) || ring_.readable(next);
   }

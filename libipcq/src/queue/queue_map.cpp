@@ -72,7 +72,7 @@ bool has_plain_lines(QueueMap::Executed executed, const PoolHeader& pool) {
 void check_line(const std::string& object, std::uint32_t line, bool plain) {
   if (line < kLeastLineBytes || line > kMostLineBytes) {
     throw UsageError(object + ": line is " + std::to_string(line) +
-                     "; allowed are 64 to 2048, in steps of 64; messages " + "that no line holds travel in slots");
+                     "; allowed are 64 to 2048, in steps of 64; messages that no line holds travel in slots");
   }
   if (const std::uint32_t next = (line + kLeastLineBytes - 1) / kLeastLineBytes * kLeastLineBytes; next != line) {
     throw UsageError(object + ": line is " + std::to_string(line) + ", not a multiple of 64; use " +
@@ -97,14 +97,15 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
     throw UsageError(object + ": " + std::to_string(o.groups.size()) + " groups; a queue has " +
                      std::to_string(kMaxGroups) + " at most");
   }
-  check_line(object, o.line, has_plain_lines(executed, pool));
+  const bool plain = has_plain_lines(executed, pool);
+  check_line(object, o.line, plain);
   QueueHeader h{};
   h.segment.magic = kQueueMagic;
   copy_name(h.segment.name, name);
   if (executed != QueueMap::Executed::none) h.segment.flags |= kQueueHasHandler;
   if (executed != QueueMap::Executed::none && o.handler.empty()) h.segment.flags |= kQueueMovesOnly;
   if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
-  if (has_plain_lines(executed, pool)) h.segment.flags |= kQueuePlainLines;
+  if (plain) h.segment.flags |= kQueuePlainLines;
   copy_name(h.handler, o.handler);
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
   h.line_bytes = o.line;
