@@ -154,12 +154,14 @@ TEST_P(PlainLine, ChangesNoHeldEntryIfItCarriesNoSoundMessage) {
   for (const Descriptor& x : {t, inlined(inline_bytes() + 1), Descriptor{}}) {
     (void)with_head(x);
     StoredDescriptorOf<SharedAtomics> copied{};
+    std::vector<std::byte> data(inline_bytes());
     LineKind kind = LineKind::none;
-    const LineRead r = copy_plain_line(units_, units(), 4, copied, nullptr, kind);
+    const LineRead r = copy_plain_line(units_, units(), 4, copied, data.data(), kind);
     EXPECT_EQ(r, x.kind == LineKind::tombstone ? LineRead::present : LineRead::damaged);
     EXPECT_EQ(kind, x.kind == LineKind::tombstone ? x.kind : LineKind::none);
+    EXPECT_EQ(copy_plain_line(units_, units(), 5, copied, data.data(), kind), LineRead::absent);
     for (const Word& word : copied.word) EXPECT_EQ(word.raw, 0u);
-    EXPECT_EQ(copy_plain_line(units_, units(), 5, copied, nullptr, kind), LineRead::absent);
+    EXPECT_EQ(data, std::vector<std::byte>(inline_bytes()));
   }
 }
 
