@@ -13,7 +13,7 @@ cp -r "$source_dir"/{libipcq,runner,tools,broker,consumer,producer,bench,tests,s
 src=libipcq/src
 map=docs/design/README.md
 
-# append FILE LINE... and change FILE SED plant something in the copy; expect() takes it out again.
+# append FILE LINE... and change FILE SED... plant something in the copy; expect() takes it out again.
 planted=()
 append() {
   planted+=("$1")
@@ -22,8 +22,13 @@ append() {
   [[ $# == 1 ]] || printf '%s\n' "${@:2}" >>"$project/$1"
 }
 change() {
+  local sed before
   planted+=("$1")
-  sed -i "$2" "$project/$1"
+  for sed in "${@:2}"; do
+    before=$(<"$project/$1")
+    sed -i "$sed" "$project/$1"
+    [[ $(<"$project/$1") != "$before" ]] || { echo "nothing in $1 is what '$sed' changes"; failed=1; }
+  done
 }
 
 # expect NAME TEXT...: the lint of the copy fails and says each of them; without any, it is content. `options` says what
@@ -76,7 +81,7 @@ append runner/gpu.hpp '#include "loans.hpp"'
 expect "includes outside the library" 'tools/program/json.hpp: includes "client/session_core.hpp"' \
   'tools/program/json.hpp: includes "layout/layout.hpp"' 'runner/gpu.hpp: includes "loans.hpp"'
 
-change $src/ROOMS 's/^protocol: base layout/& executor/; s/^queue: base/& queue/'
+change $src/ROOMS 's/^protocol: base layout/& executor/' 's/^queue: base/& queue/'
 append $src/ROOMS 'loft: base'
 expect "a table that points up" "ROOMS lets 'protocol' include of 'executor', which stands in no line before it" \
   "ROOMS lets 'queue' include of 'queue'" "ROOMS names 'loft', and there is no such folder"
@@ -122,17 +127,17 @@ expect "a label without an order" 'SYNC pair names none of: acquire release'
 
 options=(--documents "$project")
 expect "the documents as they are"
-change $map 's/`ring.hpp`, /&`rang.hpp`, /; s/`repair.hpp` |/`repair.hpp`, `ring.hpp` |/; s/, `stream.cuh`;/, `steam.cuh`;/'
+change $map 's/`ring.hpp`, /&`rang.hpp`, /' 's/`repair.hpp`, /&`ring.hpp`, /' 's/, `stream.cuh`;/, `steam.cuh`;/'
 expect "files of the map that are not there" 'there is no rang.hpp in libipcq/src/protocol' \
   'there is no ring.hpp in libipcq/src/repair' 'there is no steam.cuh in libipcq/cuda/device'
 append $src/base/sha256.hpp
 append libipcq/cuda/device/more.cu
 expect "sources that the map does not name" 'no row of the tables names libipcq/src/base/sha256.hpp' \
   'no row of the tables names libipcq/cuda/device/more.cu'
-change $map 's/`Deadline::outcome`/`Nonsense::outcome`/; s/`PoolMap::payload`/`PoolMap::executed`/'
+change $map 's/`Deadline::outcome`/`Nonsense::outcome`/' 's/`PoolMap::payload`/`PoolMap::executed`/'
 expect "members of another class" "there is no 'Nonsense::outcome' in libipcq/src/base/deadline.hpp" \
   "there is no 'PoolMap::executed' in libipcq/src/queue/queue_map.hpp"
-change $map 's/`Server::run`/`Server::walk`/; s/`client_died`/`client_dies`/'
+change $map 's/`Server::run`/`Server::walk`/' 's/`client_died`/`client_dies`/'
 expect "names that are not there" "there is no 'Server::walk' in libipcq/src/broker/server.cpp" "no 'client_dies'"
 append $map 'See [this](nowhere.md) and `[that](code.md)`.'
 expect "a broken link" 'docs/design/README.md: broken link to docs/design/nowhere.md'
