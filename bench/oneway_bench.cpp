@@ -6,7 +6,7 @@
 //   batch/BYTES/WAIT      send_many and receive_many, up to 128 a call
 //   into/BYTES/WAIT       one message a call: send, receive_into
 //   consume/BYTES/WAIT    send_many, and consume of up to 128 a call
-//   loan/BYTES/WAIT       loan, filled in place, published; received, read in place, released
+//   loan/BYTES/WAIT       loan, filled in place, published; received, read in place, released: what fits no line
 //   thread/single, batch, into, consume  64 B, there and back in one thread: no cache line changes its owner
 //
 // WAIT is spin or hybrid, on both sides. The producer writes every word of a message, the consumer compares every word
@@ -295,7 +295,7 @@ void add_size() {
       add("into/" + bytes + name, into_rate<Bytes>, wait);
       add("consume/" + bytes + name, consume_rate<Bytes>, wait);
     }
-    if constexpr (Bytes >= 1024) add("loan/" + bytes + name, loan_rate<Bytes>, wait);
+    if constexpr (line_of(Bytes) == 0) add("loan/" + bytes + name, loan_rate<Bytes>, wait);
   }
 }
 
@@ -307,7 +307,7 @@ void print_last_lines() {
   lines.ratio("64 B, batches, shown: ipcq / bare ring", "consume/64/spin", "bare/batch/64", at_least(0.6));
   lines.ratio("64 B, batches: spinning / hybrid", "batch/64/spin", "batch/64/hybrid", at_least(1));
   for (const char* bytes : {"256", "1024", "4096", "65536", "1048576"}) {
-    const std::string how = std::string(bytes) == "256" ? "single/" : "loan/";
+    const std::string how = line_of(std::stoul(bytes)) != 0 ? "single/" : "loan/";
     lines.ratio((std::string(bytes) + " B: ipcq / bare ring").c_str(), (how + bytes + "/spin").c_str(),
                 (std::string("bare/single/") + bytes).c_str(), at_least(0.97));
   }

@@ -21,14 +21,14 @@ struct GivenBackOnce : rl::test_suite<GivenBackOnce, 3> {
 
   void thread(unsigned i) {
     if (i == 0) {
-      std::uint64_t limit = 0;
-      for (unsigned n = 0; n < kMessages; ++n) publish_number(q.ring, 2, n, limit);
+      LastClaim last;
+      for (unsigned n = 0; n < kMessages; ++n) publish_number(q.ring, 2, n, last);
       return;
     }
     ModelMember member = q.member(0, i - 1, 2 + i);
     while (released < kMessages) {
       std::uint32_t entry = 0;
-      if (member.take_one(entry).outcome != TakeOutcome::taken) {
+      if (!take_one(member, q.ring, entry)) {
         yield();
         continue;
       }
@@ -66,7 +66,7 @@ struct OrphanIsNeverForgotten : rl::test_suite<OrphanIsNeverForgotten, 2> {
     ModelMember member = q.member(0, i, 3 + i);
     for (unsigned n = 0; n < 3; ++n) {
       std::uint32_t entry = 0;
-      if (!member.has_work() || member.take_one(entry).outcome != TakeOutcome::taken) continue;
+      if (!member.has_work() || !take_one(member, q.ring, entry)) continue;
       const auto word = unpack_held(q.held[entry].word.load(std::memory_order::relaxed));
       RL_ASSERT(word.state == HeldState::held && word.client == 3 + i);
       if (n != 0) yield();
@@ -92,8 +92,8 @@ struct EntryReturnsToItsBlock : rl::test_suite<EntryReturnsToItsBlock, 2> {
   unsigned taken = 0;
 
   void before() {
-    std::uint64_t limit = 0;
-    for (unsigned n = 0; n < 2; ++n) publish_number(q.ring, 2, n, limit);
+    LastClaim last;
+    for (unsigned n = 0; n < 2; ++n) publish_number(q.ring, 2, n, last);
     ModelMember first = q.member(0, 0, 3);
     std::uint32_t entry = 0;
     RL_ASSERT(first.take_one(entry).outcome == TakeOutcome::taken);
@@ -103,7 +103,7 @@ struct EntryReturnsToItsBlock : rl::test_suite<EntryReturnsToItsBlock, 2> {
     ModelMember member = q.member(0, i, 3 + i);
     while (taken < 2) {
       std::uint32_t entry = 0;
-      if (member.take_one(entry).outcome != TakeOutcome::taken) {
+      if (!take_one(member, q.ring, entry)) {
         yield();
         continue;
       }

@@ -26,10 +26,10 @@ void publish_claimed(const ModelRing& ring, const PublishClaim& c, std::uint32_t
 }
 
 void publish(const ModelRing& ring, std::uint32_t client, unsigned count) {
-  std::uint64_t limit = 0;
+  LastClaim last;
   for (unsigned n = 0; n < count; ++n) {
     PublishClaim c;
-    while ((c = ring.claim_publish(client, 1, limit)).outcome == ClaimOutcome::full) yield();
+    while ((c = claim_one(ring, client, last)).outcome == ClaimOutcome::full) yield();
     publish_claimed(ring, c, client, n);
   }
 }
@@ -68,9 +68,7 @@ struct ComesAndGoes : rl::test_suite<ComesAndGoes, 3> {
     ModelMember member = q.member(0, 0, 4);
     for (unsigned tries = 0; tries < 3; ++tries) {
       std::uint32_t entry = 0;
-      const Taken t = member.take_one(entry);
-      RL_ASSERT(t.damaged == 0);
-      if (t.outcome != TakeOutcome::taken || t.count == 0) {
+      if (!take_one(member, q.ring, entry)) {
         yield();
         continue;
       }

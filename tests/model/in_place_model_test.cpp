@@ -14,8 +14,8 @@ constexpr unsigned kLines = 8;  // a range is a quarter of them
 constexpr unsigned kMessages = 11;
 
 void publish_numbers(const ModelRing& ring, std::uint32_t client, unsigned first, unsigned end) {
-  std::uint64_t limit = 0;
-  for (std::uint64_t n = first; n < end; ++n) publish_number(ring, client, n, limit);
+  LastClaim last;
+  for (std::uint64_t n = first; n < end; ++n) publish_number(ring, client, n, last);
 }
 
 struct Counts {
@@ -84,9 +84,8 @@ struct RangesBesideCopies : rl::test_suite<RangesBesideCopies, 4> {
       while (counts.total < kMessages) {
         Descriptor d;
         InlineData data;
-        Taken taken;
-        const std::uint64_t ticket = reader.copy(data.bytes, kInlineBytes, d, taken);
-        if (taken.outcome == TakeOutcome::taken) {
+        const std::uint64_t ticket = copy_one(reader, data.bytes, d);
+        if (ticket != kNoTicket) {
           counts.add(d, data.bytes, ticket);
         } else {
           yield();
@@ -125,9 +124,9 @@ struct DeathWithinARange : rl::test_suite<DeathWithinARange, 4> {
 
   void thread(unsigned i) {
     if (i == 0) {
-      std::uint64_t limit = 0;
+      LastClaim last;
       for (unsigned n = 0; n < kMessages; ++n) {
-        const PublishClaim c = q.ring.claim_publish(2, 1, limit);
+        const PublishClaim c = claim_one(q.ring, 2, last);
         if (c.outcome != ClaimOutcome::ok) return;  // full behind the dead reader's line
         write_number(q.ring, c.ticket, c.ticket);
       }
@@ -138,9 +137,8 @@ struct DeathWithinARange : rl::test_suite<DeathWithinARange, 4> {
       for (unsigned n = 0; n < 4; ++n) {
         Descriptor d;
         InlineData data;
-        Taken taken;
-        const std::uint64_t ticket = reader.copy(data.bytes, kInlineBytes, d, taken);
-        if (taken.outcome == TakeOutcome::taken) others.add(d, data.bytes, ticket);
+        const std::uint64_t ticket = copy_one(reader, data.bytes, d);
+        if (ticket != kNoTicket) others.add(d, data.bytes, ticket);
       }
     }
     if (i == 3) (void)join_set(q.ring, 1, [](std::uint64_t) {});

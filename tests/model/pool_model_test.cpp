@@ -21,7 +21,7 @@ struct LoanPublishRelease : rl::test_suite<LoanPublishRelease, 4> {
     }
   }
   void produce(std::uint32_t client) {
-    std::uint64_t limit = 0;
+    LastClaim last;
     std::uint32_t hint = 0;
     for (unsigned n = 0; n < kEach; ++n) {
       SlotLoan loan;
@@ -38,7 +38,7 @@ struct LoanPublishRelease : rl::test_suite<LoanPublishRelease, 4> {
         payload.edit() = client * 100 + n;
       }
       PublishClaim c;
-      while ((c = q.ring.claim_publish(client, 1, limit)).outcome == ClaimOutcome::full) yield();
+      while ((c = claim_one(q.ring, client, last)).outcome == ClaimOutcome::full) yield();
       owner = 0;
       q.pool.mark_message(loan, client, c.groups, c.ticket);
       Descriptor d;
@@ -53,7 +53,7 @@ struct LoanPublishRelease : rl::test_suite<LoanPublishRelease, 4> {
     ModelMember member = q.member(group, group, 4 + group);
     while (received[group] < 2 * kEach) {
       std::uint32_t entry = 0;
-      if (member.take_one(entry).outcome != TakeOutcome::taken) {
+      if (!take_one(member, q.ring, entry)) {
         yield();
         continue;
       }

@@ -16,9 +16,10 @@ struct Content {
 
 // Publishes `count` messages, up to `batch` tickets at a time.
 void produce(const ModelRing& ring, std::uint32_t client, unsigned count, unsigned batch) {
-  std::uint64_t limit = 0;
+  LastClaim last;
   for (unsigned sent = 0; sent < count;) {
-    const PublishClaim c = ring.claim_publish(client, std::min(batch, count - sent), limit);
+    const unsigned want = std::min(batch, count - sent);
+    const PublishClaim c = want == 1 ? claim_one(ring, client, last) : ring.claim_publish(client, want, last.limit);
     if (c.outcome == ClaimOutcome::full) {
       yield();
       continue;
@@ -135,14 +136,14 @@ struct DropRacesConsumer : rl::test_suite<DropRacesConsumer, 3> {
     if (i == 2) take();
   }
   void publish() {
-    std::uint64_t limit = 0;
+    LastClaim claims;
     std::uint32_t hint = 0;
     for (unsigned n = 0; n < kMessages; ++n) {
       SlotLoan loan;
       while ((loan = q.pool.borrow(2, hint)).slot == kNone) yield();
       payload[loan.slot].edit() = static_cast<int>(n);
       PublishClaim c;
-      while ((c = q.ring.claim_publish(2, 1, limit)).outcome == ClaimOutcome::full) yield();
+      while ((c = claim_one(q.ring, 2, claims)).outcome == ClaimOutcome::full) yield();
       q.pool.mark_message(loan, 2, c.groups, c.ticket);
       Descriptor d;
       d.kind = LineKind::slot;
@@ -156,7 +157,7 @@ struct DropRacesConsumer : rl::test_suite<DropRacesConsumer, 3> {
     for (unsigned tries = 0; tries < 3; ++tries) {
       bool was_message = false;
       bool freed = false;
-      (void)ModelMember::drop_one(q.ring, q.pool, 0, q.ring.cursor(1).next, 3, was_message, freed);
+      (void)drop_one(q.ring, q.pool, 0, q.ring.cursor(1).next, 3, was_message, freed);
       if (was_message) {
         ++dropped;
         RL_ASSERT(freed);
@@ -167,7 +168,7 @@ struct DropRacesConsumer : rl::test_suite<DropRacesConsumer, 3> {
     ModelMember member = q.member(0, 0, 4);
     while (taken + dropped < kMessages) {
       std::uint32_t entry = 0;
-      if (member.take_one(entry).outcome != TakeOutcome::taken) {
+      if (!take_one(member, q.ring, entry)) {
         yield();
         continue;
       }
@@ -191,13 +192,13 @@ struct DeadClaimsAreAttributed : rl::test_suite<DeadClaimsAreAttributed, 4> {
   std::uint64_t lost_read = kNoTicket;
 
   void thread(unsigned i) {
-    std::uint64_t limit = 0;
+    LastClaim claims;
     if (i == 0) {
-      const PublishClaim c = q.ring.claim_publish(2, 1, limit);
+      const PublishClaim c = claim_one(q.ring, 2, claims);
       if (c.outcome == ClaimOutcome::ok) lost_ticket = c.ticket;
     } else if (i == 1) {
       for (unsigned n = 0; n < 3; ++n) {
-        const PublishClaim c = q.ring.claim_publish(3, 1, limit);
+        const PublishClaim c = claim_one(q.ring, 3, claims);
         if (c.outcome != ClaimOutcome::ok) continue;
         Descriptor d;
         d.kind = LineKind::inlined;
@@ -217,7 +218,7 @@ struct DeadClaimsAreAttributed : rl::test_suite<DeadClaimsAreAttributed, 4> {
       std::uint32_t entry = 0;
       for (unsigned n = 0; n < 3; ++n) {
         bool freed = false;
-        if (member.take_one(entry).outcome == TakeOutcome::taken) (void)member.release(entry, 0, q.pool, freed);
+        if (take_one(member, q.ring, entry)) (void)member.release(entry, 0, q.pool, freed);
       }
     }
   }

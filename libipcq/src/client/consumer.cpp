@@ -35,8 +35,7 @@ void Consumer::close() noexcept {
 
 Result<Message> Consumer::receive(Timeout timeout) noexcept {
   Result<Message> message(std::in_place);  // filled in place, without a move
-  detail::Deadline deadline(timeout);
-  const Status s = core_ ? core_->receive(*message, deadline) : Status::closed;
+  const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
   if (s != Status::ok) message = s;
   return message;
 }
@@ -47,8 +46,7 @@ BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) no
 
 Result<MessageView> Consumer::receive_into(std::span<std::byte> buffer, Timeout timeout) noexcept {
   Result<MessageView> view(std::in_place);
-  detail::Deadline deadline(timeout);
-  const Status s = core_ ? core_->receive_into(buffer, *view, deadline) : Status::closed;
+  const Status s = core_ ? core_->receive_into(buffer, *view, timeout) : Status::closed;
   if (s != Status::ok) view = s;
   return view;
 }

@@ -1,10 +1,8 @@
 #include "client/consumer_core.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <exception>
-#include <thread>
 
 #include "client/early_payload.hpp"
 
@@ -13,8 +11,6 @@ namespace {
 
 // Of these no comparison with other values is recorded.
 constexpr std::size_t kMaxBatch = 256;  // entries, an array on the stack
-// How often receive() checks an incomplete payload, every 50 us, before it puts the message back and starts anew.
-constexpr unsigned kLooksForPayload = 200;
 
 std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
 
@@ -26,6 +22,7 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       queue_(std::move(attachment.queue)),
       pool_(std::move(attachment.pool)),
       ring_(queue_->ring()),
+      inline_bytes_(ring_.inline_bytes()),
       member_(queue_->member(attachment.group, attachment.endpoint, attachment.client)),
       early_(queue_->published_member(attachment.group, attachment.endpoint, attachment.client)),
       in_place_(queue_->in_place_reader(attachment.group, attachment.endpoint, attachment.client)),
@@ -74,14 +71,14 @@ template <class Member>
   return take(member, attempt, entry, deadline, taken, roused);
 }
 
-ConsumerCore::Payload ConsumerCore::await_payload(std::uint64_t ticket, Descriptor& d,
-                                                  Deadline& deadline) const noexcept {
-  EarlyPayload payload(*queue_, *pool_, ticket, d);
-  for (unsigned looks = 0; !payload.is_complete(); ++looks) {
-    if (looks == kLooksForPayload || message_wait_.go_on(deadline) != Status::ok) return Payload::not_yet;
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
-  }
-  return payload.read_outcome() ? Payload::there : Payload::lost;
+[[gnu::always_inline]] inline bool ConsumerCore::deliver_inline(Message& message, std::uint32_t entry,
+                                                                std::uint8_t unwinding) noexcept {
+  const Held& h = member_.held(entry);
+  PackedUnits p;
+  if (!member_.is_first_delivery(h, p) || HeadBits::Length::get(p.head) > inline_bytes_) return false;
+  message.hold_ = {this, entry, 0, unwinding};
+  show(message, p, h.data.view(), h.ticket.load(std::memory_order_relaxed));
+  return true;
 }
 
 ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, std::uint8_t unwinding,
@@ -91,6 +88,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   Descriptor d = h.descriptor.load();  // checked in this copy
   message.hold_ = {this, entry, static_cast<std::uint16_t>(word.deliveries), unwinding};
   message.m_.redeliveries = word.deliveries;
+  expects_inline_ = d.kind == LineKind::inlined;
   if (!is_sound(d, *queue_, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
     ++damaged_;
@@ -102,7 +100,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
     *early = d;
   } else if (d.kind == LineKind::slot && pool_->on_device()) {
     Descriptor processed = d;  // in memory; `d` itself stays in registers
-    const Payload payload = await_payload(message.m_.ticket, processed, deadline);
+    const Payload payload = EarlyPayload(*queue_, *pool_, message.m_.ticket, processed).await(message_wait_, deadline);
     d = processed;
     switch (payload) {
       case Payload::there:
@@ -138,7 +136,24 @@ Status ConsumerCore::await_device_side(Deadline& deadline) noexcept {
   return device_side_->await_receives(deadline);
 }
 
-Status ConsumerCore::receive(Message& message, Deadline& deadline) noexcept {
+Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
+  if (expects_inline_ && may_take_next()) [[likely]] {
+    PackedUnits p;
+    if (const std::uint64_t ticket = member_.take_next(ring_.out_lines(), p); ticket != kNoTicket) [[likely]] {
+      const std::uint32_t entry = member_.first_entry();
+      message.hold_ = {this, entry, 0, unwinding_now()};
+      show(message, p, member_.held(entry).data.view(), ticket);
+      in_place_.spend(1);
+      show_first_deliveries();
+      message_wait_.announce_free_lines();
+      return Status::ok;
+    }
+  }
+  Deadline deadline(timeout);
+  return receive_any(message, deadline);
+}
+
+Status ConsumerCore::receive_any(Message& message, Deadline& deadline) noexcept {
   if (device_side_ != nullptr) [[unlikely]] {
     if (const Status s = await_device_side(deadline); s != Status::ok) return s;
   }
@@ -197,6 +212,10 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
       }
       Message& m = batch[result.count];
       if (m) (void)m.release();
+      if (deliver_inline(m, entries[i], unwinding)) [[likely]] {
+        ++result.count;
+        continue;
+      }
       // Waits for the payload of the first message only.
       payload = fill(m, entries[i], unwinding, result.count == 0 ? deadline : no_time);
       if (payload == Payload::there) ++result.count;
@@ -207,7 +226,22 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
   return result;
 }
 
-Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept {
+Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept {
+  if (expects_inline_ && may_take_next()) [[likely]] {
+    PackedUnits p;
+    const std::uint64_t ticket = in_place_.copy_next(buffer.data(), buffer.size(), p);
+    if (ticket != kNoTicket) [[likely]] {
+      show(view, p, buffer.data(), ticket);
+      show_first_deliveries();
+      message_wait_.announce_free_lines();
+      return Status::ok;
+    }
+  }
+  return receive_any_into(buffer, view, timeout);
+}
+
+Status ConsumerCore::receive_any_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept {
+  Deadline deadline(timeout);
   if (device_side_ != nullptr) [[unlikely]] {
     if (const Status s = await_device_side(deadline); s != Status::ok) return s;
   }
@@ -232,7 +266,7 @@ Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view
 
 Status ConsumerCore::receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept {
   Message message;
-  if (const Status s = receive(message, deadline); s != Status::ok) return s;
+  if (const Status s = receive_any(message, deadline); s != Status::ok) return s;
   const Status refused = message.length() > buffer.size()                      ? Status::too_large
                          : message.m_.data == nullptr && message.length() != 0 ? Status::unreachable
                                                                                : Status::ok;
@@ -252,25 +286,36 @@ Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {
   return member_.held(message.hold_.entry).descriptor.load();
 }
 
-void ConsumerCore::announce_release(bool slot_freed, bool ending) noexcept {
+Status ConsumerCore::announce_release(bool slot_freed, bool ending) noexcept {
   publisher_fence();
   if (slot_freed) ring(pool_->control().free);
   if (ending) ring(queue_->control().ready[member_.group()]);
+  return Status::ok;
 }
 
 Status ConsumerCore::release(Message& message) noexcept {
+  const std::uint32_t entry = message.hold_.entry;
+  const std::uint32_t deliveries = message.hold_.deliveries;
   message.forget();
   if (is_unusable()) return Status::closed;
-  bool freed = false;
-  if (!member_.release(message.hold_.entry, message.hold_.deliveries, pool_->pool(), freed)) return Status::not_held;
-  after_release(freed);
+  // The usual case makes no call but the last: it saves no registers.
+  if (member_.has_slot(entry)) return release_slot(entry, deliveries);
+  if (!member_.hand_over(entry, deliveries)) return Status::not_held;
+  if (is_at_end()) return announce_release(false, true);
   return Status::ok;
+}
+
+Status ConsumerCore::release_slot(std::uint32_t entry, std::uint32_t deliveries) noexcept {
+  bool freed = false;
+  if (!member_.release_with_slot(entry, deliveries, pool_->pool(), freed)) return Status::not_held;
+  const bool ending = is_at_end();
+  return freed || ending ? announce_release(freed, ending) : Status::ok;
 }
 
 bool ConsumerCore::hand_over(Message& message) noexcept {
   message.forget();
   const bool held = member_.hand_over(message.hold_.entry, message.hold_.deliveries);
-  after_release(false);
+  if (is_at_end()) (void)announce_release(false, true);
   return held;
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/deadline.hpp"
+#include "client/early_payload.hpp"
 #include "client/message_wait.hpp"
 #include "ipcq/consumer.hpp"
 #include "queue/device_side.hpp"
@@ -21,10 +22,10 @@ class ConsumerCore {
   ConsumerCore(const ConsumerCore&) = delete;
   ConsumerCore& operator=(const ConsumerCore&) = delete;
 
-  // The caller makes the deadline, once for its whole call.
-  Status receive(Message& message, Deadline& deadline) noexcept;  // into an empty message
+  // Who passes a deadline makes it once for its whole call.
+  Status receive(Message& message, Duration timeout) noexcept;  // into an empty message
   BatchResult receive_many(std::span<Message> batch, Deadline& deadline) noexcept;
-  Status receive_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
+  Status receive_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept;
   // Whether consume() has a claim open, or runs its callback. Then nothing else may take.
   bool is_consuming() const noexcept { return consuming_.load(std::memory_order_relaxed); }
 
@@ -76,9 +77,7 @@ class ConsumerCore {
   Status take_one(Member& member, std::uint32_t& entry, Deadline& deadline,
                   const std::atomic<bool>* roused = nullptr) noexcept;
   bool takes_early() const noexcept { return queue_->on_device(); }
-  // there: readable. lost: will never be complete. not_yet: a GPU still writes it.
-  enum class Payload : std::uint8_t { there, lost, not_yet };
-  Payload await_payload(std::uint64_t ticket, Descriptor& d, Deadline& deadline) const noexcept;
+  using Payload = EarlyPayload::Outcome;
   Status await_device_side(Deadline& deadline) noexcept;
   Status receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
   // Makes `view` one of an inline message that was not delivered before, counted as delivered. Refers to `bytes`.
@@ -87,6 +86,18 @@ class ConsumerCore {
     view.m_.redeliveries = 0;
     describe(view, d, bytes);
     ++messages_;
+  }
+  void show(MessageView& view, const PackedUnits& p, const std::byte* bytes, std::uint64_t ticket) noexcept {
+    view.m_.data = bytes;
+    view.m_.sequence = p.sequence;
+    view.m_.ticket = ticket;
+    view.m_.published_at_ns = 0;
+    view.m_.length = static_cast<std::uint32_t>(HeadBits::Length::get(p.head));
+    view.m_.producer = static_cast<std::uint32_t>(p.producer);
+    view.m_.redeliveries = 0;
+    view.m_.processed = true;  // the usual head has no flags
+    ++messages_;
+    bytes_ += view.m_.length;
   }
   // What a descriptor says of the message, and its bytes, which are counted.
   void describe(MessageView& view, const Descriptor& d, const std::byte* data) noexcept {
@@ -102,13 +113,24 @@ class ConsumerCore {
   // yet. With `early` the payload may be incomplete, and `*early` receives the descriptor.
   Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
                Descriptor* early = nullptr) noexcept;
+  // fill(), into an empty message, for an inline one that was not delivered before. False: it is another.
+  bool deliver_inline(Message& message, std::uint32_t entry, std::uint8_t unwinding) noexcept;
   void show_counters() const noexcept;  // not once closed
-  void after_release(bool slot_freed) noexcept {
-    // Members that wait for the end of the stream wait until its last message is released.
-    const bool ending = queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket;
-    if (slot_freed || ending) announce_release(slot_freed, ending);
+  // Those that change with a message that was not delivered before.
+  void show_first_deliveries() const noexcept {
+    endpoint_.messages.store(messages_, std::memory_order_relaxed);
+    endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
   }
-  void announce_release(bool slot_freed, bool ending) noexcept;
+  // Whether a receive may begin with the usual case of a plain line.
+  bool may_take_next() const noexcept { return device_side_ == nullptr && !is_unusable() && !is_consuming(); }
+  // receive() and receive_into() in all other cases.
+  [[gnu::noinline]] Status receive_any(Message& message, Deadline& deadline) noexcept;
+  [[gnu::noinline]] Status receive_any_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept;
+  [[gnu::noinline]] Status release_slot(std::uint32_t entry, std::uint32_t deliveries) noexcept;
+  // Members that wait for the end of the stream wait until its last message is released.
+  bool is_at_end() const noexcept { return queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket; }
+  // Wakes who waits for a slot, or for the end of the stream. Returns ok.
+  [[gnu::noinline]] Status announce_release(bool slot_freed, bool ending) noexcept;
   void take_back(Message& message) noexcept;    // puts back what was counted as delivered and was not
   void put_back(std::uint32_t entry) noexcept;  // for a message that was not delivered
   void after_return() noexcept;
@@ -118,6 +140,7 @@ class ConsumerCore {
   std::shared_ptr<QueueMap> queue_;
   std::shared_ptr<PoolMap> pool_;
   Ring<SharedAtomics> ring_;
+  const std::uint32_t inline_bytes_;
   GroupMember<SharedAtomics> member_;
   GroupMember<SharedAtomics, PublishedView<SharedAtomics>> early_;
   InPlaceReader<SharedAtomics> in_place_;
@@ -128,6 +151,7 @@ class ConsumerCore {
   std::uint64_t redelivered_ = 0;
   std::uint64_t bytes_ = 0;  // not beside messages_: GCC would add to both in a vector, which takes 3 times as long
   std::uint64_t damaged_ = 0;
+  bool expects_inline_ = true;          // the last message was one
   bool took_over_ = false;              // an orphan, which stays in a held entry of another member's block
   std::atomic<bool> consuming_{false};  // read by a poll thread of ipcq::cuda, too
   bool uses_cuda_ = false;

@@ -91,6 +91,15 @@ Status Consumption::claim(std::size_t want, Deadline& deadline, std::uint64_t& t
   return core_.message_wait_.until_taken(core_.member_, attempt, deadline, taken, core_.damaged_);
 }
 
+bool Consumption::find_message(std::uint64_t ticket, MessageView& view, InlineData& data) noexcept {
+  Descriptor d;
+  bool damaged = false;
+  const std::byte* const bytes = core_.in_place_.read(ticket, d, data, damaged);
+  if (damaged) ++core_.damaged_;
+  if (bytes != nullptr) core_.show(view, d, bytes, ticket);
+  return bytes != nullptr;
+}
+
 bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_t& count) {
   bool wanted = true;
   ConsumerCore& core = core_;
@@ -98,17 +107,16 @@ bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_
   const auto done = core.in_place_.finisher();
   try {
     for (; ticket != end && wanted; ++ticket) {
-      Descriptor d;
+      PackedUnits p;
       InlineData data;
-      bool damaged = false;
-      if (const std::byte* const bytes = core.in_place_.read(lines, ticket, d, data, damaged)) {
-        MessageView view;
-        core.show(view, d, bytes, ticket);
+      MessageView view;
+      const Unit* const payload = lines.usual_payload(ticket, p);
+      if (payload != nullptr) [[likely]]
+        core.show(view, p, Unit::plain_bytes(payload), ticket);
+      if (payload != nullptr || find_message(ticket, view, data)) {
         wanted = callback_.call(callback_.object, view);
         ++count;
         if (core.is_unusable()) return false;  // closed by the callback: the broker has settled the rest of the claim
-      } else if (damaged) {
-        ++core.damaged_;
       }
       IPCQ_CRASH_POINT("consume.shown");
       done.finish(ticket);

@@ -26,6 +26,8 @@ class Consumption {
   Status claim(std::size_t want, Deadline& deadline, std::uint64_t& ticket, Taken& taken) noexcept;
   // Both show messages and add their number to `count`. False: the callback wants no more.
   bool show_lines(std::uint64_t ticket, std::uint64_t end, std::size_t& count);
+  // The next claimed message, where it is not one of a plain line with the usual head. False: the line has none.
+  bool find_message(std::uint64_t ticket, MessageView& view, InlineData& data) noexcept;
   bool show_held(std::span<Message> messages, std::size_t& count);
   // Gives the claimed tickets [ticket, end) back to the group. `shown`: the user has seen the first.
   void return_lines(std::uint64_t ticket, std::uint64_t end, bool shown) noexcept;

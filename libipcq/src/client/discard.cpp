@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocol/doorbell.hpp"
+#include "protocol/drop_one.hpp"
 
 namespace ipcq::detail {
 
@@ -34,7 +35,7 @@ bool discard_oldest(const QueueMap& queue, const PoolMap& pool, std::uint32_t cl
   }
   bool dropped = false;
   bool freed = false;
-  if (!GroupMember<SharedAtomics>::drop_one(ring, pool.pool(), victim, oldest, client, dropped, freed)) return false;
+  if (!drop_one(ring, pool.pool(), victim, oldest, client, dropped, freed)) return false;
   if (dropped) queue.control().group[victim].dropped.fetch_add(1, std::memory_order_relaxed);
   publisher_fence();
   detail::ring(queue.control().space);

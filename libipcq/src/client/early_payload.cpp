@@ -1,10 +1,21 @@
 #include "client/early_payload.hpp"
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "ipcq/handler.hpp"
 
 namespace ipcq::detail {
+
+EarlyPayload::Outcome EarlyPayload::await(const MessageWait& wait, Deadline& deadline) noexcept {
+  constexpr unsigned kLooks = 200;  // no comparison with other values is recorded
+  for (unsigned looks = 0; !is_complete(); ++looks) {
+    if (looks == kLooks || wait.go_on(deadline) != Status::ok) return Outcome::not_yet;
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  return read_outcome() ? Outcome::there : Outcome::lost;
+}
 
 bool EarlyPayload::is_complete() noexcept {
   if (!before_executor_) return is_written(d_, pool_);

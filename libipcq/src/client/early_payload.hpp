@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "client/message_wait.hpp"
 #include "queue/queue_map.hpp"
 
 namespace ipcq::detail {
@@ -17,10 +18,16 @@ class EarlyPayload {
   EarlyPayload(const QueueMap& queue, const PoolMap& pool, std::uint64_t ticket, Descriptor& d) noexcept
       : queue_(queue), pool_(pool), ticket_(ticket), d_(d), before_executor_((d.flags & kBeforeExecutor) != 0) {}
 
+  // there: it can be read, and the descriptor's flags are those of the processed message. lost: it will never be
+  // complete. not_yet: a GPU or an executor still writes it.
+  enum class Outcome : std::uint8_t { there, lost, not_yet };
+  // Looks every 50 us, for 10 ms at most, or until `wait` says that the call must end.
+  Outcome await(const MessageWait& wait, Deadline& deadline) noexcept;
+
   // Whether no GPU and no executor writes the payload any more.
   bool is_complete() noexcept;
   // Precondition: is_complete() has returned true. Returns whether the payload can be read, and sets the descriptor's
-  // flags to those of the processed message. False: it will never be complete.
+  // flags. False: it will never be complete.
   bool read_outcome() noexcept;
 
  private:

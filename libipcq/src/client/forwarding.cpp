@@ -17,7 +17,7 @@ Status Forwarding::run() noexcept {
 
 Status Forwarding::by_copy(Deadline& deadline) noexcept {
   if (message_.bytes().size() != message_.length()) return Status::unreachable;
-  if (const Status s = to_.send(message_.bytes(), deadline); s != Status::ok) return s;
+  if (const Status s = to_.send_any(message_.bytes(), deadline); s != Status::ok) return s;
   return message_.release();
 }
 

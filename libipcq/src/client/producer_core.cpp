@@ -15,8 +15,10 @@ ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment atta
       pool_(std::move(attachment.pool)),
       ring_(queue_->ring()),
       inline_bytes_(ring_.inline_bytes()),
+      plain_end_(ring_.is_plain() ? inline_bytes_ + 1 : 0),
       client_(attachment.client),
       endpoint_(queue_->endpoint(attachment.endpoint)),
+      bells_(*queue_, *pool_),
       wait_(wait),
       backpressure_(static_cast<Backpressure>(queue_->config().backpressure)),
       slot_hint_(attachment.client),  // spreads producers over the pool
@@ -121,53 +123,6 @@ Status ProducerCore::borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept {
 
 bool ProducerCore::make_room(bool for_slot) noexcept { return discard_oldest(*queue_, *pool_, client_, for_slot); }
 
-void ProducerCore::after_publish(std::uint8_t groups) noexcept {
-  publisher_fence();
-  auto& control = queue_->control();
-  bool may_wait = ring_.has_handler() || backpressure_ == Backpressure::drop_oldest || groups == 0;
-  for (unsigned left = groups; left != 0; left &= left - 1) {
-    const auto g = static_cast<unsigned>(std::countr_zero(left));
-    may_wait = may_wait || is_armed(control.ready[g]) ||
-               (control.group[g].policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
-  }
-  if (may_wait) ring_bells(groups);
-  endpoint_.messages.store(sequence_, std::memory_order_relaxed);
-  endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
-}
-
-void ProducerCore::ring_bells(std::uint8_t groups) noexcept {
-  auto& control = queue_->control();
-  if (ring_.has_handler()) {
-    ring(control.work);
-    if (queue_->on_device()) wake_attendant(groups);
-  } else {
-    // A line that no group reads is free once it is published. And a producer that discards waits for a message to
-    // discard.
-    if (groups == 0) ring(control.space);
-    bool droppable = backpressure_ == Backpressure::drop_oldest;
-    for (unsigned left = groups; left != 0; left &= left - 1) {
-      const auto g = static_cast<unsigned>(std::countr_zero(left));
-      ring(control.ready[g]);
-      droppable = droppable || (control.group[g].policy.load(std::memory_order_relaxed) & kGroupLossy) != 0;
-    }
-    if (droppable) {
-      ring(control.space);
-      ring(pool_->control().free);
-    }
-  }
-}
-
-// A GPU cannot ring bells. The runner's completion waker rings them when the GPU has finished, and sleeps while no bell
-// is armed; then the publisher wakes it.
-void ProducerCore::wake_attendant(std::uint8_t groups) noexcept {
-  auto& control = queue_->control();
-  bool waited_for = is_armed(control.space) || is_armed(pool_->control().free);
-  for (unsigned left = groups; left != 0; left &= left - 1) {
-    waited_for = waited_for || is_armed(control.ready[static_cast<unsigned>(std::countr_zero(left))]);
-  }
-  if (waited_for) ring(control.completion_waker);
-}
-
 void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d) noexcept {
   d.producer = client_;
   d.sequence = sequence_++;
@@ -187,39 +142,82 @@ void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descr
   IPCQ_CRASH_POINT("publish.tagged");
 }
 
-void ProducerCore::publish_inline(std::uint64_t ticket, std::uint8_t groups,
-                                  std::span<const std::byte> bytes) noexcept {
-  const auto length = static_cast<std::uint32_t>(bytes.size());
-  bytes_ += length;
-  if (groups != 0 && ring_.is_plain()) {
-    ring_.write_inline(ticket, client_, sequence_++, bytes.data(), length);
-  } else {
-    Descriptor d;
-    d.kind = groups != 0 ? LineKind::inlined : LineKind::tombstone;
-    d.length = length;
-    d.producer = client_;
-    d.sequence = sequence_++;
-    ring_.write(ticket, d, bytes.data());
-  }
+void ProducerCore::publish_inline_tagged(std::uint64_t ticket, std::uint8_t groups,
+                                         std::span<const std::byte> bytes) noexcept {
+  Descriptor d;
+  d.kind = groups != 0 ? LineKind::inlined : LineKind::tombstone;
+  d.length = static_cast<std::uint32_t>(bytes.size());
+  d.producer = client_;
+  d.sequence = sequence_++;
+  bytes_ += d.length;
+  ring_.write(ticket, d, bytes.data());
   IPCQ_CRASH_POINT("publish.tagged");
 }
 
-Status ProducerCore::send(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
-  if (bytes.size() > inline_bytes_) {
-    if (bytes.size() > slot_bytes()) return Status::too_large;
-    if (!pool_->has_host_payloads()) return Status::unreachable;
-    deadline.start();
-    auto slot = loan(deadline);
-    if (!slot) return slot.status();
-    std::memcpy(slot->bytes().data(), bytes.data(), bytes.size());
-    return publish(*slot, bytes.size(), deadline);
+[[gnu::always_inline]] inline void ProducerCore::publish_inline(const PublishClaim& c,
+                                                                const std::span<const std::byte>* batch) noexcept {
+  constexpr std::uint64_t kFetchAhead = 8;
+  const std::uint64_t end = c.ticket + c.count;
+  if (c.groups == 0 || !ring_.is_plain()) [[unlikely]] {
+    for (std::uint64_t t = c.ticket; t != end; ++t) {
+      if (t + kFetchAhead < end) SharedAtomics::prefetch_for_write(ring_.in(t + kFetchAhead));
+      publish_inline_tagged(t, c.groups, *batch++);
+    }
+    return;
   }
+  const auto lines = ring_.inline_writer(client_);
+  std::uint64_t sequence = sequence_;
+  std::uint64_t length = 0;
+  for (std::uint64_t t = c.ticket; t != end; ++t) {
+    if (t + kFetchAhead < end) SharedAtomics::prefetch_for_write(lines.at(t + kFetchAhead));
+    const std::span<const std::byte> bytes = *batch++;
+    lines.write(t, sequence++, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
+    IPCQ_CRASH_POINT("publish.tagged");
+    length += bytes.size();
+  }
+  sequence_ = sequence;
+  bytes_ += length;
+}
+
+Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) noexcept {
+  // The usual case, without a call but the last: it saves no registers.
+  if (bytes.size() <= kShortCopy && bytes.size() < plain_end_ && !is_unusable() && session_->connected()) [[likely]] {
+    if (const std::uint64_t ticket = ring_.claim_next(mine_, limit_); ticket != kNoTicket) [[likely]] {
+      ring_.inline_writer(client_).write(ticket, sequence_, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
+      IPCQ_CRASH_POINT("publish.tagged");
+      ++sequence_;
+      bytes_ += bytes.size();
+      show_counters();
+      return bells_.ring(static_cast<std::uint8_t>(CursorBits::Groups::get(mine_)));
+    }
+  }
+  return send_any_within(bytes, timeout);
+}
+
+Status ProducerCore::send_any_within(std::span<const std::byte> bytes, Duration timeout) noexcept {
+  Deadline deadline(timeout);
+  return send_any(bytes, deadline);
+}
+
+Status ProducerCore::send_any(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
+  if (bytes.size() > inline_bytes_) return send_in_slot(bytes, deadline);
   if (is_unusable()) return Status::closed;
   PublishClaim c;
   if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
-  publish_inline(c.ticket, c.groups, bytes);
+  publish_inline(c, &bytes);
   after_publish(c.groups);
+  mine_ = c.groups != 0 ? ring_.mine_after_one(client_, c.groups) : kNever;
   return Status::ok;
+}
+
+Status ProducerCore::send_in_slot(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
+  if (bytes.size() > slot_bytes()) return Status::too_large;
+  if (!pool_->has_host_payloads()) return Status::unreachable;
+  deadline.start();
+  auto slot = loan(deadline);
+  if (!slot) return slot.status();
+  std::memcpy(slot->bytes().data(), bytes.data(), bytes.size());
+  return publish(*slot, bytes.size(), deadline);
 }
 
 BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept {
@@ -227,7 +225,7 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
   deadline.start();
   while (done.count < batch.size()) {
     if (batch[done.count].size() > inline_bytes_) {
-      done.status = send(batch[done.count], deadline);
+      done.status = send_in_slot(batch[done.count], deadline);
       if (done.status != Status::ok) return done;
       ++done.count;
       continue;
@@ -240,11 +238,8 @@ BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> 
     PublishClaim c;
     done.status = claim(static_cast<std::uint32_t>(run), deadline, c);
     if (done.status != Status::ok) return done;
-    for (std::uint32_t i = 0; i < c.count; ++i) {
-      constexpr std::uint32_t kFetchAhead = 8;
-      if (i + kFetchAhead < c.count) SharedAtomics::prefetch_for_write(ring_.in(c.ticket + i + kFetchAhead));
-      publish_inline(c.ticket + i, c.groups, batch[done.count++]);
-    }
+    publish_inline(c, &batch[done.count]);
+    done.count += c.count;
     after_publish(c.groups);
   }
   return done;
@@ -320,8 +315,7 @@ Result<Loan> Producer::loan(Timeout timeout) noexcept {
   return core_ ? core_->loan(deadline) : Status::closed;
 }
 Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->send(bytes, deadline) : Status::closed;
+  return core_ ? core_->send(bytes, timeout) : Status::closed;
 }
 
 }  // namespace ipcq

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/deadline.hpp"
+#include "client/publish_bells.hpp"
 #include "client/session_core.hpp"
 #include "ipcq/producer.hpp"
 #include "queue/device_side.hpp"
@@ -22,7 +23,8 @@ class ProducerCore {
   Result<Loan> loan(Deadline& deadline) noexcept;
   Status publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept;
   void drop(Loan& loan) noexcept;  // gives the slot back
-  Status send(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
+  // This one makes its deadline itself, if it needs one.
+  Status send(std::span<const std::byte> bytes, Duration timeout) noexcept;
   BatchResult send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept;
 
   // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
@@ -52,6 +54,10 @@ class ProducerCore {
   friend class Forwarding;
 
   bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
+  // send() where it may have to wait, or needs a slot, or the last claim was not this producer's of one ticket.
+  Status send_any(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
+  [[gnu::noinline]] Status send_any_within(std::span<const std::byte> bytes, Duration timeout) noexcept;
+  Status send_in_slot(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept;
@@ -65,13 +71,18 @@ class ProducerCore {
   // Writes the claimed line of a message in a slot. If no group is to read it, it becomes a tombstone, and a complete
   // payload's slot or alias goes back.
   void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d) noexcept;
-  // The same for an inline message.
-  void publish_inline(std::uint64_t ticket, std::uint8_t groups, std::span<const std::byte> bytes) noexcept;
-  void wake_attendant(std::uint8_t groups) noexcept;
+  // The same for inline messages, one for each ticket of the claim. `batch`: at least so many.
+  void publish_inline(const PublishClaim& c, const std::span<const std::byte>* batch) noexcept;
+  void publish_inline_tagged(std::uint64_t ticket, std::uint8_t groups, std::span<const std::byte> bytes) noexcept;
   // Rings the bells of parties that wait for a published line, and stores the endpoint's counters.
-  void after_publish(std::uint8_t groups) noexcept;
-  // The part of it for when somebody may wait.
-  void ring_bells(std::uint8_t groups) noexcept;
+  void after_publish(std::uint8_t groups) noexcept {
+    show_counters();
+    (void)bells_.ring(groups);
+  }
+  void show_counters() const noexcept {
+    endpoint_.messages.store(sequence_, std::memory_order_relaxed);
+    endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
+  }
 
   std::shared_ptr<SessionCore> keep_;  // null once closed: the session owns a retired core, not the reverse
   SessionCore* session_;               // not used once closed
@@ -79,8 +90,11 @@ class ProducerCore {
   std::shared_ptr<PoolMap> pool_;
   Ring<SharedAtomics> ring_;
   const std::size_t inline_bytes_;
+  const std::size_t plain_end_;  // inline_bytes_ + 1 where lines are plain, else 0
+  std::uint64_t mine_ = kNever;  // what the last claim left in the cursor, for Ring::claim_next(); kNever: not usable
   std::uint32_t client_;
   Endpoint& endpoint_;
+  PublishBells bells_;
   Wait wait_;
   Backpressure backpressure_;
   std::uint64_t limit_ = 0;     // first ticket whose line is not known to be free

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "base/copy_bytes.hpp"
 #include "layout/bits.hpp"
 
 #if !defined(__x86_64__)
@@ -179,7 +180,7 @@ struct alignas(16) Unit {
     }
 #else
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (from != nullptr) std::memcpy(static_cast<void*>(to), from, bytes);  // null: of an empty span
+    copy_bytes(to, from, bytes);
     std::atomic_signal_fence(std::memory_order_seq_cst);
 #endif
   }
@@ -192,7 +193,7 @@ struct alignas(16) Unit {
     }
 #else
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (bytes != 0) std::memcpy(to, static_cast<const void*>(from), bytes);
+    copy_bytes(to, from, bytes);
     std::atomic_signal_fence(std::memory_order_seq_cst);
 #endif
   }

@@ -88,6 +88,10 @@ struct StoredDescriptorOf {
     word[1].store(p.producer, relaxed);
     word[2].store(p.sequence, relaxed);
   }
+  PackedUnits load_units() const {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    return {word[0].load(relaxed), word[1].load(relaxed), word[2].load(relaxed)};
+  }
   // What a message in a slot needs beside.
   void store_slot(std::uint64_t lease, std::uint32_t slot, std::uint32_t alias, std::uint64_t alias_lease,
                   std::uint64_t published_at_ns) {
@@ -100,7 +104,7 @@ struct StoredDescriptorOf {
   Descriptor load() const {
     constexpr auto relaxed = std::memory_order_relaxed;
     Descriptor d;
-    unpack_units({word[0].load(relaxed), word[1].load(relaxed), word[2].load(relaxed)}, d);
+    unpack_units(load_units(), d);
     if (d.kind == LineKind::inlined) return d;
     d.lease = word[3].load(relaxed);
     const std::uint64_t where = word[4].load(relaxed);

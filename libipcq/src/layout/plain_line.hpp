@@ -37,17 +37,38 @@ void write_plain_line(U* unit, std::uint64_t lap, const Descriptor& d, const std
   unit[0].store(make_unit(pack_head(d), d.producer, tag), std::memory_order_release);
 }
 
-// The same for an inline message, from what is not zero.
+// The head of most lines: an inline message without flags and priority, whose payload begins at kInlineUnit.
+inline constexpr std::uint64_t kUsualHead =
+    HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::inlined)) | HeadBits::DataUnit::put(kInlineUnit);
+// What a head is without its length.
+inline constexpr std::uint64_t kAllButLength = ~HeadBits::Length::kMask;
+
+// The same for a message of the usual head, from what is not zero. In line: it is most of what a send does.
 template <class U>
-void write_plain_inline(U* unit, std::uint64_t lap, std::uint32_t producer, std::uint64_t sequence,
-                        const std::byte* data, std::uint32_t length) {
-  constexpr std::uint64_t kHead =
-      HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::inlined)) | HeadBits::DataUnit::put(kInlineUnit);
+[[gnu::always_inline]] inline void write_plain_inline(U* unit, std::uint64_t lap, std::uint32_t producer,
+                                                      std::uint64_t sequence, const std::byte* data,
+                                                      std::uint32_t length) {
   const auto tag = static_cast<std::uint32_t>(lap);
   U::write_plain(unit + kInlineUnit, data, length);
   unit[kSequenceUnit].store(make_unit(sequence, 0, tag), std::memory_order_relaxed);
   // SYNC line-tagged (release): payload and unit 1 before unit 0. Pairs with: look_at_plain_units.
-  unit[0].store(make_unit(kHead | HeadBits::Length::put(length), producer, tag), std::memory_order_release);
+  unit[0].store(make_unit(kUsualHead | HeadBits::Length::put(length), producer, tag), std::memory_order_release);
+}
+
+// What such a line says, if it has the lap's tag; its payload is at kInlineUnit. False: it is absent, or has another
+// head, or is too long. `inline_bytes`: of the line.
+template <class U>
+[[gnu::always_inline]] inline bool look_at_usual_line(const U* unit, std::uint64_t lap, std::uint32_t inline_bytes,
+                                                      PackedUnits& p) {
+  // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_plain_line.
+  const Pair u0 = unit[0].load(std::memory_order_acquire);
+  if (tag_of(u0.hi) != static_cast<std::uint32_t>(lap)) return false;
+  if ((u0.lo & kAllButLength) != kUsualHead || HeadBits::Length::get(u0.lo) > inline_bytes) return false;
+  const Pair u1 = unit[kSequenceUnit].load(std::memory_order_relaxed);
+  p.head = u0.lo;
+  p.producer = TailBits::Data::get(u0.hi) | (u1.hi << 32);
+  p.sequence = u1.lo;
+  return true;
 }
 
 // Copies the first two units and checks the copy. `units`: of the line. In line: the fields stay packed in registers,

@@ -18,8 +18,9 @@ inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a c
 // Value of a cursor: tickets [next - count, next) were taken last, by `client`. `next` never decreases while the queue,
 // or the group, lives. Every transition is one 16-byte compare-and-swap:
 //
-//              +----- claim_publish (producer, broker), take, claim (member), drop_one (producer, broker):
-//              v    |    next + n, client = the taker, count = n, reading = whether by InPlaceReader::claim
+//              +----- claim_publish (producer, broker), take, claim (member), drop_one (producer, broker), and the
+//              short |    |    ways claim_next, take_next, copy_next: v    |    next + n, client = the taker, count =
+//              n, reading = whether by InPlaceReader::claim
 //   start --> open -+
 //              ^    |
 //              +----- join_set, leave_set (broker; producers' cursor only): groups

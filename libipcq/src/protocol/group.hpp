@@ -1,32 +1,22 @@
-// The readers' side: a group member takes messages from readable lines into held entries, and releases them or gives
-// them back. docs/design/ring.md, "Receive"; words.hpp has the state diagram of the held word.
+// The readers' side: a group member takes messages from readable lines into held entries. holder.hpp has what it does
+// with them then. docs/design/ring.md, "Receive"; words.hpp has the state diagram of the held word.
 //
 // Invariant: until it is released or discarded, a message that the group's cursor has passed is in its line (log not
 // DONE) or in a held entry, so the death of a member does not lose it.
 //
-// Taking and has_work() are for one thread at a time; release(), hand_over(), give_back() and put_back() for any
-// thread. Never waits. Template over the atomics policy; a view like Ring.
+// For one thread at a time, but for the functions of Holder. Never waits. Template over the atomics policy; a view like
+// Ring.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <utility>
 
-#include "layout/held.hpp"
-#include "protocol/pool.hpp"
+#include "protocol/holder.hpp"
 #include "protocol/ring.hpp"
 
 namespace ipcq::detail {
-
-template <class A>
-struct GroupWords {
-  HeldEntries<A> held;                  // those of the whole queue
-  typename A::Word* orphans = nullptr;  // GroupControl::orphans of this group
-  std::uint32_t first = 0;              // this member's block: [first, first + block)
-  std::uint32_t block = 0;
-  unsigned group = 0;
-  std::uint32_t client = 0;
-};
 
 // The last two are InPlaceReader's. needs_entry: the next message can be taken into a held entry only. too_large: it
 // exceeds the caller's room.
@@ -41,24 +31,14 @@ struct Taken {
 
 // `R`: the view that the member reads, Ring or PublishedView.
 template <class A, class R = Ring<A>>
-class GroupMember {
+class GroupMember : public Holder<A> {
  public:
   static constexpr std::size_t kMaxTake = 256;     // messages at once
   static constexpr std::uint64_t kFetchAhead = 8;  // lines that are prefetched before the one that is read
 
   GroupMember() = default;
   GroupMember(const R& ring, const GroupWords<A>& words)
-      : ring_(ring),
-        w_(words),
-        mine_(pack(HeldWord{HeldState::held, words.client, words.group, 0})),
-        scan_(words.first) {}
-
-  HeldOf<A>& held(std::uint32_t entry) const { return w_.held[entry]; }
-  unsigned group() const { return w_.group; }
-  std::uint32_t client() const { return w_.client; }
-  // Whether an entry belongs to this member's block; otherwise the member took it over as an orphan.
-  bool is_own(std::uint32_t entry) const { return entry - w_.first < w_.block; }
-  HeldEntries<A> own_block() const { return w_.held.part(w_.first, w_.block); }
+      : Holder<A>(words), ring_(ring), mine_in_cursor_(Ring<A>::mine_after_one(words.client)), scan_(words.first) {}
 
   // Takes up to entries.size() (at least 1) messages that are readable now, and writes the indices of their held
   // entries to `entries`: one that was given back, if there is any, else the next of the ring. Skips tombstones.
@@ -70,6 +50,31 @@ class GroupMember {
   // would take as many instructions as what they do.
   [[gnu::always_inline]] Taken take_one(std::uint32_t& entry) { return take_up_to<1>({&entry, 1}, 0); }
 
+  // take_one() in the usual case: the last claim was one of this member, of one ticket, and the next is a message in a
+  // plain line of the usual head. Into the block's first entry, which first_entry() is. Returns the ticket, and what
+  // the line says. kNoTicket: anything else, and nothing is taken; take_one() says what.
+  [[gnu::always_inline]] std::uint64_t take_next(const OutLines<A>& lines, PackedUnits& p) const {
+    if (may_have_orphans(w_.orphans->load(std::memory_order_acquire))) return kNoTicket;
+    HeldOf<A>& h = w_.held[w_.first];
+    if (!is_free_entry(h)) return kNoTicket;
+    const unsigned c = 1 + w_.group;
+    const Pair word = ring_.cursor_word(c);
+    if (word.hi != mine_in_cursor_) return kNoTicket;
+    const auto* const payload = lines.usual_payload(word.lo, p);
+    if (payload == nullptr) return kNoTicket;
+    h.descriptor.store_units(p);
+    A::Unit::read_plain(payload, h.data.edit(), HeadBits::Length::get(p.head));
+    if (!ring_.swap_cursor(c, word, Pair{word.lo + 1, word.hi})) return kNoTicket;
+    IPCQ_CRASH_POINT("take.claimed");
+    h.ticket.store(word.lo, std::memory_order_relaxed);
+    // SYNC held-entry (release): the copy before the word. Pairs with: take_orphan.
+    h.word.store(mine_, std::memory_order_release);
+    IPCQ_CRASH_POINT("take.held");
+    ring_.finish(w_.group, word.lo, w_.client);
+    IPCQ_CRASH_POINT("take.finished");
+    return word.lo;
+  }
+  std::uint32_t first_entry() const { return w_.first; }
   // Moves the message of a ticket that this member has claimed with InPlaceReader to a held entry, whose index it
   // returns. kNone: the line carries no message, or is damaged, or no entry is free, which adds one to `damaged`. The
   // line is finished in any case.
@@ -109,31 +114,6 @@ class GroupMember {
     return false;
   }
 
-  // Releases a held entry, and clears the group's bit of its slot. False when this member does not hold the entry.
-  // `deliveries`: as in the entry's word. `freed`: a payload slot became free.
-  bool release(std::uint32_t entry, std::uint32_t deliveries, const Pool<A>& pool, bool& freed) const {
-    freed = false;
-    auto& h = w_.held[entry];
-    if (h.descriptor.load_kind() == LineKind::slot) return release_with_slot(h, deliveries, pool, freed);
-    return h.word.cas(mine_after(deliveries), 0, std::memory_order_acq_rel);
-  }
-  // Clears a group's bit in the slot or alias that the message refers to. True when a payload slot became free.
-  static bool release_slot(const Descriptor& d, const Pool<A>& pool, unsigned group) {
-    const SlotLoan held = held_by(d);
-    return pool.release(held.slot, held.lease, group);
-  }
-  // Frees the entry of a forwarded message without clearing the group's bit: the alias clears it later.
-  bool hand_over(std::uint32_t entry, std::uint32_t deliveries) const {
-    return w_.held[entry].word.cas(mine_after(deliveries), 0, std::memory_order_acq_rel);
-  }
-
-  // Gives a delivered message back to the group: its entry becomes an orphan, with one delivery more.
-  bool give_back(std::uint32_t entry, std::uint32_t deliveries) const {
-    return orphan(entry, deliveries, std::min(deliveries + 1, kMaxDeliveries));
-  }
-  // The same for a message that was taken and not delivered: the number of deliveries stays.
-  bool put_back(std::uint32_t entry, std::uint32_t deliveries) const { return orphan(entry, deliveries, deliveries); }
-
   // Takes over the orphan of the group with the lowest ticket. False when there is none, or another party was faster.
   bool take_orphan(std::uint32_t& entry) const {
     const std::uint64_t seen = w_.orphans->load(std::memory_order_acquire);
@@ -161,37 +141,8 @@ class GroupMember {
     return true;
   }
 
-  // Takes the group's next readable message and discards it (drop-oldest, lossy groups, a group that has left). Called
-  // by a producer or the broker, whose id is `client`, not by a member. `at`: the ticket that the caller chose; if the
-  // cursor is elsewhere nothing is discarded, since another group may have the index by now. False: nothing can be
-  // discarded now. True: a ticket was discarded (`dropped`: it was a message; `freed`: a payload slot became free), or
-  // another party has taken it.
-  static bool drop_one(const Ring<A>& ring, const Pool<A>& pool, unsigned group, std::uint64_t at, std::uint32_t client,
-                       bool& dropped, bool& freed) {
-    dropped = freed = false;
-    const unsigned c = 1 + group;
-    const Cursor v = ring.cursor(c);
-    if (v.next != at) return true;  // another party has taken it
-    if (v.closed) return false;
-    Descriptor d;
-    const LineRead read = ring.look(v.next, d);
-    if (read == LineRead::absent) return false;
-    if (v.client != client) ring.help(c, v);
-    if (!ring.swap_cursor(c, v, {v.next + 1, client, 1, 0, false})) return true;  // another party has taken it
-    IPCQ_CRASH_POINT("drop.claimed");
-    if (read == LineRead::present && carries_message(d)) {
-      dropped = true;
-      if (d.kind == LineKind::slot) freed = release_slot(d, pool, group);
-    }
-    ring.finish(group, v.next, client);
-    return true;
-  }
-
  private:
   enum class Copied : std::uint8_t { absent, message, tombstone, damaged };
-
-  // The word of an entry that this member holds.
-  std::uint64_t mine_after(std::uint32_t deliveries) const { return mine_ | HeldBits::Deliveries::put(deliveries); }
 
   // As take(), of at most Most messages.
   template <std::size_t Most>
@@ -217,8 +168,12 @@ class GroupMember {
       if (v.closed) return t;  // the broker has counted the tickets from v.next on as left
       // Copied before the claim, into entries that stay free: a line does not change while no member of the group has
       // taken its ticket. If the swap fails the copies are discarded.
-      std::size_t k = 0;
       Copied copied[Most];
+      std::size_t k = 0;
+      if constexpr (Most > 1) {  // take_one() is called where take_next() has found another line
+        k = copy_usual(v.next, entries.first(std::min(room, Most)), expected);
+        std::fill_n(copied, k, Copied::message);
+      }
       while (k < std::min(room, Most) && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
         if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
         ++k;
@@ -237,30 +192,6 @@ class GroupMember {
     return t;
   }
 
-  [[gnu::noinline]] bool release_with_slot(HeldOf<A>& h, std::uint32_t deliveries, const Pool<A>& pool,
-                                           bool& freed) const {
-    const std::uint64_t mine = mine_after(deliveries);
-    const std::uint64_t releasing = pack(HeldWord{HeldState::releasing, w_.client, w_.group, deliveries});
-    const Descriptor d = h.descriptor.load();  // before the word: another party may complete the release
-    if (!h.word.cas(mine, releasing, std::memory_order_acq_rel)) return false;
-    IPCQ_CRASH_POINT("release.started");
-    freed = release_slot(d, pool, w_.group);
-    IPCQ_CRASH_POINT("release.slot_done");
-    // SYNC held-entry (release): the loads of the entry before the word. Pairs with: is_free_entry, take_orphan. The
-    // swap fails if a repair has completed the release.
-    h.word.cas(releasing, 0, std::memory_order_acq_rel);
-    return true;
-  }
-
-  bool orphan(std::uint32_t entry, std::uint32_t deliveries, std::uint32_t deliveries_then) const {
-    const std::uint64_t mine = mine_after(deliveries);
-    const std::uint64_t orphan = pack(HeldWord{HeldState::orphan, 0, w_.group, deliveries_then});
-    if (!w_.held[entry].word.cas(mine, orphan, std::memory_order_acq_rel)) return false;
-    IPCQ_CRASH_POINT("nack.orphaned");
-    w_.orphans->fetch_add(kOneGivenBack, std::memory_order_acq_rel);
-    return true;
-  }
-
   // Finds free entries in this member's block and writes their indices. Only this member takes them into use, so they
   // stay free.
   std::size_t reserve(std::span<std::uint32_t> entries) {
@@ -274,13 +205,15 @@ class GroupMember {
   }
   [[gnu::noinline]] std::size_t search(std::span<std::uint32_t> entries, std::uint32_t at) {
     // Copies: each load below makes the compiler load members again.
-    const HeldEntries<A> held = w_.held;
     const std::uint32_t first = w_.first;
     const std::uint32_t end = first + w_.block;
+    const auto start = w_.held.part(first, 0).begin();
+    auto entry = w_.held.part(at, 0).begin();
     std::size_t found = 0;
     for (std::uint32_t left = w_.block; left != 0 && found < entries.size(); --left) {
-      if (is_free_entry(held[at])) entries[found++] = at;
-      if (++at == end) at = first;
+      if (is_free_entry(*entry)) entries[found++] = at;
+      ++entry;
+      if (++at == end) at = first, entry = start;
     }
     scan_ = found == entries.size() ? at : first;
     return found;
@@ -290,8 +223,25 @@ class GroupMember {
     return entry.word.load(std::memory_order_acquire) == 0;
   }
 
+  // Copies the lines from `ticket` on as long as they are plain and of the usual head, each to its entry. Returns how
+  // many.
+  [[gnu::noinline]] std::size_t copy_usual(std::uint64_t ticket, std::span<const std::uint32_t> entries,
+                                           std::uint64_t expected) const {
+    const auto lines = ring_.out_lines();
+    const HeldEntries<A> held = w_.held;
+    std::size_t k = 0;
+    for (PackedUnits p; k < entries.size(); ++k, ++ticket) {
+      const auto* const payload = lines.usual_payload(ticket, p);
+      if (payload == nullptr) break;
+      if (ticket + kFetchAhead < expected) A::prefetch_for_read(lines.at(ticket + kFetchAhead));
+      HeldOf<A>& h = held[entries[k]];
+      h.descriptor.store_units(p);
+      A::Unit::read_plain(payload, h.data.edit(), HeadBits::Length::get(p.head));
+    }
+    return k;
+  }
   Copied copy_line(std::uint64_t ticket, std::uint32_t entry) const {
-    auto& h = w_.held[entry];
+    HeldOf<A>& h = w_.held[entry];
     LineKind kind = LineKind::none;
     switch (ring_.copy(ticket, h.descriptor, h.data.edit(), kind)) {
       case LineRead::absent:
@@ -329,9 +279,11 @@ class GroupMember {
     t.freed_lines = true;
   }
 
+  using Holder<A>::mine_;
+  using Holder<A>::w_;
+
   R ring_;
-  GroupWords<A> w_;
-  std::uint64_t mine_ = 0;  // the word of an entry that this member holds, whose message was not delivered before
+  std::uint64_t mine_in_cursor_ = 0;  // what its claim of one ticket leaves there
   std::uint32_t scan_ = 0;
 };
 

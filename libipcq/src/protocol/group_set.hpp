@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "protocol/group.hpp"
+#include "protocol/drop_one.hpp"
 #include "protocol/ring.hpp"
 
 namespace ipcq::detail {
@@ -56,7 +56,7 @@ bool discard_untaken(const Ring<A>& ring, const Pool<A>& pool, unsigned g, std::
     bool dropped = false;
     bool freed = false;
     if (!may_discard(at)) return false;
-    if (!GroupMember<A>::drop_one(ring, pool, g, at, kBrokerClient, dropped, freed)) return false;
+    if (!drop_one(ring, pool, g, at, kBrokerClient, dropped, freed)) return false;
   }
   // A discarding producer may be between its claim and finish(): its line must not be reused before.
   for (std::uint64_t t = ring.oldest(end); t < end; ++t) {

@@ -35,10 +35,27 @@ template <class A>
 class InPlaceReader {
  public:
   InPlaceReader() = default;
-  InPlaceReader(const Ring<A>& ring, const GroupWords<A>& words) : ring_(ring), w_(words) {}
+  InPlaceReader(const Ring<A>& ring, const GroupWords<A>& words)
+      : ring_(ring), w_(words), mine_in_cursor_(Ring<A>::mine_after_one(words.client)) {}
 
   // Held entries of the member's block were taken into use by another path.
   void spend(std::size_t entries) { spare_ -= std::min(spare_, entries); }
+
+  // copy() in the usual case: the last claim was one of this member, of one ticket, and the next is a message
+  // in a plain line of the usual head. kNoTicket: anything else, and nothing is taken; copy() says what.
+  [[gnu::always_inline]] std::uint64_t copy_next(std::byte* data, std::size_t room, PackedUnits& p) const {
+    if (spare_ == 0 || may_have_orphans(w_.orphans->load(std::memory_order_acquire))) return kNoTicket;
+    const Pair word = ring_.cursor_word(cursor());
+    if (word.hi != mine_in_cursor_) return kNoTicket;
+    const auto* const payload = ring_.out_lines().usual_payload(word.lo, p);
+    if (payload == nullptr || HeadBits::Length::get(p.head) > room) return kNoTicket;
+    A::Unit::read_plain(payload, data, HeadBits::Length::get(p.head));
+    if (!ring_.swap_cursor(cursor(), word, Pair{word.lo + 1, word.hi})) return kNoTicket;
+    IPCQ_CRASH_POINT("copy.claimed");
+    finish(word.lo);
+    IPCQ_CRASH_POINT("copy.finished");
+    return word.lo;
+  }
 
   // Takes the group's next message, of up to `room` bytes, into private memory, which is unspecified unless a message
   // was taken. Skips tombstones. Nobody but this call has seen the message when it returns; if the member dies before,
@@ -110,14 +127,8 @@ class InPlaceReader {
   // The payload of a claimed ticket, in its line where that is plain, else in `data`: until it is finished. Null: it
   // carries no message (`damaged`: because its content is invalid).
   const std::byte* read(std::uint64_t ticket, Descriptor& d, InlineData& data, bool& damaged) const {
-    return read(lines(), ticket, d, data, damaged);
-  }
-  // The same for several tickets, with lines() called once.
-  typename Ring<A>::Lines lines() const { return ring_.out_lines(); }
-  const std::byte* read(const typename Ring<A>::Lines& lines, std::uint64_t ticket, Descriptor& d, InlineData& data,
-                        bool& damaged) const {
     const std::byte* there = nullptr;
-    const LineRead r = ring_.look_in_place(lines, ticket, d, there);
+    const LineRead r = ring_.look_in_place(ticket, d, there);
     damaged = false;
     if (there != nullptr) [[likely]]
       return there;
@@ -126,9 +137,11 @@ class InPlaceReader {
     damaged = ring_.read(ticket, d, data.bytes) != LineRead::present;
     return damaged ? nullptr : data.bytes;
   }
+  // The lines, for several messages of the usual head; read() tells of others.
+  OutLines<A> lines() const { return ring_.out_lines(); }
   void finish(std::uint64_t ticket) const { finisher().finish(ticket); }
   // The same for several tickets.
-  typename Ring<A>::Finisher finisher() const { return ring_.finisher(w_.group, w_.client); }
+  Finisher<A> finisher() const { return ring_.finisher(w_.group, w_.client); }
 
  private:
   static constexpr std::uint64_t kFetchAhead = GroupMember<A>::kFetchAhead;
@@ -155,7 +168,7 @@ class InPlaceReader {
   }
   // absent: the line is not readable yet. in_line: also of what is no message.
   enum class Next : std::uint8_t { absent, in_line, in_slot };
-  static Next next_at(const typename Ring<A>::Lines& lines, std::uint64_t ticket) {
+  static Next next_at(const OutLines<A>& lines, std::uint64_t ticket) {
     // SYNC line-tagged (acquire). Pairs with: write_line, write_plain_line.
     const Pair head = lines.at(ticket)->load(std::memory_order_acquire);
     if (tag_of(head.hi) != static_cast<std::uint32_t>(lines.lap(ticket))) return Next::absent;
@@ -170,7 +183,8 @@ class InPlaceReader {
 
   Ring<A> ring_;
   GroupWords<A> w_;
-  std::size_t spare_ = 0;  // at least so many entries of the member's block are free
+  std::uint64_t mine_in_cursor_ = 0;  // what its claim of one ticket leaves there
+  std::size_t spare_ = 0;             // at least so many entries of the member's block are free
 };
 
 }  // namespace ipcq::detail

@@ -25,6 +25,7 @@ class PublishedView : private Ring<A> {
   using Ring<A>::lines;
   using Ring<A>::oldest;
   using Ring<A>::out;
+  using Ring<A>::out_lines;
   using Ring<A>::write_out;
 
   PublishedView() = default;

@@ -17,6 +17,7 @@
 #include "layout/line.hpp"
 #include "layout/plain_line.hpp"
 #include "layout/words.hpp"
+#include "protocol/ring_lines.hpp"
 
 namespace ipcq::detail {
 
@@ -51,12 +52,12 @@ class Ring {
  public:
   Ring() = default;
   explicit Ring(const RingWords<A>& words)
-      : w_(words), mask_(words.lines - 1), shift_(static_cast<unsigned>(std::countr_zero(words.lines))) {}
+      : w_(words), shape_{words.lines - 1, static_cast<unsigned>(std::countr_zero(words.lines))} {}
 
   std::uint64_t lines() const { return w_.lines; }
   bool has_handler() const { return w_.in != w_.out; }
-  std::uint64_t index(std::uint64_t ticket) const { return ticket & mask_; }
-  std::uint64_t lap(std::uint64_t ticket) const { return (ticket >> shift_) + 1; }
+  std::uint64_t index(std::uint64_t ticket) const { return shape_.index(ticket); }
+  std::uint64_t lap(std::uint64_t ticket) const { return shape_.lap(ticket); }
   // The first of the tickets before `next` that have a line each: what a search of all lines begins with.
   std::uint64_t oldest(std::uint64_t next) const { return next > w_.lines ? next - w_.lines : 0; }
   // The first unit of the ticket's line.
@@ -66,17 +67,9 @@ class Ring {
   std::uint32_t inline_bytes() const { return w_.plain ? plain_inline_bytes(w_.line_units * kUnitSize) : kInlineBytes; }
   typename A::Word& own(unsigned cursor, std::uint64_t ticket) const { return w_.own[cursor][index(ticket)]; }
 
-  // Copies of members, for loops: each access to shared memory makes the compiler load a Ring's members again.
-  struct Lines {
-    const typename A::Unit* first;
-    std::uint64_t mask;
-    std::uint32_t units;
-    unsigned shift;
-    bool plain;
-    const typename A::Unit* at(std::uint64_t ticket) const { return first + (ticket & mask) * units; }
-    std::uint64_t lap(std::uint64_t ticket) const { return (ticket >> shift) + 1; }
-  };
-  Lines out_lines() const { return {w_.out, mask_, w_.line_units, shift_, w_.plain}; }
+  OutLines<A> out_lines() const { return {shape_, w_.line_units, inline_bytes(), w_.plain, w_.out}; }
+  InlineWriter<A> inline_writer(std::uint32_t producer) const { return {shape_, w_.line_units, producer, w_.in}; }
+  Finisher<A> finisher(unsigned group, std::uint32_t client) const { return {shape_, client, w_.own[1 + group]}; }
 
   // The cursor as it stands in memory: what the caller compares and swaps it does not have to pack again.
   // SYNC cursor (acquire): the caller observes what earlier takers did before their swap. Pairs with: swap_cursor.
@@ -85,7 +78,8 @@ class Ring {
   // For decisions that need both halves and that no compare-and-swap confirms.
   Cursor stable_cursor(unsigned c) const { return unpack_cursor(w_.cursor[c]->load_stable()); }
   // SYNC cursor (acquire, release). Pairs with: cursor_word, swap_cursor.
-  bool swap_cursor(unsigned c, const Pair& from, const Cursor& to) const { return w_.cursor[c]->cas(from, pack(to)); }
+  bool swap_cursor(unsigned c, const Pair& from, const Pair& to) const { return w_.cursor[c]->cas(from, to); }
+  bool swap_cursor(unsigned c, const Pair& from, const Cursor& to) const { return swap_cursor(c, from, pack(to)); }
   bool swap_cursor(unsigned c, const Cursor& from, const Cursor& to) const { return swap_cursor(c, pack(from), to); }
 
   // Claims up to `want` tickets for client `me`: as many as have free lines in a row. `limit` is the caller's record of
@@ -112,16 +106,26 @@ class Ring {
     }
   }
 
+  // What the claim of one ticket by `me` leaves in the high half of a cursor; of the producers' with their `groups`.
+  static std::uint64_t mine_after_one(std::uint32_t me, std::uint8_t groups = 0) {
+    return pack(Cursor{0, me, 1, groups, false}).hi;
+  }
+  // claim_publish() of one ticket for the producer that made the last claim: `mine`, from mine_after_one(), is what
+  // that left in the cursor. kNoTicket: anything else, and claim_publish() says what.
+  [[gnu::always_inline]] std::uint64_t claim_next(std::uint64_t mine, std::uint64_t limit) const {
+    const Pair word = cursor_word(kProducers);
+    if (word.hi != mine || word.lo >= limit || !swap_cursor(kProducers, word, Pair{word.lo + 1, mine}))
+      return kNoTicket;
+    IPCQ_CRASH_POINT("publish.claimed");
+    return word.lo;
+  }
+
   // Publishes one claimed ticket. A reader that observes the tag observes `d`, `data` and the payload.
   void write(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
     write_to(in(ticket), ticket, d, data);
   }
-  // The same for an inline message without schema and priority, where the lines are plain: no descriptor is made.
+  // Of plain lines inline_writer() writes inline messages: it makes no descriptor.
   bool is_plain() const { return w_.plain; }
-  void write_inline(std::uint64_t ticket, std::uint32_t producer, std::uint64_t sequence, const std::byte* data,
-                    std::uint32_t length) const {
-    write_plain_inline(in(ticket), lap(ticket), producer, sequence, data, length);
-  }
   // What an executor passes on to the readers.
   void write_out(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
     write_to(out(ticket), ticket, d, data);
@@ -168,12 +172,11 @@ class Ring {
   LineRead look_in(std::uint64_t ticket, Descriptor& d) const { return look_at(in(ticket), ticket, d, false); }
   // As look(). `payload`: where that of an inline message lies, if the line is plain; else null. Only for the owner of
   // the ticket, since the line may change for everybody else.
-  LineRead look_in_place(const Lines& lines, std::uint64_t ticket, Descriptor& d, const std::byte*& payload) const {
-    const typename A::Unit* const line = lines.at(ticket);
+  LineRead look_in_place(std::uint64_t ticket, Descriptor& d, const std::byte*& payload) const {
+    const typename A::Unit* const line = out(ticket);
     payload = nullptr;
-    if (!lines.plain) [[unlikely]]
-      return look_at(line, ticket, d, w_.device_writes_out);
-    const LineRead r = look_at_plain_line(line, lines.units, lines.lap(ticket), d);
+    if (!w_.plain) return look_at(line, ticket, d, w_.device_writes_out);
+    const LineRead r = look_at_plain_line(line, w_.line_units, lap(ticket), d);
     if (r == LineRead::present && d.kind == LineKind::inlined) payload = A::Unit::plain_bytes(line + d.data_unit);
     return r;
   }
@@ -199,19 +202,7 @@ class Ring {
     }
   }
 
-  // Marks lines as done for a group: `client` has copied the message, or discards or skips it.
-  struct Finisher {
-    typename A::Word* own;
-    std::uint64_t mask;
-    unsigned shift;
-    std::uint32_t client;
-    void finish(std::uint64_t ticket) const {
-      const std::uint64_t lap = (ticket >> shift) + 1;
-      // SYNC line-freed (release): the caller's loads of the line before the entry. Pairs with: is_free.
-      own[ticket & mask].store(pack_own(lap, OwnState::done, client), std::memory_order_release);
-    }
-  };
-  Finisher finisher(unsigned group, std::uint32_t client) const { return {w_.own[1 + group], mask_, shift_, client}; }
+  // Marks the line as done for a group: `client` has copied the message, or discards or skips it.
   void finish(unsigned group, std::uint64_t ticket, std::uint32_t client) const {
     finisher(group, client).finish(ticket);
   }
@@ -236,7 +227,7 @@ class Ring {
     const std::uint64_t before = lap(ticket) - 1;
     bool was_read = false;
     for (std::uint64_t left = live; left != 0; left &= left - 1) {
-      const Finished f = finished(static_cast<unsigned>(std::countr_zero(left)), ticket, before);
+      const Finished f = finished(own(1 + static_cast<unsigned>(std::countr_zero(left)), ticket), before);
       if (f == Finished::no) return false;
       was_read = was_read || f == Finished::by_reader;
     }
@@ -267,19 +258,21 @@ class Ring {
     const std::uint64_t live = live_groups();
     to = std::min(to, next + w_.lines);
     if (std::has_single_bit(live) && !has_handler()) {  // the usual case: as many tickets as the one entry tells
-      const auto group = static_cast<unsigned>(std::countr_zero(live));
       from = std::max(from, std::min(to, w_.lines));
-      while (from < to && finished(group, from, lap(from) - 1) == Finished::by_reader) ++from;
+      const auto* const log = w_.own[1 + static_cast<unsigned>(std::countr_zero(live))];
+      for (const RingShape shape = shape_; from < to; ++from) {
+        if (finished(log[shape.index(from)], shape.lap(from) - 1) != Finished::by_reader) break;
+      }
     }
     while (from < to && is_free(from, live)) ++from;
     return from;
   }
 
   enum class Finished : std::uint8_t { no, by_reader, by_broker };
-  // Whether, and for whom, the group is done with the ticket of lap `before` at the line of `ticket`.
-  Finished finished(unsigned group, std::uint64_t ticket, std::uint64_t before) const {
+  // Whether, and by whom, the group whose log has `entry` is done with the ticket of lap `before` at this line.
+  static Finished finished(const typename A::Word& entry, std::uint64_t before) {
     // SYNC line-freed (acquire): the group's loads of the line are done. Pairs with: finish.
-    const std::uint64_t e = own(1 + group, ticket).load(std::memory_order_acquire);
+    const std::uint64_t e = entry.load(std::memory_order_acquire);
     if (own_lap_and_state(e) != own_lap_and_state(pack_own(before, OwnState::done, 0))) return Finished::no;
     return own_client(e) != kBrokerClient ? Finished::by_reader : Finished::by_broker;
   }
@@ -314,8 +307,7 @@ class Ring {
   }
 
   RingWords<A> w_;
-  std::uint64_t mask_ = 0;
-  unsigned shift_ = 0;
+  RingShape shape_;
 };
 
 }  // namespace ipcq::detail

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "segments.hpp"
 
@@ -66,6 +69,86 @@ TEST_F(GroupTest, TakesOneMessageIntoTheFirstEntryOfItsBlockThatIsFree) {
   ASSERT_EQ(member.take_one(entry).outcome, TakeOutcome::taken);
   EXPECT_EQ(entry, first + 3);
   EXPECT_EQ(member.take_one(entry).outcome, TakeOutcome::no_entry);
+}
+
+// take_next() takes only what take_one() would take into the block's first entry.
+class TakeNext : public GroupTest {
+ protected:
+  std::uint64_t take_next() { return member.take_next(s.ring().out_lines(), p); }
+  void take_first() {
+    s.send(2, 0);
+    std::uint32_t entry = kNone;
+    ASSERT_EQ(member.take_one(entry).count, 1u);
+    ASSERT_TRUE(s.release(0, 0, 5, entry));
+  }
+  GroupMember<SharedAtomics> member = s.queue().member(0, 0, 5);
+  PackedUnits p;
+};
+
+TEST_F(TakeNext, TakesAMessageAfterTheMembersOwnClaimOfOne) {
+  s.send(2, 7);
+  EXPECT_EQ(take_next(), kNoTicket) << "this member has claimed nothing";
+  std::uint32_t entry = kNone;
+  ASSERT_EQ(member.take_one(entry).count, 1u);
+  s.send(2, 8);
+  EXPECT_EQ(take_next(), kNoTicket) << "the block's first entry is in use";
+  ASSERT_TRUE(s.release(0, 0, 5, entry));
+  EXPECT_EQ(take_next(), 1u);
+  EXPECT_EQ(p.sequence, 8u);
+  EXPECT_EQ(s.held_word(member.first_entry()), (HeldWord{HeldState::held, 5, 0, 0}));
+  EXPECT_EQ(s.held(member.first_entry()).ticket.load(std::memory_order_relaxed), 1u);
+  EXPECT_EQ(s.held(member.first_entry()).descriptor.load().sequence, 8u);
+  EXPECT_TRUE(s.ring().has_finished(0, 1));
+  EXPECT_EQ(s.ring().cursor(1), (Cursor{2, 5, 1, 0, false}));
+  ASSERT_TRUE(s.release(0, 0, 5, member.first_entry()));
+  EXPECT_EQ(take_next(), kNoTicket) << "the next line is not published";
+}
+
+TEST_F(TakeNext, LeavesWhatAnotherMemberClaimedLast) {
+  take_first();
+  s.send(2, 1);
+  s.send(2, 2);
+  ASSERT_NE(s.take(0, 1, 6), kNone);
+  EXPECT_EQ(take_next(), kNoTicket) << "its claim must be written to the log before the cursor moves on";
+}
+
+TEST_F(TakeNext, LeavesSlotsTombstonesDamagedLinesAndAClosedGroup) {
+  Descriptor tombstone;
+  tombstone.kind = LineKind::tombstone;
+  Descriptor refused = Segments::inline_message(1);
+  refused.flags = kNotProcessed;
+  const Descriptor too_long = Segments::inline_message(1, s.ring().inline_bytes() + 1);
+  for (const Descriptor& d : {tombstone, refused, too_long, Segments::slot_message({}, 1)}) {
+    Segments other{Segments::small()};
+    std::swap(s.pool_owner, other.pool_owner);
+    std::swap(s.queue_owner, other.queue_owner);
+    member = s.queue().member(0, 0, 5);
+    take_first();
+    const std::vector<std::byte> bytes(s.ring().inline_bytes());
+    Descriptor short_enough = d;
+    short_enough.length = std::min<std::uint32_t>(d.length, s.ring().inline_bytes());
+    ASSERT_EQ(s.claim(2).ticket, 1u);
+    s.ring().write(1, short_enough, bytes.data());
+    if (d.length != short_enough.length) {  // as another process may spoil it
+      s.ring().in(1)->store(make_unit(pack_kind(d), 2, 1), std::memory_order_release);
+    }
+    EXPECT_EQ(take_next(), kNoTicket) << static_cast<int>(d.kind);
+    EXPECT_EQ(s.ring().cursor(1).next, 1u);
+  }
+  const Cursor v = s.ring().cursor(1);
+  ASSERT_TRUE(s.ring().swap_cursor(1, v, {v.next, v.client, v.count, 0, true}));
+  s.ring().write(1, Segments::inline_message(1), nullptr);
+  EXPECT_EQ(take_next(), kNoTicket);
+}
+
+TEST_F(TakeNext, LeavesTheRingToWhatWasGivenBack) {
+  take_first();
+  s.send(2, 1);
+  s.send(2, 2);
+  std::uint32_t entry = kNone;
+  ASSERT_EQ(member.take_one(entry).count, 1u);
+  ASSERT_TRUE(member.give_back(entry, 0));
+  EXPECT_EQ(take_next(), kNoTicket);
 }
 
 TEST_F(GroupTest, PassesOverTombstonesInABatch) {
@@ -170,35 +253,6 @@ TEST_F(GroupTest, KnowsWhetherOthersHoldMessages) {
   EXPECT_TRUE(s.queue().member(0, 1, 6).others_have(0));
   ASSERT_TRUE(s.queue().member(0, 0, 5).give_back(e, 0));
   EXPECT_TRUE(s.queue().member(0, 0, 5).others_have(0));
-}
-
-TEST_F(GroupTest, DropsTheOldestMessageWithItsSlot) {
-  s.send_slot(2, 0);
-  s.send(2, 1);
-  bool dropped = false, freed = false;
-  EXPECT_TRUE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, s.ring().cursor(1).next, 2, dropped, freed));
-  EXPECT_TRUE(dropped && freed);
-  EXPECT_TRUE(s.all_slots_free());
-  EXPECT_TRUE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, s.ring().cursor(1).next, 2, dropped, freed));
-  EXPECT_TRUE(dropped && !freed);
-  EXPECT_FALSE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, s.ring().cursor(1).next, 2, dropped, freed));
-}
-
-TEST_F(GroupTest, DropsNothingWhenTheTicketIsNoLongerTheOneThatWasMeant) {
-  s.send(2, 0);
-  s.send(2, 1);
-  ASSERT_NE(s.take(0, 0, 5), kNone);
-  bool dropped = false, freed = false;
-  EXPECT_TRUE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, 0, 2, dropped, freed));
-  EXPECT_FALSE(dropped);
-  EXPECT_EQ(s.ring().cursor(1).next, 1u);
-}
-
-TEST_F(GroupTest, DropsNothingThatIsNotPublished) {
-  ASSERT_EQ(s.claim(3).ticket, 0u);
-  bool dropped = false, freed = false;
-  EXPECT_FALSE(GroupMember<SharedAtomics>::drop_one(s.ring(), s.pool(), 0, s.ring().cursor(1).next, 2, dropped, freed));
-  EXPECT_EQ(s.ring().cursor(1).next, 0u);
 }
 
 }  // namespace

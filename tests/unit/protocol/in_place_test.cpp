@@ -104,6 +104,34 @@ TEST_F(InPlaceReaderTest, CopiesWhatFitsAndIsDoneWithIt) {
   EXPECT_EQ(r.copy(30, d, data).taken.outcome, TakeOutcome::taken);
 }
 
+// copy_next() takes only what copy() would take.
+TEST_F(InPlaceReaderTest, CopiesTheNextMessageInTheShortWayOnlyAfterItsOwnClaimOfOne) {
+  PackedUnits p;
+  auto r = reader();
+  s.send(2, 0);
+  EXPECT_EQ(r.copy_next(data.bytes, 100, p), kNoTicket) << "it has claimed nothing, and counted no entries";
+  ASSERT_EQ(r.copy(100, d, data).taken.count, 1u);
+  EXPECT_EQ(r.copy_next(data.bytes, 100, p), kNoTicket) << "nothing is published";
+  const std::byte eight[8]{};
+  ASSERT_EQ(s.claim(2).ticket, 1u);
+  s.ring().write(1, Segments::inline_message(1, sizeof eight), eight);
+  EXPECT_EQ(r.copy_next(data.bytes, 7, p), kNoTicket) << "it does not fit";
+  EXPECT_EQ(r.copy_next(data.bytes, 8, p), 1u);
+  EXPECT_EQ(p.sequence, 1u);
+  EXPECT_TRUE(s.ring().has_finished(0, 1));
+  EXPECT_EQ(s.ring().cursor(1), (Cursor{2, 5, 1, 0, false}));
+  s.send(2, 2);
+  s.send(2, 3);
+  ASSERT_NE(s.take(0, 1, 6), kNone);
+  EXPECT_EQ(r.copy_next(data.bytes, 100, p), kNoTicket) << "another's claim, which needs help()";
+  ASSERT_EQ(r.copy(100, d, data).taken.count, 1u);
+  s.send_slot(2, 4);
+  EXPECT_EQ(r.copy_next(data.bytes, 100, p), kNoTicket);
+  r.spend(100);
+  s.send(2, 5);
+  EXPECT_EQ(r.copy_next(data.bytes, 100, p), kNoTicket) << "no entry for the repair";
+}
+
 TEST_F(InPlaceReaderTest, PassesOverTombstonesAndCountsDamage) {
   Descriptor odd;
   odd.kind = LineKind::tombstone;

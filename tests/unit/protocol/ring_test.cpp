@@ -56,6 +56,24 @@ TEST(Ring, FindsTheRingFullThroughAnyRememberedLimit) {
   EXPECT_EQ(s.ring().claim_publish(2, 1, limit).outcome, ClaimOutcome::full);
 }
 
+// claim_next() claims only what claim_publish() would claim, and says so of nothing else.
+TEST(Ring, ClaimsTheNextTicketInTheShortWayOnlyAfterItsOwnClaimOfOne) {
+  Segments s(Segments::small());
+  const auto& ring = s.ring();
+  const std::uint64_t mine = ring.mine_after_one(2, 1);
+  EXPECT_EQ(ring.claim_next(mine, 4), kNoTicket) << "nobody has claimed";
+  std::uint64_t limit = 0;
+  ASSERT_EQ(ring.claim_publish(2, 1, limit).ticket, 0u);
+  EXPECT_EQ(ring.claim_next(ring.mine_after_one(3, 1), limit), kNoTicket) << "another's claim, which needs help()";
+  EXPECT_EQ(ring.claim_next(ring.mine_after_one(2, 3), limit), kNoTicket) << "the groups have changed";
+  EXPECT_EQ(ring.claim_next(mine, 1), kNoTicket) << "the line is not known to be free";
+  EXPECT_EQ(ring.claim_next(mine, limit), 1u);
+  const Cursor v = ring.cursor(kProducers);
+  EXPECT_EQ(v, (Cursor{2, 2, 1, 1, false}));
+  ASSERT_EQ(ring.claim_publish(2, 2, limit).count, 2u);
+  EXPECT_EQ(ring.claim_next(mine, 100), kNoTicket) << "the last claim was of two";
+}
+
 TEST(Ring, RefusesEveryClaimOnceClosed) {
   Segments s(Segments::small());
   const Cursor v = s.ring().cursor(kProducers);
@@ -63,6 +81,7 @@ TEST(Ring, RefusesEveryClaimOnceClosed) {
   closed.closed = true;
   ASSERT_TRUE(s.ring().swap_cursor(kProducers, v, closed));
   EXPECT_EQ(s.claim(2).outcome, ClaimOutcome::closed);
+  EXPECT_EQ(s.ring().claim_next(s.ring().mine_after_one(v.client, v.groups), 4), kNoTicket);
 }
 
 TEST(Ring, NotesAnotherProducersUnpublishedClaimBeforeTheCursorMovesOn) {

@@ -94,10 +94,7 @@ class DropOldest : public testing::Test {
     const Attachment a{{s, &s->queue()}, {s, &s->pool_map()}, 3, 3, 0, true};
     producer.emplace(session, a, Wait::sleep());
   }
-  Status send() {
-    Deadline none = Deadline::none();
-    return producer->send({}, none);
-  }
+  Status send() { return producer->send({}, Duration::zero()); }
   Status borrow() {
     Deadline none = Deadline::none();
     SlotLoan loan;
