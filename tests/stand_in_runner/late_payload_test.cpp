@@ -50,6 +50,14 @@ class LatePayload : public testing::Test {
     queue_->ring().write(c.ticket, d, nullptr);
     return loan;
   }
+  void publish_inline(std::uint64_t sequence) {
+    std::uint64_t limit = 0;
+    const auto c = queue_->ring().claim_publish(kGpu, 1, limit);
+    detail::Descriptor d;
+    d.kind = detail::LineKind::inlined;
+    d.sequence = sequence;
+    queue_->ring().write(c.ticket, d, nullptr);
+  }
   void complete(const detail::SlotLoan& loan) { pool_->gpub(loan.slot).store(loan.lease, std::memory_order_release); }
   std::vector<std::uint64_t> receive_many(Consumer& c, Duration timeout) {
     std::vector<Message> batch(8);
@@ -93,6 +101,18 @@ TEST_F(LatePayload, IsNotWaitedForByAReceiveWithoutTime) {
   ASSERT_EQ(m.status(), Status::ok) << broker_.dump("q");
   EXPECT_EQ(m->sequence(), 1u);
   EXPECT_EQ(m->redeliveries(), 0u);
+}
+
+TEST_F(LatePayload, IsNotOvertakenByAnInlineMessageInABatch) {
+  auto c = session_.consumer("q", {.cuda = true});
+  publish_inline(0);
+  const detail::SlotLoan late = publish(1);
+  publish_inline(2);
+  EXPECT_THAT(receive_many(c, kBound), ElementsAre(0));
+  EXPECT_THAT(receive_many(c, 0ns), IsEmpty());
+  complete(late);
+  EXPECT_THAT(receive_many(c, kBound), ElementsAre(1));  // what was put back comes one a call
+  EXPECT_THAT(receive_many(c, kBound), ElementsAre(2));
 }
 
 TEST_F(LatePayload, IsNotOvertakenByWhatIsBehindItInABatch) {
