@@ -23,8 +23,9 @@ class FakeBroker {
   void stop_listening() { listener_.reset(); }
 
   // Waits for the next connection; invalid when none comes.
-  ipcq::detail::Fd accept() const {
-    if (!comes(listener_)) return {};
+  ipcq::detail::Fd accept() const { return accept_within(kBound); }
+  ipcq::detail::Fd accept_within(ipcq::Duration time) const {
+    if (!comes(listener_, time)) return {};
     return ipcq::detail::Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   }
   // Waits for the next request; its serial is 0 when none comes.
@@ -40,9 +41,9 @@ class FakeBroker {
   }
 
  private:
-  static bool comes(const ipcq::detail::Fd& fd) {
+  static bool comes(const ipcq::detail::Fd& fd, ipcq::Duration time = kBound) {
     pollfd p{fd.get(), POLLIN, 0};
-    return ipcq::detail::poll_until(&p, 1, ipcq::detail::deadline_after(kBound)) == 1;
+    return ipcq::detail::poll_until(&p, 1, ipcq::detail::deadline_after(time)) == 1;
   }
   // Without control data: the kernel adds senders' credentials, which are dropped here.
   static ssize_t receive(const ipcq::detail::Fd& fd, void* into, std::size_t bytes) {

@@ -18,7 +18,8 @@ namespace {
 
 constexpr auto kAnswerWithin = std::chrono::seconds(10);
 constexpr auto kConnectEvery = std::chrono::milliseconds(20);
-constexpr std::uint32_t kNoSerial = 0;  // of a reply that answers no request
+constexpr auto kGoneWithin = std::chrono::seconds(1);  // a broker that hangs up without a word
+constexpr std::uint32_t kNoSerial = 0;                 // of a reply that answers no request
 
 [[noreturn]] void throw_deaf(const std::string& broker, const char* what) {
   throw SystemError(ETIMEDOUT, "broker '" + broker + "': " + what + " within " +
@@ -36,6 +37,10 @@ bool has_listener(Connection& c, int& shortage) {
   if (errno != 0 && errno != ENOSYS && errno != EPERM) shortage = errno;
   return true;
 }
+
+// Whether it does not matter that a broker may have done it before it went: what changes a queue is not for its
+// successor.
+bool may_be_asked_again(Op op) { return op == Op::hello || op == Op::stats || op == Op::dump; }
 
 // What to do when nobody answers, judged by what is at the socket's path.
 std::string advice(const std::string& broker, const std::string& path) {
@@ -126,11 +131,22 @@ Introduction introduce(const std::string& broker, const Request& request, Deadli
   Request first = request;
   first.serial = kNoSerial + 1;
   appears_by.start();
+  std::uint64_t gone_by = 0;
   for (std::uint64_t deadline = 0;;) {
     Introduction made;
     made.connection = connect_to_broker(broker, appears_by.at_ns(), deadline);
     send_request(made.connection, broker, first, deadline);
-    made.reply = receive_reply(made.connection, broker, made.attachment, deadline);
+    try {
+      made.reply = receive_reply(made.connection, broker, made.attachment, deadline);
+    } catch (const SystemError& e) {
+      // The broker went while it was asked, which is as if it had not been there. It may take some time: its socket is
+      // open until the last of its threads has ended.
+      if (gone_by == 0) gone_by = deadline_after(kGoneWithin);
+      if (e.code() != ECONNRESET || !may_be_asked_again(request.op) || now_ns() >= gone_by) throw;
+      deadline = 0;
+      std::this_thread::sleep_for(kConnectEvery);
+      continue;
+    }
     const bool turned_away = made.reply.serial == kNoSerial && made.reply.refusal == Refusal::busy;
     if (!turned_away) return made;
     if (now_ns() >= deadline) throw SystemError(EUSERS, get_text(made.reply.text, sizeof made.reply.text));

@@ -34,8 +34,10 @@ void send_request(const Connection& to, const std::string& broker, const Request
 // another ABI), and what the broker says when it hangs up for a reason.
 Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline);
 
-// Connects and makes the first request; tries again while the broker says that it has too many connections. Waits until
-// `appears_by` for a broker to appear. Throws as the three above; a refusal is returned. The request has serial 1.
+// Connects and makes the first request; tries again while the broker says that it has too many connections, and for a
+// second if it hangs up without a word, as one does that ends just then, unless the request changes a queue. Waits
+// until `appears_by` for a broker to appear. Throws as the three above; a refusal is returned. The request has
+// serial 1.
 struct Introduction {
   Connection connection;
   Reply reply;

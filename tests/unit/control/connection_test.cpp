@@ -36,10 +36,10 @@ class ConnectionTest : public testing::Test {
  protected:
   std::string path() const { return broker_.path(); }
   // Runs `serve` as the broker while `introduce` is called.
-  Introduction introduce(Duration wait_for, const std::function<void()>& serve) {
+  Introduction introduce(Duration wait_for, const std::function<void()>& serve, Op op = Op::stats) {
     const std::jthread server(serve);
     Request r;
-    r.op = Op::stats;
+    r.op = op;
     Deadline appears_by(wait_for);
     return detail::introduce(path(), r, appears_by);
   }
@@ -83,6 +83,45 @@ TEST_F(ConnectionTest, IsMadeAgainWhileTheBrokerHasTooMany) {
     FakeBroker::answer(c, {}, FakeBroker::take(c).serial);
   });
   EXPECT_EQ(made.reply.refusal, Refusal::none);
+}
+
+TEST_F(ConnectionTest, IsMadeAgainWithTheSuccessorOfABrokerThatGoesWhileItIsAsked) {
+  const Introduction made = introduce(Duration::zero(), [&] {
+    for (int i = 0; i < 2; ++i) (void)broker_.accept();  // hangs up
+    const Fd c = broker_.accept();
+    FakeBroker::answer(c, {}, FakeBroker::take(c).serial);
+  });
+  EXPECT_EQ(made.reply.serial, 1u);
+}
+
+TEST_F(ConnectionTest, AskingABrokerThatGoesAndHasNoSuccessorIsAskingNone) {
+  EXPECT_THAT(error_of<NotFoundError>([&] {
+                (void)introduce(Duration::zero(), [&] {
+                  const Fd c = broker_.accept();
+                  broker_.stop_listening();
+                });
+              }),
+              HasSubstr("none answers"));
+}
+
+// It may have been done.
+TEST_F(ConnectionTest, WhatChangesAQueueIsNotAskedOfASuccessor) {
+  for (const Op op : {Op::end_of_stream, Op::set_executor}) {
+    EXPECT_THAT(error_of<SystemError>([&] {
+                  (void)introduce(
+                      ipcq_test::kBound, [&] { (void)broker_.accept(); }, op);
+                }),
+                HasSubstr("closed the connection"));
+  }
+}
+
+TEST_F(ConnectionTest, OneThatHangsUpEachTimeIsToldApart) {
+  EXPECT_THAT(error_of<SystemError>([&] {
+                (void)introduce(ipcq_test::kBound, [&] {
+                  for (Fd c = broker_.accept(); c; c = broker_.accept_within(2s)) c.reset();
+                });
+              }),
+              HasSubstr("closed the connection"));
 }
 
 TEST_F(ConnectionTest, ARefusalIsReturnedAndNotRepeated) {
