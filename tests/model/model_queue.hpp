@@ -23,7 +23,7 @@ inline void write_number(const ModelRing& ring, std::uint64_t ticket, std::uint6
   std::byte bytes[kUnitBytes] = {};
   std::memcpy(bytes, &number, sizeof number);
   if (ring.is_plain()) {
-    ring.inline_writer(0).write(ticket, number, bytes, sizeof number);
+    ring.usual_writer(0).write(ticket, number, bytes, sizeof number);
   } else {
     ring.write(ticket, d, bytes);
   }
@@ -50,7 +50,8 @@ inline void publish_number(const ModelRing& ring, std::uint32_t client, std::uin
 // Takes one message as a consumer does: in the short way, where its own claim of one was the last.
 inline bool take_one(ModelMember& member, const ModelRing& ring, std::uint32_t& entry) {
   PackedUnits p;
-  if (member.take_next(ring.out_lines(), p) != kNoTicket) {
+  if (member.take_next<LineKind::inlined>(ring.out_lines(), p) != kNoTicket ||
+      member.take_next<LineKind::slot>(ring.out_lines(), p) != kNoTicket) {
     entry = member.first_entry();
     return true;
   }

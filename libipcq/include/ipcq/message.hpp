@@ -23,6 +23,7 @@ namespace ipcq {
 namespace detail {
 class ProducerCore;
 class ConsumerCore;
+class CopyingReceive;
 class Forwarding;
 }  // namespace detail
 
@@ -95,6 +96,7 @@ class IPCQ_API MessageView {
 
  private:
   friend class detail::ConsumerCore;
+  friend class detail::CopyingReceive;
   friend class detail::Forwarding;
   friend class Message;
   struct Content {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "client/consumption.hpp"
+#include "client/copying_receive.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq {
@@ -46,7 +47,7 @@ BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) no
 
 Result<MessageView> Consumer::receive_into(std::span<std::byte> buffer, Timeout timeout) noexcept {
   Result<MessageView> view(std::in_place);
-  const Status s = core_ ? core_->receive_into(buffer, *view, timeout) : Status::closed;
+  const Status s = core_ ? detail::CopyingReceive(*core_, buffer, *view).run(timeout) : Status::closed;
   if (s != Status::ok) view = s;
   return view;
 }

@@ -71,13 +71,25 @@ template <class Member>
   return take(member, attempt, entry, deadline, taken, roused);
 }
 
-[[gnu::always_inline]] inline bool ConsumerCore::deliver_inline(Message& message, std::uint32_t entry,
-                                                                std::uint8_t unwinding) noexcept {
+// In line: most of what is done for a message in a batch.
+[[gnu::always_inline]] inline bool ConsumerCore::deliver_usual(Message& message, std::uint32_t entry,
+                                                               std::uint64_t ticket, const PackedUnits& p,
+                                                               std::uint8_t unwinding) noexcept {
   const Held& h = member_.held(entry);
-  PackedUnits p;
-  if (!member_.is_first_delivery(h, p) || HeadBits::Length::get(p.head) > inline_bytes_) return false;
+  const auto length = HeadBits::Length::get(p.head);
   message.hold_ = {this, entry, 0, unwinding};
-  show(message, p, h.data.view(), h.ticket.load(std::memory_order_relaxed));
+  if ((p.head & kAllButLength) == kUsualHead) [[likely]] {
+    if (length > inline_bytes_) return false;
+    show(message, p, h.data.view(), ticket);
+    return true;
+  }
+  if ((p.head & kAllButLength) != kUsualSlotHead) return false;
+  const auto where = h.descriptor.load_where();
+  const auto& pool = pool_->pool();
+  const bool sound = pool.is_payload(where.slot) && (where.alias == kNone || pool.is_alias(where.alias));
+  if (!sound || length > pool_->config().slot_bytes) return false;
+  show(message, p, pool_->payload(where.slot), ticket);
+  message.m_.published_at_ns = where.published_at_ns;
   return true;
 }
 
@@ -88,7 +100,6 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   Descriptor d = h.descriptor.load();  // checked in this copy
   message.hold_ = {this, entry, static_cast<std::uint16_t>(word.deliveries), unwinding};
   message.m_.redeliveries = word.deliveries;
-  expects_inline_ = d.kind == LineKind::inlined;
   if (!is_sound(d, *queue_, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
     ++damaged_;
@@ -137,16 +148,38 @@ Status ConsumerCore::await_device_side(Deadline& deadline) noexcept {
 }
 
 Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
-  if (expects_inline_ && may_take_next()) [[likely]] {
+  if (!expects_slot_ && may_take_next()) [[likely]] {
+    const std::uint8_t unwinding = unwinding_now();  // a call, before there is much to save from it
     PackedUnits p;
-    if (const std::uint64_t ticket = member_.take_next(ring_.out_lines(), p); ticket != kNoTicket) [[likely]] {
+    const std::uint64_t ticket = member_.take_next<LineKind::inlined>(ring_.out_lines(), p);
+    if (ticket != kNoTicket) [[likely]] {
       const std::uint32_t entry = member_.first_entry();
-      message.hold_ = {this, entry, 0, unwinding_now()};
+      message.hold_ = {this, entry, 0, unwinding};
       show(message, p, member_.held(entry).data.view(), ticket);
       in_place_.spend(1);
       show_first_deliveries();
       message_wait_.announce_free_lines();
       return Status::ok;
+    }
+  }
+  return receive_other(message, timeout);
+}
+
+Status ConsumerCore::receive_other(Message& message, Duration timeout) noexcept {
+  if (may_take_next()) {
+    const std::uint8_t unwinding = unwinding_now();
+    PackedUnits p;
+    const std::uint64_t ticket = member_.take_next<LineKind::slot>(ring_.out_lines(), p);
+    expects_slot_ = ticket != kNoTicket;
+    if (expects_slot_) {
+      in_place_.spend(1);
+      message_wait_.announce_free_lines();
+      if (deliver_usual(message, member_.first_entry(), ticket, p, unwinding)) [[likely]] {
+        show_first_deliveries();
+        return Status::ok;
+      }
+      Deadline none = Deadline::none();
+      (void)fill(message, member_.first_entry(), 0, none);  // damaged: counted, and released
     }
   }
   Deadline deadline(timeout);
@@ -212,7 +245,9 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
       }
       Message& m = batch[result.count];
       if (m) (void)m.release();
-      if (deliver_inline(m, entries[i], unwinding)) [[likely]] {
+      const Held& h = member_.held(entries[i]);
+      if (member_.is_first_delivery(h) && deliver_usual(m, entries[i], h.ticket.load(std::memory_order_relaxed),
+                                                        h.descriptor.load_units(), unwinding)) [[likely]] {
         ++result.count;
         continue;
       }
@@ -224,62 +259,6 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
     if (result.count == 0) result.status = message_wait_.go_on(deadline);
   }
   return result;
-}
-
-Status ConsumerCore::receive_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept {
-  if (expects_inline_ && may_take_next()) [[likely]] {
-    PackedUnits p;
-    const std::uint64_t ticket = in_place_.copy_next(buffer.data(), buffer.size(), p);
-    if (ticket != kNoTicket) [[likely]] {
-      show(view, p, buffer.data(), ticket);
-      show_first_deliveries();
-      message_wait_.announce_free_lines();
-      return Status::ok;
-    }
-  }
-  return receive_any_into(buffer, view, timeout);
-}
-
-Status ConsumerCore::receive_any_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept {
-  Deadline deadline(timeout);
-  if (device_side_ != nullptr) [[unlikely]] {
-    if (const Status s = await_device_side(deadline); s != Status::ok) return s;
-  }
-  if (is_unusable()) return Status::closed;
-  if (is_consuming()) return Status::full;
-  Taken taken;
-  const auto attempt = [ this, buffer, &view ]() __attribute__((always_inline)) {
-    Taken t;
-    Descriptor d;
-    const std::uint64_t ticket = in_place_.copy(buffer.data(), buffer.size(), d, t);
-    if (t.outcome == TakeOutcome::taken) [[likely]]
-      show(view, d, buffer.data(), ticket);
-    return t;
-  };
-  const Status s = message_wait_.until_taken(member_, attempt, deadline, taken, damaged_);
-  if (s != Status::ok) return s;
-  if (taken.outcome == TakeOutcome::needs_entry) return receive_held_into(buffer, view, deadline);
-  if (taken.outcome == TakeOutcome::too_large) return Status::too_large;
-  show_counters();
-  return Status::ok;
-}
-
-Status ConsumerCore::receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept {
-  Message message;
-  if (const Status s = receive_any(message, deadline); s != Status::ok) return s;
-  const Status refused = message.length() > buffer.size()                      ? Status::too_large
-                         : message.m_.data == nullptr && message.length() != 0 ? Status::unreachable
-                                                                               : Status::ok;
-  if (refused != Status::ok) {
-    take_back(message);
-    show_counters();
-    return refused;
-  }
-  view = message;
-  if (message.length() != 0) std::memcpy(buffer.data(), message.m_.data, message.length());
-  view.m_.data = buffer.data();
-  (void)release(message);
-  return Status::ok;
 }
 
 Descriptor ConsumerCore::descriptor(const Message& message) const noexcept {

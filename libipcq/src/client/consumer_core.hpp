@@ -25,7 +25,6 @@ class ConsumerCore {
   // Who passes a deadline makes it once for its whole call.
   Status receive(Message& message, Duration timeout) noexcept;  // into an empty message
   BatchResult receive_many(std::span<Message> batch, Deadline& deadline) noexcept;
-  Status receive_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept;
   // Whether consume() has a claim open, or runs its callback. Then nothing else may take.
   bool is_consuming() const noexcept { return consuming_.load(std::memory_order_relaxed); }
 
@@ -68,6 +67,7 @@ class ConsumerCore {
 
  private:
   friend class Consumption;
+  friend class CopyingReceive;
   // Waits until attempt() has taken messages into held entries, as `member` does. `entry` refers to where it writes the
   // index of the first.
   template <class Member, class Attempt>
@@ -79,7 +79,6 @@ class ConsumerCore {
   bool takes_early() const noexcept { return queue_->on_device(); }
   using Payload = EarlyPayload::Outcome;
   Status await_device_side(Deadline& deadline) noexcept;
-  Status receive_held_into(std::span<std::byte> buffer, MessageView& view, Deadline& deadline) noexcept;
   // Makes `view` one of an inline message that was not delivered before, counted as delivered. Refers to `bytes`.
   void show(MessageView& view, const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept {
     view.m_.ticket = ticket;
@@ -113,8 +112,10 @@ class ConsumerCore {
   // yet. With `early` the payload may be incomplete, and `*early` receives the descriptor.
   Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
                Descriptor* early = nullptr) noexcept;
-  // fill(), into an empty message, for an inline one that was not delivered before. False: it is another.
-  bool deliver_inline(Message& message, std::uint32_t entry, std::uint8_t unwinding) noexcept;
+  // fill(), into an empty message, for one that was not delivered before. `p`: what its line said. False: it has no
+  // usual head, or is damaged; fill() says what.
+  bool deliver_usual(Message& message, std::uint32_t entry, std::uint64_t ticket, const PackedUnits& p,
+                     std::uint8_t unwinding) noexcept;
   void show_counters() const noexcept;  // not once closed
   // Those that change with a message that was not delivered before.
   void show_first_deliveries() const noexcept {
@@ -122,10 +123,12 @@ class ConsumerCore {
     endpoint_.bytes.store(bytes_, std::memory_order_relaxed);
   }
   // Whether a receive may begin with the usual case of a plain line.
-  bool may_take_next() const noexcept { return device_side_ == nullptr && !is_unusable() && !is_consuming(); }
-  // receive() and receive_into() in all other cases.
+  bool may_take_next() const noexcept {
+    return ring_.is_plain() && device_side_ == nullptr && !is_unusable() && !is_consuming();
+  }
+  // receive() in all other cases.
+  [[gnu::noinline]] Status receive_other(Message& message, Duration timeout) noexcept;
   [[gnu::noinline]] Status receive_any(Message& message, Deadline& deadline) noexcept;
-  [[gnu::noinline]] Status receive_any_into(std::span<std::byte> buffer, MessageView& view, Duration timeout) noexcept;
   [[gnu::noinline]] Status release_slot(std::uint32_t entry, std::uint32_t deliveries) noexcept;
   // Members that wait for the end of the stream wait until its last message is released.
   bool is_at_end() const noexcept { return queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket; }
@@ -151,7 +154,7 @@ class ConsumerCore {
   std::uint64_t redelivered_ = 0;
   std::uint64_t bytes_ = 0;  // not beside messages_: GCC would add to both in a vector, which takes 3 times as long
   std::uint64_t damaged_ = 0;
-  bool expects_inline_ = true;          // the last message was one
+  bool expects_slot_ = false;           // the last message of receive() was in one
   bool took_over_ = false;              // an orphan, which stays in a held entry of another member's block
   std::atomic<bool> consuming_{false};  // read by a poll thread of ipcq::cuda, too
   bool uses_cuda_ = false;

@@ -110,10 +110,10 @@ bool Consumption::show_lines(std::uint64_t ticket, std::uint64_t end, std::size_
       PackedUnits p;
       InlineData data;
       MessageView view;
-      const Unit* const payload = lines.usual_payload(ticket, p);
-      if (payload != nullptr) [[likely]]
-        core.show(view, p, Unit::plain_bytes(payload), ticket);
-      if (payload != nullptr || find_message(ticket, view, data)) {
+      const Unit* const line = lines.usual<LineKind::inlined>(ticket, p);
+      if (line != nullptr) [[likely]]
+        core.show(view, p, Unit::plain_bytes(line + kInlineUnit), ticket);
+      if (line != nullptr || find_message(ticket, view, data)) {
         wanted = callback_.call(callback_.object, view);
         ++count;
         if (core.is_unusable()) return false;  // closed by the callback: the broker has settled the rest of the claim

@@ -55,7 +55,7 @@ Status Forwarding::by_alias(const Descriptor& from) noexcept {
   }
   IPCQ_CRASH_POINT("forward.alias_borrowed");
   PublishClaim c;
-  if (const Status s = to_.claim(1, deadline_, c); s != Status::ok) {
+  if (const Status s = to_.claim_one(deadline_, c); s != Status::ok) {
     pool.give_back(alias, to_.client_);
     return s;
   }

@@ -59,7 +59,7 @@ class MessageWait {
 
   // After lines of the group are done with: wakes producers that wait for one, and members that wait for the end of the
   // stream, of which these were perhaps the last messages.
-  void announce_free_lines() const noexcept {
+  [[gnu::always_inline]] void announce_free_lines() const noexcept {
     auto& control = queue_.control();
     publisher_fence();
     ring(control.space);

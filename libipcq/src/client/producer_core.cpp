@@ -66,6 +66,18 @@ Status ProducerCore::claim(std::uint32_t want, Deadline& deadline, PublishClaim&
   return claim_slow(want, deadline, claim);
 }
 
+Status ProducerCore::claim_one(Deadline& deadline, PublishClaim& c) noexcept {
+  if (session_->connected()) {
+    if (const std::uint64_t ticket = ring_.claim_next(mine_, limit_); ticket != kNoTicket) {
+      c = {ticket, 1, static_cast<std::uint8_t>(CursorBits::Groups::get(mine_)), ClaimOutcome::ok, 0};
+      return Status::ok;
+    }
+  }
+  const Status s = claim(1, deadline, c);
+  mine_ = s == Status::ok && c.groups != 0 ? ring_.mine_after_one(client_, c.groups) : kNever;
+  return s;
+}
+
 Status ProducerCore::wait_for_room(bool for_slot, Deadline& deadline, const auto& try_now) noexcept {
   constexpr std::uint64_t kAWhile = 1'000'000'000;
   Doorbell& bell = for_slot ? pool_->control().free : queue_->control().space;
@@ -165,7 +177,7 @@ void ProducerCore::publish_inline_tagged(std::uint64_t ticket, std::uint8_t grou
     }
     return;
   }
-  const auto lines = ring_.inline_writer(client_);
+  const auto lines = ring_.usual_writer(client_);
   std::uint64_t sequence = sequence_;
   std::uint64_t length = 0;
   for (std::uint64_t t = c.ticket; t != end; ++t) {
@@ -183,7 +195,7 @@ Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) no
   // The usual case, without a call but the last: it saves no registers.
   if (bytes.size() <= kShortCopy && bytes.size() < plain_end_ && !is_unusable() && session_->connected()) [[likely]] {
     if (const std::uint64_t ticket = ring_.claim_next(mine_, limit_); ticket != kNoTicket) [[likely]] {
-      ring_.inline_writer(client_).write(ticket, sequence_, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
+      ring_.usual_writer(client_).write(ticket, sequence_, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
       IPCQ_CRASH_POINT("publish.tagged");
       ++sequence_;
       bytes_ += bytes.size();
@@ -203,10 +215,9 @@ Status ProducerCore::send_any(std::span<const std::byte> bytes, Deadline& deadli
   if (bytes.size() > inline_bytes_) return send_in_slot(bytes, deadline);
   if (is_unusable()) return Status::closed;
   PublishClaim c;
-  if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
+  if (const Status s = claim_one(deadline, c); s != Status::ok) return s;
   publish_inline(c, &bytes);
   after_publish(c.groups);
-  mine_ = c.groups != 0 ? ring_.mine_after_one(client_, c.groups) : kNever;
   return Status::ok;
 }
 
@@ -280,7 +291,18 @@ Status ProducerCore::publish_slot(const SlotLoan& loan, std::size_t length, std:
   if (is_unusable()) return Status::closed;
   if (length > slot_bytes()) return Status::too_large;
   PublishClaim c;
-  if (const Status s = claim(1, deadline, c); s != Status::ok) return s;
+  if (const Status s = claim_one(deadline, c); s != Status::ok) return s;
+  if (flags == kPayloadReady && c.groups != 0 && ring_.is_plain()) [[likely]] {
+    pool_->pool().mark_message(loan, client_, c.groups, c.ticket);
+    IPCQ_CRASH_POINT("publish.slot_marked");
+    ring_.usual_writer(client_).write_slot(c.ticket, sequence_++,
+                                           {.lease = loan.lease, .slot = loan.slot, .published_at_ns = now_ns()},
+                                           static_cast<std::uint32_t>(length));
+    IPCQ_CRASH_POINT("publish.tagged");
+    bytes_ += length;
+    after_publish(c.groups);
+    return Status::ok;
+  }
   Descriptor d;
   d.kind = LineKind::slot;
   d.flags = flags;

@@ -59,6 +59,8 @@ class ProducerCore {
   [[gnu::noinline]] Status send_any_within(std::span<const std::byte> bytes, Duration timeout) noexcept;
   Status send_in_slot(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
+  // claim() of one ticket, in the short way if there is one.
+  Status claim_one(Deadline& deadline, PublishClaim& c) noexcept;
   Status claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   Status borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept;
   // Waits until try_now() has room, as the backpressure says. `full`: the policy is reject, or the call was given no

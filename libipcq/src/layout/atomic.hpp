@@ -171,7 +171,7 @@ struct alignas(16) Unit {
   // Bytes of the units from `to` on, without tags; the tag of another unit orders them. A reader that does not own them
   // may copy what a writer changes meanwhile, and discards the copy then: so they are copied by words under
   // ThreadSanitizer, which must see atomics.
-  static void write_plain(Unit* to, const std::byte* from, std::size_t bytes) noexcept {
+  [[gnu::always_inline]] static void write_plain(Unit* to, const std::byte* from, std::size_t bytes) noexcept {
 #if defined(__SANITIZE_THREAD__)
     for (std::size_t at = 0; at < bytes; at += 8) {
       std::uint64_t word = 0;
@@ -184,7 +184,7 @@ struct alignas(16) Unit {
     std::atomic_signal_fence(std::memory_order_seq_cst);
 #endif
   }
-  static void read_plain(const Unit* from, std::byte* to, std::size_t bytes) noexcept {
+  [[gnu::always_inline]] static void read_plain(const Unit* from, std::byte* to, std::size_t bytes) noexcept {
 #if defined(__SANITIZE_THREAD__)
     for (std::size_t at = 0; at < bytes; at += 8) {
       const std::uint64_t word = std::atomic_ref<std::uint64_t>(const_cast<std::uint64_t&>(*(&from->lo + at / 8)))

@@ -92,6 +92,17 @@ struct StoredDescriptorOf {
     constexpr auto relaxed = std::memory_order_relaxed;
     return {word[0].load(relaxed), word[1].load(relaxed), word[2].load(relaxed)};
   }
+  // Slot and alias of a message in a slot, and the time of its publication.
+  struct Where {
+    std::uint32_t slot;
+    std::uint32_t alias;
+    std::uint64_t published_at_ns;
+  };
+  Where load_where() const {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    const std::uint64_t where = word[4].load(relaxed);
+    return {static_cast<std::uint32_t>(where), static_cast<std::uint32_t>(where >> 32), word[6].load(relaxed)};
+  }
   // What a message in a slot needs beside.
   void store_slot(std::uint64_t lease, std::uint32_t slot, std::uint32_t alias, std::uint64_t alias_lease,
                   std::uint64_t published_at_ns) {

@@ -40,6 +40,10 @@ void write_plain_line(U* unit, std::uint64_t lap, const Descriptor& d, const std
 // The head of most lines: an inline message without flags and priority, whose payload begins at kInlineUnit.
 inline constexpr std::uint64_t kUsualHead =
     HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::inlined)) | HeadBits::DataUnit::put(kInlineUnit);
+// The same of a message in a slot of host memory, whose payload is complete.
+inline constexpr std::uint64_t kUsualSlotHead = HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::slot)) |
+                                                HeadBits::Flags::put(kPayloadReady) |
+                                                HeadBits::DataUnit::put(kInlineUnit);
 // What a head is without its length.
 inline constexpr std::uint64_t kAllButLength = ~HeadBits::Length::kMask;
 
@@ -55,15 +59,28 @@ template <class U>
   unit[0].store(make_unit(kUsualHead | HeadBits::Length::put(length), producer, tag), std::memory_order_release);
 }
 
-// What such a line says, if it has the lap's tag; its payload is at kInlineUnit. False: it is absent, or has another
-// head, or is too long. `inline_bytes`: of the line.
+// The same for a message in a slot that is no alias's.
 template <class U>
+[[gnu::always_inline]] inline void write_plain_slot(U* unit, std::uint64_t lap, std::uint32_t producer,
+                                                    std::uint64_t sequence, const PlainSlot& slot,
+                                                    std::uint32_t length) {
+  const auto tag = static_cast<std::uint32_t>(lap);
+  U::write_plain(unit + kInlineUnit, reinterpret_cast<const std::byte*>(&slot), sizeof slot);
+  unit[kSequenceUnit].store(make_unit(sequence, 0, tag), std::memory_order_relaxed);
+  // SYNC line-tagged (release): slot and unit 1 before unit 0. Pairs with: look_at_plain_units.
+  unit[0].store(make_unit(kUsualSlotHead | HeadBits::Length::put(length), producer, tag), std::memory_order_release);
+}
+
+// What a line with the usual head of `Kind` says, if it has the lap's tag; its payload, or its slot, is at kInlineUnit.
+// False: it is absent, or has another head, or an inline message that is too long. `inline_bytes`: of the line.
+template <LineKind Kind, class U>
 [[gnu::always_inline]] inline bool look_at_usual_line(const U* unit, std::uint64_t lap, std::uint32_t inline_bytes,
                                                       PackedUnits& p) {
   // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_plain_line.
   const Pair u0 = unit[0].load(std::memory_order_acquire);
   if (tag_of(u0.hi) != static_cast<std::uint32_t>(lap)) return false;
-  if ((u0.lo & kAllButLength) != kUsualHead || HeadBits::Length::get(u0.lo) > inline_bytes) return false;
+  if ((u0.lo & kAllButLength) != (Kind == LineKind::slot ? kUsualSlotHead : kUsualHead)) return false;
+  if (Kind == LineKind::inlined && HeadBits::Length::get(u0.lo) > inline_bytes) return false;
   const Pair u1 = unit[kSequenceUnit].load(std::memory_order_relaxed);
   p.head = u0.lo;
   p.producer = TailBits::Data::get(u0.hi) | (u1.hi << 32);

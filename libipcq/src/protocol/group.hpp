@@ -50,9 +50,10 @@ class GroupMember : public Holder<A> {
   // would take as many instructions as what they do.
   [[gnu::always_inline]] Taken take_one(std::uint32_t& entry) { return take_up_to<1>({&entry, 1}, 0); }
 
-  // take_one() in the usual case: the last claim was one of this member, of one ticket, and the next is a message in a
-  // plain line of the usual head. Into the block's first entry, which first_entry() is. Returns the ticket, and what
+  // take_one() in the usual case: the last claim was one of this member, of one ticket, and the next is in a plain line
+  // with the usual head of `Kind`. Into the block's first entry, which first_entry() is. Returns the ticket, and what
   // the line says. kNoTicket: anything else, and nothing is taken; take_one() says what.
+  template <LineKind Kind>
   [[gnu::always_inline]] std::uint64_t take_next(const OutLines<A>& lines, PackedUnits& p) const {
     if (may_have_orphans(w_.orphans->load(std::memory_order_acquire))) return kNoTicket;
     HeldOf<A>& h = w_.held[w_.first];
@@ -60,10 +61,9 @@ class GroupMember : public Holder<A> {
     const unsigned c = 1 + w_.group;
     const Pair word = ring_.cursor_word(c);
     if (word.hi != mine_in_cursor_) return kNoTicket;
-    const auto* const payload = lines.usual_payload(word.lo, p);
-    if (payload == nullptr) return kNoTicket;
-    h.descriptor.store_units(p);
-    A::Unit::read_plain(payload, h.data.edit(), HeadBits::Length::get(p.head));
+    const auto* const line = lines.template usual<Kind>(word.lo, p);
+    if (line == nullptr) return kNoTicket;
+    copy_usual_line<Kind>(line, p, h);
     if (!ring_.swap_cursor(c, word, Pair{word.lo + 1, word.hi})) return kNoTicket;
     IPCQ_CRASH_POINT("take.claimed");
     h.ticket.store(word.lo, std::memory_order_relaxed);
@@ -171,7 +171,9 @@ class GroupMember : public Holder<A> {
       Copied copied[Most];
       std::size_t k = 0;
       if constexpr (Most > 1) {  // take_one() is called where take_next() has found another line
-        k = copy_usual(v.next, entries.first(std::min(room, Most)), expected);
+        const auto free = entries.first(std::min(room, Most));
+        k = copy_usual<LineKind::inlined>(v.next, free, expected);
+        if (k == 0) k = copy_usual<LineKind::slot>(v.next, free, expected);
         std::fill_n(copied, k, Copied::message);
       }
       while (k < std::min(room, Most) && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
@@ -223,22 +225,32 @@ class GroupMember : public Holder<A> {
     return entry.word.load(std::memory_order_acquire) == 0;
   }
 
-  // Copies the lines from `ticket` on as long as they are plain and of the usual head, each to its entry. Returns how
-  // many.
+  // Copies the lines from `ticket` on as long as they are plain and have the usual head of `Kind`, each to its entry.
+  // Returns how many.
+  template <LineKind Kind>
   [[gnu::noinline]] std::size_t copy_usual(std::uint64_t ticket, std::span<const std::uint32_t> entries,
                                            std::uint64_t expected) const {
     const auto lines = ring_.out_lines();
     const HeldEntries<A> held = w_.held;
     std::size_t k = 0;
     for (PackedUnits p; k < entries.size(); ++k, ++ticket) {
-      const auto* const payload = lines.usual_payload(ticket, p);
-      if (payload == nullptr) break;
+      const auto* const line = lines.template usual<Kind>(ticket, p);
+      if (line == nullptr) break;
       if (ticket + kFetchAhead < expected) A::prefetch_for_read(lines.at(ticket + kFetchAhead));
-      HeldOf<A>& h = held[entries[k]];
-      h.descriptor.store_units(p);
-      A::Unit::read_plain(payload, h.data.edit(), HeadBits::Length::get(p.head));
+      copy_usual_line<Kind>(line, p, held[entries[k]]);
     }
     return k;
+  }
+  // `p`: what the line says.
+  template <LineKind Kind>
+  [[gnu::always_inline]] static void copy_usual_line(const typename A::Unit* line, const PackedUnits& p, HeldOf<A>& h) {
+    h.descriptor.store_units(p);
+    if constexpr (Kind == LineKind::inlined) {
+      A::Unit::read_plain(line + kInlineUnit, h.data.edit(), HeadBits::Length::get(p.head));
+    } else {
+      const PlainSlot s = read_plain_slot(line);
+      h.descriptor.store_slot(s.lease, s.slot, s.alias, s.alias_lease, s.published_at_ns);
+    }
   }
   Copied copy_line(std::uint64_t ticket, std::uint32_t entry) const {
     HeldOf<A>& h = w_.held[entry];

@@ -38,12 +38,8 @@ class Holder {
   bool is_own(std::uint32_t entry) const { return entry - w_.first < w_.block; }
   HeldEntries<A> own_block() const { return w_.held.part(w_.first, w_.block); }
 
-  // Whether the entry has a message of the usual head that this member took from the ring, so that nobody got it
-  // before. `p`: what its line said, as the entry has it.
-  [[gnu::always_inline]] bool is_first_delivery(const HeldOf<A>& entry, PackedUnits& p) const {
-    p = entry.descriptor.load_units();
-    return entry.word.load(std::memory_order_relaxed) == mine_ && (p.head & kAllButLength) == kUsualHead;
-  }
+  // Whether this member took the entry's message from the ring, so that nobody got it before.
+  bool is_first_delivery(const HeldOf<A>& entry) const { return entry.word.load(std::memory_order_relaxed) == mine_; }
 
   // Releases a held entry, and clears the group's bit of its slot. False when this member does not hold the entry.
   // `deliveries`: as in the entry's word. `freed`: a payload slot became free.

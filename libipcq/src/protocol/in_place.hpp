@@ -47,9 +47,9 @@ class InPlaceReader {
     if (spare_ == 0 || may_have_orphans(w_.orphans->load(std::memory_order_acquire))) return kNoTicket;
     const Pair word = ring_.cursor_word(cursor());
     if (word.hi != mine_in_cursor_) return kNoTicket;
-    const auto* const payload = ring_.out_lines().usual_payload(word.lo, p);
-    if (payload == nullptr || HeadBits::Length::get(p.head) > room) return kNoTicket;
-    A::Unit::read_plain(payload, data, HeadBits::Length::get(p.head));
+    const auto* const line = ring_.out_lines().template usual<LineKind::inlined>(word.lo, p);
+    if (line == nullptr || HeadBits::Length::get(p.head) > room) return kNoTicket;
+    A::Unit::read_plain(line + kInlineUnit, data, HeadBits::Length::get(p.head));
     if (!ring_.swap_cursor(cursor(), word, Pair{word.lo + 1, word.hi})) return kNoTicket;
     IPCQ_CRASH_POINT("copy.claimed");
     finish(word.lo);

@@ -52,7 +52,9 @@ class Ring {
  public:
   Ring() = default;
   explicit Ring(const RingWords<A>& words)
-      : w_(words), shape_{words.lines - 1, static_cast<unsigned>(std::countr_zero(words.lines))} {}
+      : w_(words),
+        shape_{words.lines - 1, static_cast<unsigned>(std::countr_zero(words.lines))},
+        inline_bytes_(words.plain ? plain_inline_bytes(words.line_units * kUnitSize) : kInlineBytes) {}
 
   std::uint64_t lines() const { return w_.lines; }
   bool has_handler() const { return w_.in != w_.out; }
@@ -64,11 +66,11 @@ class Ring {
   typename A::Unit* in(std::uint64_t ticket) const { return w_.in + index(ticket) * w_.line_units; }
   typename A::Unit* out(std::uint64_t ticket) const { return w_.out + index(ticket) * w_.line_units; }
   // The longest payload that travels in a line.
-  std::uint32_t inline_bytes() const { return w_.plain ? plain_inline_bytes(w_.line_units * kUnitSize) : kInlineBytes; }
+  std::uint32_t inline_bytes() const { return inline_bytes_; }
   typename A::Word& own(unsigned cursor, std::uint64_t ticket) const { return w_.own[cursor][index(ticket)]; }
 
   OutLines<A> out_lines() const { return {shape_, w_.line_units, inline_bytes(), w_.plain, w_.out}; }
-  InlineWriter<A> inline_writer(std::uint32_t producer) const { return {shape_, w_.line_units, producer, w_.in}; }
+  UsualWriter<A> usual_writer(std::uint32_t producer) const { return {shape_, w_.line_units, producer, w_.in}; }
   Finisher<A> finisher(unsigned group, std::uint32_t client) const { return {shape_, client, w_.own[1 + group]}; }
 
   // The cursor as it stands in memory: what the caller compares and swaps it does not have to pack again.
@@ -124,7 +126,7 @@ class Ring {
   void write(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
     write_to(in(ticket), ticket, d, data);
   }
-  // Of plain lines inline_writer() writes inline messages: it makes no descriptor.
+  // To plain lines usual_writer() writes without a descriptor.
   bool is_plain() const { return w_.plain; }
   // What an executor passes on to the readers.
   void write_out(std::uint64_t ticket, const Descriptor& d, const std::byte* data) const {
@@ -308,6 +310,7 @@ class Ring {
 
   RingWords<A> w_;
   RingShape shape_;
+  std::uint32_t inline_bytes_ = kInlineBytes;
 };
 
 }  // namespace ipcq::detail

@@ -30,19 +30,20 @@ struct OutLines {
 
   const typename A::Unit* at(std::uint64_t ticket) const { return first + shape.index(ticket) * units; }
   std::uint64_t lap(std::uint64_t ticket) const { return shape.lap(ticket); }
-  // Where the payload of the ticket's message lies, and what the line says of it, if it is plain and of the usual head.
-  // Null: it is not, or not readable yet; Ring's functions tell.
-  [[gnu::always_inline]] const typename A::Unit* usual_payload(std::uint64_t ticket, PackedUnits& p) const {
+  // The ticket's line, and what it says of its message, if it is plain and has the usual head of `Kind`. Null: it is
+  // not, or not readable yet; Ring's functions tell.
+  template <LineKind Kind>
+  [[gnu::always_inline]] const typename A::Unit* usual(std::uint64_t ticket, PackedUnits& p) const {
     if (!plain) [[unlikely]]
       return nullptr;
     const typename A::Unit* const line = at(ticket);
-    return look_at_usual_line(line, lap(ticket), inline_bytes, p) ? line + kInlineUnit : nullptr;
+    return look_at_usual_line<Kind>(line, lap(ticket), inline_bytes, p) ? line : nullptr;
   }
 };
 
-// Publishes claimed tickets as inline messages of the usual head, where the lines are plain.
+// Publishes claimed tickets as messages of a usual head, where the lines are plain.
 template <class A>
-struct InlineWriter {
+struct UsualWriter {
   RingShape shape;
   std::uint32_t units;
   std::uint32_t producer;
@@ -53,6 +54,10 @@ struct InlineWriter {
   [[gnu::always_inline]] void write(std::uint64_t ticket, std::uint64_t sequence, const std::byte* data,
                                     std::uint32_t length) const {
     write_plain_inline(at(ticket), shape.lap(ticket), producer, sequence, data, length);
+  }
+  [[gnu::always_inline]] void write_slot(std::uint64_t ticket, std::uint64_t sequence, const PlainSlot& slot,
+                                         std::uint32_t length) const {
+    write_plain_slot(at(ticket), shape.lap(ticket), producer, sequence, slot, length);
   }
 };
 

@@ -67,6 +67,61 @@ TEST_P(PlainLine, IsTheSameByTheShortWay) {
   }
 }
 
+TEST_P(PlainLine, NamesASlotAlikeByTheShortWay) {
+  Descriptor x = slot(0x7fffffff);
+  x.schema = 0;
+  x.priority = 0;
+  x.alias = kNone;
+  x.alias_lease = 0;
+  write_plain_line(units_, 9, x, nullptr);
+  std::array<std::byte, sizeof units_> whole{};
+  std::memcpy(whole.data(), units_, sizeof units_);
+  std::memset(units_, 0, sizeof units_);
+  write_plain_slot(units_, 9, x.producer, x.sequence,
+                   {.lease = x.lease, .slot = x.slot, .published_at_ns = x.published_at_ns}, x.length);
+  EXPECT_EQ(std::memcmp(whole.data(), units_, sizeof units_), 0);
+}
+
+// What a reader takes in the short way is what the long way says of it, and nothing else.
+TEST_P(PlainLine, IsLookedAtInTheShortWayIfItsHeadIsTheUsualOne) {
+  const auto inline_look = [&](std::uint64_t lap, PackedUnits& p) {
+    return look_at_usual_line<LineKind::inlined>(units_, lap, inline_bytes(), p);
+  };
+  const auto slot_look = [&](std::uint64_t lap, PackedUnits& p) {
+    return look_at_usual_line<LineKind::slot>(units_, lap, inline_bytes(), p);
+  };
+  for (unsigned kind = 0; kind < 256; ++kind) {
+    for (const unsigned flags : {0u, unsigned{kPayloadReady}, unsigned{kNotProcessed}, 0xffu}) {
+      for (const std::uint32_t length : {0u, inline_bytes(), inline_bytes() + 1, 0xffffffffu}) {
+        Descriptor x;
+        x.kind = static_cast<LineKind>(kind);
+        x.flags = static_cast<std::uint8_t>(flags);
+        x.length = length;
+        (void)with_head(x);
+        PackedUnits p;
+        const bool usual_inline = kind == 1 && flags == 0 && length <= inline_bytes();
+        EXPECT_EQ(inline_look(4, p), usual_inline) << kind << ' ' << flags << ' ' << length;
+        EXPECT_EQ(slot_look(4, p), kind == 2 && flags == kPayloadReady) << kind << ' ' << flags << ' ' << length;
+        EXPECT_FALSE(inline_look(5, p) || slot_look(5, p));
+      }
+    }
+  }
+  write_plain_line(units_, 7, inlined(1), payload_.data());
+  PackedUnits p;
+  Descriptor same = inlined(1);
+  EXPECT_EQ(inline_look(7, p), same.priority == 0) << "the priority is no usual one";
+  same.priority = 0;
+  write_plain_line(units_, 7, same, payload_.data());
+  ASSERT_TRUE(inline_look(7, p));
+  ASSERT_EQ(look(7), LineRead::present);
+  Descriptor of_units;
+  unpack_units(p, of_units);
+  EXPECT_EQ(of_units.sequence, d_.sequence);
+  EXPECT_EQ(of_units.producer, d_.producer);
+  EXPECT_EQ(of_units.schema, d_.schema);
+  EXPECT_EQ(of_units.length, d_.length);
+}
+
 TEST_P(PlainLine, WritesNothingBehindItself) {
   for (std::uint32_t u = units(); u < kUnits; ++u) units_[u] = {7, 7};
   write_plain_line(units_, 1, inlined(inline_bytes()), payload_.data());

@@ -74,7 +74,8 @@ TEST_F(GroupTest, TakesOneMessageIntoTheFirstEntryOfItsBlockThatIsFree) {
 // take_next() takes only what take_one() would take into the block's first entry.
 class TakeNext : public GroupTest {
  protected:
-  std::uint64_t take_next() { return member.take_next(s.ring().out_lines(), p); }
+  std::uint64_t take_next() { return member.take_next<LineKind::inlined>(s.ring().out_lines(), p); }
+  std::uint64_t take_next_slot() { return member.take_next<LineKind::slot>(s.ring().out_lines(), p); }
   void take_first() {
     s.send(2, 0);
     std::uint32_t entry = kNone;
@@ -112,13 +113,37 @@ TEST_F(TakeNext, LeavesWhatAnotherMemberClaimedLast) {
   EXPECT_EQ(take_next(), kNoTicket) << "its claim must be written to the log before the cursor moves on";
 }
 
+TEST_F(TakeNext, TakesAMessageInASlotByItself) {
+  take_first();
+  s.send(2, 1);
+  EXPECT_EQ(take_next_slot(), kNoTicket) << "an inline message";
+  ASSERT_EQ(take_next(), 1u);
+  ASSERT_TRUE(s.release(0, 0, 5, member.first_entry()));
+  const SlotLoan loan = s.send_slot(2, 2);
+  EXPECT_EQ(take_next(), kNoTicket);
+  EXPECT_EQ(take_next_slot(), 2u);
+  const Descriptor d = s.held(member.first_entry()).descriptor.load();
+  EXPECT_EQ(d.kind, LineKind::slot);
+  EXPECT_EQ(d.slot, loan.slot);
+  EXPECT_EQ(d.lease, loan.lease);
+  EXPECT_EQ(d.alias, kNone);
+  EXPECT_EQ(d.sequence, 2u);
+  EXPECT_TRUE(s.release(0, 0, 5, member.first_entry()));
+  EXPECT_TRUE(s.all_slots_free());
+}
+
+// A slot whose payload a GPU has still to write, or has written to device memory, is not the usual one.
 TEST_F(TakeNext, LeavesSlotsTombstonesDamagedLinesAndAClosedGroup) {
   Descriptor tombstone;
   tombstone.kind = LineKind::tombstone;
   Descriptor refused = Segments::inline_message(1);
   refused.flags = kNotProcessed;
   const Descriptor too_long = Segments::inline_message(1, s.ring().inline_bytes() + 1);
-  for (const Descriptor& d : {tombstone, refused, too_long, Segments::slot_message({}, 1)}) {
+  Descriptor late = Segments::slot_message({}, 1);
+  late.flags = 0;
+  Descriptor mirrored = Segments::slot_message({}, 1);
+  mirrored.flags |= kInMirror;
+  for (const Descriptor& d : {tombstone, refused, too_long, late, mirrored}) {
     Segments other{Segments::small()};
     std::swap(s.pool_owner, other.pool_owner);
     std::swap(s.queue_owner, other.queue_owner);
@@ -133,6 +158,7 @@ TEST_F(TakeNext, LeavesSlotsTombstonesDamagedLinesAndAClosedGroup) {
       s.ring().in(1)->store(make_unit(pack_kind(d), 2, 1), std::memory_order_release);
     }
     EXPECT_EQ(take_next(), kNoTicket) << static_cast<int>(d.kind);
+    EXPECT_EQ(take_next_slot(), kNoTicket) << static_cast<int>(d.kind);
     EXPECT_EQ(s.ring().cursor(1).next, 1u);
   }
   const Cursor v = s.ring().cursor(1);
