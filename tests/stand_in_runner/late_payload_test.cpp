@@ -23,10 +23,10 @@ using testing::IsEmpty;
 class LatePayload : public testing::Test {
  protected:
   static constexpr std::uint32_t kGpu = 77;  // who publishes
-  LatePayload()
+  explicit LatePayload(Mirror mirror = Mirror::none)
       : broker_({.name = "late-payload-" + std::to_string(getpid())}),
         session_(connect({.broker = broker_.stats().name})) {
-    broker_.create("q", {.slots = 8, .size = 4096, .lines = 8, .backend = "cuda", .mirror = Mirror::none});
+    broker_.create("q", {.slots = 8, .size = 4096, .lines = 8, .backend = "cuda", .mirror = mirror});
     for (const auto& b : list_brokers()) {
       if (b.name != broker_.stats().name) continue;
       for (const auto& s : b.segments) {
@@ -35,7 +35,7 @@ class LatePayload : public testing::Test {
       }
     }
   }
-  detail::SlotLoan publish(std::uint64_t sequence) {
+  detail::SlotLoan publish(std::uint64_t sequence, std::uint8_t flags = 0) {
     std::uint32_t hint = 0;
     const detail::SlotLoan loan = pool_->pool().borrow(kGpu, hint);
     std::uint64_t limit = 0;
@@ -43,6 +43,7 @@ class LatePayload : public testing::Test {
     pool_->pool().mark_message(loan, kGpu, c.groups, c.ticket);
     detail::Descriptor d;
     d.kind = detail::LineKind::slot;
+    d.flags = flags;
     d.length = 16;
     d.slot = loan.slot;
     d.lease = loan.lease;
@@ -79,6 +80,26 @@ class LatePayload : public testing::Test {
   std::unique_ptr<detail::PoolMap> pool_;
   Status last_ = Status::ok;
 };
+
+// The mirror has a slot's earlier bytes where a payload was not copied to it.
+class PayloadBesideAMirror : public LatePayload {
+ protected:
+  PayloadBesideAMirror() : LatePayload(Mirror::full) {}
+};
+
+TEST_F(PayloadBesideAMirror, IsNotReadInIt) {
+  auto c = session_.consumer("q", {.cuda = true});
+  for (std::uint64_t n = 0; n < 3; ++n) publish(n, detail::kPayloadReady);
+  const auto is_elsewhere = [](const MessageView& m) { return m.length() == 16 && m.bytes().data() == nullptr; };
+  auto one = c.receive(kBound);
+  ASSERT_TRUE(one);
+  EXPECT_TRUE(is_elsewhere(*one));
+  std::vector<Message> batch(1);
+  ASSERT_EQ(c.receive_many(batch, kBound).count, 1u);
+  EXPECT_TRUE(is_elsewhere(batch[0]));
+  const BatchResult shown = c.consume([&](const MessageView& m) { EXPECT_TRUE(is_elsewhere(m)); }, kBound, 1);
+  EXPECT_EQ(shown.count, 1u);
+}
 
 TEST_F(LatePayload, IsNotWaitedForByAReceiveWithoutTime) {
   auto c = session_.consumer("q", {.cuda = true});

@@ -83,7 +83,8 @@ template <class Member>
     show(message, p, h.data.view(), ticket);
     return true;
   }
-  if ((p.head & kAllButLength) != kUsualSlotHead) return false;
+  // Where the payload of a device queue is, and whether it is complete, fill() finds out.
+  if ((p.head & kAllButLength) != kUsualSlotHead || pool_->on_device()) return false;
   const auto where = h.descriptor.load_where();
   const auto& pool = pool_->pool();
   const bool sound = pool.is_payload(where.slot) && (where.alias == kNone || pool.is_alias(where.alias));
@@ -179,7 +180,9 @@ Status ConsumerCore::receive_other(Message& message, Duration timeout) noexcept 
         return Status::ok;
       }
       Deadline none = Deadline::none();
-      (void)fill(message, member_.first_entry(), 0, none);  // damaged: counted, and released
+      const Payload payload = fill(message, member_.first_entry(), unwinding, none);  // damaged: counted, and released
+      show_counters();
+      if (payload == Payload::there) return Status::ok;  // no longer: another process has changed the entry
     }
   }
   Deadline deadline(timeout);

@@ -79,7 +79,7 @@ class ConsumerCore {
   bool takes_early() const noexcept { return queue_->on_device(); }
   using Payload = EarlyPayload::Outcome;
   Status await_device_side(Deadline& deadline) noexcept;
-  // Makes `view` one of an inline message that was not delivered before, counted as delivered. Refers to `bytes`.
+  // Makes `view` one of a message that was not delivered before, counted as delivered. Refers to `bytes`.
   void show(MessageView& view, const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept {
     view.m_.ticket = ticket;
     view.m_.redeliveries = 0;

@@ -1,5 +1,5 @@
 // Whom a producer wakes after it has published: members that wait for a message, an executor, producers for which there
-// is now something to discard. Nobody, and without a call, while nobody may be asleep.
+// is now something to discard. Makes no call where members alone may wait and none is asleep.
 //
 // For the producer's thread. Refers to the maps of its queue and pool, which must outlive it.
 #pragma once

@@ -18,9 +18,9 @@ inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a c
 // Value of a cursor: tickets [next - count, next) were taken last, by `client`. `next` never decreases while the queue,
 // or the group, lives. Every transition is one 16-byte compare-and-swap:
 //
-//              +----- claim_publish (producer, broker), take, claim (member), drop_one (producer, broker), and the
-//              short |    |    ways claim_next, take_next, copy_next: v    |    next + n, client = the taker, count =
-//              n, reading = whether by InPlaceReader::claim
+//              +----- claim_publish, claim_next (producer, broker), take, take_next, claim, copy, copy_next (member),
+//              |    |    drop_one (producer, broker):
+//              v    |    next + n, client = the taker, count = n, reading = whether by InPlaceReader::claim
 //   start --> open -+
 //              ^    |
 //              +----- join_set, leave_set (broker; producers' cursor only): groups
@@ -176,7 +176,7 @@ constexpr unsigned parent_group(std::uint64_t where) { return static_cast<unsign
 //     +------------> orphan
 //   make_orphan
 //
-//   mark_held    the member that claimed the ticket. Store, release
+//   mark_held    (and take_next) the member that claimed the ticket. Store, release
 //   release      the holder; from `releasing` also the repair. hand_over: the holder, which has forwarded the message
 //   take_orphan  any member of the group; in a closed queue the broker (withdraw_given_back)
 //   make_orphan  the repair of a member that died between its claim and mark_held()

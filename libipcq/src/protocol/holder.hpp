@@ -38,7 +38,7 @@ class Holder {
   bool is_own(std::uint32_t entry) const { return entry - w_.first < w_.block; }
   HeldEntries<A> own_block() const { return w_.held.part(w_.first, w_.block); }
 
-  // Whether this member took the entry's message from the ring, so that nobody got it before.
+  // Whether this member holds the entry, and nobody got its message before.
   bool is_first_delivery(const HeldOf<A>& entry) const { return entry.word.load(std::memory_order_relaxed) == mine_; }
 
   // Releases a held entry, and clears the group's bit of its slot. False when this member does not hold the entry.
