@@ -1,10 +1,7 @@
 #include "client/consumer_core.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <exception>
-
-#include "client/early_payload.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -22,7 +19,6 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       queue_(std::move(attachment.queue)),
       pool_(std::move(attachment.pool)),
       ring_(queue_->ring()),
-      inline_bytes_(ring_.inline_bytes()),
       member_(queue_->member(attachment.group, attachment.endpoint, attachment.client)),
       early_(queue_->published_member(attachment.group, attachment.endpoint, attachment.client)),
       in_place_(queue_->in_place_reader(attachment.group, attachment.endpoint, attachment.client)),
@@ -79,7 +75,7 @@ template <class Member>
   const auto length = HeadBits::Length::get(p.head);
   message.hold_ = {this, entry, 0, unwinding};
   if ((p.head & kAllButLength) == kUsualHead) [[likely]] {
-    if (length > inline_bytes_) return false;
+    if (length > ring_.inline_bytes()) return false;
     show(message, p, h.data.view(), ticket);
     return true;
   }

@@ -143,7 +143,6 @@ class ConsumerCore {
   std::shared_ptr<QueueMap> queue_;
   std::shared_ptr<PoolMap> pool_;
   Ring<SharedAtomics> ring_;
-  const std::uint32_t inline_bytes_;
   GroupMember<SharedAtomics> member_;
   GroupMember<SharedAtomics, PublishedView<SharedAtomics>> early_;
   InPlaceReader<SharedAtomics> in_place_;
