@@ -10,6 +10,7 @@
 #include "ipcq/message.hpp"
 #include "ipcq/options.hpp"
 #include "ipcq/producer.hpp"
+#include "ipcq/records.hpp"
 #include "ipcq/session.hpp"
 #include "ipcq/stats.hpp"
 #include "ipcq/status.hpp"

@@ -69,7 +69,8 @@ enum QueueFlag : std::uint32_t {
   kQueueOnDevice = 2,      // the executor runs on a GPU: units of `out` may arrive in any order
   kQueueHostReadable = 4,  // the executor copies processed payloads to the mirror
   kQueueMovesOnly = 8,     // the executor has no handler: it moves payloads and changes none
-  kQueuePlainLines = 16    // lines are plain, of `line_bytes`; else tagged
+  kQueuePlainLines = 16,   // lines are plain, of `line_bytes`; else tagged
+  kQueueRecords = 32       // several payloads that are sent together are records of one message
 };
 
 struct QueueHeader {

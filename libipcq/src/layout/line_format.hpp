@@ -44,11 +44,12 @@ enum LineFlag : std::uint8_t {
   kPayloadReady = 1,      // the payload was complete before the line was written: readers need not check gpub
   kNotProcessed = 2,      // the handler refused the payload
   kInMirror = 4,          // device pool: in `in`, the payload is only in the mirror; in `out`, also in the mirror
+  kRecords = 8,           // the payload, in a slot, is a record batch (ipcq/records.hpp)
   kBeforeExecutor = 128,  // only in held entries: the copy was made from `in` (published_view.hpp)
 };
 
 // The others are not valid in a line; a reader drops them.
-inline constexpr std::uint64_t kFlagsOfALine = kPayloadReady | kNotProcessed | kInMirror;
+inline constexpr std::uint64_t kFlagsOfALine = kPayloadReady | kNotProcessed | kInMirror | kRecords;
 
 inline constexpr unsigned kLineUnits = 8;
 inline constexpr unsigned kUnitBytes = 12;  // of data; the tag has four more

@@ -1,0 +1,83 @@
+// Record batches: what send_many() sends to a queue with batch=records (QueueOptions::batch). Several payloads, the
+// records, travel in one message, in a slot; receiving calls show each record by itself, so most programs need nothing
+// of this header. It is for who sees a batch as a whole: kernels that receive one through ipcq::cuda.
+//
+//   RecordsHead | records, each at a multiple of 16 bytes | index: a 32-bit word for each record
+//
+// A word of the index says where its record ends, in bytes from the head (bits 0-30), and whether the queue's handler
+// refused it (bit 31). A record begins at the next multiple of 16 after the end of the one before, the first behind the
+// head. The index begins at the next multiple of 16 after the last, and ends with the message.
+//
+// The words lie in memory that other processes can write. Records reads each once and checks it; what it returns is
+// within the message.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ipcq/export.hpp"
+
+namespace ipcq {
+
+struct RecordsHead {
+  std::uint32_t count;     // records, 1 at least
+  std::uint32_t index_at;  // where the index begins, in bytes from this head
+  std::uint32_t refused;   // not 0: the handler refused some of them
+  std::uint32_t reserved;  // 0
+};
+static_assert(sizeof(RecordsHead) == 16 && offsetof(RecordsHead, count) == 0 && offsetof(RecordsHead, index_at) == 4 &&
+              offsetof(RecordsHead, refused) == 8);
+
+// One record of a batch: where it begins and how long it is, in bytes.
+struct RecordPlace {
+  std::uint32_t at = 0;
+  std::uint32_t length = 0;
+  bool refused = false;  // by the queue's handler: the bytes are as published
+};
+
+// The index of a batch. A view: the message must stay held meanwhile. Usable in device code.
+class Records {
+ public:
+  static constexpr std::uint32_t kAlignment = 16;
+  static constexpr std::uint32_t kRefused = 0x80000000;  // in a word of the index
+
+  IPCQ_HOST_DEVICE static constexpr std::uint32_t aligned(std::uint32_t at) noexcept {
+    return (at + (kAlignment - 1)) & ~(kAlignment - 1);
+  }
+
+  Records() noexcept = default;
+  // `batch`: the message's payload of `length` bytes, at a multiple of 16. Empty if its head makes no sense.
+  IPCQ_HOST_DEVICE Records(const std::byte* batch, std::uint64_t length) noexcept {
+    if (length <= sizeof(RecordsHead) || length >= kRefused) return;
+    const auto* const head = reinterpret_cast<const volatile RecordsHead*>(batch);
+    const std::uint32_t count = head->count;
+    const std::uint32_t index_at = head->index_at;
+    if (index_at < sizeof(RecordsHead) || index_at % kAlignment != 0 || index_at >= length) return;
+    if (count == 0 || (length - index_at) / sizeof(std::uint32_t) != count || length % sizeof(std::uint32_t) != 0) return;
+    index_ = reinterpret_cast<const volatile std::uint32_t*>(batch + index_at);
+    index_at_ = index_at;
+    count_ = count;
+  }
+
+  IPCQ_HOST_DEVICE std::uint32_t size() const noexcept { return count_; }
+  // Record `i`, less than size(). False: its words make no sense.
+  IPCQ_HOST_DEVICE bool get(std::uint32_t i, RecordPlace& place) const noexcept {
+    return get_from(i == 0 ? sizeof(RecordsHead) : index_[i - 1] & ~kRefused, i, place);
+  }
+  // The same where the end of the one before is known: `before`, sizeof(RecordsHead) for the first.
+  IPCQ_HOST_DEVICE bool get_from(std::uint32_t before, std::uint32_t i, RecordPlace& place) const noexcept {
+    const std::uint32_t word = index_[i];
+    const std::uint32_t end = word & ~kRefused;
+    place.at = aligned(before);
+    place.length = end - place.at;
+    place.refused = (word & kRefused) != 0;
+    return place.at <= end && end <= index_at_;
+  }
+
+ private:
+  const volatile std::uint32_t* index_ = nullptr;
+  std::uint32_t index_at_ = 0;
+  std::uint32_t count_ = 0;
+};
+
+}  // namespace ipcq
