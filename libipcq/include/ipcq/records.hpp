@@ -53,7 +53,8 @@ class Records {
     const std::uint32_t count = head->count;
     const std::uint32_t index_at = head->index_at;
     if (index_at < sizeof(RecordsHead) || index_at % kAlignment != 0 || index_at >= length) return;
-    if (count == 0 || (length - index_at) / sizeof(std::uint32_t) != count || length % sizeof(std::uint32_t) != 0) return;
+    if (count == 0 || (length - index_at) / sizeof(std::uint32_t) != count || length % sizeof(std::uint32_t) != 0)
+      return;
     index_ = reinterpret_cast<const volatile std::uint32_t*>(batch + index_at);
     index_at_ = index_at;
     count_ = count;

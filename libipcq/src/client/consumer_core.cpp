@@ -150,6 +150,7 @@ Status ConsumerCore::receive(Message& message, Duration timeout) noexcept {
     PackedUnits p;
     const std::uint64_t ticket = member_.take_next<LineKind::inlined>(ring_.out_lines(), p);
     if (ticket != kNoTicket) [[likely]] {
+      fetch_ahead(ticket);
       const std::uint32_t entry = member_.first_entry();
       message.hold_ = {this, entry, 0, unwinding};
       show(message, p, member_.held(entry).data.view(), ticket);
@@ -169,6 +170,7 @@ Status ConsumerCore::receive_other(Message& message, Duration timeout) noexcept 
     const std::uint64_t ticket = member_.take_next<LineKind::slot>(ring_.out_lines(), p);
     expects_slot_ = ticket != kNoTicket;
     if (expects_slot_) {
+      fetch_ahead(ticket);
       in_place_.spend(1);
       message_wait_.announce_free_lines();
       if (deliver_usual(message, member_.first_entry(), ticket, p, unwinding)) [[likely]] {

@@ -10,6 +10,7 @@ Status CopyingReceive::run(Duration timeout) noexcept {
     const std::uint64_t ticket = core_.in_place_.copy_next(buffer_.data(), buffer_.size(), p);
     if (ticket != kNoTicket) [[likely]] {
       core_.show(view_, p, buffer_.data(), ticket);
+      core_.fetch_ahead(ticket);
       core_.show_first_deliveries();
       core_.message_wait_.announce_free_lines();
       return Status::ok;

@@ -97,14 +97,14 @@ Status ProducerCore::wait_for_room(bool for_slot, Deadline& deadline, const auto
 
 Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept {
   const bool waits = backpressure_ != Backpressure::reject && deadline.was_given_time();
-  // While it spins, a batch first waits, for 63 checks, until `chunk` lines are free. To claim each line as soon as it
-  // is free would have producer and consumer write the same cache lines alternately.
-  const std::uint64_t chunk = std::min<std::uint64_t>(want, ring_.lines() / 4);
-  unsigned patience = !waits || wait_.kind() == Wait::Kind::sleep || chunk < 2 ? 0 : 63;
+  // While it spins, it first waits, for 63 checks, until a quarter of the ring is free. To claim each line as soon as
+  // it is free would have producer and consumer write the same cache lines alternately.
+  const std::uint64_t quarter = ring_.lines() / 4;
+  unsigned patience = !waits || wait_.kind() == Wait::Kind::sleep || quarter < 2 ? 0 : 63;
   const auto try_claim = [&] {
     if (patience > 0) {
       --patience;
-      if (!ring_.is_free(claim.ticket + chunk - 1, ring_.live_groups())) return false;
+      if (!ring_.is_free(claim.ticket + quarter - 1, ring_.live_groups())) return false;
     }
     do {
       claim = ring_.claim_publish(client_, want, limit_);
@@ -168,11 +168,11 @@ void ProducerCore::publish_inline_tagged(std::uint64_t ticket, std::uint8_t grou
 
 [[gnu::always_inline]] inline void ProducerCore::publish_inline(const PublishClaim& c,
                                                                 const std::span<const std::byte>* batch) noexcept {
-  constexpr std::uint64_t kFetchAhead = 8;
   const std::uint64_t end = c.ticket + c.count;
+  const std::uint64_t limit = limit_;
   if (c.groups == 0 || !ring_.is_plain()) [[unlikely]] {
     for (std::uint64_t t = c.ticket; t != end; ++t) {
-      if (t + kFetchAhead < end) SharedAtomics::prefetch_for_write(ring_.in(t + kFetchAhead));
+      ring_.usual_writer(client_).fetch_ahead(t, limit);
       publish_inline_tagged(t, c.groups, *batch++);
     }
     return;
@@ -181,7 +181,7 @@ void ProducerCore::publish_inline_tagged(std::uint64_t ticket, std::uint8_t grou
   std::uint64_t sequence = sequence_;
   std::uint64_t length = 0;
   for (std::uint64_t t = c.ticket; t != end; ++t) {
-    if (t + kFetchAhead < end) SharedAtomics::prefetch_for_write(lines.at(t + kFetchAhead));
+    lines.fetch_ahead(t, limit);
     const std::span<const std::byte> bytes = *batch++;
     lines.write(t, sequence++, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
     IPCQ_CRASH_POINT("publish.tagged");
@@ -197,6 +197,7 @@ Status ProducerCore::send(std::span<const std::byte> bytes, Duration timeout) no
     if (const std::uint64_t ticket = ring_.claim_next(mine_, limit_); ticket != kNoTicket) [[likely]] {
       ring_.usual_writer(client_).write(ticket, sequence_, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
       IPCQ_CRASH_POINT("publish.tagged");
+      ring_.usual_writer(client_).fetch_ahead(ticket, limit_);
       ++sequence_;
       bytes_ += bytes.size();
       show_counters();
@@ -299,6 +300,7 @@ Status ProducerCore::publish_slot(const SlotLoan& loan, std::size_t length, std:
                                            {.lease = loan.lease, .slot = loan.slot, .published_at_ns = now_ns()},
                                            static_cast<std::uint32_t>(length));
     IPCQ_CRASH_POINT("publish.tagged");
+    ring_.usual_writer(client_).fetch_ahead(c.ticket, limit_);
     bytes_ += length;
     after_publish(c.groups);
     return Status::ok;

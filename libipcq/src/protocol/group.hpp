@@ -33,8 +33,7 @@ struct Taken {
 template <class A, class R = Ring<A>>
 class GroupMember : public Holder<A> {
  public:
-  static constexpr std::size_t kMaxTake = 256;     // messages at once
-  static constexpr std::uint64_t kFetchAhead = 8;  // lines that are prefetched before the one that is read
+  static constexpr std::size_t kMaxTake = 256;  // messages at once
 
   GroupMember() = default;
   GroupMember(const R& ring, const GroupWords<A>& words)
@@ -177,7 +176,7 @@ class GroupMember : public Holder<A> {
         std::fill_n(copied, k, Copied::message);
       }
       while (k < std::min(room, Most) && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
-        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kFetchAhead));
+        if (v.next + k + kLinesAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kLinesAhead));
         ++k;
       }
       if (k == 0) {
@@ -236,7 +235,7 @@ class GroupMember : public Holder<A> {
     for (PackedUnits p; k < entries.size(); ++k, ++ticket) {
       const auto* const line = lines.template usual<Kind>(ticket, p);
       if (line == nullptr) break;
-      if (ticket + kFetchAhead < expected) A::prefetch_for_read(lines.at(ticket + kFetchAhead));
+      if (ticket + kLinesAhead < expected) A::prefetch_for_read(lines.at(ticket + kLinesAhead));
       copy_usual_line<Kind>(line, p, held[entries[k]]);
     }
     return k;

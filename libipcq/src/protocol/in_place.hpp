@@ -109,7 +109,7 @@ class InPlaceReader {
       std::uint64_t k = 0;
       Next next = Next::in_line;
       for (; k < most && (next = next_at(lines, v.next + k)) == Next::in_line; ++k) {
-        if (v.next + k + kFetchAhead < expected) A::prefetch_for_read(lines.at(v.next + k + kFetchAhead));
+        if (v.next + k + kLinesAhead < expected) A::prefetch_for_read(lines.at(v.next + k + kLinesAhead));
       }
       if (k == 0) {
         if (ring_.cursor_word(cursor()) != word) continue;
@@ -144,8 +144,6 @@ class InPlaceReader {
   Finisher<A> finisher() const { return ring_.finisher(w_.group, w_.client); }
 
  private:
-  static constexpr std::uint64_t kFetchAhead = GroupMember<A>::kFetchAhead;
-
   unsigned cursor() const { return 1 + w_.group; }
 
   // Whether there is an entry for the repair, and no message that was given back; one of those lies in an entry.

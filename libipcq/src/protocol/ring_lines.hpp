@@ -19,6 +19,9 @@ struct RingShape {
   std::uint64_t lap(std::uint64_t ticket) const { return (ticket >> shift) + 1; }
 };
 
+// How many lines before they are used lines are fetched.
+inline constexpr std::uint64_t kLinesAhead = 8;
+
 // The lines that readers read.
 template <class A>
 struct OutLines {
@@ -50,6 +53,12 @@ struct UsualWriter {
   typename A::Unit* first;
 
   typename A::Unit* at(std::uint64_t ticket) const { return first + shape.index(ticket) * units; }
+  // After a line was written: fetches for writing one that is to be written a little later, if it is before `limit`, so
+  // known to be free. Otherwise the claim that comes next would wait until the stores to a line that another core has
+  // are done. With 8 lines one message a call gains a third (oneway_bench, H200 host).
+  [[gnu::always_inline]] void fetch_ahead(std::uint64_t ticket, std::uint64_t limit) const {
+    if (ticket + kLinesAhead < limit) A::prefetch_for_write(at(ticket + kLinesAhead));
+  }
   // `length`: up to the ring's inline_bytes().
   [[gnu::always_inline]] void write(std::uint64_t ticket, std::uint64_t sequence, const std::byte* data,
                                     std::uint32_t length) const {
