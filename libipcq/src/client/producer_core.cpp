@@ -21,8 +21,8 @@ ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment atta
       bells_(*queue_, *pool_),
       wait_(wait),
       backpressure_(static_cast<Backpressure>(queue_->config().backpressure)),
-      slot_hint_(attachment.client),  // spreads producers over the pool
-      alias_hint_(attachment.client),
+      slots_(*pool_, client_, backpressure_, wait_),
+      alias_hint_(attachment.client * kSlotsPerFreeWord),
       uses_cuda_(attachment.uses_cuda),
       exceptions_(std::uncaught_exceptions()) {}
 
@@ -117,15 +117,16 @@ Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishC
 }
 
 Status ProducerCore::borrow(Deadline& deadline, SlotLoan& loan) noexcept {
-  loan = pool_->pool().borrow(client_, slot_hint_);
+  loan = slots_.borrow();
   return loan.slot != kNone ? Status::ok : borrow_slow(deadline, loan);
 }
 
 Status ProducerCore::borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept {
   if (pool_->pool().payload_slots() == 0) return Status::too_large;
+  if (deadline.was_given_time()) slots_.await_some();
   const auto try_borrow = [&] {
     do {
-      loan = pool_->pool().borrow(client_, slot_hint_);
+      loan = slots_.borrow();
       if (loan.slot != kNone) return true;
     } while (make_room(true));
     return false;

@@ -7,6 +7,7 @@
 #include "base/deadline.hpp"
 #include "client/publish_bells.hpp"
 #include "client/session_core.hpp"
+#include "client/slot_borrower.hpp"
 #include "ipcq/producer.hpp"
 #include "queue/device_side.hpp"
 
@@ -99,10 +100,10 @@ class ProducerCore {
   PublishBells bells_;
   Wait wait_;
   Backpressure backpressure_;
+  SlotBorrower slots_;
   std::uint64_t limit_ = 0;     // first ticket whose line is not known to be free
   std::uint64_t sequence_ = 0;  // of the next message
   std::uint64_t bytes_ = 0;
-  std::uint32_t slot_hint_ = 0;
   std::uint32_t alias_hint_ = 0;
   std::uint32_t loans_ = 0;
   bool uses_cuda_ = false;

@@ -49,9 +49,19 @@ class Pool {
   bool is_alias(std::uint32_t slot) const { return slot >= w_.alias_base && slot < slot_words(); }
   Slot slot(std::uint32_t index) const { return unpack_slot(w_.slots[index].load_stable()); }
 
-  // Lends any free payload slot to client `me`; kNone when there is none. `hint` is the caller's record of where the
-  // last search succeeded.
+  // Lends a free payload slot to client `me`; kNone when there is none. The search begins at `hint`, which it sets to
+  // the place behind the slot: so slots are lent in turn, the one that was freed last after all others. Its lines still
+  // lie in its reader's cache.
   SlotLoan borrow(std::uint32_t me, std::uint32_t& hint) const { return borrow(me, hint, 0, w_.payload_slots); }
+  // How many payload slots are probably free, by their bits; not counted further than `most`.
+  std::uint32_t count_free(std::uint32_t most) const {
+    std::uint32_t count = 0;
+    for (std::uint32_t first = 0; first < w_.payload_slots && count < most; first += kSlotsPerFreeWord) {
+      const auto& bits = w_.free_bits[first / kSlotsPerFreeWord];
+      count += static_cast<std::uint32_t>(std::popcount(bits.load(std::memory_order_relaxed)));
+    }
+    return count;
+  }
   // Lends an alias and stores its parent: the group's bit in a slot, or alias, that the caller holds.
   SlotLoan borrow_alias(std::uint32_t me, std::uint32_t& hint, SlotLoan parent, unsigned group) const {
     const SlotLoan alias = borrow(me, hint, w_.alias_base, slot_words());
@@ -239,12 +249,15 @@ class Pool {
   SlotLoan borrow(std::uint32_t me, std::uint32_t& hint, std::uint32_t first, std::uint32_t end) const {
     const std::uint32_t words = (end - first + kSlotsPerFreeWord - 1) / kSlotsPerFreeWord;
     if (words == 0) return {};
-    for (std::uint32_t n = 0; n < words; ++n) {
-      const std::uint32_t word = (hint + n) % words;
+    const std::uint32_t start = hint / kSlotsPerFreeWord % words;
+    const std::uint64_t behind = ~std::uint64_t{0} << (hint % kSlotsPerFreeWord);  // of the word at `start`
+    for (std::uint32_t n = 0; n <= words; ++n) {  // that word once more, for what is before
+      const std::uint32_t word = n < words - start ? start + n : start + n - words;
+      const std::uint64_t looked_for = n == 0 ? behind : n == words ? ~behind : ~std::uint64_t{0};
       auto& bits = w_.free_bits[first / kSlotsPerFreeWord + word];
       for (;;) {
         // SYNC free-bit (acquire). Pairs with: set_free_bit.
-        const std::uint64_t seen = bits.load(std::memory_order_acquire);
+        const std::uint64_t seen = bits.load(std::memory_order_acquire) & looked_for;
         if (seen == 0) break;
         const auto bit = static_cast<unsigned>(std::countr_zero(seen));
         bits.fetch_and(~(std::uint64_t{1} << bit), std::memory_order_acq_rel);
@@ -256,7 +269,7 @@ class Pool {
         // SYNC slot-word (acquire, release): the last readers' accesses are done. Pairs with: clear_group, make_free.
         if (w_.slots[index].cas(pack(s), pack(Slot{s.lease + 1, me, SlotState::loan, 0, 0}))) {
           IPCQ_CRASH_POINT("loan.taken");
-          hint = word;
+          hint = word * kSlotsPerFreeWord + bit + 1;
           return {index, s.lease + 1};
         }
       }

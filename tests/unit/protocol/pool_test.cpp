@@ -85,6 +85,44 @@ TEST(Pool, SkipsHintsThatNameABusyOrUnknownSlot) {
   EXPECT_EQ(s.borrow(3).slot, kNone);
 }
 
+TEST(Pool, LendsSlotsInTurn) {
+  constexpr std::uint32_t kSlots = 70;  // their bits take two words
+  Segments s(Segments::small(), kSlots);
+  std::uint32_t hint = 0;
+  std::vector<SlotLoan> loans;
+  for (std::uint32_t i = 0; i < kSlots; ++i) {
+    loans.push_back(s.pool().borrow(2, hint));
+    EXPECT_EQ(loans.back().slot, i);
+  }
+  for (const std::uint32_t slot : {65u, 3u, 2u, 66u}) EXPECT_TRUE(s.pool().give_back(loans[slot], 2));
+  EXPECT_EQ(s.pool().count_free(100), 4u);
+  EXPECT_GE(s.pool().count_free(2), 2u);
+  for (const std::uint32_t slot : {2u, 3u, 65u}) EXPECT_EQ(s.pool().borrow(2, hint).slot, slot);
+  loans[2] = {2, loans[2].lease + 1};
+  EXPECT_TRUE(s.pool().give_back(loans[2], 2));
+  EXPECT_EQ(s.pool().borrow(2, hint).slot, 66u);  // not the one that was freed last
+  EXPECT_EQ(s.pool().borrow(2, hint).slot, 2u);
+  EXPECT_EQ(s.pool().borrow(2, hint).slot, kNone);
+  EXPECT_EQ(s.pool().count_free(100), 0u);
+}
+
+// From each place on: also where the search begins within a word, and comes back to it.
+TEST(Pool, FindsTheOnlyFreeSlotFromEveryPlace) {
+  constexpr std::uint32_t kSlots = 70;
+  Segments s(Segments::small(), kSlots);
+  std::uint32_t any = 0;
+  std::vector<SlotLoan> loans;
+  for (std::uint32_t i = 0; i < kSlots; ++i) loans.push_back(s.pool().borrow(2, any));
+  for (const std::uint32_t slot : {0u, 1u, 63u, 64u, 69u}) {
+    for (std::uint32_t from = 0; from < 200; ++from) {
+      EXPECT_TRUE(s.pool().give_back(loans[slot], 2));
+      std::uint32_t hint = from;
+      loans[slot] = s.pool().borrow(2, hint);
+      ASSERT_EQ(loans[slot].slot, slot) << from;
+    }
+  }
+}
+
 TEST(Pool, FindsASlotAgainWhoseBitWasLost) {
   Segments s(Segments::small(), 1);
   auto* bits = reinterpret_cast<Word*>(s.pool_map().segment().data() + s.pool_map().config().free_bits_offset);
