@@ -26,6 +26,18 @@ enum class Backpressure : std::uint8_t {
 // "block", "reject" or "drop-oldest"; "unknown" for other values.
 IPCQ_API std::string_view to_string(Backpressure backpressure) noexcept;
 
+// How payloads that Producer::send_many() is given at once travel.
+enum class Batch : std::uint8_t {
+  messages = 0,  // each is a message of its own
+  // As records of few messages: as many together as a slot holds (ipcq/records.hpp). All receiving calls show each
+  // record by itself, so programs stay as they are. What fits no slot together with another, and what send() and loans
+  // publish, is a message of its own as before. Counters count a batch as one message; `records` of the statistics
+  // (ipcq/stats.hpp) counts payloads.
+  records = 1,
+};
+// "messages" or "records"; "unknown" for other values.
+IPCQ_API std::string_view to_string(Batch batch) noexcept;
+
 // Whether a slow group may hold producers up.
 enum class GroupPolicy : std::uint8_t {
   must,   // yes: the queue's backpressure applies to its lag, and only drop_oldest takes a message from it
@@ -71,6 +83,9 @@ struct QueueOptions {
   // on a GPU must have 128, of which 72 are payload: with another value, and a handler, choose the backend "host".
   // Consumers with a GPU are let in up to 128.
   std::uint32_t line = 128;
+  // `records` needs slots: batches travel in them. Without effect where producers cannot write slots by the CPU: in a
+  // pool on a GPU without a mirror send_many() publishes as with `messages`.
+  Batch batch = Batch::messages;
   std::string handler{};  // applied in place to every message (handler_names()); empty: direct queue
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
   std::string backend = "auto";

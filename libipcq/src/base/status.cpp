@@ -66,6 +66,16 @@ std::string_view to_string(Backpressure backpressure) noexcept {
   return "unknown";
 }
 
+std::string_view to_string(Batch batch) noexcept {
+  switch (batch) {
+    case Batch::messages:
+      return "messages";
+    case Batch::records:
+      return "records";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(ExecutorKind kind) noexcept {
   switch (kind) {
     case ExecutorKind::auto_:

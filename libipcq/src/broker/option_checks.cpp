@@ -42,6 +42,18 @@ void check_line_of_auto(const std::string& object, const QueueOptions& o) {
                    "where there is one, whose lines have 128 bytes; say backend host, or leave line out");
 }
 
+// Whether a pool that the queue shares has slots is not asked: check_pool_options() refuses those without.
+void check_batch(const std::string& object, const QueueOptions& o) {
+  if (o.batch == Batch::messages) return;
+  if (o.batch != Batch::records) {
+    throw UsageError(object + ": batch is " + std::to_string(static_cast<unsigned>(o.batch)) +
+                     ", which is none of its values; use Batch::messages or Batch::records");
+  }
+  if (o.slots != 0 || !o.pool.empty()) return;
+  throw UsageError(object + ": batch is 'records', which travel in slots, and the queue has none; " +
+                   "give it some (slots, size), or leave batch out");
+}
+
 void check_groups(const std::string& object, const QueueOptions& o) {
   for (std::size_t i = 0; i < o.groups.size(); ++i) {
     check_name(o.groups[i].name, "group");
@@ -67,6 +79,7 @@ void check_queue_options(const std::string& object, const QueueOptions& o) {
   check_handler(object, o);
   check_threads(object, o);
   check_line_of_auto(object, o);
+  check_batch(object, o);
   if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else the error would name its pool
   check_groups(object, o);
 }

@@ -106,6 +106,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   if (executed != QueueMap::Executed::none && o.handler.empty()) h.segment.flags |= kQueueMovesOnly;
   if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
   if (plain) h.segment.flags |= kQueuePlainLines;
+  if (o.batch == Batch::records) h.segment.flags |= kQueueRecords;
   copy_name(h.handler, o.handler);
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
   h.line_bytes = o.line;

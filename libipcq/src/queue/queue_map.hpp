@@ -79,6 +79,8 @@ class QueueMap {
     return ring_.has_handler() && (config_.segment.flags & kQueueMovesOnly) == 0;
   }
   bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
+  // Whether producers pack what they are given at once as records of one message.
+  bool packs_records() const noexcept { return (config_.segment.flags & kQueueRecords) != 0; }
   // The second bell of wait_until() for sleepers on this queue's bells; null on the host.
   Doorbell* attendant() const noexcept { return on_device() ? &control_->completion_waker : nullptr; }
   Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }

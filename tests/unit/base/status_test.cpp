@@ -37,6 +37,9 @@ TEST(StatusText, OptionsHaveTheWordsOfTheCommandLine) {
   EXPECT_EQ(to_string(Backpressure::block), "block");
   EXPECT_EQ(to_string(Backpressure::reject), "reject");
   EXPECT_EQ(to_string(Backpressure::drop_oldest), "drop-oldest");
+  EXPECT_EQ(to_string(Batch::messages), "messages");
+  EXPECT_EQ(to_string(Batch::records), "records");
+  EXPECT_EQ(to_string(static_cast<Batch>(2)), "unknown");
   EXPECT_EQ(to_string(ExecutorKind::auto_), "auto");
   EXPECT_EQ(to_string(ExecutorKind::persistent), "persistent");
   EXPECT_EQ(to_string(ExecutorKind::stream), "stream");

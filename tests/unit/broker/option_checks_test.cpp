@@ -163,6 +163,34 @@ TEST(QueueChecks, ALineOfAnotherSizeNeedsABackendThatIsTheHostsEverywhere) {
   EXPECT_NO_THROW(check_queue_options("queue 'q'", o));
 }
 
+TEST(QueueChecks, RecordsNeedSlots) {
+  QueueOptions o{.slots = 0};
+  EXPECT_EQ(checked(o), "");
+  o.batch = Batch::records;
+  EXPECT_THAT(checked(o), AllOf(StartsWith("queue 'q': batch is 'records'"), HasSubstr("give it some (slots, size)")));
+  o.pool = "p";
+  EXPECT_EQ(checked(o), "") << "its slots are the pool's";
+  o.pool = "";
+  o.slots = 1;
+  EXPECT_EQ(checked(o), "");
+}
+
+TEST(QueueChecks, RecordsAreNoMatterOfTheBackend) {
+  for (const char* const backend : {"auto", "host", "cuda"}) {
+    for (const Mirror mirror : {Mirror::full, Mirror::none}) {
+      QueueOptions o{.backend = backend, .mirror = mirror};
+      o.batch = Batch::records;
+      EXPECT_EQ(checked(o), "") << backend;
+    }
+  }
+}
+
+TEST(QueueChecks, AValueThatIsNoneOfBatchIsRefused) {
+  QueueOptions o;
+  o.batch = static_cast<Batch>(2);
+  EXPECT_THAT(checked(o), AllOf(HasSubstr("batch is 2"), HasSubstr("Batch::records")));
+}
+
 TEST(HostQueueChecks, WhatOnlyAGpuHasIsRefusedByItsName) {
   EXPECT_EQ(checked_for_host({}), "");
   EXPECT_THAT(checked_for_host({.device = 1}), HasSubstr("device says nothing here"));

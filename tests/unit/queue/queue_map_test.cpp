@@ -89,6 +89,19 @@ TEST_F(MapTest, OpensWhatWasMadeWithItsConfiguration) {
   EXPECT_FALSE(pool->on_device());
 }
 
+TEST_F(MapTest, AnOpenerFindsWhetherProducersPackRecords) {
+  EXPECT_FALSE(QueueMap::open(queue_->segment().name(), 0)->packs_records());
+  QueueOptions o = small();
+  o.batch = Batch::records;
+  const std::string segment = name_ + "-records";
+  const auto made = QueueMap::create(segment, "r", o, QueueMap::Executed::none, pool_->config(), 13, {});
+  EXPECT_TRUE(made->packs_records());
+  const auto opened = QueueMap::open(segment, 0);
+  EXPECT_TRUE(opened->packs_records());
+  EXPECT_EQ(opened->config().segment.flags, queue_->config().segment.flags | kQueueRecords) << "and nothing else";
+  EXPECT_EQ(opened->config().segment.total_bytes, queue_->config().segment.total_bytes);
+}
+
 TEST_F(MapTest, TheSameWordIsAtTheSamePlaceForBoth) {
   const auto queue = QueueMap::open(queue_->segment().name(), 0);
   const auto pool = PoolMap::open(pool_->segment().name(), 0);
