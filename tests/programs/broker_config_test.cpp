@@ -65,6 +65,20 @@ executor = "persistent"
   EXPECT_EQ(config.queues[0].options().executor, ExecutorKind::persistent);
 }
 
+TEST(BrokerConfig, ReadsHowAQueueSendsManyPayloads) {
+  const auto config = parse_broker_config(R"(
+[[queue]]
+name = "samples"
+size = "64KiB"
+batch = "records"
+)",
+                                          "test.toml");
+  ASSERT_EQ(config.queues.size(), 1U);
+  EXPECT_EQ(config.queues[0].options().batch, Batch::records);
+  EXPECT_THAT(usage_error_of([] { parse_broker_config("[[queue]]\nname = 'q'\nbatch = true", "x.toml"); }),
+              AllOf(HasSubstr("x.toml"), HasSubstr("messages, records")));
+}
+
 TEST(BrokerConfig, ErrorsNameFileAndLine) {
   const auto error_in = [](const char* text) { return usage_error_of([&] { parse_broker_config(text, "x.toml"); }); };
   EXPECT_THAT(error_in("name = \n"), HasSubstr("x.toml:1"));

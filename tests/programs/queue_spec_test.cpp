@@ -13,13 +13,15 @@ using testing::HasSubstr;
 TEST(QueueSpec, TakesAllKeys) {
   const auto spec = QueueSpec::parse(
       "q=4KiB,slots=8,lines=64,handler=upper,backpressure=drop-oldest,threads=2,wait=spin,endpoints=4,held=16,backend="
-      "host,"
+      "host,batch=records,line=192,"
       "group=a,group=b:lossy");
   EXPECT_EQ(spec.name(), "q");
   const QueueOptions& o = spec.options();
   EXPECT_EQ(o.size, 4096U);
   EXPECT_EQ(o.slots, 8U);
   EXPECT_EQ(o.lines, 64U);
+  EXPECT_EQ(o.line, 192U);
+  EXPECT_EQ(o.batch, Batch::records);
   EXPECT_EQ(o.handler, "upper");
   EXPECT_EQ(o.backpressure, Backpressure::drop_oldest);
   EXPECT_EQ(o.threads, 2U);
@@ -46,6 +48,20 @@ TEST(QueueSpec, InlineQueueHasNoSlots) {
   EXPECT_EQ(QueueSpec::parse("ticks=inline,lines=4096").options().slots, 0U);
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("ticks=inline,slots=3"); }), HasSubstr("has none"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("ticks=slots=3,size=inline"); }), HasSubstr("has none"));
+}
+
+TEST(QueueSpec, RecordsNeedSlots) {
+  EXPECT_EQ(QueueSpec::parse("q=4KiB").options().batch, Batch::messages);
+  EXPECT_EQ(QueueSpec::parse("q=4KiB,batch=messages").options().batch, Batch::messages);
+  EXPECT_EQ(QueueSpec::parse("q=pool=p,batch=records").options().batch, Batch::records);
+  EXPECT_EQ(QueueSpec::parse("q=inline,batch=messages").options().batch, Batch::messages);
+  for (const char* const text : {"q=inline,batch=records", "q=batch=records,size=inline"}) {
+    EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(text); }),
+                AllOf(HasSubstr("queue 'q', batch"), HasSubstr("give it a size")))
+        << text;
+  }
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,batch=yes"); }),
+              HasSubstr("'yes' is none of messages, records"));
 }
 
 TEST(QueueSpec, BackendOfTheCommandLineFillsOnlyWhatIsOpen) {

@@ -12,6 +12,7 @@
 //   name = "raw"
 //   pool = "frames"
 //   handler = "invert"
+//   batch = "records"
 //   group = ["default", "preview:lossy"]
 //   executor = "stream"        # with backend = "cuda": device, mirror, host_readable = true | false, executor
 #pragma once

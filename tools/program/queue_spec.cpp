@@ -13,9 +13,8 @@ namespace ipcq::program {
 namespace {
 
 constexpr std::string_view kQueueKeys =
-    "size, slots, lines, line, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, device, "
-    "mirror, "
-    "host_readable, executor";
+    "size, slots, lines, line, batch, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, "
+    "device, mirror, host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 constexpr std::uint64_t kMaxDevice = 1023;
 
@@ -88,6 +87,13 @@ Backpressure parse_backpressure(std::string_view text, const std::string& what) 
   throw UsageError(fmt::format("{}: '{}' is none of block, reject, drop-oldest", what, text));
 }
 
+Batch parse_batch(std::string_view text, const std::string& what) {
+  for (const auto batch : {Batch::messages, Batch::records}) {
+    if (text == to_string(batch)) return batch;
+  }
+  throw UsageError(fmt::format("{}: '{}' is none of messages, records", what, text));
+}
+
 int parse_device(std::string_view text, const std::string& what) {
   return static_cast<int>(parse_number(text, what, 0, kMaxDevice));
 }
@@ -136,18 +142,15 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   };
   if (has(key) && key != "group") throw UsageError(what(key) + ": given twice");
   if (key == "size") {
-    if (value == "inline") {
-      options_.slots = 0;
-      inline_ = true;
-    } else {
-      options_.size = parse_size(value, what(key));
-    }
+    set_size(value);
   } else if (key == "slots") {
     options_.slots = number(1, detail::kMaxSlots);
   } else if (key == "lines") {
     options_.lines = number(detail::kMinLines, detail::kMaxLines);
   } else if (key == "line") {
     options_.line = number(detail::kLeastLineBytes, detail::kMostLineBytes);
+  } else if (key == "batch") {
+    options_.batch = parse_batch(value, what(key));
   } else if (key == "handler") {
     if (!value.empty() && find_host_handler(value) == nullptr) {
       throw UsageError(
@@ -189,6 +192,15 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   seen_.emplace(key);
 }
 
+void QueueSpec::set_size(std::string_view value) {
+  if (value != "inline") {
+    options_.size = parse_size(value, what("size"));
+    return;
+  }
+  options_.slots = 0;
+  inline_ = true;
+}
+
 // Groups that are named take the place of the group "default".
 void QueueSpec::add_group(GroupOptions group) {
   if (!groups_given_) options_.groups.clear();
@@ -202,6 +214,11 @@ void QueueSpec::add_group(GroupOptions group) {
 void QueueSpec::finish() {
   if (inline_ && has("slots")) {
     throw UsageError(what("slots") + ": a queue of size 'inline' has none; leave it out");
+  }
+  if (inline_ && options_.batch == Batch::records) {
+    throw UsageError(what("batch") +
+                     ": records travel in slots, and a queue of size 'inline' has none; give it a size in bytes, or "
+                     "leave batch out");
   }
   if (has("pool") && (has("size") || has("slots"))) {
     throw UsageError(fmt::format(

@@ -3,9 +3,9 @@
 //   frames=4k-rgb,slots=8,handler=invert      logs=4KiB,slots=1024,group=archive,group=live:lossy      ticks=inline
 //   frames=4k-rgb,slots=64,handler=invert,backend=cuda,device=1,mirror=none,executor=stream
 //
-// The first word may be the size of a slot, without a key. Keys: size slots lines handler pool backpressure group
-// threads wait endpoints held backend, and on a GPU device mirror host_readable executor; of a pool: size slots backend
-// device mirror.
+// The first word may be the size of a slot, without a key. Keys: size slots lines line batch handler pool
+// backpressure group threads wait endpoints held backend, and on a GPU device mirror host_readable executor; of a pool:
+// size slots backend device mirror.
 #pragma once
 
 #include <functional>
@@ -38,6 +38,7 @@ class QueueSpec {
  private:
   std::string what(std::string_view key) const;
   bool has(std::string_view key) const;
+  void set_size(std::string_view value);
   void add_group(GroupOptions group);
 
   std::string name_;
