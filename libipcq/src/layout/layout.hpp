@@ -229,7 +229,7 @@ struct alignas(kLineBytes) Endpoint {
   Word bytes;
   Word redelivered;  // received after another delivery
   Word damaged;      // lines skipped because their content was invalid
-  Word sequence;     // reserved
+  Word records;      // payloads in `messages`: a record batch has many. Stored where kQueueRecords is set; else 0
   Word loaned_at;    // reserved
   std::uint8_t pad1[kLineBytes - 48];
 };
@@ -238,7 +238,7 @@ static_assert(offsetof(Endpoint, client) == 0 && offsetof(Endpoint, kind) == 8 &
               offsetof(Endpoint, uid) == 16 && offsetof(Endpoint, group) == 20);
 static_assert(offsetof(Endpoint, messages) == 128 && offsetof(Endpoint, bytes) == 136 &&
               offsetof(Endpoint, redelivered) == 144 && offsetof(Endpoint, damaged) == 152 &&
-              offsetof(Endpoint, sequence) == 160 && offsetof(Endpoint, loaned_at) == 168);
+              offsetof(Endpoint, records) == 160 && offsetof(Endpoint, loaned_at) == 168);
 
 struct PoolControl {
   Doorbell free;  // producers sleep on it; rung when a slot was freed
