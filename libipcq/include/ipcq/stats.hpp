@@ -1,5 +1,10 @@
 // A broker's counters, as Broker::stats() and fetch_stats() return them. Plain data. Counters of one queue are read
 // while its clients go on, so they need not be of exactly one instant.
+//
+// `records` counts payloads where its neighbours count messages. The two are the same but in a queue with batch=records
+// (QueueOptions::batch), whose messages may carry many payloads. There `records` is for display: it is the sum of what
+// producers and consumers, open and closed, have counted themselves, and one that was killed may have published or
+// received a batch that is not in it.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +30,7 @@ struct GroupStats {
   std::uint64_t dead_lettered = 0;  // 0 in this version
   std::uint64_t lost = 0;           // invalid content, or the repair after a death had no room for it
   std::uint64_t redelivered = 0;    // repeated deliveries, not a term of the sum
+  std::uint64_t records = 0;        // payloads that members received for the first time, not a term of the sum
 };
 
 // One producer or consumer that is open.
@@ -36,6 +42,7 @@ struct EndpointStats {
   std::string group;  // of a consumer
   std::string state;  // "running", "stopped" (SIGSTOP or a debugger), "suspect" (connection lost, process alive)
   std::uint64_t messages = 0;  // published, or received for the first time
+  std::uint64_t records = 0;   // payloads of these
   std::uint64_t bytes = 0;     // of payload, published or received
   std::uint64_t held = 0;      // loans of a producer, messages of a consumer
 };
@@ -55,7 +62,9 @@ struct QueueStats {
   std::uint64_t lines = 0;           // messages that may wait
   std::uint64_t line_bytes = 0;      // of a line
   std::uint64_t inline_bytes = 0;    // a payload of up to so many bytes travels in its line, without a slot
+  std::string batch;                 // to_string(Batch)
   std::uint64_t published = 0;       // tickets claimed, without tombstones
+  std::uint64_t records = 0;         // payloads of these
   std::uint64_t tombstones = 0;      // tickets without a message: their producer died, or the executor was switched
   std::uint64_t processed = 0;       // by the executor, `handler_errors` included
   std::uint64_t handler_errors = 0;  // messages that the handler refused (Message::processed() is false)

@@ -129,6 +129,7 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
     q.groups[e.group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
     q.groups[e.group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
   }
+  (consumer ? q.groups[e.group].records : q.records) += records_of(q, index);
   keep_outliving(q, e, report, alive);
   shared.client.store(0, std::memory_order_release);
   const EndpointEntry was = e;

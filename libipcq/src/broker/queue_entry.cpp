@@ -55,6 +55,11 @@ std::uint32_t choose_endpoint(QueueEntry& q, bool consumer) {
 
 void count_kept(QueueEntry& q, std::uint32_t endpoint) { q.kept[endpoint] = count_in_use(*q.map, endpoint); }
 
+std::uint64_t records_of(const QueueEntry& q, std::uint32_t endpoint) {
+  const Endpoint& shared = q.map->endpoint(endpoint);
+  return (q.map->packs_records() ? shared.records : shared.messages).load(std::memory_order_relaxed);
+}
+
 void add_tombstones(QueueEntry& q, const std::vector<std::uint64_t>& tickets) {
   q.tombstones.insert(q.tombstones.end(), tickets.begin(), tickets.end());
   std::sort(q.tombstones.begin(), q.tombstones.end());

@@ -43,6 +43,7 @@ struct GroupEntry {
   std::uint64_t left_at = 0;
   std::uint64_t lost = 0;            // counted by endpoints that have closed
   std::uint64_t redelivered = 0;     // likewise
+  std::uint64_t records = 0;         // likewise: records_of() them
   std::uint64_t damaged_before = 0;  // lines that the executor had passed over when the group joined
 };
 inline bool is_kept(const GroupEntry& group) { return !group.name.empty() && !group.leaving; }
@@ -64,6 +65,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::uint32_t producers = 0;               // open now
   std::uint32_t producers_lost = 0;          // died, and no later one has replaced them
   std::uint64_t producers_opened = 0;        // ever
+  std::uint64_t records = 0;                 // records_of() producers that have closed
   bool end_asked = false;                    // by end_stream()
   ExecutorKind asked = ExecutorKind::auto_;  // of a device queue: the last executor that was asked for
   bool wants_stream = false;                 // a switch to stream waits for a place in the queue
@@ -81,6 +83,10 @@ std::vector<std::uint32_t> held_blocks(const QueueEntry& q);
 std::uint32_t choose_endpoint(QueueEntry& q, bool consumer);
 // Counts anew what the endpoint's former owners left in use.
 void count_kept(QueueEntry& q, std::uint32_t endpoint);
+// Payloads that an endpoint has published, or received for the first time: its own count, for display. An endpoint that
+// was killed may have published, or received, a message that is not in it. Where no records are packed each message is
+// one, and endpoints do not count them apart.
+std::uint64_t records_of(const QueueEntry& q, std::uint32_t endpoint);
 // Adds tickets that were taken and never published.
 void add_tombstones(QueueEntry& q, const std::vector<std::uint64_t>& tickets);
 

@@ -44,6 +44,7 @@ GroupStats group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std:
   s.dropped = q.map->control().group[g].dropped.load(std::memory_order_relaxed);
   s.lost = state.lost + minus(q.map->control().damaged.load(std::memory_order_relaxed), state.damaged_before);
   s.redelivered = state.redelivered;
+  s.records = state.records;
   return s;
 }
 
@@ -58,6 +59,7 @@ EndpointStats endpoint_stats(const QueueEntry& q, std::size_t index) {
   if (e.kind == EndpointKind::consumer) s.group = q.groups[e.group].name;
   s.state = "running";
   s.messages = shared.messages.load(std::memory_order_relaxed);
+  s.records = records_of(q, static_cast<std::uint32_t>(index));
   s.bytes = shared.bytes.load(std::memory_order_relaxed);
   return s;
 }
@@ -78,7 +80,19 @@ void view_groups(const QueueEntry& q, QueueView& v) {
     GroupStats& s = v.stats.groups[place[e.group]];  // has a member, so it is not leaving
     s.lost += q.map->endpoint(static_cast<std::uint32_t>(i)).damaged.load(std::memory_order_relaxed);
     s.redelivered += q.map->endpoint(static_cast<std::uint32_t>(i)).redelivered.load(std::memory_order_relaxed);
+    s.records += records_of(q, static_cast<std::uint32_t>(i));
   }
+}
+
+// Without record batches each message is one payload, and their number needs no counter of a producer.
+std::uint64_t published_records(const QueueEntry& q, std::uint64_t published) {
+  if (!q.map->packs_records()) return published;
+  std::uint64_t records = q.records;
+  for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
+    const bool open = q.endpoints[i].client != 0 && q.endpoints[i].kind == EndpointKind::producer;
+    if (open) records += records_of(q, static_cast<std::uint32_t>(i));
+  }
+  return records;
 }
 
 }  // namespace
@@ -106,8 +120,10 @@ QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) 
   s.lines = q.map->ring().lines();
   s.line_bytes = q.map->config().line_bytes;
   s.inline_bytes = q.map->config().inline_bytes;
+  s.batch = to_string(q.options.batch);
   s.tombstones = q.tombstones.size();
   s.published = minus(v.next, s.tombstones);
+  s.records = published_records(q, s.published);
   s.processed = q.map->control().processed.load(std::memory_order_relaxed);
   s.handler_errors = q.map->control().failed.load(std::memory_order_relaxed);
   s.producers_lost = q.producers_lost;

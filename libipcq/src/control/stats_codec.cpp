@@ -80,17 +80,17 @@ class Reader {
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, GroupStats*) {
   v(s.name), v(s.durable), v(s.lossy), v(s.members), v(s.joined_at), v(s.published), v(s.waiting), v(s.held);
-  v(s.delivered), v(s.dropped), v(s.expired), v(s.dead_lettered), v(s.lost), v(s.redelivered);
+  v(s.delivered), v(s.dropped), v(s.expired), v(s.dead_lettered), v(s.lost), v(s.redelivered), v(s.records);
 }
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, EndpointStats*) {
-  v(s.id), v(s.pid), v(s.uid), v(s.role), v(s.group), v(s.state), v(s.messages), v(s.bytes), v(s.held);
+  v(s.id), v(s.pid), v(s.uid), v(s.role), v(s.group), v(s.state), v(s.messages), v(s.records), v(s.bytes), v(s.held);
 }
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, QueueStats*) {
   v(s.name), v(s.pool), v(s.handler), v(s.backend), v(s.executor), v(s.parked), v(s.backpressure), v(s.state);
-  v(s.slots), v(s.slot_bytes), v(s.lines), v(s.line_bytes), v(s.inline_bytes), v(s.published), v(s.tombstones),
-      v(s.processed), v(s.handler_errors);
+  v(s.slots), v(s.slot_bytes), v(s.lines), v(s.line_bytes), v(s.inline_bytes), v(s.batch), v(s.published), v(s.records),
+      v(s.tombstones), v(s.processed), v(s.handler_errors);
   v(s.publish_rate), v(s.empty), v(s.claimed), v(s.ready), v(s.inflight), v(s.done), v(s.reading), v(s.quarantined);
   v(s.producers_lost), v(s.blocked_by_pid), v(s.blocked_by_group), v(s.groups), v(s.endpoints);
 }

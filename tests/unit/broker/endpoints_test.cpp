@@ -147,6 +147,40 @@ TEST_F(EndpointsTest, WhatADeadConsumerHeldIsGivenBack) {
   ASSERT_EQ(q_.map->member(0, next.endpoint, next.client).take_one(entry).count, 1u);
 }
 
+TEST_F(EndpointsTest, WhatAnEndpointCountedOutlivesIt) {
+  QueueOptions o = Parts::small();
+  o.batch = Batch::records;
+  QueueEntry& packed = parts_.create("packed", o);
+  const auto count = [](const QueueEntry& q, const Reply& r, std::uint64_t messages, std::uint64_t records) {
+    q.map->endpoint(r.endpoint).messages.store(messages, std::memory_order_relaxed);
+    q.map->endpoint(r.endpoint).records.store(records, std::memory_order_relaxed);
+  };
+  const Reply p = parts_.open(client_, Op::open_producer, "packed");
+  const Reply c = parts_.open(client_, Op::open_consumer, "packed");
+  count(packed, p, 1, 30);
+  count(packed, c, 1, 20);
+  close(p, Closing::clean);
+  close(c, Closing::clean);
+  EXPECT_EQ(packed.records, 30u);
+  EXPECT_EQ(packed.groups[0].records, 20u);
+  // Two that die. Their endpoints are those of the others, and count from 0.
+  const Reply killed_producer = parts_.open(client_, Op::open_producer, "packed");
+  const Reply killed_consumer = parts_.open(client_, Op::open_consumer, "packed");
+  for (std::uint32_t i = 0; i < 4; ++i) EXPECT_TRUE(packed.endpoints[i].client == 0 || records_of(packed, i) == 0) << i;
+  count(packed, killed_producer, 1, 4);
+  count(packed, killed_consumer, 1, 3);
+  parts_.endpoints.close_all({&client_}, Closing::broken_off);
+  EXPECT_EQ(packed.records, 34u);
+  EXPECT_EQ(packed.groups[0].records, 23u);
+}
+
+TEST_F(EndpointsTest, WhereNoRecordsArePackedMessagesAreCounted) {
+  const Reply c = consumer();
+  q_.map->endpoint(c.endpoint).messages.store(7, std::memory_order_relaxed);
+  close(c, Closing::clean);
+  EXPECT_EQ(q_.groups[0].records, 7u);
+}
+
 TEST_F(EndpointsTest, ATicketThatADeadProducerTookBecomesATombstone) {
   const Reply p = producer();
   std::uint64_t limit = 0;

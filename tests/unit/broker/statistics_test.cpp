@@ -55,6 +55,7 @@ TEST_F(StatisticsTest, AQueueIsDescribedByItsOptions) {
   EXPECT_EQ(v.stats.slots, 4u);
   EXPECT_GE(v.stats.slot_bytes, 64u);
   EXPECT_EQ(v.stats.lines, 4u);
+  EXPECT_EQ(v.stats.batch, "messages");
   EXPECT_THAT(v.stats.endpoints, IsEmpty());
   EXPECT_EQ(v.map, q_.map);
   EXPECT_EQ(v.pool, q_.pool->map);
@@ -163,6 +164,56 @@ TEST_F(StatisticsTest, OpenEndpointsAreDescribed) {
   const auto with_suspect = view_of(q_, {78}).stats.endpoints;
   EXPECT_EQ(with_suspect[0].state, "running");
   EXPECT_EQ(with_suspect[1].state, "suspect");
+}
+
+TEST_F(StatisticsTest, EachMessageIsOneRecordWhereNoneArePacked) {
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(send(q_, 11));
+  add_tombstones(q_, {1});
+  open(1, EndpointKind::producer);
+  open(2, EndpointKind::consumer);
+  q_.groups[0].records = 100;
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    shared(i).messages.store(10 + i, std::memory_order_relaxed);
+    shared(i).records.store(5000, std::memory_order_relaxed);  // nobody stores it there
+  }
+  const QueueStats s = view().stats;
+  EXPECT_EQ(s.records, 2u) << "as many as published, also by a producer that was killed";
+  EXPECT_EQ(s.groups[0].records, 112u);
+  EXPECT_EQ(s.groups[1].records, 0u);
+  ASSERT_EQ(s.endpoints.size(), 2u);
+  EXPECT_EQ(s.endpoints[0].records, 11u);
+  EXPECT_EQ(s.endpoints[1].records, 12u);
+}
+
+TEST_F(StatisticsTest, RecordsAreThoseThatEndpointsCount) {
+  QueueOptions o = two_groups();
+  o.batch = Batch::records;
+  QueueEntry& packed = parts_.create("packed", o);
+  const auto open = [&](std::size_t i, EndpointKind kind, unsigned group = 0) {
+    packed.endpoints[i].client = static_cast<std::uint32_t>(10 + i);
+    packed.endpoints[i].kind = kind;
+    packed.endpoints[i].group = group;
+    packed.map->endpoint(static_cast<std::uint32_t>(i)).messages.store(1, std::memory_order_relaxed);
+    packed.map->endpoint(static_cast<std::uint32_t>(i)).records.store(20 + i, std::memory_order_relaxed);
+  };
+  open(0, EndpointKind::producer);
+  open(1, EndpointKind::producer);
+  open(2, EndpointKind::consumer);
+  open(3, EndpointKind::consumer, 1);
+  packed.records = 300;
+  packed.groups[1].records = 4000;
+  ASSERT_TRUE(send(packed, 10));
+  QueueStats s = view_of(packed, {}).stats;
+  EXPECT_EQ(s.batch, "records");
+  EXPECT_EQ(s.published, 1u);
+  EXPECT_EQ(s.records, 300u + 20 + 21);
+  EXPECT_EQ(s.groups[0].records, 22u);
+  EXPECT_EQ(s.groups[1].records, 4023u);
+  EXPECT_EQ(s.endpoints[1].messages, 1u);
+  EXPECT_EQ(s.endpoints[1].records, 21u);
+  packed.endpoints[1].client = 0;
+  s = view_of(packed, {}).stats;
+  EXPECT_EQ(s.records, 300u + 20) << "one that is not open is in the sum of the closed ones, if at all";
 }
 
 TEST_F(StatisticsTest, TheRateCountsFromTheViewBefore) {

@@ -17,9 +17,9 @@ using testing::HasSubstr;
 
 // A value of its own in each field: one that is left out, or changes places with another, shows.
 BrokerStats some_stats() {
-  GroupStats g1{"g1", true, false, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-  GroupStats g2{"g2", false, true, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
-  EndpointStats e{41, -42, 43, "consumer", "g1", "running", 44, 45, 46};
+  GroupStats g1{"g1", true, false, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  GroupStats g2{"g2", false, true, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32};
+  EndpointStats e{41, -42, 43, "consumer", "g1", "running", 44, 47, 45, 46};
   QueueStats q;
   q.name = "q";
   q.pool = std::string("p\0p", 3);
@@ -33,6 +33,7 @@ BrokerStats some_stats() {
   q.handler_errors = 57, q.publish_rate = 58.5;
   q.empty = 59, q.claimed = 60, q.ready = 61, q.inflight = 62, q.done = 63, q.reading = 64, q.quarantined = 65;
   q.producers_lost = 66, q.blocked_by_pid = 67, q.blocked_by_group = "g2";
+  q.batch = "records", q.records = 68;
   q.groups = {g1, g2};
   q.endpoints = {e};
   BrokerStats s;
@@ -74,6 +75,8 @@ TEST(StatsCodec, EachFieldOfAQueueComesBack) {
                                    q.inflight,  q.done,           q.reading, q.quarantined};
   EXPECT_THAT(numbers, testing::ElementsAre(51, 52, 53, 54, 55, 56, 57, 59, 60, 61, 62, 63, 64, 65));
   EXPECT_EQ(q.publish_rate, 58.5);
+  EXPECT_EQ(q.batch, "records");
+  EXPECT_EQ(q.records, 68u);
   EXPECT_EQ(q.producers_lost, 66u);
   EXPECT_EQ(q.blocked_by_pid, 67);
   EXPECT_EQ(q.blocked_by_group, "g2");
@@ -86,6 +89,7 @@ TEST(StatsCodec, EachFieldOfAQueueComesBack) {
   EXPECT_EQ(e.group, "g1");
   EXPECT_EQ(e.state, "running");
   EXPECT_EQ(e.messages, 44u);
+  EXPECT_EQ(e.records, 47u);
   EXPECT_EQ(e.bytes, 45u);
   EXPECT_EQ(e.held, 46u);
   ASSERT_EQ(q.groups.size(), 2u);
@@ -94,9 +98,9 @@ TEST(StatsCodec, EachFieldOfAQueueComesBack) {
   EXPECT_TRUE(q.groups[1].lossy);
   const GroupStats& g = q.groups[1];
   EXPECT_EQ(g.name, "g2");
-  const std::uint64_t terms[] = {g.members, g.joined_at, g.published,     g.waiting, g.held,       g.delivered,
-                                 g.dropped, g.expired,   g.dead_lettered, g.lost,    g.redelivered};
-  EXPECT_THAT(terms, testing::ElementsAre(21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
+  const std::uint64_t terms[] = {g.members, g.joined_at, g.published,     g.waiting, g.held,        g.delivered,
+                                 g.dropped, g.expired,   g.dead_lettered, g.lost,    g.redelivered, g.records};
+  EXPECT_THAT(terms, testing::ElementsAre(21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32));
 }
 
 TEST(StatsCodec, WhatIsCutAnywhereIsRefused) {
