@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "announce.hpp"
 #include "open_files.hpp"
 #include "plan.hpp"
@@ -94,8 +96,10 @@ void summarise(const BrokerStats& stats, std::uint64_t left, bool json) {
       dropped += group.dropped;
       lost += group.lost;
     }
-    log::info("queue '{}': {} published, {} processed, {} delivered, {} dropped, {} lost", queue.name, queue.published,
-              queue.processed, delivered, dropped, lost);
+    const bool packs = queue.batch == to_string(Batch::records);
+    const auto records = packs ? fmt::format(" ({} records)", queue.records) : std::string();
+    log::info("queue '{}': {} published{}, {} processed, {} delivered, {} dropped, {} lost", queue.name,
+              queue.published, records, queue.processed, delivered, dropped, lost);
   }
   if (left != 0) log::warn("{} messages were not taken before the end", left);
   if (json) {

@@ -49,6 +49,7 @@ TEST(Printable, StatisticsOfABrokerAreShownWithoutThem) {
   stats.name = stats.version = evil;
   QueueStats queue;
   queue.name = queue.pool = queue.handler = queue.backend = queue.executor = queue.backpressure = queue.state = evil;
+  queue.batch = evil;
   queue.blocked_by_group = evil;
   queue.producers_lost = 1;
   GroupStats group;

@@ -15,14 +15,21 @@ Json to_json(const GroupStats& group) {
           {"waiting", group.waiting},     {"held", group.held},
           {"delivered", group.delivered}, {"dropped", group.dropped},
           {"expired", group.expired},     {"dead_lettered", group.dead_lettered},
-          {"lost", group.lost},           {"redelivered", group.redelivered}};
+          {"lost", group.lost},           {"redelivered", group.redelivered},
+          {"records", group.records}};
 }
 
 Json to_json(const EndpointStats& endpoint) {
-  return {
-      {"id", endpoint.id},       {"pid", endpoint.pid},     {"uid", endpoint.uid},           {"role", endpoint.role},
-      {"group", endpoint.group}, {"state", endpoint.state}, {"messages", endpoint.messages}, {"bytes", endpoint.bytes},
-      {"held", endpoint.held}};
+  return {{"id", endpoint.id},
+          {"pid", endpoint.pid},
+          {"uid", endpoint.uid},
+          {"role", endpoint.role},
+          {"group", endpoint.group},
+          {"state", endpoint.state},
+          {"messages", endpoint.messages},
+          {"records", endpoint.records},
+          {"bytes", endpoint.bytes},
+          {"held", endpoint.held}};
 }
 
 template <class... Texts>
@@ -33,7 +40,7 @@ void make_printable(Texts&... texts) {
 // The statistics with all names made printable.
 QueueStats shown(QueueStats queue) {
   make_printable(queue.name, queue.pool, queue.handler, queue.backend, queue.executor, queue.backpressure, queue.state,
-                 queue.blocked_by_group);
+                 queue.batch, queue.blocked_by_group);
   for (auto& group : queue.groups) make_printable(group.name);
   for (auto& endpoint : queue.endpoints) make_printable(endpoint.role, endpoint.group, endpoint.state);
   return queue;
@@ -65,7 +72,9 @@ Json to_json(const QueueStats& queue) {
           {"lines", queue.lines},
           {"line_bytes", queue.line_bytes},
           {"inline_bytes", queue.inline_bytes},
+          {"batch", queue.batch},
           {"published", queue.published},
+          {"records", queue.records},
           {"tombstones", queue.tombstones},
           {"processed", queue.processed},
           {"handler_errors", queue.handler_errors},
@@ -103,11 +112,12 @@ std::string to_text(const QueueStats& told) {
   auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
                           queue.state, queue.backend, or_dash(queue.executor), queue.parked ? " (parked)" : "",
                           or_dash(queue.handler), queue.backpressure);
-  text += fmt::format("  pool {}: {} slots of {}; {} lines of {}, {} inline\n", or_dash(queue.pool), queue.slots,
-                      human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes),
-                      human_bytes(queue.inline_bytes));
-  text += fmt::format("  published {} ({}/s), processed {}, handler errors {}, tombstones {}\n", queue.published,
-                      human_rate(queue.publish_rate), queue.processed, queue.handler_errors, queue.tombstones);
+  text += fmt::format("  pool {}: {} slots of {}; {} lines of {}, {} inline; batch {}\n", or_dash(queue.pool),
+                      queue.slots, human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes),
+                      human_bytes(queue.inline_bytes), or_dash(queue.batch));
+  text += fmt::format("  published {} ({}/s), records {}, processed {}, handler errors {}, tombstones {}\n",
+                      queue.published, human_rate(queue.publish_rate), queue.records, queue.processed,
+                      queue.handler_errors, queue.tombstones);
   text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,
                       queue.claimed, queue.ready, queue.inflight, queue.done, queue.reading);
   if (queue.quarantined != 0) {
@@ -127,23 +137,24 @@ std::string to_text(const QueueStats& told) {
                         queue.blocked_by_group);
   }
   if (!queue.groups.empty()) {
-    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11}\n", "GROUP",
-                        "KIND", "MEMBERS", "PUBLISHED", "WAITING", "HELD", "DELIVERED", "DROPPED", "EXPIRED", "DEADLTR",
-                        "LOST", "REDELIVERED");
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
+                        "GROUP", "KIND", "MEMBERS", "PUBLISHED", "WAITING", "HELD", "DELIVERED", "DROPPED", "EXPIRED",
+                        "DEADLTR", "LOST", "REDELIVERED", "RECORDS");
   }
   for (const auto& g : queue.groups) {
     const auto kind = fmt::format("{}{}", g.durable ? "durable" : "ephemeral", g.lossy ? ",lossy" : "");
-    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11}\n", g.name,
-                        kind, g.members, g.published, g.waiting, g.held, g.delivered, g.dropped, g.expired,
-                        g.dead_lettered, g.lost, g.redelivered);
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
+                        g.name, kind, g.members, g.published, g.waiting, g.held, g.delivered, g.dropped, g.expired,
+                        g.dead_lettered, g.lost, g.redelivered, g.records);
   }
   if (!queue.endpoints.empty()) {
-    text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>6}\n", "ENDPOINT", "GROUP", "ID",
-                        "PID", "UID", "STATE", "MESSAGES", "BYTES", "HELD");
+    text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>11} {:>6}\n", "ENDPOINT", "GROUP",
+                        "ID", "PID", "UID", "STATE", "MESSAGES", "RECORDS", "BYTES", "HELD");
   }
   for (const auto& e : queue.endpoints) {
-    text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>6}\n", e.role, or_dash(e.group), e.id,
-                        e.pid, e.uid, e.state, e.messages, human_bytes(e.bytes), e.held);
+    text +=
+        fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>11} {:>6}\n", e.role, or_dash(e.group),
+                    e.id, e.pid, e.uid, e.state, e.messages, e.records, human_bytes(e.bytes), e.held);
   }
   return text;
 }
