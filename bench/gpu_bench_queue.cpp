@@ -147,6 +147,44 @@ void inline_ipcq(benchmark::State& state) {
   report_rate(state, "inline/ipcq", "messages_per_s", *rate);
 }
 
+void records_ipcq(benchmark::State& state) {
+  constexpr std::size_t kRecords = 1256;  // in a batch of 64 KiB
+  const std::size_t count = scaled(40'000) * kRecords;
+  const SharedMemory<double> rate;
+  for (auto _ : state) {
+    Peer consumer([&] {
+      auto session = attach();
+      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      Clock::time_point start;
+      std::size_t n = 0;
+      const auto see = [&](const MessageView& record) {
+        if (n == 0) start = Clock::now();
+        if (record.length() != kBytes || std::memcmp(record.bytes().data(), &n, sizeof n) != 0) fail("wrong record");
+        ++n;
+      };
+      while (n < count) {
+        if (in.consume(see, kForever, kRecords).status != Status::ok) fail("receive failed");
+      }
+      *rate = static_cast<double>(count) / seconds_since(start);
+    });
+    Peer producer([&] {
+      auto session = attach();
+      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      send_numbered<kRecords, kBytes>(out, count);
+    });
+    Broker broker({.name = broker_name()});
+    broker.create("q", {.slots = 64,
+                        .size = 64 << 10,
+                        .batch = Batch::records,
+                        .handler = "identity",
+                        .backend = "cuda",
+                        .executor = ExecutorKind::persistent});
+    producer.join();
+    consumer.join();
+  }
+  report_rate(state, "records/ipcq", "records_per_s", *rate);
+}
+
 void bulk_4k(benchmark::State& state) { bulk(state, "bulk/4k", 4096, 400'000, ExecutorKind::persistent); }
 void bulk_1m(benchmark::State& state) { bulk(state, "bulk/1m", 1u << 20, 20'000, ExecutorKind::persistent); }
 void bulk_1m_stream(benchmark::State& state) { bulk(state, "bulk/1m_stream", 1u << 20, 20'000, ExecutorKind::stream); }

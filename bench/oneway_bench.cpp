@@ -7,6 +7,7 @@
 //   into/BYTES/WAIT       one message a call: send, receive_into
 //   consume/BYTES/WAIT    send_many, and consume of up to 128 a call
 //   loan/BYTES/WAIT       loan, filled in place, published; received, read in place, released: what fits no line
+//   records/48/WAIT       send_many and consume of 48 B in a queue with batch=records: batches of 64 KiB
 //   thread/single, batch, into, consume  64 B, there and back in one thread: no cache line changes its owner
 //
 // WAIT is spin or hybrid, on both sides. The producer writes every word of a message, the consumer compares every word
@@ -28,6 +29,7 @@
 #include "common/peer.hpp"
 #include "common/report.hpp"
 #include "ipcq/ipcq.hpp"
+#include "oneway_bench.hpp"
 
 namespace ipcq::bench {
 
@@ -46,30 +48,6 @@ constexpr std::size_t messages_of(std::size_t bytes) {
 constexpr std::size_t depth_of(std::size_t bytes) {
   return std::max<std::size_t>(8, std::min<std::size_t>(kDepth, (std::size_t{8} << 20) / bytes));
 }
-
-void fill(std::uint64_t* words, std::size_t bytes, std::uint64_t number) { std::fill_n(words, bytes / 8, number); }
-
-void check(const std::uint64_t* words, std::size_t bytes, std::uint64_t number) {
-  std::uint64_t wrong = 0;
-  for (std::size_t i = 0; i < bytes / 8; ++i) wrong |= words[i] ^ number;
-  if (wrong != 0) fail("message " + std::to_string(number) + " has wrong bytes");
-}
-void check(std::span<const std::byte> bytes, std::size_t expected, std::uint64_t number) {
-  if (bytes.size() != expected) fail("message " + std::to_string(number) + " has a wrong length");
-  check(reinterpret_cast<const std::uint64_t*>(bytes.data()), expected, number);
-}
-
-// Starts at the first receipt.
-class Stopwatch {
- public:
-  void received(std::uint64_t number) {
-    if (number == 0) start_ = Clock::now();
-  }
-  double rate(std::size_t messages) const { return static_cast<double>(messages) / seconds_since(start_); }
-
- private:
-  Clock::time_point start_;
-};
 
 template <std::size_t Bytes>
 double bare_single(Wait) {
@@ -305,6 +283,8 @@ void print_last_lines() {
   lines.ratio("64 B, batches: ipcq / bare ring", "batch/64/spin", "bare/batch/64", at_least(0.6));
   lines.ratio("64 B, one a call, copied: ipcq / bare ring", "into/64/spin", "bare/single/64", at_least(0.55));
   lines.ratio("64 B, batches, shown: ipcq / bare ring", "consume/64/spin", "bare/batch/64", at_least(0.6));
+  lines.ratio("48 B, record batches: ipcq / bare ring in batches", "records/48/spin", "bare/batch/48");
+  lines.figure("48 B, record batches", "records/48/spin", 1e6, "M/s", at_least(150));
   lines.ratio("64 B, batches: spinning / hybrid", "batch/64/spin", "batch/64/hybrid", at_least(1));
   for (const char* bytes : {"256", "1024", "4096", "65536", "1048576"}) {
     const std::string how = line_of(std::stoul(bytes)) != 0 ? "single/" : "loan/";
@@ -323,6 +303,9 @@ int main(int argc, char** argv) {
   add("thread/batch", thread_batch, ipcq::Wait::spin());
   add("thread/into", thread_into, ipcq::Wait::spin());
   add("thread/consume", thread_consume, ipcq::Wait::spin());
+  add("bare/batch/48", bare_batch<kRecordBytes>, ipcq::Wait::spin());
+  add("records/48/spin", record_rate, ipcq::Wait::spin());
+  add("records/48/hybrid", record_rate, ipcq::Wait::hybrid());
   add_size<64>();
   add_size<256>();
   add_size<1024>();

@@ -25,6 +25,7 @@ class ProducerCore;
 class ConsumerCore;
 class CopyingReceive;
 class Forwarding;
+class RecordReader;
 }  // namespace detail
 
 // A slot on loan to a producer. Holding it delays no other message. Destroying it unpublished returns the slot to the
@@ -89,7 +90,10 @@ class IPCQ_API MessageView {
   std::uint64_t published_at_ns() const noexcept { return m_.published_at_ns; }
   // Place in the queue's order. Tickets of one queue grow by one per publish.
   std::uint64_t ticket() const noexcept { return m_.ticket; }
-  // How often this message was delivered before; 0 at the first delivery.
+  // Place of this record in its batch, from 0 (QueueOptions::batch): ticket and record together name it. Records of one
+  // batch share ticket, sequence number and time. 0 for a message that is no record.
+  std::uint32_t record() const noexcept { return m_.record; }
+  // How often this message, or the batch of this record, was delivered before; 0 at the first delivery.
   std::uint32_t redeliveries() const noexcept { return m_.redeliveries; }
   // False if the queue's handler refused this payload (a length that it cannot work on); the bytes are as published.
   bool processed() const noexcept { return m_.processed; }
@@ -98,6 +102,7 @@ class IPCQ_API MessageView {
   friend class detail::ConsumerCore;
   friend class detail::CopyingReceive;
   friend class detail::Forwarding;
+  friend class detail::RecordReader;
   friend class Message;
   struct Content {
     const std::byte* data = nullptr;
@@ -106,7 +111,8 @@ class IPCQ_API MessageView {
     std::uint64_t published_at_ns = 0;
     std::uint32_t length = 0;
     std::uint32_t producer = 0;
-    std::uint32_t redeliveries = 0;
+    std::uint32_t record = 0;
+    std::uint16_t redeliveries = 0;  // as its held entry's word has it
     bool processed = true;
   };
   Content m_;
@@ -145,6 +151,7 @@ class IPCQ_API Message : public MessageView {
  private:
   friend class detail::ConsumerCore;
   friend class detail::Forwarding;
+  friend class detail::RecordReader;
   void end() noexcept;
   // After the holding has ended: the memory of bytes() may belong to another message by now.
   void forget() noexcept {
@@ -155,7 +162,7 @@ class IPCQ_API Message : public MessageView {
 
   struct Hold {
     detail::ConsumerCore* core = nullptr;
-    std::uint32_t entry = 0;
+    std::uint32_t entry = 0;       // of a record: of its batch (detail::RecordReader)
     std::uint16_t deliveries = 0;  // as its entry's word has it
     std::uint8_t unwinding = 0;    // std::uncaught_exceptions() at receive
   };

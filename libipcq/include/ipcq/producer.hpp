@@ -83,7 +83,8 @@ class IPCQ_API Producer {
   }
 
   // Sends the messages in order; inline messages claim their tickets in runs. Stops at the first that fails, whose
-  // status it returns with the number of messages sent; statuses as send(). `timeout` is for all of them together.
+  // status it returns with the number of messages sent; statuses as send(). `timeout` is for all of them together. With
+  // QueueOptions::batch `records` they travel as records, many in one message, for which this waits for a slot.
   [[nodiscard]] BatchResult send_many(std::span<const std::span<const std::byte>> batch,
                                       Timeout timeout = kForever) noexcept;
   // The same for any range of payloads, such as std::vector<std::string>.
@@ -95,12 +96,13 @@ class IPCQ_API Producer {
                       std::ranges::borrowed_range<std::ranges::range_reference_t<Batch>>,
                   "each payload must outlive the call: a range that makes them on the fly cannot be sent");
     BatchResult done;
+    const EndOfBatch end_of_batch{*this};
     const std::uint64_t deadline = deadline_of(timeout);
     std::array<std::span<const std::byte>, kChunk> chunk;
     for (auto it = std::ranges::begin(batch); it != std::ranges::end(batch) && done.status == Status::ok;) {
       std::size_t n = 0;
       for (; n < kChunk && it != std::ranges::end(batch); ++it) chunk[n++] = payload_bytes(*it);
-      const BatchResult sent = send_until(std::span(chunk).first(n), deadline);
+      const BatchResult sent = send_until(std::span(chunk).first(n), deadline, it != std::ranges::end(batch));
       done.status = sent.status;
       done.count += sent.count;
     }
@@ -135,7 +137,13 @@ class IPCQ_API Producer {
   friend struct detail::CudaAccess;
   static constexpr std::size_t kChunk = 64;
   static std::uint64_t deadline_of(Timeout timeout) noexcept;
-  BatchResult send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept;
+  BatchResult send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline, bool more) noexcept;
+  // Nothing stays open, also where the range throws.
+  void end_batch() noexcept;
+  struct EndOfBatch {
+    Producer& producer;
+    ~EndOfBatch() { producer.end_batch(); }
+  };
   void close(bool broken_off) noexcept;
 
   std::unique_ptr<detail::ProducerCore> core_;

@@ -86,7 +86,7 @@ void Endpoints::publish_endpoint(QueueEntry& q, std::uint32_t index) const {
   shared.pid = e.pid;
   shared.uid = e.uid;
   shared.group = e.group;
-  for (Word* w : {&shared.messages, &shared.bytes, &shared.redelivered, &shared.damaged, &shared.records}) {
+  for (Word* w : {&shared.messages, &shared.bytes, &shared.redelivered, &shared.damaged, &shared.more_records}) {
     w->store(0, std::memory_order_relaxed);
   }
   shared.client.store(e.client, std::memory_order_release);

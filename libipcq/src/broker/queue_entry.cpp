@@ -57,7 +57,8 @@ void count_kept(QueueEntry& q, std::uint32_t endpoint) { q.kept[endpoint] = coun
 
 std::uint64_t records_of(const QueueEntry& q, std::uint32_t endpoint) {
   const Endpoint& shared = q.map->endpoint(endpoint);
-  return (q.map->packs_records() ? shared.records : shared.messages).load(std::memory_order_relaxed);
+  const std::uint64_t messages = shared.messages.load(std::memory_order_relaxed);
+  return q.map->packs_records() ? messages + shared.more_records.load(std::memory_order_relaxed) : messages;
 }
 
 void add_tombstones(QueueEntry& q, const std::vector<std::uint64_t>& tickets) {

@@ -25,6 +25,7 @@ void Consumer::close() noexcept {
   if (!core_) return;
   if (core_->is_forked_child()) return detail::keep_for_ever(std::move(core_));
   core_->close_device_side();
+  core_->stop_showing();
   const bool in_use = core_->holds_any() || core_->is_consuming();
   const auto session = core_->shared_session();
   core_->close();

@@ -25,6 +25,7 @@ ConsumerCore::ConsumerCore(std::shared_ptr<SessionCore> session, Attachment atta
       message_wait_(*session_, *queue_, member_, options),
       endpoint_(queue_->endpoint(attachment.endpoint)),
       client_(attachment.client),
+      usual_lines_(ring_.is_plain() && !queue_->packs_records()),
       uses_cuda_(attachment.uses_cuda) {}
 
 ConsumerCore::~ConsumerCore() { close(); }
@@ -96,7 +97,8 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
   const HeldWord word = unpack_held(h.word.load(std::memory_order_relaxed));
   Descriptor d = h.descriptor.load();  // checked in this copy
   message.hold_ = {this, entry, static_cast<std::uint16_t>(word.deliveries), unwinding};
-  message.m_.redeliveries = word.deliveries;
+  message.m_.redeliveries = static_cast<std::uint16_t>(word.deliveries);
+  message.m_.record = 0;
   if (!is_sound(d, *queue_, *pool_)) {  // shared words are damaged: skipped and counted, in the time of the call
     deadline.start();
     ++damaged_;
@@ -188,6 +190,10 @@ Status ConsumerCore::receive_other(Message& message, Duration timeout) noexcept 
 }
 
 Status ConsumerCore::receive_any(Message& message, Deadline& deadline) noexcept {
+  return records_ ? records_->receive(message, deadline) : receive_message(message, deadline);
+}
+
+Status ConsumerCore::receive_message(Message& message, Deadline& deadline) noexcept {
   if (device_side_ != nullptr) [[unlikely]] {
     if (const Status s = await_device_side(deadline); s != Status::ok) return s;
   }
@@ -223,6 +229,8 @@ void ConsumerCore::rouse_early() noexcept {
 }
 
 BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadline) noexcept {
+  if (records_) [[unlikely]]
+    return records_->receive_many(batch, deadline);
   BatchResult result;
   Deadline no_time = Deadline::none();
   if (device_side_ != nullptr) [[unlikely]] {
@@ -278,6 +286,8 @@ Status ConsumerCore::release(Message& message) noexcept {
   const std::uint32_t deliveries = message.hold_.deliveries;
   message.forget();
   if (is_unusable()) return Status::closed;
+  if ((entry & RecordSource::kRecordBit) != 0) [[unlikely]]
+    return records_->end_record(entry, false);
   // The usual case makes no call but the last: it saves no registers.
   if (member_.has_slot(entry)) return release_slot(entry, deliveries);
   if (!member_.hand_over(entry, deliveries)) return Status::not_held;
@@ -302,12 +312,18 @@ bool ConsumerCore::hand_over(Message& message) noexcept {
 Status ConsumerCore::nack(Message& message) noexcept {
   message.forget();
   if (is_unusable()) return Status::closed;
+  if (is_record(message)) return records_->end_record(message.hold_.entry, true);
   if (!member_.give_back(message.hold_.entry, message.hold_.deliveries)) return Status::not_held;
   after_return();
   return Status::ok;
 }
 
 void ConsumerCore::take_back(Message& message) noexcept {
+  if (is_record(message)) {
+    records_->put_back(message.hold_.entry, message.record());
+    message.forget();
+    return;
+  }
   bytes_ -= message.length();
   --(message.hold_.deliveries == 0 ? messages_ : redelivered_);
   const std::uint32_t entry = message.hold_.entry;

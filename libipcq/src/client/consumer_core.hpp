@@ -6,10 +6,12 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 
 #include "base/deadline.hpp"
 #include "client/early_payload.hpp"
 #include "client/message_wait.hpp"
+#include "client/record_source.hpp"
 #include "ipcq/consumer.hpp"
 #include "queue/device_side.hpp"
 
@@ -55,9 +57,18 @@ class ConsumerCore {
   bool holds_any() const noexcept;
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
 
+  void use_records(std::unique_ptr<RecordSource> records) noexcept { records_ = std::move(records); }
+  // Gives back what the consumer holds itself: the rest of a record batch.
+  void stop_showing() noexcept {
+    if (records_) records_->stop();
+  }
+
   // For forward().
   const PoolMap& pool() const noexcept { return *pool_; }
   unsigned group() const noexcept { return member_.group(); }
+  static bool is_record(const Message& message) noexcept {
+    return (message.hold_.entry & RecordSource::kRecordBit) != 0;
+  }
   Descriptor descriptor(const Message& message) const noexcept;
   // Frees the message's held entry and keeps the group's bit in the slot, which an alias clears later. False: the entry
   // was not this consumer's any more.
@@ -68,6 +79,7 @@ class ConsumerCore {
  private:
   friend class Consumption;
   friend class CopyingReceive;
+  friend class RecordReader;
   // Waits until attempt() has taken messages into held entries, as `member` does. `entry` refers to where it writes the
   // index of the first.
   template <class Member, class Attempt>
@@ -83,6 +95,7 @@ class ConsumerCore {
   void show(MessageView& view, const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept {
     view.m_.ticket = ticket;
     view.m_.redeliveries = 0;
+    view.m_.record = 0;
     describe(view, d, bytes);
     ++messages_;
   }
@@ -93,6 +106,7 @@ class ConsumerCore {
     view.m_.published_at_ns = 0;
     view.m_.length = static_cast<std::uint32_t>(HeadBits::Length::get(p.head));
     view.m_.producer = static_cast<std::uint32_t>(p.producer);
+    view.m_.record = 0;
     view.m_.redeliveries = 0;
     view.m_.processed = true;  // the usual head has no flags
     ++messages_;
@@ -124,7 +138,7 @@ class ConsumerCore {
   }
   // Whether a receive may begin with the usual case of a plain line.
   bool may_take_next() const noexcept {
-    return ring_.is_plain() && device_side_ == nullptr && !is_unusable() && !is_consuming();
+    return usual_lines_ && device_side_ == nullptr && !is_unusable() && !is_consuming();
   }
   // After the message of a ticket was taken: fetches a line to be read a little later, if it is known to be written.
   // One that a producer still writes would be taken from its core.
@@ -139,6 +153,8 @@ class ConsumerCore {
   // receive() in all other cases.
   [[gnu::noinline]] Status receive_other(Message& message, Duration timeout) noexcept;
   [[gnu::noinline]] Status receive_any(Message& message, Deadline& deadline) noexcept;
+  // receive_any() of a whole message, which may be a record batch.
+  Status receive_message(Message& message, Deadline& deadline) noexcept;
   [[gnu::noinline]] Status release_slot(std::uint32_t entry, std::uint32_t deliveries) noexcept;
   // Members that wait for the end of the stream wait until its last message is released.
   bool is_at_end() const noexcept { return queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket; }
@@ -164,6 +180,7 @@ class ConsumerCore {
   std::uint64_t redelivered_ = 0;
   std::uint64_t bytes_ = 0;  // not beside messages_: GCC would add to both in a vector, which takes 3 times as long
   std::uint64_t damaged_ = 0;
+  const bool usual_lines_;              // plain, and no message is a record batch
   bool expects_slot_ = false;           // the last message of receive() was in one
   bool took_over_ = false;              // an orphan, which stays in a held entry of another member's block
   std::atomic<bool> consuming_{false};  // read by a poll thread of ipcq::cuda, too
@@ -171,6 +188,7 @@ class ConsumerCore {
   std::atomic<bool> closed_{false};
   const std::uint32_t epoch_ = fork_epoch();
   std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
+  std::unique_ptr<RecordSource> records_;    // in a queue with batch=records
 };
 
 }  // namespace ipcq::detail

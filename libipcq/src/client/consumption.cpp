@@ -3,24 +3,13 @@
 #include <algorithm>
 
 #include "base/crash_point.hpp"
+#include "client/consuming.hpp"
 
 namespace ipcq::detail {
 namespace {
 
 // Messages that are taken into held entries at once: an array on the stack.
 constexpr std::size_t kHeldAtOnce = 32;
-
-// Marks that a claim is open, or the callback runs.
-class Consuming {
- public:
-  explicit Consuming(std::atomic<bool>& flag) noexcept : flag_(flag) { flag_.store(true, std::memory_order_relaxed); }
-  ~Consuming() { flag_.store(false, std::memory_order_relaxed); }
-  Consuming(const Consuming&) = delete;
-  Consuming& operator=(const Consuming&) = delete;
-
- private:
-  std::atomic<bool>& flag_;
-};
 
 // Whether a callback may see messages in their lines. While it runs they are not free, and producers wait for them; not
 // so those of a lossy group, or of a queue that drops the oldest, which must never wait for a reader. Nor lines that a
@@ -45,6 +34,8 @@ Consumption::Consumption(ConsumerCore& core, const MessageCallback& callback) no
       held_at_once_(quarter_of(core.queue_->config().lines, core.pool_->config().slots)) {}
 
 BatchResult Consumption::run(std::size_t limit, Deadline& deadline) {
+  if (core_.records_) [[unlikely]]
+    return core_.records_->consume(callback_, deadline, limit);
   BatchResult result;
   Deadline no_time = Deadline::none();
   for (bool wanted = true; wanted && result.count < limit;) {

@@ -26,6 +26,7 @@ Status CopyingReceive::run_any(Deadline& deadline) noexcept {
   }
   if (core_.is_unusable()) return Status::closed;
   if (core_.is_consuming()) return Status::full;
+  if (core_.records_) return run_with_entry(deadline);
   Taken taken;
   const auto attempt = [this]() __attribute__((always_inline)) {
     Taken t;

@@ -10,6 +10,7 @@ constexpr std::uint64_t kForwardRound = 1'000'000;  // ns
 Status Forwarding::run() noexcept {
   if (reader_ == nullptr) return Status::not_held;
   if (to_.is_unusable() || reader_->is_unusable()) return Status::closed;
+  if (ConsumerCore::is_record(message_)) return by_copy(deadline_);
   const Descriptor from = reader_->descriptor(message_);
   const bool shares_pool = reader_->pool().config().segment.generation == to_.pool_->config().segment.generation;
   return from.kind == LineKind::slot && shares_pool ? by_alias(from) : by_copy(deadline_);

@@ -36,14 +36,22 @@ void Producer::close(bool broken_off) noexcept {
   core_.reset();
 }
 
+Result<Loan> Producer::loan(Timeout timeout) noexcept {
+  detail::Deadline deadline(timeout);
+  return core_ ? core_->loan(deadline) : Status::closed;
+}
 BatchResult Producer::send_many(std::span<const std::span<const std::byte>> batch, Timeout timeout) noexcept {
   detail::Deadline deadline(timeout);
   return core_ ? core_->send_many(batch, deadline) : BatchResult{Status::closed, 0};
 }
 std::uint64_t Producer::deadline_of(Timeout timeout) noexcept { return detail::deadline_after(timeout); }
-BatchResult Producer::send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline) noexcept {
+BatchResult Producer::send_until(std::span<const std::span<const std::byte>> batch, std::uint64_t deadline,
+                                 bool more) noexcept {
   auto until = detail::Deadline::until(deadline);
-  return core_ ? core_->send_many(batch, until) : BatchResult{Status::closed, 0};
+  return core_ ? core_->send_many(batch, until, more) : BatchResult{Status::closed, 0};
+}
+void Producer::end_batch() noexcept {
+  if (core_) core_->end_batch();
 }
 Status Producer::forward(Message& message, Timeout timeout) noexcept {
   detail::Deadline deadline(timeout);

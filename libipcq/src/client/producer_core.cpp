@@ -5,7 +5,6 @@
 
 #include "client/discard.hpp"
 #include "client/unread_group.hpp"
-#include "layout/text_field.hpp"
 
 namespace ipcq::detail {
 ProducerCore::ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait)
@@ -38,14 +37,10 @@ void ProducerCore::close(bool broken_off) noexcept {
 
 void ProducerCore::warn_of_unread(bool for_slot) noexcept {
   try {
-    const std::string group = unread_group(*queue_, for_slot);
-    if (group.empty()) return;
+    const std::string warning = warning_of_unread(*queue_, for_slot);
+    if (warning.empty()) return;
     warned_ = true;
-    const auto& name = queue_->config().segment.name;
-    session_->log(LogLevel::warning,
-                  "queue '" + get_text(name, sizeof name) + "': is full, and group '" + group +
-                      "', which keeps its messages, has no consumer: producers wait until one reads there; if nobody "
-                      "is to, create the queue without that group (group=NAME lists those that it has)");
+    session_->log(LogLevel::warning, warning);
   } catch (const std::exception&) {  // no memory
   }
 }
@@ -233,7 +228,10 @@ Status ProducerCore::send_in_slot(std::span<const std::byte> bytes, Deadline& de
   return publish(*slot, bytes.size(), deadline);
 }
 
-BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept {
+BatchResult ProducerCore::send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline,
+                                    bool more) noexcept {
+  if (packer_) [[unlikely]]
+    return packer_->send(batch, deadline, more);
   BatchResult done;
   deadline.start();
   while (done.count < batch.size()) {
@@ -275,17 +273,21 @@ Result<Loan> ProducerCore::loan(Deadline& deadline) noexcept {
 }
 
 Status ProducerCore::publish(Loan& loan, std::size_t length, Deadline& deadline) noexcept {
-  const auto flags = static_cast<std::uint8_t>(pool_->on_device() ? kPayloadReady | kInMirror : kPayloadReady);
-  if (is_unusable()) return Status::closed;  // another producer may have the slot
-  // The repair of a producer that uses CUDA judges by this word whether a payload is complete.
-  if (uses_cuda_) pool_->gpub(loan.slot_).store(loan.lease_, std::memory_order_release);
-  bool kept = false;
-  if (const Status s = publish_slot({loan.slot_, loan.lease_}, length, flags, deadline, kept); s != Status::ok)
-    return s;
+  if (const Status s = publish_filled({loan.slot_, loan.lease_}, length, 0, deadline); s != Status::ok) return s;
   --loans_;
   loan.core_ = nullptr;
   loan = Loan();
   return Status::ok;
+}
+
+Status ProducerCore::publish_filled(const SlotLoan& slot, std::size_t length, std::uint8_t flags,
+                                    Deadline& deadline) noexcept {
+  if (is_unusable()) return Status::closed;  // another producer may have the slot
+  // The repair of a producer that uses CUDA judges by this word whether a payload is complete.
+  if (uses_cuda_) pool_->gpub(slot.slot).store(slot.lease, std::memory_order_release);
+  const auto all = static_cast<std::uint8_t>(flags | kPayloadReady | (pool_->on_device() ? kInMirror : 0));
+  bool kept = false;
+  return publish_slot(slot, length, all, deadline, kept);
 }
 
 Status ProducerCore::publish_slot(const SlotLoan& loan, std::size_t length, std::uint8_t flags, Deadline& deadline,
@@ -335,10 +337,6 @@ void ProducerCore::give_back(const SlotLoan& loan) noexcept {
 
 namespace ipcq {
 
-Result<Loan> Producer::loan(Timeout timeout) noexcept {
-  detail::Deadline deadline(timeout);
-  return core_ ? core_->loan(deadline) : Status::closed;
-}
 Status Producer::send(std::span<const std::byte> bytes, Timeout timeout) noexcept {
   return core_ ? core_->send(bytes, timeout) : Status::closed;
 }

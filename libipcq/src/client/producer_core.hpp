@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "base/deadline.hpp"
 #include "client/publish_bells.hpp"
+#include "client/record_sink.hpp"
 #include "client/session_core.hpp"
 #include "client/slot_borrower.hpp"
 #include "ipcq/producer.hpp"
@@ -26,7 +28,14 @@ class ProducerCore {
   void drop(Loan& loan) noexcept;  // gives the slot back
   // This one makes its deadline itself, if it needs one.
   Status send(std::span<const std::byte> bytes, Duration timeout) noexcept;
-  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline) noexcept;
+  // `more`: the same call goes on with other payloads; end_batch() follows.
+  BatchResult send_many(std::span<const std::span<const std::byte>> batch, Deadline& deadline,
+                        bool more = false) noexcept;
+  void use_records(std::unique_ptr<RecordSink> records) noexcept { packer_ = std::move(records); }
+  // After the last send_many() of a call. Payloads that it has left in an open batch are not sent.
+  void end_batch() noexcept {
+    if (packer_) packer_->abandon();
+  }
 
   // For ipcq::cuda: the steps of loan() and publish(), for a payload that a GPU writes. `flags` are those of the line.
   // `kept`: no group reads the message and its payload is not complete (no kPayloadReady), so the caller still has the
@@ -53,12 +62,15 @@ class ProducerCore {
 
  private:
   friend class Forwarding;
+  friend class RecordPacker;
 
   bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
   // send() where it may have to wait, or needs a slot, or the last claim was not this producer's of one ticket.
   Status send_any(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   [[gnu::noinline]] Status send_any_within(std::span<const std::byte> bytes, Duration timeout) noexcept;
   Status send_in_slot(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
+  // publish_slot() of a payload that this thread has written on the CPU.
+  Status publish_filled(const SlotLoan& slot, std::size_t length, std::uint8_t flags, Deadline& deadline) noexcept;
   Status claim(std::uint32_t want, Deadline& deadline, PublishClaim& claim) noexcept;
   // claim() of one ticket, in the short way if there is one.
   Status claim_one(Deadline& deadline, PublishClaim& c) noexcept;
@@ -112,6 +124,7 @@ class ProducerCore {
   bool closed_ = false;
   bool warned_ = false;                      // of a group without consumers
   std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
+  std::unique_ptr<RecordSink> packer_;       // in a queue with batch=records
 };
 
 }  // namespace ipcq::detail

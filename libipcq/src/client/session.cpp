@@ -6,6 +6,8 @@
 #include "base/os.hpp"
 #include "client/consumer_core.hpp"
 #include "client/producer_core.hpp"
+#include "client/record_packer.hpp"
+#include "client/record_reader.hpp"
 #include "client/session_core.hpp"
 #include "ipcq/error.hpp"
 
@@ -48,7 +50,9 @@ Producer Session::producer(const std::string& queue, ProducerOptions options) {
   detail::set_text(r.name, sizeof r.name, queue);
   detail::Deadline deadline(options.wait_for);
   const auto attachment = core(queue).attach(r, deadline);
-  return Producer(std::make_unique<detail::ProducerCore>(core_, attachment, options.wait));
+  auto producer = std::make_unique<detail::ProducerCore>(core_, attachment, options.wait);
+  detail::pack_records(*producer);
+  return Producer(std::move(producer));
 }
 
 Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
@@ -61,7 +65,9 @@ Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
   detail::set_text(r.group, sizeof r.group, options.group);
   detail::Deadline deadline(options.wait_for);
   const auto attachment = core(queue).attach(r, deadline);
-  return Consumer(std::make_unique<detail::ConsumerCore>(core_, attachment, options));
+  auto consumer = std::make_unique<detail::ConsumerCore>(core_, attachment, options);
+  detail::show_records(*consumer);
+  return Consumer(std::move(consumer));
 }
 
 }  // namespace ipcq

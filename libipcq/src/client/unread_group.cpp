@@ -34,4 +34,13 @@ std::string unread_group(const QueueMap& queue, bool for_slot) {
   return {};
 }
 
+std::string warning_of_unread(const QueueMap& queue, bool for_slot) {
+  const std::string group = unread_group(queue, for_slot);
+  if (group.empty()) return {};
+  const auto& name = queue.config().segment.name;
+  return "queue '" + get_text(name, sizeof name) + "': is full, and group '" + group +
+         "', which keeps its messages, has no consumer: producers wait until one reads there; if nobody is to, create "
+         "the queue without that group (group=NAME lists those that it has)";
+}
+
 }  // namespace ipcq::detail

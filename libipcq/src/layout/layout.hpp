@@ -227,10 +227,10 @@ struct alignas(kLineBytes) Endpoint {
   std::uint8_t pad0[kLineBytes - 24];
   Word messages;  // published, or received for the first time
   Word bytes;
-  Word redelivered;  // received after another delivery
-  Word damaged;      // lines skipped because their content was invalid
-  Word records;      // payloads in `messages`: a record batch has many. Stored where kQueueRecords is set; else 0
-  Word loaned_at;    // reserved
+  Word redelivered;   // received after another delivery
+  Word damaged;       // lines skipped because their content was invalid
+  Word more_records;  // payloads beyond `messages`: of each record batch all records but the first
+  Word loaned_at;     // reserved
   std::uint8_t pad1[kLineBytes - 48];
 };
 static_assert(sizeof(Endpoint) == 256 && std::is_standard_layout_v<Endpoint>);
@@ -238,7 +238,7 @@ static_assert(offsetof(Endpoint, client) == 0 && offsetof(Endpoint, kind) == 8 &
               offsetof(Endpoint, uid) == 16 && offsetof(Endpoint, group) == 20);
 static_assert(offsetof(Endpoint, messages) == 128 && offsetof(Endpoint, bytes) == 136 &&
               offsetof(Endpoint, redelivered) == 144 && offsetof(Endpoint, damaged) == 152 &&
-              offsetof(Endpoint, records) == 160 && offsetof(Endpoint, loaned_at) == 168);
+              offsetof(Endpoint, more_records) == 160 && offsetof(Endpoint, loaned_at) == 168);
 
 struct PoolControl {
   Doorbell free;  // producers sleep on it; rung when a slot was freed
