@@ -225,7 +225,7 @@ TEST_P(PlainLine, DropsFlagsThatNoLineMayHave) {
   x.flags = 0xff;
   write_plain_line(units_, 5, x, nullptr);
   ASSERT_EQ(look(5), LineRead::present);
-  EXPECT_EQ(unsigned{d_.flags}, kPayloadReady | kNotProcessed | kInMirror);
+  EXPECT_EQ(unsigned{d_.flags}, kPayloadReady | kNotProcessed | kInMirror | kRecords);
 }
 
 TEST_P(PlainLine, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
