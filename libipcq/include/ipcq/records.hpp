@@ -72,7 +72,7 @@ class Records {
     place.at = aligned(before);
     place.length = end - place.at;
     place.refused = (word & kRefused) != 0;
-    return place.at <= end && end <= index_at_;
+    return place.at >= sizeof(RecordsHead) && place.at <= end && end <= index_at_;
   }
 
  private:
