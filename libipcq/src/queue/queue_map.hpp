@@ -126,10 +126,10 @@ inline void wake_after_processing(const QueueMap& queue, const PoolMap& pool) no
   ring(pool.control().free);
 }
 
-// Whether the descriptor of a message is within the bounds of the queue's lines and of the pool. `d` must be a private
-// copy.
+// Whether the descriptor of a message is within the bounds of the queue's lines and of the pool. A record batch lies in
+// a slot: its handler and its readers work on it there. `d` must be a private copy.
 inline bool is_sound(const Descriptor& d, const QueueMap& queue, const PoolMap& pool) noexcept {
-  if (d.kind == LineKind::inlined) return d.length <= queue.config().inline_bytes;
+  if (d.kind == LineKind::inlined) return d.length <= queue.config().inline_bytes && (d.flags & kRecords) == 0;
   return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) && d.length <= pool.config().slot_bytes &&
          (d.alias == kNone || pool.pool().is_alias(d.alias));
 }
