@@ -4,6 +4,7 @@
 // is a team of one; on a device the lanes are threads. Each lane changes its own elements, so lanes need no order.
 // accepts(length): whether the handler can work on `length` bytes. It is not called for other lengths. Handlers have no
 // state, and are called from many threads. The functions that take a name are thread-safe.
+// Of a record batch (records.hpp) handlers see the records: one is called for each, as for a message of its own.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,7 @@ struct HostTeam {
 
 namespace handlers {
 
-// Sixteen bytes of payload. In device code payloads begin at 16-byte boundaries.
+// Sixteen bytes of payload. In device code payloads, and records, begin at 16-byte boundaries.
 struct Words {
   std::uint64_t w[2];
 };
@@ -142,10 +143,18 @@ struct VectorAdd {
   }
 };
 
+// Runs the handler if it accepts the length. Else false, and the bytes stay as they are.
+template <class Handler, class Team>
+IPCQ_HOST_DEVICE bool run(std::byte* data, std::uint64_t length, Team team) noexcept {
+  if (!Handler::accepts(length)) return false;
+  Handler()(data, length, team);
+  return true;
+}
+
 }  // namespace handlers
 
-// A handler as a host worker runs it, in place on `length` bytes. False: it cannot work on that length; the message is
-// passed on unchanged, with Message::processed() false.
+// A handler as a host worker runs it, in place on `length` bytes. False: it cannot work on that length; the message, or
+// record, is passed on unchanged, with Message::processed() false.
 using HostHandler = bool (*)(std::byte* data, std::uint64_t length);
 
 // The built-in handlers: "identity", "invert", "upper", "vector_add". Null for any other name.

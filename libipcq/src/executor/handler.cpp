@@ -5,9 +5,7 @@ namespace {
 
 template <class Handler>
 bool run_on_host(std::byte* data, std::uint64_t length) {
-  if (!Handler::accepts(length)) return false;
-  Handler()(data, length, HostTeam());
-  return true;
+  return handlers::run<Handler>(data, length, HostTeam());
 }
 
 struct Known {
