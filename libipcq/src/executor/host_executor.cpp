@@ -8,6 +8,7 @@
 
 #include "base/os.hpp"
 #include "base/thread.hpp"
+#include "layout/handle_records.hpp"
 #include "layout/text_field.hpp"
 #include "protocol/doorbell.hpp"
 
@@ -73,15 +74,25 @@ class HostExecutor final : public Executor {
       d = Descriptor{};
       d.kind = LineKind::tombstone;
     } else {
-      std::byte* const payload = d.kind == LineKind::slot ? pool_.payload(d.slot) : data.bytes;
-      if (!handler_(payload, d.length)) {
-        d.flags |= kNotProcessed;
-        control.failed.fetch_add(1, std::memory_order_relaxed);
-      }
+      handle(d, d.kind == LineKind::slot ? pool_.payload(d.slot) : data.bytes);
       control.processed.fetch_add(1, std::memory_order_relaxed);
     }
     ring_.write_out(ticket, d, data.bytes);
     wake_after_processing(queue_, pool_);
+  }
+
+  // Of a batch the records tell which of them were refused, and the line says nothing.
+  void handle(Descriptor& d, std::byte* payload) noexcept {
+    bool refused = false;
+    if ((d.flags & kRecords) != 0) {
+      refused = handle_records(payload, d.length, Team(), [this](std::byte* data, std::uint64_t length, const Team&) {
+        return handler_(data, length);
+      });
+    } else if (!handler_(payload, d.length)) {
+      refused = true;
+      d.flags |= kNotProcessed;
+    }
+    if (refused) queue_.control().failed.fetch_add(1, std::memory_order_relaxed);
   }
 
   // Whether the descriptor, a private copy, refers to a payload that belongs to this message, so that the handler may

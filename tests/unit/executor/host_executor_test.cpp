@@ -8,6 +8,7 @@
 
 #include "eventually.hpp"
 #include "executor/host_executor.hpp"
+#include "record_batch.hpp"
 #include "unit/child.hpp"
 #include "unit/segments.hpp"
 
@@ -15,6 +16,7 @@ namespace ipcq::detail {
 namespace {
 
 using ipcq_test::eventually;
+using ipcq_test::RecordBatch;
 
 constexpr std::uint32_t kProducer = 5;
 constexpr std::uint32_t kConsumer = 6;
@@ -42,6 +44,34 @@ class HostExecutorTest : public testing::Test {
     ring_work();
     return c.ticket;
   }
+  // Publishes it in a slot, which it fills in `slot`.
+  std::uint64_t send(RecordBatch& batch, std::uint32_t& slot) {
+    const SlotLoan loan = s_.borrow(kProducer);
+    EXPECT_LE(batch.size(), s_.pool_map().config().slot_bytes);
+    std::memcpy(s_.pool_map().payload(loan.slot), batch.data(), batch.size());
+    const PublishClaim c = s_.claim(kProducer);
+    s_.pool().mark_message(loan, kProducer, c.groups, c.ticket);
+    Descriptor d = Segments::slot_message(loan, 1);
+    d.flags |= kRecords;
+    d.length = static_cast<std::uint32_t>(batch.size());
+    s_.ring().write(c.ticket, d, nullptr);
+    ring_work();
+    slot = loan.slot;
+    return c.ticket;
+  }
+  // What the executor has made of the batch. `flags`: of the line.
+  RecordBatch process(RecordBatch batch, std::uint8_t& flags) {
+    std::uint32_t slot = 0;
+    InlineData data{};
+    const Descriptor d = out(send(batch, slot), data);
+    EXPECT_EQ(d.kind, LineKind::slot);
+    EXPECT_EQ(d.slot, slot);
+    EXPECT_EQ(d.length, batch.size());
+    flags = d.flags;
+    std::memcpy(batch.data(), s_.pool_map().payload(slot), batch.size());
+    return batch;
+  }
+  std::uint64_t failed() { return s_.control().failed.load(std::memory_order_relaxed); }
   // What the executor wrote for the readers; once it has.
   Descriptor out(std::uint64_t ticket, InlineData& data) {
     Descriptor d;
@@ -137,6 +167,55 @@ TEST_F(HostExecutorTest, WhatTheHandlerRefusesIsMarkedAndPassedOn) {
   EXPECT_NE(d.flags & kNotProcessed, 0);
   EXPECT_EQ(std::memcmp(data.bytes, "abc", 3), 0);
   EXPECT_EQ(s_.control().failed.load(std::memory_order_relaxed), 1u);
+}
+
+TEST_F(HostExecutorTest, WorksOnEachRecordOfABatch) {
+  start();
+  std::uint8_t flags = 0;
+  const RecordBatch b = process(RecordBatch({"abc", "", std::string(100, 'x')}), flags);
+  EXPECT_EQ(flags, kPayloadReady | kRecords);
+  EXPECT_EQ(b.text(0), "ABC");
+  EXPECT_EQ(b.text(1), "");
+  EXPECT_EQ(b.text(2), std::string(100, 'X'));
+  EXPECT_EQ(b.head().refused, 0u);
+  EXPECT_EQ(processed(), 1u);
+  EXPECT_EQ(failed(), 0u);
+}
+
+TEST_F(HostExecutorTest, ABatchWithRecordsThatTheHandlerRefusesCountsOnce) {
+  executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("vector_add"), 1, Wait::hybrid());
+  std::uint8_t flags = 0;
+  const RecordBatch b = process(RecordBatch({"abc", std::string(8, '\0'), "abcd"}), flags);
+  EXPECT_EQ(flags, kPayloadReady | kRecords) << "which tells of the whole message";
+  EXPECT_TRUE(b.is_refused(0));
+  EXPECT_FALSE(b.is_refused(1));
+  EXPECT_TRUE(b.is_refused(2));
+  EXPECT_EQ(b.text(0) + b.text(2), "abcabcd");
+  EXPECT_EQ(b.head().refused, 1u);
+  EXPECT_EQ(failed(), 1u);
+}
+
+TEST_F(HostExecutorTest, ABatchThatMakesNoSenseIsPassedOnAsItIs) {
+  executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("vector_add"), 1, Wait::hybrid());
+  RecordBatch bad({"abc", "abcd"});
+  bad.set_head({3, bad.head().index_at, 0, 0});
+  std::uint8_t flags = 0;
+  EXPECT_EQ(process(bad, flags).bytes(), bad.bytes());
+  EXPECT_EQ(flags, kPayloadReady | kRecords);
+  EXPECT_EQ(processed(), 1u);
+  EXPECT_EQ(failed(), 0u);
+}
+
+TEST_F(HostExecutorTest, ABatchInALineMakesNoSense) {
+  const PublishClaim c = s_.claim(kProducer);
+  RecordBatch batch({"abc"});
+  Descriptor d = Segments::inline_message(c.ticket, static_cast<std::uint32_t>(batch.size()));
+  d.flags = kRecords;
+  s_.ring().write(c.ticket, d, batch.data());
+  start();
+  InlineData data{};
+  EXPECT_EQ(out(c.ticket, data).kind, LineKind::tombstone);
+  EXPECT_EQ(s_.control().damaged.load(std::memory_order_relaxed), 1u);
 }
 
 TEST_F(HostExecutorTest, AnEmptyPlaceIsPassedOn) {
