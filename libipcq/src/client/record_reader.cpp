@@ -71,20 +71,16 @@ Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
   }
 }
 
-inline bool RecordReader::next(MessageView& record) noexcept {
-  if (open_[shown_].given_back.load(std::memory_order_relaxed) || next_ == index_.size()) {
-    leave(false);
-    return false;
-  }
+// In line: all of what is done for a record that a callback sees.
+[[gnu::always_inline]] inline bool RecordReader::next(MessageView& record) noexcept {
+  if (open_[shown_].given_back.load(std::memory_order_relaxed) || next_ == index_.size()) return false;
   RecordPlace place;
   if (!index_.get_from(end_, next_, place)) [[unlikely]] {
     ++core_.damaged_;
     core_.show_counters();
-    leave(false);
     return false;
   }
-  record.m_ = view_.m_;
-  record.m_.data += place.at;
+  record.m_.data = view_.m_.data + place.at;
   record.m_.length = place.length;
   record.m_.record = next_++;
   record.m_.processed = !place.refused;
@@ -126,7 +122,15 @@ Status RecordReader::receive(Message& record, Deadline& deadline) noexcept {
       return Status::ok;
     }
     const std::uint32_t batch = shown_;
-    if (!next(record)) continue;
+    if (!next(record)) {
+      leave(false);
+      continue;
+    }
+    record.m_.sequence = view_.m_.sequence;
+    record.m_.ticket = view_.m_.ticket;
+    record.m_.published_at_ns = view_.m_.published_at_ns;
+    record.m_.producer = view_.m_.producer;
+    record.m_.redeliveries = view_.m_.redeliveries;
     record.hold_ = {&core_, kRecordBit | batch, 0, static_cast<std::uint8_t>(std::uncaught_exceptions())};
     if (next_ != index_.size()) {
       open_[batch].left.fetch_add(1, std::memory_order_relaxed);
@@ -173,19 +177,20 @@ BatchResult RecordReader::consume(const MessageCallback& callback, Deadline& dea
 
 bool RecordReader::show_batch(const MessageCallback& callback, std::size_t limit, std::size_t& count) {
   bool wanted = true;
-  MessageView record;
+  bool more = true;
+  MessageView record = view_;
   try {
-    while (wanted && count < limit && next(record)) {
+    while (wanted && count < limit && (more = next(record))) {
       wanted = callback.call(callback.object, record);
       ++count;
-      if (core_.is_unusable()) return false;  // closed by the callback: the batch is the group's again
-      if (next_ == index_.size()) leave(false);
-      if (shown_ == kNoBatch) break;
+      if (core_.closed_.load(std::memory_order_relaxed))
+        return false;  // by the callback: the batch is the group's again
     }
   } catch (...) {
     if (!core_.is_unusable()) leave(true);
     throw;
   }
+  if (!more || next_ == index_.size()) leave(false);
   return wanted;
 }
 

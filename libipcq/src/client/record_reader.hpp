@@ -53,7 +53,7 @@ class RecordReader final : public RecordSource {
   // Begins to show the records of `whole`. Not ok: it is no batch, and was not touched (`none`); or cannot be shown.
   enum class Opened : std::uint8_t { yes, none, damaged, too_many };
   Opened open(Message& whole) noexcept;
-  // The next record of the batch that is being shown. False: there is none, and the batch is no longer being shown.
+  // Sets what distinguishes the next record from others of the batch that is being shown. False: there is none.
   bool next(MessageView& record) noexcept;
   void leave(bool given_back) noexcept;
   bool show_batch(const MessageCallback& callback, std::size_t limit, std::size_t& count);

@@ -308,20 +308,8 @@ TEST_F(MapTest, ADescriptorIsSoundWhenThePoolHasWhatItNames) {
   EXPECT_FALSE(with([](auto& e) { e.kind = LineKind::tombstone; }));
   EXPECT_TRUE(with([](auto& e) { e.kind = LineKind::inlined, e.length = 96, e.slot = 99; }));
   EXPECT_FALSE(with([](auto& e) { e.kind = LineKind::inlined, e.length = 97; }));
-}
-
-TEST_F(MapTest, ARecordBatchIsSoundInASlotAlone) {
-  Descriptor d;
-  d.kind = LineKind::slot;
-  d.flags = kPayloadReady | kRecords;
-  d.slot = 2;
-  d.length = 200;
-  EXPECT_TRUE(is_sound(d, *queue_, *pool_));
-  d.kind = LineKind::inlined;
-  d.length = 90;
-  EXPECT_FALSE(is_sound(d, *queue_, *pool_));
-  d.flags = kPayloadReady;
-  EXPECT_TRUE(is_sound(d, *queue_, *pool_));
+  EXPECT_TRUE(with([](auto& e) { e.flags = kPayloadReady | kRecords; }));
+  EXPECT_FALSE(with([](auto& e) { e.kind = LineKind::inlined, e.length = 90, e.flags = kPayloadReady | kRecords; }));
 }
 
 TEST_F(MapTest, APayloadIsWrittenOrBuriedByItsLease) {
