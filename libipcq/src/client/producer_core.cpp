@@ -118,7 +118,7 @@ Status ProducerCore::borrow(Deadline& deadline, SlotLoan& loan) noexcept {
 
 Status ProducerCore::borrow_slow(Deadline& deadline, SlotLoan& loan) noexcept {
   if (pool_->pool().payload_slots() == 0) return Status::too_large;
-  if (deadline.was_given_time()) slots_.await_some();
+  if (deadline.was_given_time()) slots_.await_some(deadline);
   const auto try_borrow = [&] {
     do {
       loan = slots_.borrow();

@@ -22,7 +22,7 @@ SlotBorrower::SlotBorrower(const PoolMap& pool, std::uint32_t client, Backpressu
       want_(wanted(pool, backpressure, wait)),
       hint_(client * kSlotsPerFreeWord) {}  // spreads producers over the pool
 
-void SlotBorrower::await_some() noexcept {
+void SlotBorrower::await_some(Deadline& deadline) noexcept {
   // A look loads a word that readers write, so looks are rare: 64 without a change take 10 to 50 us.
   constexpr unsigned kPausesPerLook = 16;
   constexpr unsigned kPatience = 64;
@@ -33,7 +33,7 @@ void SlotBorrower::await_some() noexcept {
     return;
   }
   std::uint32_t before = 0;
-  for (unsigned unchanged = 0; unchanged < kPatience;) {
+  for (unsigned unchanged = 0; unchanged < kPatience && !deadline.has_passed();) {
     for (unsigned i = 0; i < kPausesPerLook; ++i) cpu_pause();
     const std::uint32_t free = pool_.pool().count_free(want_);
     if (free >= want_) return;

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "base/deadline.hpp"
 #include "ipcq/options.hpp"
 #include "ipcq/wait.hpp"
 #include "queue/queue_map.hpp"
@@ -26,9 +27,9 @@ class SlotBorrower {
       hint_ -= hint_ % kSlotsPerFreeWord;  // the one released last: it lies in the GPU's cache, if any does
     return loan;
   }
-  // After borrow() has found none, in a call that may wait. Returns when a quarter of the slots is free, or none has
-  // become free for some ten microseconds; then the next calls return at once.
-  void await_some() noexcept;
+  // After borrow() has found none, in a call that may wait until the deadline. Returns when a quarter of the slots is
+  // free, or none has become free for some ten microseconds; then the next calls return at once.
+  void await_some(Deadline& deadline) noexcept;
 
  private:
   const PoolMap& pool_;
