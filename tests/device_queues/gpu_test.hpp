@@ -78,6 +78,18 @@ class GpuTest : public testing::Test {
     return group_of(stats(queue), group);
   }
 
+  // Name of the shared memory of a queue or pool: kind "queue" or "pool".
+  std::string segment(const char* kind, const std::string& of = "q") const {
+    for (const auto& e : list_brokers()) {
+      if (e.name != name_) continue;
+      for (const auto& s : e.segments) {
+        if (s.find(std::string("+") + kind + "+" + of + "+") != std::string::npos) return s;
+      }
+    }
+    ADD_FAILURE() << "no segment of kind " << kind;
+    return {};
+  }
+
   std::string rings() const {
     std::string all;
     if (!broker_) return all;

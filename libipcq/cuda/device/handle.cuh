@@ -7,16 +7,11 @@
 
 #include "device/line.cuh"
 #include "ipcq/handler.hpp"
+#include "layout/handle_records.hpp"
 
 namespace ipcq::device {
 
-// The lanes that share one message.
-struct Team {
-  std::uint64_t my_rank;
-  std::uint64_t my_size;
-  __device__ std::uint64_t rank() const { return my_rank; }
-  __device__ std::uint64_t size() const { return my_size; }
-};
+using detail::Team;
 
 inline constexpr unsigned kInlineBuffer =  // most inline bytes in whole 16-byte words
     (kInlineBytes + sizeof(uint4) - 1) / sizeof(uint4) * sizeof(uint4);
@@ -94,7 +89,14 @@ __device__ inline void push_share(const QueueView& q, const SlotMessage& m, cons
 }
 template <class Handler>
 __device__ void handle_share(const QueueView& q, const SlotMessage& m, const Team& team) {
-  if (Handler::accepts(m.length)) Handler()(reinterpret_cast<std::byte*>(payload_of(q, m)), m.length, team);
+  auto* const payload = reinterpret_cast<std::byte*>(payload_of(q, m));
+  if ((m.flags & kRecords) != 0) {
+    (void)detail::handle_records(payload, m.length, team, [](std::byte* data, std::uint64_t length, const Team& lanes) {
+      return handlers::run<Handler>(data, length, lanes);
+    });
+  } else {
+    (void)handlers::run<Handler>(payload, m.length, team);
+  }
 }
 
 // Whether slot, length and mirror flag of a line, which any client can overwrite, keep the kernel within the pool.
@@ -102,12 +104,19 @@ __device__ inline bool is_sound(const QueueView& q, const SlotMessage& m) {
   return m.slot < q.slots && m.length <= q.slot_bytes && ((m.flags & kInMirror) == 0 || q.mirror != nullptr);
 }
 
-// Writes the `out` line of a message whose shares are all done and visible to this thread.
+// Writes the `out` line of a message whose shares are all done and visible to this thread. Returns whether the handler
+// refused the message, or a record of it, which the records tell and the line does not.
 template <class Handler>
-__device__ void finish_message(const QueueView& q, SlotMessage m) {
-  m.flags = kPayloadReady | (Handler::accepts(m.length) ? 0 : kNotProcessed) | (q.host_readable ? kInMirror : 0);
+__device__ bool finish_message(const QueueView& q, SlotMessage m) {
+  const std::uint32_t batch = m.flags & kRecords;
+  // Read before the line is written: then the slot may be lent again.
+  const bool refused = batch != 0
+                           ? detail::has_refused_records(reinterpret_cast<std::byte*>(payload_of(q, m)), m.length)
+                           : !Handler::accepts(m.length);
+  m.flags = kPayloadReady | batch | (refused && batch == 0 ? kNotProcessed : 0) | (q.host_readable ? kInMirror : 0);
   fence_system();
   write_message(q, m, kSlot);
+  return refused;
 }
 
 }  // namespace ipcq::device

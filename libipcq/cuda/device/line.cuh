@@ -29,6 +29,7 @@ using detail::kLineUnits;
 using detail::kNotProcessed;
 using detail::kPayloadReady;
 using detail::kProcessedCounter;
+using detail::kRecords;
 using detail::kSequenceUnit;
 using detail::kSlotUnits;
 using detail::kTagWord;
@@ -98,7 +99,7 @@ __device__ inline LaneLine lines_of(const QueueView& q, std::uint64_t first, con
       l.used = first_units(kSlotUnits);
       break;
     case kInlined:
-      if (l.data_unit >= kInlineUnit && l.data_unit <= kLineUnits &&
+      if ((l.flags & kRecords) == 0 && l.data_unit >= kInlineUnit && l.data_unit <= kLineUnits &&
           l.length <= (kLineUnits - l.data_unit) * kUnitBytes) {
         l.used = first_units(kInlineUnit) | first_units((l.length + kUnitBytes - 1) / kUnitBytes) << l.data_unit;
       } else {

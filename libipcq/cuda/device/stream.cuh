@@ -18,9 +18,9 @@ __device__ inline void show_totals(const QueueView& q, const StreamTotals* total
 // thread.
 template <class Handler>
 __device__ void end_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
-  finish_message<Handler>(q, m);
+  const bool refused = finish_message<Handler>(q, m);
   ++totals->counted[kProcessedCounter];
-  totals->counted[kFailedCounter] += !Handler::accepts(m.length);
+  totals->counted[kFailedCounter] += refused;
   show_totals(q, totals);
 }
 

@@ -57,8 +57,7 @@ __device__ __forceinline__ void end_share(const QueueView& q, WorkArea* area, Ta
     last = add_device(&entry->done, 1) == task.workers - 1;
   }
   if (last && task.last) {
-    finish_message<Handler>(q, task.message);
-    if (!Handler::accepts(task.message.length)) add_device(&area->failed, 1);
+    if (finish_message<Handler>(q, task.message)) add_device(&area->failed, 1);
     add_device(&area->completed, 1);
   }
 }
