@@ -33,9 +33,12 @@ bool EarlyPayload::read_outcome() noexcept {
     d_.flags = processed_.flags;
     return true;
   }
-  // The line is reused. The flags that the executor wrote follow from the queue's options and the length.
-  d_.flags = kPayloadReady;
+  // The line is reused. The flags that the executor wrote follow from the queue's options and the length. What was
+  // refused of a record batch its records tell.
+  const auto batch = static_cast<std::uint8_t>(d_.flags & kRecords);
+  d_.flags = static_cast<std::uint8_t>(kPayloadReady | batch);
   if (queue_.is_host_readable()) d_.flags |= kInMirror;
+  if (batch != 0) return true;
   const auto& handler = queue_.config().handler;
   if (!handler_accepts({handler, ::strnlen(handler, sizeof handler)}, d_.length)) d_.flags |= kNotProcessed;
   return true;

@@ -34,11 +34,12 @@ class EarlyPayloadTest : public testing::Test {
     EXPECT_NE(d.flags & kBeforeExecutor, 0);
     return d;
   }
-  SlotLoan send(std::uint64_t sequence, std::uint32_t length = 8) {
+  SlotLoan send(std::uint64_t sequence, std::uint32_t length = 8, std::uint8_t flags = 0) {
     const SlotLoan loan = s_.borrow(kFrom);
     const std::uint64_t ticket = s_.mark(loan, kFrom);
     Descriptor d = Segments::slot_message(loan, sequence);
     d.length = length;
+    d.flags = static_cast<std::uint8_t>(d.flags | flags);
     s_.ring().write(ticket, d, nullptr);
     return loan;
   }
@@ -153,6 +154,17 @@ TEST_F(EarlyPayloadTest, OfAReusedLineTheLengthSaysWhetherTheHandlerRefused) {
   ASSERT_TRUE(p.is_complete());
   EXPECT_TRUE(p.read_outcome());
   EXPECT_EQ(d.flags, kPayloadReady | kInMirror | kNotProcessed);
+}
+
+TEST_F(EarlyPayloadTest, OfAReusedLineARecordBatchStaysOne) {
+  (void)send(0, 7, kRecords);
+  Descriptor d = take_early();
+  s_.process(0);
+  reuse_line();
+  EarlyPayload p = payload(d);
+  ASSERT_TRUE(p.is_complete());
+  EXPECT_TRUE(p.read_outcome());
+  EXPECT_EQ(d.flags, kPayloadReady | kInMirror | kRecords);
 }
 
 }  // namespace
