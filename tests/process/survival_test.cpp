@@ -100,6 +100,53 @@ TEST_F(DeadWaker, AProducerStillHearsOfTheFreeSlot) {
   EXPECT_EQ(end_of(producer, kPrompt), "exit 0");
 }
 
+// A record batch is one message: who dies holds all of it.
+class KilledAmongRecords : public ProcessTest {
+ protected:
+  KilledAmongRecords() {
+    embed_broker().create("q", {.slots = 4, .size = 1024, .lines = 16, .batch = Batch::records});
+  }
+  static std::vector<Record> received(const Peer& peer) {
+    std::vector<Record> all = peer.records();
+    std::erase_if(all, [](const Record& r) { return r.event != Event::received; });
+    return all;
+  }
+};
+
+TEST_F(KilledAmongRecords, AConsumerLeavesTheBatchToTheNext) {
+  Peer& victim = spawn_ready("consumer", {"batch=3", "count=3", "hold=1", "at_end=pause"});
+  EXPECT_EQ(end_of(spawn("producer", {"id=1", "count=10", "batch=10", "bytes=40"})), "exit 0");
+  bounded("the victim to have three records", [&] { return received(victim).size() == 3; });
+  victim.signal(SIGKILL);
+  EXPECT_EQ(end_of(victim), "signal 9");
+  Peer& consumer = spawn("consumer", {});
+  EXPECT_EQ(end_of(consumer), "exit 0");
+  const auto all = received(consumer);
+  ASSERT_EQ(all.size(), 10u);
+  for (std::uint64_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].sequence, i);
+    EXPECT_EQ(all[i].redeliveries, 1u);
+  }
+  EXPECT_EQ(group_stats().redelivered, 1u);
+  expect_nothing_left("q");
+}
+
+TEST_F(KilledAmongRecords, AProducerTakesAlongWhatItHasNotPublished) {
+  // 40 records of 200 bytes, of which four fit a slot: killed with the third slot in its hands.
+  Peer& victim = spawn("producer", {"id=1", "count=40", "batch=40", "bytes=200"}, "loan.taken:kill:3");
+  EXPECT_EQ(end_of(victim), "signal 9");
+  Peer& consumer = spawn_ready("consumer", {});
+  EXPECT_EQ(end_of(spawn("producer", {"id=2", "count=10", "batch=10", "bytes=40"})), "exit 0");
+  EXPECT_EQ(end_of(consumer), "exit 0");
+  std::vector<std::uint64_t> of_victim;
+  for (const Record& r : received(consumer)) {
+    if (r.producer == 1) of_victim.push_back(r.sequence);
+  }
+  EXPECT_EQ(of_victim, (std::vector<std::uint64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(received(consumer).size(), 18u);
+  expect_nothing_left("q");
+}
+
 class VanishedClient : public ProcessTest {};
 
 TEST_F(VanishedClient, WhatItHeldGoesBackWhenItExitsWithoutClosing) {
