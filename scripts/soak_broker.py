@@ -15,14 +15,16 @@ import sys
 PATIENCE = 60  # seconds for what must end by itself
 
 
-def queue_specs(o):
-    """The queues by name, as --queue of ipcq-broker takes them."""
+def queue_specs(o, seed):
+    """The queues by name, as --queue of ipcq-broker takes them. On the host the seed chooses how long the lines of one
+    are: with the shortest most of its messages travel in slots, with the longest none does."""
     on_gpu = ",mirror=full" if o.backend == "cuda" else ""
     kinds = (",executor=persistent", ",executor=stream") if o.backend == "cuda" else ("", "")
+    line = "" if o.backend == "cuda" else f",line={(128, 64, 192, 1088)[seed % 4]}"
     specs = {
         "slots": f"slots=4KiB,slots=256,handler=upper,group=default,group=second{on_gpu}{kinds[0]}",
         "inline": f"inline=inline,handler=upper{kinds[1]}",
-        "plain": f"plain=256,slots=64,lines=4096{on_gpu}",
+        "plain": f"plain=256,slots=64,lines=4096{line}{on_gpu}",
     }
     if o.frames:
         specs["frames"] = f"frames=4k-rgb,slots={o.frames},handler=invert,mirror=full"
@@ -39,7 +41,7 @@ class Broker:
         self.patience = PATIENCE
         self.name = f"soak-{os.getpid()}-{seed}"
         self.env = dict(os.environ, IPCQ_BROKER=self.name)
-        self.specs = queue_specs(o)
+        self.specs = queue_specs(o, seed)
 
     def program(self, name):
         return os.path.join(self.o.bin, name)

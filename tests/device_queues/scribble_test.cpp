@@ -13,7 +13,6 @@
 namespace ipcq_test {
 namespace {
 
-using detail::Descriptor;
 using detail::LineKind;
 using detail::Pair;
 
