@@ -8,6 +8,8 @@
 //   consume/BYTES/WAIT    send_many, and consume of up to 128 a call
 //   loan/BYTES/WAIT       loan, filled in place, published; received, read in place, released: what fits no line
 //   records/48/WAIT       send_many and consume of 48 B in a queue with batch=records: batches of 64 KiB
+//   many/PxC/single, batch  P producers and one group of C consumers, each a process, spinning; 64 B, up to 128 a call
+//   bare/many/4x4       4 and 4 of a ring with one cursor for each side
 //   thread/single, batch, into, consume  64 B, there and back in one thread: no cache line changes its owner
 //
 // WAIT is spin or hybrid, on both sides. The producer writes every word of a message, the consumer compares every word
@@ -22,6 +24,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/bare_ring.hpp"
@@ -285,6 +288,10 @@ void print_last_lines() {
   lines.ratio("64 B, batches, shown: ipcq / bare ring", "consume/64/spin", "bare/batch/64", at_least(0.6));
   lines.ratio("48 B, record batches: ipcq / bare ring in batches", "records/48/spin", "bare/batch/48");
   lines.figure("48 B, record batches", "records/48/spin", 1e6, "M/s", at_least(150));
+  lines.ratio("64 B, 4 x 4 in batches / 1 x 1 in batches", "many/4x4/batch", "many/1x1/batch", at_least(1));
+  lines.ratio("64 B, 4 x 4, one a call: ipcq / bare 4 x 4", "many/4x4/single", "bare/many/4x4", at_least(0.6));
+  lines.ratio("64 B, 1 x 16 / 1 x 1, in batches", "many/1x16/batch", "many/1x1/batch", at_least(0.5));
+  lines.ratio("64 B, 16 x 1 / 1 x 1, in batches", "many/16x1/batch", "many/1x1/batch", at_least(0.5));
   lines.ratio("64 B, batches: spinning / hybrid", "batch/64/spin", "batch/64/hybrid", at_least(1));
   for (const char* bytes : {"256", "1024", "4096", "65536", "1048576"}) {
     const std::string how = line_of(std::stoul(bytes)) != 0 ? "single/" : "loan/";
@@ -306,6 +313,17 @@ int main(int argc, char** argv) {
   add("bare/batch/48", bare_batch<kRecordBytes>, ipcq::Wait::spin());
   add("records/48/spin", record_rate, ipcq::Wait::spin());
   add("records/48/hybrid", record_rate, ipcq::Wait::hybrid());
+  const auto add_many = [cores = std::thread::hardware_concurrency()](const std::string& name,
+                                                                      double (*rate)(ipcq::Wait), unsigned processes) {
+    if (cores >= processes) add(name, rate, ipcq::Wait::spin());  // with fewer it would be the scheduler's figure
+  };
+  add_many("bare/many/4x4", bare_many_4x4, 8);
+  add_many("many/1x1/single", many_rate<1, 1, 1>, 2);
+  add_many("many/1x1/batch", many_rate<1, 1, 128>, 2);
+  add_many("many/4x4/single", many_rate<4, 4, 1>, 8);
+  add_many("many/4x4/batch", many_rate<4, 4, 128>, 8);
+  add_many("many/1x16/batch", many_rate<1, 16, 128>, 16);  // the broker's process only waits
+  add_many("many/16x1/batch", many_rate<16, 1, 128>, 16);
   add_size<64>();
   add_size<256>();
   add_size<1024>();

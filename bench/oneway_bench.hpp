@@ -43,4 +43,9 @@ class Stopwatch {
 inline constexpr std::size_t kRecordBytes = 48;
 double record_rate(Wait wait);
 
+// oneway_bench_many.cpp
+template <unsigned Producers, unsigned Consumers, std::size_t Batch>
+double many_rate(Wait wait);
+double bare_many_4x4(Wait wait);
+
 }  // namespace ipcq::bench

@@ -103,9 +103,7 @@ TEST_F(DeadWaker, AProducerStillHearsOfTheFreeSlot) {
 // A record batch is one message: who dies holds all of it.
 class KilledAmongRecords : public ProcessTest {
  protected:
-  KilledAmongRecords() {
-    embed_broker().create("q", {.slots = 4, .size = 1024, .lines = 16, .batch = Batch::records});
-  }
+  KilledAmongRecords() { embed_broker().create("q", {.slots = 4, .size = 1024, .lines = 16, .batch = Batch::records}); }
   static std::vector<Record> received(const Peer& peer) {
     std::vector<Record> all = peer.records();
     std::erase_if(all, [](const Record& r) { return r.event != Event::received; });
