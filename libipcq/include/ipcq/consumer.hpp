@@ -63,7 +63,9 @@ class IPCQ_API Consumer {
   // release, and no other member gets the message once the call has returned, also if this process dies. The view's
   // bytes() are the first of `buffer`. Cheaper than receive() for messages of Producer::inline_bytes() and less. Waits,
   // and fails, as receive() does. Also: too_large: the payload exceeds `buffer`; unreachable: it lies in device memory
-  // alone. The message is the group's next then as before. What `buffer` has is unspecified unless a message came.
+  // alone. The message is the group's next then as before. What `buffer` has is unspecified unless a message came. Of a
+  // record batch: it is held until its last record was received, and comes again as a whole if this process dies
+  // before.
   [[nodiscard]] Result<MessageView> receive_into(std::span<std::byte> buffer, Timeout timeout = kForever) noexcept;
 
   // Calls callback(const MessageView&) for up to `limit` messages, in order, as long as there are some, and waits only
@@ -76,7 +78,8 @@ class IPCQ_API Consumer {
   // with it, a quarter of the ring or of the slots at most, wait for this consumer, and producers wait for their lines.
   // So a callback that sends to its own queue may wait for itself: give that call a time-out. If the callback throws,
   // its message is given back as by Message::nack(), those behind it stay the group's next, and the exception goes on
-  // to the caller. If this process dies within a callback, that message counts as delivered once more.
+  // to the caller. If this process dies within a callback, that message counts as delivered once more. A record stands
+  // for its batch in both: all of its records come again. A call that ends among records keeps the rest for the next.
   //
   // Within the callback this consumer's receiving calls return Status::full. The callback may close the consumer: its
   // message is the group's again then, and its bytes() end. It must not destroy the Session. Statuses as receive(); ok

@@ -84,7 +84,8 @@ class IPCQ_API Producer {
 
   // Sends the messages in order; inline messages claim their tickets in runs. Stops at the first that fails, whose
   // status it returns with the number of messages sent; statuses as send(). `timeout` is for all of them together. With
-  // QueueOptions::batch `records` they travel as records, many in one message, for which this waits for a slot.
+  // QueueOptions::batch `records` they travel as records, many in one message, for which this waits for a slot; what
+  // makes the range's elements must not send to the same producer.
   [[nodiscard]] BatchResult send_many(std::span<const std::span<const std::byte>> batch,
                                       Timeout timeout = kForever) noexcept;
   // The same for any range of payloads, such as std::vector<std::string>.
@@ -110,7 +111,8 @@ class IPCQ_API Producer {
   }
 
   // Publishes a received message to this producer's queue, and releases it in its own. The payload is not copied if
-  // both queues share a pool. It is copied, as by send(), if they do not, if the message is inline, or if other groups
+  // both queues share a pool. It is copied, as by send(), if they do not, if the message is inline or a record (which
+  // needs a slot while its batch has one: give the queues pools of their own), or if other groups
   // still read a payload that a handler would change. On any status but `ok` the message stays held. The slot is free
   // again when both queues have released it. A crash in between may deliver the message once more. Statuses as send(),
   // and: not_held: the message is not held any more; unreachable also if a payload must be copied that is in device

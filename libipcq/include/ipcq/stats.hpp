@@ -30,7 +30,8 @@ struct GroupStats {
   std::uint64_t dead_lettered = 0;  // 0 in this version
   std::uint64_t lost = 0;           // invalid content, or the repair after a death had no room for it
   std::uint64_t redelivered = 0;    // repeated deliveries, not a term of the sum
-  std::uint64_t records = 0;        // payloads that members received for the first time, not a term of the sum
+  std::uint64_t records = 0;        // payloads that members received for the first time, not a term of the sum; by
+                                    // ipcq::cuda a batch is one
 };
 
 // One producer or consumer that is open.

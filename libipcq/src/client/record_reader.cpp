@@ -28,13 +28,12 @@ RecordReader::Opened RecordReader::open(Message& whole) noexcept {
   const Records index(whole.m_.data, whole.m_.length);
   if (index.size() == 0) return Opened::damaged;
   std::uint32_t free = 0;
-  while (free != batches_ && open_[free].in_use.load(std::memory_order_acquire)) ++free;
+  // Acquire: the last holder has moved its message away (change()).
+  while (free != batches_ && open_[free].state.load(std::memory_order_acquire) != 0) ++free;
   if (free == batches_) return Opened::too_many;
   OpenBatch& batch = open_[free];
   batch.whole = std::move(whole);
-  batch.in_use.store(true, std::memory_order_relaxed);
-  batch.given_back.store(false, std::memory_order_relaxed);
-  batch.left.store(1, std::memory_order_relaxed);
+  batch.state.store(kShown, std::memory_order_release);
   shown_ = free;
   view_ = batch.whole;
   index_ = index;
@@ -51,7 +50,8 @@ Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
   for (;;) {
     if (core_.is_unusable()) return Status::closed;
     if (core_.is_consuming()) return Status::full;
-    if (shown_ != kNoBatch) return Status::ok;
+    if (shown_ != kNoBatch && has_next()) return Status::ok;
+    leave(false);
     if (const Status s = core_.receive_message(other, deadline); s != Status::ok) return s;
     switch (open(other)) {
       case Opened::yes:
@@ -64,6 +64,8 @@ Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
       case Opened::damaged:
         break;
     }
+    core_.bytes_ -= other.m_.length;  // it was counted as delivered
+    --(other.hold_.deliveries == 0 ? core_.messages_ : core_.redelivered_);
     ++core_.damaged_;
     core_.show_counters();
     (void)core_.release(other);
@@ -71,13 +73,28 @@ Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
   }
 }
 
+template <class Next>
+Status RecordReader::change(OpenBatch& batch, const Next& next) noexcept {
+  std::uint32_t seen = batch.state.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint32_t state = next(seen);
+    if (state == seen) return Status::ok;
+    const bool ends = (state & (kHeld | kEnding)) == 0 && ((state & kShown) == 0 || (state & kBack) != 0);
+    // Acquire and release: who ends the batch has seen what the others did with their records.
+    if (!batch.state.compare_exchange_weak(seen, ends ? state | kEnding : state, std::memory_order_acq_rel)) continue;
+    if (!ends) return Status::ok;
+    Message whole = std::move(batch.whole);
+    batch.state.store(0, std::memory_order_release);
+    return (state & (kBack | kDamaged)) == kBack ? core_.nack(whole) : core_.release(whole);
+  }
+}
+
 // In line: all of what is done for a record that a callback sees.
 [[gnu::always_inline]] inline bool RecordReader::next(MessageView& record) noexcept {
-  if (open_[shown_].given_back.load(std::memory_order_relaxed) || next_ == index_.size()) return false;
+  if (!has_next()) return false;
   RecordPlace place;
   if (!index_.get_from(end_, next_, place)) [[unlikely]] {
-    ++core_.damaged_;
-    core_.show_counters();
+    leave(false, true);
     return false;
   }
   record.m_.data = view_.m_.data + place.at;
@@ -89,28 +106,58 @@ Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
   return true;
 }
 
-void RecordReader::leave(bool given_back) noexcept { (void)end_record(std::exchange(shown_, kNoBatch), given_back); }
+void RecordReader::leave(bool given_back, bool damaged) noexcept {
+  if (shown_ == kNoBatch) return;
+  bool counted = false;
+  (void)change(open_[std::exchange(shown_, kNoBatch)], [&](std::uint32_t state) {
+    counted = damaged && (state & (kShown | kBack | kEnding)) == kShown;
+    if ((state & kShown) == 0 || (state & kEnding) != 0) return state;  // over already
+    return (state & ~kShown) | (given_back ? kBack : 0) | (counted ? kDamaged : 0);
+  });
+  if (!counted) return;
+  ++core_.damaged_;
+  core_.show_counters();
+}
 
 Status RecordReader::end_record(std::uint32_t entry, bool given_back) noexcept {
-  OpenBatch& batch = open_[entry & ~kRecordBit];
-  if (given_back) batch.given_back.store(true, std::memory_order_relaxed);
-  if (batch.left.fetch_sub(1, std::memory_order_acq_rel) != 1) return Status::ok;
-  Message whole = std::move(batch.whole);
-  const bool back = batch.given_back.load(std::memory_order_relaxed);
-  batch.in_use.store(false, std::memory_order_release);
-  return back ? core_.nack(whole) : core_.release(whole);
+  return change(open_[entry & ~kRecordBit],
+                [&](std::uint32_t state) { return (state - 1) | (given_back ? kBack : 0); });
 }
 
 void RecordReader::put_back(std::uint32_t entry, std::uint32_t record) noexcept {
-  const bool is_shown = shown_ != kNoBatch;  // else the record was the last, and its hold is the showing's now
-  shown_ = entry & ~kRecordBit;
+  const std::uint32_t number = entry & ~kRecordBit;
+  OpenBatch& batch = open_[number];
+  std::uint32_t alone = next_ == index_.size() ? 1 : 1 | kShown;  // no other record of it is held
+  if (record == 0 && batch.state.compare_exchange_strong(alone, kEnding)) {
+    shown_ = kNoBatch;  // nothing of it was shown: the group's next, as a whole
+    Message whole = std::move(batch.whole);
+    if (whole.m_.redeliveries == 0) {
+      more_records_ -= index_.size() - 1;
+      core_.endpoint_.more_records.store(more_records_, std::memory_order_relaxed);
+    }
+    batch.state.store(0, std::memory_order_release);
+    core_.take_back(whole);
+    return;
+  }
+  shown_ = number;
   next_ = record;
   end_ = before_;
-  if (is_shown) open_[shown_].left.fetch_sub(1, std::memory_order_relaxed);
+  (void)change(batch, [](std::uint32_t state) { return (state - 1) | kShown; });
 }
 
 void RecordReader::stop() noexcept {
   if (shown_ != kNoBatch) leave(true);
+}
+
+bool RecordReader::hold(std::uint32_t batch, bool last) noexcept {
+  std::uint32_t seen = open_[batch].state.load(std::memory_order_relaxed);
+  while ((seen & (kShown | kBack)) == kShown) {
+    const std::uint32_t state = (last ? seen & ~kShown : seen) + 1;
+    if (!open_[batch].state.compare_exchange_weak(seen, state, std::memory_order_relaxed)) continue;
+    if (last) shown_ = kNoBatch;
+    return true;
+  }
+  return false;
 }
 
 Status RecordReader::receive(Message& record, Deadline& deadline) noexcept {
@@ -122,8 +169,10 @@ Status RecordReader::receive(Message& record, Deadline& deadline) noexcept {
       return Status::ok;
     }
     const std::uint32_t batch = shown_;
-    if (!next(record)) {
+    if (!next(record) || !hold(batch, next_ == index_.size())) {
       leave(false);
+      record.forget();
+      if (const Status s = core_.message_wait_.go_on(deadline); s != Status::ok) return s;
       continue;
     }
     record.m_.sequence = view_.m_.sequence;
@@ -132,11 +181,6 @@ Status RecordReader::receive(Message& record, Deadline& deadline) noexcept {
     record.m_.producer = view_.m_.producer;
     record.m_.redeliveries = view_.m_.redeliveries;
     record.hold_ = {&core_, kRecordBit | batch, 0, static_cast<std::uint8_t>(std::uncaught_exceptions())};
-    if (next_ != index_.size()) {
-      open_[batch].left.fetch_add(1, std::memory_order_relaxed);
-    } else {
-      shown_ = kNoBatch;  // the last: it takes over the showing's share
-    }
     return Status::ok;
   }
 }
@@ -146,13 +190,14 @@ BatchResult RecordReader::receive_many(std::span<Message> records, Deadline& dea
   BatchResult result;
   Deadline no_time = Deadline::none();
   for (Message& record : records.first(std::min(records.size(), kMost))) {
-    if (record) (void)record.release();
     const bool first = result.count == 0;
-    const Status s = receive(record, first ? deadline : no_time);
+    Message received;
+    const Status s = receive(received, first ? deadline : no_time);
     if (s != Status::ok) {
       if (first) result.status = s;
       break;
     }
+    record = std::move(received);  // releases what it held
     ++result.count;
   }
   return result;
@@ -171,11 +216,17 @@ BatchResult RecordReader::consume(const MessageCallback& callback, Deadline& dea
     }
     const Consuming callback_runs(core_.consuming_);
     wanted = other ? show_other(callback, other, result.count) : show_batch(callback, limit, result.count);
+    if (!wanted || result.count != 0) continue;
+    result.status = core_.message_wait_.go_on(deadline);  // a batch of which nothing could be shown
+    if (result.status != Status::ok) break;
   }
   return result;
 }
 
 bool RecordReader::show_batch(const MessageCallback& callback, std::size_t limit, std::size_t& count) {
+  const std::uint32_t batch = shown_;
+  // Held meanwhile: else another thread that gives a record back would end the batch under the callback.
+  if (!hold(batch, false)) return true;
   bool wanted = true;
   bool more = true;
   MessageView record = view_;
@@ -183,14 +234,14 @@ bool RecordReader::show_batch(const MessageCallback& callback, std::size_t limit
     while (wanted && count < limit && (more = next(record))) {
       wanted = callback.call(callback.object, record);
       ++count;
-      if (core_.closed_.load(std::memory_order_relaxed))
-        return false;  // by the callback: the batch is the group's again
+      if (core_.is_unusable()) return false;  // closed by the callback: the batch is the group's again
     }
   } catch (...) {
-    if (!core_.is_unusable()) leave(true);
+    if (!core_.is_unusable()) (void)end_record(batch, true);
     throw;
   }
   if (!more || next_ == index_.size()) leave(false);
+  (void)end_record(batch, false);
   return wanted;
 }
 

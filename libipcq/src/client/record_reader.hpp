@@ -41,21 +41,39 @@ class RecordReader final : public RecordSource {
  private:
   static constexpr std::uint32_t kNoBatch = ~std::uint32_t{0};
 
+  // Of OpenBatch::state, beside the number of its records that are held (the bits below). 0: free for another batch.
+  static constexpr std::uint32_t kShown = 1u << 31;    // its records are being shown
+  static constexpr std::uint32_t kBack = 1u << 30;     // a record, or the batch, was given back: no more is shown
+  static constexpr std::uint32_t kDamaged = 1u << 29;  // counted as lost: released in any case
+  static constexpr std::uint32_t kEnding = 1u << 28;   // one thread ends its holding
+  static constexpr std::uint32_t kHeld = kEnding - 1;
+
   struct OpenBatch {
     Message whole;
-    std::atomic<bool> in_use{false};      // false: free for another batch
-    std::atomic<bool> given_back{false};  // of it, or of a record
-    std::atomic<std::uint32_t> left{0};   // records that are held, and one more while it is being shown
+    std::atomic<std::uint32_t> state{0};
   };
 
+  // Changes the state of a batch to next(state), in any thread. Ends the holding of the batch, once, if no record of it
+  // is held then, and none will be: it is not being shown, or was given back. Returns the status of that, else ok.
+  template <class Next>
+  Status change(OpenBatch& batch, const Next& next) noexcept;
   // Makes sure that there is a next record, or takes a message of another kind to `other`.
   Status advance(Message& other, Deadline& deadline) noexcept;
   // Begins to show the records of `whole`. Not ok: it is no batch, and was not touched (`none`); or cannot be shown.
   enum class Opened : std::uint8_t { yes, none, damaged, too_many };
   Opened open(Message& whole) noexcept;
+  // Whether the batch that is being shown has a next record, and was not given back by another thread. That may end its
+  // holding: the state is 0 then, or will be.
+  bool has_next() const noexcept {
+    return (open_[shown_].state.load(std::memory_order_relaxed) & (kShown | kBack)) == kShown && next_ != index_.size();
+  }
   // Sets what distinguishes the next record from others of the batch that is being shown. False: there is none.
   bool next(MessageView& record) noexcept;
-  void leave(bool given_back) noexcept;
+  // Ends the showing of the batch; `damaged`: and counts it as lost, unless it was given back.
+  void leave(bool given_back, bool damaged = false) noexcept;
+  // Counts one record more as held; `last`: after which none is left to be shown. False: the batch was given back
+  // meanwhile.
+  bool hold(std::uint32_t batch, bool last) noexcept;
   bool show_batch(const MessageCallback& callback, std::size_t limit, std::size_t& count);
   bool show_other(const MessageCallback& callback, Message& message, std::size_t& count);
 

@@ -28,7 +28,8 @@ class SlotBorrower {
     return loan;
   }
   // After borrow() has found none, in a call that may wait until the deadline. Returns when a quarter of the slots is
-  // free, or none has become free for some ten microseconds; then the next calls return at once.
+  // free, or none has become free for some ten microseconds, or after 256 looks, some hundred; then the next calls
+  // return at once.
   void await_some(Deadline& deadline) noexcept;
 
  private:

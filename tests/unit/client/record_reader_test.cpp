@@ -10,6 +10,8 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/crash_point.hpp"
@@ -125,6 +127,79 @@ TEST_F(DamagedBatch, IsShownToACallbackAsFarAsItGoes) {
   EXPECT_EQ(seen, 2u);
   EXPECT_EQ(stats().empty, 1u);
   EXPECT_EQ(group_of(stats(), "default").lost, 1u);
+}
+
+TEST_F(DamagedBatch, IsLostOnceHoweverOftenItWasGivenBack) {
+  send([](std::byte* b) { put(b, kIndexAt + 8, 0); });
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(consumer_.receive(kBound)->nack(), Status::ok);
+  EXPECT_EQ(group_of(stats(), "default").lost, 0u);
+  EXPECT_EQ(shown(), 2u);
+  EXPECT_EQ(group_of(stats(), "default").lost, 1u);
+  EXPECT_EQ(group_of(stats(), "default").delivered, 0u);
+}
+
+TEST_F(DamagedBatch, ItsDamageDoesNotOutlastTheCall) {
+  send([](std::byte* b) { put(b, kIndexAt, 0); });
+  EXPECT_EQ(consumer_.consume([](const MessageView&) {}, Duration::zero()).status, Status::empty);
+  EXPECT_EQ(stats().empty, 1u);
+}
+
+class SharedBatch : public DamagedBatch {
+ protected:
+  SharedBatch() {
+    send([](std::byte*) {});
+    other_ = session_.consumer("q");
+  }
+  std::size_t left_to_the_other() {
+    std::size_t count = 0;
+    while (other_.receive(Duration::zero())) ++count;
+    return count;
+  }
+  Consumer other_;
+};
+
+TEST_F(SharedBatch, IsTheGroupsAsSoonAsItWasGivenBack) {
+  EXPECT_EQ(consumer_.receive(kBound)->nack(), Status::ok);
+  EXPECT_EQ(left_to_the_other(), kRecords);
+  EXPECT_EQ(consumer_.receive(Duration::zero()).status(), Status::empty);
+}
+
+TEST_F(SharedBatch, IsTheGroupsOnceWhatIsHeldOfItHasEnded) {
+  auto first = consumer_.receive(kBound);
+  EXPECT_EQ(consumer_.receive(kBound)->nack(), Status::ok);
+  EXPECT_EQ(left_to_the_other(), 0u);
+  std::thread([m = std::move(*first)]() mutable { EXPECT_EQ(m.release(), Status::ok); }).join();
+  EXPECT_EQ(left_to_the_other(), kRecords);
+}
+
+TEST_F(SharedBatch, IsTheGroupsIfItsFirstRecordDoesNotFit) {
+  std::byte buffer[8];
+  EXPECT_EQ(consumer_.receive_into(buffer, kBound).status(), Status::too_large);
+  auto m = other_.receive(Duration::zero());
+  ASSERT_TRUE(m);
+  EXPECT_EQ(m->redeliveries(), 0u);
+  EXPECT_EQ(stats().groups[0].records, kRecords);
+}
+
+// The callback has record 1, while another thread gives record 0 back.
+TEST_F(SharedBatch, StaysWhileACallbackSeesARecord) {
+  auto first = consumer_.receive(kBound);
+  const auto see = [&](const MessageView& m) {
+    EXPECT_EQ(m.record(), 1u);
+    std::thread([&] { EXPECT_EQ(first->nack(), Status::ok); }).join();
+    EXPECT_EQ(left_to_the_other(), 0u);
+    EXPECT_TRUE(read_stamp(m.bytes()));
+  };
+  EXPECT_EQ(consumer_.consume(see, kBound).count, 1u);
+  EXPECT_EQ(left_to_the_other(), kRecords);
+}
+
+TEST_F(SharedBatch, ABatchOfMessagesKeepsWhatIsNotReplaced) {
+  std::vector<Message> held(3);
+  ASSERT_EQ(consumer_.receive_many(held, kBound).count, 3u);
+  (void)consumer_.receive(kBound);
+  EXPECT_EQ(consumer_.receive_many(held, Duration::zero()).status, Status::empty);
+  for (const Message& m : held) EXPECT_TRUE(m);
 }
 
 TEST_F(DamagedBatch, MoreOpenBatchesThanMayBeHeldAreRefused) {
