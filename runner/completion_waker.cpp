@@ -2,10 +2,11 @@
 
 #include <sys/prctl.h>
 
+#include <algorithm>
+#include <bit>
 #include <chrono>
 
 #include "base/thread.hpp"
-#include "control/control.hpp"
 #include "layout/text_field.hpp"
 
 namespace ipcq::runner {

@@ -1,6 +1,5 @@
 #include "client/unread_group.hpp"
 
-#include "control/control.hpp"
 #include "layout/text_field.hpp"
 
 namespace ipcq::detail {
