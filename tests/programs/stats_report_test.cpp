@@ -1,4 +1,4 @@
-// A broker's counters as JSON and as tables: what is told of record batches.
+// A broker's counters as JSON and as tables: what is told of lines and of record batches.
 #include "program/stats_report.hpp"
 
 #include <gmock/gmock.h>
@@ -20,6 +20,9 @@ QueueStats packed_queue() {
   queue.batch = "records";
   queue.published = 3;
   queue.records = 3001;
+  queue.lines = 64;
+  queue.line_bytes = 192;
+  queue.inline_bytes = 160;
   GroupStats group;
   group.name = "default";
   group.published = 3;
@@ -62,6 +65,12 @@ TEST(StatsReport, JsonTellsRecordsBesideMessages) {
   EXPECT_THAT(to_json(packed_queue()).text(),
               AllOf(HasSubstr("\"batch\":\"records\""), HasSubstr("\"published\":3"), HasSubstr("\"records\":3001"),
                     HasSubstr("\"records\":2002"), HasSubstr("\"records\":1003")));
+}
+
+TEST(StatsReport, BothFormsTellTheSizesOfLines) {
+  EXPECT_THAT(to_json(packed_queue()).text(),
+              AllOf(HasSubstr("\"line_bytes\":192"), HasSubstr("\"inline_bytes\":160")));
+  EXPECT_THAT(to_text(packed_queue()), HasSubstr("; 64 lines of 192 B, 160 B inline;"));
 }
 
 TEST(StatsReport, ATextTellsHowAQueueSendsManyPayloadsAndHowManyRecordsThatMade) {
