@@ -1,5 +1,5 @@
 // The kernels of both executors, for each built-in handler; the runner finds them by name: ipcq_<what>_<handler>. The
-// persistent kernel's registers are bounded so that a multiprocessor holds two of its blocks (queue_runner.cpp).
+// persistent kernel's registers are bounded so that a multiprocessor holds two of its blocks (runner/gpu_queue.cpp).
 #include "device/persistent.cuh"
 #include "device/stream.cuh"
 

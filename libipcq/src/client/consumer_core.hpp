@@ -17,6 +17,7 @@
 
 namespace ipcq::detail {
 
+// More than 25 members: what Consumer and Message call, what ipcq::cuda receives by, and what forward() asks of it.
 class ConsumerCore {
  public:
   ConsumerCore(std::shared_ptr<SessionCore> session, Attachment attachment, const ConsumerOptions& options);

@@ -1,5 +1,5 @@
-// The members of Producer, which call ProducerCore. loan() and send() are defined beside the core's, in
-// producer_core.cpp, so that the compiler can inline these.
+// The members of Producer, which call ProducerCore. send() is defined beside the core's, in producer_core.cpp, so that
+// the compiler can inline that.
 #include "ipcq/producer.hpp"
 
 #include <algorithm>

@@ -15,6 +15,7 @@
 
 namespace ipcq::detail {
 
+// More than 25 members: what Producer and Loan call, and the single steps of these, by which ipcq::cuda publishes.
 class ProducerCore {
  public:
   ProducerCore(std::shared_ptr<SessionCore> session, Attachment attachment, Wait wait);

@@ -1,8 +1,8 @@
 // Borrows the slots of one producer: in which order, and how long it lets some become free before it takes the first.
 //
 // Slots in host memory are lent in turn. The slot that was released last still lies in the cache of its reader's core;
-// a producer that writes it slows both down. For the same reason one that spins in front of a pool without a free slot
-// lets a few become free.
+// a producer that writes it slows both down. For the same reason one that spins in front of a pool without a free slot,
+// in a queue with backpressure block, lets a few become free.
 //
 // For the producer's thread. Refers to the pool's map, which must outlive it.
 #pragma once
@@ -23,8 +23,9 @@ class SlotBorrower {
   // kNone: there is no free slot.
   SlotLoan borrow() noexcept {
     const SlotLoan loan = pool_.pool().borrow(client_, hint_);
-    if (on_device_)
-      hint_ -= hint_ % kSlotsPerFreeWord;  // the one released last: it lies in the GPU's cache, if any does
+    // The next search takes the lowest free slot of this word: the fewer slots are in use, the likelier they still lie
+    // in the GPU's cache.
+    if (on_device_) hint_ -= hint_ % kSlotsPerFreeWord;
     return loan;
   }
   // After borrow() has found none, in a call that may wait until the deadline. Returns when a quarter of the slots is

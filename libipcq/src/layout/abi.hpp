@@ -1,8 +1,9 @@
 // The numbers by which a process recognises, and refuses, what another release of libipcq or another program made.
 //
 // The ABI is one number, ipcq::kAbiVersion. The header of each segment, each request and reply of the control socket,
-// and each hello and request of a runner's socket carry it, and any change to docs/design/layout.md or sockets.md
-// raises it.
+// and each hello and request of a runner's socket carry it. The encoding of the statistics (control/stats_codec.cpp)
+// has no number of its own. A change to that, to docs/design/layout.md or to sockets.md raises it, once a release:
+// further changes before that release leave it.
 #pragma once
 
 #include <cstdint>

@@ -37,6 +37,8 @@ constexpr SlotLoan held_by(const Descriptor& d) {
   return d.alias != kNone ? SlotLoan{d.alias, d.alias_lease} : SlotLoan{d.slot, d.lease};
 }
 
+// More than 25 members: the steps of loaners, readers, forwarders, broker and repair on the slot words, which nothing
+// else changes.
 template <class A>
 class Pool {
  public:
@@ -151,7 +153,8 @@ class Pool {
     return {false, kMaxDepth};  // damaged
   }
 
-  // Longest chain of aliases: each forward of a forwarded message adds one. A further forward copies the payload.
+  // Bound of chains of aliases, to which each forward of a forwarded message adds one: a forward that would make a
+  // chain of so many copies the payload.
   static constexpr unsigned kMaxDepth = 32;
 
   AliasParentOf<A>& parent(std::uint32_t alias) const { return w_.parents[alias - w_.alias_base]; }

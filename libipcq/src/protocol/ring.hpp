@@ -47,6 +47,8 @@ struct PublishClaim {
 };
 static_assert(sizeof(PublishClaim) == 16);
 
+// More than 25 members: the steps of producers, readers, executors, broker and repair on the same words. Each relies on
+// the order of the others' accesses, so they stand together.
 template <class A>
 class Ring {
  public:
@@ -234,7 +236,9 @@ class Ring {
       was_read = was_read || f == Finished::by_reader;
     }
     // A member that is done with the previous ticket has observed its tag. The broker's entry proves nothing: join_set
-    // writes it whether the ticket was published or not. Without such a member the tag itself is loaded.
+    // writes it whether the ticket was published or not. Without such a member the tag itself is loaded. With a handler
+    // it always is: a client with a GPU takes a message by its `in` line (PublishedView), and is done with it perhaps
+    // before the executor has read that line.
     return (was_read && !has_handler()) || is_tagged(out(ticket), before);
   }
   std::uint64_t live_groups() const { return w_.live_groups->load(std::memory_order_acquire) & kAllGroups; }
