@@ -190,7 +190,7 @@ TEST_F(SharedBatch, StaysWhileACallbackSeesARecord) {
     EXPECT_EQ(left_to_the_other(), 0u);
     EXPECT_TRUE(read_stamp(m.bytes()));
   };
-  EXPECT_EQ(consumer_.consume(see, kBound).count, 1u);
+  EXPECT_EQ(consumer_.consume(see, kBound, 1).count, 1u);
   EXPECT_EQ(left_to_the_other(), kRecords);
 }
 
