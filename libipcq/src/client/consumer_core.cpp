@@ -83,9 +83,7 @@ template <class Member>
   // Where the payload of a device queue is, and whether it is complete, fill() finds out.
   if ((p.head & kAllButLength) != kUsualSlotHead || pool_->on_device()) return false;
   const auto where = h.descriptor.load_where();
-  const auto& pool = pool_->pool();
-  const bool sound = pool.is_payload(where.slot) && (where.alias == kNone || pool.is_alias(where.alias));
-  if (!sound || length > pool_->config().slot_bytes) return false;
+  if (!is_sound_in_slot(where.slot, where.alias, length, *pool_)) return false;
   show(message, p, pool_->payload(where.slot), ticket);
   message.m_.published_at_ns = where.published_at_ns;
   return true;
@@ -286,7 +284,7 @@ Status ConsumerCore::release(Message& message) noexcept {
   const std::uint32_t deliveries = message.hold_.deliveries;
   message.forget();
   if (is_unusable()) return Status::closed;
-  if ((entry & RecordSource::kRecordBit) != 0) [[unlikely]]
+  if (is_record(message)) [[unlikely]]
     return records_->end_record(entry, false);
   // The usual case makes no call but the last: it saves no registers.
   if (member_.has_slot(entry)) return release_slot(entry, deliveries);
@@ -324,8 +322,7 @@ void ConsumerCore::take_back(Message& message) noexcept {
     message.forget();
     return;
   }
-  bytes_ -= message.length();
-  --(message.hold_.deliveries == 0 ? messages_ : redelivered_);
+  uncount(message);
   const std::uint32_t entry = message.hold_.entry;
   message.forget();
   put_back(entry);

@@ -142,14 +142,10 @@ class ConsumerCore {
     return usual_lines_ && device_side_ == nullptr && !is_unusable() && !is_consuming();
   }
   // After the message of a ticket was taken: fetches a line to be read a little later, if it is known to be written.
-  // One that a producer still writes would be taken from its core.
   void fetch_ahead(std::uint64_t ticket) noexcept {
     constexpr std::uint64_t kTicketsPerLook = 32;  // at the producers' cursor, which they write with each message
-    if (ticket + kLinesAhead < written_) {
-      SharedAtomics::prefetch_for_read(ring_.out(ticket + kLinesAhead));
-    } else if (ticket % kTicketsPerLook == 0 && !ring_.has_handler()) {
-      written_ = ring_.cursor_word(kProducers).lo;
-    }
+    if (ring_.out_lines().fetch_ahead(ticket, written_)) return;
+    if (ticket % kTicketsPerLook == 0 && !ring_.has_handler()) written_ = ring_.cursor_word(kProducers).lo;
   }
   // receive() in all other cases.
   [[gnu::noinline]] Status receive_other(Message& message, Duration timeout) noexcept;
@@ -161,7 +157,11 @@ class ConsumerCore {
   bool is_at_end() const noexcept { return queue_->control().end_ticket.load(std::memory_order_relaxed) != kNoTicket; }
   // Wakes who waits for a slot, or for the end of the stream. Returns ok.
   [[gnu::noinline]] Status announce_release(bool slot_freed, bool ending) noexcept;
-  void take_back(Message& message) noexcept;    // puts back what was counted as delivered and was not
+  void take_back(Message& message) noexcept;  // puts back what was counted as delivered and was not
+  void uncount(const Message& message) noexcept {
+    bytes_ -= message.length();
+    --(message.hold_.deliveries == 0 ? messages_ : redelivered_);
+  }
   void put_back(std::uint32_t entry) noexcept;  // for a message that was not delivered
   void after_return() noexcept;
 

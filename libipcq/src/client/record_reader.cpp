@@ -39,10 +39,7 @@ RecordReader::Opened RecordReader::open(Message& whole) noexcept {
   index_ = index;
   next_ = 0;
   end_ = sizeof(RecordsHead);
-  if (view_.m_.redeliveries == 0) {
-    more_records_ += index.size() - 1;
-    core_.endpoint_.more_records.store(more_records_, std::memory_order_relaxed);
-  }
+  if (view_.m_.redeliveries == 0) show_more_records(more_records_ + (index.size() - 1));
   return Opened::yes;
 }
 
@@ -64,13 +61,23 @@ Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
       case Opened::damaged:
         break;
     }
-    core_.bytes_ -= other.m_.length;  // it was counted as delivered
-    --(other.hold_.deliveries == 0 ? core_.messages_ : core_.redelivered_);
+    core_.uncount(other);
     ++core_.damaged_;
     core_.show_counters();
     (void)core_.release(other);
     if (const Status s = core_.message_wait_.go_on(deadline); s != Status::ok) return s;
   }
+}
+
+void RecordReader::show_more_records(std::uint64_t count) noexcept {
+  more_records_ = count;
+  core_.endpoint_.more_records.store(count, std::memory_order_relaxed);
+}
+
+Message RecordReader::vacate(OpenBatch& batch) noexcept {
+  Message whole = std::move(batch.whole);
+  batch.state.store(0, std::memory_order_release);
+  return whole;
 }
 
 template <class Next>
@@ -83,8 +90,7 @@ Status RecordReader::change(OpenBatch& batch, const Next& next) noexcept {
     // Acquire and release: who ends the batch has seen what the others did with their records.
     if (!batch.state.compare_exchange_weak(seen, ends ? state | kEnding : state, std::memory_order_acq_rel)) continue;
     if (!ends) return Status::ok;
-    Message whole = std::move(batch.whole);
-    batch.state.store(0, std::memory_order_release);
+    Message whole = vacate(batch);
     return (state & (kBack | kDamaged)) == kBack ? core_.nack(whole) : core_.release(whole);
   }
 }
@@ -130,12 +136,8 @@ void RecordReader::put_back(std::uint32_t entry, std::uint32_t record) noexcept 
   std::uint32_t alone = next_ == index_.size() ? 1 : 1 | kShown;  // no other record of it is held
   if (record == 0 && batch.state.compare_exchange_strong(alone, kEnding)) {
     shown_ = kNoBatch;  // nothing of it was shown: the group's next, as a whole
-    Message whole = std::move(batch.whole);
-    if (whole.m_.redeliveries == 0) {
-      more_records_ -= index_.size() - 1;
-      core_.endpoint_.more_records.store(more_records_, std::memory_order_relaxed);
-    }
-    batch.state.store(0, std::memory_order_release);
+    Message whole = vacate(batch);
+    if (whole.m_.redeliveries == 0) show_more_records(more_records_ - (index_.size() - 1));
     core_.take_back(whole);
     return;
   }
@@ -145,9 +147,7 @@ void RecordReader::put_back(std::uint32_t entry, std::uint32_t record) noexcept 
   (void)change(batch, [](std::uint32_t state) { return (state - 1) | kShown; });
 }
 
-void RecordReader::stop() noexcept {
-  if (shown_ != kNoBatch) leave(true);
-}
+void RecordReader::stop() noexcept { leave(true); }
 
 bool RecordReader::hold(std::uint32_t batch, bool last) noexcept {
   std::uint32_t seen = open_[batch].state.load(std::memory_order_relaxed);
@@ -169,17 +169,13 @@ Status RecordReader::receive(Message& record, Deadline& deadline) noexcept {
       return Status::ok;
     }
     const std::uint32_t batch = shown_;
+    record.m_ = view_.m_;
     if (!next(record) || !hold(batch, next_ == index_.size())) {
       leave(false);
       record.forget();
       if (const Status s = core_.message_wait_.go_on(deadline); s != Status::ok) return s;
       continue;
     }
-    record.m_.sequence = view_.m_.sequence;
-    record.m_.ticket = view_.m_.ticket;
-    record.m_.published_at_ns = view_.m_.published_at_ns;
-    record.m_.producer = view_.m_.producer;
-    record.m_.redeliveries = view_.m_.redeliveries;
     record.hold_ = {&core_, kRecordBit | batch, 0, static_cast<std::uint8_t>(std::uncaught_exceptions())};
     return Status::ok;
   }

@@ -57,6 +57,9 @@ class RecordReader final : public RecordSource {
   // is held then, and none will be: it is not being shown, or was given back. Returns the status of that, else ok.
   template <class Next>
   Status change(OpenBatch& batch, const Next& next) noexcept;
+  // Takes the message of a batch whose holding this thread ends: the place is free for another then.
+  static Message vacate(OpenBatch& batch) noexcept;
+  void show_more_records(std::uint64_t count) noexcept;
   // Makes sure that there is a next record, or takes a message of another kind to `other`.
   Status advance(Message& other, Deadline& deadline) noexcept;
   // Begins to show the records of `whole`. Not ok: it is no batch, and was not touched (`none`); or cannot be shown.
@@ -69,7 +72,7 @@ class RecordReader final : public RecordSource {
   }
   // Sets what distinguishes the next record from others of the batch that is being shown. False: there is none.
   bool next(MessageView& record) noexcept;
-  // Ends the showing of the batch; `damaged`: and counts it as lost, unless it was given back.
+  // Ends the showing of the batch, if there is one; `damaged`: and counts it as lost, unless it was given back.
   void leave(bool given_back, bool damaged = false) noexcept;
   // Counts one record more as held; `last`: after which none is left to be shown. False: the batch was given back
   // meanwhile.

@@ -176,7 +176,7 @@ class GroupMember : public Holder<A> {
         std::fill_n(copied, k, Copied::message);
       }
       while (k < std::min(room, Most) && (copied[k] = copy_line(v.next + k, entries[k])) != Copied::absent) {
-        if (v.next + k + kLinesAhead < expected) A::prefetch_for_read(ring_.out(v.next + k + kLinesAhead));
+        (void)ring_.out_lines().fetch_ahead(v.next + k, expected);
         ++k;
       }
       if (k == 0) {
@@ -235,7 +235,7 @@ class GroupMember : public Holder<A> {
     for (PackedUnits p; k < entries.size(); ++k, ++ticket) {
       const auto* const line = lines.template usual<Kind>(ticket, p);
       if (line == nullptr) break;
-      if (ticket + kLinesAhead < expected) A::prefetch_for_read(lines.at(ticket + kLinesAhead));
+      (void)lines.fetch_ahead(ticket, expected);
       copy_usual_line<Kind>(line, p, held[entries[k]]);
     }
     return k;

@@ -109,7 +109,7 @@ class InPlaceReader {
       std::uint64_t k = 0;
       Next next = Next::in_line;
       for (; k < most && (next = next_at(lines, v.next + k)) == Next::in_line; ++k) {
-        if (v.next + k + kLinesAhead < expected) A::prefetch_for_read(lines.at(v.next + k + kLinesAhead));
+        (void)lines.fetch_ahead(v.next + k, expected);
       }
       if (k == 0) {
         if (ring_.cursor_word(cursor()) != word) continue;

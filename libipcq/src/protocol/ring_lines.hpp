@@ -33,6 +33,13 @@ struct OutLines {
 
   const typename A::Unit* at(std::uint64_t ticket) const { return first + shape.index(ticket) * units; }
   std::uint64_t lap(std::uint64_t ticket) const { return shape.lap(ticket); }
+  // With the line of `ticket`: fetches one that is to be read a little later, if it is before `end`, so expected to be
+  // written. One that a producer still writes would be taken from its core. Returns whether it is.
+  [[gnu::always_inline]] bool fetch_ahead(std::uint64_t ticket, std::uint64_t end) const {
+    if (ticket + kLinesAhead >= end) return false;
+    A::prefetch_for_read(at(ticket + kLinesAhead));
+    return true;
+  }
   // The ticket's line, and what it says of its message, if it is plain and has the usual head of `Kind`. Null: it is
   // not, or not readable yet; Ring's functions tell.
   template <LineKind Kind>

@@ -126,12 +126,18 @@ inline void wake_after_processing(const QueueMap& queue, const PoolMap& pool) no
   ring(pool.control().free);
 }
 
+// The half of is_sound() for a message in a slot.
+inline bool is_sound_in_slot(std::uint32_t slot, std::uint32_t alias, std::uint64_t length,
+                             const PoolMap& pool) noexcept {
+  return pool.pool().is_payload(slot) && length <= pool.config().slot_bytes &&
+         (alias == kNone || pool.pool().is_alias(alias));
+}
+
 // Whether the descriptor of a message is within the bounds of the queue's lines and of the pool. A record batch lies in
 // a slot: its handler and its readers work on it there. `d` must be a private copy.
 inline bool is_sound(const Descriptor& d, const QueueMap& queue, const PoolMap& pool) noexcept {
   if (d.kind == LineKind::inlined) return d.length <= queue.config().inline_bytes && (d.flags & kRecords) == 0;
-  return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) && d.length <= pool.config().slot_bytes &&
-         (d.alias == kNone || pool.pool().is_alias(d.alias));
+  return d.kind == LineKind::slot && is_sound_in_slot(d.slot, d.alias, d.length, pool);
 }
 
 // Whether the payload is complete. A message may be published before its payload, which a stream then still writes.

@@ -53,6 +53,16 @@ class EarlyPayloadTest : public testing::Test {
     }
     ASSERT_FALSE(s_.ring().readable(0));
   }
+  // Of the message of ticket 0, which was sent and is taken early, processed and lapped.
+  std::uint8_t flags_once_the_line_is_reused() {
+    Descriptor d = take_early();
+    s_.process(0);
+    reuse_line();
+    EarlyPayload p = payload(d);
+    EXPECT_TRUE(p.is_complete());
+    EXPECT_TRUE(p.read_outcome());
+    return d.flags;
+  }
 
   DeviceSegments s_{QueueMap::Executed::by_device, with_handler("vector_add")};
 };
@@ -135,36 +145,18 @@ TEST_F(EarlyPayloadTest, ATombstoneOfTheExecutorOrATombOfThePayloadMeansNeverCom
 
 TEST_F(EarlyPayloadTest, IsCompleteAlsoOnceTheLineIsReused) {
   (void)send(0);
-  Descriptor d = take_early();
-  s_.process(0);
-  reuse_line();
-  EarlyPayload p = payload(d);
-  EXPECT_TRUE(p.is_complete());
-  EXPECT_TRUE(p.read_outcome());
-  EXPECT_EQ(d.flags, kPayloadReady | kInMirror);
+  EXPECT_EQ(flags_once_the_line_is_reused(), kPayloadReady | kInMirror);
 }
 
 TEST_F(EarlyPayloadTest, OfAReusedLineTheLengthSaysWhetherTheHandlerRefused) {
   ASSERT_FALSE(handler_accepts("vector_add", 7));
   (void)send(0, 7);
-  Descriptor d = take_early();
-  s_.process(0);
-  reuse_line();
-  EarlyPayload p = payload(d);
-  ASSERT_TRUE(p.is_complete());
-  EXPECT_TRUE(p.read_outcome());
-  EXPECT_EQ(d.flags, kPayloadReady | kInMirror | kNotProcessed);
+  EXPECT_EQ(flags_once_the_line_is_reused(), kPayloadReady | kInMirror | kNotProcessed);
 }
 
 TEST_F(EarlyPayloadTest, OfAReusedLineARecordBatchStaysOne) {
   (void)send(0, 7, kRecords);
-  Descriptor d = take_early();
-  s_.process(0);
-  reuse_line();
-  EarlyPayload p = payload(d);
-  ASSERT_TRUE(p.is_complete());
-  EXPECT_TRUE(p.read_outcome());
-  EXPECT_EQ(d.flags, kPayloadReady | kInMirror | kRecords);
+  EXPECT_EQ(flags_once_the_line_is_reused(), kPayloadReady | kInMirror | kRecords);
 }
 
 }  // namespace
