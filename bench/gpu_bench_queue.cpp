@@ -64,47 +64,61 @@ void latency(benchmark::State& state, const char* name, ExecutorKind executor) {
   report_latency(state, name, ns.values());
 }
 
-void bulk(benchmark::State& state, const char* name, std::size_t bytes, std::size_t messages, ExecutorKind executor) {
-  const std::size_t count = scaled(messages);
+// What a producer process sends and a consumer process receives through a queue on the GPU; `receive` returns the rate.
+template <class Send, class Receive>
+void stream(benchmark::State& state, const char* name, const char* counter, const QueueOptions& options, Send send,
+            Receive receive) {
   const SharedMemory<double> rate;
   for (auto _ : state) {
     Peer consumer([&] {
       auto session = attach();
       auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
-      Clock::time_point start;
-      for (std::size_t n = 0; n < count; ++n) {
-        auto m = in.receive();
-        if (!m || m->bytes().size() != bytes) fail("receive failed");
-        if (n == 0) start = Clock::now();
-        const std::byte* const data = m->bytes().data();
-        if (std::memcmp(data, &n, sizeof n) != 0 || std::memcmp(data + bytes - sizeof n, &n, sizeof n) != 0) {
-          fail("wrong message");
-        }
-      }
-      const double seconds = seconds_since(start);
-      *rate = static_cast<double>(count - 1) * static_cast<double>(bytes) / seconds;
+      *rate = receive(in);
     });
     Peer producer([&] {
       auto session = attach();
       auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
-      for (std::size_t n = 0; n < count; ++n) {
-        auto loan = out.loan();
-        if (!loan) fail("no loan");
-        std::memcpy(loan->bytes().data(), &n, sizeof n);
-        std::memcpy(loan->bytes().data() + bytes - sizeof n, &n, sizeof n);
-        if (loan->publish(bytes) != Status::ok) fail("not published");
-      }
+      send(out);
     });
     Broker broker({.name = broker_name()});
-    broker.create("q", {.slots = bytes < 65536 ? 1024u : 64u,
-                        .size = bytes,
-                        .handler = "identity",
-                        .backend = "cuda",
-                        .executor = executor});
+    broker.create("q", options);
     producer.join();
     consumer.join();
   }
-  report_rate(state, name, "bytes_per_s", *rate);
+  report_rate(state, name, counter, *rate);
+}
+
+void bulk(benchmark::State& state, const char* name, std::size_t bytes, std::size_t messages, ExecutorKind executor) {
+  const std::size_t count = scaled(messages);
+  const auto receive = [=](Consumer& in) {
+    Clock::time_point start;
+    for (std::size_t n = 0; n < count; ++n) {
+      auto m = in.receive();
+      if (!m || m->bytes().size() != bytes) fail("receive failed");
+      if (n == 0) start = Clock::now();
+      const std::byte* const data = m->bytes().data();
+      if (std::memcmp(data, &n, sizeof n) != 0 || std::memcmp(data + bytes - sizeof n, &n, sizeof n) != 0) {
+        fail("wrong message");
+      }
+    }
+    return static_cast<double>(count - 1) * static_cast<double>(bytes) / seconds_since(start);
+  };
+  const auto send = [=](Producer& out) {
+    for (std::size_t n = 0; n < count; ++n) {
+      auto loan = out.loan();
+      if (!loan) fail("no loan");
+      std::memcpy(loan->bytes().data(), &n, sizeof n);
+      std::memcpy(loan->bytes().data() + bytes - sizeof n, &n, sizeof n);
+      if (loan->publish(bytes) != Status::ok) fail("not published");
+    }
+  };
+  stream(state, name, "bytes_per_s",
+         {.slots = bytes < 65536 ? 1024u : 64u,
+          .size = bytes,
+          .handler = "identity",
+          .backend = "cuda",
+          .executor = executor},
+         send, receive);
 }
 
 }  // namespace
@@ -114,75 +128,53 @@ void latency_stream(benchmark::State& state) { latency(state, "latency/stream", 
 
 void inline_ipcq(benchmark::State& state) {
   const std::size_t count = scaled(20'000'000) / kBatch * kBatch;
-  const SharedMemory<double> rate;
-  for (auto _ : state) {
-    Peer consumer([&] {
-      auto session = attach();
-      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
-      std::vector<Message> batch(kBatch);
-      Clock::time_point start;
-      for (std::size_t n = 0; n < count;) {
-        const auto got = in.receive_many(batch);
-        if (got.status != Status::ok) fail("receive failed");
-        if (n == 0) start = Clock::now();
-        check_numbered(std::span(batch.data(), got.count), n);
-      }
-      *rate = static_cast<double>(count) / seconds_since(start);
-    });
-    Peer producer([&] {
-      auto session = attach();
-      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
-      send_numbered<kBatch, kBytes>(out, count);
-    });
-    Broker broker({.name = broker_name()});
-    broker.create("q", {.slots = 0,
-                        .lines = kLines,
-                        .handler = "identity",
-                        .backend = "cuda",
-                        .executor = ExecutorKind::persistent,
-                        .held = kBatch});
-    producer.join();
-    consumer.join();
-  }
-  report_rate(state, "inline/ipcq", "messages_per_s", *rate);
+  const auto receive = [=](Consumer& in) {
+    std::vector<Message> batch(kBatch);
+    Clock::time_point start;
+    for (std::size_t n = 0; n < count;) {
+      const auto got = in.receive_many(batch);
+      if (got.status != Status::ok) fail("receive failed");
+      if (n == 0) start = Clock::now();
+      check_numbered(std::span(batch.data(), got.count), n);
+    }
+    return static_cast<double>(count) / seconds_since(start);
+  };
+  const auto send = [=](Producer& out) { send_numbered<kBatch, kBytes>(out, count); };
+  stream(state, "inline/ipcq", "messages_per_s",
+         {.slots = 0,
+          .lines = kLines,
+          .handler = "identity",
+          .backend = "cuda",
+          .executor = ExecutorKind::persistent,
+          .held = kBatch},
+         send, receive);
 }
 
 void records_ipcq(benchmark::State& state) {
   constexpr std::size_t kRecords = 1256;  // in a batch of 64 KiB
   const std::size_t count = scaled(40'000) * kRecords;
-  const SharedMemory<double> rate;
-  for (auto _ : state) {
-    Peer consumer([&] {
-      auto session = attach();
-      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
-      Clock::time_point start;
-      std::size_t n = 0;
-      const auto see = [&](const MessageView& record) {
-        if (n == 0) start = Clock::now();
-        if (record.length() != kBytes || std::memcmp(record.bytes().data(), &n, sizeof n) != 0) fail("wrong record");
-        ++n;
-      };
-      while (n < count) {
-        if (in.consume(see, kForever, kRecords).status != Status::ok) fail("receive failed");
-      }
-      *rate = static_cast<double>(count) / seconds_since(start);
-    });
-    Peer producer([&] {
-      auto session = attach();
-      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
-      send_numbered<kRecords, kBytes>(out, count);
-    });
-    Broker broker({.name = broker_name()});
-    broker.create("q", {.slots = 64,
-                        .size = 64 << 10,
-                        .batch = Batch::records,
-                        .handler = "identity",
-                        .backend = "cuda",
-                        .executor = ExecutorKind::persistent});
-    producer.join();
-    consumer.join();
-  }
-  report_rate(state, "records/ipcq", "records_per_s", *rate);
+  const auto receive = [=](Consumer& in) {
+    Clock::time_point start;
+    std::size_t n = 0;
+    const auto see = [&](const MessageView& record) {
+      if (n == 0) start = Clock::now();
+      if (record.length() != kBytes || std::memcmp(record.bytes().data(), &n, sizeof n) != 0) fail("wrong record");
+      ++n;
+    };
+    while (n < count) {
+      if (in.consume(see, kForever, kRecords).status != Status::ok) fail("receive failed");
+    }
+    return static_cast<double>(count) / seconds_since(start);
+  };
+  const auto send = [=](Producer& out) { send_numbered<kRecords, kBytes>(out, count); };
+  stream(state, "records/ipcq", "records_per_s",
+         {.slots = 64,
+          .size = 64 << 10,
+          .batch = Batch::records,
+          .handler = "identity",
+          .backend = "cuda",
+          .executor = ExecutorKind::persistent},
+         send, receive);
 }
 
 void bulk_4k(benchmark::State& state) { bulk(state, "bulk/4k", 4096, 400'000, ExecutorKind::persistent); }

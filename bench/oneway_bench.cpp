@@ -41,6 +41,7 @@ namespace {
 constexpr std::size_t kDepth = 1024;
 constexpr std::size_t kBatch = 128;
 constexpr int kRuns = 5;
+constexpr std::size_t kRecordBytes = 48;
 
 // Enough for some tenths of a second.
 constexpr std::size_t messages_of(std::size_t bytes) {
@@ -94,59 +95,23 @@ constexpr std::uint32_t line_of(std::size_t bytes) {
   return line <= 2048 ? static_cast<std::uint32_t>(line) : 0;
 }
 
-Broker start_broker(const std::string& name, std::size_t bytes) {
-  Broker broker({.name = name});
+QueueOptions queue_of(std::size_t bytes) {
   const auto slots = static_cast<std::uint32_t>(line_of(bytes) == 0 ? depth_of(bytes) : 0);
-  broker.create(
-      "stream",
-      {.slots = slots, .size = bytes, .lines = kDepth, .line = slots == 0 ? line_of(bytes) : 128, .held = kBatch});
-  return broker;
+  return {.slots = slots, .size = bytes, .lines = kDepth, .line = slots == 0 ? line_of(bytes) : 128, .held = kBatch};
 }
 
-// `send` in another process, `receive` here, until the end of the stream.
 template <std::size_t Bytes, class Send, class Receive>
-double queue_rate(Wait wait, Send send, Receive receive) {
-  constexpr std::size_t count = messages_of(Bytes);
-  const std::string& name = broker_name();
-  const Peer peer([&] {
-    auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
-    auto out = session.producer("stream", {.wait = wait, .wait_for = std::chrono::seconds(5)});
-    send(out, count);
-  });
-  const Broker broker = start_broker(name, Bytes);
-  auto session = connect({.broker = name});
-  auto in = session.consumer("stream", {.wait = wait});
-  return receive(in, count);
+double size_rate(Wait wait, Send send, Receive receive) {
+  return queue_rate(wait, messages_of(Bytes), queue_of(Bytes), send, receive);
 }
 
 template <std::size_t Bytes>
-void send_single(Producer& out, std::size_t count) {
-  alignas(8) std::byte message[Bytes];
-  for (std::uint64_t n = 0; n < count; ++n) {
-    fill(reinterpret_cast<std::uint64_t*>(message), Bytes, n);
-    if (out.send(message) != Status::ok) fail("not sent");
-  }
-}
-
-template <std::size_t Bytes>
-void send_loans(Producer& out, std::size_t count) {
-  for (std::uint64_t n = 0; n < count; ++n) {
+void send_loans(Producer& out, std::size_t count, std::uint64_t first) {
+  for (std::uint64_t n = first; n < first + count; ++n) {
     auto loan = out.loan();
     if (!loan) fail("no loan");
     fill(reinterpret_cast<std::uint64_t*>(loan->bytes().data()), Bytes, n);
     if (loan->publish(Bytes) != Status::ok) fail("not published");
-  }
-}
-
-template <std::size_t Bytes>
-void send_batches(Producer& out, std::size_t count) {
-  std::vector<std::uint64_t> words(kBatch * Bytes / 8);
-  std::vector<std::span<const std::byte>> batch;
-  for (std::size_t i = 0; i < kBatch; ++i)
-    batch.push_back(std::as_bytes(std::span(words).subspan(i * Bytes / 8, Bytes / 8)));
-  for (std::uint64_t n = 0; n < count; n += kBatch) {
-    for (std::size_t i = 0; i < kBatch; ++i) fill(words.data() + i * Bytes / 8, Bytes, n + i);
-    if (out.send_many(batch).status != Status::ok) fail("batch not sent");
   }
 }
 
@@ -192,63 +157,52 @@ double receive_into(Consumer& in, std::size_t count) {
   return watch.rate(count);
 }
 
-template <std::size_t Bytes>
-double consume(Consumer& in, std::size_t count) {
-  Stopwatch watch;
-  std::uint64_t n = 0;
-  const auto see = [&](const MessageView& message) {
-    check(message.bytes(), Bytes, n);
-    watch.received(n++);
-  };
-  for (std::size_t seen = 0; seen < count;) {
-    const BatchResult got = in.consume(see, kForever, kBatch);
-    if (got.status != Status::ok) fail("not received");
-    seen += got.count;
-  }
-  return watch.rate(count);
+double record_rate(Wait wait) {
+  constexpr std::size_t kRecords = 1256;  // a call of send_many() fills a batch of 64 KiB
+  return queue_rate(wait, 40'000 * kRecords, {.slots = 16, .size = 64 << 10, .batch = Batch::records},
+                    send_batches<kRecordBytes, kRecords>, consume<kRecordBytes, kRecords>);
 }
 
 template <std::size_t Bytes>
 double single_rate(Wait wait) {
-  return queue_rate<Bytes>(wait, send_single<Bytes>, receive_single<Bytes>);
+  return size_rate<Bytes>(wait, send_single<Bytes>, receive_single<Bytes>);
 }
 template <std::size_t Bytes>
 double batch_rate(Wait wait) {
-  return queue_rate<Bytes>(wait, send_batches<Bytes>, receive_batches<Bytes>);
+  return size_rate<Bytes>(wait, send_batches<Bytes, kBatch>, receive_batches<Bytes>);
 }
 template <std::size_t Bytes>
 double into_rate(Wait wait) {
-  return queue_rate<Bytes>(wait, send_single<Bytes>, receive_into<Bytes>);
+  return size_rate<Bytes>(wait, send_single<Bytes>, receive_into<Bytes>);
 }
 template <std::size_t Bytes>
 double consume_rate(Wait wait) {
-  return queue_rate<Bytes>(wait, send_batches<Bytes>, consume<Bytes>);
+  return size_rate<Bytes>(wait, send_batches<Bytes, kBatch>, consume<Bytes, kBatch>);
 }
 template <std::size_t Bytes>
 double loan_rate(Wait wait) {
-  return queue_rate<Bytes>(wait, send_loans<Bytes>, receive_single<Bytes>);
+  return size_rate<Bytes>(wait, send_loans<Bytes>, receive_single<Bytes>);
 }
 
 // One thread: what the protocol itself costs. A batch of messages is sent, then received.
 template <class Send, class Receive>
 double thread_rate(Send send, Receive receive) {
   constexpr std::size_t kMessages = 2'000'000;
-  const std::string& name = broker_name();
-  const Broker broker = start_broker(name, 64);
-  auto session = connect({.broker = name});
-  auto out = session.producer("stream", {.wait = Wait::spin()});
-  auto in = session.consumer("stream", {.wait = Wait::spin()});
+  const Broker broker = start_broker(queue_of(64));
+  auto session = attach();
+  auto out = attach_producer(session, Wait::spin());
+  auto in = attach_consumer(session, Wait::spin());
   const auto start = Clock::now();
   for (std::size_t n = 0; n < kMessages; n += kBatch) {
-    send(out, kBatch);
+    send(out, kBatch, 0);
     receive(in, kBatch);
   }
   return kMessages / seconds_since(start);
 }
 double thread_single(Wait) { return thread_rate(send_single<64>, receive_single<64>); }
-double thread_batch(Wait) { return thread_rate(send_batches<64>, receive_batches<64>); }
+double thread_batch(Wait) { return thread_rate(send_batches<64, kBatch>, receive_batches<64>); }
 double thread_into(Wait) { return thread_rate(send_single<64>, receive_into<64>); }
-double thread_consume(Wait) { return thread_rate(send_batches<64>, consume<64>); }
+double thread_consume(Wait) { return thread_rate(send_batches<64, kBatch>, consume<64, kBatch>); }
 
 void run(benchmark::State& state, const std::string& name, double (*rate)(Wait), Wait wait) {
   std::vector<double> rates;

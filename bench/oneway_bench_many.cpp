@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -68,21 +67,8 @@ double rate_of(const Meeting& meeting, unsigned consumers, std::size_t sent) {
 
 constexpr std::size_t kMessages = 3'276'800;  // of all producers; each sends whole batches
 
-// Here and not within the template, where GCC 12 fails at it.
-BrokerOptions named_broker() { return {.name = broker_name()}; }
+// Not within the template, where GCC 12 fails at it.
 QueueOptions line_queue() { return {.slots = 0, .lines = 1024, .held = 128}; }
-
-template <std::size_t Batch>
-void send_all(Producer& out, std::uint64_t producer, std::size_t count) {
-  std::array<std::array<std::uint64_t, kWords>, Batch> words;
-  std::array<std::span<const std::byte>, Batch> batch;
-  for (std::size_t i = 0; i < Batch; ++i) batch[i] = std::as_bytes(std::span(words[i]));
-  for (std::size_t n = 0; n < count; n += Batch) {
-    for (std::size_t i = 0; i < Batch; ++i) fill(words[i].data(), kBytes, producer << kNumberBits | (n + i));
-    const Status s = Batch == 1 ? out.send(batch[0]) : out.send_many(batch).status;
-    if (s != Status::ok) fail("not sent");
-  }
-}
 
 template <std::size_t Batch>
 void receive_all(Consumer& in, Check& seen) {
@@ -104,8 +90,6 @@ struct Side {
   Meeting& meeting;
   unsigned processes;
   Wait wait;
-
-  Session attach() const { return connect({.broker = broker_name(), .wait_for = std::chrono::seconds(5)}); }
 };
 template <std::size_t Batch>
 struct Receiving {
@@ -113,8 +97,8 @@ struct Receiving {
   unsigned number;
 
   void operator()() const {
-    auto session = side.attach();
-    auto in = session.consumer("stream", {.wait = side.wait, .wait_for = std::chrono::seconds(5)});
+    auto session = attach();
+    auto in = attach_consumer(session, side.wait);
     Check seen(side.meeting.received[number]);
     side.meeting.await(side.processes);
     receive_all<Batch>(in, seen);
@@ -127,10 +111,11 @@ struct Sending {
   std::size_t count;
 
   void operator()() const {
-    auto session = side.attach();
-    auto out = session.producer("stream", {.wait = side.wait, .wait_for = std::chrono::seconds(5)});
+    auto session = attach();
+    auto out = attach_producer(session, side.wait);
     side.meeting.await(side.processes);
-    send_all<Batch>(out, number, count);
+    const std::uint64_t first = std::uint64_t{number} << kNumberBits;
+    Batch == 1 ? send_single<kBytes>(out, count, first) : send_batches<kBytes, Batch>(out, count, first);
   }
 };
 
@@ -144,8 +129,7 @@ double many_rate(Wait wait) {
   const Side side{*meeting, Producers + Consumers, wait};
   for (unsigned c = 0; c < Consumers; ++c) peers.emplace_back(Receiving<Batch>{side, c});
   for (unsigned p = 0; p < Producers; ++p) peers.emplace_back(Sending<Batch>{side, p, kMessages / Producers});
-  Broker broker(named_broker());  // after the forks
-  broker.create("stream", line_queue());
+  const Broker broker = start_broker(line_queue());
   for (Peer& p : peers) p.join();
   return rate_of(*meeting, Consumers, kMessages);
 }
