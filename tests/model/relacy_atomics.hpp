@@ -188,6 +188,7 @@ struct RelacyAtomics {
 
   static void prefetch_for_write(const void*) {}
   static void prefetch_for_read(const void*) {}
+  static void pause(unsigned) {}
 };
 
 inline void yield() { rl::ctx().yield(1, RL_INFO); }

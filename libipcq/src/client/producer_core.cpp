@@ -49,7 +49,7 @@ Status ProducerCore::claim(std::uint32_t want, Deadline& deadline, PublishClaim&
   if (!session_->connected()) {  // the broker is gone: no consumer would read the message
     return ring_.cursor(kProducers).closed ? Status::closed : Status::peer_dead;
   }
-  claim = ring_.claim_publish(client_, want, limit_);
+  claim = ring_.claim_publish(client_, want, limit_, back_off_);
   switch (claim.outcome) {
     case ClaimOutcome::ok:
       return Status::ok;
@@ -102,7 +102,7 @@ Status ProducerCore::claim_slow(std::uint32_t want, Deadline& deadline, PublishC
       if (!ring_.is_free(claim.ticket + quarter - 1, ring_.live_groups())) return false;
     }
     do {
-      claim = ring_.claim_publish(client_, want, limit_);
+      claim = ring_.claim_publish(client_, want, limit_, back_off_);
       if (claim.outcome != ClaimOutcome::full) return true;
     } while (make_room(false));
     return false;

@@ -117,6 +117,7 @@ class ProducerCore {
   std::uint64_t limit_ = 0;     // first ticket whose line is not known to be free
   std::uint64_t sequence_ = 0;  // of the next message
   std::uint64_t bytes_ = 0;
+  BackOff<SharedAtomics> back_off_;
   std::uint32_t alias_hint_ = 0;
   std::uint32_t loans_ = 0;
   bool uses_cuda_ = false;

@@ -235,6 +235,9 @@ struct SharedAtomics {
     __builtin_prefetch(line, 0);
     __builtin_prefetch(static_cast<const char*>(line) + 64, 0);
   }
+  static void pause(unsigned times) noexcept {
+    for (; times != 0; --times) _mm_pause();
+  }
 };
 
 }  // namespace ipcq::detail

@@ -185,7 +185,11 @@ class GroupMember : public Holder<A> {
       }
       if (v.client != w_.client) [[unlikely]]
         ring_.help(c, unpack_cursor(word));  // v itself stays in registers
-      if (!ring_.swap_cursor(c, word, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) continue;
+      if (!ring_.swap_cursor(c, word, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) {
+        back_off_.lost();
+        continue;
+      }
+      back_off_.won();
       IPCQ_CRASH_POINT("take.claimed");
       mark_held(v.next, std::span(copied, k), entries, t);
     }
@@ -296,6 +300,7 @@ class GroupMember : public Holder<A> {
   R ring_;
   std::uint64_t mine_in_cursor_ = 0;  // what its claim of one ticket leaves there
   std::uint32_t scan_ = 0;
+  BackOff<A> back_off_;
 };
 
 }  // namespace ipcq::detail

@@ -172,17 +172,23 @@ class InPlaceReader {
     if (tag_of(head.hi) != static_cast<std::uint32_t>(lines.lap(ticket))) return Next::absent;
     return kind_in(head.lo) == LineKind::slot ? Next::in_slot : Next::in_line;
   }
-  bool swap(const Pair& word, const Cursor& v, std::uint64_t count, bool reading) const {
+  bool swap(const Pair& word, const Cursor& v, std::uint64_t count, bool reading) {
     if (v.client != w_.client) [[unlikely]]
       ring_.help(cursor(), unpack_cursor(word));  // v itself stays in registers
-    return ring_.swap_cursor(cursor(), word,
-                             {v.next + count, w_.client, static_cast<std::uint32_t>(count), 0, false, reading});
+    if (!ring_.swap_cursor(cursor(), word,
+                           {v.next + count, w_.client, static_cast<std::uint32_t>(count), 0, false, reading})) {
+      back_off_.lost();
+      return false;
+    }
+    back_off_.won();
+    return true;
   }
 
   Ring<A> ring_;
   GroupWords<A> w_;
   std::uint64_t mine_in_cursor_ = 0;  // what its claim of one ticket leaves there
   std::size_t spare_ = 0;             // at least so many entries of the member's block are free
+  BackOff<A> back_off_;
 };
 
 }  // namespace ipcq::detail

@@ -5,8 +5,9 @@
 // by the owner of its ticket, and only once the line's previous ticket was published and every live group is done with
 // it.
 //
-// Thread-safe, lock-free, never waits. Template over the atomics policy, so that the model checker runs this code. A
-// Ring is a view: copyable, with pointers into a mapping that its creator has checked and that must outlive it.
+// Thread-safe, lock-free; never waits but for a pause after a lost race. Template over the atomics policy, so that the
+// model checker runs this code. A Ring is a view: copyable, with pointers into a mapping that its creator has checked
+// and that must outlive it.
 #pragma once
 
 #include <bit>
@@ -17,6 +18,7 @@
 #include "layout/line.hpp"
 #include "layout/plain_line.hpp"
 #include "layout/words.hpp"
+#include "protocol/back_off.hpp"
 #include "protocol/ring_lines.hpp"
 
 namespace ipcq::detail {
@@ -89,7 +91,7 @@ class Ring {
   // Claims up to `want` tickets for client `me`: as many as have free lines in a row. `limit` is the caller's record of
   // the first ticket not known to be free; it starts at 0 and never becomes invalid, since a free line stays free until
   // its ticket is claimed. Precondition: `me` has published every ticket of its previous claim.
-  PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
+  PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit, BackOff<A>& back_off) const {
     for (;;) {
       const Pair word = cursor_word(kProducers);
       const std::uint64_t next = word.lo;
@@ -105,9 +107,16 @@ class Ring {
       const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - next, kMaxClaim}));
       if (swap_cursor(kProducers, word, {next + k, me, k, groups, false})) {
         IPCQ_CRASH_POINT("publish.claimed");
+        back_off.won();
         return {next, k, groups, ClaimOutcome::ok, 0};
       }
+      back_off.lost();
     }
+  }
+  // For who claims seldom.
+  PublishClaim claim_publish(std::uint32_t me, std::uint32_t want, std::uint64_t& limit) const {
+    BackOff<A> back_off;
+    return claim_publish(me, want, limit, back_off);
   }
 
   // What the claim of one ticket by `me` leaves in the high half of a cursor; of the producers' with their `groups`.
@@ -189,12 +198,11 @@ class Ring {
   // Records the last claim of cursor `c`, whose value is `v`, in the owner log: each of its tickets that has no entry
   // of its lap becomes TAKEN, or READING, by v.client. Every party calls this before it moves the cursor past another
   // client's claim, because the move erases the cursor's record and the repair finds a dead owner's tickets only by
-  // these.
+  // these. The lines themselves are not looked at: their owner is perhaps writing them just now.
   [[gnu::noinline]] void help(unsigned c, const Cursor& v) const {
     const std::uint64_t count = std::min<std::uint64_t>({v.count, w_.lines, v.next});
     const OwnState state = v.reading ? OwnState::reading : OwnState::taken;
     for (std::uint64_t t = v.next - count; t != v.next; ++t) {
-      if (c == kProducers && is_tagged(in(t), lap(t))) continue;  // published: the repair does not need its owner
       auto& entry = own(c, t);
       for (;;) {
         const std::uint64_t seen = entry.load(std::memory_order_acquire);

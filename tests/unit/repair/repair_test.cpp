@@ -26,6 +26,16 @@ TEST_F(RepairTest, FindsNothingTheSecondTime) {
   expect_nothing_left();
 }
 
+TEST_F(RepairTest, BuriesNoPublishedMessageWhoseTicketAHelperHasNoted) {
+  s.send(2, 0);
+  ASSERT_EQ(s.claim(3).ticket, 1u);
+  ASSERT_EQ(own_state(s.ring().own(kProducers, 0).load(std::memory_order_relaxed)), OwnState::taken);
+  EXPECT_THAT(producer_died(2).tombstones, IsEmpty());
+  EXPECT_THAT(producer_died(3).tombstones, ElementsAre(1));
+  EXPECT_THAT(s.receive_all(), ElementsAre(0));
+  expect_nothing_left();
+}
+
 TEST_F(RepairTest, WakesWhomTheDeadMayHaveMeantToWake) {
   const std::uint32_t ready = s.control().ready[0].sequence.load(std::memory_order_relaxed);
   const std::uint32_t space = s.control().space.sequence.load(std::memory_order_relaxed);
