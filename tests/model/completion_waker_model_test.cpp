@@ -23,6 +23,7 @@ struct Woken : rl::test_suite<Woken<kMessages>, 4> {
   RelacyAtomics::Unit in[kLines * kLineUnits];
   RelacyAtomics::Unit out[kLines * kLineUnits];
   RelacyAtomics::Word live;
+  RelacyAtomics::Word free_before;
   ModelRing ring;
   Bell ready;
   Bell waker;
@@ -37,6 +38,7 @@ struct Woken : rl::test_suite<Woken<kMessages>, 4> {
     r.in = in;
     r.out = out;
     r.live_groups = &live;
+    r.free_before = &free_before;
     r.lines = kLines;
     ring = ModelRing(r);
     cursor[kProducers].init(pack(Cursor{0, 0, 0, 1, false}));

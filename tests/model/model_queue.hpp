@@ -86,11 +86,13 @@ struct ModelQueue {
     r.line_units = kUnits;
     r.plain = kPlain;
     r.live_groups = &live;
+    r.free_before = &free_before;
     r.lines = kLines;
     ring = ModelRing(r);
     const auto groups = static_cast<std::uint8_t>((1u << kJoined) - 1);
     cursor[kProducers].init(pack(Cursor{0, 0, 0, groups, false}));
     live.store(fault == Fault::groups_ignored ? 0 : groups, std::memory_order::relaxed);
+    if (fault == Fault::said_free_too_early) free_before.store(kLines + 1, std::memory_order::relaxed);
 
     for (unsigned i = 0; i < kSlots; ++i) ::new (&slot_storage[i]) RelacyAtomics::Wide();
     for (unsigned i = 0; i < kAliases; ++i) ::new (&slot_storage[kAliasBase + i]) RelacyAtomics::Wide();
@@ -144,6 +146,7 @@ struct ModelQueue {
   static constexpr unsigned kUnits = kPlain ? kLeastLineBytes / kUnitSize : kLineUnits;
   RelacyAtomics::Unit units[kLines * kUnits];
   RelacyAtomics::Word live;
+  RelacyAtomics::Word free_before;
   HeldOf<RelacyAtomics> held[kMembers * kBlock];
   RelacyAtomics::Word orphans[kGroups];
   RelacyAtomics::Word free_bits[2];

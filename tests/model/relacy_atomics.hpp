@@ -38,11 +38,12 @@ namespace model {
 // A planted bug, with which a model must fail. Global: Relacy runs one test at a time, in one thread.
 enum class Fault {
   none,
-  line_tag_relaxed,   // unit 0 may be observed before the units that it announces
-  slot_word_relaxed,  // a slot may be borrowed before its last reader has finished
-  wide_load_torn,     // a decision without a swap by the low half of one value and the high half of the next
-  held_word_relaxed,  // a held entry may change hands before its content
-  groups_ignored,     // a line is reused though a group has not taken it
+  line_tag_relaxed,     // unit 0 may be observed before the units that it announces
+  slot_word_relaxed,    // a slot may be borrowed before its last reader has finished
+  wide_load_torn,       // a decision without a swap by the low half of one value and the high half of the next
+  held_word_relaxed,    // a held entry may change hands before its content
+  groups_ignored,       // a line is reused though a group has not taken it
+  said_free_too_early,  // the same, because free_before is too high
   no_sleeper_fence,
   no_publisher_fence,
   no_waker_fence,

@@ -263,6 +263,9 @@ TEST(RingModel, FindsALineTagStoredWithoutRelease) {
   expect_found<OneOnOne<true>>(Fault::line_tag_relaxed, 20'000);
   expect_found<OneOnOne<false>>(Fault::line_tag_relaxed, 20'000);
 }
+TEST(RingModel, FindsALineThatIsSaidToBeFreeTooEarly) {
+  expect_found<TwoProducersTwoConsumers>(Fault::said_free_too_early, 8'000);
+}
 TEST(RingModel, FindsALineReusedBeforeEveryGroupTookIt) { expect_found<TwoGroups>(Fault::groups_ignored, 8'000); }
 
 }  // namespace

@@ -24,13 +24,6 @@ struct alignas(kLineBytes) Line {
   Unit unit[kLineUnits];
 };
 
-// A word, or pair of words, that shares its 128 bytes with no other.
-template <class T>
-struct alignas(kLineBytes) Alone {
-  T word;
-  std::uint8_t pad[kLineBytes - sizeof(T)];
-};
-
 // A futex word that sleepers arm and ringers ring (doorbell.hpp).
 //
 //                          arm: a sleeper, armed = sequence (compare-and-swap, only upwards)
@@ -163,6 +156,15 @@ enum class QueueState : std::uint64_t { open = 0, draining = 1, closed = 2 };
 inline constexpr std::uint64_t kGroupLossy = 1;
 inline constexpr std::uint64_t kGroupDurable = 2;
 
+// A cursor, apart from everything else.
+struct alignas(kLineBytes) CursorLine {
+  Wide word;         // Cursor
+  Word free_before;  // of the producers': lines of tickets before this one were free; read and written by producers
+                     // that claim after others. Any earlier value is right too
+  std::uint8_t pad[kLineBytes - sizeof(Wide) - sizeof(Word)];
+};
+static_assert(sizeof(CursorLine) == 128 && offsetof(CursorLine, word) == 0 && offsetof(CursorLine, free_before) == 16);
+
 // One group. Read-mostly.
 struct alignas(kLineBytes) GroupControl {
   Word policy;     // kGroupLossy, kGroupDurable; written by the broker
@@ -178,7 +180,7 @@ static_assert(offsetof(GroupControl, policy) == 0 && offsetof(GroupControl, orph
               offsetof(GroupControl, name) == 32);
 
 struct QueueControl {
-  Alone<Wide> cursor[kCursors];    // Cursor
+  CursorLine cursor[kCursors];
   alignas(kLineBytes) Word state;  // QueueState
   Word live_groups;                // bit g: a line is free only once group g is done with it
   Word end_ticket;                 // kNoTicket, or: the stream has ended before this ticket

@@ -30,6 +30,7 @@ struct RingWords {
   typename A::Unit* in = nullptr;        // lines of `line_units` each
   typename A::Unit* out = nullptr;       // == in for a direct queue
   typename A::Word* live_groups = nullptr;
+  typename A::Word* free_before = nullptr;
   std::uint64_t lines = 0;  // power of two
   std::uint32_t line_units = kLineUnits;
   bool plain = false;  // the lines are plain, else tagged
@@ -96,8 +97,13 @@ class Ring {
       const Pair word = cursor_word(kProducers);
       const std::uint64_t next = word.lo;
       if (CursorBits::Closed::get(word.hi) != 0) return {next, 0, 0, ClaimOutcome::closed, 0};
-      if (CursorBits::Client::get(word.hi) != me) help(kProducers, unpack_cursor(word));
-      if (limit < next + want) limit = first_not_free(std::max(limit, next), next + want + kLookAhead, next);
+      const bool mine = CursorBits::Client::get(word.hi) == me;
+      if (limit < next + want) {
+        limit = look_for_free(next, want, limit, mine);
+        // Others have claimed meanwhile, more likely the longer it took.
+        if (!mine && limit > next && !(cursor_word(kProducers) == word)) continue;
+      }
+      if (!mine) help(kProducers, unpack_cursor(word));
       const auto groups = static_cast<std::uint8_t>(CursorBits::Groups::get(word.hi));
       if (limit <= next) {
         if (cursor_word(kProducers) == word) return {next, 0, groups, ClaimOutcome::full, 0};
@@ -266,6 +272,20 @@ class Ring {
   // Tickets checked beyond those wanted, so that the next claims load no other party's words.
   static constexpr std::uint64_t kLookAhead = 64;
 
+  // For a claim of `want` tickets from `next` on: the first that is not known to be free, `limit` being what the caller
+  // knew. Producers that claim in turn tell each other (`mine`: the last claim was the caller's own), else each would
+  // look at all lines.
+  std::uint64_t look_for_free(std::uint64_t next, std::uint32_t want, std::uint64_t limit, bool mine) const {
+    const std::uint64_t end = next + want;
+    if (mine) return first_not_free(std::max(limit, next), end + kLookAhead, next);
+    // SYNC lines-free (acquire): the readers' loads of these lines are done. Pairs with: the store below.
+    const std::uint64_t told = w_.free_before->load(std::memory_order_acquire);
+    if (told > limit && told <= next + w_.lines) limit = told;
+    if (limit < end) limit = first_not_free(std::max(limit, next), end + kLookAhead, next);
+    // SYNC lines-free (release). Pairs with: the load above.
+    if (limit > told) w_.free_before->store(limit, std::memory_order_release);
+    return limit;
+  }
   [[gnu::noinline]] std::uint64_t first_not_free(std::uint64_t from, std::uint64_t to, std::uint64_t next) const {
     // Loaded after the cursor, whose acquire makes every group of its mask live here. A group that joins later reads no
     // ticket before `next`.

@@ -244,6 +244,7 @@ QueueMap::QueueMap(Segment segment, const QueueHeader& config) : segment_(std::m
   w.in = at<Unit>(segment_, config.in_offset);
   w.out = at<Unit>(segment_, config.out_offset);
   w.live_groups = &control_->live_groups;
+  w.free_before = &control_->cursor[kProducers].free_before;
   w.lines = config.lines;
   w.line_units = config.line_bytes / kUnitSize;
   w.plain = (config.segment.flags & kQueuePlainLines) != 0;
