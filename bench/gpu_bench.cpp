@@ -8,6 +8,7 @@
 //   inline/bare         a block of 512 threads moves 48-byte lines from ring to ring; one thread writes, one reads
 //   inline/ipcq         send_many and receive_many in batches of 256 through the persistent kernel; from the first
 //                       receipt to the last; delivered means received, its number checked, and released
+//   inline/6x6          the same from six producers to one group of six consumers, every byte compared
 //   records/ipcq        the same by consume() in a queue with batch=records, in batches of 64 KiB
 //   bulk/bare           copy engines, 64 MiB at a time, to the GPU and back at once; the bytes of one direction
 //   bulk/4k             messages of 4 KiB and 1 MiB in slots, pulled from the mirror, processed (identity) and pushed
@@ -96,6 +97,7 @@ void print_last_lines() {
   lines.ratio("48 B p50: stream / bare", "latency/stream", "latency/bare");
   lines.figure("48 B messages through the persistent kernel", "inline/ipcq", 1e6, "M/s");
   lines.ratio("48 B messages: ipcq / bare block", "inline/ipcq", "inline/bare");
+  lines.figure("48 B messages, 6 producers and 6 consumers", "inline/6x6", 1e6, "M/s");
   lines.figure("48 B records through the persistent kernel", "records/ipcq", 1e6, "M/s", at_least(200));
   lines.figure("4 KiB messages, there and back", "bulk/4k", 1e9, "GB/s each way");
   lines.figure("1 MiB messages, there and back", "bulk/1m", 1e9, "GB/s each way");
@@ -115,6 +117,7 @@ BENCHMARK(latency_persistent)->Name("latency/persistent")->Iterations(1)->Unit(b
 BENCHMARK(latency_stream)->Name("latency/stream")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(inline_bare)->Name("inline/bare")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(inline_ipcq)->Name("inline/ipcq")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(inline_6x6)->Name("inline/6x6")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(records_ipcq)->Name("records/ipcq")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(bulk_bare)->Name("bulk/bare")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(bulk_4k)->Name("bulk/4k")->Iterations(1)->Unit(benchmark::kMillisecond);

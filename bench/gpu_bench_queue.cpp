@@ -1,11 +1,12 @@
 // Messages through a queue on the GPU: producer and consumer in processes of their own, the broker in this one.
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <span>
 #include <vector>
 
 #include "common/clock.hpp"
+#include "common/many.hpp"
 #include "common/numbered.hpp"
 #include "common/peer.hpp"
 #include "gpu_bench.hpp"
@@ -15,12 +16,7 @@ namespace ipcq::bench {
 
 namespace {
 
-using namespace std::chrono_literals;
-
 constexpr std::size_t kBytes = 48;
-constexpr auto kPatience = 60s;  // for broker, runner and queue to come up
-
-Session attach() { return connect({.broker = broker_name(), .wait_for = kPatience}); }
 
 void latency(benchmark::State& state, const char* name, ExecutorKind executor) {
   struct Area {
@@ -126,6 +122,19 @@ void bulk(benchmark::State& state, const char* name, std::size_t bytes, std::siz
 void latency_persistent(benchmark::State& state) { latency(state, "latency/persistent", ExecutorKind::persistent); }
 void latency_stream(benchmark::State& state) { latency(state, "latency/stream", ExecutorKind::stream); }
 
+namespace {
+
+QueueOptions line_queue() {
+  return {.slots = 0,
+          .lines = kLines,
+          .handler = "identity",
+          .backend = "cuda",
+          .executor = ExecutorKind::persistent,
+          .held = kBatch};
+}
+
+}  // namespace
+
 void inline_ipcq(benchmark::State& state) {
   const std::size_t count = scaled(20'000'000) / kBatch * kBatch;
   const auto receive = [=](Consumer& in) {
@@ -140,14 +149,15 @@ void inline_ipcq(benchmark::State& state) {
     return static_cast<double>(count) / seconds_since(start);
   };
   const auto send = [=](Producer& out) { send_numbered<kBatch, kBytes>(out, count); };
-  stream(state, "inline/ipcq", "messages_per_s",
-         {.slots = 0,
-          .lines = kLines,
-          .handler = "identity",
-          .backend = "cuda",
-          .executor = ExecutorKind::persistent,
-          .held = kBatch},
-         send, receive);
+  stream(state, "inline/ipcq", "messages_per_s", line_queue(), send, receive);
+}
+
+void inline_6x6(benchmark::State& state) {
+  constexpr unsigned kEach = 6;
+  const std::size_t count = std::max(scaled(20'000'000) / (kEach * kBatch), std::size_t{1}) * kEach * kBatch;
+  double rate = 0;
+  for (auto _ : state) rate = many_rate<kEach, kEach, kBytes, kBatch>(Wait::spin(), count, line_queue());
+  report_rate(state, "inline/6x6", "messages_per_s", rate);
 }
 
 void records_ipcq(benchmark::State& state) {

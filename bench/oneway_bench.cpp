@@ -29,6 +29,7 @@
 
 #include "common/bare_ring.hpp"
 #include "common/clock.hpp"
+#include "common/oneway.hpp"
 #include "common/peer.hpp"
 #include "common/report.hpp"
 #include "ipcq/ipcq.hpp"

@@ -13,14 +13,18 @@ namespace ipcq::device {
 // Looks whose lines are read at once while there is a backlog: 16 lines. inline/ipcq of gpu_bench comes to 23.7 M/s
 // with it (H200, CUDA 13.0); no comparison with other values is recorded.
 inline constexpr unsigned kAhead = 4;
+// The same of each warp in a burst, whose rounds are of 192 lines then. With 4 the shared memory would not do.
+inline constexpr unsigned kBurstAhead = 3;
 
 // Shared memory of block 0.
 struct Scout {
   alignas(16) std::uint8_t buffer[kBlockWarps][kWarpLines][kInlineBuffer];
-  SlotMessage late[kLate];                 // messages without a task yet, in order of their tickets
-  DeviceUnit ahead[kAhead][32];            // lines that were read ahead
-  std::uint64_t shown[kExecutorCounters];  // the counters as they are in host memory
+  SlotMessage late[kLate];                         // messages without a task yet, in order of their tickets
+  DeviceUnit ahead[kAhead][32];                    // lines that were read ahead
+  std::uint64_t shown[kExecutorCounters];          // the counters as they are in host memory
+  DeviceUnit burst[kBlockWarps][kBurstAhead][32];  // what each warp has read in a burst
   std::uint64_t burst_first;
+  std::uint32_t burst_looks;  // of each warp
   std::uint32_t burst_present[kBlockWarps];
   std::uint32_t burst_counts[kExecutorSums];
   bool quit;

@@ -109,47 +109,78 @@ __device__ unsigned take_lines(const QueueView& q, Scout& shared, ScoutState& s)
   return taken;
 }
 
-// One round of all warps of block 0 over the lines from burst_first on, four a warp: processes inline messages up to
-// the first line that is missing or of another kind. Called by all threads of block 0. Returns, in each, the number of
-// lines.
-template <class Handler>
-__device__ unsigned burst(const QueueView& q, Scout& shared) {
-  const unsigned warp = threadIdx.x / 32;
-  LaneLine l = read_lines(q, shared.burst_first + warp * kWarpLines);
+// How many of the warp's four lines, from the first on, are complete inline messages or tombstones.
+__device__ inline unsigned in_row(const LaneLine& l) {
   const bool mine = l.seen == Seen::present && (l.kind == kInlined || l.kind == kTombstone);
   const std::uint32_t heads = __ballot_sync(~0u, mine && l.unit == 0);
   unsigned present = 0;
   while (present < kWarpLines && (heads >> (present * kLineUnits) & 1) != 0) ++present;
-  if (threadIdx.x % 32 == 0) shared.burst_present[warp] = present;
+  return present;
+}
+
+// One round of all warps of block 0 over the lines from burst_first on, burst_looks looks of four lines a warp, whose
+// loads are under way together: processes inline messages up to the first line that is missing or of another kind.
+// Called by all threads of block 0. Returns, in each, the number of lines. Not in line, nor is run_bursts(): the
+// scout's looks for single messages would lose registers to them, and 50 ns.
+template <class Handler>
+[[gnu::noinline]] __device__ unsigned burst(const QueueView& q, Scout& shared) {
+  const unsigned warp = threadIdx.x / 32;
+  const unsigned lane = threadIdx.x % 32;
+  const unsigned looks = shared.burst_looks;
+  const unsigned each = looks * kWarpLines;
+  const std::uint64_t first = shared.burst_first + warp * each;
+  if (looks == kBurstAhead) {
+    DeviceUnit unit[kBurstAhead];  // all loads are issued before the first value is used
+#pragma unroll
+    for (unsigned i = 0; i < kBurstAhead; ++i) unit[i] = load_lane(q, first + i * kWarpLines);
+#pragma unroll
+    for (unsigned i = 0; i < kBurstAhead; ++i) shared.burst[warp][i][lane] = unit[i];
+  } else {
+    shared.burst[warp][0][lane] = load_lane(q, first);
+  }
+  unsigned present = 0;
+  for (unsigned i = 0; i < looks && present == i * kWarpLines; ++i) {
+    present += in_row(lines_of(q, first + i * kWarpLines, shared.burst[warp][i][lane]));
+  }
+  if (lane == 0) shared.burst_present[warp] = present;
   scout_barrier();
   unsigned all = 0;
-  for (unsigned w = 0; w < kBlockWarps && all == w * kWarpLines; ++w) all += shared.burst_present[w];
-  const bool in_row = all > warp * kWarpLines;
-  std::uint32_t counts[kExecutorSums] = {};
-  process_inlined<Handler>(q, l, in_row && mine && threadIdx.x % 32 / kLineUnits < present, shared.buffer[warp],
-                           counts[kProcessedCounter], counts[kFailedCounter], counts[kDamagedCounter]);
-  for (unsigned i = 0; i < kExecutorSums; ++i) {
-    const std::uint32_t sum = __popc(__ballot_sync(~0u, counts[i] != 0));
-    if (threadIdx.x % 32 == 0 && sum != 0) atomicAdd(&shared.burst_counts[i], sum);
+  for (unsigned w = 0; w < kBlockWarps && all == w * each; ++w) all += shared.burst_present[w];
+  std::uint32_t sums[kExecutorSums] = {};
+  for (unsigned i = 0; i < looks && all > warp * each + i * kWarpLines; ++i) {
+    LaneLine l = lines_of(q, first + i * kWarpLines, shared.burst[warp][i][lane]);
+    std::uint32_t counts[kExecutorSums] = {};
+    process_inlined<Handler>(q, l, i * kWarpLines + lane / kLineUnits < present, shared.buffer[warp],
+                             counts[kProcessedCounter], counts[kFailedCounter], counts[kDamagedCounter]);
+    for (unsigned c = 0; c < kExecutorSums; ++c) sums[c] += __popc(__ballot_sync(~0u, counts[c] != 0));
+  }
+  for (unsigned c = 0; c < kExecutorSums; ++c) {
+    if (lane == 0 && sums[c] != 0) atomicAdd(&shared.burst_counts[c], sums[c]);
   }
   scout_barrier();
   return all;
 }
 
-// The scout's part in bursts: starts them until one is not full, kLooksPerCheck at most. Returns their number.
+// The scout's part in bursts: starts them as long as they find lines, kLooksPerCheck at most. Returns their number.
+// A round that was full is followed by one of more lines; lines that are not written yet are better not looked at.
 template <class Handler>
-__device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
-  unsigned all = kBlockWarps * kWarpLines;
+[[gnu::noinline]] __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s,
+                                                 const WorkArea* area) {
+  constexpr unsigned kLeast = kBlockWarps;  // of fewer lines the scout alone takes care
+  unsigned all = kLeast;
+  unsigned looks = 1;
   unsigned round = 0;
   s.ahead = 0;
-  for (; all == kBlockWarps * kWarpLines && round < kLooksPerCheck; ++round) {
+  for (; all >= kLeast && round < kLooksPerCheck; ++round) {
     if (threadIdx.x == 0) {
       shared.burst_first = s.next;
+      shared.burst_looks = looks;
       for (auto& c : shared.burst_counts) c = 0;
     }
     scout_barrier();  // the other warps wait here for a burst
     all = burst<Handler>(q, shared);
     s.next += all;
+    looks = all >= kBlockWarps * kWarpLines ? kBurstAhead : 1;
     for (unsigned i = 0; i < kExecutorSums; ++i) s.counted[i] += shared.burst_counts[i];
     show(q, area, shared, s);
     __syncwarp();

@@ -16,6 +16,8 @@ MessageWait::MessageWait(SessionCore& session, const QueueMap& queue, const Memb
 std::uint64_t MessageWait::await_batch(const Member& member, std::size_t room) const noexcept {
   const auto& ring = queue_.ring();
   const std::uint64_t next = member.next_ticket();
+  // What a kernel has written lies in memory; to have host threads' lines fetched would disturb these.
+  if (queue_.on_device()) return queue_.control().taken.load(std::memory_order_relaxed);
   if (wait_.kind() == Wait::Kind::sleep || ring.has_handler()) return next;
   const std::uint64_t end = std::min(ring.cursor(kProducers).next, next + room);
   if (end <= next + 1) return next;

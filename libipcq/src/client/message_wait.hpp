@@ -49,9 +49,10 @@ class MessageWait {
     return s;
   }
 
-  // Before a batch is taken: waits until the last line that a producer has claimed, within `room`, is readable. To take
-  // a producer's batch line by line would move every cache line to and fro between the two. The wait is short, since
-  // that producer may be dead. Returns the ticket before which lines are expected to be readable.
+  // Before a batch is taken: waits until the last line that a producer has claimed, within `room`, is readable, where
+  // no executor stands between. To take a producer's batch line by line would move every cache line to and fro between
+  // the two. The wait is short, since that producer may be dead. Returns the ticket before which lines are expected to
+  // be readable: a hint.
   std::uint64_t await_batch(const Member& member, std::size_t room) const noexcept;
 
   // Whether a call that has nothing to deliver yet may try again: ok, or the status that it returns.

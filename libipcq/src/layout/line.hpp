@@ -57,6 +57,16 @@ constexpr std::uint64_t valid_head(std::uint64_t head) {
   return head & ~HeadBits::Flags::put(HeadBits::Flags::kMax & ~kFlagsOfALine);
 }
 
+// The head of most lines: an inline message without flags and priority, whose payload begins at kInlineUnit.
+inline constexpr std::uint64_t kUsualHead =
+    HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::inlined)) | HeadBits::DataUnit::put(kInlineUnit);
+// The same of a message in a slot of host memory, whose payload is complete.
+inline constexpr std::uint64_t kUsualSlotHead = HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::slot)) |
+                                                HeadBits::Flags::put(kPayloadReady) |
+                                                HeadBits::DataUnit::put(kInlineUnit);
+// What a head is without its length.
+inline constexpr std::uint64_t kAllButLength = ~HeadBits::Length::kMask;
+
 // What the first two units of a line say, packed as a held entry has it.
 struct PackedUnits {
   std::uint64_t head = 0;      // HeadBits
@@ -251,6 +261,29 @@ template <class U>
   d.alias = static_cast<std::uint32_t>(alias.hi);
   d.published_at_ns = time.lo;
   return LineRead::present;
+}
+
+// read_line() of an inline message of the usual head, whose fields stay packed. False: another line, or not all of it
+// is there; read_line() says what. `data` is unspecified then.
+template <class U>
+[[gnu::always_inline]] inline bool copy_usual_tagged_line(const U* unit, std::uint64_t lap, PackedUnits& p,
+                                                          std::byte* data) {
+  const auto tag = static_cast<std::uint32_t>(lap);
+  // SYNC line-tagged (acquire): unit 0 before the others. Pairs with: write_line.
+  const Pair u0 = unit[0].load(std::memory_order_acquire);
+  if (tag_of(u0.hi) != tag || (u0.lo & kAllButLength) != kUsualHead) return false;
+  const std::uint64_t length = HeadBits::Length::get(u0.lo);
+  if (length > kInlineBytes) return false;
+  const Pair u1 = unit[kSequenceUnit].load(std::memory_order_relaxed);
+  std::uint32_t wrong = tag_of(u1.hi) ^ tag;
+  const U* from = unit + kInlineUnit;
+  for (std::byte* to = data; to < data + length; ++from, to += kUnitBytes) {
+    wrong |= from->copy_to(to) ^ tag;  // the next unit overwrites this one's tag
+  }
+  p.head = u0.lo;
+  p.producer = TailBits::Data::get(u0.hi) | (TailBits::Data::get(u1.hi) << 32);
+  p.sequence = u1.lo;
+  return wrong == 0;
 }
 
 }  // namespace ipcq::detail

@@ -37,17 +37,7 @@ void write_plain_line(U* unit, std::uint64_t lap, const Descriptor& d, const std
   unit[0].store(make_unit(pack_head(d), d.producer, tag), std::memory_order_release);
 }
 
-// The head of most lines: an inline message without flags and priority, whose payload begins at kInlineUnit.
-inline constexpr std::uint64_t kUsualHead =
-    HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::inlined)) | HeadBits::DataUnit::put(kInlineUnit);
-// The same of a message in a slot of host memory, whose payload is complete.
-inline constexpr std::uint64_t kUsualSlotHead = HeadBits::Kind::put(static_cast<std::uint64_t>(LineKind::slot)) |
-                                                HeadBits::Flags::put(kPayloadReady) |
-                                                HeadBits::DataUnit::put(kInlineUnit);
-// What a head is without its length.
-inline constexpr std::uint64_t kAllButLength = ~HeadBits::Length::kMask;
-
-// The same for a message of the usual head, from what is not zero. In line: it is most of what a send does.
+// The same for an inline message of the usual head, from what is not zero. In line: it is most of what a send does.
 template <class U>
 [[gnu::always_inline]] inline void write_plain_inline(U* unit, std::uint64_t lap, std::uint32_t producer,
                                                       std::uint64_t sequence, const std::byte* data,

@@ -228,7 +228,8 @@ class GroupMember : public Holder<A> {
     return entry.word.load(std::memory_order_acquire) == 0;
   }
 
-  // Copies the lines from `ticket` on as long as they are plain and have the usual head of `Kind`, each to its entry.
+  // Copies the lines from `ticket` on as long as they have the usual head of `Kind`, each to its entry. Of tagged lines
+  // only inline messages.
   // Returns how many.
   template <LineKind Kind>
   [[gnu::noinline]] std::size_t copy_usual(std::uint64_t ticket, std::span<const std::uint32_t> entries,
@@ -236,6 +237,15 @@ class GroupMember : public Holder<A> {
     const auto lines = ring_.out_lines();
     const HeldEntries<A> held = w_.held;
     std::size_t k = 0;
+    if (Kind == LineKind::inlined && !lines.plain) {
+      for (PackedUnits p; k < entries.size(); ++k, ++ticket) {
+        HeldOf<A>& h = held[entries[k]];
+        if (!copy_usual_tagged_line(lines.at(ticket), lines.lap(ticket), p, h.data.edit())) break;
+        (void)lines.fetch_ahead(ticket, expected);
+        h.descriptor.store_units(p);
+      }
+      return k;
+    }
     for (PackedUnits p; k < entries.size(); ++k, ++ticket) {
       const auto* const line = lines.template usual<Kind>(ticket, p);
       if (line == nullptr) break;
