@@ -10,7 +10,7 @@
 //   slot:    unit 2  lease 64 | slot 32
 //            unit 3  lease of the alias 64 | alias 32 (kNone: none)
 //            unit 4  publish time, CLOCK_MONOTONIC ns 64 | delivery count 32
-//            unit 5  deadline 64 | stage group 32, unit 6 correlation id 64 | reserved 32: reserved, not written
+//            units 5 to 7  reserved, not written
 //
 // Every used unit carries the tag of the lap, because units that cross PCIe arrive in any order. On every lap that is a
 // multiple of 2^20 all eight units are written, so that a seldom used unit never shows a matching tag of 2^32 laps ago.
