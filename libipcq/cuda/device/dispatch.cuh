@@ -13,16 +13,22 @@ namespace ipcq::device {
 // Looks whose lines are read at once while there is a backlog: 16 lines. inline/ipcq of gpu_bench comes to 23.7 M/s
 // with it (H200, CUDA 13.0); no comparison with other values is recorded.
 inline constexpr unsigned kAhead = 4;
-// The same of each warp in a burst, whose rounds are of 192 lines then. With 4 the shared memory would not do.
+// The same of each warp in a burst, whose rounds are of 192 lines then. With 4 the kernel's shared memory would be 38
+// KB, and two blocks would find no room on a multiprocessor of compute capability 7.5.
 inline constexpr unsigned kBurstAhead = 3;
 
 // Shared memory of block 0.
 struct Scout {
   alignas(16) std::uint8_t buffer[kBlockWarps][kWarpLines][kInlineBuffer];
-  SlotMessage late[kLate];                         // messages without a task yet, in order of their tickets
-  DeviceUnit ahead[kAhead][32];                    // lines that were read ahead
-  std::uint64_t shown[kExecutorCounters];          // the counters as they are in host memory
-  DeviceUnit burst[kBlockWarps][kBurstAhead][32];  // what each warp has read in a burst
+  // Bursts begin when nothing is late and nothing was read ahead.
+  union {
+    struct {
+      SlotMessage late[kLate];       // messages without a task yet, in order of their tickets
+      DeviceUnit ahead[kAhead][32];  // lines that were read ahead
+    } scout;
+    DeviceUnit burst[kBlockWarps][kBurstAhead][32];  // what each warp has read in a burst
+  } lines;
+  std::uint64_t shown[kExecutorCounters];  // the counters as they are in host memory
   std::uint64_t burst_first;
   std::uint32_t burst_looks;  // of each warp
   std::uint32_t burst_present[kBlockWarps];
@@ -30,7 +36,7 @@ struct Scout {
   bool quit;
 };
 
-// In registers of the scout's warp; every lane has the same values. Times are of global_time_ns().
+// Of the scout's warp, in registers but around bursts; every lane has the same values. Times are of global_time_ns().
 struct ScoutState {
   std::uint64_t next;                    // first ticket not looked at
   std::uint64_t limit;                   // tickets before this one may have been done by a former launch
@@ -141,7 +147,7 @@ __device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const Slot
 // Appends the slot message of the warp's line `which` to Scout::late.
 __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const LaneLine& l, unsigned which) {
   if (threadIdx.x % 32 / kLineUnits == which) {
-    SlotMessage& m = shared.late[s.late];
+    SlotMessage& m = shared.lines.scout.late[s.late];
     if (l.unit < kSlotUnits) {
       for (unsigned i = 0; i < kDataWords; ++i) m.unit[l.unit][i] = l.mine.word[i];
     }
@@ -169,7 +175,7 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
   s.blocked = false;
   for (std::uint32_t first = 0; first < s.late; first += 32) {
     const bool any = first + lane < s.late;
-    const SlotMessage& m = shared.late[any ? first + lane : 0];
+    const SlotMessage& m = shared.lines.scout.late[any ? first + lane : 0];
     const bool sound = is_sound(q, m);
     const bool written = !sound || (m.flags & kPayloadReady) != 0;
     // SYNC gpub (acquire, system): the payload. Pairs with: the loaner's stream, Repair.
@@ -186,9 +192,9 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
     for (std::uint32_t left = waits | large; left != 0; left &= left - 1) {
       const unsigned i = __ffs(left) - 1;
       if ((large >> i & 1) != 0) {
-        dispatch_to_all(q, area, s, shared.late[first + i]);
+        dispatch_to_all(q, area, s, shared.lines.scout.late[first + i]);
       } else {
-        if (lane == 0) shared.late[kept] = shared.late[first + i];
+        if (lane == 0) shared.lines.scout.late[kept] = shared.lines.scout.late[first + i];
         ++kept;
         __syncwarp();
       }

@@ -6,6 +6,8 @@
 
 #include "layout/queue_view.hpp"
 
+#define IPCQ_NOINLINE __noinline__  // before __device__
+
 namespace ipcq::device {
 
 // A unit is loaded and stored in one access of 16 bytes, so that a reader that observes its tag has its data too.

@@ -56,10 +56,10 @@ __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutSt
 #pragma unroll
     for (unsigned i = 0; i < kAhead; ++i) unit[i] = load_lane(q, s.next + i * kWarpLines);
 #pragma unroll
-    for (unsigned i = 0; i < kAhead; ++i) shared.ahead[i][lane] = unit[i];
+    for (unsigned i = 0; i < kAhead; ++i) shared.lines.scout.ahead[i][lane] = unit[i];
     s.ahead = kAhead;
   }
-  return lines_of(q, s.next, shared.ahead[kAhead - s.ahead--][lane]);
+  return lines_of(q, s.next, shared.lines.scout.ahead[kAhead - s.ahead--][lane]);
 }
 
 // One look at the next four lines: takes those that are complete, up to the first that is not or has no room in
@@ -123,7 +123,7 @@ __device__ inline unsigned in_row(const LaneLine& l) {
 // Called by all threads of block 0. Returns, in each, the number of lines. Not in line, nor is run_bursts(): the
 // scout's looks for single messages would lose registers to them, and 50 ns.
 template <class Handler>
-[[gnu::noinline]] __device__ unsigned burst(const QueueView& q, Scout& shared) {
+IPCQ_NOINLINE __device__ unsigned burst(const QueueView& q, Scout& shared) {
   const unsigned warp = threadIdx.x / 32;
   const unsigned lane = threadIdx.x % 32;
   const unsigned looks = shared.burst_looks;
@@ -134,13 +134,13 @@ template <class Handler>
 #pragma unroll
     for (unsigned i = 0; i < kBurstAhead; ++i) unit[i] = load_lane(q, first + i * kWarpLines);
 #pragma unroll
-    for (unsigned i = 0; i < kBurstAhead; ++i) shared.burst[warp][i][lane] = unit[i];
+    for (unsigned i = 0; i < kBurstAhead; ++i) shared.lines.burst[warp][i][lane] = unit[i];
   } else {
-    shared.burst[warp][0][lane] = load_lane(q, first);
+    shared.lines.burst[warp][0][lane] = load_lane(q, first);
   }
   unsigned present = 0;
   for (unsigned i = 0; i < looks && present == i * kWarpLines; ++i) {
-    present += in_row(lines_of(q, first + i * kWarpLines, shared.burst[warp][i][lane]));
+    present += in_row(lines_of(q, first + i * kWarpLines, shared.lines.burst[warp][i][lane]));
   }
   if (lane == 0) shared.burst_present[warp] = present;
   scout_barrier();
@@ -148,7 +148,7 @@ template <class Handler>
   for (unsigned w = 0; w < kBlockWarps && all == w * each; ++w) all += shared.burst_present[w];
   std::uint32_t sums[kExecutorSums] = {};
   for (unsigned i = 0; i < looks && all > warp * each + i * kWarpLines; ++i) {
-    LaneLine l = lines_of(q, first + i * kWarpLines, shared.burst[warp][i][lane]);
+    LaneLine l = lines_of(q, first + i * kWarpLines, shared.lines.burst[warp][i][lane]);
     std::uint32_t counts[kExecutorSums] = {};
     process_inlined<Handler>(q, l, i * kWarpLines + lane / kLineUnits < present, shared.buffer[warp],
                              counts[kProcessedCounter], counts[kFailedCounter], counts[kDamagedCounter]);
@@ -161,12 +161,14 @@ template <class Handler>
   return all;
 }
 
-// The scout's part in bursts: starts them as long as they find lines, kLooksPerCheck at most. Returns their number.
-// A round that was full is followed by one of more lines; lines that are not written yet are better not looked at.
+// The scout's part in bursts: starts them as long as they find some lines, kLooksPerCheck at most. Returns their
+// number. A round that has found 64 lines is followed by one that looks for more; lines that are not written yet are
+// better not looked at.
 template <class Handler>
-[[gnu::noinline]] __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s,
-                                                 const WorkArea* area) {
+IPCQ_NOINLINE __device__ unsigned run_bursts(const QueueView& q, Scout& shared, ScoutState& s, const WorkArea* area) {
   constexpr unsigned kLeast = kBlockWarps;  // of fewer lines the scout alone takes care
+  constexpr unsigned kRound = kBlockWarps * kWarpLines;
+  const bool fits = std::uint64_t{1} << q.lines_log2 >= kBurstAhead * kRound;  // the ring has so many lines
   unsigned all = kLeast;
   unsigned looks = 1;
   unsigned round = 0;
@@ -180,7 +182,7 @@ template <class Handler>
     scout_barrier();  // the other warps wait here for a burst
     all = burst<Handler>(q, shared);
     s.next += all;
-    looks = all >= kBlockWarps * kWarpLines ? kBurstAhead : 1;
+    looks = fits && all >= kRound ? kBurstAhead : 1;
     for (unsigned i = 0; i < kExecutorSums; ++i) s.counted[i] += shared.burst_counts[i];
     show(q, area, shared, s);
     __syncwarp();
@@ -225,7 +227,7 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
   while (load_acquire_device(&area->completed) != s.dispatched) __nanosleep(100);
   show(q, area, shared, s);
   if (threadIdx.x == 0) {
-    box->resume = s.late != 0 ? shared.late[0].ticket : s.next;
+    box->resume = s.late != 0 ? shared.lines.scout.late[0].ticket : s.next;
     box->limit = s.next > s.limit ? s.next : s.limit;
     box->reason = s.reason;
     fence_system();

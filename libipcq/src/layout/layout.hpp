@@ -156,7 +156,7 @@ enum class QueueState : std::uint64_t { open = 0, draining = 1, closed = 2 };
 inline constexpr std::uint64_t kGroupLossy = 1;
 inline constexpr std::uint64_t kGroupDurable = 2;
 
-// A cursor, apart from everything else.
+// A cursor, and beside the producers' what only claimers use.
 struct alignas(kLineBytes) CursorLine {
   Wide word;         // Cursor
   Word free_before;  // of the producers': lines of tickets before this one were free; read and written by producers

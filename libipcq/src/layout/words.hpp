@@ -74,7 +74,7 @@ constexpr Cursor unpack_cursor(Pair p) {
 //                     earlier lap --finish---------------------------> done
 //
 //   help    whoever moves the cursor past the claim, or the repair. Compare-and-swap; `client` is the ticket's taker.
-//           In the producers' log a published ticket gets no entry. `reading` where the cursor says so
+//           In the producers' log also of a published ticket. `reading` where the cursor says so
 //   repair  of the taker: publish_tombstones()
 //   finish  the taker (a member, a discarding producer or broker), its repair, or join_set() in the broker's name.
 //           Store, release

@@ -14,7 +14,8 @@ namespace ipcq::detail {
 template <class A>
 class BackOff {
  public:
-  // After a failed swap: pauses, twice as long as the last time.
+  // After a failed swap: pauses, twice as long as the last time, but for the wins in between. No clock is read: who
+  // comes back after a calm begins where it ended.
   [[gnu::noinline]] void lost() {
     pauses_ = std::clamp(2 * pauses_, kFewest, kMost);
     A::pause(pauses_);

@@ -4,8 +4,8 @@
 // Invariant: until it is released or discarded, a message that the group's cursor has passed is in its line (log not
 // DONE) or in a held entry, so the death of a member does not lose it.
 //
-// For one thread at a time, but for the functions of Holder. Never waits. Template over the atomics policy; a view like
-// Ring.
+// For one thread at a time, but for the functions of Holder. Never waits but for a pause after a lost race. Template
+// over the atomics policy; a view like Ring.
 #pragma once
 
 #include <algorithm>
@@ -229,8 +229,7 @@ class GroupMember : public Holder<A> {
   }
 
   // Copies the lines from `ticket` on as long as they have the usual head of `Kind`, each to its entry. Of tagged lines
-  // only inline messages.
-  // Returns how many.
+  // only inline messages. Returns how many.
   template <LineKind Kind>
   [[gnu::noinline]] std::size_t copy_usual(std::uint64_t ticket, std::span<const std::uint32_t> entries,
                                            std::uint64_t expected) const {

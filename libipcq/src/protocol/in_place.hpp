@@ -5,7 +5,8 @@
 // of the member does not lose it. The member claims no more tickets than it has free held entries: the repair puts the
 // messages there.
 //
-// For the member's thread; never waits. Template over the atomics policy; a view like Ring.
+// For the member's thread; never waits but for a pause after a lost race. Template over the atomics policy; a view like
+// Ring.
 #pragma once
 
 #include <algorithm>

@@ -280,7 +280,7 @@ class Ring {
     if (mine) return first_not_free(std::max(limit, next), end + kLookAhead, next);
     // SYNC lines-free (acquire): the readers' loads of these lines are done. Pairs with: the store below.
     const std::uint64_t told = w_.free_before->load(std::memory_order_acquire);
-    if (told > limit && told <= next + w_.lines) limit = told;
+    if (told > limit && told <= next + w_.lines) limit = told;  // beyond is damaged
     if (limit < end) limit = first_not_free(std::max(limit, next), end + kLookAhead, next);
     // SYNC lines-free (release). Pairs with: the load above.
     if (limit > told) w_.free_before->store(limit, std::memory_order_release);

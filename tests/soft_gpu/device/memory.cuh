@@ -11,6 +11,8 @@
 #include "language.hpp"
 #include "layout/queue_view.hpp"
 
+#define IPCQ_NOINLINE [[gnu::noinline]]
+
 namespace ipcq::device {
 
 // Vector moves of 16 bytes are atomic on processors with AVX.

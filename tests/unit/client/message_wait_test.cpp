@@ -107,6 +107,14 @@ TEST_F(MessageWaitTest, NoBatchIsWaitedForByOneThatSleepsOrBehindAnExecutor) {
   EXPECT_EQ(wait_on(handled, {}).await_batch(member, 8), 0u);
 }
 
+TEST_F(MessageWaitTest, OfAQueueOnADeviceTheExecutorSaysWhichLinesAreWritten) {
+  Segments device(eight_lines("copy"), QueueMap::Executed::by_device, {.slots = 4, .size = 256}, nullptr);
+  device.control().taken.store(5, std::memory_order_relaxed);
+  const auto member = device.queue().member(0, 0, kSelf);
+  EXPECT_EQ(wait_on(device, {}).await_batch(member, 8), 5u);
+  EXPECT_EQ(wait_on(device, {.wait = Wait::sleep()}).await_batch(member, 8), 5u);
+}
+
 TEST_F(MessageWaitTest, ACallGoesOnWhileItHasTime) {
   const MessageWait wait = wait_with();
   Deadline for_ever(kForever);
