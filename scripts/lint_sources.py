@@ -18,16 +18,17 @@ PUBLIC = "libipcq/include/"
 # Where the paths of includes begin, besides the folder of the file that includes.
 INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "tools/", "bench/")
 # Whose sources ROOMS speaks of. Tests include whatever they test.
-BUILT = ("libipcq/", "runner/", "tools/", "broker/", "consumer/", "producer/", "bench/")
+BUILT = ("libipcq/", "runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bench/")
 EXTENSIONS = (".hpp", ".cpp", ".cuh", ".cu", ".h", ".cc", ".inc", ".ipp", ".hpp.in")
 
 LONGEST_FILE = 350
 SIZED = re.compile(r"(^|/)(CMakeLists\.txt|[^/]+\.(hpp|cpp|cuh|cu|h|cc|inc|ipp|py|sh|cmake|in))$|^scripts/|^\.ci/")
 
-# Sources of libipcq and runner without a header of their name, and why.
+# Sources of libipcq, runner and compiler without a header of their name, and why.
 NO_HEADER = {
     "libipcq/cuda/receives_watch.cpp": "the part of receives.hpp's class that runs in the poll thread",
     "runner/main.cpp": "the program's entry",
+    "compiler/main.cpp": "the program's entry",
 }
 
 
@@ -120,7 +121,7 @@ def check_circles(units):
 def check_units(files):
     """A source has a header of its name, beside it or public."""
     for file in sorted(files):
-        if file.startswith((SOURCES, "libipcq/cuda/", "runner/")) and file.endswith(".cpp") and file not in NO_HEADER:
+        if file.startswith((SOURCES, "libipcq/cuda/", "runner/", "compiler/")) and file.endswith(".cpp") and file not in NO_HEADER:
             public = PUBLIC + "ipcq/" + os.path.basename(file)[:-4] + ".hpp"
             if file[:-4] + ".hpp" not in files and public not in files:
                 complain(f"{file} has no header of its name; NO_HEADER in scripts/lint_sources.py may say why")

@@ -9,7 +9,7 @@ failed=0
 project=$copy/project
 mkdir "$project"
 find "$source_dir" -maxdepth 1 -type f -exec cp -t "$project" {} +
-cp -r "$source_dir"/{libipcq,runner,tools,broker,consumer,producer,bench,tests,scripts,docs} "$project"
+cp -r "$source_dir"/{libipcq,runner,compiler,tools,broker,consumer,producer,bench,tests,scripts,docs} "$project"
 src=libipcq/src
 map=docs/design/README.md
 
@@ -127,7 +127,7 @@ expect "a label without an order" 'SYNC pair names none of: acquire release'
 
 options=(--documents "$project")
 expect "the documents as they are"
-change $map 's/`ring.hpp`, /&`rang.hpp`, /' 's/`repair.hpp`, /&`ring.hpp`, /' 's/, `stream.cuh`;/, `steam.cuh`;/'
+change $map 's/`ring.hpp`, /&`rang.hpp`, /' 's/`repair.hpp`, /&`ring.hpp`, /' 's/, `stream.cuh`,/, `steam.cuh`,/'
 expect "files of the map that are not there" 'there is no rang.hpp in libipcq/src/protocol' \
   'there is no ring.hpp in libipcq/src/repair' 'there is no steam.cuh in libipcq/cuda/device'
 append $src/base/sha256.hpp

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +28,8 @@
 
 #include <fmt/format.h>
 
+#include "child_program.hpp"
+#include "handler.hpp"
 #include "program/exit_code.hpp"
 #include "program/file_descriptor.hpp"
 #include "program/format.hpp"
@@ -183,6 +186,22 @@ std::vector<Finding> check_gpus() {
   }
 }
 
+// Nothing where handlers cannot be compiled for a GPU anyway.
+std::vector<Finding> check_handler_compiler() {
+  const std::string compiler = find_compiler();
+  if (compiler.empty()) return {};
+  constexpr const char* kSubject = "handlers";
+  try {
+    auto [code, text] = run_child(compiler, {"--show-nvrtc"}, std::chrono::seconds(60), "run it by hand to see why");
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    if (code == kOk) return {{Level::ok, kSubject, text, {}}};
+    const auto cut = text.find("; ");
+    return {{Level::warn, kSubject, text.substr(0, cut), cut == std::string::npos ? "" : text.substr(cut + 2)}};
+  } catch (const Failure& error) {
+    return {{Level::warn, kSubject, error.what(), "install ipcq-compiler anew, or set IPCQ_COMPILER to it"}};
+  }
+}
+
 Finding check_broker(const BrokerEntry& entry) {
   const auto subject = fmt::format("broker '{}'", entry.name);
   if (!entry.alive) {
@@ -248,6 +267,7 @@ std::vector<Finding> examine() {
   std::vector<Finding> findings = {directory,     check_shared_memory(), check_membarrier(), check_futex(),
                                    check_pidfd(), check_cpu(),           check_cores(),      check_memlock()};
   for (auto& finding : check_gpus()) findings.push_back(std::move(finding));
+  for (auto& finding : check_handler_compiler()) findings.push_back(std::move(finding));
   for (const auto& entry : brokers) findings.push_back(check_broker(entry));
   return findings;
 }

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "doctor.hpp"
+#include "handler.hpp"
 #include "housekeeping.hpp"
 #include "program/command_line.hpp"
 #include "program/exit_code.hpp"
@@ -64,6 +65,16 @@ int dump_command(const Options& o) {
   return kOk;
 }
 
+void add_handler_check(CommandLine& command, HandlerCheck& check) {
+  command.add_option("FILE", check.file, "CUDA C++ source with IPCQ_HANDLER(Type)").required().check(not_empty());
+  command.add_option("--arch", check.architecture, "Architecture of the GPU [that of GPU 0, else sm_90]")
+      .check(not_empty());
+  command.add_option("--std", check.standard, "C++ standard: c++20, c++23 [c++20]").check(not_empty());
+  command.add_option("--define,-D", check.definitions, "Macro, NAME or NAME=VALUE").one_value_each();
+  command.add_option("--include,-I", check.include_dirs, "Folder of headers, beside the file's own").one_value_each();
+  command.add_flag("--json", check.json, "JSON on stdout");
+}
+
 int run(int argc, char** argv) {
   Signals signals;
   Options o;
@@ -109,7 +120,14 @@ int run(int argc, char** argv) {
       .required()
       .check(one_of({"persistent", "stream"}));
 
+  auto handler = line.add_command("handler", "Handlers of your own");
+  handler.require_command();
+  HandlerCheck check;
+  auto check_command = handler.add_command("check", "Compile a handler's source file, without a broker");
+  add_handler_check(check_command, check);
+
   if (const auto code = line.parse(argc, argv)) return *code;
+  if (check_command.is_chosen()) return handler_check_command(check);
   if (list.is_chosen()) return list_command(o.json);
   if (stats.is_chosen()) return stats_command(o, signals);
   if (doctor.is_chosen()) return doctor_command(o.json);

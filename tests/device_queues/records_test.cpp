@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "device_queues/gpu_test.hpp"
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 #include "layout/handle_records.hpp"
 #include "protocol/doorbell.hpp"
 #include "queue/queue_map.hpp"

@@ -4,7 +4,7 @@
 #include <tuple>
 
 #include "device_queues/traffic.hpp"
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 
 namespace ipcq_test {
 namespace {

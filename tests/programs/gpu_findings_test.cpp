@@ -64,6 +64,15 @@ TEST(GpuFindings, EachFaultHasItsRemedy) {
               AllOf(HasSubstr("WARN GPU 1 to 0: no path"), HasSubstr("mirror=full")));
 }
 
+TEST(GpuFindings, TheFirstGpusArchitectureIsThatOfItsComputeCapability) {
+  EXPECT_EQ(first_architecture(R"({"devices":[{"compute_capability":"9.0"},{"compute_capability":"8.6"}]})"), "sm_90");
+  EXPECT_EQ(first_architecture(R"({"devices":[{"compute_capability":"12.0"}]})"), "sm_120");
+  for (const char* none : {"", "{", "[]", "{}", R"({"devices":[]})", R"({"devices":[{}]})", R"({"devices":[7]})",
+                           R"({"devices":[{"compute_capability":9.0}]})"}) {
+    EXPECT_EQ(first_architecture(none), "") << none;
+  }
+}
+
 TEST(GpuFindings, ExclusiveModeWorksUnderMpsOnly) {
   EXPECT_THAT(complaints(findings_with("\"default\"", "\"exclusive\"")), ElementsAre(HasSubstr("WARN MPS: runs")));
   std::string both =

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
-#include "ipcq/handler.hpp"
 #include "program/pattern.hpp"
 
 namespace ipcq::program {

@@ -132,4 +132,16 @@ std::vector<Finding> gpu_findings(std::string_view text) {
   }
 }
 
+std::string first_architecture(std::string_view probe) {
+  const json answer = json::parse(probe, nullptr, false);
+  if (!answer.is_object()) return {};
+  const auto devices = answer.find("devices");
+  if (devices == answer.end() || !devices->is_array() || devices->empty() || !devices->front().is_object()) return {};
+  const auto capability = devices->front().find("compute_capability");
+  if (capability == devices->front().end() || !capability->is_string()) return {};
+  std::string digits = capability->get<std::string>();
+  std::erase(digits, '.');
+  return digits.empty() ? "" : "sm_" + digits;
+}
+
 }  // namespace ipcq::program

@@ -7,7 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <ipcq/handler.hpp>
+#include <ipcq/builtin_handlers.hpp>
 #include <span>
 #include <string_view>
 #include <vector>

@@ -1,7 +1,7 @@
 #include "program/queue_spec.hpp"
 
+#include <ipcq/builtin_handlers.hpp>
 #include <ipcq/error.hpp>
-#include <ipcq/handler.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <driver.hpp>
-#include <ipcq/handler.hpp>
+#include <ipcq/builtin_handlers.hpp>
 #include <new>
 #include <string>
 

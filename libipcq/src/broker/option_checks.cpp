@@ -1,8 +1,8 @@
 #include "broker/option_checks.hpp"
 
 #include "base/os.hpp"
+#include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
-#include "ipcq/handler.hpp"
 #include "layout/limits.hpp"
 
 namespace ipcq::detail {

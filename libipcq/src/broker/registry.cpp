@@ -13,8 +13,8 @@
 #include "broker/option_checks.hpp"
 #include "broker/stream_end.hpp"
 #include "executor/host_executor.hpp"
+#include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
-#include "ipcq/handler.hpp"
 
 namespace ipcq::detail {
 namespace {

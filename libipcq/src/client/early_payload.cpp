@@ -4,7 +4,7 @@
 #include <cstring>
 #include <thread>
 
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 
 namespace ipcq::detail {
 

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "executor/executor.hpp"
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 #include "ipcq/wait.hpp"
 #include "queue/queue_map.hpp"
 

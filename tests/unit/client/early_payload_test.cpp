@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 #include "repair/membership.hpp"
 #include "unit/device_segments.hpp"
 

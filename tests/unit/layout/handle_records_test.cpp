@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 #include "record_batch.hpp"
 
 namespace ipcq::detail {

@@ -1,4 +1,4 @@
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 
 namespace ipcq {
 namespace {

@@ -1,5 +1,5 @@
 // Handlers by their names, as host workers run them.
-#include "ipcq/handler.hpp"
+#include "ipcq/builtin_handlers.hpp"
 
 #include <gmock/gmock.h>
 

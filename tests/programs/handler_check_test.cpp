@@ -1,0 +1,139 @@
+// ipcq handler check: what it makes of a handler's source, with the real compiler and without a GPU.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <nlohmann/json.hpp>
+
+#include "programs/commands.hpp"
+
+namespace ipcq_test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class HandlerCheckTest : public ProgramTest {
+ protected:
+  Command& check(const std::string& arguments) { return run("exec ipcq handler check --arch sm_90 " + arguments); }
+  // A handler whose operator() is `body`, after `before`.
+  void write_handler(const std::string& name, const std::string& body, const std::string& before = "") {
+    write(name, "#include <ipcq/handler.hpp>\n" + before +
+                    "struct Mine {\n"
+                    "  static constexpr bool accepts(std::uint64_t length) { return length % 4 == 0; }\n"
+                    "  template <class Team>\n"
+                    "  IPCQ_HOST_DEVICE void operator()(std::byte* data, std::uint64_t length, Team team) const {\n" +
+                    body +
+                    "\n  }\n"
+                    "};\n"
+                    "IPCQ_HANDLER(Mine)\n");
+  }
+};
+
+TEST_F(HandlerCheckTest, CompilesTheFileWithItsMacrosAndTheHeadersBesideIt) {
+  std::filesystem::create_directory(path("more"));
+  write("level.hpp", "inline constexpr int level() { return LEVEL; }\n");
+  write("more/ceiling.hpp", "constexpr int kCeiling = 255;\n");
+  write_handler("threshold.cu",
+                "    for (std::uint64_t i = team.rank(); i < length; i += team.size())\n"
+                "      data[i] = static_cast<std::byte>(static_cast<int>(data[i]) >= level() ? kCeiling : 0);",
+                "#include \"level.hpp\"\n#include \"ceiling.hpp\"\n");
+  Command& good = check("threshold.cu -D LEVEL=7 -I more");
+  EXPECT_EQ(good.exit_code(), 0) << good.err();
+  EXPECT_EQ(good.err(), "");
+  EXPECT_THAT(good.out(), HasSubstr("threshold.cu: compiles for sm_90 (NVRTC "));
+
+  Command& json = check("threshold.cu -D LEVEL=7 -I more --json");
+  ASSERT_EQ(json.exit_code(), 0) << json.err();
+  const auto said = nlohmann::json::parse(json.out());
+  EXPECT_EQ(said.at("file"), "threshold.cu");
+  EXPECT_GT(said.at("registers"), 16);
+  EXPECT_LE(said.at("registers"), 64);  // two blocks on a multiprocessor
+  EXPECT_GT(said.at("image_bytes"), 10000);
+
+  EXPECT_EQ(check("threshold.cu -I more").exit_code(), 1);
+  EXPECT_EQ(check("threshold.cu -D LEVEL=7").exit_code(), 1);
+}
+
+TEST_F(HandlerCheckTest, CompilesTheHandlerOfTheGuide) {
+  std::ifstream guide(IPCQ_HANDLER_GUIDE);
+  const std::string text((std::istreambuf_iterator<char>(guide)), std::istreambuf_iterator<char>());
+  const std::string mark = "```cpp\n";
+  const auto begin = text.find(mark) + mark.size();
+  write("guide.cu", text.substr(begin, text.find("```", begin) - begin));
+  Command& good = check("guide.cu -D LEVEL=128");
+  EXPECT_EQ(good.exit_code(), 0) << good.err();
+  EXPECT_EQ(good.err(), "");
+}
+
+TEST_F(HandlerCheckTest, MakesAnImageWithTheKernelsOfBothExecutors) {
+  write_handler("nothing.cu", "    (void)data, (void)length, (void)team;");
+  Command& made = run("exec ipcq-compiler nothing.cu --arch sm_90 --output nothing.cubin");
+  ASSERT_EQ(made.exit_code(), 0) << made.err();
+  const std::string image = contents("nothing.cubin");
+  EXPECT_EQ(image.substr(0, 4),
+            "\x7f"
+            "ELF");
+  for (const char* kernel : {"ipcq_persistent_user", "ipcq_message_user", "ipcq_finish_user", "ipcq_inlined_user"}) {
+    EXPECT_THAT(image, HasSubstr(kernel));
+  }
+}
+
+TEST_F(HandlerCheckTest, ShowsTheCompilersMessagesWholeWithTheUsersFileAndLine) {
+  std::string wrong;
+  for (int i = 0; i < 60; ++i) wrong += "    undeclared_" + std::to_string(i) + "();\n";
+  write_handler("wrong.cu", wrong);
+  Command& refused = check("wrong.cu");
+  EXPECT_EQ(refused.exit_code(), 1);
+  EXPECT_EQ(refused.out(), "");
+  // The first statement is in the sixth line.
+  EXPECT_THAT(refused.err(), HasSubstr("wrong.cu(6): error: identifier \"undeclared_0\" is undefined"));
+  EXPECT_THAT(refused.err(), HasSubstr("wrong.cu(65): error: identifier \"undeclared_59\" is undefined"));
+  EXPECT_THAT(refused.err(), Not(HasSubstr("run_persistent")));
+
+  write_handler("warned.cu", "    int unused = 0;\n    (void)data, (void)length, (void)team;");
+  Command& warned = check("warned.cu");
+  EXPECT_EQ(warned.exit_code(), 0);
+  EXPECT_THAT(warned.err(), HasSubstr("warned.cu(6): warning"));
+}
+
+TEST_F(HandlerCheckTest, SaysWhatAHandlerLacks) {
+  const auto refused = [&](const std::string& text, const std::string& message) {
+    write("lacks.cu", "#include <ipcq/handler.hpp>\n" + text);
+    Command& command = check("lacks.cu");
+    EXPECT_EQ(command.exit_code(), 1) << text;
+    EXPECT_THAT(command.err(), HasSubstr(message)) << text;
+  };
+  const std::string accepts = "  static constexpr bool accepts(std::uint64_t) { return true; }\n";
+  const std::string call = "  template <class Team> void operator()(std::byte*, std::uint64_t, Team) const {}\n";
+  refused("struct Mine {\n" + accepts + call + "};\n", "names no handler: IPCQ_HANDLER(Type) is missing");
+  refused("struct Mine {\n" + call + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: static constexpr bool accepts");
+  refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
+  refused("struct Mine {\n  Mine(int) {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n",
+          "a constructor without arguments");
+  refused("#include <vector>\n", "cannot open source file \"vector\"");
+}
+
+TEST_F(HandlerCheckTest, SaysWhatIsMissingOnThisMachine) {
+  write_handler("nothing.cu", "    (void)data, (void)length, (void)team;");
+  Command& no_file = check("none.cu");
+  EXPECT_EQ(no_file.exit_code(), 3);
+  EXPECT_THAT(no_file.err(), HasSubstr("cannot read 'none.cu'"));
+  Command& no_nvrtc = run("IPCQ_NVRTC=/nowhere/libnvrtc.so exec ipcq handler check nothing.cu --arch sm_90");
+  EXPECT_EQ(no_nvrtc.exit_code(), 6);
+  EXPECT_THAT(no_nvrtc.err(), HasSubstr("was not found (tried /nowhere/libnvrtc.so); install it"));
+  Command& doctor = run("IPCQ_NVRTC=/nowhere/libnvrtc.so exec ipcq doctor");
+  EXPECT_EQ(doctor.exit_code(), 0);
+  EXPECT_THAT(doctor.out(), HasSubstr("WARN  handlers"));
+  EXPECT_THAT(run("exec ipcq doctor").out(), testing::ContainsRegex("OK    handlers +NVRTC 1[23]\\.[0-9], /"));
+  Command& no_such_gpu = run("exec ipcq handler check nothing.cu --arch sm_1");
+  EXPECT_EQ(no_such_gpu.exit_code(), 6);
+  EXPECT_THAT(no_such_gpu.err(), HasSubstr("invalid value for --gpu-architecture"));
+  Command& no_compiler = run("IPCQ_COMPILER=/nowhere/ipcq-compiler exec ipcq handler check nothing.cu --arch sm_90");
+  EXPECT_EQ(no_compiler.exit_code(), 1);
+  EXPECT_THAT(no_compiler.err(), HasSubstr("/nowhere/ipcq-compiler"));
+}
+
+}  // namespace
+}  // namespace ipcq_test
