@@ -71,6 +71,7 @@ Function* look_up(void* library, const std::string& path, const char* name) {
 
 std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   std::vector<const char*> all;
+  all.reserve(texts.size());
   for (const auto& t : texts) all.push_back(t.c_str());
   return all;
 }
