@@ -18,10 +18,9 @@ struct DeviceHeader {
 const std::vector<DeviceHeader>& device_headers();
 
 struct HandlerSource {
-  std::string path;  // of the user's file, as messages are to call it
+  std::string path;  // of the user's file, as messages are to call it; without control characters
   std::string text;
   std::string architecture;               // "sm_90"
-  std::string standard = "c++20";         // for the user's file; c++20 at least
   std::vector<std::string> definitions;   // NAME or NAME=VALUE
   std::vector<std::string> include_dirs;  // beside the file's own
 };

@@ -3,12 +3,15 @@
 //
 // Messages of the compiler go to stderr, whole; a line about what was made to stdout. Exit codes as all
 // programs; 1 where the source does not compile.
+#include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <ipcq/version.hpp>
-#include <iterator>
 #include <regex>
 #include <sstream>
 #include <string>
@@ -38,24 +41,49 @@ struct Options {
   bool show_nvrtc = false;
 };
 
-std::string read_file(const std::string& path) {
+// The user's file, which may be a pipe. Refuses what cannot be a source text.
+std::string read_source(const std::string& path) {
+  constexpr std::size_t kMost = 64 << 20;
+  if (std::any_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; })) {
+    throw Failure(program::kUsage, "the file's name has control characters; rename it");
+  }
+  const auto refuse = [&](const std::string& why) {
+    throw Failure(program::kFailure, fmt::format("'{}' {}", path, why));
+  };
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) refuse("is a directory; name the source file in it");
   std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file || file.bad()) {
+  std::string text(kMost + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad()) {
     throw Failure(program::kNotFound,
                   fmt::format("cannot read '{}': is there such a file, and may this user read it?", path));
+  }
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMost) refuse("has more than 64 MiB: is it a source file?");
+  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a mark of UTF-8
+  // NVRTC would take it for the end.
+  if (const auto zero = text.find('\0'); zero != std::string::npos) {
+    refuse(fmt::format("has a zero byte at offset {}: is it a text, in UTF-8?", zero));
   }
   return text;
 }
 
+// All or nothing, where the path is a file or there is none.
 void write_file(const std::string& path, const std::string& bytes) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  const bool whole = !std::filesystem::exists(status) || std::filesystem::is_regular_file(status);
+  const std::string target = whole ? fmt::format("{}.{}", path, ::getpid()) : path;
+  std::ofstream file(target, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
-  if (!file) {
-    throw Failure(program::kFailure,
-                  fmt::format("cannot write '{}': is there such a folder, and room and permission to write?", path));
-  }
+  std::error_code error;
+  if (file && whole) std::filesystem::rename(target, path, error);
+  if (file && !error) return;
+  if (whole) std::filesystem::remove(target, ignored);
+  throw Failure(program::kFailure,
+                fmt::format("cannot write '{}': is there such a folder, and room and permission to write?", path));
 }
 
 // What ptxas reports of the persistent kernel, and the log's other lines.
@@ -90,16 +118,24 @@ Report report_of(const std::string& log) {
 }
 
 int compile(Options& o) {
-  o.source.text = read_file(o.source.path);
+  o.source.text = read_source(o.source.path);
+  std::error_code ignored;
+  if (!o.output.empty() && std::filesystem::equivalent(o.source.path, o.output, ignored)) {
+    throw Failure(program::kUsage, fmt::format("--output is '{}' itself; name another file", o.source.path));
+  }
   const Nvrtc nvrtc;
   const auto begin = std::chrono::steady_clock::now();
   const Compiled made = nvrtc.compile(program_of(o.source));
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const Report report = report_of(made.log);
   if (!made.ok) {
-    program::print(made.log + "\n", STDERR_FILENO);
+    program::print(report.rest.empty() ? made.log + "\n" : report.rest, STDERR_FILENO);
     return program::kFailure;
   }
-  const Report report = report_of(made.log);
+  if (report.registers == 0 || made.image.empty()) {
+    throw Failure(program::kFailure, fmt::format("'{}': NVRTC made no kernel for {} of it, and does not say why",
+                                                 o.source.path, o.source.architecture));
+  }
   if (!report.rest.empty()) program::print(report.rest, STDERR_FILENO);
   if (!o.output.empty()) write_file(o.output, made.image);
   if (o.json) {
@@ -137,7 +173,6 @@ int run(int argc, char** argv) {
   line.add_common_options("ipcq-compiler");
   line.add_option("FILE", o.source.path, "CUDA C++ source with IPCQ_HANDLER(Type)").check(program::not_empty());
   line.add_option("--arch", o.source.architecture, "Architecture of the GPU, as sm_90").check(program::not_empty());
-  line.add_option("--std", o.source.standard, "C++ standard").check(program::one_of({"c++20", "c++23"})).show_default();
   line.add_option("--define,-D", o.source.definitions, "Macro, NAME or NAME=VALUE").one_value_each();
   line.add_option("--include,-I", o.source.include_dirs, "Folder of headers, beside the file's own").one_value_each();
   line.add_option("--output", o.output, "Write the cubin there").check(program::not_empty());
@@ -149,6 +184,11 @@ int run(int argc, char** argv) {
     throw Failure(program::kUsage,
                   "FILE and --arch are needed; `ipcq handler check FILE` finds the architecture itself");
   }
+  static const std::regex architecture("sm_[0-9]+[a-z]?");
+  if (!std::regex_match(o.source.architecture, architecture)) {
+    throw Failure(program::kUsage,
+                  fmt::format("--arch: '{}' is no architecture of a GPU, as sm_90", o.source.architecture));
+  }
   return compile(o);
 }
 
@@ -156,6 +196,10 @@ int run(int argc, char** argv) {
 }  // namespace ipcq::compiler
 
 int main(int argc, char** argv) {
+  // Without the one that asked nobody waits for the answer.
+  const pid_t parent = ::getppid();
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) return ipcq::program::kFailure;
   ipcq::program::open_standard_descriptors();
   ipcq::program::set_up_logging("ipcq-compiler");
   return ipcq::program::run_guarded([&] { return ipcq::compiler::run(argc, argv); });

@@ -65,7 +65,9 @@ template <class Function>
 Function* look_up(void* library, const std::string& path, const char* name) {
   void* const found = ::dlsym(library, name);
   if (found == nullptr)
-    throw program::Failure(program::kBackend, fmt::format("{} has no {}: it is no NVRTC of CUDA 12 or 13", path, name));
+    throw program::Failure(
+        program::kBackend,
+        fmt::format("{} has no {}: it is no NVRTC of CUDA 12 or 13; set IPCQ_NVRTC to one", path, name));
   return reinterpret_cast<Function*>(found);
 }
 
@@ -80,20 +82,24 @@ std::vector<const char*> pointers(const std::vector<std::string>& texts) {
 
 Nvrtc::Nvrtc() {
   std::string tried;
+  const char* const variable = std::getenv("IPCQ_NVRTC");
+  const bool given = variable != nullptr && *variable != '\0';
   for (const std::string& place : places()) {
     library_ = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library_ != nullptr) {
       path_ = real_path(place, library_);
       break;
     }
-    tried += (tried.empty() ? "" : ", ") + place;
+    const char* const why = ::dlerror();
+    tried += (tried.empty() ? "" : ", ") + (given && why != nullptr ? std::string(why) : place);
   }
   if (library_ == nullptr) {
     throw program::Failure(
         program::kBackend,
-        fmt::format("NVRTC, which compiles handlers, was not found (tried {}); install it (a CUDA toolkit, or `pip "
-                    "install nvidia-cuda-nvrtc`), or set IPCQ_NVRTC to the library's path",
-                    tried));
+        fmt::format(
+            "NVRTC, which compiles handlers, was not found (tried {}); install it (a CUDA toolkit, or `pip "
+            "install nvidia-cuda-nvrtc` in an active virtual environment), or set IPCQ_NVRTC to the library's path",
+            tried));
   }
   int major = 0, minor = 0;
   if (look_up<VersionFunction>(library_, path_, "nvrtcVersion")(&major, &minor) != kSuccess) {

@@ -33,7 +33,6 @@ int handler_check_command(const HandlerCheck& check) {
   }
   std::vector<std::string> arguments = {"--arch",
                                         check.architecture.empty() ? architecture_here() : check.architecture};
-  if (!check.standard.empty()) arguments.insert(arguments.end(), {"--std", check.standard});
   for (const auto& d : check.definitions) arguments.insert(arguments.end(), {"-D", d});
   for (const auto& i : check.include_dirs) arguments.insert(arguments.end(), {"-I", i});
   if (check.json) arguments.emplace_back("--json");

@@ -9,7 +9,6 @@ namespace ipcq::program {
 struct HandlerCheck {
   std::string file;
   std::string architecture;  // "sm_90"; empty: of the first GPU, or sm_90 where there is none
-  std::string standard;
   std::vector<std::string> definitions, include_dirs;
   bool json = false;
 };

@@ -69,7 +69,6 @@ void add_handler_check(CommandLine& command, HandlerCheck& check) {
   command.add_option("FILE", check.file, "CUDA C++ source with IPCQ_HANDLER(Type)").required().check(not_empty());
   command.add_option("--arch", check.architecture, "Architecture of the GPU [that of GPU 0, else sm_90]")
       .check(not_empty());
-  command.add_option("--std", check.standard, "C++ standard: c++20, c++23 [c++20]").check(not_empty());
   command.add_option("--define,-D", check.definitions, "Macro, NAME or NAME=VALUE").one_value_each();
   command.add_option("--include,-I", check.include_dirs, "Folder of headers, beside the file's own").one_value_each();
   command.add_flag("--json", check.json, "JSON on stdout");

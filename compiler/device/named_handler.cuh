@@ -1,5 +1,5 @@
 // After the user's file: which type is the handler, whether it can be one, and the kernels. The messages are for the
-// file's author.
+// file's author. Names that macros of that file may have are avoided.
 #pragma once
 
 #include "device/executors.cuh"
@@ -8,24 +8,25 @@ namespace ipcq_compiler {
 struct NoHandler {};
 }  // namespace ipcq_compiler
 // What IPCQ_HANDLER has declared for `int` is the better match.
-template <class Any>
-ipcq_compiler::NoHandler ipcq_handler_of_this_file(Any);
+template <class IpcqAny>
+ipcq_compiler::NoHandler ipcq_handler_of_this_file(IpcqAny);
 
 namespace ipcq_compiler {
 
 using Handler = decltype(::ipcq_handler_of_this_file(0));
-template <class H>
+template <class IpcqH>
 constexpr bool is_named = true;
 template <>
 constexpr bool is_named<NoHandler> = false;
-template <class H>
-concept Accepts = requires(unsigned long length) {
-  static_cast<bool>(H::accepts(length));
+template <class IpcqH>
+concept Accepts = requires(unsigned long ipcq_length) {
+  static_cast<bool>(IpcqH::accepts(ipcq_length));
 };
-template <class H>
-concept Callable = requires(const H& handler, std::byte* data, unsigned long length, ipcq::detail::Team team) {
-  H();
-  handler(data, length, team);
+template <class IpcqH>
+concept Callable = requires(const IpcqH& ipcq_handler, std::byte* ipcq_data, unsigned long ipcq_length,
+                            ipcq::detail::Team ipcq_team) {
+  IpcqH();
+  ipcq_handler(ipcq_data, ipcq_length, ipcq_team);
 };
 
 static_assert(is_named<Handler>, "the file names no handler: IPCQ_HANDLER(Type) is missing, or stands in a namespace");
@@ -35,26 +36,28 @@ static_assert(!is_named<Handler> || Callable<Handler>,
               "the handler needs: template <class Team> IPCQ_HOST_DEVICE void operator()(std::byte* data, "
               "std::uint64_t length, Team team) const; and a constructor without arguments");
 
+static_assert(__is_empty(Handler), "a handler has no state: its members are to be static, or within operator()");
+
 // Else the kernels would repeat in their words what is said above.
 struct Stub {
   static constexpr bool accepts(unsigned long) { return false; }
-  template <class Team>
-  void operator()(std::byte*, unsigned long, Team) const {}
+  template <class IpcqTeam>
+  void operator()(std::byte*, unsigned long, IpcqTeam) const {}
 };
-template <bool kUsable>
+template <bool ipcq_usable>
 struct Choice {
-  using Type = Stub;
+  using IpcqType = Stub;
 };
 template <>
 struct Choice<true> {
-  using Type = Handler;
+  using IpcqType = Handler;
 };
-using Chosen = Choice<Accepts<Handler> && Callable<Handler>>::Type;
+using Chosen = Choice<Accepts<Handler> && Callable<Handler>>::IpcqType;
 
 // Instantiates the handler's functions before the kernels do: messages about them do not name these.
-inline bool call_once(std::byte* data, unsigned long length, const ipcq::detail::Team& team) {
-  if (!Chosen::accepts(length)) return false;
-  Chosen()(data, length, team);
+inline bool call_once(std::byte* ipcq_data, unsigned long ipcq_length, const ipcq::detail::Team& ipcq_team) {
+  if (!Chosen::accepts(ipcq_length)) return false;
+  Chosen()(ipcq_data, ipcq_length, ipcq_team);
   return true;
 }
 

@@ -1,4 +1,8 @@
 // ipcq handler check: what it makes of a handler's source, with the real compiler and without a GPU.
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -112,7 +116,58 @@ TEST_F(HandlerCheckTest, SaysWhatAHandlerLacks) {
   refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
   refused("struct Mine {\n  Mine(int) {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n",
           "a constructor without arguments");
+  refused("struct Mine {\n  int state = 0;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler has no state");
   refused("#include <vector>\n", "cannot open source file \"vector\"");
+}
+
+TEST_F(HandlerCheckTest, TakesWhatHandlersUseOfTheStandardLibrary) {
+  write_handler(
+      "uses.cu",
+      "    if (length > INT32_MAX || length > SIZE_MAX) return;\n"
+      "    for (std::uint64_t i = team.rank(); i < length; i += team.size())\n"
+      "      data[i] ^= std::byte(std::sqrt(4.0f)) << 1 | ~std::byte{std::to_integer<unsigned char>(data[i])};",
+      "#include <cmath>\n#include <cstring>\n#define length_of 3\n#define T 1\n#define H 2\n#define N 7\n#define box 4\n#define area 5\n");
+  Command& good = check("uses.cu");
+  EXPECT_EQ(good.exit_code(), 0) << good.err();
+}
+
+// Of these the compiler would say nothing, or nothing that helps.
+TEST_F(HandlerCheckTest, RefusesWhatIsNoSourceText) {
+  write_handler("good.cu", "    (void)data, (void)length, (void)team;");
+  const std::string good = contents("good.cu");
+  const auto refused = [&](const std::string& text, int code, const std::string& message) {
+    write("odd.cu", text);
+    Command& command = check("odd.cu");
+    EXPECT_EQ(command.exit_code(), code) << message;
+    EXPECT_THAT(command.err(), HasSubstr(message));
+  };
+  refused(good + std::string("\0 garbage", 9), 1, "has a zero byte at offset " + std::to_string(good.size()));
+  refused(good + "/* open", 1, "odd.cu(");
+  refused(good + "#if 1\n", 1, "odd.cu(");
+  write("tail.cu", good + "// \\");
+  EXPECT_EQ(check("tail.cu").exit_code(), 0);
+  write("mark.cu", "\xef\xbb\xbf" + good);
+  EXPECT_EQ(check("mark.cu").exit_code(), 0);
+  write("-dash \"quoted\\.cu", good);
+  EXPECT_EQ(check("-- '-dash \"quoted\\.cu'").exit_code(), 0);
+  std::filesystem::create_directory(path("folder.cu"));
+  EXPECT_THAT(check("folder.cu").err(), HasSubstr("'folder.cu' is a directory"));
+  EXPECT_EQ(run("exec ipcq handler check good.cu --arch compute_90").exit_code(), 2);
+  Command& own = run("exec ipcq-compiler good.cu --arch sm_90 --output good.cu");
+  EXPECT_EQ(own.exit_code(), 2);
+  EXPECT_EQ(contents("good.cu"), good);
+}
+
+TEST_F(HandlerCheckTest, AnInterruptEndsTheCompilerToo) {
+  ASSERT_EQ(::mkfifo(path("pipe.cu").c_str(), 0600), 0);  // it waits for a text that never comes
+  Command& waiting = start("ipcq handler check --arch sm_90 pipe.cu; exit $?");
+  const auto compilers = [&] {
+    return run("exec pgrep -fc '^[^ ]*ipcq-compiler .*pipe[.]cu' -s " + std::to_string(::getsid(0))).out();
+  };
+  ASSERT_TRUE(eventually([&] { return compilers() == "1\n"; })) << compilers();
+  ASSERT_EQ(::kill(-waiting.pid(), SIGINT), 0);
+  EXPECT_EQ(waiting.exit_code(), 130);
+  EXPECT_TRUE(eventually([&] { return compilers() == "0\n"; })) << compilers();
 }
 
 TEST_F(HandlerCheckTest, SaysWhatIsMissingOnThisMachine) {
@@ -122,7 +177,7 @@ TEST_F(HandlerCheckTest, SaysWhatIsMissingOnThisMachine) {
   EXPECT_THAT(no_file.err(), HasSubstr("cannot read 'none.cu'"));
   Command& no_nvrtc = run("IPCQ_NVRTC=/nowhere/libnvrtc.so exec ipcq handler check nothing.cu --arch sm_90");
   EXPECT_EQ(no_nvrtc.exit_code(), 6);
-  EXPECT_THAT(no_nvrtc.err(), HasSubstr("was not found (tried /nowhere/libnvrtc.so); install it"));
+  EXPECT_THAT(no_nvrtc.err(), HasSubstr("was not found (tried /nowhere/libnvrtc.so: cannot open shared object file"));
   Command& doctor = run("IPCQ_NVRTC=/nowhere/libnvrtc.so exec ipcq doctor");
   EXPECT_EQ(doctor.exit_code(), 0);
   EXPECT_THAT(doctor.out(), HasSubstr("WARN  handlers"));

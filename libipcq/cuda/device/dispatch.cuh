@@ -1,5 +1,5 @@
 // How the persistent kernel's scout turns messages in slots into tasks for the workers (worker.cuh). A message waits in
-// Scout::late until its payload is complete; persistent.cuh reads the lines and puts messages there.
+// Scout::lines.scout.late until its payload is complete; persistent.cuh reads the lines and puts messages there.
 //
 // Called by the scout, warp 0 of block 0, all lanes together unless a comment says otherwise. Invariants: the scout
 // alone writes tasks and keys; a task is written before its key, and its place is reused only after every enlisted
@@ -47,9 +47,9 @@ struct ScoutState {
   std::uint64_t behind = 0;              // every worker has finished or skipped the tasks before this one
   std::uint64_t arriving_since = 0;      // when line `next` was first seen incomplete; 0: it is not
   std::uint64_t busy_at = 0;             // when there was last anything to do; 0: since the last check
-  std::uint32_t late = 0;                // messages in Scout::late
+  std::uint32_t late = 0;                // messages in Scout::lines.scout.late
   bool blocked = false;                  // some of them are complete, but no worker is enlisted
-  std::uint32_t ahead = 0;               // looks left in Scout::ahead
+  std::uint32_t ahead = 0;               // looks left in Scout::lines.scout.ahead
   bool backlog = false;                  // the last look took all its lines
   bool slots = false;                    // the last look saw messages in slots
   EndReason reason = EndReason::none;
@@ -144,7 +144,7 @@ __device__ inline void dispatch_to_one(WorkArea* area, ScoutState& s, const Slot
   __syncwarp();
 }
 
-// Appends the slot message of the warp's line `which` to Scout::late.
+// Appends the slot message of the warp's line `which` to Scout::lines.scout.late.
 __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const LaneLine& l, unsigned which) {
   if (threadIdx.x % 32 / kLineUnits == which) {
     SlotMessage& m = shared.lines.scout.late[s.late];
@@ -165,8 +165,8 @@ __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const Lan
   __syncwarp();
 }
 
-// Dispatches the messages of Scout::late whose payload is complete, writes tombstones for those whose payload never
-// will be, and keeps the others.
+// Dispatches the messages of Scout::lines.scout.late whose payload is complete, writes tombstones for those whose
+// payload never will be, and keeps the others.
 __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
   enlist(area, s);
   const bool crewed = s.workers != 0;  // false: the GPU has had no room for a worker block yet

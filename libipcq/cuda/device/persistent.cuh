@@ -63,7 +63,7 @@ __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutSt
 }
 
 // One look at the next four lines: takes those that are complete, up to the first that is not or has no room in
-// Scout::late. Returns their number.
+// Scout::lines.scout.late. Returns their number.
 template <class Handler>
 __device__ unsigned take_lines(const QueueView& q, Scout& shared, ScoutState& s) {
   LaneLine l = next_lines(q, shared, s);

@@ -8,7 +8,7 @@
 //
 //   #include <ipcq/handler.hpp>
 //   struct Halve {
-//     static constexpr bool accepts(std::uint64_t length) { return length % sizeof(float) == 0; }
+//     IPCQ_HOST_DEVICE static constexpr bool accepts(std::uint64_t length) { return length % sizeof(float) == 0; }
 //     template <class Team>
 //     IPCQ_HOST_DEVICE void operator()(std::byte* data, std::uint64_t length, Team team) const {
 //       auto* const values = reinterpret_cast<float*>(data);
@@ -17,7 +17,7 @@
 //   };
 //   IPCQ_HANDLER(Halve)
 //
-// What NVRTC compiles too: of the standard library it has the three headers below, and nothing else.
+// What NVRTC compiles too: of the standard library it has the three headers below and <cmath>, and nothing else.
 // builtin_handlers.hpp has the handlers that the library brings.
 #pragma once
 
@@ -34,8 +34,8 @@ namespace ipcq {
 
 // The team of a host worker. Its size is a constant, so that the compiler can vectorise the handlers' loops.
 struct HostTeam {
-  static constexpr std::uint64_t rank() noexcept { return 0; }
-  static constexpr std::uint64_t size() noexcept { return 1; }
+  IPCQ_HOST_DEVICE static constexpr std::uint64_t rank() noexcept { return 0; }
+  IPCQ_HOST_DEVICE static constexpr std::uint64_t size() noexcept { return 1; }
 };
 
 namespace handlers {
