@@ -29,7 +29,7 @@ void latency(benchmark::State& state, const char* name, ExecutorKind executor) {
     area->acknowledged = 0;
     Peer consumer([&] {
       auto session = attach();
-      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      auto in = attach_consumer(session, Wait::spin());
       for (std::size_t n = 0; n < count; ++n) {
         auto m = in.receive();
         const std::uint64_t now = now_ns();
@@ -43,7 +43,7 @@ void latency(benchmark::State& state, const char* name, ExecutorKind executor) {
     });
     Peer producer([&] {
       auto session = attach();
-      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      auto out = attach_producer(session, Wait::spin());
       std::byte message[kBytes] = {};
       for (std::size_t n = 0; n < count; ++n) {
         const std::uint64_t stamp = now_ns();
@@ -52,8 +52,7 @@ void latency(benchmark::State& state, const char* name, ExecutorKind executor) {
         while (area->acknowledged.load(std::memory_order_acquire) != n + 1) __builtin_ia32_pause();
       }
     });
-    Broker broker({.name = broker_name()});
-    broker.create("q", {.slots = 0, .handler = "identity", .backend = "cuda", .executor = executor});
+    const Broker broker = start_broker({.slots = 0, .handler = "identity", .backend = "cuda", .executor = executor});
     producer.join();
     consumer.join();
   }
@@ -68,16 +67,15 @@ void stream(benchmark::State& state, const char* name, const char* counter, cons
   for (auto _ : state) {
     Peer consumer([&] {
       auto session = attach();
-      auto in = session.consumer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      auto in = attach_consumer(session, Wait::spin());
       *rate = receive(in);
     });
     Peer producer([&] {
       auto session = attach();
-      auto out = session.producer("q", {.wait = Wait::spin(), .wait_for = kPatience});
+      auto out = attach_producer(session, Wait::spin());
       send(out);
     });
-    Broker broker({.name = broker_name()});
-    broker.create("q", options);
+    const Broker broker = start_broker(options);
     producer.join();
     consumer.join();
   }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -53,13 +54,15 @@ std::string read_source(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) refuse("is a directory; name the source file in it");
   std::ifstream file(path, std::ios::binary);
-  std::string text(kMost + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  std::string text;
+  std::array<char, 65536> chunk;
+  while (text.size() <= kMost && (file.read(chunk.data(), chunk.size()), file.gcount() != 0)) {
+    text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
+  }
   if (!file.is_open() || file.bad()) {
     throw Failure(program::kNotFound,
                   fmt::format("cannot read '{}': is there such a file, and may this user read it?", path));
   }
-  text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > kMost) refuse("has more than 64 MiB: is it a source file?");
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a mark of UTF-8
   // NVRTC would take it for the end.

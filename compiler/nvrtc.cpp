@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
-#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -31,22 +30,26 @@ using TextFunction = const char*(Result);
 // Newest first: a newer one knows newer GPUs.
 constexpr const char* kNames[] = {"libnvrtc.so.13", "libnvrtc.so.12"};
 
+// Empty: the variable is not set, or empty.
+std::string environment(const char* variable) {
+  const char* const value = std::getenv(variable);
+  return value != nullptr ? value : "";
+}
+
 std::vector<std::string> places() {
   std::vector<std::string> all;
   const auto add = [&](const std::filesystem::path& folder) {
     for (const char* name : kNames) all.push_back(folder / name);
   };
-  if (const char* given = std::getenv("IPCQ_NVRTC"); given != nullptr && *given != '\0') return {given};
+  if (const auto given = environment("IPCQ_NVRTC"); !given.empty()) return {given};
   for (const char* name : kNames) all.emplace_back(name);
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
-    if (const char* root = std::getenv(variable); root != nullptr && *root != '\0') {
-      add(std::filesystem::path(root) / "lib64");
-    }
+    if (const std::filesystem::path root = environment(variable); !root.empty()) add(root / "lib64");
   }
   add("/usr/local/cuda/lib64");
-  if (const char* root = std::getenv("VIRTUAL_ENV"); root != nullptr && *root != '\0') {
+  if (const std::filesystem::path root = environment("VIRTUAL_ENV"); !root.empty()) {
     std::error_code ignored;
-    for (const auto& python : std::filesystem::directory_iterator(std::filesystem::path(root) / "lib", ignored)) {
+    for (const auto& python : std::filesystem::directory_iterator(root / "lib", ignored)) {
       for (const char* wheel : {"cu13", "cuda_nvrtc"}) {
         add(python.path() / "site-packages" / "nvidia" / wheel / "lib");
       }
@@ -61,16 +64,6 @@ std::string real_path(const std::string& name, void* library) {
   return ::dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr && *map->l_name != '\0' ? map->l_name : name;
 }
 
-template <class Function>
-Function* look_up(void* library, const std::string& path, const char* name) {
-  void* const found = ::dlsym(library, name);
-  if (found == nullptr)
-    throw program::Failure(
-        program::kBackend,
-        fmt::format("{} has no {}: it is no NVRTC of CUDA 12 or 13; set IPCQ_NVRTC to one", path, name));
-  return reinterpret_cast<Function*>(found);
-}
-
 std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   std::vector<const char*> all;
   all.reserve(texts.size());
@@ -80,10 +73,19 @@ std::vector<const char*> pointers(const std::vector<std::string>& texts) {
 
 }  // namespace
 
+template <class Function>
+Function* Nvrtc::look_up(const char* name) const {
+  void* const found = ::dlsym(library_, name);
+  if (found == nullptr)
+    throw program::Failure(
+        program::kBackend,
+        fmt::format("{} has no {}: it is no NVRTC of CUDA 12 or 13; set IPCQ_NVRTC to one", path_, name));
+  return reinterpret_cast<Function*>(found);
+}
+
 Nvrtc::Nvrtc() {
   std::string tried;
-  const char* const variable = std::getenv("IPCQ_NVRTC");
-  const bool given = variable != nullptr && *variable != '\0';
+  const bool given = !environment("IPCQ_NVRTC").empty();
   for (const std::string& place : places()) {
     library_ = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library_ != nullptr) {
@@ -102,7 +104,7 @@ Nvrtc::Nvrtc() {
             tried));
   }
   int major = 0, minor = 0;
-  if (look_up<VersionFunction>(library_, path_, "nvrtcVersion")(&major, &minor) != kSuccess) {
+  if (look_up<VersionFunction>("nvrtcVersion")(&major, &minor) != kSuccess) {
     throw program::Failure(program::kBackend,
                            fmt::format("{} does not say its version: it is damaged, or not whole", path_));
   }
@@ -110,8 +112,7 @@ Nvrtc::Nvrtc() {
 }
 
 Compiled Nvrtc::compile(const Program& program) const {
-  const auto find = [&]<class F>(std::type_identity<F>, const char* name) { return look_up<F>(library_, path_, name); };
-  const auto text = find(std::type_identity<TextFunction>(), "nvrtcGetErrorString");
+  const auto text = look_up<TextFunction>("nvrtcGetErrorString");
   const auto check = [&](Result r, const char* call) {
     if (r != kSuccess) throw program::Failure(program::kBackend, fmt::format("{}: {} says: {}", path_, call, text(r)));
   };
@@ -121,20 +122,19 @@ Compiled Nvrtc::compile(const Program& program) const {
     texts.push_back(content.c_str());
   }
   Handle handle = nullptr;
-  check(find(std::type_identity<CreateFunction>(), "nvrtcCreateProgram")(
-            &handle, program.text.c_str(), program.name.c_str(), static_cast<int>(names.size()), texts.data(),
-            names.data()),
+  check(look_up<CreateFunction>("nvrtcCreateProgram")(&handle, program.text.c_str(), program.name.c_str(),
+                                                      static_cast<int>(names.size()), texts.data(), names.data()),
         "nvrtcCreateProgram");
   const auto fetch = [&](const char* size_call, const char* call) {
     std::size_t size = 0;
-    check(find(std::type_identity<SizeFunction>(), size_call)(handle, &size), size_call);
+    check(look_up<SizeFunction>(size_call)(handle, &size), size_call);
     std::string all(size, '\0');
-    check(find(std::type_identity<GetFunction>(), call)(handle, all.data()), call);
+    check(look_up<GetFunction>(call)(handle, all.data()), call);
     return all;
   };
   const auto options = pointers(program.options);
-  const Result result = find(std::type_identity<CompileFunction>(), "nvrtcCompileProgram")(
-      handle, static_cast<int>(options.size()), options.data());
+  const Result result =
+      look_up<CompileFunction>("nvrtcCompileProgram")(handle, static_cast<int>(options.size()), options.data());
   Compiled out;
   out.log = fetch("nvrtcGetProgramLogSize", "nvrtcGetProgramLog");
   while (!out.log.empty() && (out.log.back() == '\0' || out.log.back() == '\n')) out.log.pop_back();
@@ -144,7 +144,7 @@ Compiled Nvrtc::compile(const Program& program) const {
                            fmt::format("{}: {}{}{}", path_, text(result), out.log.empty() ? "" : ": ", out.log));
   }
   if (out.ok) out.image = fetch("nvrtcGetCUBINSize", "nvrtcGetCUBIN");
-  find(std::type_identity<DestroyFunction>(), "nvrtcDestroyProgram")(&handle);
+  look_up<DestroyFunction>("nvrtcDestroyProgram")(&handle);
   return out;
 }
 

@@ -39,6 +39,10 @@ class Nvrtc {
   Compiled compile(const Program& program) const;
 
  private:
+  // A function of the library. Throws program::Failure where there is none of that name.
+  template <class Function>
+  Function* look_up(const char* name) const;
+
   void* library_ = nullptr;  // stays open: the process ends soon
   std::string path_;
   std::string version_;

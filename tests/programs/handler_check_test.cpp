@@ -126,7 +126,8 @@ TEST_F(HandlerCheckTest, TakesWhatHandlersUseOfTheStandardLibrary) {
       "    if (length > INT32_MAX || length > SIZE_MAX) return;\n"
       "    for (std::uint64_t i = team.rank(); i < length; i += team.size())\n"
       "      data[i] ^= std::byte(std::sqrt(4.0f)) << 1 | ~std::byte{std::to_integer<unsigned char>(data[i])};",
-      "#include <cmath>\n#include <cstring>\n#define length_of 3\n#define T 1\n#define H 2\n#define N 7\n#define box 4\n#define area 5\n");
+      "#include <cmath>\n#include <cstring>\n#define length_of 3\n#define T 1\n#define H 2\n#define N 7\n#define box "
+      "4\n#define area 5\n");
   Command& good = check("uses.cu");
   EXPECT_EQ(good.exit_code(), 0) << good.err();
 }

@@ -14,15 +14,22 @@ namespace ipcq::detail {
 template <class A>
 class BackOff {
  public:
-  // After a failed swap: pauses, twice as long as the last time, but for the wins in between. No clock is read: who
-  // comes back after a calm begins where it ended.
-  [[gnu::noinline]] void lost() {
+  // After each swap; returns `swapped`. A failed one pauses, twice as long as the last time, but for the successes in
+  // between. No clock is read: who comes back after a calm begins where it ended.
+  bool after(bool swapped) {
+    if (swapped) {
+      pauses_ /= 2;
+    } else {
+      pause();
+    }
+    return swapped;
+  }
+
+ private:
+  [[gnu::noinline]] void pause() {
     pauses_ = std::clamp(2 * pauses_, kFewest, kMost);
     A::pause(pauses_);
   }
-  void won() { pauses_ /= 2; }
-
- private:
   // In `pause` instructions, of 10 to 45 ns: the longest takes 5 to 23 us. With 256 the four and four come to 7 M/s,
   // with 128 to 6.
   static constexpr unsigned kFewest = 16;

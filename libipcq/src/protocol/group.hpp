@@ -185,11 +185,8 @@ class GroupMember : public Holder<A> {
       }
       if (v.client != w_.client) [[unlikely]]
         ring_.help(c, unpack_cursor(word));  // v itself stays in registers
-      if (!ring_.swap_cursor(c, word, {v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false})) {
-        back_off_.lost();
-        continue;
-      }
-      back_off_.won();
+      const Cursor to{v.next + k, w_.client, static_cast<std::uint32_t>(k), 0, false};
+      if (!back_off_.after(ring_.swap_cursor(c, word, to))) continue;
       IPCQ_CRASH_POINT("take.claimed");
       mark_held(v.next, std::span(copied, k), entries, t);
     }
@@ -236,6 +233,7 @@ class GroupMember : public Holder<A> {
     const auto lines = ring_.out_lines();
     const HeldEntries<A> held = w_.held;
     std::size_t k = 0;
+    // A loop for each kind of line: one for both takes two instructions a message more.
     if (Kind == LineKind::inlined && !lines.plain) {
       for (PackedUnits p; k < entries.size(); ++k, ++ticket) {
         HeldOf<A>& h = held[entries[k]];

@@ -176,13 +176,8 @@ class InPlaceReader {
   bool swap(const Pair& word, const Cursor& v, std::uint64_t count, bool reading) {
     if (v.client != w_.client) [[unlikely]]
       ring_.help(cursor(), unpack_cursor(word));  // v itself stays in registers
-    if (!ring_.swap_cursor(cursor(), word,
-                           {v.next + count, w_.client, static_cast<std::uint32_t>(count), 0, false, reading})) {
-      back_off_.lost();
-      return false;
-    }
-    back_off_.won();
-    return true;
+    return back_off_.after(ring_.swap_cursor(
+        cursor(), word, {v.next + count, w_.client, static_cast<std::uint32_t>(count), 0, false, reading}));
   }
 
   Ring<A> ring_;

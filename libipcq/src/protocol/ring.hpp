@@ -111,12 +111,10 @@ class Ring {
         continue;
       }
       const auto k = static_cast<std::uint32_t>(std::min<std::uint64_t>({want, limit - next, kMaxClaim}));
-      if (swap_cursor(kProducers, word, {next + k, me, k, groups, false})) {
+      if (back_off.after(swap_cursor(kProducers, word, {next + k, me, k, groups, false}))) {
         IPCQ_CRASH_POINT("publish.claimed");
-        back_off.won();
         return {next, k, groups, ClaimOutcome::ok, 0};
       }
-      back_off.lost();
     }
   }
   // For who claims seldom.

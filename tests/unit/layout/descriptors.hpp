@@ -1,5 +1,7 @@
-// Descriptors whose fields all differ, for tests of lines.
+// Descriptors whose fields all differ, for tests of lines, and their comparison.
 #pragma once
+
+#include <gtest/gtest.h>
 
 #include "layout/line.hpp"
 
@@ -25,6 +27,16 @@ inline Descriptor slot(std::uint32_t length = 4096) {
   x.alias_lease = 5;
   x.published_at_ns = 123456789;
   return x;
+}
+
+// That what the first two units of a line say is what `d` says.
+inline void expect_units_of(const PackedUnits& p, const Descriptor& d) {
+  Descriptor of_units;
+  unpack_units(p, of_units);
+  EXPECT_EQ(of_units.sequence, d.sequence);
+  EXPECT_EQ(of_units.producer, d.producer);
+  EXPECT_EQ(of_units.schema, d.schema);
+  EXPECT_EQ(of_units.length, d.length);
 }
 
 }  // namespace ipcq::detail

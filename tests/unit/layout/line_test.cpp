@@ -216,12 +216,8 @@ TEST_F(LineTest, TheShortWayOfTaggedLinesSaysWhatTheLongOneSays) {
     }
     ++taken;
     ASSERT_EQ(r, LineRead::present);
-    Descriptor y;
-    unpack_units(p, y);
-    ASSERT_EQ(y.length, d.length);
-    ASSERT_EQ(y.sequence, d.sequence);
-    ASSERT_EQ(y.producer, d.producer);
-    ASSERT_EQ(y.schema, d.schema);
+    expect_units_of(p, d);
+    ASSERT_FALSE(HasFailure());
     ASSERT_EQ(std::memcmp(copy.data(), data.bytes, d.length), 0);
   }
   EXPECT_GT(taken, 60'000u);

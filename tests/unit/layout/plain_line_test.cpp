@@ -114,12 +114,7 @@ TEST_P(PlainLine, IsLookedAtInTheShortWayIfItsHeadIsTheUsualOne) {
   write_plain_line(units_, 7, same, payload_.data());
   ASSERT_TRUE(inline_look(7, p));
   ASSERT_EQ(look(7), LineRead::present);
-  Descriptor of_units;
-  unpack_units(p, of_units);
-  EXPECT_EQ(of_units.sequence, d_.sequence);
-  EXPECT_EQ(of_units.producer, d_.producer);
-  EXPECT_EQ(of_units.schema, d_.schema);
-  EXPECT_EQ(of_units.length, d_.length);
+  expect_units_of(p, d_);
 }
 
 TEST_P(PlainLine, WritesNothingBehindItself) {

@@ -15,14 +15,14 @@ struct Recorder {
 TEST(BackOff, PausesTwiceAsLongEachTimeUpToABoundAndLessOnceItWins) {
   paused.clear();
   BackOff<Recorder> b;
-  b.won();
-  for (int i = 0; i < 8; ++i) b.lost();
+  EXPECT_TRUE(b.after(true));
+  for (int i = 0; i < 8; ++i) EXPECT_FALSE(b.after(false));
   EXPECT_EQ(paused, (std::vector<unsigned>{16, 32, 64, 128, 256, 512, 512, 512}));
   paused.clear();
-  for (int i = 0; i < 3; ++i) b.won();  // 64
-  b.lost();
-  for (int i = 0; i < 20; ++i) b.won();
-  b.lost();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(b.after(true));  // 64
+  EXPECT_FALSE(b.after(false));
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(b.after(true));
+  EXPECT_FALSE(b.after(false));
   EXPECT_EQ(paused, (std::vector<unsigned>{128, 16}));
 }
 
