@@ -65,13 +65,18 @@ int dump_command(const Options& o) {
   return kOk;
 }
 
-void add_handler_check(CommandLine& command, HandlerCheck& check) {
+// ipcq handler and its one command, which is returned.
+CommandLine add_handler_check(CommandLine& line, HandlerCheck& check) {
+  auto handler = line.add_command("handler", "Handlers of your own");
+  handler.require_command();
+  auto command = handler.add_command("check", "Compile a handler's source file, without a broker");
   command.add_option("FILE", check.file, "CUDA C++ source with IPCQ_HANDLER(Type)").required().check(not_empty());
   command.add_option("--arch", check.architecture, "Architecture of the GPU [that of GPU 0, else sm_90]")
       .check(not_empty());
   command.add_option("--define,-D", check.definitions, "Macro, NAME or NAME=VALUE").one_value_each();
   command.add_option("--include,-I", check.include_dirs, "Folder of headers, beside the file's own").one_value_each();
   command.add_flag("--json", check.json, "JSON on stdout");
+  return command;
 }
 
 int run(int argc, char** argv) {
@@ -118,12 +123,8 @@ int run(int argc, char** argv) {
   executor.add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
       .required()
       .check(one_of({"persistent", "stream"}));
-
-  auto handler = line.add_command("handler", "Handlers of your own");
-  handler.require_command();
   HandlerCheck check;
-  auto check_command = handler.add_command("check", "Compile a handler's source file, without a broker");
-  add_handler_check(check_command, check);
+  const auto check_command = add_handler_check(line, check);
 
   if (const auto code = line.parse(argc, argv)) return *code;
   if (check_command.is_chosen()) return handler_check_command(check);

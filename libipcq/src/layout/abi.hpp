@@ -16,6 +16,7 @@ inline constexpr std::uint64_t kQueueMagic = 0x3145554551435049;  // "IPCQEUE1"
 inline constexpr std::uint64_t kPoolMagic = 0x314c4f4f51435049;   // "IPCQOOL1"
 inline constexpr std::uint32_t kControlMagic = 0x51435049;        // "IPCQ"
 inline constexpr std::uint32_t kRunnerMagic = 0x52435049;         // "IPCR"
+inline constexpr std::uint32_t kHostImageMagic = 0x48435049;      // "IPCH"
 inline constexpr std::uint32_t kNotReady = 0;  // instead of a version: the creator has not finished the segment
 
 static_assert(kAbiVersion != kNotReady);
