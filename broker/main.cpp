@@ -38,7 +38,8 @@ void describe(CommandLine& line, Options& o) {
       .check(not_empty());
   line.add_option("--queue", o.queues,
                   "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines line "
-                  "batch=messages|records handler pool backpressure=block|reject|drop-oldest group=NAME[:lossy] "
+                  "batch=messages|records handler=NAME|FILE.cu define=NAME=VALUE include=DIR pool "
+                  "backpressure=block|reject|drop-oldest group=NAME[:lossy] "
                   "threads wait=spin|hybrid|sleep endpoints held backend=auto|host|cuda, on a GPU device=N "
                   "mirror=none|full host_readable=yes|no executor=auto|persistent|stream; may be repeated")
       .one_value_each();

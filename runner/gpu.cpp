@@ -7,9 +7,6 @@
 #include <cstring>
 
 #include "control/runner_wire.hpp"
-#include "ipcq/handler.hpp"
-
-extern "C" const unsigned char ipcq_executor_kernels[];  // NOLINT(readability-identifier-naming): an assembler's name
 
 namespace ipcq::runner {
 
@@ -34,7 +31,9 @@ Gpu::Gpu(int device) : object_("GPU " + std::to_string(device)) {
     check_cuda(cu.cuDeviceGetAttribute(&value, which, device_), "cuDeviceGetAttribute", object_);
     return value;
   };
-  if (attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) < 7) {
+  capability_ = static_cast<unsigned>(10 * attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) +
+                                      attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+  if (capability_ < 70) {
     throw BackendError(object_ + " (" + name_ +
                        "): compute capability 7.0 or later is needed; do without this GPU (backend=host)");
   }
@@ -48,9 +47,6 @@ Gpu::Gpu(int device) : object_("GPU " + std::to_string(device)) {
   }
   check_cuda(retained, "cuDevicePrimaryCtxRetain", object_,
              "is the device in exclusive mode and in use (nvidia-smi -q -d COMPUTE)?");
-  const CurrentContext current(context_);
-  check_cuda(cu.cuModuleLoadData(&module_, ipcq_executor_kernels), "cuModuleLoadData", object_ + " (" + name_ + ")",
-             "rebuild with -DIPCQ_CUDA_ARCHITECTURES for this GPU");
 }
 
 Gpu::~Gpu() { driver().cuDevicePrimaryCtxRelease(device_); }
@@ -58,17 +54,6 @@ Gpu::~Gpu() { driver().cuDevicePrimaryCtxRelease(device_); }
 void Gpu::get_uuid(std::uint8_t (&uuid)[16]) const noexcept {
   CUuuid id{};
   if (driver().cuDeviceGetUuid(&id, device_) == CUDA_SUCCESS) std::memcpy(uuid, id.bytes, sizeof uuid);
-}
-
-Kernels Gpu::kernels(std::string_view handler) const {
-  const CurrentContext current(context_);
-  const auto find = [&](const char* what) {
-    const std::string name = std::string("ipcq_") + what + "_" + std::string(handler);
-    CUfunction f = nullptr;
-    check_cuda(driver().cuModuleGetFunction(&f, module_, name.c_str()), "cuModuleGetFunction", "kernel " + name);
-    return f;
-  };
-  return {find("persistent"), find("message"), find("finish"), find("inlined")};
 }
 
 void Gpu::check() const {

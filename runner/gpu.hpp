@@ -1,4 +1,4 @@
-// The GPU that this runner owns: its context, its kernels, and the memory allocated from it.
+// The GPU that this runner owns: its context, and the memory allocated from it.
 //
 // One thread at a time may allocate or free, and only while no persistent kernel is on the GPU (Runner pauses the
 // executors), because the driver waits for kernels. Constructors throw BackendError. Objects made from a Gpu must not
@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <new>
 #include <string>
-#include <string_view>
 
 #include "driver.hpp"
 #include "layout/executor_memory.hpp"
@@ -16,17 +15,9 @@
 
 namespace ipcq::runner {
 
-// The kernels of one handler.
-struct Kernels {
-  CUfunction persistent = nullptr;
-  CUfunction message = nullptr;
-  CUfunction finish = nullptr;
-  CUfunction inlined = nullptr;
-};
-
 class Gpu {
  public:
-  // Throws BackendError: no driver, no such device, a device that is too old or that the kernels are not built for.
+  // Throws BackendError: no driver, no such device, a device that is too old.
   // NotYet: the multi-process service accepts no process for a moment, because a client of it was killed.
   explicit Gpu(int device);
   ~Gpu();
@@ -38,7 +29,7 @@ class Gpu {
   const std::string& object() const noexcept { return object_; }  // for errors
   unsigned multiprocessors() const noexcept { return multiprocessors_; }
   void get_uuid(std::uint8_t (&uuid)[16]) const noexcept;
-  Kernels kernels(std::string_view handler) const;
+  unsigned capability() const noexcept { return capability_; }  // 90 for 9.0
   // Executes an operation on the GPU. Throws BackendError if the context has failed. Only while no persistent kernel is
   // on the GPU.
   void check() const;
@@ -54,8 +45,8 @@ class Gpu {
   std::string name_;
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;
-  CUmodule module_ = nullptr;
   unsigned multiprocessors_ = 0;
+  unsigned capability_ = 0;
 };
 
 // Memory that the runner has allocated in VRAM.

@@ -40,8 +40,8 @@ PinnedPool::PinnedPool(const Gpu& gpu, const std::string& segment)
   }
 }
 
-GpuQueue::GpuQueue(const Gpu& gpu, const std::string& segment, const std::string& handler, ExecutorKind first,
-                   std::shared_ptr<PinnedPool> pool, std::shared_ptr<DeviceAllocation> payloads)
+GpuQueue::GpuQueue(const Gpu& gpu, const std::string& segment, std::shared_ptr<const HandlerKernels> handler,
+                   ExecutorKind first, std::shared_ptr<PinnedPool> pool, std::shared_ptr<DeviceAllocation> payloads)
     : gpu_(gpu),
       pool_(std::move(pool)),
       payloads_(std::move(payloads)),
@@ -49,7 +49,7 @@ GpuQueue::GpuQueue(const Gpu& gpu, const std::string& segment, const std::string
       object_("queue '" + get_text(map_->config().segment.name, kNameBytes) + "'"),
       pinned_control_(gpu.context(), &map_->control(), sizeof(QueueControl), object_),
       pinned_lines_(gpu.context(), map_->ring().in(0), map_->config().held_offset - map_->config().in_offset, object_),
-      kernels_(gpu.kernels(handler)),
+      handler_(std::move(handler)),
       memory_(gpu, sizeof(device::ExecutorMemory), object_),
       view_(make_view()),
       workers_(workers_for(gpu, pool_->map->config())),

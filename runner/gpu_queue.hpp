@@ -10,6 +10,7 @@
 #include <string>
 
 #include "gpu.hpp"
+#include "handler_kernels.hpp"
 #include "ipcq/options.hpp"
 #include "layout/queue_view.hpp"
 
@@ -26,8 +27,8 @@ class GpuQueue {
  public:
   // `payloads`: the pool's block of VRAM; null for a queue of inline messages. Throws BackendError, LayoutError (the
   // pool's header contradicts `payloads`), SystemError. Precondition: no kernel of this process stays.
-  GpuQueue(const Gpu& gpu, const std::string& segment, const std::string& handler, ExecutorKind first,
-           std::shared_ptr<PinnedPool> pool, std::shared_ptr<DeviceAllocation> payloads);
+  GpuQueue(const Gpu& gpu, const std::string& segment, std::shared_ptr<const HandlerKernels> handler,
+           ExecutorKind first, std::shared_ptr<PinnedPool> pool, std::shared_ptr<DeviceAllocation> payloads);
 
   const std::string& object() const noexcept { return object_; }  // for errors
   const detail::QueueMap& map() const noexcept { return *map_; }
@@ -35,7 +36,7 @@ class GpuQueue {
   const DeviceAllocation* payloads() const noexcept { return payloads_.get(); }  // null: as in the constructor
   unsigned workers() const noexcept { return workers_; }                         // blocks that share a large message
 
-  const Kernels& kernels() const noexcept { return kernels_; }
+  const Kernels& kernels() const noexcept { return handler_->kernels(); }
   // The first parameter of every kernel.
   device::QueueView& view() noexcept { return view_; }
   // The address in VRAM: never dereferenced here.
@@ -66,7 +67,7 @@ class GpuQueue {
   const std::string object_;
   detail::RegisteredMemory pinned_control_;
   detail::RegisteredMemory pinned_lines_;
-  Kernels kernels_;
+  const std::shared_ptr<const HandlerKernels> handler_;
   DeviceAllocation memory_;  // ExecutorMemory
   device::QueueView view_;
   unsigned workers_;

@@ -41,7 +41,7 @@ class QueueRunner final : public PausableQueue {
  public:
   struct Plan {
     std::string queue_segment;
-    std::string handler;
+    std::shared_ptr<const HandlerKernels> handler;
     ExecutorKind executor = ExecutorKind::persistent;
     std::uint64_t park_after_ns = 0;
   };

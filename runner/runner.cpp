@@ -1,11 +1,36 @@
 #include "runner.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
 #include "control/control.hpp"
 #include "layout/text_field.hpp"
 
 namespace ipcq::runner {
 
 using namespace detail;
+
+namespace {
+
+// A handler's compiled code, whole.
+std::string read_image(const Fd& file) {
+  struct stat s {};
+  if (!file || ::fstat(file.get(), &s) != 0 || s.st_size <= 0) {
+    throw BackendError("the image of a handler did not come along with its request");
+  }
+  std::string image(static_cast<std::size_t>(s.st_size), '\0');
+  for (std::size_t at = 0; at < image.size();) {
+    const ssize_t n = ::pread(file.get(), image.data() + at, image.size() - at, static_cast<off_t>(at));
+    if (n <= 0 && errno != EINTR) throw BackendError("the image of a handler cannot be read");
+    if (n > 0) at += static_cast<std::size_t>(n);
+  }
+  return image;
+}
+
+}  // namespace
 
 // Pauses all queues while it lives. Allocating, freeing, pinning and unpinning wait for the kernels of this context,
 // and a persistent kernel does not end by itself.
@@ -28,14 +53,14 @@ Runner::~Runner() {
   for (auto& [id, q] : queues_) q->await_pause();
 }
 
-RunnerReply Runner::answer(const RunnerRequest& request) noexcept {
+RunnerReply Runner::answer(const RunnerRequest& request, Fd attachment) noexcept {
   RunnerReply reply;
   try {
     switch (request.op) {
       case RunnerOp::allocate:
         return allocate(request);
       case RunnerOp::start_queue:
-        return start_queue(request);
+        return start_queue(request, attachment);
       case RunnerOp::stop_queue: {
         const auto q = queues_.find(request.id);
         if (q == queues_.end()) return reply;
@@ -83,14 +108,20 @@ std::shared_ptr<PinnedPool> Runner::pinned_pool(const std::string& segment) {
   return pool;
 }
 
-RunnerReply Runner::start_queue(const RunnerRequest& request) {
+std::shared_ptr<const HandlerKernels> Runner::kernels_of(const RunnerRequest& request, const Fd& attachment) const {
+  const std::string handler = get_text(request.handler, sizeof request.handler);
+  if (request.has_image == 0) return std::make_shared<const HandlerKernels>(builtin_, handler);
+  return std::make_shared<const HandlerKernels>(gpu_, read_image(attachment), handler);
+}
+
+RunnerReply Runner::start_queue(const RunnerRequest& request, const Fd& attachment) {
   const Paused paused(*this);
   std::shared_ptr<DeviceAllocation> payloads;
   if (request.id != 0) payloads = blocks_.at(request.id);
   RunnerReply reply;
   reply.id = ++last_id_;
   const QueueRunner::Plan plan{.queue_segment = get_text(request.queue_segment, sizeof request.queue_segment),
-                               .handler = get_text(request.handler, sizeof request.handler),
+                               .handler = kernels_of(request, attachment),
                                .executor = request.executor,
                                .park_after_ns = request.park_after_ns};
   auto queue = std::make_unique<QueueRunner>(gpu_, arbiter_, plan,

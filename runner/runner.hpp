@@ -10,24 +10,27 @@
 
 #include "control/runner_wire.hpp"
 #include "queue_runner.hpp"
+#include "service.hpp"
 
 namespace ipcq::runner {
 
-class Runner {
+class Runner final : public Service {
  public:
-  explicit Runner(int device) : gpu_(device) {}
-  ~Runner();
+  explicit Runner(int device) : gpu_(device), builtin_(load_builtin_handlers(gpu_)) {}
+  ~Runner() override;
   const Gpu& gpu() const noexcept { return gpu_; }
-  // Carries out one request. The reply has `failed` and the error's text where that fails.
-  detail::RunnerReply answer(const detail::RunnerRequest& request) noexcept;
+  detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) noexcept override;
 
  private:
   class Paused;
   detail::RunnerReply allocate(const detail::RunnerRequest& request);
-  detail::RunnerReply start_queue(const detail::RunnerRequest& request);
+  detail::RunnerReply start_queue(const detail::RunnerRequest& request, const detail::Fd& attachment);
+  std::shared_ptr<const HandlerKernels> kernels_of(const detail::RunnerRequest& request,
+                                                   const detail::Fd& attachment) const;
   std::shared_ptr<PinnedPool> pinned_pool(const std::string& segment);
 
   Gpu gpu_;
+  const std::shared_ptr<const Module> builtin_;
   GpuArbiter arbiter_;
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::shared_ptr<DeviceAllocation>> blocks_;

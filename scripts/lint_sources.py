@@ -16,9 +16,9 @@ ROOMS = "libipcq/src/ROOMS"
 SOURCES = "libipcq/src/"
 PUBLIC = "libipcq/include/"
 # Where the paths of includes begin, besides the folder of the file that includes.
-INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "tools/", "bench/")
+INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "runner/", "tools/", "bench/")
 # Whose sources ROOMS speaks of. Tests include whatever they test.
-BUILT = ("libipcq/", "runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bench/")
+BUILT = ("libipcq/", "runner/", "host_runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bench/")
 EXTENSIONS = (".hpp", ".cpp", ".cuh", ".cu", ".h", ".cc", ".inc", ".ipp", ".hpp.in")
 
 LONGEST_FILE = 350
@@ -27,7 +27,9 @@ SIZED = re.compile(r"(^|/)(CMakeLists\.txt|[^/]+\.(hpp|cpp|cuh|cu|h|cc|inc|ipp|p
 # Sources of libipcq, runner and compiler without a header of their name, and why.
 NO_HEADER = {
     "libipcq/cuda/receives_watch.cpp": "the part of receives.hpp's class that runs in the poll thread",
+    "libipcq/src/broker/registry_losses.cpp": "the part of registry.hpp's class for runners that die",
     "runner/main.cpp": "the program's entry",
+    "host_runner/main.cpp": "the program's entry",
     "compiler/main.cpp": "the program's entry",
 }
 

@@ -57,6 +57,7 @@ namespace ipcq::detail {
   X(cuMemcpyHtoDAsync)                           \
   X(cuMemsetD8Async)                             \
   X(cuModuleGetFunction)                         \
+  X(cuModuleGetGlobal)                           \
   X(cuModuleLoadData)                            \
   X(cuModuleUnload)                              \
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor) \

@@ -2,7 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "program/broker_config.hpp"
 #include "programs/usage_error.hpp"
@@ -135,6 +139,17 @@ TEST(BrokerConfig, AFileThatCannotBeReadIsNotAnEmptyOne) {
   EXPECT_THAT(usage_error_of([] { read_broker_config(testing::TempDir() + "/no/such"); }), HasSubstr("No such file"));
   EXPECT_THAT(usage_error_of([] { read_broker_config("/proc/self/mem"); }), HasSubstr("Input/output error"));
   EXPECT_TRUE(read_broker_config("/dev/null").queues.empty());
+}
+
+TEST(BrokerConfigFile, PathsOfHandlersBeginAtItsFolder) {
+  const std::string path = testing::TempDir() + "paths-" + std::to_string(getpid()) + ".toml";
+  std::ofstream(path) << "[[queue]]\nname = 'q'\nhandler = 'mine.cu'\ndefine = ['A', 'B=1']\ninclude = 'more'\n";
+  const BrokerConfig config = read_broker_config(path);
+  std::filesystem::remove(path);
+  ASSERT_EQ(config.queues.size(), 1U);
+  EXPECT_EQ(config.queues[0].options().handler, testing::TempDir() + "mine.cu");
+  EXPECT_EQ(config.queues[0].options().includes.at(0), testing::TempDir() + "more");
+  EXPECT_EQ(config.queues[0].options().defines.size(), 2U);
 }
 
 TEST(BrokerConfig, EarlierSourcesWin) {

@@ -10,6 +10,32 @@ namespace {
 
 using testing::HasSubstr;
 
+TEST(QueueSpec, TakesAHandlerFromAFile) {
+  const auto spec = QueueSpec::parse("q=4KiB,handler=my/mine.cu,define=LEVEL=7,define=FAST,include=more,include=/all");
+  EXPECT_EQ(spec.options().handler, "my/mine.cu");
+  EXPECT_THAT(spec.options().defines, testing::ElementsAre("LEVEL=7", "FAST"));
+  EXPECT_THAT(spec.options().includes, testing::ElementsAre("more", "/all"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=mine"); }), HasSubstr("(x.cu)"));
+  for (const char* const key : {"define", "include"}) {
+    for (const char* const handler : {"", "handler=upper,"}) {
+      EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,") + handler + key + "=x"); }),
+                  HasSubstr(std::string("queue 'q', ") + key + ": is of a handler's source file"));
+    }
+    EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,handler=x.cu,") + key + "="); }),
+                HasSubstr("is empty"));
+  }
+}
+
+TEST(QueueSpec, PathsBeginWhereTheyAreSaidTo) {
+  auto spec = QueueSpec::parse("q=4KiB,handler=mine.cu,include=more,include=/all");
+  spec.begin_paths_at("/etc/ipcq");
+  EXPECT_EQ(spec.options().handler, "/etc/ipcq/mine.cu");
+  EXPECT_THAT(spec.options().includes, testing::ElementsAre("/etc/ipcq/more", "/all"));
+  auto builtin = QueueSpec::parse("q=4KiB,handler=upper");
+  builtin.begin_paths_at("/etc/ipcq");
+  EXPECT_EQ(builtin.options().handler, "upper");
+}
+
 TEST(QueueSpec, TakesAllKeys) {
   const auto spec = QueueSpec::parse(
       "q=4KiB,slots=8,lines=64,handler=upper,backpressure=drop-oldest,threads=2,wait=spin,endpoints=4,held=16,backend="

@@ -71,7 +71,7 @@ class StandIn {
     if (q.pool->on_device() && !q.pool->has_host_payloads()) throw UsageError("the stand-in needs a mirror");
     const HostHandler handler = find_host_handler(get_text(r.handler, sizeof r.handler));
     if (handler == nullptr) throw UsageError("the stand-in does not know this handler");
-    q.executor = make_host_executor(*q.queue, *q.pool, handler, 1, Wait::hybrid());
+    q.executor = make_host_executor(*q.queue, *q.pool, {.builtin = handler}, 1, Wait::hybrid());
     queues_[++last_id_] = std::move(q);
     return last_id_;
   }

@@ -188,7 +188,13 @@ BrokerConfig read_broker_config(const std::string& path) {
       cannot_read(path, std::strerror(errno));
     }
   }
-  return parse_broker_config(text, path);
+  BrokerConfig config = parse_broker_config(text, path);
+  std::error_code ignored;
+  const auto folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty() && std::filesystem::is_regular_file(path, ignored)) {
+    for (QueueSpec& queue : config.queues) queue.begin_paths_at(folder.string());
+  }
+  return config;
 }
 
 std::vector<std::string> default_config_paths() {

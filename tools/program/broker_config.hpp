@@ -42,7 +42,8 @@ struct BrokerConfig {
 // first one wins (fill_from()).
 void refuse_duplicates(const BrokerConfig& config, std::string_view source);
 
-// `source` names the text in errors. Both throw UsageError, the second also for a file that cannot be read.
+// `source` names the text in errors. Both throw UsageError, the second also for a file that cannot be read. Relative
+// paths in a file begin at its folder.
 BrokerConfig parse_broker_config(std::string_view text, const std::string& source);
 BrokerConfig read_broker_config(const std::string& path);
 

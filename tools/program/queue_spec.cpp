@@ -1,5 +1,6 @@
 #include "program/queue_spec.hpp"
 
+#include <filesystem>
 #include <ipcq/builtin_handlers.hpp>
 #include <ipcq/error.hpp>
 
@@ -13,7 +14,8 @@ namespace ipcq::program {
 namespace {
 
 constexpr std::string_view kQueueKeys =
-    "size, slots, lines, line, batch, handler, pool, backpressure, group, threads, wait, endpoints, held, backend, "
+    "size, slots, lines, line, batch, handler, define, include, pool, backpressure, group, threads, wait, endpoints, "
+    "held, backend, "
     "device, mirror, host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 constexpr std::uint64_t kMaxDevice = 1023;
@@ -140,7 +142,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   const auto number = [&](std::uint64_t low, std::uint64_t high) {
     return static_cast<std::uint32_t>(parse_number(value, what(key), low, high));
   };
-  if (has(key) && key != "group") throw UsageError(what(key) + ": given twice");
+  if (has(key) && key != "group" && key != "define" && key != "include") throw UsageError(what(key) + ": given twice");
   if (key == "size") {
     set_size(value);
   } else if (key == "slots") {
@@ -152,11 +154,14 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else if (key == "batch") {
     options_.batch = parse_batch(value, what(key));
   } else if (key == "handler") {
-    if (!value.empty() && find_host_handler(value) == nullptr) {
-      throw UsageError(
-          fmt::format("{}: '{}' is unknown; there are {}", what(key), value, fmt::join(handler_names(), ", ")));
+    if (!value.empty() && find_host_handler(value) == nullptr && !is_handler_file(value)) {
+      throw UsageError(fmt::format("{}: '{}' is unknown; there are {}, and source files of your own (x.cu)", what(key),
+                                   value, fmt::join(handler_names(), ", ")));
     }
     options_.handler = value;
+  } else if (key == "define" || key == "include") {
+    if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
+    (key == "define" ? options_.defines : options_.includes).emplace_back(value);
   } else if (key == "pool") {
     if (value.empty()) throw UsageError(what(key) + ": names no pool; leave it out for a pool of the queue's own");
     options_.pool = value;
@@ -233,6 +238,11 @@ void QueueSpec::finish() {
       throw UsageError(what(key) + ": says nothing to backend=host; leave out one of them");
     }
   }
+  if (!is_handler_file(options_.handler)) {
+    for (const char* key : {"define", "include"}) {
+      if (has(key)) throw UsageError(what(key) + ": is of a handler's source file; name one, or leave it out");
+    }
+  }
   if (options_.handler.empty()) {
     for (const char* key : {"threads", "wait"}) {
       if (has(key)) throw UsageError(what(key) + ": is of the handler's threads; name a handler, or leave it out");
@@ -241,6 +251,12 @@ void QueueSpec::finish() {
   if (options_.mirror == Mirror::none && has("host_readable") && options_.host_readable) {
     throw UsageError(what("host_readable") + ": without a mirror nothing is readable on the host; use mirror=full");
   }
+}
+
+void QueueSpec::begin_paths_at(const std::string& folder) {
+  const auto beginning_there = [&](const std::string& path) { return (std::filesystem::path(folder) / path).string(); };
+  if (is_handler_file(options_.handler)) options_.handler = beginning_there(options_.handler);
+  for (auto& include : options_.includes) include = beginning_there(include);
 }
 
 void QueueSpec::default_backend(const std::string& backend) {

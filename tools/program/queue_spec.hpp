@@ -3,9 +3,9 @@
 //   frames=4k-rgb,slots=8,handler=invert      logs=4KiB,slots=1024,group=archive,group=live:lossy      ticks=inline
 //   frames=4k-rgb,slots=64,handler=invert,backend=cuda,device=1,mirror=none,executor=stream
 //
-// The first word may be the size of a slot, without a key. Keys: size slots lines line batch handler pool
-// backpressure group threads wait endpoints held backend, and on a GPU device mirror host_readable executor; of a pool:
-// size slots backend device mirror.
+// The first word may be the size of a slot, without a key. Keys: size slots lines line batch handler define include
+// pool backpressure group threads wait endpoints held backend, and on a GPU device mirror host_readable executor; of a
+// pool: size slots backend device mirror.
 #pragma once
 
 #include <functional>
@@ -25,10 +25,13 @@ class QueueSpec {
   // Parses "NAME=SPEC". Throws UsageError, which names the queue, the key and the values that are allowed.
   static QueueSpec parse(std::string_view text);
 
-  // Sets one key, from either source. Each `group` adds a group; any other key may be set once.
+  // Sets one key, from either source. Each `group`, `define` and `include` adds one; any other key may be set once.
   void set(std::string_view key, std::string_view value);
   // Checks the combination of keys. Called once, after the last set().
   void finish();
+
+  // Where relative paths of a handler and its headers begin; without it: in this process' current folder.
+  void begin_paths_at(const std::string& folder);
 
   const std::string& name() const noexcept { return name_; }
   const QueueOptions& options() const noexcept { return options_; }

@@ -93,6 +93,8 @@ using HostHandler = bool (*)(std::byte* data, std::uint64_t length);
 IPCQ_API HostHandler find_host_handler(std::string_view name) noexcept;
 // Their names.
 IPCQ_API std::vector<std::string> handler_names();
+// Whether QueueOptions::handler names a file of the user's: what has a '/' or a '.', which no built-in name has.
+IPCQ_API bool is_handler_file(std::string_view handler) noexcept;
 // Whether the handler of that name can work on `length` bytes; true for an unknown name.
 IPCQ_API bool handler_accepts(std::string_view name, std::uint64_t length) noexcept;
 

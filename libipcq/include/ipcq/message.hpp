@@ -95,8 +95,12 @@ class IPCQ_API MessageView {
   std::uint32_t record() const noexcept { return m_.record; }
   // How often this message, or the batch of this record, was delivered before; 0 at the first delivery.
   std::uint32_t redeliveries() const noexcept { return m_.redeliveries; }
-  // False if the queue's handler refused this payload (a length that it cannot work on); the bytes are as published.
-  bool processed() const noexcept { return m_.processed; }
+  // False if the queue's handler refused this payload (a length that it cannot work on), whose bytes are as published,
+  // or failed on it.
+  bool processed() const noexcept { return m_.flaw == 0; }
+  // True if the queue's handler failed on this payload: it threw, or its process died. It may have changed the bytes in
+  // part.
+  bool failed() const noexcept { return m_.flaw > kRefused; }
 
  private:
   friend class detail::ConsumerCore;
@@ -104,6 +108,7 @@ class IPCQ_API MessageView {
   friend class detail::Forwarding;
   friend class detail::RecordReader;
   friend class Message;
+  static constexpr std::uint8_t kRefused = 2;  // as LineFlag has it
   struct Content {
     const std::byte* data = nullptr;
     std::uint64_t sequence = 0;
@@ -113,7 +118,7 @@ class IPCQ_API MessageView {
     std::uint32_t producer = 0;
     std::uint32_t record = 0;
     std::uint16_t redeliveries = 0;  // as its held entry's word has it
-    bool processed = true;
+    std::uint8_t flaw = 0;           // 0: processed; kRefused; more: failed
   };
   Content m_;
 };

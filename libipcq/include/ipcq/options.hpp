@@ -86,7 +86,12 @@ struct QueueOptions {
   // `records` needs slots: batches travel in them. Without effect where producers cannot write slots by the CPU: in a
   // pool on a GPU without a mirror send_many() publishes as with `messages`.
   Batch batch = Batch::messages;
-  std::string handler{};  // applied in place to every message (handler_names()); empty: direct queue
+  // Applied in place to every message: a name of handler_names(), or the path of a source file of your own (.cu, .cpp,
+  // .cc or .cxx; docs/guide/handlers.md), which is compiled at creation; empty: direct queue. One's own handler runs in
+  // a process of its own kind, as the broker's user: the host runner, or the runner of the GPU.
+  std::string handler{};
+  std::vector<std::string> defines{};   // of a source file: macros, NAME or NAME=VALUE
+  std::vector<std::string> includes{};  // of a source file: folders of headers, beside the file's own
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
   std::string backend = "auto";
   int device = 0;                // "cuda": number of the GPU, as CUDA counts them, and of an own pool

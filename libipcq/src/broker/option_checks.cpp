@@ -13,11 +13,29 @@ void check_backend(const std::string& object, const std::string& backend) {
   throw UsageError(object + ": backend '" + printable(backend) + "': use auto, host or cuda");
 }
 
+// A file that is compiled: whether it is there, and a handler, the compiler says.
+void check_handler_file(const std::string& object, const QueueOptions& o) {
+  check_c_string(o.handler, "handler");
+  for (const auto& text : o.defines) check_c_string(text, "a macro of the handler");
+  for (const auto& text : o.includes) check_c_string(text, "a folder of the handler's headers");
+  for (const std::string_view ending : {".cu", ".cpp", ".cc", ".cxx"}) {
+    if (o.handler.ends_with(ending)) return;
+  }
+  throw UsageError(object + ": handler '" + printable(o.handler) +
+                   "' is no source file: its name ends with none of .cu, .cpp, .cc and .cxx");
+}
+
 void check_handler(const std::string& object, const QueueOptions& o) {
+  if (is_handler_file(o.handler)) return check_handler_file(object, o);
+  if (!o.defines.empty() || !o.includes.empty()) {
+    throw UsageError(object + ": " + (o.defines.empty() ? "includes" : "defines") +
+                     " says nothing here: it is of a handler's source file; name one, or leave it out");
+  }
   if (o.handler.empty() || find_host_handler(o.handler) != nullptr) return;
   std::string known;
   for (const auto& h : handler_names()) known += (known.empty() ? "" : ", ") + h;
-  throw UsageError(object + ": handler '" + printable(o.handler) + "' is not known; there are " + known);
+  throw UsageError(object + ": handler '" + printable(o.handler) + "' is not known; there are " + known +
+                   ", and source files of your own (x.cu)");
 }
 
 // An option that has its default value counts as not given.

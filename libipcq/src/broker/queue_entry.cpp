@@ -17,6 +17,7 @@ std::uint32_t count_in_use(const QueueMap& map, std::uint32_t endpoint) {
 }  // namespace
 
 bool lies_on(const QueueEntry& q, int device) {
+  if (device == kHostRunner) return q.image && !q.map->on_device();
   return (q.map->on_device() && q.device == device) || (q.pool->map->on_device() && q.pool->options.device == device);
 }
 

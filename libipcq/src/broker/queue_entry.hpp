@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/handler_image.hpp"
 #include "broker/pool_entry.hpp"
 #include "broker/runner_link.hpp"
 #include "executor/executor.hpp"
@@ -52,11 +53,12 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::string name;
   QueueOptions options;
   std::shared_ptr<PoolEntry> pool;
-  std::shared_ptr<QueueMap> map;            // statistics and dumps may own it too
-  std::unique_ptr<Executor> executor;       // declared after the map, so that it ends first
-  std::shared_ptr<RunnerLink> executed_by;  // of a queue whose executor is a runner's
-  int device = 0;                           // of a device queue
-  bool lost = false;                        // its runner answers no more: nothing goes in, nobody attaches
+  std::shared_ptr<QueueMap> map;              // statistics and dumps may own it too
+  std::unique_ptr<Executor> executor;         // declared after the map, so that it ends first
+  std::shared_ptr<RunnerLink> executed_by;    // of a queue whose executor is a runner's
+  std::shared_ptr<const HandlerImage> image;  // of a handler of the user's
+  int device = 0;                             // of a device queue
+  bool lost = false;                          // its runner answers no more: nothing goes in, nobody attaches
   std::vector<EndpointEntry> endpoints;
   // For each endpoint, the number of its held entries that former owners left in use: given back, or taken over by
   // other members. An upper bound.
@@ -75,7 +77,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   mutable std::uint64_t rate_at_ns = 0;
 };
 
-// Whether the queue's executor or payloads are on this GPU, so that they end with its runner.
+// Whether the queue's executor, or its payloads, are with the runner of this GPU, or with the host runner.
 bool lies_on(const QueueEntry& q, int device);
 // Blocks of held entries in which one may be in use.
 std::vector<std::uint32_t> held_blocks(const QueueEntry& q);

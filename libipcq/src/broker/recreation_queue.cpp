@@ -34,7 +34,7 @@ void RecreationQueue::succeeded(const Recreation& recreation) {
   const auto it = waiting_.find(key(recreation));
   if (it == waiting_.end() || it->second.recreation.number != recreation.number) return;
   waiting_.erase(it);
-  if (recreation.kind == Kind::sharing) return;
+  if (recreation.kind == Kind::sharing || recreation.kind == Kind::executor) return;
   for (auto& [k, w] : waiting_) {
     if (w.recreation.kind == Kind::sharing && w.recreation.pool == recreation.name) w.give_up = 0;
   }
@@ -52,11 +52,14 @@ std::vector<std::string> RecreationQueue::failed(const Recreation& recreation, c
   if (!final && (!late || waiting.recreation.patient)) {
     waiting.not_before = now + kRetryEveryNs;
     if (!late || std::exchange(waiting.told, true)) return {};
-    return {recreation.object() + ": cannot be created anew yet, and is tried on: " + why};
+    const char* const what = recreation.kind == Kind::executor ? ": its handler cannot run again yet, and is tried on: "
+                                                               : ": cannot be created anew yet, and is tried on: ";
+    return {recreation.object() + what + why};
   }
   std::vector<std::string> gone = {recreation.object() + ": cannot be created anew, and is gone: " + why};
   waiting_.erase(it);
-  for (auto w = waiting_.begin(); !sharing && w != waiting_.end();) {
+  const bool was_a_pool = recreation.kind == Kind::pool || recreation.kind == Kind::queue;
+  for (auto w = waiting_.begin(); was_a_pool && w != waiting_.end();) {
     const Recreation& r = w->second.recreation;
     const bool needs_it = r.kind == Kind::sharing && r.pool == recreation.name;
     if (needs_it) gone.push_back(r.object() + ": is gone with pool '" + r.pool + "', which cannot be created anew");

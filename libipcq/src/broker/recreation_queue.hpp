@@ -1,6 +1,6 @@
 // What a broker has to create anew after a runner died, in the order in which that can work: pools, queues with a pool
-// of their own, queues that share one (maybe another queue's). An entry that fails is tried again after a while, and
-// delays only those that need it.
+// of their own, queues that share one (maybe another queue's), executors of queues that are still there. An entry that
+// fails is tried again after a while, and delays only those that need it.
 //
 // Thread safety: guarded by the broker's mutex. Invariant: a queue that shares a pool is not tried before that pool is
 // there; it is given up with the pool, and its own time to be given up runs only while the pool is there.
@@ -17,7 +17,7 @@
 namespace ipcq::detail {
 
 struct Recreation {
-  enum class Kind { pool, queue, sharing };
+  enum class Kind { pool, queue, sharing, executor };
   Kind kind = Kind::pool;
   std::string name;
   std::string pool;              // the pool that a sharing queue needs

@@ -2,16 +2,12 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "base/crash_point.hpp"
 #include "base/deadline.hpp"
-#include "broker/device_executor.hpp"
-#include "broker/lost_queues.hpp"
 #include "broker/option_checks.hpp"
-#include "broker/stream_end.hpp"
+#include "broker/runner_executor.hpp"
 #include "executor/host_executor.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
@@ -21,12 +17,7 @@ namespace {
 
 std::string object_of_pool(const std::string& name) { return "pool '" + name + "'"; }
 std::string object_of_queue(const std::string& name) { return "queue '" + name + "'"; }
-bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program().empty(); }
-
-bool is_own_pool_of(const PoolEntry& pool, const std::vector<QueueEntry>& queues) {
-  return std::any_of(queues.begin(), queues.end(),
-                     [&](const QueueEntry& q) { return q.options.pool.empty() && q.pool.get() == &pool; });
-}
+bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program(0).empty(); }
 
 }  // namespace
 
@@ -133,12 +124,14 @@ void Registry::add_pool(const std::string& name, const PoolOptions& options, By 
   IPCQ_CRASH_POINT("create.committed");
 }
 
-void Registry::add_queue(const std::string& name, const QueueOptions& options, By by) {
+void Registry::add_queue(const std::string& name, const QueueOptions& options, By by,
+                         std::shared_ptr<const HandlerImage> image) {
   std::optional<Reservation> reserved;
   std::optional<Reservation> own_pool;
   QueuePlan plan;
   plan.name = name;
   plan.options = options;
+  plan.image = std::move(image);
   {
     const Lock lock(context_.mutex);
     check_new_queue(name, options, by);
@@ -206,6 +199,9 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   q.name = plan.name;
   q.options = plan.options;
   q.options.backend = choose_backend(object, plan.options, plan.shared.get());
+  const bool pool_on_device = plan.shared && plan.shared->map->on_device();
+  q.device = pool_on_device ? plan.shared->options.device : q.options.device;
+  if (is_handler_file(q.options.handler)) q.image = plan.image ? plan.image : image_for(object, q);
   // A queue's own pool has the queue's name, by which other queues may share it.
   q.pool = plan.shared ? plan.shared : build_pool(plan.name, PoolMap::of_queue(q.options), plan.pool_generation);
   const auto executed = QueueMap::executed(q.options, q.pool->map->config());
@@ -220,21 +216,31 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
     q.groups[g].lossy = q.options.groups[g].policy == GroupPolicy::lossy;
   }
   q.rate_at_ns = now_ns();
-  q.device = q.pool->map->on_device() ? q.pool->options.device : q.options.device;
   if (executed == QueueMap::Executed::by_device) {
     auto runner = supervisor_.get(q.device);
     if (q.pool->map->on_device() && q.pool->runner != runner) {
       throw BackendError(object + ": pool '" + q.pool->name + "' was lost with its runner meanwhile");
     }
     q.asked = first_executor(q.options);
-    q.executor = start_device_executor(runner, q.options, *q.map, *q.pool);
+    q.executor = start_runner_executor(runner, q.options, *q.map, *q.pool, q.image.get());
     q.executed_by = std::move(runner);
   }
-  if (executed == QueueMap::Executed::by_host) {
-    q.executor = make_host_executor(*q.map, *q.pool->map, find_host_handler(q.options.handler), q.options.threads,
-                                    q.options.wait);
+  if (executed == QueueMap::Executed::by_host && q.image) {
+    q.executed_by = supervisor_.require(object, kHostRunner);
+    q.executor = start_runner_executor(q.executed_by, q.options, *q.map, *q.pool, q.image.get());
+  } else if (executed == QueueMap::Executed::by_host) {
+    q.executor = make_host_executor(*q.map, *q.pool->map, {.builtin = find_host_handler(q.options.handler)},
+                                    q.options.threads, q.options.wait);
   }
   return q;
+}
+
+std::shared_ptr<const HandlerImage> Registry::image_for(const std::string& object, const QueueEntry& q) {
+  HandlerTarget target;
+  if (q.options.backend == "cuda") target.capability = supervisor_.require(object, q.device)->capability();
+  auto image = compile_handler(object, q.options, target, context_.quit.get());
+  context_.log(LogLevel::info, object + ": handler " + image->said);
+  return image;
 }
 
 // ---- under the mutex again ----
@@ -282,68 +288,6 @@ QueueEntry* Registry::find_generation(const std::string& queue, std::uint64_t ge
   const auto it = queues_.find(queue);
   const bool same = it != queues_.end() && it->second.map->config().segment.generation == generation;
   return same ? &it->second : nullptr;
-}
-
-// ---- a runner dies ----
-
-// The queues stay until the runner is gone, and closed endpoints are repaired as usual; but nothing can be published,
-// and no client attaches.
-void Registry::on_runner_lost(int device) {
-  for (auto& [name, q] : queues_) {
-    if (!lies_on(q, device)) continue;
-    q.lost = true;
-    begin_draining(q);
-  }
-}
-
-std::vector<QueueEntry> Registry::take_queues_of(int device) {
-  std::vector<QueueEntry> taken;
-  for (auto q = queues_.begin(); q != queues_.end();) {
-    const bool on_it = lies_on(q->second, device);
-    if (on_it) taken.push_back(std::move(q->second));
-    q = on_it ? queues_.erase(q) : std::next(q);
-  }
-  return taken;
-}
-
-// Removes the device's pools, and pools that belong to a queue of `ended`. Returns those that belong to none of these.
-std::vector<std::shared_ptr<PoolEntry>> Registry::take_pools_of(int device, const std::vector<QueueEntry>& ended) {
-  std::vector<std::shared_ptr<PoolEntry>> taken;
-  for (auto p = pools_.begin(); p != pools_.end();) {
-    const bool of_a_queue = is_own_pool_of(*p->second, ended);
-    const bool on_it = p->second->map->on_device() && p->second->options.device == device;
-    if (on_it && !of_a_queue) taken.push_back(p->second);
-    p = on_it || of_a_queue ? pools_.erase(p) : std::next(p);
-  }
-  return taken;
-}
-
-// Removes the names at once; the supervisor frees the memory.
-Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
-  std::vector<QueueEntry> ended = take_queues_of(runner.device);
-  const auto pools = take_pools_of(runner.device, ended);
-  for (const auto& q : ended) {
-    end_lost_queue(context_, q, runner.how);
-    for (const EndpointEntry& e : q.endpoints) ids_.give_back(e.client);
-  }
-  if (runner.under_mps) warn_of_lost_contexts(context_, runner.device, ended);
-  Aftermath after;
-  for (const auto& p : pools) {
-    p->map->segment().unlink();
-    after.recreate.push_back({Recreation::Kind::pool,
-                              p->name,
-                              {},
-                              [this, name = p->name, o = p->options] { add_pool(name, o, By::supervisor); },
-                              runner.under_mps});
-  }
-  for (auto& q : ended) {
-    after.recreate.push_back(
-        {q.options.pool.empty() ? Recreation::Kind::queue : Recreation::Kind::sharing, q.name, q.options.pool,
-         [this, name = q.name, o = q.options] { add_queue(name, o, By::supervisor); }, runner.under_mps});
-    after.remains.push_back(std::make_shared<QueueEntry>(std::move(q)));
-  }
-  after.remains.insert(after.remains.end(), pools.begin(), pools.end());
-  return after;
 }
 
 }  // namespace ipcq::detail

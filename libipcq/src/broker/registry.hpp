@@ -62,18 +62,21 @@ class Registry final : public RunnerUser {
   struct QueuePlan {
     std::string name;
     QueueOptions options;
-    std::shared_ptr<PoolEntry> shared;  // the pool that it shares; null: it has its own
+    std::shared_ptr<PoolEntry> shared;          // the pool that it shares; null: it has its own
+    std::shared_ptr<const HandlerImage> image;  // null: to be compiled, if its handler is the user's
     std::uint64_t pool_generation = 0;
     std::uint64_t generation = 0;
   };
 
   void add_pool(const std::string& name, const PoolOptions& options, By by);
-  void add_queue(const std::string& name, const QueueOptions& options, By by);
+  void add_queue(const std::string& name, const QueueOptions& options, By by,
+                 std::shared_ptr<const HandlerImage> image = {});
   void check_not_reserved(const std::string& object) const;
   void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;
   std::shared_ptr<PoolEntry> build_pool(const std::string& name, const PoolOptions& options, std::uint64_t generation);
   QueueEntry build_queue(const QueuePlan& plan);
+  std::shared_ptr<const HandlerImage> image_for(const std::string& object, const QueueEntry& q);
   // "host" or "cuda" for a queue that may have left it open. Only a BackendError, which says that the GPU cannot be
   // used, makes `auto` host. A shortage of this process (SystemError) fails the creation: it may pass, and must not
   // decide for the queue's whole life.
@@ -81,8 +84,13 @@ class Registry final : public RunnerUser {
   void commit_pool(const std::shared_ptr<PoolEntry>& pool);
   void commit_queue(QueueEntry& q);
 
+  // registry_losses.cpp
   std::vector<QueueEntry> take_queues_of(int device);
   std::vector<std::shared_ptr<PoolEntry>> take_pools_of(int device, const std::vector<QueueEntry>& ended);
+
+  Aftermath on_host_runner_gone(const GoneRunner& runner);
+  // Lets a queue's handler go on in the next host runner. Throws BackendError.
+  void restart_executor(const std::string& name, std::uint64_t generation);
 
   BrokerContext& context_;
   RunnerSupervisor& supervisor_;

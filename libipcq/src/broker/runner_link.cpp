@@ -1,8 +1,5 @@
 #include "broker/runner_link.hpp"
 
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -10,18 +7,16 @@
 
 #include <cerrno>
 #include <chrono>
-#include <climits>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <utility>
+#include <vector>
 
+#include "base/child_program.hpp"
 #include "base/deadline.hpp"
 #include "base/poll_until.hpp"
 #include "control/control.hpp"
 #include "ipcq/error.hpp"
-
-extern char** environ;
 
 namespace ipcq::detail {
 namespace {
@@ -29,14 +24,11 @@ namespace {
 // Creating a context takes 0.1 to 0.4 s, much more on a machine with many GPUs; pinning memory about 0.3 s a GB.
 constexpr int kStartTimeoutMs = 60'000;
 constexpr int kAnswerTimeoutMs = 60'000;
+constexpr int kHandlersEndMs = 5'000;  // for the end of a queue in the host runner: for what its handler works on
 constexpr int kEndTimeoutMs = 5'000;
 constexpr int kKilledTimeoutMs = 1'000;
 constexpr std::uint64_t kNotYetPatienceNs = 5'000'000'000;
 constexpr int kNotYetPauseMs = 100;
-
-std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
-
-bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
 // Whether `fd` becomes readable in time. Ends early when `cancel` becomes readable; -1: none.
 bool await_input(int fd, int timeout_ms, int cancel = -1) {
@@ -59,85 +51,53 @@ Place& place_of(int device) {
   return all[{fork_epoch(), device}];
 }
 
-// The path of ipcq-runner. Throws BackendError with the remedy if there is none that can be run.
+struct Program {
+  const char* name;
+  const char* variable;  // names its path
+};
+Program program_of(int device) noexcept {
+  if (device == kHostRunner) return {"ipcq-host-runner", "IPCQ_HOST_RUNNER"};
+  return {"ipcq-runner", "IPCQ_RUNNER"};
+}
+
+// What to do without a runner.
+std::string way_out(int device) {
+  return device == kHostRunner ? "or do without a handler of your own" : "or do without a GPU (backend=host)";
+}
+
+// The path of the runner's program. Throws BackendError with the remedy if there is none that can be run.
 std::string runnable_program(int device) {
-  std::string program = RunnerLink::find_program();
+  const Program p = program_of(device);
+  std::string program = RunnerLink::find_program(device);
   if (program.empty()) {
-    throw BackendError(
-        object_of(device) +
-        ": there is no ipcq-runner beside this program or libipcq, nor in PATH: libipcq was built or "
-        "installed without CUDA; install ipcq-runner, set IPCQ_RUNNER to it, or do without a GPU (backend=host)");
+    throw BackendError(object_of(device) + ": there is no " + p.name +
+                       " beside this program or libipcq, nor in PATH: " +
+                       (device == kHostRunner ? "libipcq was installed without the programs"
+                                              : "libipcq was built or installed without CUDA") +
+                       "; install " + p.name + ", set " + p.variable + " to it, " + way_out(device));
   }
-  if (!is_program(program)) {  // find_program() checks all places but $IPCQ_RUNNER
-    throw BackendError(object_of(device) + ": IPCQ_RUNNER is '" + program +
-                       "', which cannot be run: " + std::strerror(errno) +
-                       "; set it to the path of ipcq-runner, unset it, or do without a GPU (backend=host)");
+  if (!is_program(program)) {  // find_program() checks all places but the variable
+    throw BackendError(object_of(device) + ": " + p.variable + " is '" + program + "', which cannot be run: " +
+                       std::strerror(errno) + "; set it to the path of " + p.name + ", unset it, " + way_out(device));
   }
   return program;
 }
 
-// Starts the runner program, with `socket` as its descriptor kRunnerSocket.
+// Starts the runner's program, with `socket` as its descriptor kRunnerSocket.
 pid_t spawn_runner(const std::string& program, int device, int socket) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, socket, kRunnerSocket);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  ::posix_spawn_file_actions_addclosefrom_np(&actions, kRunnerSocket + 1);  // no other descriptor of this process
-  ::posix_spawnattr_init(&attributes);
-  // A process group of its own: Ctrl-C is for the broker, which ends it in order. No signal is blocked in it.
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setpgroup(&attributes, 0);
-  sigset_t all;
-  ::sigfillset(&all);
-  ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string number = std::to_string(device);
-  std::string name = "ipcq-runner";
-  std::string option = "--device";
-  char* const arguments[] = {name.data(), option.data(), number.data(), nullptr};
-  pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments, environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (error != 0) throw_system(error, "posix_spawn", program);
-  return pid;
+  static_assert(kRunnerSocket == kChildDescriptor);
+  std::vector<std::string> arguments;
+  if (device != kHostRunner) arguments = {"--device", std::to_string(device)};
+  return spawn_program(program, std::move(arguments), socket, STDERR_FILENO, STDERR_FILENO);
 }
 
 }  // namespace
 
-std::string RunnerLink::find_program() {
-  if (const char* path = std::getenv("IPCQ_RUNNER"); path != nullptr && *path != '\0') return path;
-  std::string places[4];
-  char self[PATH_MAX];
-  if (const ssize_t n = ::readlink("/proc/self/exe", self, sizeof self - 1); n > 0) {
-    places[0] = folder_of(std::string(self, static_cast<std::size_t>(n)));
-  }
-  Dl_info library{};
-  if (::dladdr(reinterpret_cast<const void*>(&RunnerLink::find_program), &library) != 0 &&
-      library.dli_fname != nullptr) {
-    char real[PATH_MAX];
-    if (::realpath(library.dli_fname, real) != nullptr) {
-      const std::string lib = folder_of(real);
-      places[1] = lib + "/../bin";     // build tree; installed below one lib directory
-      places[2] = lib + "/../../bin";  // installed below lib/<architecture>
-    }
-  }
-  for (const auto& place : places) {
-    if (!place.empty() && is_program(place + "/ipcq-runner")) return place + "/ipcq-runner";
-  }
-  const char* const path = std::getenv("PATH");
-  std::string rest = path != nullptr ? path : "";
-  while (!rest.empty()) {
-    const auto colon = rest.find(':');
-    std::string program = rest.substr(0, colon) + "/ipcq-runner";
-    if (is_program(program)) return program;
-    rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
-  }
-  return {};
+std::string object_of(int device) { return device == kHostRunner ? "host runner" : "GPU " + std::to_string(device); }
+
+std::string RunnerLink::find_program(int device) {
+  const Program p = program_of(device);
+  return detail::find_program(p.name, p.variable);
 }
 
 std::shared_ptr<RunnerLink> RunnerLink::get(int device, int cancel) {
@@ -161,10 +121,7 @@ RunnerLink::RunnerLink(int device, int cancel) : device_(device) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw_system(errno, "socketpair", object_of(device));
   socket_ = Fd(pair[0]);
-  Fd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, kRunnerSocket + 1));  // so that spawn_runner's dup2 clears close-on-exec
-  const int copied = errno;
-  ::close(pair[1]);
-  if (!theirs) throw_system(copied, "dup", object_of(device));
+  Fd theirs(pair[1]);
   pid_ = spawn_runner(program, device, theirs.get());
   theirs.reset();  // or this process would not see the runner close its end
   process_ = open_pidfd(pid_);
@@ -190,12 +147,13 @@ void RunnerLink::await_hello(int cancel) {
       throw BackendError(object + ": the start of its runner was given up, since the broker stops");
     }
     throw BackendError(object + ": its runner did not come up within " + std::to_string(kStartTimeoutMs / 1000) +
-                       " s; does nvidia-smi answer?");
+                       " s; " + (device_ == kHostRunner ? "is the machine overloaded?" : "does nvidia-smi answer?"));
   }
   Fd unused;
   if (receive_message(socket_.get(), &hello_, sizeof hello_, unused) <= 0 || hello_.magic != kRunnerMagic ||
       hello_.abi != kAbiVersion) {
-    throw BackendError(object + ": ipcq-runner ended at its start, or is of another release (" + find_program() + ")");
+    throw BackendError(object + ": " + program_of(device_).name + " ended at its start, or is of another release (" +
+                       find_program(device_) + ")");
   }
   if (hello_.start == RunnerStart::not_yet) throw NotYet(get_text(hello_.text, sizeof hello_.text));
   if (hello_.start != RunnerStart::up) throw BackendError(get_text(hello_.text, sizeof hello_.text));
@@ -224,17 +182,18 @@ Fd RunnerLink::hang_up_fd() const { return copy_of(socket_, object_of(device_));
 
 Fd RunnerLink::process_fd() const { return copy_of(process_, object_of(device_)); }
 
-RunnerReply RunnerLink::request(RunnerRequest request) {
+RunnerReply RunnerLink::request(RunnerRequest request, int attachment) {
   const std::scoped_lock lock(mutex_);
   const std::string object = object_of(device_);
   RunnerReply reply;
   Fd unused;
-  if (is_lost() || !send_message(socket_.get(), &request, sizeof request)) {
+  if (is_lost() || !send_message(socket_.get(), &request, sizeof request, attachment)) {
     throw BackendError(object + ": its runner has ended");
   }
-  if (!await_input(socket_.get(), kAnswerTimeoutMs)) {
+  const int patience = device_ == kHostRunner && request.op == RunnerOp::stop_queue ? kHandlersEndMs : kAnswerTimeoutMs;
+  if (!await_input(socket_.get(), patience)) {
     kill();  // its memory is freed with it; its death is handled like any other
-    throw BackendError(object + ": its runner did not answer within " + std::to_string(kAnswerTimeoutMs / 1000) +
+    throw BackendError(object + ": its runner did not answer within " + std::to_string(patience / 1000) +
                        " s and was ended");
   }
   if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0 || reply.magic != kRunnerMagic) {

@@ -1,4 +1,5 @@
-// The broker's side of a runner: the process that owns a GPU for it. get() spawns it on demand; the brokers of one
+// The broker's side of a runner: the process that owns a GPU for it, or, as "device" kHostRunner, the one that runs the
+// user's own handlers on the host. get() spawns it on demand; the brokers of one
 // process share it; it is ended with the last shared_ptr. Requests go over a socket pair, one at a time.
 //
 // Thread safety: any thread may call any function. get(), request(), end() and the destructor wait for the runner, so
@@ -16,8 +17,10 @@
 
 namespace ipcq::detail {
 
-// For errors: "GPU 0".
-inline std::string object_of(int device) { return "GPU " + std::to_string(device); }
+inline constexpr int kHostRunner = -1;
+
+// For errors: "GPU 0", "host runner".
+std::string object_of(int device);
 
 class RunnerLink {
  public:
@@ -26,15 +29,19 @@ class RunnerLink {
   // GPU, given up; NotYet, which is one, if the driver accepts none after that either. Throws SystemError or
   // PermissionError if this process lacks a descriptor or the system starts no process.
   static std::shared_ptr<RunnerLink> get(int device, int cancel);
-  // The path of the runner program: $IPCQ_RUNNER, unchecked, else where it was found; empty if it was not.
-  static std::string find_program();
+  // The path of the runner's program: $IPCQ_RUNNER or $IPCQ_HOST_RUNNER, unchecked, else where it was found; empty if
+  // it was not.
+  static std::string find_program(int device);
 
   ~RunnerLink();
   RunnerLink(const RunnerLink&) = delete;
   RunnerLink& operator=(const RunnerLink&) = delete;
 
-  // Throws BackendError: the runner refuses, and says why; it has ended; or it has not answered for 60 s and is killed.
-  RunnerReply request(RunnerRequest request);
+  // Throws BackendError: the runner refuses, and says why; it has ended; or it has not answered for 60 s, of the host
+  // runner at the end of a queue 5 s, and is killed. `attachment`: a descriptor that goes along; -1: none.
+  RunnerReply request(RunnerRequest request, int attachment = -1);
+  // Of the GPU: 90 for 9.0.
+  unsigned capability() const noexcept { return hello_.capability; }
   bool has_mps() const noexcept { return hello_.mps != 0; }
   std::string device_name() const;
   pid_t pid() const noexcept { return pid_; }

@@ -49,8 +49,10 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
   require_thread(thread_, context_.self() + ": what creates anew what a runner takes along", [this] { recreate(); });
   watch_descriptors(device, started);
   const RunnerLink& link = *started.link;
-  context_.log(LogLevel::info, object + " (" + link.device_name() + "): runner pid " + std::to_string(link.pid()) +
-                                   ", " + (link.has_mps() ? "under MPS" : "without MPS"));
+  context_.log(LogLevel::info, device == kHostRunner ? object + ": pid " + std::to_string(link.pid())
+                                                     : object + " (" + link.device_name() + "): runner pid " +
+                                                           std::to_string(link.pid()) + ", " +
+                                                           (link.has_mps() ? "under MPS" : "without MPS"));
   return (runners_[device] = std::move(started)).link;
 }
 
@@ -58,7 +60,9 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::require(const std::string& object,
   try {
     return get(device);
   } catch (const BackendError& e) {
-    throw BackendError(object + ": backend 'cuda' cannot run here: " + e.what());
+    throw BackendError(
+        object + (device == kHostRunner ? ": its handler cannot run here: " : ": backend 'cuda' cannot run here: ") +
+        e.what());
   }
 }
 

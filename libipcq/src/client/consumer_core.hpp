@@ -89,7 +89,8 @@ class ConsumerCore {
   template <class Member>
   Status take_one(Member& member, std::uint32_t& entry, Deadline& deadline,
                   const std::atomic<bool>* roused = nullptr) noexcept;
-  bool takes_early() const noexcept { return queue_->on_device(); }
+  // Not with a handler of the user's: what it makes of a message only its line tells (EarlyPayload).
+  bool takes_early() const noexcept { return queue_->on_device() && !queue_->runs_an_image(); }
   using Payload = EarlyPayload::Outcome;
   Status await_device_side(Deadline& deadline) noexcept;
   // Makes `view` one of a message that was not delivered before, counted as delivered. Refers to `bytes`.
@@ -109,7 +110,7 @@ class ConsumerCore {
     view.m_.producer = static_cast<std::uint32_t>(p.producer);
     view.m_.record = 0;
     view.m_.redeliveries = 0;
-    view.m_.processed = true;  // the usual head has no flags
+    view.m_.flaw = 0;  // the usual head has no flags
     ++messages_;
     bytes_ += view.m_.length;
   }
@@ -120,7 +121,7 @@ class ConsumerCore {
     view.m_.sequence = d.sequence;
     view.m_.producer = d.producer;
     view.m_.published_at_ns = d.published_at_ns;
-    view.m_.processed = (d.flags & kNotProcessed) == 0;
+    view.m_.flaw = d.flags & (kNotProcessed | kHandlerFailed);
     bytes_ += d.length;
   }
   // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there

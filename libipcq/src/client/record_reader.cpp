@@ -106,7 +106,8 @@ Status RecordReader::change(OpenBatch& batch, const Next& next) noexcept {
   record.m_.data = view_.m_.data + place.at;
   record.m_.length = place.length;
   record.m_.record = next_++;
-  record.m_.processed = !place.refused;
+  const std::uint8_t whole = view_.m_.flaw;  // without kRefused: it tells of the refused records alone
+  record.m_.flaw = place.refused ? whole | MessageView::kRefused : (whole & MessageView::kRefused) != 0 ? whole : 0;
   before_ = end_;
   end_ = place.at + place.length;
   return true;

@@ -40,18 +40,23 @@ struct RunnerHello {
   std::uint32_t mps = 0;  // 1: it runs under the multi-process service
   char device_name[kNameBytes] = {};
   char text[512] = {};
+  std::uint32_t capability = 0;  // of the GPU, 90 for 9.0: what a handler is compiled for
+  std::uint32_t reserved = 0;
 };
-static_assert(sizeof(RunnerHello) == 592 && std::is_trivially_copyable_v<RunnerHello>);
+static_assert(sizeof(RunnerHello) == 600 && std::is_trivially_copyable_v<RunnerHello>);
 static_assert(offsetof(RunnerHello, magic) == 0 && offsetof(RunnerHello, abi) == 4 &&
               offsetof(RunnerHello, start) == 8 && offsetof(RunnerHello, mps) == 12 &&
-              offsetof(RunnerHello, device_name) == 16 && offsetof(RunnerHello, text) == 80);
+              offsetof(RunnerHello, device_name) == 16 && offsetof(RunnerHello, text) == 80 &&
+              offsetof(RunnerHello, capability) == 592);
 
 enum class RunnerOp : std::uint32_t {
-  allocate = 1,     // bytes -> DeviceMemory, block
-  free = 2,         // block
-  start_queue = 3,  // queue and pool segment, block (0: none), handler, executor, park_after_ns -> queue
-  stop_queue = 4,   // queue
-  check = 5,        // fails unless the runner's context still works
+  allocate = 1,  // bytes -> DeviceMemory, block
+  free = 2,      // block
+  // Queue and pool segment, block (0: none), handler, executor, park_after_ns; of a host runner threads, wait and
+  // spin_for_ns. Beside it a descriptor with the handler's image, if it is the user's own. -> queue, failed_messages
+  start_queue = 3,
+  stop_queue = 4,  // queue
+  check = 5,       // fails unless the runner's context still works
 };
 
 struct RunnerRequest {
@@ -59,20 +64,27 @@ struct RunnerRequest {
   std::uint32_t abi = kAbiVersion;
   RunnerOp op = RunnerOp::allocate;
   ExecutorKind executor = ExecutorKind::persistent;
-  std::uint8_t reserved[3] = {};
+  std::uint8_t wait = 0;  // Wait::Kind
+  std::uint8_t has_image = 0;
+  std::uint8_t reserved = 0;
   std::uint64_t id = 0;  // of a block or a queue
   std::uint64_t bytes = 0;
   std::uint64_t park_after_ns = 0;
   char queue_segment[kSegmentNameBytes] = {};
   char pool_segment[kSegmentNameBytes] = {};
-  char handler[kNameBytes] = {};
+  char handler[kNameBytes] = {};  // its name, or what its file is called
+  std::uint64_t spin_for_ns = 0;
+  std::uint32_t threads = 0;
+  std::uint32_t reserved_too = 0;
 };
-static_assert(sizeof(RunnerRequest) == 616 && std::is_trivially_copyable_v<RunnerRequest>);
+static_assert(sizeof(RunnerRequest) == 632 && std::is_trivially_copyable_v<RunnerRequest>);
 static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi) == 4 &&
               offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
+              offsetof(RunnerRequest, wait) == 13 && offsetof(RunnerRequest, has_image) == 14 &&
               offsetof(RunnerRequest, id) == 16 && offsetof(RunnerRequest, bytes) == 24 &&
               offsetof(RunnerRequest, park_after_ns) == 32 && offsetof(RunnerRequest, queue_segment) == 40 &&
-              offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552);
+              offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552 &&
+              offsetof(RunnerRequest, spin_for_ns) == 616 && offsetof(RunnerRequest, threads) == 624);
 
 struct RunnerReply {
   std::uint32_t magic = kRunnerMagic;
@@ -80,10 +92,11 @@ struct RunnerReply {
   std::uint64_t id = 0;
   DeviceMemory memory;
   char text[512] = {};
+  std::uint64_t failed_messages = 0;  // that an earlier host runner had in work when it died
 };
-static_assert(sizeof(RunnerReply) == 624 && std::is_trivially_copyable_v<RunnerReply>);
+static_assert(sizeof(RunnerReply) == 632 && std::is_trivially_copyable_v<RunnerReply>);
 static_assert(offsetof(RunnerReply, magic) == 0 && offsetof(RunnerReply, failed) == 4 &&
               offsetof(RunnerReply, id) == 8 && offsetof(RunnerReply, memory) == 16 &&
-              offsetof(RunnerReply, text) == 112);
+              offsetof(RunnerReply, text) == 112 && offsetof(RunnerReply, failed_messages) == 624);
 
 }  // namespace ipcq::detail

@@ -34,6 +34,8 @@ HostHandler find_host_handler(std::string_view name) noexcept {
   return nullptr;
 }
 
+bool is_handler_file(std::string_view handler) noexcept { return handler.find_first_of("/.") != handler.npos; }
+
 bool handler_accepts(std::string_view name, std::uint64_t length) noexcept {
   for (const Known& k : kHandlers) {
     if (k.name == name) return k.accepts(length);

@@ -1,13 +1,17 @@
 #include "executor/host_executor.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "base/crash_point.hpp"
 #include "base/os.hpp"
 #include "base/thread.hpp"
+#include "executor/in_line.hpp"
 #include "layout/handle_records.hpp"
 #include "layout/text_field.hpp"
 #include "protocol/doorbell.hpp"
@@ -17,8 +21,9 @@ namespace {
 
 class HostExecutor final : public Executor {
  public:
-  HostExecutor(const QueueMap& queue, const PoolMap& pool, HostHandler handler, std::uint32_t threads, Wait wait)
-      : queue_(queue), pool_(pool), ring_(queue.ring()), handler_(handler), wait_(wait) {
+  HostExecutor(const QueueMap& queue, const PoolMap& pool, HostCall call, std::uint32_t threads, Wait wait,
+               std::uint64_t first)
+      : queue_(queue), pool_(pool), ring_(queue.ring()), call_(std::move(call)), wait_(wait), next_(first) {
     const std::string object = "executor of queue '" + get_text(queue.config().segment.name, kNameBytes) + "'";
     workers_.reserve(threads);
     try {
@@ -66,61 +71,64 @@ class HostExecutor final : public Executor {
   void process(std::uint64_t ticket) noexcept {
     Descriptor d;
     InlineData data;
-    auto& control = queue_.control();
-    LineRead read = ring_.read_in(ticket, d, data.bytes);
-    if (read == LineRead::present && carries_message(d) && !owns_payload(d)) read = LineRead::damaged;
-    if (read != LineRead::present || !carries_message(d)) {
-      if (read != LineRead::present) control.damaged.fetch_add(1, std::memory_order_relaxed);
-      d = Descriptor{};
-      d.kind = LineKind::tombstone;
-    } else {
+    const InLine line = read_in_line(queue_, pool_, ticket, d, data);
+    if (line == InLine::message) {
       handle(d, d.kind == LineKind::slot ? pool_.payload(d.slot) : data.bytes);
-      control.processed.fetch_add(1, std::memory_order_relaxed);
+      queue_.control().processed.fetch_add(1, std::memory_order_relaxed);
     }
+    if (line == InLine::absent) {  // overwritten since the scout saw it
+      queue_.control().damaged.fetch_add(1, std::memory_order_relaxed);
+    }
+    IPCQ_CRASH_POINT("execute.handled");
     ring_.write_out(ticket, d, data.bytes);
     wake_after_processing(queue_, pool_);
   }
 
-  // Of a batch the records tell which of them were refused, and the line says nothing.
+  // Of a batch the records tell which of them were refused, and the line says nothing; but where the handler threw, the
+  // line says that it did so on some of those.
   void handle(Descriptor& d, std::byte* payload) noexcept {
-    bool refused = false;
+    HandlerVerdict worst = HandlerVerdict::done;
     if ((d.flags & kRecords) != 0) {
-      refused = handle_records(payload, d.length, Team(), [this](std::byte* data, std::uint64_t length, const Team&) {
-        return handler_(data, length);
-      });
-    } else if (!handler_(payload, d.length)) {
-      refused = true;
-      d.flags |= kNotProcessed;
+      const bool refused =
+          handle_records(payload, d.length, Team(), [&](std::byte* data, std::uint64_t length, const Team&) {
+            const HandlerVerdict verdict = call(data, length);
+            worst = std::max(worst, verdict);
+            return verdict == HandlerVerdict::done;
+          });
+      if (refused) worst = std::max(worst, HandlerVerdict::refused);
+    } else {
+      worst = call(payload, d.length);
+      if (worst != HandlerVerdict::done) d.flags |= kNotProcessed;
     }
-    if (refused) queue_.control().failed.fetch_add(1, std::memory_order_relaxed);
+    if (worst == HandlerVerdict::threw) d.flags |= kHandlerFailed;
+    if (worst != HandlerVerdict::done) queue_.control().failed.fetch_add(1, std::memory_order_relaxed);
   }
 
-  // Whether the descriptor, a private copy, refers to a payload that belongs to this message, so that the handler may
-  // change it.
-  bool owns_payload(const Descriptor& d) const noexcept {
-    if (!is_sound(d, queue_, pool_)) return false;
-    if (d.kind == LineKind::inlined) return true;
-    const Slot s = pool_.pool().slot(d.slot);
-    return s.lease == d.lease && s.state == SlotState::message && (d.flags & kPayloadReady) != 0;
+  HandlerVerdict call(std::byte* data, std::uint64_t length) noexcept {
+    if (call_.builtin != nullptr) return call_.builtin(data, length) ? HandlerVerdict::done : HandlerVerdict::refused;
+    char why[256] = {};
+    const HandlerVerdict verdict = call_.image(data, length, why, sizeof why);
+    if (verdict == HandlerVerdict::threw && call_.on_throw) call_.on_throw(why);
+    return verdict;
   }
 
   const QueueMap& queue_;
   const PoolMap& pool_;
   const Ring<SharedAtomics> ring_;
-  const HostHandler handler_;
+  const HostCall call_;
   const Wait wait_;
   const std::uint32_t epoch_ = fork_epoch();
   std::mutex scout_;
-  std::uint64_t next_ = 0;  // under scout_
+  std::uint64_t next_;  // under scout_
   std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;
 };
 
 }  // namespace
 
-std::unique_ptr<Executor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostHandler handler,
-                                             std::uint32_t threads, Wait wait) {
-  return std::make_unique<HostExecutor>(queue, pool, handler, threads, wait);
+std::unique_ptr<Executor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostCall call,
+                                             std::uint32_t threads, Wait wait, std::uint64_t first) {
+  return std::make_unique<HostExecutor>(queue, pool, std::move(call), threads, wait, first);
 }
 
 }  // namespace ipcq::detail

@@ -1,20 +1,33 @@
-// The executor of a queue in host memory: threads of the broker call the handler. One of them, the scout, waits for the
-// next line while the others work.
+// The executor of a queue in host memory: threads call the handler. One of them, the scout, waits for the next line
+// while the others work. A built-in handler's threads are the broker's; those of a handler of the user's are a host
+// runner's.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "executor/executor.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/wait.hpp"
+#include "layout/host_image.hpp"
 #include "queue/queue_map.hpp"
 
 namespace ipcq::detail {
 
+// A handler as the executor calls it: one that the library brings, or one of an image.
+struct HostCall {
+  HostHandler builtin = nullptr;
+  decltype(HostImage::run) image = nullptr;
+  // With `image`: told what it threw, by the thread that called it.
+  std::function<void(const char* why)> on_throw{};
+};
+
 // Starts `threads` worker threads in this process, for a pool in host memory. `queue` and `pool` must outlive the
-// executor. `wait`: how the scout waits for lines. Throws SystemError if a thread cannot be started.
-std::unique_ptr<Executor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostHandler handler,
-                                             std::uint32_t threads, Wait wait);
+// executor. `wait`: how the scout waits for lines. `first`: the ticket with which it begins (interrupted.hpp). Throws
+// SystemError if a thread cannot be started.
+std::unique_ptr<Executor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostCall call,
+                                             std::uint32_t threads, Wait wait, std::uint64_t first = 0);
 
 }  // namespace ipcq::detail

@@ -63,7 +63,8 @@ enum QueueFlag : std::uint32_t {
   kQueueHostReadable = 4,  // the executor copies processed payloads to the mirror
   kQueueMovesOnly = 8,     // the executor has no handler: it moves payloads and changes none
   kQueuePlainLines = 16,   // lines are plain, of `line_bytes`; else tagged
-  kQueueRecords = 32       // several payloads that are sent together are records of one message
+  kQueueRecords = 32,      // several payloads that are sent together are records of one message
+  kQueueImage = 64         // the handler is the user's own: no process but its executor knows what it accepts
 };
 
 struct QueueHeader {

@@ -41,15 +41,18 @@ enum class LineKind : std::uint8_t {
 enum class ControlOp : std::uint64_t { none = 0, switch_to_persistent = 1, switch_to_stream = 2 };
 
 enum LineFlag : std::uint8_t {
-  kPayloadReady = 1,      // the payload was complete before the line was written: readers need not check gpub
-  kNotProcessed = 2,      // the handler refused the payload
-  kInMirror = 4,          // device pool: in `in`, the payload is only in the mirror; in `out`, also in the mirror
-  kRecords = 8,           // the payload, in a slot, is a record batch (ipcq/records.hpp)
+  kPayloadReady = 1,  // the payload was complete before the line was written: readers need not check gpub
+  kNotProcessed = 2,  // the handler refused the payload, or failed on it
+  kInMirror = 4,      // device pool: in `in`, the payload is only in the mirror; in `out`, also in the mirror
+  kRecords = 8,       // the payload, in a slot, is a record batch (ipcq/records.hpp)
+  // With kNotProcessed: the handler threw or died, and may have changed the payload in part. Without, on a record
+  // batch: it threw on some of the records that are marked as refused.
+  kHandlerFailed = 32,
   kBeforeExecutor = 128,  // only in held entries: the copy was made from `in` (published_view.hpp)
 };
 
 // The others are not valid in a line; a reader drops them.
-inline constexpr std::uint64_t kFlagsOfALine = kPayloadReady | kNotProcessed | kInMirror | kRecords;
+inline constexpr std::uint64_t kFlagsOfALine = kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed;
 
 inline constexpr unsigned kLineUnits = 8;
 inline constexpr unsigned kUnitBytes = 12;  // of data; the tag has four more

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
 #include "layout/held.hpp"
 #include "layout/regions.hpp"
@@ -107,7 +108,8 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   if (executed == QueueMap::Executed::by_device) h.segment.flags |= kQueueOnDevice;
   if (plain) h.segment.flags |= kQueuePlainLines;
   if (o.batch == Batch::records) h.segment.flags |= kQueueRecords;
-  copy_name(h.handler, o.handler);
+  if (is_handler_file(o.handler)) h.segment.flags |= kQueueImage;
+  copy_name(h.handler, QueueMap::handler_label(o.handler));
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
   h.line_bytes = o.line;
   h.endpoints = o.endpoints;
@@ -183,6 +185,12 @@ PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move
   w.alias_base = config.alias_base;
   w.aliases = config.aliases;
   pool_ = Pool<SharedAtomics>(w);
+}
+
+std::string QueueMap::handler_label(const std::string& handler) {
+  if (!is_handler_file(handler)) return handler;
+  const auto slash = handler.rfind('/');
+  return handler.substr(slash == std::string::npos ? 0 : slash + 1).substr(0, kNameBytes - 1);
 }
 
 QueueMap::Executed QueueMap::executed(const QueueOptions& options, const PoolHeader& pool) noexcept {

@@ -64,6 +64,8 @@ class QueueMap {
   enum class Executed : std::uint8_t { none, by_host, by_device };
   // For a queue in this pool. `options.backend` is not "auto" any more.
   static Executed executed(const QueueOptions& options, const PoolHeader& pool) noexcept;
+  // What the header calls QueueOptions::handler: of a file the last part of its path, cut off.
+  static std::string handler_label(const std::string& handler);
   static std::unique_ptr<QueueMap> create(const std::string& segment, const std::string& name,
                                           const QueueOptions& options, Executed executed, const PoolHeader& pool,
                                           std::uint64_t generation, const Segment::Access& access);
@@ -78,6 +80,8 @@ class QueueMap {
   bool changes_payloads() const noexcept {
     return ring_.has_handler() && (config_.segment.flags & kQueueMovesOnly) == 0;
   }
+  // Whether the handler is the user's own.
+  bool runs_an_image() const noexcept { return (config_.segment.flags & kQueueImage) != 0; }
   bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
   // Whether producers pack what they are given at once as records of one message.
   bool packs_records() const noexcept { return (config_.segment.flags & kQueueRecords) != 0; }

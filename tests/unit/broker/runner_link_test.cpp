@@ -47,7 +47,7 @@ class RunnerLinkTest : public ipcq_test::ScriptedRunner, public testing::Test {
 };
 
 TEST_F(RunnerLinkTest, TheProgramThatWasNamedIsTakenUnseen) {
-  EXPECT_EQ(RunnerLink::find_program(), at("runner"));
+  EXPECT_EQ(RunnerLink::find_program(0), at("runner"));
   EXPECT_FALSE(fs::exists(at("runner")));
 }
 
@@ -60,12 +60,12 @@ TEST_F(RunnerLinkTest, ElseItIsLookedForBesideTheProgramAndThenInPath) {
   fs::create_directories(at("first"));
   fs::create_directories(at("second"));
   const Environment path("PATH", at("first") + "::" + at("second"));
-  EXPECT_EQ(RunnerLink::find_program(), "");
+  EXPECT_EQ(RunnerLink::find_program(0), "");
   EXPECT_THAT(error(), AllOf(HasSubstr("GPU 7: there is no ipcq-runner"), HasSubstr("backend=host")));
   std::ofstream(at("first/ipcq-runner")) << "no program";
   std::ofstream(at("second/ipcq-runner")) << "";
   fs::permissions(at("second/ipcq-runner"), fs::perms::owner_all);
-  EXPECT_EQ(RunnerLink::find_program(), at("second/ipcq-runner"));
+  EXPECT_EQ(RunnerLink::find_program(0), at("second/ipcq-runner"));
 }
 
 TEST_F(RunnerLinkTest, WhatCannotBeRunIsNamedWithTheReason) {

@@ -29,7 +29,7 @@ class HostExecutorTest : public testing::Test {
     return o;
   }
   void start(std::uint32_t threads = 1, Wait wait = Wait::hybrid()) {
-    executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("upper"), threads, wait);
+    executor_ = make_host_executor(s_.queue(), s_.pool_map(), {.builtin = find_host_handler("upper")}, threads, wait);
   }
   void ring_work() { ring_always(s_.control().work); }
   std::uint64_t processed() { return s_.control().processed.load(std::memory_order_relaxed); }
@@ -160,7 +160,8 @@ TEST_F(HostExecutorTest, ALineThatMakesNoSenseIsPassedOverAndCounted) {
 }
 
 TEST_F(HostExecutorTest, WhatTheHandlerRefusesIsMarkedAndPassedOn) {
-  executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("vector_add"), 1, Wait::hybrid());
+  executor_ =
+      make_host_executor(s_.queue(), s_.pool_map(), {.builtin = find_host_handler("vector_add")}, 1, Wait::hybrid());
   const std::uint64_t ticket = send("abc");
   InlineData data{};
   const Descriptor d = out(ticket, data);
@@ -183,7 +184,8 @@ TEST_F(HostExecutorTest, WorksOnEachRecordOfABatch) {
 }
 
 TEST_F(HostExecutorTest, ABatchWithRecordsThatTheHandlerRefusesCountsOnce) {
-  executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("vector_add"), 1, Wait::hybrid());
+  executor_ =
+      make_host_executor(s_.queue(), s_.pool_map(), {.builtin = find_host_handler("vector_add")}, 1, Wait::hybrid());
   std::uint8_t flags = 0;
   const RecordBatch b = process(RecordBatch({"abc", std::string(8, '\0'), "abcd"}), flags);
   EXPECT_EQ(flags, kPayloadReady | kRecords) << "which tells of the whole message";
@@ -196,7 +198,8 @@ TEST_F(HostExecutorTest, ABatchWithRecordsThatTheHandlerRefusesCountsOnce) {
 }
 
 TEST_F(HostExecutorTest, ABatchThatMakesNoSenseIsPassedOnAsItIs) {
-  executor_ = make_host_executor(s_.queue(), s_.pool_map(), find_host_handler("vector_add"), 1, Wait::hybrid());
+  executor_ =
+      make_host_executor(s_.queue(), s_.pool_map(), {.builtin = find_host_handler("vector_add")}, 1, Wait::hybrid());
   RecordBatch bad({"abc", "abcd"});
   bad.set_head({3, bad.head().index_at, 0, 0});
   std::uint8_t flags = 0;

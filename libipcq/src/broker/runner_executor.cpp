@@ -1,4 +1,4 @@
-#include "broker/device_executor.hpp"
+#include "broker/runner_executor.hpp"
 
 #include <cstdint>
 #include <exception>
@@ -15,15 +15,15 @@ namespace {
 // (gpu_idle_test: 0.98 of its time; H200, CUDA 13.0). No comparison with other times is recorded.
 constexpr std::uint64_t kParkAfterNs = 20'000'000;
 
-class DeviceExecutor final : public Executor {
+class RunnerExecutor final : public Executor {
  public:
-  DeviceExecutor(std::shared_ptr<RunnerLink> runner, std::uint64_t id, QueueMap& queue, PoolMap& pool)
+  RunnerExecutor(std::shared_ptr<RunnerLink> runner, std::uint64_t id, QueueMap& queue, PoolMap& pool)
       : runner_(std::move(runner)), id_(id), queue_(queue), pool_(pool) {}
-  ~DeviceExecutor() override { stop(); }
+  ~RunnerExecutor() override { stop(); }
 
   void stop() noexcept override {
     if (std::exchange(stopped_, true) || fork_epoch() != epoch_) return;
-    release_late_payloads(queue_, pool_);  // or the executor would wait for them
+    if (queue_.on_device()) release_late_payloads(queue_, pool_);  // or the executor would wait for them
     RunnerRequest r;
     r.op = RunnerOp::stop_queue;
     r.id = id_;
@@ -48,19 +48,28 @@ ExecutorKind first_executor(const QueueOptions& options) noexcept {
   return options.executor == ExecutorKind::stream ? ExecutorKind::stream : ExecutorKind::persistent;
 }
 
-std::unique_ptr<Executor> start_device_executor(std::shared_ptr<RunnerLink> runner, const QueueOptions& options,
-                                                QueueMap& queue, const PoolEntry& pool) {
+std::unique_ptr<Executor> start_runner_executor(std::shared_ptr<RunnerLink> runner, const QueueOptions& options,
+                                                QueueMap& queue, const PoolEntry& pool, const HandlerImage* image,
+                                                std::uint64_t* failed) {
   RunnerRequest r;
   r.op = RunnerOp::start_queue;
+  r.threads = options.threads;
+  r.wait = static_cast<std::uint8_t>(options.wait.kind());
+  r.spin_for_ns = static_cast<std::uint64_t>(options.wait.spin_for().count());
+  r.has_image = image != nullptr ? 1 : 0;
   r.executor = first_executor(options);
   r.id = pool.map->on_device() ? pool.block : 0;
   r.park_after_ns = kParkAfterNs;
   set_text(r.queue_segment, sizeof r.queue_segment, queue.segment().name());
   set_text(r.pool_segment, sizeof r.pool_segment, pool.map->segment().name());
-  set_text(r.handler, sizeof r.handler, options.handler.empty() ? "identity" : options.handler);
-  queue.control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
-  const std::uint64_t id = runner->request(r).id;
-  return std::make_unique<DeviceExecutor>(std::move(runner), id, queue, *pool.map);
+  set_text(r.handler, sizeof r.handler,
+           options.handler.empty() ? "identity" : QueueMap::handler_label(options.handler));
+  if (queue.on_device()) {
+    queue.control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
+  }
+  const RunnerReply reply = runner->request(r, image != nullptr ? image->file.get() : -1);
+  if (failed != nullptr) *failed = reply.failed_messages;
+  return std::make_unique<RunnerExecutor>(std::move(runner), reply.id, queue, *pool.map);
 }
 
 }  // namespace ipcq::detail

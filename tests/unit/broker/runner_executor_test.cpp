@@ -1,6 +1,6 @@
 // What the executor of a device queue asks of its runner, and when. No GPU is needed: a script stands in for the runner
 // and keeps each request that it hears.
-#include "broker/device_executor.hpp"
+#include "broker/runner_executor.hpp"
 
 #include <gmock/gmock.h>
 
@@ -55,9 +55,9 @@ TEST(FirstExecutor, IsTheOneThatWasAskedForElseThePersistentOne) {
   }
 }
 
-class DeviceExecutorTest : public ipcq_test::ScriptedRunner, public testing::Test {
+class RunnerExecutorTest : public ipcq_test::ScriptedRunner, public testing::Test {
  protected:
-  DeviceExecutorTest() {
+  RunnerExecutorTest() {
     RunnerReply reply;
     reply.id = kQueueId;
     write("reply", &reply, sizeof reply);
@@ -73,7 +73,7 @@ class DeviceExecutorTest : public ipcq_test::ScriptedRunner, public testing::Tes
                                    PoolOptions{.slots = 4, .size = 256}, nullptr));
   }
   std::unique_ptr<Executor> start(const QueueOptions& options = {}) {
-    return start_device_executor(runner(), options, *queue_, pool_);
+    return start_runner_executor(runner(), options, *queue_, pool_);
   }
   static std::shared_ptr<RunnerLink> runner() { return RunnerLink::get(kDevice, -1); }
   std::vector<RunnerRequest> heard() const {
@@ -108,7 +108,7 @@ class DeviceExecutorTest : public ipcq_test::ScriptedRunner, public testing::Tes
   }
 };
 
-TEST_F(DeviceExecutorTest, TheRunnerIsToldWhatToExecuteAndHow) {
+TEST_F(RunnerExecutorTest, TheRunnerIsToldWhatToExecuteAndHow) {
   const auto executor = start({.handler = "invert", .executor = ExecutorKind::stream});
   ASSERT_EQ(heard().size(), 1u);
   const RunnerRequest r = last_heard();
@@ -123,7 +123,7 @@ TEST_F(DeviceExecutorTest, TheRunnerIsToldWhatToExecuteAndHow) {
   EXPECT_EQ(text(r.handler), "invert");
 }
 
-TEST_F(DeviceExecutorTest, APoolOnTheHostHasNoBlockOfTheRunners) {
+TEST_F(RunnerExecutorTest, APoolOnTheHostHasNoBlockOfTheRunners) {
   on_host();
   const auto executor = start({.handler = "invert"});
   EXPECT_EQ(last_heard().op, RunnerOp::start_queue);
@@ -131,7 +131,7 @@ TEST_F(DeviceExecutorTest, APoolOnTheHostHasNoBlockOfTheRunners) {
   EXPECT_EQ(text(last_heard().pool_segment), pool_.map->segment().name());
 }
 
-TEST_F(DeviceExecutorTest, TheHandlerIsNamedInFullAndIsIdentityWithoutAName) {
+TEST_F(RunnerExecutorTest, TheHandlerIsNamedInFullAndIsIdentityWithoutAName) {
   const std::string longest(kNameBytes - 1, 'h');
   for (const std::string& handler : {std::string(), std::string("identity"), std::string("checksum"), longest}) {
     const auto executor = start({.handler = handler});
@@ -139,7 +139,7 @@ TEST_F(DeviceExecutorTest, TheHandlerIsNamedInFullAndIsIdentityWithoutAName) {
   }
 }
 
-TEST_F(DeviceExecutorTest, TheKindThatBeginsIsAskedForAndAnnouncedInTheQueue) {
+TEST_F(RunnerExecutorTest, TheKindThatBeginsIsAskedForAndAnnouncedInTheQueue) {
   for (const ExecutorKind asked : {ExecutorKind::stream, ExecutorKind::auto_, ExecutorKind::persistent}) {
     const QueueOptions options{.handler = "invert", .executor = asked};
     const auto executor = start(options);
@@ -148,7 +148,7 @@ TEST_F(DeviceExecutorTest, TheKindThatBeginsIsAskedForAndAnnouncedInTheQueue) {
   }
 }
 
-TEST_F(DeviceExecutorTest, ItsRunnerLivesAsLongAsTheExecutor) {
+TEST_F(RunnerExecutorTest, ItsRunnerLivesAsLongAsTheExecutor) {
   auto executor = start();
   EXPECT_EQ(runner().use_count(), 2) << "the executor's and this one";
   EXPECT_EQ(read("over"), "");
@@ -156,7 +156,7 @@ TEST_F(DeviceExecutorTest, ItsRunnerLivesAsLongAsTheExecutor) {
   EXPECT_EQ(read("over"), "\n");
 }
 
-TEST_F(DeviceExecutorTest, ARunnerThatRefusesSaysWhy) {
+TEST_F(RunnerExecutorTest, ARunnerThatRefusesSaysWhy) {
   RunnerReply no;
   no.failed = 1;
   set_text(no.text, sizeof no.text, "queue 'q': there are no kernels of this handler");
@@ -169,7 +169,7 @@ TEST_F(DeviceExecutorTest, ARunnerThatRefusesSaysWhy) {
   EXPECT_FALSE(link->is_lost());
 }
 
-TEST_F(DeviceExecutorTest, ARunnerThatDiesOrAnswersGarbageIsNamedByItsGpu) {
+TEST_F(RunnerExecutorTest, ARunnerThatDiesOrAnswersGarbageIsNamedByItsGpu) {
   RunnerReply garbage;
   garbage.magic = 1;
   write("garbage", &garbage, sizeof garbage);
@@ -186,16 +186,16 @@ TEST_F(DeviceExecutorTest, ARunnerThatDiesOrAnswersGarbageIsNamedByItsGpu) {
   }
 }
 
-TEST_F(DeviceExecutorTest, ARunnerThatHasEndedStartsNothing) {
+TEST_F(RunnerExecutorTest, ARunnerThatHasEndedStartsNothing) {
   const auto link = runner();
   link->kill();
   ASSERT_TRUE(eventually([&] { return link->is_gone(); }));
-  EXPECT_THAT(error_of<BackendError>([&] { (void)start_device_executor(link, {}, *queue_, pool_); }),
+  EXPECT_THAT(error_of<BackendError>([&] { (void)start_runner_executor(link, {}, *queue_, pool_); }),
               HasSubstr("GPU 41: its runner has ended"));
   EXPECT_EQ(heard().size(), 0u);
 }
 
-TEST_F(DeviceExecutorTest, AStopAsksForTheQueueOnce) {
+TEST_F(RunnerExecutorTest, AStopAsksForTheQueueOnce) {
   auto executor = start();
   const auto link = runner();
   executor->stop();
@@ -209,7 +209,7 @@ TEST_F(DeviceExecutorTest, AStopAsksForTheQueueOnce) {
   EXPECT_EQ(link.use_count(), 1);
 }
 
-TEST_F(DeviceExecutorTest, ItsDestructorStopsIt) {
+TEST_F(RunnerExecutorTest, ItsDestructorStopsIt) {
   const auto link = runner();
   start().reset();
   ASSERT_EQ(heard().size(), 2u);
@@ -217,7 +217,7 @@ TEST_F(DeviceExecutorTest, ItsDestructorStopsIt) {
   EXPECT_EQ(last_heard().id, kQueueId);
 }
 
-TEST_F(DeviceExecutorTest, AStopThatTheRunnerRefusesIsNotRepeated) {
+TEST_F(RunnerExecutorTest, AStopThatTheRunnerRefusesIsNotRepeated) {
   auto executor = start();
   RunnerReply no;
   no.failed = 1;
@@ -227,7 +227,7 @@ TEST_F(DeviceExecutorTest, AStopThatTheRunnerRefusesIsNotRepeated) {
   EXPECT_EQ(heard().size(), 2u);
 }
 
-TEST_F(DeviceExecutorTest, AStopWithoutARunnerReturns) {
+TEST_F(RunnerExecutorTest, AStopWithoutARunnerReturns) {
   auto executor = start();
   const auto link = runner();
   link->kill();
@@ -238,7 +238,7 @@ TEST_F(DeviceExecutorTest, AStopWithoutARunnerReturns) {
 }
 
 // An executor waits for the payload of a message before it processes it, so it would not end while one is missing.
-TEST_F(DeviceExecutorTest, AStopBuriesWhatWasNotWrittenBeforeItAsks) {
+TEST_F(RunnerExecutorTest, AStopBuriesWhatWasNotWrittenBeforeItAsks) {
   DeviceSegments words(QueueMap::Executed::by_device);
   const SlotLoan late = words.send_late(5, 0);
   const SlotLoan written = words.send_late(5, 1);
@@ -263,7 +263,7 @@ TEST_F(DeviceExecutorTest, AStopBuriesWhatWasNotWrittenBeforeItAsks) {
   EXPECT_FALSE(is_buried(written));
 }
 
-TEST_F(DeviceExecutorTest, AForkedChildStopsNothing) {
+TEST_F(RunnerExecutorTest, AForkedChildStopsNothing) {
   DeviceSegments words(QueueMap::Executed::by_device);
   const SlotLoan late = words.send_late(5, 0);
   queue_ = std::move(words.queue_owner);

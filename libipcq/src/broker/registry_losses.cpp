@@ -1,0 +1,137 @@
+// The part of Registry for runners that die.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "broker/lost_queues.hpp"
+#include "broker/registry.hpp"
+#include "broker/runner_executor.hpp"
+#include "broker/stream_end.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+bool is_own_pool_of(const PoolEntry& pool, const std::vector<QueueEntry>& queues) {
+  return std::any_of(queues.begin(), queues.end(),
+                     [&](const QueueEntry& q) { return q.options.pool.empty() && q.pool.get() == &pool; });
+}
+
+}  // namespace
+
+// The queues stay until the runner is gone, and closed endpoints are repaired as usual; but nothing can be published,
+// and no client attaches. Those of the host runner lie in host memory, and go on.
+void Registry::on_runner_lost(int device) {
+  if (device == kHostRunner) return;
+  for (auto& [name, q] : queues_) {
+    if (!lies_on(q, device)) continue;
+    q.lost = true;
+    begin_draining(q);
+  }
+}
+
+std::vector<QueueEntry> Registry::take_queues_of(int device) {
+  std::vector<QueueEntry> taken;
+  for (auto q = queues_.begin(); q != queues_.end();) {
+    const bool on_it = lies_on(q->second, device);
+    if (on_it) taken.push_back(std::move(q->second));
+    q = on_it ? queues_.erase(q) : std::next(q);
+  }
+  return taken;
+}
+
+// Removes the device's pools, and pools that belong to a queue of `ended`. Returns those that belong to none of these.
+std::vector<std::shared_ptr<PoolEntry>> Registry::take_pools_of(int device, const std::vector<QueueEntry>& ended) {
+  std::vector<std::shared_ptr<PoolEntry>> taken;
+  for (auto p = pools_.begin(); p != pools_.end();) {
+    const bool of_a_queue = is_own_pool_of(*p->second, ended);
+    const bool on_it = p->second->map->on_device() && p->second->options.device == device;
+    if (on_it && !of_a_queue) taken.push_back(p->second);
+    p = on_it || of_a_queue ? pools_.erase(p) : std::next(p);
+  }
+  return taken;
+}
+
+// Removes the names at once; the supervisor frees the memory.
+Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
+  if (runner.device == kHostRunner) return on_host_runner_gone(runner);
+  std::vector<QueueEntry> ended = take_queues_of(runner.device);
+  const auto pools = take_pools_of(runner.device, ended);
+  for (const auto& q : ended) {
+    end_lost_queue(context_, q, runner.how);
+    for (const EndpointEntry& e : q.endpoints) ids_.give_back(e.client);
+  }
+  if (runner.under_mps) warn_of_lost_contexts(context_, runner.device, ended);
+  Aftermath after;
+  for (const auto& p : pools) {
+    p->map->segment().unlink();
+    after.recreate.push_back({Recreation::Kind::pool,
+                              p->name,
+                              {},
+                              [this, name = p->name, o = p->options] { add_pool(name, o, By::supervisor); },
+                              runner.under_mps});
+  }
+  for (auto& q : ended) {
+    after.recreate.push_back(
+        {q.options.pool.empty() ? Recreation::Kind::queue : Recreation::Kind::sharing, q.name, q.options.pool,
+         [this, name = q.name, o = q.options, image = q.image] { add_queue(name, o, By::supervisor, image); },
+         runner.under_mps});
+    after.remains.push_back(std::make_shared<QueueEntry>(std::move(q)));
+  }
+  after.remains.insert(after.remains.end(), pools.begin(), pools.end());
+  return after;
+}
+
+// ---- the host runner ----
+
+// Its queues stay, and what is published meanwhile waits for the next one.
+Aftermath Registry::on_host_runner_gone(const GoneRunner& runner) {
+  Aftermath after;
+  for (const auto& [name, q] : queues_) {
+    if (!lies_on(q, kHostRunner)) continue;
+    context_.log(LogLevel::error,
+                 "queue '" + name + "': the host runner, in which its handler '" + q.options.handler +
+                     "' runs, was lost (" + runner.how +
+                     "); messages that it had in work are passed on as failed, and it is started again");
+    after.recreate.push_back(
+        {.kind = Recreation::Kind::executor,
+         .name = name,
+         .pool = {},
+         .create = [this, queue = name,
+                    generation = q.map->config().segment.generation] { restart_executor(queue, generation); },
+         .patient = true});
+  }
+  return after;
+}
+
+// Without the mutex.
+void Registry::restart_executor(const std::string& name, std::uint64_t generation) {
+  const std::string object = "queue '" + name + "'";
+  const auto runner = supervisor_.require(object, kHostRunner);
+  QueueOptions options;
+  std::shared_ptr<QueueMap> map;
+  std::shared_ptr<PoolEntry> pool;
+  std::shared_ptr<const HandlerImage> image;
+  {
+    const Lock lock(context_.mutex);
+    const QueueEntry* const q = find_generation(name, generation);
+    if (q == nullptr) return;
+    options = q->options;
+    map = q->map;
+    pool = q->pool;
+    image = q->image;
+  }
+  std::uint64_t failed = 0;
+  std::unique_ptr<Executor> executor = start_runner_executor(runner, options, *map, *pool, image.get(), &failed);
+  context_.log(LogLevel::warning, object + ": its handler runs again (host runner, pid " +
+                                      std::to_string(runner->pid()) + "); " + std::to_string(failed) +
+                                      " messages were passed on as failed");
+  {
+    const Lock lock(context_.mutex);
+    if (QueueEntry* const q = find_generation(name, generation); q != nullptr) {
+      q->executor.swap(executor);
+      q->executed_by = runner;
+    }
+  }
+}  // the old executor, of a runner that is gone, ends here
+
+}  // namespace ipcq::detail
