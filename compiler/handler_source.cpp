@@ -1,29 +1,110 @@
 #include "handler_source.hpp"
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
+#include <fstream>
 
 #include <fmt/format.h>
 
-namespace ipcq::compiler {
+#include "program/exit_code.hpp"
 
-Program program_of(const HandlerSource& source) {
+namespace ipcq::compiler {
+namespace {
+
+using program::Failure;
+
+// The line behind it is the first of the file `name`: so messages call it.
+std::string first_line_of(const std::string& name) {
+  std::string quoted;
+  for (const char c : name) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return fmt::format("#line 1 \"{}\"\n", quoted);
+}
+
+}  // namespace
+
+std::string HandlerSource::folder() const {
+  const auto parent = std::filesystem::path(path).parent_path();
+  return parent.empty() ? std::string(".") : parent.string();
+}
+
+std::string read_source(const std::string& path) {
+  constexpr std::size_t kMost = 64 << 20;
+  if (std::any_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; })) {
+    throw Failure(program::kUsage, "the file's name has control characters; rename it");
+  }
+  const auto refuse = [&](const std::string& why) {
+    throw Failure(program::kFailure, fmt::format("'{}' {}", path, why));
+  };
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) refuse("is a directory; name the source file in it");
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  std::array<char, 65536> chunk;
+  while (text.size() <= kMost && (file.read(chunk.data(), chunk.size()), file.gcount() != 0)) {
+    text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  if (!file.is_open() || file.bad()) {
+    throw Failure(program::kNotFound,
+                  fmt::format("cannot read '{}': is there such a file, and may this user read it?", path));
+  }
+  if (text.size() > kMost) refuse("has more than 64 MiB: is it a source file?");
+  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a mark of UTF-8
+  // NVRTC would take it for the end.
+  if (const auto zero = text.find('\0'); zero != std::string::npos) {
+    refuse(fmt::format("has a zero byte at offset {}: is it a text, in UTF-8?", zero));
+  }
+  return text;
+}
+
+Program device_program(const HandlerSource& source) {
   Program p;
   p.name = "the kernels of the handler";
   // The library's code first: macros of the user's file do not reach it. The file is a header of the text, so that
   // whatever it leaves open ends with it, and messages name it.
   const bool can_be_included = source.path.find_first_of("\"\\") == std::string::npos;
   const std::string included = can_be_included ? source.path : "handler.cu";
-  p.text = fmt::format("#include \"device/executors.cuh\"\n#include \"{}\"\n#include \"device/named_handler.cuh\"\n",
-                       included);
+  p.text = fmt::format(
+      "#include \"device/executors.cuh\"\n"
+      "extern \"C\" __device__ unsigned char ipcq_device_code_" IPCQ_DEVICE_CODE
+      " = 1;\n"
+      "#include \"{}\"\n#include \"device/user_kernels.cuh\"\n",
+      included);
   p.headers.emplace_back(included, source.text);
-  for (const DeviceHeader& h : device_headers()) p.headers.emplace_back(h.name, h.text);
-  p.options = {"--gpu-architecture=" + source.architecture, "--std=c++20",
+  for (const EmbeddedHeader& h : device_headers()) p.headers.emplace_back(h.name, h.text);
+  p.options = {"--gpu-architecture=" + source.architecture,
+               "--std=c++20",
                "--device-as-default-execution-space",  // functions of the user's without an annotation
-               "--ptxas-options=-v", "--extra-device-vectorization"};
-  const auto folder = std::filesystem::path(source.path).parent_path();
-  p.options.push_back("--include-path=" + (folder.empty() ? std::string(".") : folder.string()));
+               "--ptxas-options=-v",
+               "--extra-device-vectorization",
+               "--include-path=" + source.folder()};
   for (const auto& d : source.definitions) p.options.push_back("--define-macro=" + d);
   for (const auto& i : source.include_dirs) p.options.push_back("--include-path=" + i);
+  return p;
+}
+
+Program host_program(const HandlerSource& source) {
+  Program p;
+  p.text = "#include <host/run_handler.hpp>\n#include <user/handler.cu>\n#include <host/table.hpp>\n";
+  p.headers.emplace_back("user/handler.cu", first_line_of(source.path) + source.text);
+  for (const EmbeddedHeader& h : host_headers()) {
+    p.headers.emplace_back(h.name, first_line_of(std::string(h.name)) + std::string(h.text));
+  }
+  // For any machine of this architecture: the image may be kept where several machines see it.
+  p.options = {"-x",
+               "c++",
+               "-std=c++20",
+               "-O3",
+               "-fPIC",
+               "-shared",
+               "-Wl,-z,defs",
+               "-fvisibility=hidden",
+               "-iquote" + source.folder()};
+  for (const auto& d : source.definitions) p.options.push_back("-D" + d);
+  for (const auto& i : source.include_dirs) p.options.push_back("-I" + i);
   return p;
 }
 

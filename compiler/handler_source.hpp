@@ -1,4 +1,5 @@
-// The one text that a handler is compiled as: the executors' device code, the user's file, and the kernels of both.
+// A handler's source file, and the one text that it is compiled as: what stands before it, the file, and the kernels or
+// the host's table behind it.
 #pragma once
 
 #include <string>
@@ -9,23 +10,36 @@
 
 namespace ipcq::compiler {
 
-// A header of the library's device code, or what stands for one of the standard library (device/).
-struct DeviceHeader {
+// A header that the program has in it: the library's, its own, or what stands for one of the standard library.
+struct EmbeddedHeader {
   std::string_view name;  // as it is included
   std::string_view text;
 };
-// Generated from the headers (CMakeLists.txt).
-const std::vector<DeviceHeader>& device_headers();
+// Generated from the headers (cmake/IpcqDeviceCode.cmake).
+const std::vector<EmbeddedHeader>& device_headers();
+const std::vector<EmbeddedHeader>& host_headers();
 
 struct HandlerSource {
   std::string path;  // of the user's file, as messages are to call it; without control characters
   std::string text;
-  std::string architecture;               // "sm_90"
+  std::string architecture;               // "sm_90"; empty: for the host
   std::vector<std::string> definitions;   // NAME or NAME=VALUE
   std::vector<std::string> include_dirs;  // beside the file's own
+
+  bool for_host() const { return architecture.empty(); }
+  // Of the file; "." where the path has none.
+  std::string folder() const;
 };
 
-// The kernels are called ipcq_<what>_user.
-Program program_of(const HandlerSource& source);
+// The file, which may be a pipe. Throws program::Failure where it cannot be read, or is no source text.
+std::string read_source(const std::string& path);
+
+// For NVRTC. The kernels are called ipcq_<what>_user; a variable ipcq_device_code_<hash> says with which code they were
+// made.
+Program device_program(const HandlerSource& source);
+
+// For the host: files by their paths below one folder, and a text that is compiled with that folder among those of its
+// headers and with these options. What it includes by <user/handler.cu> is the user's file.
+Program host_program(const HandlerSource& source);
 
 }  // namespace ipcq::compiler

@@ -16,7 +16,7 @@ ROOMS = "libipcq/src/ROOMS"
 SOURCES = "libipcq/src/"
 PUBLIC = "libipcq/include/"
 # Where the paths of includes begin, besides the folder of the file that includes.
-INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "runner/", "tools/", "bench/")
+INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "runner/", "compiler/", "tools/", "bench/")
 # Whose sources ROOMS speaks of. Tests include whatever they test.
 BUILT = ("libipcq/", "runner/", "host_runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bench/")
 EXTENSIONS = (".hpp", ".cpp", ".cuh", ".cu", ".h", ".cc", ".inc", ".ipp", ".hpp.in")

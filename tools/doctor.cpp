@@ -186,20 +186,27 @@ std::vector<Finding> check_gpus() {
   }
 }
 
-// Nothing where handlers cannot be compiled for a GPU anyway.
-std::vector<Finding> check_handler_compiler() {
+// What compiles handlers of the user's, for the host or for a GPU.
+Finding check_handler_compiler(const std::string& compiler, const char* subject, std::vector<std::string> arguments) {
+  try {
+    auto [code, text] =
+        run_child(compiler, std::move(arguments), std::chrono::seconds(60), "run it by hand to see why");
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    if (code == kOk) return {Level::ok, subject, text, {}};
+    const auto cut = text.find("; ");
+    return {Level::warn, subject, text.substr(0, cut), cut == std::string::npos ? "" : text.substr(cut + 2)};
+  } catch (const Failure& error) {
+    return {Level::warn, subject, error.what(), "install ipcq-compiler anew, or set IPCQ_COMPILER to it"};
+  }
+}
+
+std::vector<Finding> check_handler_compilers() {
   const std::string compiler = find_compiler();
   if (compiler.empty()) return {};
-  constexpr const char* kSubject = "handlers";
-  try {
-    auto [code, text] = run_child(compiler, {"--show-nvrtc"}, std::chrono::seconds(60), "run it by hand to see why");
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    if (code == kOk) return {{Level::ok, kSubject, text, {}}};
-    const auto cut = text.find("; ");
-    return {{Level::warn, kSubject, text.substr(0, cut), cut == std::string::npos ? "" : text.substr(cut + 2)}};
-  } catch (const Failure& error) {
-    return {{Level::warn, kSubject, error.what(), "install ipcq-compiler anew, or set IPCQ_COMPILER to it"}};
-  }
+  std::vector<Finding> all = {check_handler_compiler(compiler, "handlers, host", {"--show-compiler", "--host"})};
+  // Without a runner no queue is on a GPU.
+  if (!find_runner().empty()) all.push_back(check_handler_compiler(compiler, "handlers", {"--show-compiler"}));
+  return all;
 }
 
 Finding check_broker(const BrokerEntry& entry) {
@@ -267,7 +274,7 @@ std::vector<Finding> examine() {
   std::vector<Finding> findings = {directory,     check_shared_memory(), check_membarrier(), check_futex(),
                                    check_pidfd(), check_cpu(),           check_cores(),      check_memlock()};
   for (auto& finding : check_gpus()) findings.push_back(std::move(finding));
-  for (auto& finding : check_handler_compiler()) findings.push_back(std::move(finding));
+  for (auto& finding : check_handler_compilers()) findings.push_back(std::move(finding));
   for (const auto& entry : brokers) findings.push_back(check_broker(entry));
   return findings;
 }

@@ -28,11 +28,18 @@ int handler_check_command(const HandlerCheck& check) {
   const std::string compiler = find_compiler();
   if (compiler.empty()) {
     throw Failure(kBackend,
-                  "ipcq-compiler, which compiles handlers for a GPU, is neither beside this program nor in PATH: "
-                  "this ipcq was built or installed without CUDA; install it, or set IPCQ_COMPILER to it");
+                  "ipcq-compiler, which compiles handlers, is neither beside this program nor in PATH; install it with "
+                  "ipcq's other programs, or set IPCQ_COMPILER to it");
   }
-  std::vector<std::string> arguments = {"--arch",
-                                        check.architecture.empty() ? architecture_here() : check.architecture};
+  std::vector<std::string> arguments;
+  if (check.backend == "host") {
+    if (!check.architecture.empty()) {
+      throw Failure(kUsage, "--arch is of GPUs; leave it out, or --backend host");
+    }
+    arguments = {"--host"};
+  } else {
+    arguments = {"--arch", check.architecture.empty() ? architecture_here() : check.architecture};
+  }
   for (const auto& d : check.definitions) arguments.insert(arguments.end(), {"-D", d});
   for (const auto& i : check.include_dirs) arguments.insert(arguments.end(), {"-I", i});
   if (check.json) arguments.emplace_back("--json");

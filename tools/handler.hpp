@@ -8,7 +8,8 @@ namespace ipcq::program {
 
 struct HandlerCheck {
   std::string file;
-  std::string architecture;  // "sm_90"; empty: of the first GPU, or sm_90 where there is none
+  std::string backend = "cuda";  // or "host"
+  std::string architecture;      // "sm_90"; empty: of the first GPU, or sm_90 where there is none
   std::vector<std::string> definitions, include_dirs;
   bool json = false;
 };

@@ -71,10 +71,14 @@ CommandLine add_handler_check(CommandLine& line, HandlerCheck& check) {
   handler.require_command();
   auto command = handler.add_command("check", "Compile a handler's source file, without a broker");
   command.add_option("FILE", check.file, "CUDA C++ source with IPCQ_HANDLER(Type)").required().check(not_empty());
+  command.add_option("--backend", check.backend, "cuda: by NVRTC; host: by $IPCQ_CXX, c++, g++ or clang++ [cuda]")
+      .check(one_of({"host", "cuda"}));
   command.add_option("--arch", check.architecture, "Architecture of the GPU [that of GPU 0, else sm_90]")
       .check(not_empty());
-  command.add_option("--define,-D", check.definitions, "Macro, NAME or NAME=VALUE").one_value_each();
-  command.add_option("--include,-I", check.include_dirs, "Folder of headers, beside the file's own").one_value_each();
+  command.add_option("--define,-D", check.definitions, "Macro, NAME or NAME=VALUE").one_value_each().check(not_empty());
+  command.add_option("--include,-I", check.include_dirs, "Folder of headers, beside the file's own")
+      .one_value_each()
+      .check(not_empty());
   command.add_flag("--json", check.json, "JSON on stdout");
   return command;
 }

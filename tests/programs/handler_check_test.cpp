@@ -5,12 +5,11 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include <nlohmann/json.hpp>
 
 #include "programs/commands.hpp"
+#include "programs/handler_text.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -21,17 +20,8 @@ using testing::Not;
 class HandlerCheckTest : public ProgramTest {
  protected:
   Command& check(const std::string& arguments) { return run("exec ipcq handler check --arch sm_90 " + arguments); }
-  // A handler whose operator() is `body`, after `before`.
   void write_handler(const std::string& name, const std::string& body, const std::string& before = "") {
-    write(name, "#include <ipcq/handler.hpp>\n" + before +
-                    "struct Mine {\n"
-                    "  static constexpr bool accepts(std::uint64_t length) { return length % 4 == 0; }\n"
-                    "  template <class Team>\n"
-                    "  IPCQ_HOST_DEVICE void operator()(std::byte* data, std::uint64_t length, Team team) const {\n" +
-                    body +
-                    "\n  }\n"
-                    "};\n"
-                    "IPCQ_HANDLER(Mine)\n");
+    write(name, handler_text(body, before));
   }
 };
 
@@ -61,11 +51,7 @@ TEST_F(HandlerCheckTest, CompilesTheFileWithItsMacrosAndTheHeadersBesideIt) {
 }
 
 TEST_F(HandlerCheckTest, CompilesTheHandlerOfTheGuide) {
-  std::ifstream guide(IPCQ_HANDLER_GUIDE);
-  const std::string text((std::istreambuf_iterator<char>(guide)), std::istreambuf_iterator<char>());
-  const std::string mark = "```cpp\n";
-  const auto begin = text.find(mark) + mark.size();
-  write("guide.cu", text.substr(begin, text.find("```", begin) - begin));
+  write("guide.cu", handler_of_the_guide());
   Command& good = check("guide.cu -D LEVEL=128");
   EXPECT_EQ(good.exit_code(), 0) << good.err();
   EXPECT_EQ(good.err(), "");
@@ -82,6 +68,29 @@ TEST_F(HandlerCheckTest, MakesAnImageWithTheKernelsOfBothExecutors) {
   for (const char* kernel : {"ipcq_persistent_user", "ipcq_message_user", "ipcq_finish_user", "ipcq_inlined_user"}) {
     EXPECT_THAT(image, HasSubstr(kernel));
   }
+  EXPECT_THAT(image, HasSubstr("ipcq_device_code_" IPCQ_DEVICE_CODE));
+}
+
+TEST_F(HandlerCheckTest, KeepsAndTakesImages) {
+  write_handler("warned.cu", "    int unused = 0;\n" + kNoWork);
+  const auto compile = [&](const std::string& arguments) -> nlohmann::json {
+    Command& made =
+        run("XDG_CACHE_HOME=$PWD/cache exec ipcq-compiler warned.cu --cache --json --output image " + arguments);
+    EXPECT_EQ(made.exit_code(), 0) << made.err();
+    EXPECT_THAT(made.err(), HasSubstr("warned.cu(6): warning")) << arguments;
+    return nlohmann::json::parse(made.out(), nullptr, false);
+  };
+  auto first = compile("--arch sm_90");
+  const std::string image = contents("image");
+  auto again = compile("--arch sm_90");
+  EXPECT_EQ(contents("image"), image);
+  EXPECT_FALSE(first.at("cached"));
+  EXPECT_TRUE(again.at("cached"));
+  EXPECT_EQ(again.at("target"), "sm_90");
+  EXPECT_GT(again.at("registers"), 16);
+  for (nlohmann::json* one : {&first, &again}) one->erase("cached"), one->erase("seconds");
+  EXPECT_EQ(first, again);
+  EXPECT_FALSE(compile("--arch sm_80").at("cached"));
 }
 
 TEST_F(HandlerCheckTest, ShowsTheCompilersMessagesWholeWithTheUsersFileAndLine) {
@@ -179,10 +188,11 @@ TEST_F(HandlerCheckTest, SaysWhatIsMissingOnThisMachine) {
   Command& no_nvrtc = run("IPCQ_NVRTC=/nowhere/libnvrtc.so exec ipcq handler check nothing.cu --arch sm_90");
   EXPECT_EQ(no_nvrtc.exit_code(), 6);
   EXPECT_THAT(no_nvrtc.err(), HasSubstr("was not found (tried /nowhere/libnvrtc.so: cannot open shared object file"));
-  Command& doctor = run("IPCQ_NVRTC=/nowhere/libnvrtc.so exec ipcq doctor");
+  Command& doctor = run("IPCQ_RUNNER=/nowhere IPCQ_NVRTC=/nowhere/libnvrtc.so exec ipcq doctor");
   EXPECT_EQ(doctor.exit_code(), 0);
   EXPECT_THAT(doctor.out(), HasSubstr("WARN  handlers"));
-  EXPECT_THAT(run("exec ipcq doctor").out(), testing::ContainsRegex("OK    handlers +NVRTC 1[23]\\.[0-9], /"));
+  EXPECT_THAT(run("IPCQ_RUNNER=/nowhere exec ipcq doctor").out(),
+              testing::ContainsRegex("OK    handlers +NVRTC 1[23]\\.[0-9], /"));
   Command& no_such_gpu = run("exec ipcq handler check nothing.cu --arch sm_1");
   EXPECT_EQ(no_such_gpu.exit_code(), 6);
   EXPECT_THAT(no_such_gpu.err(), HasSubstr("invalid value for --gpu-architecture"));

@@ -1,8 +1,9 @@
-// After the user's file: which type is the handler, whether it can be one, and the kernels. The messages are for the
-// file's author. Names that macros of that file may have are avoided.
+// After the user's file: which type is the handler, and whether it can be one, on a GPU as on the host. The messages
+// are for the file's author. Names that macros of that file may have are avoided. What includes this has declared
+// ipcq_compiler::Team, the team with which the handler is called there.
 #pragma once
 
-#include "device/executors.cuh"
+#include "ipcq/handler.hpp"
 
 namespace ipcq_compiler {
 struct NoHandler {};
@@ -24,7 +25,7 @@ concept Accepts = requires(unsigned long ipcq_length) {
 };
 template <class IpcqH>
 concept Callable = requires(const IpcqH& ipcq_handler, std::byte* ipcq_data, unsigned long ipcq_length,
-                            ipcq::detail::Team ipcq_team) {
+                            ipcq_compiler::Team ipcq_team) {
   IpcqH();
   ipcq_handler(ipcq_data, ipcq_length, ipcq_team);
 };
@@ -38,7 +39,7 @@ static_assert(!is_named<Handler> || Callable<Handler>,
 
 static_assert(__is_empty(Handler), "a handler has no state: its members are to be static, or within operator()");
 
-// Else the kernels would repeat in their words what is said above.
+// Else kernels or table would repeat in their words what is said above.
 struct Stub {
   static constexpr bool accepts(unsigned long) { return false; }
   template <class IpcqTeam>
@@ -54,13 +55,11 @@ struct Choice<true> {
 };
 using Chosen = Choice<Accepts<Handler> && Callable<Handler>>::IpcqType;
 
-// Instantiates the handler's functions before the kernels do: messages about them do not name these.
-inline bool call_once(std::byte* ipcq_data, unsigned long ipcq_length, const ipcq::detail::Team& ipcq_team) {
+// Instantiates the handler's functions before kernels or table do: messages about them do not name these.
+inline bool call_once(std::byte* ipcq_data, unsigned long ipcq_length, const Team& ipcq_team) {
   if (!Chosen::accepts(ipcq_length)) return false;
   Chosen()(ipcq_data, ipcq_length, ipcq_team);
   return true;
 }
 
 }  // namespace ipcq_compiler
-
-IPCQ_EXECUTOR_KERNELS(user, ipcq_compiler::Chosen)

@@ -1,0 +1,56 @@
+# The sources that ipcq-compiler has in it, as text, and the names of what they are: IPCQ_DEVICE_CODE for a GPU,
+# IPCQ_HOST_CODE for the host. Each is the beginning of a hash over the contents. A handler's image tells by it with
+# which code it was made. To be included behind libipcq, which writes version.hpp.
+set(IPCQ_DEVICE_HEADERS
+  compiler/device/cmath.cuh
+  compiler/device/cstddef.cuh
+  compiler/device/cstdint.cuh
+  compiler/device/cstring.cuh
+  compiler/device/named_handler.hpp
+  compiler/device/user_kernels.cuh
+  libipcq/cuda/device/dispatch.cuh
+  libipcq/cuda/device/executors.cuh
+  libipcq/cuda/device/handle.cuh
+  libipcq/cuda/device/line.cuh
+  libipcq/cuda/device/memory.cuh
+  libipcq/cuda/device/persistent.cuh
+  libipcq/cuda/device/stream.cuh
+  libipcq/cuda/device/worker.cuh
+  libipcq/include/ipcq/export.hpp
+  libipcq/include/ipcq/handler.hpp
+  libipcq/include/ipcq/records.hpp
+  libipcq/src/layout/bits.hpp
+  libipcq/src/layout/executor_memory.hpp
+  libipcq/src/layout/handle_records.hpp
+  libipcq/src/layout/limits.hpp
+  libipcq/src/layout/line_format.hpp
+  libipcq/src/layout/queue_view.hpp)
+set(IPCQ_HOST_HEADERS
+  compiler/device/named_handler.hpp
+  compiler/host/run_handler.hpp
+  compiler/host/table.hpp
+  libipcq/include/ipcq/export.hpp
+  libipcq/include/ipcq/handler.hpp
+  libipcq/include/ipcq/records.hpp
+  libipcq/src/layout/abi.hpp
+  libipcq/src/layout/host_image.hpp)
+
+# ipcq_name_code(HEADERS CODE): makes the paths of the list HEADERS absolute, with version.hpp behind them, and sets CODE.
+# What changes one of the files configures anew.
+function(ipcq_name_code headers code)
+  set(paths)
+  set(contents "")
+  foreach(header IN ITEMS ${${headers}} "${PROJECT_BINARY_DIR}/libipcq/include/ipcq/version.hpp")
+    get_filename_component(path "${header}" ABSOLUTE BASE_DIR "${PROJECT_SOURCE_DIR}")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${path}")
+    list(APPEND paths "${path}")
+    file(READ "${path}" content)
+    string(APPEND contents "${content}")
+  endforeach()
+  string(SHA256 hash "${contents}")
+  string(SUBSTRING "${hash}" 0 16 hash)
+  set(${headers} "${paths}" PARENT_SCOPE)
+  set(${code} "${hash}" PARENT_SCOPE)
+endfunction()
+ipcq_name_code(IPCQ_DEVICE_HEADERS IPCQ_DEVICE_CODE)
+ipcq_name_code(IPCQ_HOST_HEADERS IPCQ_HOST_CODE)

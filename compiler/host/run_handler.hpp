@@ -1,0 +1,60 @@
+// Before the user's file, for the host: the contract, the table's function for any handler, and the words with which
+// CUDA marks functions, which mean nothing here. What is defined here is out of reach of that file's macros.
+#pragma once
+
+#include <cstring>
+#include <exception>
+
+#include "ipcq/handler.hpp"
+#include "layout/host_image.hpp"
+
+namespace ipcq::detail {
+
+inline void copy_text(const char* text, char* to, std::uint64_t bytes) noexcept {
+  if (bytes == 0) return;
+  const std::uint64_t length = text == nullptr ? 0 : ::strnlen(text, bytes - 1);
+  std::memcpy(to, text, length);
+  to[length] = '\0';
+}
+
+// HostImage::run of a handler.
+template <class Handler>
+HandlerVerdict run_handler(std::byte* data, std::uint64_t length, char* why, std::uint64_t why_bytes) {
+  try {
+    if (!Handler::accepts(length)) return HandlerVerdict::refused;
+    Handler()(data, length, HostTeam());
+    return HandlerVerdict::done;
+  } catch (const std::exception& error) {
+    copy_text(error.what(), why, why_bytes);
+  } catch (...) {
+    copy_text("an exception that is no std::exception", why, why_bytes);
+  }
+  return HandlerVerdict::threw;
+}
+
+template <class Handler>
+inline constexpr HostImage kHostImageOf = {kHostImageMagic, kAbiVersion, &run_handler<Handler>};
+
+}  // namespace ipcq::detail
+
+// The image says which compiler made it: ipcq-compiler looks for the text behind the colon.
+#define IPCQ_TEXT_OF(...) #__VA_ARGS__
+#define IPCQ_VERSION_TEXT(major, minor, patch) IPCQ_TEXT_OF(major) "." IPCQ_TEXT_OF(minor) "." IPCQ_TEXT_OF(patch)
+#if defined(__clang__)
+#define IPCQ_COMPILED_BY "clang++ " IPCQ_VERSION_TEXT(__clang_major__, __clang_minor__, __clang_patchlevel__)
+#else
+#define IPCQ_COMPILED_BY "g++ " IPCQ_VERSION_TEXT(__GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__)
+#endif
+namespace {
+[[gnu::used]] const char ipcq_compiled_by[] = "ipcq handler compiled by:" IPCQ_COMPILED_BY;
+}
+
+#if !defined(__host__)
+#define __host__
+#endif
+#if !defined(__device__)
+#define __device__
+#endif
+#if !defined(__forceinline__)
+#define __forceinline__ inline
+#endif

@@ -1,0 +1,33 @@
+// The system's C++ compiler, which makes a shared object of a handler for the host.
+#pragma once
+
+#include <string>
+
+#include "handler_source.hpp"
+#include "nvrtc.hpp"
+
+namespace ipcq::compiler {
+
+class HostCompiler {
+ public:
+  // Finds it: $IPCQ_CXX, a path or the name of a program; else the first of c++, g++, clang++ in PATH. Throws
+  // program::Failure, which says what to install or set.
+  HostCompiler();
+
+  const std::string& path() const noexcept { return path_; }
+  // Changes when the compiler does, as far as its program shows it: file, size, time of the last change, and what the
+  // environment tells it.
+  std::string identity() const;
+
+  // Takes half a second. Throws program::Failure where the compiler itself fails, so for reasons that are not in the
+  // text; what it has said is on standard error then. Call it while this process has one thread.
+  Compiled compile(const HandlerSource& source) const;
+
+ private:
+  std::string path_;
+};
+
+// Of an image: "g++ 12.2.0".
+std::string host_compiler_of(const std::string& image);
+
+}  // namespace ipcq::compiler

@@ -1,0 +1,16 @@
+# Handlers of the user's, compiled: for the host everywhere, for a GPU where NVRTC is.
+set(guide "${PROJECT_SOURCE_DIR}/docs/guide/handlers.md")
+ipcq_add_test(handler_compile_test
+  programs/commands.cpp programs/handler_cache_test.cpp programs/handler_compile_test.cpp
+  LIBS ipcq_program ${CMAKE_DL_LIBS} LABELS process TIMEOUT 180)
+add_dependencies(handler_compile_test ipcq_cli ipcq-compiler)
+target_compile_definitions(handler_compile_test PRIVATE IPCQ_HANDLER_GUIDE="${guide}")
+if(TARGET CUDA::nvrtc)
+  ipcq_add_test(handler_check_test programs/commands.cpp programs/handler_check_test.cpp LIBS ipcq_program
+    LABELS process TIMEOUT 180)
+  add_dependencies(handler_check_test ipcq_cli ipcq-compiler)
+  target_compile_definitions(handler_check_test PRIVATE
+    IPCQ_HANDLER_GUIDE="${guide}" IPCQ_DEVICE_CODE="${IPCQ_DEVICE_CODE}")
+elseif(IPCQ_WITH_CUDA)
+  message(STATUS "ipcq: without handler_check_test (the CUDA toolkit has no NVRTC)")
+endif()

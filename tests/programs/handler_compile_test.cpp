@@ -1,0 +1,246 @@
+// ipcq-compiler for the host, with the system's compiler: the image and its table, what is said of a source, and what
+// is left behind.
+#include <dlfcn.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "layout/host_image.hpp"
+#include "programs/commands.hpp"
+#include "programs/handler_text.hpp"
+
+namespace ipcq_test {
+namespace {
+
+using ipcq::detail::HandlerVerdict;
+using ipcq::detail::HostImage;
+using testing::HasSubstr;
+using testing::Not;
+
+class HandlerCompileTest : public ProgramTest {
+ protected:
+  Command& check(const std::string& arguments) { return run("exec ipcq handler check --backend host " + arguments); }
+  // The table of an image that was just made; null, and a failure, if it has none.
+  const HostImage* load(const std::string& name) {
+    library_.reset(::dlopen(path(name).c_str(), RTLD_NOW | RTLD_LOCAL));
+    EXPECT_NE(library_, nullptr) << ::dlerror();
+    return library_ == nullptr ? nullptr
+                               : static_cast<const HostImage*>(::dlsym(library_.get(), ipcq::detail::kHostImageSymbol));
+  }
+  // A compiler that is a script, in the test's directory.
+  void write_compiler(const std::string& name, const std::string& script) {
+    write(name, "#!/bin/bash\n" + script);
+    ASSERT_EQ(::chmod(path(name).c_str(), 0700), 0);
+  }
+  bool is_empty(const std::string& folder) const { return std::filesystem::is_empty(path(folder)); }
+  // Whether a process runs, and is not only waited for.
+  static bool works(const std::string& pid) {
+    std::ifstream file("/proc/" + pid + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const auto state = text.rfind(") ");
+    return state != std::string::npos && text[state + 2] != 'Z';
+  }
+
+ private:
+  struct Close {
+    void operator()(void* library) const { ::dlclose(library); }
+  };
+  std::unique_ptr<void, Close> library_;
+};
+
+TEST_F(HandlerCompileTest, MakesATableThatRunsTheHandler) {
+  write("adds.cu", handler_text("    if (length == 8) throw std::runtime_error(\"eight bytes are too many\");\n"
+                                "    if (length == 12) throw 12;\n"
+                                "    for (std::uint64_t i = team.rank(); i < length; i += team.size())\n"
+                                "      data[i] = std::byte(static_cast<int>(data[i]) + STEP);",
+                                "#include <stdexcept>\n"));
+  Command& made = run("exec ipcq-compiler adds.cu --host -D STEP=3 --output adds.so");
+  ASSERT_EQ(made.exit_code(), 0) << made.err();
+  EXPECT_EQ(made.err(), "");
+  EXPECT_THAT(made.out(), testing::MatchesRegex(
+                              "adds.cu: compiles for the host \\((g|clang)\\+\\+ [0-9.]+, [0-9]+\\.[0-9] s\\)\n"));
+  const HostImage* const image = load("adds.so");
+  ASSERT_NE(image, nullptr);
+  EXPECT_EQ(image->magic, ipcq::detail::kHostImageMagic);
+  EXPECT_EQ(image->abi, ipcq::kAbiVersion);
+
+  std::array<std::byte, 16> data{};
+  std::array<char, 64> why{};
+  EXPECT_EQ(image->run(data.data(), 4, why.data(), why.size()), HandlerVerdict::done);
+  EXPECT_EQ(data[3], std::byte{3});
+  EXPECT_EQ(data[4], std::byte{0});
+  EXPECT_EQ(image->run(data.data(), 5, why.data(), why.size()), HandlerVerdict::refused);
+  EXPECT_EQ(data[4], std::byte{0});
+  EXPECT_EQ(image->run(data.data(), 8, why.data(), why.size()), HandlerVerdict::threw);
+  EXPECT_STREQ(why.data(), "eight bytes are too many");
+  why.fill('x');
+  EXPECT_EQ(image->run(data.data(), 8, why.data(), 6), HandlerVerdict::threw);
+  EXPECT_EQ(std::string(why.data(), 7), std::string("eight\0x", 7));
+  EXPECT_EQ(image->run(data.data(), 8, why.data(), 0), HandlerVerdict::threw);
+  EXPECT_EQ(why[6], 'x');
+  EXPECT_EQ(image->run(data.data(), 12, why.data(), why.size()), HandlerVerdict::threw);
+  EXPECT_STREQ(why.data(), "an exception that is no std::exception");
+}
+
+TEST_F(HandlerCompileTest, TakesTheSourceThatAGpuTakes) {
+  write("guide.cu", handler_of_the_guide());
+  EXPECT_EQ(check("guide.cu -D LEVEL=128").exit_code(), 0);
+  write("words.cu",
+        handler_text("    data[0] = std::byte(half(std::sqrt(4.0f)));\n" + kNoWork,
+                     "#include <cmath>\n#include <cstring>\n#define T 1\n#define H 2\n#define N 7\n#define box 4\n"
+                     "__forceinline__ __host__ __device__ float half(float x) { return x / 2; }\n"));
+  Command& words = check("words.cu");
+  EXPECT_EQ(words.exit_code(), 0) << words.err();
+  std::filesystem::create_directory(path("more"));
+  write("level.hpp", "#include \"more/ceiling.hpp\"\n");
+  write("more/ceiling.hpp", "#include <other.hpp>\n");
+  write("more/other.hpp", "inline constexpr int kCeiling = 255;\n");
+  write("-odd \"name\\.cu", handler_text(kNoWork + "static_assert(kCeiling == 255);", "#include \"level.hpp\"\n"));
+  Command& odd = check("-I more -- '-odd \"name\\.cu'");
+  EXPECT_EQ(odd.exit_code(), 0) << odd.err();
+  EXPECT_EQ(check("-- '-odd \"name\\.cu'").exit_code(), 1);
+  Command& pipe = run("exec ipcq-compiler --host /dev/stdin -D LEVEL=1 < guide.cu");
+  EXPECT_EQ(pipe.exit_code(), 0) << pipe.err();
+}
+
+TEST_F(HandlerCompileTest, ShowsTheCompilersMessagesWholeWithTheUsersFileAndLine) {
+  std::string wrong;
+  for (int i = 0; i < 60; ++i) wrong += "    undeclared_" + std::to_string(i) + "();\n";
+  std::filesystem::create_directory(path("far"));
+  write("far/wrong.cu", handler_text(wrong));
+  Command& refused = check("far/wrong.cu");
+  EXPECT_EQ(refused.exit_code(), 1);
+  EXPECT_EQ(refused.out(), "");
+  EXPECT_THAT(refused.err(), HasSubstr("far/wrong.cu:6:5: error: "));
+  EXPECT_THAT(refused.err(), HasSubstr("far/wrong.cu:65:5: error: "));
+  EXPECT_THAT(refused.err(), HasSubstr("undeclared_59"));
+  EXPECT_THAT(refused.err(), Not(HasSubstr("ipcq-compiler.")));  // a folder that is gone when it is read
+  for (const char* tail : {"/* open", "#if 1"}) {
+    write("open.cu", handler_text(kNoWork) + tail + "\n");
+    Command& open = check("open.cu");
+    EXPECT_EQ(open.exit_code(), 1);
+    EXPECT_THAT(open.err(), HasSubstr("open.cu:10:"));
+    EXPECT_THAT(open.err(), Not(HasSubstr("table.hpp")));
+  }
+  write("warned.cu", handler_text("#warning so it is\n" + kNoWork));
+  Command& warned = check("warned.cu");
+  EXPECT_EQ(warned.exit_code(), 0);
+  EXPECT_THAT(warned.err(), HasSubstr("warned.cu:6:2: warning: "));
+}
+
+TEST_F(HandlerCompileTest, SaysWhatAHandlerLacks) {
+  const auto refused = [&](const std::string& text, const std::string& message) {
+    write("lacks.cu", "#include <ipcq/handler.hpp>\n" + text);
+    Command& command = check("lacks.cu");
+    EXPECT_EQ(command.exit_code(), 1) << text;
+    EXPECT_THAT(command.err(), HasSubstr(message)) << text;
+    EXPECT_THAT(command.err(), Not(HasSubstr("run_handler"))) << text;
+  };
+  const std::string accepts = "  static constexpr bool accepts(std::uint64_t) { return true; }\n";
+  const std::string call = "  template <class Team> void operator()(std::byte*, std::uint64_t, Team) const {}\n";
+  refused("struct Mine {\n" + accepts + call + "};\n", "names no handler: IPCQ_HANDLER(Type) is missing");
+  refused("struct Mine {\n" + call + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: static constexpr bool accepts");
+  refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
+  refused("struct Mine {\n  int state = 0;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler has no state");
+  write("far.cu", handler_text("    far();\n" + kNoWork, "void far();\n"));
+  Command& far = check("far.cu");
+  EXPECT_EQ(far.exit_code(), 1);  // and not when a queue loads it
+  EXPECT_THAT(far.err(), HasSubstr("far()"));
+}
+
+TEST_F(HandlerCompileTest, FindsTheCompilerOrSaysWhatToDo) {
+  write("mine.cu", handler_text(kNoWork));
+  const auto refused = [&](const std::string& script, int code, const std::string& message) {
+    Command& command = run("compiler=$(type -p ipcq-compiler); " + script + " exec \"$compiler\" mine.cu --host");
+    EXPECT_EQ(command.exit_code(), code) << script;
+    EXPECT_EQ(command.out(), "") << script;
+    EXPECT_THAT(command.err(), HasSubstr(message)) << script;
+  };
+  refused("PATH=/nowhere", 6, "none of c++, g++ and clang++ is in PATH; install g++ or clang, or set IPCQ_CXX");
+  refused("IPCQ_CXX=/nowhere/g++", 6, "IPCQ_CXX: '/nowhere/g++' is no program; set it to a C++ compiler's");
+  refused("IPCQ_CXX=nowhere-g++", 6, "IPCQ_CXX: 'nowhere-g++' is no program in PATH");
+  refused("IPCQ_CXX=/", 6, "IPCQ_CXX: '/' is no program");
+  write_compiler("fails", "cat >&2; exit 3");
+  refused("IPCQ_CXX=./fails", 1, "#include <user/handler.cu>");
+  write_compiler("dies", "echo so far >&2; kill -9 $$");
+  refused("IPCQ_CXX=./dies", 1,
+          "so far\nipcq-compiler: error: './dies' was ended by signal 9: is there memory enough?");
+  write_compiler("idle", "true");
+  refused("IPCQ_CXX=./idle", 6, "'./idle' made no image");
+  write("none", "#!/nowhere/sh\n");
+  ASSERT_EQ(::chmod(path("none").c_str(), 0700), 0);
+  refused("IPCQ_CXX=./none", 6, "cannot start './none': No such file");
+  refused("TMPDIR=/nowhere", 1, "cannot make a folder in '/nowhere': No such file or directory; set TMPDIR");
+  write_compiler("named", "exec c++ \"$@\"");
+  Command& named = run("PATH=$PWD:$PATH IPCQ_CXX=named exec ipcq-compiler mine.cu --host --json");
+  ASSERT_EQ(named.exit_code(), 0) << named.err();
+  EXPECT_EQ(nlohmann::json::parse(named.out()).at("target"), "host");
+  EXPECT_THAT(run("PATH=$PWD:$PATH IPCQ_CXX=named exec ipcq doctor").out(),
+              HasSubstr("OK    handlers, host   " + path("named")));
+  EXPECT_EQ(check("mine.cu --arch sm_90").exit_code(), 2);
+  EXPECT_EQ(run("exec ipcq-compiler mine.cu").exit_code(), 2);
+}
+
+// However it ends: nothing in the temporary folder, and no compiler that works on.
+TEST_F(HandlerCompileTest, LeavesNothingBehind) {
+  std::filesystem::create_directory(path("temporary"));
+  write("mine.cu", handler_text(kNoWork));
+  write("wrong.cu", handler_text("nothing"));
+  for (const char* file : {"mine.cu", "wrong.cu"}) {
+    Command& command = run("TMPDIR=$PWD/temporary exec ipcq-compiler --host " + std::string(file));
+    EXPECT_EQ(command.exit_code(), file == std::string("mine.cu") ? 0 : 1);
+    EXPECT_TRUE(is_empty("temporary"));
+  }
+  write_compiler("waits", ": >\"$TMPDIR/part\"\nsleep 100 &\necho $$ $! >\"${0%waits}pids\"\nwait\n");
+  for (const int number : {SIGINT, SIGTERM, SIGKILL}) {
+    std::filesystem::remove(path("pids"));
+    Command& waiting = start("TMPDIR=$PWD/temporary IPCQ_CXX=$PWD/waits exec ipcq-compiler --host mine.cu");
+    ASSERT_TRUE(eventually([&] { return contents("pids").ends_with("\n"); })) << waiting.err();
+    EXPECT_FALSE(is_empty("temporary"));
+    std::istringstream pids(contents("pids"));
+    std::string compiler, child;
+    pids >> compiler >> child;
+    EXPECT_TRUE(works(compiler) && works(child));
+    ASSERT_EQ(::kill(-waiting.pid(), number), 0);  // as a terminal does
+    EXPECT_EQ(waiting.exit_code(), 128 + number);
+    EXPECT_TRUE(eventually([&] { return is_empty("temporary"); })) << number;
+    EXPECT_TRUE(eventually([&] { return !works(compiler) && !works(child); })) << number;
+  }
+}
+
+TEST_F(HandlerCompileTest, WritesTheImageToADescriptor) {
+  write("mine.cu", handler_text(kNoWork));
+  write("image", std::string(1 << 20, 'x'));  // longer than it is going to be
+  Command& made = run("exec 5<>image; read -N 100 -u 5; exec ipcq-compiler mine.cu --host --image-fd 5 --output same");
+  ASSERT_EQ(made.exit_code(), 0) << made.err();
+  EXPECT_EQ(contents("image").substr(0, 4),
+            "\x7f"
+            "ELF");
+  EXPECT_EQ(contents("image"), contents("same"));
+  EXPECT_NE(load("image"), nullptr);
+  const auto refused = [&](const std::string& script, int code, const std::string& message) {
+    Command& command = run(script);
+    EXPECT_EQ(command.exit_code(), code) << script;
+    EXPECT_THAT(command.err(), HasSubstr(message)) << script;
+  };
+  refused("exec ipcq-compiler mine.cu --host --image-fd 5", 2, "was not started with descriptor 5 open for writing");
+  refused("exec ipcq-compiler mine.cu --host --image-fd 5 5<image", 2, "descriptor 5 open for writing");
+  refused("exec ipcq-compiler mine.cu --host --image-fd 5 5> >(cat)", 1, "it is to be one of a file or a memfd");
+  refused("exec ipcq-compiler mine.cu --host --image-fd 5 5>/dev/full", 1, "bytes to descriptor 5: ");
+  write_compiler("looks", "[[ ! -e /proc/self/fd/5 ]] || echo inherited >&2\nexec c++ \"$@\"");
+  Command& looked = run("IPCQ_CXX=./looks exec ipcq-compiler mine.cu --host --image-fd 5 5<>image");
+  EXPECT_EQ(looked.exit_code(), 0);
+  EXPECT_EQ(looked.err(), "");
+}
+
+}  // namespace
+}  // namespace ipcq_test
