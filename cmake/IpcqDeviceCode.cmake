@@ -22,6 +22,7 @@ set(IPCQ_DEVICE_HEADERS
   libipcq/src/layout/bits.hpp
   libipcq/src/layout/executor_memory.hpp
   libipcq/src/layout/handle_records.hpp
+  libipcq/src/layout/handler_arguments.hpp
   libipcq/src/layout/limits.hpp
   libipcq/src/layout/line_format.hpp
   libipcq/src/layout/queue_view.hpp)
@@ -33,6 +34,7 @@ set(IPCQ_HOST_HEADERS
   libipcq/include/ipcq/handler.hpp
   libipcq/include/ipcq/records.hpp
   libipcq/src/layout/abi.hpp
+  libipcq/src/layout/handler_arguments.hpp
   libipcq/src/layout/host_image.hpp)
 
 # ipcq_name_code(HEADERS CODE): makes the paths of the list HEADERS absolute, with version.hpp behind them, and sets CODE.

@@ -91,16 +91,19 @@ RunnerReply HostRunner::start_queue(const RunnerRequest& request, Fd image) {
   const auto deadline = [] { return deadline_after(std::chrono::seconds(1)); };
   auto q = std::make_unique<Queue>();
   const std::string label = get_text(request.handler, sizeof request.handler);
-  q->image = std::make_unique<HostImageFile>(std::move(image), label);
   q->queue = QueueMap::open(get_text(request.queue_segment, sizeof request.queue_segment), deadline());
   q->pool = PoolMap::open(get_text(request.pool_segment, sizeof request.pool_segment), deadline());
-  q->complaints = std::make_unique<Complaints>("queue '" + get_text(q->queue->config().segment.name, kNameBytes) +
-                                               "': its handler '" + label + "'");
+  const std::string object =
+      "queue '" + get_text(q->queue->config().segment.name, kNameBytes) + "': its handler '" + label + "'";
+  q->image =
+      std::make_unique<HostImageFile>(std::move(image), object, get_text(request.arguments, sizeof request.arguments));
+  q->complaints = std::make_unique<Complaints>(object);
   const Interrupted before = finish_interrupted(*q->queue, *q->pool);
-  q->executor = make_host_executor(
-      *q->queue, *q->pool,
-      {.image = q->image->table().run, .on_throw = [c = q->complaints.get()](const char* why) { c->say(why); }},
-      request.threads, wait_of(request), before.next);
+  q->executor = make_host_executor(*q->queue, *q->pool,
+                                   {.image = q->image->table().run,
+                                    .handler = q->image->handler(),
+                                    .on_throw = [c = q->complaints.get()](const char* why) { c->say(why); }},
+                                   request.threads, wait_of(request), before.next);
   RunnerReply reply;
   reply.id = ++last_id_;
   reply.failed_messages = before.failed;

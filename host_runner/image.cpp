@@ -2,16 +2,29 @@
 
 #include <dlfcn.h>
 
+#include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "ipcq/error.hpp"
+#include "layout/handler_text.hpp"
 
 namespace ipcq::runner {
 
 using namespace detail;
 
-HostImageFile::HostImageFile(Fd file, const std::string& label) : file_(std::move(file)) {
-  const std::string object = "handler '" + label + "'";
+HostImageFile::HostImageFile(Fd file, const std::string& object, const std::string& arguments)
+    : file_(std::move(file)) {
+  load(object);
+  try {
+    make(object, arguments);
+  } catch (...) {
+    ::dlclose(library_);
+    throw;
+  }
+}
+
+void HostImageFile::load(const std::string& object) {
   if (!file_) throw BackendError(object + ": its image did not come along with the request");
   const std::string path = "/proc/self/fd/" + std::to_string(file_.get());
   library_ = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -19,14 +32,23 @@ HostImageFile::HostImageFile(Fd file, const std::string& label) : file_(std::mov
     const char* const why = ::dlerror();
     throw BackendError(object + ": its image cannot be loaded: " + (why != nullptr ? why : "no reason is given"));
   }
+}
+
+void HostImageFile::make(const std::string& object, const std::string& arguments) {
   table_ = static_cast<const HostImage*>(::dlsym(library_, kHostImageSymbol));
   if (table_ == nullptr || table_->magic != kHostImageMagic || table_->abi != kAbiVersion) {
-    ::dlclose(library_);
     throw BackendError(object + ": was compiled by an ipcq-compiler of another release than this ipcq-host-runner; " +
                        "install both of one release");
   }
+  std::vector<HandlerArgument> all = parse_arguments(object, arguments);
+  HandlerReport report{};
+  handler_ = table_->make(all.data(), static_cast<std::uint32_t>(all.size()), &report);
+  if (handler_ == nullptr) throw UsageError(object + ": " + text_of(report, all));
 }
 
-HostImageFile::~HostImageFile() { ::dlclose(library_); }
+HostImageFile::~HostImageFile() {
+  table_->destroy(handler_);
+  ::dlclose(library_);
+}
 
 }  // namespace ipcq::runner

@@ -12,19 +12,25 @@ namespace ipcq::runner {
 // For one thread to load and unload; run() of the table from many.
 class HostImageFile {
  public:
-  // Loads the shared object behind the descriptor. `label`: what the handler's file is called. Throws BackendError: it
-  // is damaged, made by a compiler of another release, or needs a library that is not there.
-  HostImageFile(detail::Fd file, const std::string& label);
+  // Loads the shared object behind the descriptor, and makes its handler. `object` begins the texts of errors. Throws
+  // BackendError: it is damaged, made by a compiler of another release, or needs a library that is not there;
+  // UsageError: the handler does not take these arguments.
+  HostImageFile(detail::Fd file, const std::string& object, const std::string& arguments);
   ~HostImageFile();
   HostImageFile(const HostImageFile&) = delete;
   HostImageFile& operator=(const HostImageFile&) = delete;
 
   const detail::HostImage& table() const noexcept { return *table_; }
+  const void* handler() const noexcept { return handler_; }
 
  private:
+  void load(const std::string& object);
+  void make(const std::string& object, const std::string& arguments);
+
   detail::Fd file_;
   void* library_ = nullptr;
   const detail::HostImage* table_ = nullptr;
+  void* handler_ = nullptr;
 };
 
 }  // namespace ipcq::runner

@@ -30,7 +30,9 @@ class Module {
 
   // The kernels ipcq_<what>_`suffix`. Throws BackendError where one is missing.
   Kernels kernels(const std::string& suffix) const;
-  bool has_global(const char* name) const;
+  // The address of a variable, and its size; 0: there is none of that name.
+  CUdeviceptr global(const char* name, std::size_t& bytes) const;
+  CUfunction kernel(const std::string& name) const;
 
  private:
   const Gpu& gpu_;
@@ -42,8 +44,8 @@ class HandlerKernels {
   // A built-in one, of the module with all of them.
   HandlerKernels(std::shared_ptr<const Module> builtin, const std::string& name);
   // One of the user's. `label`: what its file is called. Throws BackendError: the image is of another release's
-  // compiler, of another GPU, or damaged.
-  HandlerKernels(const Gpu& gpu, const std::string& image, const std::string& label);
+  // compiler, of another GPU, or damaged; UsageError: the handler does not take these arguments.
+  HandlerKernels(const Gpu& gpu, const std::string& image, const std::string& label, const std::string& arguments);
   const Kernels& kernels() const noexcept { return kernels_; }
 
  private:

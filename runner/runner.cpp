@@ -111,7 +111,8 @@ std::shared_ptr<PinnedPool> Runner::pinned_pool(const std::string& segment) {
 std::shared_ptr<const HandlerKernels> Runner::kernels_of(const RunnerRequest& request, const Fd& attachment) const {
   const std::string handler = get_text(request.handler, sizeof request.handler);
   if (request.has_image == 0) return std::make_shared<const HandlerKernels>(builtin_, handler);
-  return std::make_shared<const HandlerKernels>(gpu_, read_image(attachment), handler);
+  return std::make_shared<const HandlerKernels>(gpu_, read_image(attachment), handler,
+                                                get_text(request.arguments, sizeof request.arguments));
 }
 
 RunnerReply Runner::start_queue(const RunnerRequest& request, const Fd& attachment) {

@@ -14,3 +14,10 @@ if(TARGET CUDA::nvrtc)
 elseif(IPCQ_WITH_CUDA)
   message(STATUS "ipcq: without handler_check_test (the CUDA toolkit has no NVRTC)")
 endif()
+
+# In queues of a broker on the host; on a GPU it is gpu_own_handler_test.
+foreach(topic own_handler handler_fault)
+  ipcq_add_test(${topic}_test own_handlers/${topic}_test.cpp LABELS process SERIAL TIMEOUT 300)
+  add_dependencies(${topic}_test ipcq-host-runner ipcq-compiler)
+endforeach()
+target_compile_definitions(own_handler_test PRIVATE IPCQ_OWN_BACKEND="host")

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ipcq/handler.hpp"
+#include "layout/handler_arguments.hpp"
 
 namespace ipcq_compiler {
 struct NoHandler {};
@@ -19,9 +20,13 @@ template <class IpcqH>
 constexpr bool is_named = true;
 template <>
 constexpr bool is_named<NoHandler> = false;
+template <class IpcqA, class IpcqB>
+constexpr bool is_same = false;
+template <class IpcqA>
+constexpr bool is_same<IpcqA, IpcqA> = true;
 template <class IpcqH>
-concept Accepts = requires(unsigned long ipcq_length) {
-  static_cast<bool>(IpcqH::accepts(ipcq_length));
+concept Accepts = requires(const IpcqH& ipcq_handler, unsigned long ipcq_length) {
+  static_cast<bool>(ipcq_handler.accepts(ipcq_length));
 };
 template <class IpcqH>
 concept Callable = requires(const IpcqH& ipcq_handler, std::byte* ipcq_data, unsigned long ipcq_length,
@@ -37,7 +42,8 @@ static_assert(!is_named<Handler> || Callable<Handler>,
               "the handler needs: template <class Team> IPCQ_HOST_DEVICE void operator()(std::byte* data, "
               "std::uint64_t length, Team team) const; and a constructor without arguments");
 
-static_assert(__is_empty(Handler), "a handler has no state: its members are to be static, or within operator()");
+static_assert(!is_named<Handler> || __is_trivially_copyable(Handler),
+              "a handler is plain data: its members are its parameters, or constants, and it is copied byte by byte");
 
 // Else kernels or table would repeat in their words what is said above.
 struct Stub {
@@ -57,9 +63,31 @@ using Chosen = Choice<Accepts<Handler> && Callable<Handler>>::IpcqType;
 
 // Instantiates the handler's functions before kernels or table do: messages about them do not name these.
 inline bool call_once(std::byte* ipcq_data, unsigned long ipcq_length, const Team& ipcq_team) {
-  if (!Chosen::accepts(ipcq_length)) return false;
-  Chosen()(ipcq_data, ipcq_length, ipcq_team);
+  const Chosen ipcq_handler{};
+  if (!ipcq_handler.accepts(ipcq_length)) return false;
+  ipcq_handler(ipcq_data, ipcq_length, ipcq_team);
   return true;
+}
+
+// Visits the parameters of the chosen handler; a stub has none.
+struct Visit {
+  template <class IpcqH, class IpcqVisitor>
+  IPCQ_HOST_DEVICE void operator()(IpcqH& ipcq_handler, IpcqVisitor& ipcq_visitor) const {
+    if constexpr (is_same<IpcqH, Handler>) ::ipcq_visit_parameters(ipcq_handler, ipcq_visitor);
+  }
+};
+
+// The same for the parameters.
+struct CheckParameter {
+  template <class IpcqT>
+  IPCQ_HOST_DEVICE void operator()(const char*, IpcqT&) const {
+    static_assert(ipcq::detail::kIsInteger<IpcqT> || is_same<IpcqT, float> || is_same<IpcqT, double>,
+                  "a handler's parameter is a bool, an integer, a float or a double");
+  }
+};
+inline void visit_once(Chosen& ipcq_handler) {
+  CheckParameter ipcq_check;
+  Visit()(ipcq_handler, ipcq_check);
 }
 
 }  // namespace ipcq_compiler

@@ -8,4 +8,29 @@ using Team = ipcq::detail::Team;
 }
 #include "device/named_handler.hpp"
 
+// The queue's handler: written by its runner, once, with what the kernel below has made of the arguments.
+extern "C" {
+__constant__ __align__(16) unsigned char ipcq_handler_user[sizeof(ipcq_compiler::Chosen)];
+}
+namespace ipcq::device {
+template <>
+struct Instance<ipcq_compiler::Chosen> {
+  __device__ static const ipcq_compiler::Chosen& get() {
+    return *reinterpret_cast<const ipcq_compiler::Chosen*>(ipcq_handler_user);
+  }
+};
+}  // namespace ipcq::device
+
+// By one thread. `made`: kMostHandlerBytes.
+extern "C" __global__ void ipcq_configure_user(ipcq::detail::HandlerArgument* ipcq_arguments, std::uint32_t ipcq_count,
+                                               ipcq::detail::HandlerReport* ipcq_report, unsigned char* ipcq_made) {
+  static_assert(sizeof(ipcq_compiler::Chosen) <= ipcq::detail::kMostHandlerBytes, "a handler has at most 4096 bytes");
+  ipcq_compiler::Chosen ipcq_handler{};
+  ipcq::detail::ParameterSetter ipcq_setter(ipcq_arguments, ipcq_count, *ipcq_report);
+  ipcq_compiler::Visit()(ipcq_handler, ipcq_setter);
+  ipcq_setter.finish();
+  std::memcpy(ipcq_made, &ipcq_handler, sizeof ipcq_handler);
+  ipcq_report->bytes = sizeof ipcq_handler;
+}
+
 IPCQ_EXECUTOR_KERNELS(user, ipcq_compiler::Chosen)

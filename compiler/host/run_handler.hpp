@@ -19,10 +19,12 @@ inline void copy_text(const char* text, char* to, std::uint64_t bytes) noexcept 
 
 // HostImage::run of a handler.
 template <class Handler>
-HandlerVerdict run_handler(std::byte* data, std::uint64_t length, char* why, std::uint64_t why_bytes) {
+HandlerVerdict run_handler(const void* handler, std::byte* data, std::uint64_t length, char* why,
+                           std::uint64_t why_bytes) {
   try {
-    if (!Handler::accepts(length)) return HandlerVerdict::refused;
-    Handler()(data, length, HostTeam());
+    const auto& h = *static_cast<const Handler*>(handler);
+    if (!h.accepts(length)) return HandlerVerdict::refused;
+    h(data, length, HostTeam());
     return HandlerVerdict::done;
   } catch (const std::exception& error) {
     copy_text(error.what(), why, why_bytes);
@@ -32,8 +34,31 @@ HandlerVerdict run_handler(std::byte* data, std::uint64_t length, char* why, std
   return HandlerVerdict::threw;
 }
 
+// HostImage::make. `Visit` visits the parameters of a handler.
+template <class Handler, class Visit>
+void* make_handler(HandlerArgument* arguments, std::uint32_t count, HandlerReport* report) {
+  Handler* made = nullptr;
+  try {
+    made = new Handler();
+  } catch (...) {
+    return nullptr;
+  }
+  ParameterSetter setter(arguments, count, *report);
+  Visit()(*made, setter);
+  setter.finish();
+  if (report->problem == ArgumentProblem::none) return made;
+  delete made;
+  return nullptr;
+}
+
 template <class Handler>
-inline constexpr HostImage kHostImageOf = {kHostImageMagic, kAbiVersion, &run_handler<Handler>};
+void destroy_handler(void* handler) {
+  delete static_cast<Handler*>(handler);
+}
+
+template <class Handler, class Visit>
+inline constexpr HostImage kHostImageOf = {kHostImageMagic, kAbiVersion, &make_handler<Handler, Visit>,
+                                           &destroy_handler<Handler>, &run_handler<Handler>};
 
 }  // namespace ipcq::detail
 

@@ -10,5 +10,5 @@ using Team = ipcq::HostTeam;
 
 extern "C" {
 extern const ipcq::detail::HostImage ipcq_host_image __attribute__((__visibility__("default")));
-const ipcq::detail::HostImage ipcq_host_image = ipcq::detail::kHostImageOf<ipcq_compiler::Chosen>;
+const ipcq::detail::HostImage ipcq_host_image = ipcq::detail::kHostImageOf<ipcq_compiler::Chosen, ipcq_compiler::Visit>;
 }

@@ -30,14 +30,15 @@ inline ProcessState process_state(pid_t pid) {
   return s;
 }
 
-inline std::vector<pid_t> runners(pid_t parent = getpid()) {
+// `program`: as the kernel calls it, 15 characters at most.
+inline std::vector<pid_t> runners(pid_t parent = getpid(), const std::string& program = "ipcq-runner") {
   std::vector<pid_t> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const auto pid = static_cast<pid_t>(std::stol(name));
     const ProcessState s = process_state(pid);
-    if (s.program == "ipcq-runner" && s.parent == parent && s.lives()) found.push_back(pid);
+    if (s.program == program && s.parent == parent && s.lives()) found.push_back(pid);
   }
   return found;
 }

@@ -52,7 +52,7 @@ TEST_F(HandlerCheckTest, CompilesTheFileWithItsMacrosAndTheHeadersBesideIt) {
 
 TEST_F(HandlerCheckTest, CompilesTheHandlerOfTheGuide) {
   write("guide.cu", handler_of_the_guide());
-  Command& good = check("guide.cu -D LEVEL=128");
+  Command& good = check("guide.cu");
   EXPECT_EQ(good.exit_code(), 0) << good.err();
   EXPECT_EQ(good.err(), "");
 }
@@ -125,7 +125,9 @@ TEST_F(HandlerCheckTest, SaysWhatAHandlerLacks) {
   refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
   refused("struct Mine {\n  Mine(int) {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n",
           "a constructor without arguments");
-  refused("struct Mine {\n  int state = 0;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler has no state");
+  refused("struct Mine {\n  ~Mine() {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler is plain data");
+  refused("struct Mine {\n  const char* name = nullptr;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine, name)\n",
+          "a handler's parameter is a bool");
   refused("#include <vector>\n", "cannot open source file \"vector\"");
 }
 

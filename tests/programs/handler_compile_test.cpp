@@ -73,27 +73,31 @@ TEST_F(HandlerCompileTest, MakesATableThatRunsTheHandler) {
   EXPECT_EQ(image->magic, ipcq::detail::kHostImageMagic);
   EXPECT_EQ(image->abi, ipcq::kAbiVersion);
 
+  ipcq::detail::HandlerReport report{};
+  void* const handler = image->make(nullptr, 0, &report);
+  ASSERT_NE(handler, nullptr);
   std::array<std::byte, 16> data{};
   std::array<char, 64> why{};
-  EXPECT_EQ(image->run(data.data(), 4, why.data(), why.size()), HandlerVerdict::done);
+  EXPECT_EQ(image->run(handler, data.data(), 4, why.data(), why.size()), HandlerVerdict::done);
   EXPECT_EQ(data[3], std::byte{3});
   EXPECT_EQ(data[4], std::byte{0});
-  EXPECT_EQ(image->run(data.data(), 5, why.data(), why.size()), HandlerVerdict::refused);
+  EXPECT_EQ(image->run(handler, data.data(), 5, why.data(), why.size()), HandlerVerdict::refused);
   EXPECT_EQ(data[4], std::byte{0});
-  EXPECT_EQ(image->run(data.data(), 8, why.data(), why.size()), HandlerVerdict::threw);
+  EXPECT_EQ(image->run(handler, data.data(), 8, why.data(), why.size()), HandlerVerdict::threw);
   EXPECT_STREQ(why.data(), "eight bytes are too many");
   why.fill('x');
-  EXPECT_EQ(image->run(data.data(), 8, why.data(), 6), HandlerVerdict::threw);
+  EXPECT_EQ(image->run(handler, data.data(), 8, why.data(), 6), HandlerVerdict::threw);
   EXPECT_EQ(std::string(why.data(), 7), std::string("eight\0x", 7));
-  EXPECT_EQ(image->run(data.data(), 8, why.data(), 0), HandlerVerdict::threw);
+  EXPECT_EQ(image->run(handler, data.data(), 8, why.data(), 0), HandlerVerdict::threw);
   EXPECT_EQ(why[6], 'x');
-  EXPECT_EQ(image->run(data.data(), 12, why.data(), why.size()), HandlerVerdict::threw);
+  EXPECT_EQ(image->run(handler, data.data(), 12, why.data(), why.size()), HandlerVerdict::threw);
   EXPECT_STREQ(why.data(), "an exception that is no std::exception");
+  image->destroy(handler);
 }
 
 TEST_F(HandlerCompileTest, TakesTheSourceThatAGpuTakes) {
   write("guide.cu", handler_of_the_guide());
-  EXPECT_EQ(check("guide.cu -D LEVEL=128").exit_code(), 0);
+  EXPECT_EQ(check("guide.cu").exit_code(), 0);
   write("words.cu",
         handler_text("    data[0] = std::byte(half(std::sqrt(4.0f)));\n" + kNoWork,
                      "#include <cmath>\n#include <cstring>\n#define T 1\n#define H 2\n#define N 7\n#define box 4\n"
@@ -108,7 +112,7 @@ TEST_F(HandlerCompileTest, TakesTheSourceThatAGpuTakes) {
   Command& odd = check("-I more -- '-odd \"name\\.cu'");
   EXPECT_EQ(odd.exit_code(), 0) << odd.err();
   EXPECT_EQ(check("-- '-odd \"name\\.cu'").exit_code(), 1);
-  Command& pipe = run("exec ipcq-compiler --host /dev/stdin -D LEVEL=1 < guide.cu");
+  Command& pipe = run("exec ipcq-compiler --host /dev/stdin < guide.cu");
   EXPECT_EQ(pipe.exit_code(), 0) << pipe.err();
 }
 
@@ -150,7 +154,9 @@ TEST_F(HandlerCompileTest, SaysWhatAHandlerLacks) {
   refused("struct Mine {\n" + accepts + call + "};\n", "names no handler: IPCQ_HANDLER(Type) is missing");
   refused("struct Mine {\n" + call + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: static constexpr bool accepts");
   refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
-  refused("struct Mine {\n  int state = 0;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler has no state");
+  refused("struct Mine {\n  ~Mine() {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler is plain data");
+  refused("struct Mine {\n  const char* name = nullptr;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine, name)\n",
+          "a handler's parameter is a bool");
   write("far.cu", handler_text("    far();\n" + kNoWork, "void far();\n"));
   Command& far = check("far.cu");
   EXPECT_EQ(far.exit_code(), 1);  // and not when a queue loads it

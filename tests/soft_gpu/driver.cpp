@@ -222,6 +222,8 @@ CUresult name_of(CUresult r, const char** text) {
   return CUDA_SUCCESS;
 }
 
+soft_gpu::Image* image_of(CUmodule module) { return reinterpret_cast<soft_gpu::Image*>(module); }
+
 template <class T>
 void* entry(T function) {
   return reinterpret_cast<void*>(function);
@@ -278,10 +280,19 @@ const std::map<std::string, void*>& table() {  // NOLINT(readability-function-si
       {"cuIpcGetMemHandle", entry(export_memory)},
       {"cuIpcOpenMemHandle", entry(import_memory)},
       {"cuIpcCloseMemHandle", entry(release)},
-      {"cuModuleLoadData", entry(+[](CUmodule* m, const void*) { return *m = nullptr, CUDA_SUCCESS; })},
-      {"cuModuleUnload", entry(+[](CUmodule) { return CUDA_SUCCESS; })},
-      {"cuModuleGetFunction", entry(+[](CUfunction* f, CUmodule, const char* name) {
-         const soft_gpu::Kernel* const kernel = soft_gpu::find_kernel(name);
+      // A module is null for the project's own kernels.
+      {"cuModuleLoadData", entry(+[](CUmodule* m, const void* image) {
+         *m = reinterpret_cast<CUmodule>(soft_gpu::Image::load(image));
+         return *m == nullptr && soft_gpu::Image::is_one(image) ? CUDA_ERROR_INVALID_IMAGE : CUDA_SUCCESS;
+       })},
+      {"cuModuleUnload", entry(+[](CUmodule m) { return delete image_of(m), CUDA_SUCCESS; })},
+      {"cuModuleGetGlobal", entry(+[](CUdeviceptr* d, std::size_t* bytes, CUmodule m, const char* name) {
+         *d = m != nullptr ? reinterpret_cast<CUdeviceptr>(image_of(m)->find_global(name, *bytes)) : 0;
+         return *d != 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+       })},
+      {"cuModuleGetFunction", entry(+[](CUfunction* f, CUmodule m, const char* name) {
+         const soft_gpu::Kernel* const kernel =
+             m != nullptr ? image_of(m)->find_kernel(name) : soft_gpu::find_kernel(name);
          if (kernel == nullptr && std::string(name) != "fault") return CUDA_ERROR_NOT_FOUND;
          *f = new CUfunc_st{kernel, {}};
          return CUDA_SUCCESS;

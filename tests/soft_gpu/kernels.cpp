@@ -2,8 +2,6 @@
 #include "kernels.hpp"
 
 #include <map>
-#include <tuple>
-#include <utility>
 
 #include "language.hpp"
 // What is written in it.
@@ -13,25 +11,6 @@
 
 namespace soft_gpu {
 namespace {
-
-template <class... A, std::size_t... kIndex>
-Kernel make(void (*kernel)(A...), std::index_sequence<kIndex...>) {
-  return [kernel](void** arguments) -> std::function<void()> {
-    std::tuple<A...> values(*static_cast<A*>(arguments[kIndex])...);
-    return [kernel, values] { std::apply(kernel, values); };
-  };
-}
-template <class... A>
-Kernel make(void (*kernel)(A...)) {
-  return make(kernel, std::index_sequence_for<A...>{});
-}
-
-#define IPCQ_KERNELS_OF(handler)                                  \
-  {"ipcq_persistent_" #handler, make(ipcq_persistent_##handler)}, \
-      {"ipcq_message_" #handler, make(ipcq_message_##handler)},   \
-      {"ipcq_finish_" #handler, make(ipcq_finish_##handler)}, {   \
-    "ipcq_inlined_" #handler, make(ipcq_inlined_##handler)        \
-  }
 
 const std::map<std::string, Kernel>& all() {
   static const std::map<std::string, Kernel> kernels{

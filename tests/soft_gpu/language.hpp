@@ -11,6 +11,8 @@
 #define __device__
 #define __forceinline__ inline
 #define __global__
+#define __constant__
+#define __align__(n) alignas(n)
 #define __shared__ static thread_local  // a block is a thread
 #define __launch_bounds__(...)
 

@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <functional>
 
+// Called by images of handlers too, which are shared objects of their own (image.cpp).
+#pragma GCC visibility push(default)
+
 namespace soft_gpu {
 
 struct Dim {
@@ -33,3 +36,5 @@ const std::uint64_t* exchange(std::uint64_t mine);
 void barrier(unsigned id, unsigned threads);
 
 }  // namespace soft_gpu
+
+#pragma GCC visibility pop

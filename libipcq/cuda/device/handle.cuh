@@ -13,6 +13,13 @@ namespace ipcq::device {
 
 using detail::Team;
 
+// The handler that the kernels call. Where a user's has parameters, device/user_kernels.cuh has one with those of the
+// queue.
+template <class Handler>
+struct Instance {
+  __device__ static Handler get() { return Handler(); }
+};
+
 inline constexpr unsigned kInlineBuffer =  // most inline bytes in whole 16-byte words
     (kInlineBytes + sizeof(uint4) - 1) / sizeof(uint4) * sizeof(uint4);
 
@@ -33,8 +40,9 @@ __device__ void process_inlined(const QueueView& q, LaneLine& l, bool mine, std:
   }
   __syncwarp();
   if (inlined) {
-    if (Handler::accepts(l.length)) {
-      Handler()(reinterpret_cast<std::byte*>(buffer[which]), l.length, Team{l.unit, kLineUnits});
+    const auto& handler = Instance<Handler>::get();
+    if (handler.accepts(l.length)) {
+      handler(reinterpret_cast<std::byte*>(buffer[which]), l.length, Team{l.unit, kLineUnits});
     } else {
       if (l.unit == 0) {
         l.mine.word[0] |= HeadBits::Flags::put(kNotProcessed);
@@ -92,10 +100,10 @@ __device__ void handle_share(const QueueView& q, const SlotMessage& m, const Tea
   auto* const payload = reinterpret_cast<std::byte*>(payload_of(q, m));
   if ((m.flags & kRecords) != 0) {
     (void)detail::handle_records(payload, m.length, team, [](std::byte* data, std::uint64_t length, const Team& lanes) {
-      return handlers::run<Handler>(data, length, lanes);
+      return handlers::run(Instance<Handler>::get(), data, length, lanes);
     });
   } else {
-    (void)handlers::run<Handler>(payload, m.length, team);
+    (void)handlers::run(Instance<Handler>::get(), payload, m.length, team);
   }
 }
 
@@ -112,7 +120,7 @@ __device__ bool finish_message(const QueueView& q, SlotMessage m) {
   // Read before the line is written: then the slot may be lent again.
   const bool refused = batch != 0
                            ? detail::has_refused_records(reinterpret_cast<std::byte*>(payload_of(q, m)), m.length)
-                           : !Handler::accepts(m.length);
+                           : !Instance<Handler>::get().accepts(m.length);
   m.flags = kPayloadReady | batch | (refused && batch == 0 ? kNotProcessed : 0) | (q.host_readable ? kInMirror : 0);
   fence_system();
   write_message(q, m, kSlot);

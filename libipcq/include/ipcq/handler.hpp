@@ -2,8 +2,9 @@
 //
 // A handler is called by each lane of a team that shares one message; team.rank() is in [0, team.size()). A host worker
 // is a team of one; on a device the lanes are threads. Each lane changes its own elements, so lanes need no order.
-// accepts(length): whether the handler can work on `length` bytes. It is not called for other lengths. Handlers have no
-// state, and are called from many threads.
+// accepts(length): whether the handler can work on `length` bytes. It is not called for other lengths. Handlers are
+// called from many threads, and constant: what changes from queue to queue are their parameters, members that
+// IPCQ_HANDLER names (bool, integers, float, double) and that `handler=FILE:NAME=VALUE` sets.
 // Of a record batch (records.hpp) handlers see the records: one is called for each, as for a message of its own.
 //
 //   #include <ipcq/handler.hpp>
@@ -15,7 +16,7 @@
 //       for (std::uint64_t i = team.rank(); i < length / sizeof(float); i += team.size()) values[i] /= 2;
 //     }
 //   };
-//   IPCQ_HANDLER(Halve)
+//   IPCQ_HANDLER(Halve)                         // with parameters: IPCQ_HANDLER(Scale, factor, offset)
 //
 // What NVRTC compiles too: of the standard library it has the three headers below and <cmath>, and nothing else.
 // builtin_handlers.hpp has the handlers that the library brings.
@@ -27,8 +28,23 @@
 
 #include "ipcq/export.hpp"
 
-// Names the handler of a source file; once, outside of every namespace. (Declares a function that nobody calls.)
-#define IPCQ_HANDLER(...) __VA_ARGS__ ipcq_handler_of_this_file(int) noexcept;
+// Names the handler of a source file and its parameters, 16 at most; once, outside of every namespace. (Declares a
+// function that nobody calls, and one that visits the parameters.) A type with a comma in it needs a name of its own.
+#define IPCQ_HANDLER(ipcq_type, ...)                                                                           \
+  ipcq_type ipcq_handler_of_this_file(int) noexcept;                                                           \
+  template <class IpcqVisitor>                                                                                 \
+  IPCQ_HOST_DEVICE void ipcq_visit_parameters([[maybe_unused]] ipcq_type& ipcq_handler, IpcqVisitor& ipcq_v) { \
+    (void)ipcq_v;                                                                                              \
+    __VA_OPT__(IPCQ_HANDLER_EXPAND(IPCQ_HANDLER_VISIT(__VA_ARGS__)))                                           \
+  }
+#define IPCQ_HANDLER_VISIT(ipcq_member, ...)      \
+  ipcq_v(#ipcq_member, ipcq_handler.ipcq_member); \
+  __VA_OPT__(IPCQ_HANDLER_AGAIN IPCQ_HANDLER_CALL(__VA_ARGS__))
+#define IPCQ_HANDLER_AGAIN() IPCQ_HANDLER_VISIT
+#define IPCQ_HANDLER_CALL ()
+#define IPCQ_HANDLER_EXPAND(...) IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(__VA_ARGS__))))
+#define IPCQ_HANDLER_MORE(...) IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(__VA_ARGS__))))
+#define IPCQ_HANDLER_SCAN(...) __VA_ARGS__
 
 namespace ipcq {
 
@@ -90,9 +106,9 @@ IPCQ_HOST_DEVICE void transform_bytes(std::byte* data, std::uint64_t length, Tea
 
 // Runs the handler if it accepts the length. Else false, and the bytes stay as they are.
 template <class Handler, class Team>
-IPCQ_HOST_DEVICE bool run(std::byte* data, std::uint64_t length, Team team) noexcept {
-  if (!Handler::accepts(length)) return false;
-  Handler()(data, length, team);
+IPCQ_HOST_DEVICE bool run(const Handler& handler, std::byte* data, std::uint64_t length, Team team) noexcept {
+  if (!handler.accepts(length)) return false;
+  handler(data, length, team);
   return true;
 }
 

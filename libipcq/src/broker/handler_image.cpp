@@ -18,6 +18,7 @@
 #include "base/deadline.hpp"
 #include "base/poll_until.hpp"
 #include "ipcq/error.hpp"
+#include "layout/handler_text.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -99,7 +100,7 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
   all.insert(all.end(), {"--cache", "--image-fd", std::to_string(kChildDescriptor)});
   for (const auto& d : o.defines) all.insert(all.end(), {"-D", d});
   for (const auto& i : o.includes) all.insert(all.end(), {"-I", i});
-  all.insert(all.end(), {"--", o.handler});
+  all.insert(all.end(), {"--", split_handler(o.handler).file});
   return all;
 }
 

@@ -1,8 +1,10 @@
 #include "broker/option_checks.hpp"
 
 #include "base/os.hpp"
+#include "control/runner_wire.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
+#include "layout/handler_text.hpp"
 #include "layout/limits.hpp"
 
 namespace ipcq::detail {
@@ -18,11 +20,16 @@ void check_handler_file(const std::string& object, const QueueOptions& o) {
   check_c_string(o.handler, "handler");
   for (const auto& text : o.defines) check_c_string(text, "a macro of the handler");
   for (const auto& text : o.includes) check_c_string(text, "a folder of the handler's headers");
-  for (const std::string_view ending : {".cu", ".cpp", ".cc", ".cxx"}) {
-    if (o.handler.ends_with(ending)) return;
+  const HandlerText text = split_handler(o.handler);
+  if (!is_source_file(text.file)) {
+    throw UsageError(object + ": handler '" + printable(o.handler) +
+                     "' is no source file: its name ends with none of .cu, .cpp, .cc and .cxx");
   }
-  throw UsageError(object + ": handler '" + printable(o.handler) +
-                   "' is no source file: its name ends with none of .cu, .cpp, .cc and .cxx");
+  if (text.arguments.size() >= kArgumentsBytes) {
+    throw UsageError(object + ": the arguments of its handler have " + std::to_string(text.arguments.size()) +
+                     " characters; there may be " + std::to_string(kArgumentsBytes - 1));
+  }
+  (void)parse_arguments(object, text.arguments);
 }
 
 void check_handler(const std::string& object, const QueueOptions& o) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "layout/handler_text.hpp"
 #include "layout/text_field.hpp"
 #include "repair/membership.hpp"
 
@@ -62,8 +63,8 @@ std::unique_ptr<Executor> start_runner_executor(std::shared_ptr<RunnerLink> runn
   r.park_after_ns = kParkAfterNs;
   set_text(r.queue_segment, sizeof r.queue_segment, queue.segment().name());
   set_text(r.pool_segment, sizeof r.pool_segment, pool.map->segment().name());
-  set_text(r.handler, sizeof r.handler,
-           options.handler.empty() ? "identity" : QueueMap::handler_label(options.handler));
+  set_text(r.handler, sizeof r.handler, options.handler.empty() ? "identity" : handler_label(options.handler));
+  if (image != nullptr) set_text(r.arguments, sizeof r.arguments, split_handler(options.handler).arguments);
   if (queue.on_device()) {
     queue.control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
   }

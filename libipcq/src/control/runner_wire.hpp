@@ -20,6 +20,8 @@ namespace ipcq::detail {
 
 inline constexpr int kRunnerSocket = 3;  // descriptor of the socket in the runner
 
+inline constexpr std::size_t kArgumentsBytes = 512;  // the zero at the end included
+
 enum class RunnerStart : std::uint32_t {
   up = 0,
   failed = 1,   // `text` says why
@@ -76,15 +78,17 @@ struct RunnerRequest {
   std::uint64_t spin_for_ns = 0;
   std::uint32_t threads = 0;
   std::uint32_t reserved_too = 0;
+  char arguments[kArgumentsBytes] = {};  // of the handler: "level=7:rate=0.5"
 };
-static_assert(sizeof(RunnerRequest) == 632 && std::is_trivially_copyable_v<RunnerRequest>);
+static_assert(sizeof(RunnerRequest) == 1144 && std::is_trivially_copyable_v<RunnerRequest>);
 static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi) == 4 &&
               offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
               offsetof(RunnerRequest, wait) == 13 && offsetof(RunnerRequest, has_image) == 14 &&
               offsetof(RunnerRequest, id) == 16 && offsetof(RunnerRequest, bytes) == 24 &&
               offsetof(RunnerRequest, park_after_ns) == 32 && offsetof(RunnerRequest, queue_segment) == 40 &&
               offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552 &&
-              offsetof(RunnerRequest, spin_for_ns) == 616 && offsetof(RunnerRequest, threads) == 624);
+              offsetof(RunnerRequest, spin_for_ns) == 616 && offsetof(RunnerRequest, threads) == 624 &&
+              offsetof(RunnerRequest, arguments) == 632);
 
 struct RunnerReply {
   std::uint32_t magic = kRunnerMagic;

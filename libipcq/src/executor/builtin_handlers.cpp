@@ -5,7 +5,7 @@ namespace {
 
 template <class Handler>
 bool run_on_host(std::byte* data, std::uint64_t length) {
-  return handlers::run<Handler>(data, length, HostTeam());
+  return handlers::run(Handler(), data, length, HostTeam());
 }
 
 struct Known {

@@ -107,7 +107,7 @@ class HostExecutor final : public Executor {
   HandlerVerdict call(std::byte* data, std::uint64_t length) noexcept {
     if (call_.builtin != nullptr) return call_.builtin(data, length) ? HandlerVerdict::done : HandlerVerdict::refused;
     char why[256] = {};
-    const HandlerVerdict verdict = call_.image(data, length, why, sizeof why);
+    const HandlerVerdict verdict = call_.image(call_.handler, data, length, why, sizeof why);
     if (verdict == HandlerVerdict::threw && call_.on_throw) call_.on_throw(why);
     return verdict;
   }

@@ -20,6 +20,7 @@ namespace ipcq::detail {
 struct HostCall {
   HostHandler builtin = nullptr;
   decltype(HostImage::run) image = nullptr;
+  const void* handler = nullptr;  // its first argument
   // With `image`: told what it threw, by the thread that called it.
   std::function<void(const char* why)> on_throw{};
 };

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "layout/abi.hpp"
+#include "layout/handler_arguments.hpp"
 
 namespace ipcq::detail {
 
@@ -21,11 +22,15 @@ enum class HandlerVerdict : std::uint32_t {
 struct HostImage {
   std::uint32_t magic;
   std::uint32_t abi;
-  // Runs the handler over `data`, as a team of one. Where it throws, the exception's text goes into `why`, of
-  // `why_bytes` bytes, cut off and zero-terminated.
-  HandlerVerdict (*run)(std::byte* data, std::uint64_t length, char* why, std::uint64_t why_bytes);
+  // A handler with its parameters set. Null where an argument does not fit, as `report`, empty before, says; or where
+  // its constructor throws.
+  void* (*make)(HandlerArgument* arguments, std::uint32_t count, HandlerReport* report);
+  void (*destroy)(void* handler);
+  // Runs the handler over `data`, as a team of one; by any thread. Where it throws, the exception's text goes into
+  // `why`, of `why_bytes` bytes, cut off and zero-terminated.
+  HandlerVerdict (*run)(const void* handler, std::byte* data, std::uint64_t length, char* why, std::uint64_t why_bytes);
 };
-static_assert(sizeof(HostImage) == 16 && offsetof(HostImage, run) == 8);
+static_assert(sizeof(HostImage) == 32 && offsetof(HostImage, make) == 8 && offsetof(HostImage, run) == 24);
 
 inline constexpr const char* kHostImageSymbol = "ipcq_host_image";
 

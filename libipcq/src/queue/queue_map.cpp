@@ -8,6 +8,7 @@
 
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
+#include "layout/handler_text.hpp"
 #include "layout/held.hpp"
 #include "layout/regions.hpp"
 #include "protocol/doorbell.hpp"
@@ -109,7 +110,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   if (plain) h.segment.flags |= kQueuePlainLines;
   if (o.batch == Batch::records) h.segment.flags |= kQueueRecords;
   if (is_handler_file(o.handler)) h.segment.flags |= kQueueImage;
-  copy_name(h.handler, QueueMap::handler_label(o.handler));
+  copy_name(h.handler, handler_label(o.handler));
   h.lines = static_cast<std::uint32_t>(std::bit_ceil(lines));
   h.line_bytes = o.line;
   h.endpoints = o.endpoints;
@@ -185,12 +186,6 @@ PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move
   w.alias_base = config.alias_base;
   w.aliases = config.aliases;
   pool_ = Pool<SharedAtomics>(w);
-}
-
-std::string QueueMap::handler_label(const std::string& handler) {
-  if (!is_handler_file(handler)) return handler;
-  const auto slash = handler.rfind('/');
-  return handler.substr(slash == std::string::npos ? 0 : slash + 1).substr(0, kNameBytes - 1);
 }
 
 QueueMap::Executed QueueMap::executed(const QueueOptions& options, const PoolHeader& pool) noexcept {

@@ -64,8 +64,6 @@ class QueueMap {
   enum class Executed : std::uint8_t { none, by_host, by_device };
   // For a queue in this pool. `options.backend` is not "auto" any more.
   static Executed executed(const QueueOptions& options, const PoolHeader& pool) noexcept;
-  // What the header calls QueueOptions::handler: of a file the last part of its path, cut off.
-  static std::string handler_label(const std::string& handler);
   static std::unique_ptr<QueueMap> create(const std::string& segment, const std::string& name,
                                           const QueueOptions& options, Executed executed, const PoolHeader& pool,
                                           std::uint64_t generation, const Segment::Access& access);

@@ -31,7 +31,7 @@ void die_there(const char* name) {
 }
 
 // Kills its process in the middle of a payload that begins with 'x'; else makes each byte a '.'.
-HandlerVerdict fragile(std::byte* data, std::uint64_t length, char*, std::uint64_t) {
+HandlerVerdict fragile(const void*, std::byte* data, std::uint64_t length, char*, std::uint64_t) {
   const bool fatal = length != 0 && data[0] == std::byte{'x'};
   for (std::uint64_t i = 0; i < length; ++i) {
     if (fatal && i == length / 2) ::kill(::getpid(), SIGKILL);
@@ -40,7 +40,7 @@ HandlerVerdict fragile(std::byte* data, std::uint64_t length, char*, std::uint64
   return HandlerVerdict::done;
 }
 
-HandlerVerdict throwing(std::byte*, std::uint64_t, char* why, std::uint64_t why_bytes) {
+HandlerVerdict throwing(const void*, std::byte*, std::uint64_t, char* why, std::uint64_t why_bytes) {
   std::strncpy(why, "no reason", why_bytes - 1);
   return HandlerVerdict::threw;
 }

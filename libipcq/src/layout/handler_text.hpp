@@ -1,0 +1,29 @@
+// QueueOptions::handler as text: a built-in name, or FILE:NAME=VALUE:NAME=VALUE.
+//
+// Thread safety: the functions keep no state.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layout/handler_arguments.hpp"
+
+namespace ipcq::detail {
+
+struct HandlerText {
+  std::string file;       // or the name
+  std::string arguments;  // "level=7:rate=0.5"; empty: none
+};
+// The arguments begin behind the colon that follows the ending of a source file; so a path may have colons.
+HandlerText split_handler(const std::string& handler);
+// What ends in .cu, .cpp, .cc or .cxx.
+bool is_source_file(const std::string& file) noexcept;
+// What headers of segments and a runner's messages call it: the last part of a file's path, cut off.
+std::string handler_label(const std::string& handler);
+
+// Throws UsageError, whose text begins with `object`: no NAME=VALUE, a name twice or too long, too many.
+std::vector<HandlerArgument> parse_arguments(const std::string& object, const std::string& text);
+// Why the handler does not take its arguments, for an error.
+std::string text_of(const HandlerReport& report, const std::vector<HandlerArgument>& arguments);
+
+}  // namespace ipcq::detail
