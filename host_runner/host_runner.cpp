@@ -14,6 +14,7 @@
 #include "image.hpp"
 #include "ipcq/error.hpp"
 #include "layout/text_field.hpp"
+#include "progress_watch.hpp"
 #include "queue/queue_map.hpp"
 
 namespace ipcq::runner {
@@ -57,6 +58,7 @@ struct HostRunner::Queue {
   std::unique_ptr<QueueMap> queue;
   std::unique_ptr<PoolMap> pool;
   std::unique_ptr<Complaints> complaints;
+  std::unique_ptr<ProgressWatch> watch;  // also while the executor ends
   std::unique_ptr<Executor> executor;
 };
 
@@ -104,6 +106,10 @@ RunnerReply HostRunner::start_queue(const RunnerRequest& request, Fd image) {
                                     .handler = q->image->handler(),
                                     .on_throw = [c = q->complaints.get()](const char* why) { c->say(why); }},
                                    request.threads, wait_of(request), before.next);
+  if (request.deadline_ns != 0) {
+    q->watch = std::make_unique<ProgressWatch>(*q->queue, *q->pool, request.deadline_ns, "ipcq-host-runner: " + object,
+                                               [] { return false; });
+  }
   RunnerReply reply;
   reply.id = ++last_id_;
   reply.failed_messages = before.failed;

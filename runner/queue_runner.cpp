@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/thread.hpp"
+#include "layout/text_field.hpp"
 #include "payload_nap.hpp"
 #include "protocol/doorbell.hpp"
 
@@ -38,6 +39,15 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
       stream_executor_(queue_, seat_, stop_) {
   ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, also for threads started here: short sleeps are not prolonged
   waker_ = std::make_unique<CompletionWaker>(queue_.map(), queue_.pool());
+  if (plan.deadline_ns != 0) {
+    watch_ = std::make_unique<ProgressWatch>(queue_.map(), queue_.pool(), plan.deadline_ns,
+                                             "ipcq-runner: " + queue_.object() + ": its handler '" +
+                                                 get_text(queue_.map().config().handler, kNameBytes) + "'",
+                                             [this] {
+                                               const std::scoped_lock lock(mutex_);
+                                               return paused_ != 0;
+                                             });
+  }
   require_thread(thread_, queue_.object(), [this] { run_executors(); });
 }
 
@@ -51,6 +61,7 @@ QueueRunner::~QueueRunner() {
   ring_always(queue_.map().control().work);
   thread_.join();
   waker_.reset();
+  watch_.reset();
 }
 
 void QueueRunner::ask_to_pause() {

@@ -14,6 +14,7 @@
 #include "gpu.hpp"
 #include "gpu_arbiter.hpp"
 #include "gpu_queue.hpp"
+#include "progress_watch.hpp"
 #include "stream_executor.hpp"
 
 namespace ipcq::runner {
@@ -44,6 +45,7 @@ class QueueRunner final : public PausableQueue {
     std::shared_ptr<const HandlerKernels> handler;
     ExecutorKind executor = ExecutorKind::persistent;
     std::uint64_t park_after_ns = 0;
+    std::uint64_t deadline_ns = 0;  // of a call of the handler; 0: none
   };
   // Maps and pins the queue, and starts its thread, which may launch at once. `payloads`: the pool's block of VRAM;
   // null for a queue of inline messages. Throws BackendError, LayoutError (the pool's header contradicts `payloads`),
@@ -83,6 +85,7 @@ class QueueRunner final : public PausableQueue {
   std::atomic<std::uint64_t> runs_since_{0};
   std::atomic<bool> stop_{false};
   std::unique_ptr<CompletionWaker> waker_;
+  std::unique_ptr<ProgressWatch> watch_;  // also while the executor ends; null: the handler has no deadline
   GpuArbiter::Seat seat_;
   StreamExecutor stream_executor_;
   std::thread thread_;

@@ -124,7 +124,8 @@ RunnerReply Runner::start_queue(const RunnerRequest& request, const Fd& attachme
   const QueueRunner::Plan plan{.queue_segment = get_text(request.queue_segment, sizeof request.queue_segment),
                                .handler = kernels_of(request, attachment),
                                .executor = request.executor,
-                               .park_after_ns = request.park_after_ns};
+                               .park_after_ns = request.park_after_ns,
+                               .deadline_ns = request.deadline_ns};
   auto queue = std::make_unique<QueueRunner>(gpu_, arbiter_, plan,
                                              pinned_pool(get_text(request.pool_segment, sizeof request.pool_segment)),
                                              std::move(payloads));

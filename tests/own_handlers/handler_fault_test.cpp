@@ -159,6 +159,49 @@ TEST_F(HandlerFaultTest, OneThatNeverReturnsHoldsUpNeitherOthersNorTheEnd) {
   EXPECT_TRUE(eventually([&] { return host_runners().empty(); }));
 }
 
+TEST_F(HandlerFaultTest, ADeadlineEndsACallThatTakesLonger) {
+  QueueOptions o = options(fragile("for (volatile bool on = true; on;) {}"));
+  o.handler_deadline = 100ms;
+  broker().create("q", o);
+  broker().create("r", options(next_byte()));
+  broker().create("builtin", options("upper"));
+  const auto begin = std::chrono::steady_clock::now();
+  expect_one_failed("xyz");
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_GE(took, 100ms);
+  EXPECT_LT(took, 5s);
+  EXPECT_EQ(deaths(), 1u);
+  expect_unharmed();
+  EXPECT_TRUE(comes_to_say("was lost (a handler was over its deadline)"));
+  std::this_thread::sleep_for(300ms);  // idle, and with what is done
+  EXPECT_EQ(deaths(), 1u);
+}
+
+TEST_F(HandlerFaultTest, ADeadlineIsOfACallAndNotOfAQueueThatIsBusy) {
+  QueueOptions o = options(handler(
+      "slow.cu", "      if (i == 0) { timespec t{0, 20'000'000}; nanosleep(&t, nullptr); }", "#include <time.h>\n"));
+  o.handler_deadline = 100ms;
+  broker().create("q", o);
+  auto c = session().consumer("q");
+  auto p = session().producer("q");
+  for (int n = 0; n < 20; ++n) ASSERT_EQ(p.send("abc", 3, kBound), Status::ok);
+  for (int n = 0; n < 20; ++n) {
+    const auto m = c.receive(kBound);
+    ASSERT_TRUE(m);
+    EXPECT_TRUE(m->processed());
+  }
+  EXPECT_EQ(deaths(), 0u);
+}
+
+TEST_F(HandlerFaultTest, ADeadlineIsOfUsersHandlersAlone) {
+  QueueOptions o = options("upper");
+  o.handler_deadline = 1s;
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("handler_deadline says nothing here"));
+  o = options(next_byte());
+  o.handler_deadline = 1us;
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("less than a millisecond"));
+}
+
 TEST_F(HandlerFaultTest, TheBrokerEndsItsRunner) {
   broker().create("q", options(next_byte()));
   ASSERT_EQ(host_runners().size(), 1u);

@@ -182,6 +182,31 @@ TEST_F(OwnHandlerTest, WithoutACompilerTheRemedyIsNamed) {
   kept.empty() ? ::unsetenv("IPCQ_COMPILER") : ::setenv("IPCQ_COMPILER", kept.c_str(), 1);
 }
 
+// On a GPU its queues are lost with the runner, and come back.
+TEST_F(OwnHandlerTest, ACallThatTakesLongerThanItsDeadlineIsEnded) {
+  QueueOptions o = options(handler("late.cu",
+                                   "      while (*reinterpret_cast<volatile unsigned char*>(&data[0]) == 'x') {}\n"
+                                   "      data[i] = static_cast<std::byte>(static_cast<int>(data[i]) + 1);"));
+  o.handler_deadline = 500ms;
+  broker().create("q", o);
+  {
+    auto c = session().consumer("q");
+    auto p = session().producer("q");
+    EXPECT_EQ(text_of(*exchange(p, c, "aaa")), "bbb");
+    ASSERT_EQ(p.send("xxx", 3, kBound), Status::ok);
+    ASSERT_TRUE(eventually([&] { return broker().stats().runner_deaths == 1; }));
+  }
+  EXPECT_TRUE(comes_to_say("a handler was over its deadline"));
+  auto c = session().consumer("q", {.wait_for = kBound});
+  auto p = session().producer("q", {.wait_for = kBound});
+  if (!kOnGpu) {
+    const auto failed = c.receive(kBound);
+    ASSERT_TRUE(failed);
+    EXPECT_TRUE(failed->failed());
+  }
+  EXPECT_EQ(text_of(*exchange(p, c, "aaa")), "bbb");
+}
+
 // What the file says later is another matter.
 TEST_F(OwnHandlerTest, ComesBackAsItWasAfterItsRunnersDeath) {
   broker().create("q", options(next_byte()));

@@ -11,11 +11,17 @@ namespace {
 using testing::HasSubstr;
 
 TEST(QueueSpec, TakesAHandlerFromAFile) {
-  const auto spec = QueueSpec::parse("q=4KiB,handler=my/mine.cu,define=LEVEL=7,define=FAST,include=more,include=/all");
+  const auto spec = QueueSpec::parse(
+      "q=4KiB,handler=my/mine.cu,handler_deadline=0.25,define=LEVEL=7,define=FAST,include=more,include=/all");
   EXPECT_EQ(spec.options().handler, "my/mine.cu");
+  EXPECT_EQ(spec.options().handler_deadline, std::chrono::milliseconds(250));
   EXPECT_THAT(spec.options().defines, testing::ElementsAre("LEVEL=7", "FAST"));
   EXPECT_THAT(spec.options().includes, testing::ElementsAre("more", "/all"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=mine"); }), HasSubstr("(x.cu)"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=upper,handler_deadline=1"); }),
+              HasSubstr("handler_deadline: is of a handler's source file"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,handler_deadline=0"); }),
+              HasSubstr("handler_deadline"));
   for (const char* const key : {"define", "include"}) {
     for (const char* const handler : {"", "handler=upper,"}) {
       EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,") + handler + key + "=x"); }),

@@ -1,5 +1,6 @@
 #include "program/queue_spec.hpp"
 
+#include <chrono>
 #include <filesystem>
 #include <ipcq/builtin_handlers.hpp>
 #include <ipcq/error.hpp>
@@ -14,11 +15,13 @@ namespace ipcq::program {
 namespace {
 
 constexpr std::string_view kQueueKeys =
-    "size, slots, lines, line, batch, handler, define, include, pool, backpressure, group, threads, wait, endpoints, "
+    "size, slots, lines, line, batch, handler, define, include, handler_deadline, pool, backpressure, group, threads, "
+    "wait, endpoints, "
     "held, backend, "
     "device, mirror, host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 constexpr std::uint64_t kMaxDevice = 1023;
+using Seconds = std::chrono::duration<double>;
 
 // The first key that needs a GPU; empty if none does. A key at its default needs none, so that a configuration may
 // write out the defaults for either backend.
@@ -162,6 +165,8 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
   } else if (key == "define" || key == "include") {
     if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
     (key == "define" ? options_.defines : options_.includes).emplace_back(value);
+  } else if (key == "handler_deadline") {
+    options_.handler_deadline = Timeout(Seconds(parse_decimal(value, what(key), Decimal::positive)));
   } else if (key == "pool") {
     if (value.empty()) throw UsageError(what(key) + ": names no pool; leave it out for a pool of the queue's own");
     options_.pool = value;
@@ -239,7 +244,7 @@ void QueueSpec::finish() {
     }
   }
   if (!is_handler_file(options_.handler)) {
-    for (const char* key : {"define", "include"}) {
+    for (const char* key : {"define", "include", "handler_deadline"}) {
       if (has(key)) throw UsageError(what(key) + ": is of a handler's source file; name one, or leave it out");
     }
   }

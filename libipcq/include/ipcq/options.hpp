@@ -92,6 +92,9 @@ struct QueueOptions {
   std::string handler{};
   std::vector<std::string> defines{};   // of a source file: macros, NAME or NAME=VALUE
   std::vector<std::string> includes{};  // of a source file: folders of headers, beside the file's own
+  // Of a source file: how long a call of the handler may take, from 1 ms on; zero: any time. One that takes longer is
+  // ended with its process (docs/guide/handlers.md).
+  Duration handler_deadline{};
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
   std::string backend = "auto";
   int device = 0;                // "cuda": number of the GPU, as CUDA counts them, and of an own pool

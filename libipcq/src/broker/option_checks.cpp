@@ -1,5 +1,7 @@
 #include "broker/option_checks.hpp"
 
+#include <chrono>
+
 #include "base/os.hpp"
 #include "control/runner_wire.hpp"
 #include "ipcq/builtin_handlers.hpp"
@@ -30,12 +32,19 @@ void check_handler_file(const std::string& object, const QueueOptions& o) {
                      " characters; there may be " + std::to_string(kArgumentsBytes - 1));
   }
   (void)parse_arguments(object, text.arguments);
+  if (o.handler_deadline != Duration::zero() && o.handler_deadline < std::chrono::milliseconds(1)) {
+    throw UsageError(object +
+                     ": handler_deadline is less than a millisecond; allowed are 1 ms and more, or zero for none");
+  }
 }
 
 void check_handler(const std::string& object, const QueueOptions& o) {
   if (is_handler_file(o.handler)) return check_handler_file(object, o);
-  if (!o.defines.empty() || !o.includes.empty()) {
-    throw UsageError(object + ": " + (o.defines.empty() ? "includes" : "defines") +
+  if (!o.defines.empty() || !o.includes.empty() || o.handler_deadline != Duration::zero()) {
+    throw UsageError(object + ": " +
+                     (!o.defines.empty()    ? "defines"
+                      : !o.includes.empty() ? "includes"
+                                            : "handler_deadline") +
                      " says nothing here: it is of a handler's source file; name one, or leave it out");
   }
   if (o.handler.empty() || find_host_handler(o.handler) != nullptr) return;

@@ -64,6 +64,7 @@ std::unique_ptr<Executor> start_runner_executor(std::shared_ptr<RunnerLink> runn
   set_text(r.queue_segment, sizeof r.queue_segment, queue.segment().name());
   set_text(r.pool_segment, sizeof r.pool_segment, pool.map->segment().name());
   set_text(r.handler, sizeof r.handler, options.handler.empty() ? "identity" : handler_label(options.handler));
+  r.deadline_ns = static_cast<std::uint64_t>(options.handler_deadline.count());
   if (image != nullptr) set_text(r.arguments, sizeof r.arguments, split_handler(options.handler).arguments);
   if (queue.on_device()) {
     queue.control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);

@@ -211,6 +211,8 @@ std::string RunnerLink::how_it_ended() {
     ended_ = "gone";  // another wait() of this process has taken its exit status
   } else if (WIFSIGNALED(status)) {
     ended_ = "killed by signal " + std::to_string(WTERMSIG(status));
+  } else if (WEXITSTATUS(status) == kOverdueExitCode) {
+    ended_ = "a handler was over its deadline";
   } else {
     ended_ = "ended with exit code " + std::to_string(WEXITSTATUS(status));
   }

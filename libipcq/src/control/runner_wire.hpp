@@ -20,6 +20,8 @@ namespace ipcq::detail {
 
 inline constexpr int kRunnerSocket = 3;  // descriptor of the socket in the runner
 
+// Of a runner that has ended itself since a handler was over its deadline.
+inline constexpr int kOverdueExitCode = 75;
 inline constexpr std::size_t kArgumentsBytes = 512;  // the zero at the end included
 
 enum class RunnerStart : std::uint32_t {
@@ -55,7 +57,8 @@ enum class RunnerOp : std::uint32_t {
   allocate = 1,  // bytes -> DeviceMemory, block
   free = 2,      // block
   // Queue and pool segment, block (0: none), handler, executor, park_after_ns; of a host runner threads, wait and
-  // spin_for_ns. Beside it a descriptor with the handler's image, if it is the user's own. -> queue, failed_messages
+  // spin_for_ns. Beside it a descriptor with the handler's image, if it is the user's own, with arguments and
+  // deadline_ns. -> queue, failed_messages
   start_queue = 3,
   stop_queue = 4,  // queue
   check = 5,       // fails unless the runner's context still works
@@ -79,8 +82,9 @@ struct RunnerRequest {
   std::uint32_t threads = 0;
   std::uint32_t reserved_too = 0;
   char arguments[kArgumentsBytes] = {};  // of the handler: "level=7:rate=0.5"
+  std::uint64_t deadline_ns = 0;         // of a call of the handler; 0: none
 };
-static_assert(sizeof(RunnerRequest) == 1144 && std::is_trivially_copyable_v<RunnerRequest>);
+static_assert(sizeof(RunnerRequest) == 1152 && std::is_trivially_copyable_v<RunnerRequest>);
 static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi) == 4 &&
               offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
               offsetof(RunnerRequest, wait) == 13 && offsetof(RunnerRequest, has_image) == 14 &&
@@ -88,7 +92,7 @@ static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi
               offsetof(RunnerRequest, park_after_ns) == 32 && offsetof(RunnerRequest, queue_segment) == 40 &&
               offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552 &&
               offsetof(RunnerRequest, spin_for_ns) == 616 && offsetof(RunnerRequest, threads) == 624 &&
-              offsetof(RunnerRequest, arguments) == 632);
+              offsetof(RunnerRequest, arguments) == 632 && offsetof(RunnerRequest, deadline_ns) == 1144);
 
 struct RunnerReply {
   std::uint32_t magic = kRunnerMagic;

@@ -1,0 +1,81 @@
+#include "progress_watch.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <utility>
+
+#include "base/deadline.hpp"
+#include "base/thread.hpp"
+#include "control/runner_wire.hpp"
+
+namespace ipcq::runner {
+
+using namespace detail;
+
+namespace {
+
+// How often the thread looks: often enough that a handler is found out soon after its deadline.
+std::chrono::nanoseconds pause_for(std::uint64_t deadline_ns) {
+  return std::chrono::nanoseconds(std::clamp<std::uint64_t>(deadline_ns / 8, 1'000'000, 100'000'000));
+}
+
+}  // namespace
+
+ProgressWatch::ProgressWatch(const QueueMap& queue, const PoolMap& pool, std::uint64_t deadline_ns, std::string object,
+                             std::function<bool()> is_paused)
+    : queue_(queue),
+      pool_(pool),
+      deadline_ns_(deadline_ns),
+      object_(std::move(object)),
+      is_paused_(std::move(is_paused)) {
+  require_thread(thread_, object_ + ": the watch of its deadline", [this] { run(); });
+}
+
+ProgressWatch::~ProgressWatch() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+bool ProgressWatch::find_oldest() noexcept {
+  const auto& ring = queue_.ring();
+  const std::uint64_t next = ring.cursor(kProducers).next;
+  oldest_ = std::max(oldest_, ring.oldest(next));  // claiming their lines proves that those before are passed on
+  const PublishedView<SharedAtomics> view(ring);
+  for (; oldest_ < next && view.is_processed(oldest_); ++oldest_) {
+  }
+  for (std::uint64_t t = oldest_; t < next; ++t) {
+    if (view.is_processed(t)) continue;
+    Descriptor d;
+    if (ring.look_in(t, d) == LineRead::absent) return false;  // what comes after it waits for it
+    if (!is_written(d, pool_)) continue;                       // its payload is late
+    watched_ = t;
+    return true;
+  }
+  return false;
+}
+
+void ProgressWatch::run() noexcept {
+  std::uint64_t seen = kNoTicket;
+  std::uint64_t since = 0;
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, pause_for(deadline_ns_), [this] { return stop_; })) {
+    const bool found = !is_paused_() && find_oldest();
+    if (!found || watched_ != seen) {
+      seen = found ? watched_ : kNoTicket;
+      since = now_ns();
+    } else if (now_ns() - since > deadline_ns_) {
+      std::fprintf(stderr, "%s has not returned for %.3f s from the message of ticket %llu: its process ends\n",
+                   object_.c_str(), static_cast<double>(deadline_ns_) / 1e9, static_cast<unsigned long long>(seen));
+      ::_exit(kOverdueExitCode);
+    }
+  }
+}
+
+}  // namespace ipcq::runner
