@@ -51,6 +51,14 @@ rm -rf "$work/components"
 PATH=$build_dir/bin:$prefix/bin:$PATH configure -S "$components" -B "$work/components" -DEXPECTED_DIR="$prefix" \
   >"$work/said" 2>&1 || fail "find_package with a build on PATH: $(cat "$work/said")"
 
+echo "== a handler"
+# The installed compiler has its headers in itself, and finds the library that it links.
+printf '%s\n' '#include <ipcq/handler.hpp>' 'struct Nothing {' '  static constexpr bool accepts(std::uint64_t) { return true; }' \
+  '  template <class Team> void operator()(std::byte*, std::uint64_t, Team) const {}' '};' 'IPCQ_HANDLER(Nothing)' \
+  >"$work/nothing.cu"
+IPCQ_CXX=$cxx "$prefix/bin/ipcq" handler check "$work/nothing.cu" --backend host >"$work/said" 2>&1 ||
+  fail "ipcq handler check: $(cat "$work/said")"
+
 echo "== pkg-config"
 read -ra flags < <(PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ipcq)
 "$cxx" -std=c++20 "$client_dir/consumer.cpp" "${flags[@]}" -o "$work/consumer_pc"
