@@ -40,7 +40,12 @@ Command::Command(const std::string& script, const std::string& directory, const 
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);
   ::posix_spawnattr_setpgroup(&attributes, 0);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  // Where the tests run in the background of a shell, these are ignored, and would be by the programs.
+  sigset_t usual;
+  ::sigemptyset(&usual);
+  for (const int number : {SIGINT, SIGQUIT}) ::sigaddset(&usual, number);
+  ::posix_spawnattr_setsigdefault(&attributes, &usual);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
   EXPECT_EQ(::posix_spawn(&pid_, shell.c_str(), nullptr, &attributes, arguments, environ), 0);
   ::posix_spawnattr_destroy(&attributes);
 }

@@ -268,7 +268,8 @@ TEST_F(HandlerCacheTest, SeveralAtOnceAllGetAnImage) {
     all[output] = &start(script("", ""));
   }
   for (const auto& [output, command] : all) {
-    EXPECT_EQ(command->exit_code(), 0) << command->err();
+    EXPECT_EQ(command->exit_code(), 0);
+    EXPECT_EQ(command->err(), "");
     EXPECT_THAT(contents(output), testing::StartsWith("image ")) << output;
   }
   EXPECT_EQ(entries().size(), 1u);
