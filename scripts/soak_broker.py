@@ -26,13 +26,16 @@ def queue_specs(o, seed):
         "inline": f"inline=inline,handler=upper{kinds[1]}",
         "plain": f"plain=256,slots=64,lines=4096{line}{on_gpu}",
     }
+    if o.own:
+        handler = os.path.join(os.path.dirname(os.path.abspath(__file__)), "soak_handler.cu")
+        specs["own"] = f"own=4KiB,slots=128,handler={handler},threads=2,group=default,group=second{on_gpu}"
     if o.frames:
         specs["frames"] = f"frames=4k-rgb,slots={o.frames},handler=invert,mirror=full"
     return specs
 
 
 def groups_of(queue):
-    return ("default", "second") if queue == "slots" else ("default",)
+    return ("default", "second") if queue in ("slots", "own") else ("default",)
 
 
 class Broker:

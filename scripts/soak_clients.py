@@ -14,7 +14,8 @@ import zlib
 
 from soak_broker import groups_of
 
-FILLS = {"slots": (0, 1, 30, 100, 500, 3000), "inline": (0, 1, 8, 40), "plain": (0, 1, 30, 100, 200)}
+FILLS = {"slots": (0, 1, 30, 100, 500, 3000), "inline": (0, 1, 8, 40), "plain": (0, 1, 30, 100, 200),
+         "own": (0, 1, 30, 100, 500, 3000)}
 
 
 class Client:

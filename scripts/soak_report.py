@@ -18,13 +18,14 @@ def summary(seed, records, clients, seconds):
             "confirmed": counts["confirmed"],
             "received": counts["received"],
             "announced": counts["announced"],
+            "failed": counts["failed"],
             **{term: records.bad[term] for term in BAD},
             "failures": len(records.failures)}
 
 
 def total_of(rounds):
     total = {"killed": {role: sum(r["killed"][role] for r in rounds) for role in ROLES}}
-    for term in ("at_work", "interrupted", "clients", "confirmed", "received", "announced", *BAD, "failures"):
+    for term in ("at_work", "interrupted", "clients", "confirmed", "received", "announced", "failed", *BAD, "failures"):
         total[term] = sum(r[term] for r in rounds)
     return total
 
@@ -32,6 +33,6 @@ def total_of(rounds):
 def as_text(r):
     killed = sum(r["killed"].values())
     by_role = ", ".join(f"{n} {role}s" for role, n in r["killed"].items() if n)
-    terms = ", ".join(f"{r[term]} {term}" for term in ("confirmed", "received", "announced", *BAD))
+    terms = ", ".join(f"{r[term]} {term}" for term in ("confirmed", "received", "announced", "failed", *BAD))
     verdict = "all right" if not r["failures"] else f"{r['failures']} FAILURES"
     return f"{r['clients']} clients, {killed} killed ({by_role}; {r['at_work']} at work), {terms}; {verdict}"

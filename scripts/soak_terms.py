@@ -21,6 +21,7 @@ class Terms:
         # (queue, group) -> producer -> places of its lines that came to any consumer, and to one that ended well
         self.seen = collections.defaultdict(lambda: collections.defaultdict(set))
         self.firm = collections.defaultdict(lambda: collections.defaultdict(set))
+        self.failed = collections.defaultdict(set)  # (queue, group) -> (producer, place) of lines not processed
 
     def fail(self, text, term=None, count=1):
         self.records.fail(text, term, count)
@@ -80,13 +81,16 @@ class Terms:
         with open(path, "rb") as f:
             lines = f.read().split(b"\n")
         for raw in lines[:-1]:  # the last has no end: its writer was killed within it
-            if queue != "plain" and raw != raw.upper():
+            processed = queue == "plain" or raw == raw.upper()
+            if not processed and queue != "own":
                 self.fail(f"{path}: not processed: {raw[:60]!r}", "corrupt")
             body, _, crc = raw.lower().rpartition(b" ")
             if b"%08x" % zlib.crc32(body) != crc:
                 self.fail(f"{path}: damaged: {raw[:60]!r}", "corrupt")
                 continue
             producer, place = (int(word) for word in body[1:].split(b" ", 2)[:2])
+            if not processed:
+                self.failed[queue, group].add((producer, place))
             late += place < last.get(producer, -1)
             last[producer] = max(place, last.get(producer, -1))
             # Twice is right where a consumer died with the message: it may have written it already.
@@ -136,6 +140,17 @@ class Terms:
             self.fail(f"{queue}: {late} lines out of order, and {returned} messages were given back", "corrupt",
                       late - returned)
 
+    def check_failed(self, queue, log):
+        """What a user's handler had in work when its process died is passed on as it was, and announced (guarantees.md,
+        "Who dies, what do I get")."""
+        announced = sum(map(int, re.findall(rf"queue '{queue}': its handler runs again .*; (\d+) messages were", log)))
+        for group in groups_of(queue):
+            failed = len(self.failed[queue, group])
+            self.records.counts["failed"] += failed
+            if failed > announced:
+                self.fail(f"{queue}, group {group}: {failed} lines not processed, and {announced} announced", "corrupt",
+                          failed - announced)
+
     def check_received(self, queue, announced, confirmed):
         """What came in each group, against what was sent and what the broker counts; `confirmed` is None if the broker
         does not know any more. A loss that one check has found is not counted by the next."""
@@ -168,12 +183,14 @@ class Terms:
         if queue == "frames":
             return
         self.check_order(queue, log)
+        self.check_failed(queue, log)
         self.check_received(queue, announced, q["published"] if q and not runner_died else None)
 
     def check_lines(self, stats):
         """`stats` are the broker's of the end; None when it did not answer."""
         counts, log = self.records.counts, self.records.read("broker.log")
-        runner_died = stats is None or stats["runner_deaths"] != 0
+        # The death of the host runner ends no queue.
+        runner_died = stats is None or (self.o.backend == "cuda" and stats["runner_deaths"] != 0)
         if not runner_died:
             for text in self.records.endings:
                 self.fail(text)

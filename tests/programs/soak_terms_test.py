@@ -23,8 +23,8 @@ loader.exec_module(soak)
 from soak_records import BAD
 
 
-def survivors_file(r, least_lines):
-    for path in sorted(glob.glob(r.records.path("out-plain-default-*"))):
+def survivors_file(r, least_lines, queue="plain"):
+    for path in sorted(glob.glob(r.records.path(f"out-{queue}-default-*"))):
         with open(path, "rb") as f:
             lines = f.read().split(b"\n")[:-1]
         if r.records.survived.get(int(path.rsplit("-", 1)[1])) and len(lines) > least_lines:
@@ -52,6 +52,11 @@ def damage(r):
     write(path, [lines[0].replace(b"p", b"q", 1)] + lines[1:])
 
 
+def undo(r):
+    path, lines = survivors_file(r, 2, "own")
+    write(path, [lines[0].lower()] + lines[1:])
+
+
 def turn_round(r):
     path, lines = survivors_file(r, 2)
     write(path, lines[::-1])
@@ -69,7 +74,7 @@ def hang(r):
 
 def run(spoil_files=None, spoil_before_stop=None):
     directory = tempfile.mkdtemp(prefix="ipcq-soak-terms-")
-    sys.argv = ["soak", "--bin", bin_dir, "--seconds", "1.5", "--keep", directory]
+    sys.argv = ["soak", "--bin", bin_dir, "--own", "--seconds", "1.5", "--keep", directory]
     said = io.StringIO()
     r = soak.Round(soak.options(), random.randrange(1 << 30), directory, said)
     check_lines, stop_broker = r.terms.check_lines, r.broker.stop
@@ -93,6 +98,7 @@ for name, term, spoil in (("nothing", None, {}),
                           ("a line taken out", "lost", {"spoil_files": lose}),
                           ("a line repeated", "doubled", {"spoil_files": double}),
                           ("a byte changed", "corrupt", {"spoil_files": damage}),
+                          ("a line that no handler has seen", "corrupt", {"spoil_files": undo}),
                           ("lines in reverse", "corrupt", {"spoil_files": turn_round}),
                           ("a name in /dev/shm", "leaked", {"spoil_before_stop": leak}),
                           ("a broker that stands still", "hung", {"spoil_before_stop": hang})):
