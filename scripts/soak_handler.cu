@@ -1,5 +1,5 @@
-// The handler of scripts/soak's queue `own`, as a user writes one: ASCII letters become upper case. On the host it takes
-// its time in the middle, so that some messages are half done when its process is killed.
+// The handler of scripts/soak's queue `own`, as a user writes one: ASCII letters become upper case. On the host it
+// takes its time in the middle, so that some messages are half done when its process is killed.
 #include <ipcq/handler.hpp>
 
 struct Upper {

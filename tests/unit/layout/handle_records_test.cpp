@@ -27,7 +27,10 @@ template <class Handler>
 bool handle(RecordBatch& b, std::uint64_t lanes = 1) {
   bool refused = false;
   for (std::uint64_t rank = lanes; rank-- > 0;) {  // they need no order
-    refused |= handle_records(b.data(), b.size(), {rank, lanes}, handlers::run<Handler, Team>);
+    refused |=
+        handle_records(b.data(), b.size(), {rank, lanes}, [](std::byte* data, std::uint64_t length, const Team& team) {
+          return handlers::run(Handler(), data, length, team);
+        });
   }
   return refused;
 }
