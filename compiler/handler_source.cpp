@@ -68,7 +68,7 @@ Program device_program(const HandlerSource& source) {
   const bool can_be_included = source.path.find_first_of("\"\\") == std::string::npos;
   const std::string included = can_be_included ? source.path : "handler.cu";
   p.text = fmt::format(
-      "#include \"device/executors.cuh\"\n"
+      "#include \"device/executors.cuh\"\n#include \"layout/handler_arguments.hpp\"\n"
       "extern \"C\" __device__ unsigned char ipcq_device_code_" IPCQ_DEVICE_CODE
       " = 1;\n"
       "#include \"{}\"\n#include \"device/user_kernels.cuh\"\n",

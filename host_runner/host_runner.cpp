@@ -10,10 +10,11 @@
 
 #include "base/deadline.hpp"
 #include "executor/host_executor.hpp"
-#include "executor/interrupted.hpp"
+#include "executor/works_on.hpp"
 #include "image.hpp"
 #include "ipcq/error.hpp"
 #include "layout/text_field.hpp"
+#include "obituary.hpp"
 #include "progress_watch.hpp"
 #include "queue/queue_map.hpp"
 
@@ -41,7 +42,7 @@ class Complaints {
     if (now < next || !next_.compare_exchange_strong(next, now + kPauseNs)) return;
     kept_.fetch_sub(kept);
     std::fprintf(stderr, "ipcq-host-runner: %s threw (%llu times since the last such line): %s\n", object_.c_str(),
-                 static_cast<unsigned long long>(kept), why);
+                 static_cast<unsigned long long>(kept), printable(why).c_str());
   }
 
  private:
@@ -62,7 +63,10 @@ struct HostRunner::Queue {
   std::unique_ptr<Executor> executor;
 };
 
-HostRunner::HostRunner() { ::prctl(PR_SET_TIMERSLACK, 1000); }  // ns: short sleeps are not prolonged
+HostRunner::HostRunner() {
+  ::prctl(PR_SET_TIMERSLACK, 1000);  // ns: short sleeps are not prolonged
+  send_obituaries_at_signals();
+}
 HostRunner::~HostRunner() = default;
 
 RunnerReply HostRunner::answer(const RunnerRequest& request, Fd attachment) noexcept {
@@ -83,7 +87,7 @@ RunnerReply HostRunner::answer(const RunnerRequest& request, Fd attachment) noex
     throw UsageError("host runner: request " + std::to_string(static_cast<unsigned>(request.op)) +
                      " is for a GPU's runner");
   } catch (const std::exception& e) {
-    reply.failed = 1;
+    reply.failed = dynamic_cast<const UsageError*>(&e) != nullptr ? kUsageFailure : kBackendFailure;
     set_text(reply.text, sizeof reply.text, e.what());
   }
   return reply;
@@ -97,22 +101,23 @@ RunnerReply HostRunner::start_queue(const RunnerRequest& request, Fd image) {
   q->pool = PoolMap::open(get_text(request.pool_segment, sizeof request.pool_segment), deadline());
   const std::string object =
       "queue '" + get_text(q->queue->config().segment.name, kNameBytes) + "': its handler '" + label + "'";
+  const std::string segment = q->queue->segment().name();
+  const WorksOn works_on(segment.c_str());  // loading may run code of the user's
   q->image =
       std::make_unique<HostImageFile>(std::move(image), object, get_text(request.arguments, sizeof request.arguments));
   q->complaints = std::make_unique<Complaints>(object);
-  const Interrupted before = finish_interrupted(*q->queue, *q->pool);
   q->executor = make_host_executor(*q->queue, *q->pool,
                                    {.image = q->image->table().run,
                                     .handler = q->image->handler(),
                                     .on_throw = [c = q->complaints.get()](const char* why) { c->say(why); }},
-                                   request.threads, wait_of(request), before.next);
+                                   request.threads, wait_of(request), request.first_ticket);
   if (request.deadline_ns != 0) {
-    q->watch = std::make_unique<ProgressWatch>(*q->queue, *q->pool, request.deadline_ns, "ipcq-host-runner: " + object,
-                                               [] { return false; });
+    q->watch = std::make_unique<ProgressWatch>(
+        *q->queue, *q->pool, request.deadline_ns, "ipcq-host-runner: " + object, [] { return false; },
+        [segment] { send_obituary(segment.c_str()); });
   }
   RunnerReply reply;
   reply.id = ++last_id_;
-  reply.failed_messages = before.failed;
   queues_[reply.id] = std::move(q);
   return reply;
 }

@@ -19,15 +19,15 @@ HostImageFile::HostImageFile(Fd file, const std::string& object, const std::stri
   try {
     make(object, arguments);
   } catch (...) {
-    ::dlclose(library_);
+    unload();
     throw;
   }
 }
 
 void HostImageFile::load(const std::string& object) {
   if (!file_) throw BackendError(object + ": its image did not come along with the request");
-  const std::string path = "/proc/self/fd/" + std::to_string(file_.get());
-  library_ = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  path_ = "/proc/self/fd/" + std::to_string(file_.get());
+  library_ = ::dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library_ == nullptr) {
     const char* const why = ::dlerror();
     throw BackendError(object + ": its image cannot be loaded: " + (why != nullptr ? why : "no reason is given"));
@@ -46,9 +46,19 @@ void HostImageFile::make(const std::string& object, const std::string& arguments
   if (handler_ == nullptr) throw UsageError(object + ": " + text_of(report, all));
 }
 
+// The linker tells libraries apart by the names that they were opened by, and keeps some for good (those with unique
+// symbols). The number of such a one's descriptor must not be used again, so that stays open.
+void HostImageFile::unload() noexcept {
+  ::dlclose(library_);
+  if (void* const still = ::dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD); still != nullptr) {
+    ::dlclose(still);
+    file_.release();
+  }
+}
+
 HostImageFile::~HostImageFile() {
   table_->destroy(handler_);
-  ::dlclose(library_);
+  unload();
 }
 
 }  // namespace ipcq::runner

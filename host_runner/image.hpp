@@ -25,9 +25,11 @@ class HostImageFile {
 
  private:
   void load(const std::string& object);
+  void unload() noexcept;
   void make(const std::string& object, const std::string& arguments);
 
   detail::Fd file_;
+  std::string path_;
   void* library_ = nullptr;
   const detail::HostImage* table_ = nullptr;
   void* handler_ = nullptr;

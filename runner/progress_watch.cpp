@@ -25,12 +25,13 @@ std::chrono::nanoseconds pause_for(std::uint64_t deadline_ns) {
 }  // namespace
 
 ProgressWatch::ProgressWatch(const QueueMap& queue, const PoolMap& pool, std::uint64_t deadline_ns, std::string object,
-                             std::function<bool()> is_paused)
+                             std::function<bool()> is_paused, std::function<void()> last_words)
     : queue_(queue),
       pool_(pool),
       deadline_ns_(deadline_ns),
       object_(std::move(object)),
-      is_paused_(std::move(is_paused)) {
+      is_paused_(std::move(is_paused)),
+      last_words_(std::move(last_words)) {
   require_thread(thread_, object_ + ": the watch of its deadline", [this] { run(); });
 }
 
@@ -73,6 +74,7 @@ void ProgressWatch::run() noexcept {
     } else if (now_ns() - since > deadline_ns_) {
       std::fprintf(stderr, "%s has not returned for %.3f s from the message of ticket %llu: its process ends\n",
                    object_.c_str(), static_cast<double>(deadline_ns_) / 1e9, static_cast<unsigned long long>(seen));
+      if (last_words_) last_words_();
       ::_exit(kOverdueExitCode);
     }
   }

@@ -22,10 +22,10 @@ namespace ipcq::runner {
 class ProgressWatch {
  public:
   // `object`: "queue 'q': its handler 'x.cu'". `is_paused`: whether the executor has been told to pause, so that
-  // nothing can be expected of it; called by the thread. The maps must outlive this object. Throws SystemError if no
-  // thread can be started.
+  // nothing can be expected of it; called by the thread. `last_words`: called before the process ends. The maps must
+  // outlive this object. Throws SystemError if no thread can be started.
   ProgressWatch(const detail::QueueMap& queue, const detail::PoolMap& pool, std::uint64_t deadline_ns,
-                std::string object, std::function<bool()> is_paused);
+                std::string object, std::function<bool()> is_paused, std::function<void()> last_words = {});
   ~ProgressWatch();
   ProgressWatch(const ProgressWatch&) = delete;
   ProgressWatch& operator=(const ProgressWatch&) = delete;
@@ -40,6 +40,7 @@ class ProgressWatch {
   const std::uint64_t deadline_ns_;
   const std::string object_;
   const std::function<bool()> is_paused_;
+  const std::function<void()> last_words_;
   std::uint64_t oldest_ = 0;   // all tickets before this one have been passed on
   std::uint64_t watched_ = 0;  // what find_oldest() has found
   std::mutex mutex_;

@@ -84,7 +84,7 @@ RunnerReply Runner::answer(const RunnerRequest& request, Fd attachment) noexcept
     }
     throw UsageError("unknown request");
   } catch (const std::exception& e) {
-    reply.failed = 1;
+    reply.failed = dynamic_cast<const UsageError*>(&e) != nullptr ? kUsageFailure : kBackendFailure;
     set_text(reply.text, sizeof reply.text, e.what());
   }
   return reply;

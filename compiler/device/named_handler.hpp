@@ -13,6 +13,10 @@ struct NoHandler {};
 template <class IpcqAny>
 ipcq_compiler::NoHandler ipcq_handler_of_this_file(IpcqAny);
 
+// The same for the visit of parameters.
+template <class IpcqAny, class IpcqVisitor>
+IPCQ_HOST_DEVICE void ipcq_visit_parameters(IpcqAny&, IpcqVisitor&) {}
+
 namespace ipcq_compiler {
 
 using Handler = decltype(::ipcq_handler_of_this_file(0));

@@ -25,6 +25,7 @@ struct Instance<ipcq_compiler::Chosen> {
 extern "C" __global__ void ipcq_configure_user(ipcq::detail::HandlerArgument* ipcq_arguments, std::uint32_t ipcq_count,
                                                ipcq::detail::HandlerReport* ipcq_report, unsigned char* ipcq_made) {
   static_assert(sizeof(ipcq_compiler::Chosen) <= ipcq::detail::kMostHandlerBytes, "a handler has at most 4096 bytes");
+  static_assert(alignof(ipcq_compiler::Chosen) <= 16, "a handler is aligned to 16 bytes at most");
   ipcq_compiler::Chosen ipcq_handler{};
   ipcq::detail::ParameterSetter ipcq_setter(ipcq_arguments, ipcq_count, *ipcq_report);
   ipcq_compiler::Visit()(ipcq_handler, ipcq_setter);

@@ -1,6 +1,8 @@
 // Handlers that fail, in the host runner: what it costs, and whom not.
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -71,10 +73,10 @@ TEST_F(HandlerFaultTest, ACrashCostsItsMessageAndAProcess) {
   expect_one_failed("x" + std::string(1000, 'y'));
   EXPECT_EQ(deaths(), 2u);
   expect_unharmed();
-  EXPECT_TRUE(comes_to_say("queue 'q': the host runner, in which its handler '" + path("fragile.cu") +
-                           "' runs, was lost (killed by signal 11)"));
-  EXPECT_TRUE(comes_to_say("queue 'q': its handler runs again"));
-  EXPECT_TRUE(comes_to_say("1 messages were passed on as failed"));
+  EXPECT_TRUE(
+      comes_to_say("host runner: was lost (killed by signal 11), by '" + path("fragile.cu") +
+                   "' of queue 'q'; 1 messages that it had in work are passed on as failed, and the handlers of 2 "
+                   "queues are started again"));
 }
 
 TEST_F(HandlerFaultTest, OneThatEndsItsProcessDoesNoMore) {
@@ -157,6 +159,94 @@ TEST_F(HandlerFaultTest, OneThatNeverReturnsHoldsUpNeitherOthersNorTheEnd) {
   broker().stop(100ms);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 15s);
   EXPECT_TRUE(eventually([&] { return host_runners().empty(); }));
+}
+
+// Those that work well go on in between, however often another one takes their process along.
+TEST_F(HandlerFaultTest, OneThatCrashesAllTheTimeDoesNotStarveTheOthers) {
+  create_three(fragile("__builtin_trap();"));
+  (void)session();  // one for all threads
+  std::atomic<bool> over{false};
+  std::thread poison([&] {
+    auto p = session().producer("q");
+    while (!over) (void)p.send("xyz", 3, 10ms);
+  });
+  std::thread sink([&] {
+    auto c = session().consumer("q");
+    while (!over) (void)c.receive(10ms);
+  });
+  ASSERT_TRUE(eventually([&] { return deaths() >= 5; }));
+  auto c = session().consumer("r");
+  auto p = session().producer("r");
+  const auto begin = std::chrono::steady_clock::now();
+  int received = 0;
+  std::chrono::nanoseconds worst{};
+  while (std::chrono::steady_clock::now() - begin < 3s) {
+    const auto sent = std::chrono::steady_clock::now();
+    EXPECT_TRUE(exchange(p, c, "abc"));
+    worst = std::max<std::chrono::nanoseconds>(worst, std::chrono::steady_clock::now() - sent);
+    ++received;
+  }
+  broker().create("later", options(next_byte()));
+  over = true;
+  poison.join();
+  sink.join();
+  EXPECT_GT(received, 1000);
+  EXPECT_LT(worst, 1s);
+  EXPECT_LT(deaths(), 40u);
+}
+
+TEST_F(HandlerFaultTest, OneThatCannotBeLoadedIsNamed) {
+  broker().create("r", options(next_byte()));
+  const std::string crashes =
+      handler("crashes.cu", "", "struct Early { Early() { __builtin_trap(); } };\nstatic Early early;\n");
+  EXPECT_THAT(error_of<BackendError>([&] { broker().create("q", options(crashes)); }),
+              AllOf(HasSubstr("queue 'q': "), HasSubstr("'crashes.cu'"), HasSubstr("killed by signal")));
+  const std::string hangs = handler(
+      "hangs.cu", "", "struct Early { Early() { for (volatile bool on = true; on;) {} } };\nstatic Early early;\n");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THAT(error_of<BackendError>([&] { broker().create("q", options(hangs)); }),
+              AllOf(HasSubstr("queue 'q': "), HasSubstr("'hangs.cu'"), HasSubstr("did not answer within 5 s")));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+  auto c = session().consumer("r");
+  auto p = session().producer("r");
+  EXPECT_EQ(text_of(*exchange(p, c, "abc")), "bcd");
+}
+
+// The linker never unloads some libraries, and knows them by their names.
+TEST_F(HandlerFaultTest, EachQueueHasItsOwnCode) {
+  const std::string unique = "#include <memory>\n";
+  const auto writes = [&](const std::string& name, const std::string& letter, const std::string& parameter) {
+    return write(name, "#include <ipcq/handler.hpp>\n" + unique + "struct Mine {\n  int level = 0;\n  int " +
+                           parameter +
+                           " = 0;\n"
+                           "  static constexpr bool accepts(std::uint64_t) { return true; }\n"
+                           "  template <class Team> void operator()(std::byte* data, std::uint64_t, Team) const {\n"
+                           "    data[0] = *std::make_shared<std::byte>(std::byte{'" +
+                           letter +
+                           "'});\n  }\n};\n"
+                           "IPCQ_HANDLER(Mine, level, " +
+                           parameter + ")\n");
+  };
+  const std::string a = writes("a.cu", "A", "left");
+  const std::string b = writes("b.cu", "B", "right");
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(a + ":wrong=1")); }), HasSubstr("left"));
+  broker().create("q", options(b + ":right=1"));
+  auto c = session().consumer("q");
+  auto p = session().producer("q");
+  EXPECT_EQ(text_of(*exchange(p, c, "xyz")), "Byz");
+}
+
+TEST_F(HandlerFaultTest, AChildThatItForksEndsWhenTheCallReturns) {
+  broker().create("q", options(fragile("if (i == 0) (void)fork();", "#include <unistd.h>\n")));
+  auto c = session().consumer("q");
+  auto p = session().producer("q");
+  EXPECT_EQ(text_of(*exchange(p, c, "xyz")), "yz{");
+  for (int n = 0; n < 50; ++n) EXPECT_EQ(text_of(*exchange(p, c, "abc")), "bcd");
+  ASSERT_EQ(host_runners().size(), 1u);
+  EXPECT_TRUE(eventually([&] {
+    const auto children = runners(host_runners().front(), "ipcq-host-runne");
+    return children.empty();
+  }));
 }
 
 TEST_F(HandlerFaultTest, ADeadlineEndsACallThatTakesLonger) {

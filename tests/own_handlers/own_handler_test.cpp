@@ -136,7 +136,7 @@ IPCQ_HANDLER(Mine, step, most, factor, offset, twice)
     }
   }
   const auto refusal = [&](const std::string& arguments) {
-    return error_of<Error>([&] { broker().create("refused", options(file + arguments)); });
+    return error_of<UsageError>([&] { broker().create("refused", options(file + arguments)); });
   };
   EXPECT_THAT(refusal(":level=7"), AllOf(HasSubstr("parameters.cu"), HasSubstr("no parameter 'level'"),
                                          HasSubstr("there are step, most, factor, offset, twice")));

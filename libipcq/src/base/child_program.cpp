@@ -38,9 +38,9 @@ std::vector<std::string> folders_beside() {
 
 // What dup2() in the child makes inheritable. The number differs from all that the child has, else dup2() would leave
 // close-on-exec as it is.
-Fd inheritable(int fd, const std::string& program) {
+Fd inheritable(int fd, const std::string& object) {
   Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, kChildDescriptor + 1));
-  if (!copy) throw_system(errno, "dup", program);
+  if (!copy) throw_system(errno, "dup", object);
   return copy;
 }
 
@@ -64,11 +64,11 @@ std::string find_program(const std::string& name, const char* variable) {
   return {};
 }
 
-pid_t spawn_program(const std::string& program, std::vector<std::string> arguments, int descriptor, int standard_output,
-                    int standard_error) {
-  const Fd third = inheritable(descriptor, program);
-  const Fd out = inheritable(standard_output, program);
-  const Fd err = inheritable(standard_error, program);
+pid_t spawn_program(const std::string& object, const std::string& program, std::vector<std::string> arguments,
+                    int descriptor, int standard_output, int standard_error) {
+  const Fd third = inheritable(descriptor, object);
+  const Fd out = inheritable(standard_output, object);
+  const Fd err = inheritable(standard_error, object);
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   ::posix_spawn_file_actions_init(&actions);
@@ -94,7 +94,7 @@ pid_t spawn_program(const std::string& program, std::vector<std::string> argumen
   const int error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, argv.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
-  if (error != 0) throw_system(error, "posix_spawn", program);
+  if (error != 0) throw_system(error, "posix_spawn", object + ": " + program);
   return pid;
 }
 

@@ -19,8 +19,9 @@ inline constexpr int kChildDescriptor = 3;
 
 // Starts a program in a process group of its own: Ctrl-C is for this process, which ends the child in order. Of this
 // process' descriptors it gets `descriptor`, as kChildDescriptor, and the other two; its standard input is empty. No
-// signal is blocked or ignored in it. Throws SystemError or PermissionError if the system starts no process.
-pid_t spawn_program(const std::string& program, std::vector<std::string> arguments, int descriptor, int standard_output,
-                    int standard_error);
+// signal is blocked or ignored in it. Throws SystemError or PermissionError, of `object`, if the system starts no
+// process.
+pid_t spawn_program(const std::string& object, const std::string& program, std::vector<std::string> arguments,
+                    int descriptor, int standard_output, int standard_error);
 
 }  // namespace ipcq::detail

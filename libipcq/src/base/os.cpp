@@ -25,6 +25,13 @@ void Fd::reset(int fd) noexcept {
   fd_ = fd;
 }
 
+void reserve_standard_descriptors() noexcept {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    (void)::open("/dev/null", O_RDWR);  // becomes the lowest that is free, which is this one
+  }
+}
+
 bool lock_file(int fd) noexcept {
   constexpr int kTries = 50;
   for (int i = 0; i < kTries; ++i) {

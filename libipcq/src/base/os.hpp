@@ -32,10 +32,15 @@ class Fd {
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
   void reset(int fd = -1) noexcept;
+  int release() noexcept { return std::exchange(fd_, -1); }  // it is not closed by this object any more
 
  private:
   int fd_ = -1;
 };
+
+// Opens /dev/null as each of the standard descriptors that is closed: else the next file that this process opens would
+// become one of them, and what writes to standard error would write into that.
+void reserve_standard_descriptors() noexcept;
 
 // Takes the exclusive flock by which a process shows that it lives. Tries for 50 ms, since is_locked() of another
 // process holds a shared lock for an instant. False if another process holds the lock (EWOULDBLOCK), or if the file

@@ -23,7 +23,7 @@ Segment::Access access_for(const std::string& group) {
 }  // namespace
 
 BrokerContext::BrokerContext(const BrokerOptions& options)
-    : access(access_for(options.group)),
+    : access((reserve_standard_descriptors(), access_for(options.group))),  // before it opens anything
       name(options.name),
       started_at_ns(now_ns()),
       quit(make_eventfd()),

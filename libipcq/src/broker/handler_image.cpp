@@ -78,7 +78,10 @@ End read_both(const Fd& out, const Fd& err, std::string& said, std::string& comp
       if (p[i].fd < 0 || p[i].revents == 0) continue;
       char chunk[4096];
       const ssize_t n = ::read(p[i].fd, chunk, sizeof chunk);
-      if (n > 0 && into[i]->size() < kMostText) into[i]->append(chunk, static_cast<std::size_t>(n));
+      if (n > 0 && into[i]->size() < kMostText) {
+        into[i]->append(chunk, static_cast<std::size_t>(n));
+        if (into[i]->size() >= kMostText) *into[i] += "\n(cut off here; `ipcq handler check` shows all)";
+      }
       if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) p[i].fd = -1;
     }
   }
@@ -106,12 +109,14 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
 
 [[noreturn]] void refuse(const std::string& object, int status, const std::string& complained) {
   const std::string text = without_last_newline(complained);
-  if (status == -1 || !WIFEXITED(status)) {
+  const bool unknown = status == -1 && text.empty();
+  if (unknown || (status != -1 && !WIFEXITED(status))) {
     throw BackendError(object + ": ipcq-compiler " +
-                       (status == -1 ? "is gone, its exit status taken by another wait() of this process"
-                                     : "was killed by signal " + std::to_string(WTERMSIG(status))) +
+                       (unknown ? "is gone, its exit status taken by another wait() of this process"
+                                : "was killed by signal " + std::to_string(WTERMSIG(status))) +
                        (text.empty() ? "; `ipcq handler check` compiles the file by itself" : ":\n" + text));
   }
+  if (status == -1) throw UsageError(object + ": its handler does not compile, or cannot be:\n" + text);
   if (WEXITSTATUS(status) == kNotFoundCode) throw NotFoundError(object + ": handler: " + text);
   if (WEXITSTATUS(status) == kBackendCode) throw BackendError(object + ": handler: " + text);
   throw UsageError(object + ": its handler does not compile:\n" + text);
@@ -130,13 +135,17 @@ std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, c
                        (program.empty() ? "beside this program or libipcq, nor in PATH" : "at '" + program + "'") +
                        "; install it, or set IPCQ_COMPILER to it");
   }
+  struct stat source {};
+  if (::stat(split_handler(options.handler).file.c_str(), &source) == 0 && !S_ISREG(source.st_mode)) {
+    throw UsageError(object + ": handler '" + printable(options.handler) + "' is no regular file; name a source file");
+  }
   auto image = std::make_shared<HandlerImage>();
   image->file = Fd(::memfd_create("ipcq-handler", MFD_CLOEXEC));
   if (!image->file) throw_system(errno, "memfd_create", object);
   Pipe out = make_pipe(object);
   Pipe err = make_pipe(object);
-  Child child(
-      spawn_program(program, arguments_for(options, target), image->file.get(), out.writing.get(), err.writing.get()));
+  Child child(spawn_program(object, program, arguments_for(options, target), image->file.get(), out.writing.get(),
+                            err.writing.get()));
   out.writing.reset();
   err.writing.reset();
   std::string complained;

@@ -49,6 +49,14 @@ struct GroupEntry {
 };
 inline bool is_kept(const GroupEntry& group) { return !group.name.empty() && !group.leaving; }
 
+// A handler that its process dies of again and again is started again after longer and longer pauses, so that the
+// others of that process can work in between.
+struct Relapses {
+  bool is_starting = false;  // the runner has been asked to start it, and has not answered
+  unsigned streak = 0;       // deaths of it, each soon after the one before
+  std::uint64_t last_ns = 0;
+};
+
 struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming): of the move that clang makes
   std::string name;
   QueueOptions options;
@@ -58,6 +66,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::shared_ptr<RunnerLink> executed_by;    // of a queue whose executor is a runner's
   std::shared_ptr<const HandlerImage> image;  // of a handler of the user's
   int device = 0;                             // of a device queue
+  Relapses relapses;                          // of a handler in the host runner
   bool lost = false;                          // its runner answers no more: nothing goes in, nobody attaches
   std::vector<EndpointEntry> endpoints;
   // For each endpoint, the number of its held entries that former owners left in use: given back, or taken over by

@@ -10,7 +10,8 @@ using Kind = Recreation::Kind;
 void RecreationQueue::add(Recreation recreation) {
   recreation.number = ++last_number_;
   Key k = key(recreation);
-  waiting_.insert_or_assign(std::move(k), Waiting{std::move(recreation)});
+  const std::uint64_t not_before = recreation.not_before;
+  waiting_.insert_or_assign(std::move(k), Waiting{.recreation = std::move(recreation), .not_before = not_before});
 }
 
 std::optional<Recreation> RecreationQueue::next(std::uint64_t now) const {

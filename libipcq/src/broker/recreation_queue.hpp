@@ -23,6 +23,7 @@ struct Recreation {
   std::string pool;              // the pool that a sharing queue needs
   std::function<void()> create;  // throws UsageError when it can never work
   bool patient = false;          // it may have to wait until other processes end: never given up for taking long
+  std::uint64_t not_before = 0;  // in ns of now_ns()
   std::uint64_t number = 0;      // set by add(): no other has had it
 
   std::string object() const { return (kind == Kind::pool ? "pool '" : "queue '") + name + "'"; }

@@ -89,8 +89,8 @@ class Registry final : public RunnerUser {
   std::vector<std::shared_ptr<PoolEntry>> take_pools_of(int device, const std::vector<QueueEntry>& ended);
 
   Aftermath on_host_runner_gone(const GoneRunner& runner);
-  // Lets a queue's handler go on in the next host runner. Throws BackendError.
-  void restart_executor(const std::string& name, std::uint64_t generation);
+  // Lets a queue's handler go on in the next host runner, with the ticket `first`. Throws BackendError.
+  void restart_executor(const std::string& name, std::uint64_t generation, std::uint64_t first);
 
   BrokerContext& context_;
   RunnerSupervisor& supervisor_;

@@ -3,10 +3,12 @@
 #include <iterator>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "broker/lost_queues.hpp"
 #include "broker/registry.hpp"
 #include "broker/runner_executor.hpp"
 #include "broker/stream_end.hpp"
+#include "executor/interrupted.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -83,53 +85,82 @@ Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
 
 // ---- the host runner ----
 
+namespace {
+
+constexpr std::uint64_t kSoonNs = 10'000'000'000;  // a handler that has worked so long begins anew with its pauses
+constexpr std::uint64_t kFirstPauseNs = 10'000'000;
+constexpr unsigned kMostDoublings = 9;  // then 5 s
+
+// When a handler of which the process has died may run again.
+std::uint64_t time_to_start(Relapses& r, std::uint64_t now) {
+  r.streak = now - r.last_ns < kSoonNs ? r.streak + 1 : 1;
+  r.last_ns = now;
+  return r.streak == 1 ? now : now + (kFirstPauseNs << std::min(r.streak - 2, kMostDoublings));
+}
+
+}  // namespace
+
 // Its queues stay, and what is published meanwhile waits for the next one.
 Aftermath Registry::on_host_runner_gone(const GoneRunner& runner) {
   Aftermath after;
-  for (const auto& [name, q] : queues_) {
+  const std::uint64_t now = now_ns();
+  std::uint64_t failed = 0;
+  std::string culprits;
+  for (auto& [name, q] : queues_) {
     if (!lies_on(q, kHostRunner)) continue;
-    context_.log(LogLevel::error,
-                 "queue '" + name + "': the host runner, in which its handler '" + q.options.handler +
-                     "' runs, was lost (" + runner.how +
-                     "); messages that it had in work are passed on as failed, and it is started again");
+    const Interrupted left = finish_interrupted(*q.map, *q.pool->map);
+    failed += left.failed;
+    // Where the runner could not say whom it died of, all that it worked on may have been it.
+    const bool suspect =
+        runner.died_of.empty() ? left.failed != 0 || q.relapses.is_starting : runner.died_of == q.map->segment().name();
+    std::uint64_t not_before = 0;
+    if (suspect) {
+      not_before = time_to_start(q.relapses, now);
+      culprits += (culprits.empty() ? "" : ", ") + ("'" + q.options.handler + "' of queue '" + name + "'");
+    }
+    q.relapses.is_starting = false;
+    const std::uint64_t generation = q.map->config().segment.generation;
     after.recreate.push_back(
         {.kind = Recreation::Kind::executor,
          .name = name,
          .pool = {},
-         .create = [this, queue = name,
-                    generation = q.map->config().segment.generation] { restart_executor(queue, generation); },
-         .patient = true});
+         .create = [this, queue = name, generation, first = left.next] { restart_executor(queue, generation, first); },
+         .patient = true,
+         .not_before = not_before});
+  }
+  if (!after.recreate.empty()) {
+    context_.complain("host runner: was lost (" + runner.how + ")" +
+                      (culprits.empty() ? std::string() : ", by " + culprits) + "; " + std::to_string(failed) +
+                      " messages that it had in work are passed on as failed, and the handlers of " +
+                      std::to_string(after.recreate.size()) + " queues are started again");
   }
   return after;
 }
 
 // Without the mutex.
-void Registry::restart_executor(const std::string& name, std::uint64_t generation) {
-  const std::string object = "queue '" + name + "'";
-  const auto runner = supervisor_.require(object, kHostRunner);
+void Registry::restart_executor(const std::string& name, std::uint64_t generation, std::uint64_t first) {
+  const auto runner = supervisor_.require("queue '" + name + "'", kHostRunner);
   QueueOptions options;
   std::shared_ptr<QueueMap> map;
   std::shared_ptr<PoolEntry> pool;
   std::shared_ptr<const HandlerImage> image;
   {
     const Lock lock(context_.mutex);
-    const QueueEntry* const q = find_generation(name, generation);
+    QueueEntry* const q = find_generation(name, generation);
     if (q == nullptr) return;
     options = q->options;
     map = q->map;
     pool = q->pool;
     image = q->image;
+    q->relapses.is_starting = true;
   }
-  std::uint64_t failed = 0;
-  std::unique_ptr<Executor> executor = start_runner_executor(runner, options, *map, *pool, image.get(), &failed);
-  context_.log(LogLevel::warning, object + ": its handler runs again (host runner, pid " +
-                                      std::to_string(runner->pid()) + "); " + std::to_string(failed) +
-                                      " messages were passed on as failed");
+  std::unique_ptr<Executor> executor = start_runner_executor(runner, options, *map, *pool, image.get(), first);
   {
     const Lock lock(context_.mutex);
     if (QueueEntry* const q = find_generation(name, generation); q != nullptr) {
       q->executor.swap(executor);
       q->executed_by = runner;
+      q->relapses.is_starting = false;
     }
   }
 }  // the old executor, of a runner that is gone, ends here

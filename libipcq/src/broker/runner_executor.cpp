@@ -43,6 +43,18 @@ class RunnerExecutor final : public Executor {
   bool stopped_ = false;
 };
 
+// Of a user's handler the errors name the queue: the runner may die of it, or kill it, before it can say so.
+std::uint64_t ask_to_start(RunnerLink& runner, const RunnerRequest& r, const HandlerImage* image,
+                           const std::string& object) {
+  if (image == nullptr) return runner.request(r).id;
+  try {
+    return runner.request(r, image->file.get()).id;
+  } catch (const BackendError& e) {
+    throw BackendError(object + ": its handler '" + get_text(r.handler, sizeof r.handler) +
+                       "' cannot be started: " + e.what());
+  }
+}
+
 }  // namespace
 
 ExecutorKind first_executor(const QueueOptions& options) noexcept {
@@ -51,7 +63,7 @@ ExecutorKind first_executor(const QueueOptions& options) noexcept {
 
 std::unique_ptr<Executor> start_runner_executor(std::shared_ptr<RunnerLink> runner, const QueueOptions& options,
                                                 QueueMap& queue, const PoolEntry& pool, const HandlerImage* image,
-                                                std::uint64_t* failed) {
+                                                std::uint64_t first) {
   RunnerRequest r;
   r.op = RunnerOp::start_queue;
   r.threads = options.threads;
@@ -64,14 +76,15 @@ std::unique_ptr<Executor> start_runner_executor(std::shared_ptr<RunnerLink> runn
   set_text(r.queue_segment, sizeof r.queue_segment, queue.segment().name());
   set_text(r.pool_segment, sizeof r.pool_segment, pool.map->segment().name());
   set_text(r.handler, sizeof r.handler, options.handler.empty() ? "identity" : handler_label(options.handler));
+  r.first_ticket = first;
   r.deadline_ns = static_cast<std::uint64_t>(options.handler_deadline.count());
   if (image != nullptr) set_text(r.arguments, sizeof r.arguments, split_handler(options.handler).arguments);
   if (queue.on_device()) {
     queue.control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
   }
-  const RunnerReply reply = runner->request(r, image != nullptr ? image->file.get() : -1);
-  if (failed != nullptr) *failed = reply.failed_messages;
-  return std::make_unique<RunnerExecutor>(std::move(runner), reply.id, queue, *pool.map);
+  const std::uint64_t id =
+      ask_to_start(*runner, r, image, "queue '" + get_text(queue.config().segment.name, kNameBytes) + "'");
+  return std::make_unique<RunnerExecutor>(std::move(runner), id, queue, *pool.map);
 }
 
 }  // namespace ipcq::detail

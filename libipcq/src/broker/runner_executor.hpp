@@ -19,10 +19,10 @@ namespace ipcq::detail {
 ExecutorKind first_executor(const QueueOptions& options) noexcept;
 
 // Without the mutex. Asks the runner and waits for its answer. The maps must outlive the executor. `image`: of a
-// handler of the user's; null: a built-in one. `failed`: receives how many messages an earlier host runner had in work
-// when it died, which are passed on as failed. Throws BackendError.
+// handler of the user's; null: a built-in one. `first`: the ticket with which a host runner begins. Throws
+// BackendError, and UsageError where the handler does not take its arguments.
 std::unique_ptr<Executor> start_runner_executor(std::shared_ptr<RunnerLink> runner, const QueueOptions& options,
                                                 QueueMap& queue, const PoolEntry& pool,
-                                                const HandlerImage* image = nullptr, std::uint64_t* failed = nullptr);
+                                                const HandlerImage* image = nullptr, std::uint64_t first = 0);
 
 }  // namespace ipcq::detail

@@ -24,7 +24,7 @@ namespace {
 // Creating a context takes 0.1 to 0.4 s, much more on a machine with many GPUs; pinning memory about 0.3 s a GB.
 constexpr int kStartTimeoutMs = 60'000;
 constexpr int kAnswerTimeoutMs = 60'000;
-constexpr int kHandlersEndMs = 5'000;  // for the end of a queue in the host runner: for what its handler works on
+constexpr int kHandlersTimeoutMs = 5'000;  // of the host runner: until a handler is loaded, or returns
 constexpr int kEndTimeoutMs = 5'000;
 constexpr int kKilledTimeoutMs = 1'000;
 constexpr std::uint64_t kNotYetPatienceNs = 5'000'000'000;
@@ -35,6 +35,8 @@ bool await_input(int fd, int timeout_ms, int cancel = -1) {
   pollfd p[2] = {{fd, POLLIN, 0}, {cancel, POLLIN, 0}};
   return poll_until(p, 2, deadline_after(std::chrono::milliseconds(timeout_ms))) > 0 && p[0].revents != 0;
 }
+
+bool is_obituary(const RunnerReply& reply) { return reply.magic == kRunnerMagic && reply.id == kObituary; }
 
 // The runner of one device in this process. `mutex` guards `link`, and is held while a runner starts: a slow start
 // delays only its own device.
@@ -88,7 +90,7 @@ pid_t spawn_runner(const std::string& program, int device, int socket) {
   static_assert(kRunnerSocket == kChildDescriptor);
   std::vector<std::string> arguments;
   if (device != kHostRunner) arguments = {"--device", std::to_string(device)};
-  return spawn_program(program, std::move(arguments), socket, STDERR_FILENO, STDERR_FILENO);
+  return spawn_program(object_of(device), program, std::move(arguments), socket, STDERR_FILENO, STDERR_FILENO);
 }
 
 }  // namespace
@@ -190,17 +192,36 @@ RunnerReply RunnerLink::request(RunnerRequest request, int attachment) {
   if (is_lost() || !send_message(socket_.get(), &request, sizeof request, attachment)) {
     throw BackendError(object + ": its runner has ended");
   }
-  const int patience = device_ == kHostRunner && request.op == RunnerOp::stop_queue ? kHandlersEndMs : kAnswerTimeoutMs;
+  const int patience = device_ == kHostRunner ? kHandlersTimeoutMs : kAnswerTimeoutMs;
   if (!await_input(socket_.get(), patience)) {
     kill();  // its memory is freed with it; its death is handled like any other
     throw BackendError(object + ": its runner did not answer within " + std::to_string(patience / 1000) +
                        " s and was ended");
   }
-  if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0 || reply.magic != kRunnerMagic) {
-    throw BackendError(object + ": its runner ended while it was asked; its last words are on standard error");
+  if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0 || reply.magic != kRunnerMagic ||
+      is_obituary(reply)) {
+    note_obituary(reply);
+    const bool gone = await_input(process_.get(), kKilledTimeoutMs);
+    throw BackendError(object + ": its runner ended while it was asked (" +
+                       (gone ? how_it_ended() : "its process is still there") + ")");
   }
+  if (reply.failed == kUsageFailure) throw UsageError(get_text(reply.text, sizeof reply.text));
   if (reply.failed != 0) throw BackendError(get_text(reply.text, sizeof reply.text));
   return reply;
+}
+
+void RunnerLink::note_obituary(const RunnerReply& reply) {
+  const std::scoped_lock lock(reaping_);
+  if (is_obituary(reply)) died_of_ = get_text(reply.text, sizeof reply.text);
+}
+
+std::string RunnerLink::died_of() {
+  RunnerReply last;
+  pollfd p{socket_.get(), POLLIN, 0};
+  Fd unused;
+  while (::poll(&p, 1, 0) > 0 && receive_message(socket_.get(), &last, sizeof last, unused) > 0) note_obituary(last);
+  const std::scoped_lock lock(reaping_);
+  return died_of_;
 }
 
 std::string RunnerLink::how_it_ended() {

@@ -37,8 +37,9 @@ class RunnerLink {
   RunnerLink(const RunnerLink&) = delete;
   RunnerLink& operator=(const RunnerLink&) = delete;
 
-  // Throws BackendError: the runner refuses, and says why; it has ended; or it has not answered for 60 s, of the host
-  // runner at the end of a queue 5 s, and is killed. `attachment`: a descriptor that goes along; -1: none.
+  // Throws BackendError: the runner refuses, and says why; it has ended; or it has not answered for 60 s, the host
+  // runner for 5 s, and is killed. UsageError: it refuses what a user has said. `attachment`: a descriptor that goes
+  // along; -1: none.
   RunnerReply request(RunnerRequest request, int attachment = -1);
   // Of the GPU: 90 for 9.0.
   unsigned capability() const noexcept { return hello_.capability; }
@@ -53,6 +54,9 @@ class RunnerLink {
   bool is_lost() const noexcept;  // answers no more
   bool is_gone() const noexcept;  // nothing of it runs any more
   void kill() noexcept;
+  // Of a host runner that is gone: the segment of the queue whose handler it died of, if it could still say so. No
+  // request may be under way.
+  std::string died_of();
   // How a runner that is gone ended: "killed by signal 9".
   std::string how_it_ended();
   // Waits for it to be gone, and kills it after five seconds. If it is not gone a second later, gives up: the driver
@@ -62,6 +66,7 @@ class RunnerLink {
  private:
   RunnerLink(int device, int cancel);
   void await_hello(int cancel);
+  void note_obituary(const RunnerReply& reply);
 
   const int device_;
   const std::uint32_t epoch_ = fork_epoch();
@@ -70,8 +75,9 @@ class RunnerLink {
   Fd socket_;
   RunnerHello hello_;
   std::mutex mutex_;    // held for a request and its reply
-  std::mutex reaping_;  // guards ended_
+  std::mutex reaping_;  // guards what follows
   std::string ended_;
+  std::string died_of_;
 };
 
 }  // namespace ipcq::detail

@@ -144,8 +144,10 @@ void RunnerSupervisor::bury(int device) {
   runners_.erase(device);
   context_.polls.unwatch(r.process.get());
   ++deaths_;
-  Aftermath after =
-      user_->on_runner_gone({.device = device, .how = r.link->how_it_ended(), .under_mps = r.link->has_mps()});
+  Aftermath after = user_->on_runner_gone({.device = device,
+                                           .how = r.link->how_it_ended(),
+                                           .under_mps = r.link->has_mps(),
+                                           .died_of = device == kHostRunner ? r.link->died_of() : std::string()});
   std::move(after.remains.begin(), after.remains.end(), std::back_inserter(remains_));
   if (!context_.stopped) {
     for (Recreation& what : after.recreate) recreations_.add(std::move(what));

@@ -31,6 +31,7 @@ struct GoneRunner {
   int device = 0;
   std::string how;  // "killed by signal 9"
   bool under_mps = false;
+  std::string died_of{};  // of the host runner: RunnerLink::died_of()
 };
 // What the supervisor's thread has to do once a runner is gone.
 struct Aftermath {

@@ -56,9 +56,9 @@ static_assert(offsetof(RunnerHello, magic) == 0 && offsetof(RunnerHello, abi) ==
 enum class RunnerOp : std::uint32_t {
   allocate = 1,  // bytes -> DeviceMemory, block
   free = 2,      // block
-  // Queue and pool segment, block (0: none), handler, executor, park_after_ns; of a host runner threads, wait and
-  // spin_for_ns. Beside it a descriptor with the handler's image, if it is the user's own, with arguments and
-  // deadline_ns. -> queue, failed_messages
+  // Queue and pool segment, block (0: none), handler, executor, park_after_ns; of a host runner threads, wait,
+  // spin_for_ns and first_ticket. Beside it a descriptor with the handler's image, if it is the user's own, with
+  // arguments and deadline_ns. -> queue
   start_queue = 3,
   stop_queue = 4,  // queue
   check = 5,       // fails unless the runner's context still works
@@ -83,8 +83,9 @@ struct RunnerRequest {
   std::uint32_t reserved_too = 0;
   char arguments[kArgumentsBytes] = {};  // of the handler: "level=7:rate=0.5"
   std::uint64_t deadline_ns = 0;         // of a call of the handler; 0: none
+  std::uint64_t first_ticket = 0;        // with which a host runner begins
 };
-static_assert(sizeof(RunnerRequest) == 1152 && std::is_trivially_copyable_v<RunnerRequest>);
+static_assert(sizeof(RunnerRequest) == 1160 && std::is_trivially_copyable_v<RunnerRequest>);
 static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi) == 4 &&
               offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
               offsetof(RunnerRequest, wait) == 13 && offsetof(RunnerRequest, has_image) == 14 &&
@@ -92,19 +93,26 @@ static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi
               offsetof(RunnerRequest, park_after_ns) == 32 && offsetof(RunnerRequest, queue_segment) == 40 &&
               offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552 &&
               offsetof(RunnerRequest, spin_for_ns) == 616 && offsetof(RunnerRequest, threads) == 624 &&
-              offsetof(RunnerRequest, arguments) == 632 && offsetof(RunnerRequest, deadline_ns) == 1144);
+              offsetof(RunnerRequest, arguments) == 632 && offsetof(RunnerRequest, deadline_ns) == 1144 &&
+              offsetof(RunnerRequest, first_ticket) == 1152);
+
+inline constexpr std::uint32_t kBackendFailure = 1;
+inline constexpr std::uint32_t kUsageFailure = 2;  // of what a user has said
+
+// The `id` of an obituary: a host runner that is about to die of a handler sends it unasked, and `text` names the
+// queue's segment.
+inline constexpr std::uint64_t kObituary = ~std::uint64_t{0};
 
 struct RunnerReply {
   std::uint32_t magic = kRunnerMagic;
-  std::uint32_t failed = 0;  // 1: `text` says why
+  std::uint32_t failed = 0;  // kBackendFailure or kUsageFailure: `text` says why
   std::uint64_t id = 0;
   DeviceMemory memory;
   char text[512] = {};
-  std::uint64_t failed_messages = 0;  // that an earlier host runner had in work when it died
 };
-static_assert(sizeof(RunnerReply) == 632 && std::is_trivially_copyable_v<RunnerReply>);
+static_assert(sizeof(RunnerReply) == 624 && std::is_trivially_copyable_v<RunnerReply>);
 static_assert(offsetof(RunnerReply, magic) == 0 && offsetof(RunnerReply, failed) == 4 &&
               offsetof(RunnerReply, id) == 8 && offsetof(RunnerReply, memory) == 16 &&
-              offsetof(RunnerReply, text) == 112 && offsetof(RunnerReply, failed_messages) == 624);
+              offsetof(RunnerReply, text) == 112);
 
 }  // namespace ipcq::detail

@@ -1,5 +1,7 @@
 #include "executor/host_executor.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <mutex>
@@ -12,6 +14,7 @@
 #include "base/os.hpp"
 #include "base/thread.hpp"
 #include "executor/in_line.hpp"
+#include "executor/works_on.hpp"
 #include "layout/handle_records.hpp"
 #include "layout/text_field.hpp"
 #include "protocol/doorbell.hpp"
@@ -53,6 +56,7 @@ class HostExecutor final : public Executor {
   // the line while another worker becomes the scout. So only one thread sleeps on the doorbell, and a message wakes
   // only one.
   void work() noexcept {
+    const WorksOn works_on(segment_.c_str());
     for (;;) {
       std::uint64_t ticket = 0;
       {
@@ -108,6 +112,7 @@ class HostExecutor final : public Executor {
     if (call_.builtin != nullptr) return call_.builtin(data, length) ? HandlerVerdict::done : HandlerVerdict::refused;
     char why[256] = {};
     const HandlerVerdict verdict = call_.image(call_.handler, data, length, why, sizeof why);
+    if (fork_epoch() != epoch_) ::_exit(0);  // the handler has forked: the queue is its parent's
     if (verdict == HandlerVerdict::threw && call_.on_throw) call_.on_throw(why);
     return verdict;
   }
@@ -115,6 +120,7 @@ class HostExecutor final : public Executor {
   const QueueMap& queue_;
   const PoolMap& pool_;
   const Ring<SharedAtomics> ring_;
+  const std::string segment_ = queue_.segment().name();
   const HostCall call_;
   const Wait wait_;
   const std::uint32_t epoch_ = fork_epoch();

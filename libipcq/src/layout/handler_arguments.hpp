@@ -24,7 +24,8 @@ struct HandlerArgument {
   std::uint8_t is_integer;
   std::uint8_t is_yes_or_no;  // and `integer` is 1 or 0
   std::uint8_t used;          // a parameter has this name
-  std::uint32_t reserved;
+  std::uint8_t is_big;        // `integer` holds the bits of one from 2^63 on
+  std::uint8_t reserved[3];
 };
 static_assert(sizeof(HandlerArgument) == 56);
 
@@ -87,6 +88,9 @@ class ParameterSetter {
   }
   IPCQ_HOST_DEVICE static ArgumentProblem set(float& member, const HandlerArgument& a) {
     if (a.is_real == 0) return ArgumentProblem::not_real;
+    constexpr double kMost = 3.4028234663852886e38;  // of a float
+    const double size = a.real < 0 ? -a.real : a.real;
+    if (size > kMost && size <= 1.7976931348623157e308) return ArgumentProblem::out_of_range;
     member = static_cast<float>(a.real);
     return ArgumentProblem::none;
   }
@@ -100,7 +104,8 @@ class ParameterSetter {
     if (a.is_integer == 0) return ArgumentProblem::not_integer;
     if constexpr (kIsInteger<T>) {  // of others named_handler.hpp complains
       const bool is_unsigned = static_cast<T>(-1) > static_cast<T>(0);
-      if (static_cast<std::int64_t>(static_cast<T>(a.integer)) != a.integer || (is_unsigned && a.integer < 0)) {
+      const bool fits = static_cast<std::int64_t>(static_cast<T>(a.integer)) == a.integer;
+      if (!fits || (a.is_big != 0 ? !is_unsigned : is_unsigned && a.integer < 0)) {
         return ArgumentProblem::out_of_range;
       }
       member = static_cast<T>(a.integer);

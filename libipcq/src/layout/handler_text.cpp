@@ -33,6 +33,10 @@ HandlerArgument argument_of(const std::string& object, std::string_view part) {
   std::memcpy(a.name, part.data(), equals);
   const std::string_view value = part.substr(equals + 1);
   a.is_integer = parse(value, a.integer) ? 1 : 0;
+  if (std::uint64_t big = 0; a.is_integer == 0 && parse(value, big)) {
+    a.integer = static_cast<std::int64_t>(big);
+    a.is_integer = a.is_big = 1;
+  }
   a.is_real = parse(value, a.real) ? 1 : 0;
   const bool yes = value == "yes" || value == "true" || value == "1";
   if (yes || value == "no" || value == "false" || value == "0") {

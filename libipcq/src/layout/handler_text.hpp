@@ -14,7 +14,7 @@ struct HandlerText {
   std::string file;       // or the name
   std::string arguments;  // "level=7:rate=0.5"; empty: none
 };
-// The arguments begin behind the colon that follows the ending of a source file; so a path may have colons.
+// The arguments begin behind the first colon that follows the ending of a source file, so a path may have others.
 HandlerText split_handler(const std::string& handler);
 // What ends in .cu, .cpp, .cc or .cxx.
 bool is_source_file(const std::string& file) noexcept;
