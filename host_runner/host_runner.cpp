@@ -69,28 +69,21 @@ HostRunner::HostRunner() {
 }
 HostRunner::~HostRunner() = default;
 
-RunnerReply HostRunner::answer(const RunnerRequest& request, Fd attachment) noexcept {
-  RunnerReply reply;
-  try {
-    switch (request.op) {
-      case RunnerOp::start_queue:
-        return start_queue(request, std::move(attachment));
-      case RunnerOp::stop_queue:
-        queues_.erase(request.id);
-        return reply;
-      case RunnerOp::check:
-        return reply;
-      case RunnerOp::allocate:
-      case RunnerOp::free:
-        break;
-    }
-    throw UsageError("host runner: request " + std::to_string(static_cast<unsigned>(request.op)) +
-                     " is for a GPU's runner");
-  } catch (const std::exception& e) {
-    reply.failed = dynamic_cast<const UsageError*>(&e) != nullptr ? kUsageFailure : kBackendFailure;
-    set_text(reply.text, sizeof reply.text, e.what());
+RunnerReply HostRunner::answer(const RunnerRequest& request, Fd attachment) {
+  switch (request.op) {
+    case RunnerOp::start_queue:
+      return start_queue(request, std::move(attachment));
+    case RunnerOp::stop_queue:
+      queues_.erase(request.id);
+      return {};
+    case RunnerOp::check:
+      return {};
+    case RunnerOp::allocate:
+    case RunnerOp::free:
+      break;
   }
-  return reply;
+  throw UsageError("host runner: request " + std::to_string(static_cast<unsigned>(request.op)) +
+                   " is for a GPU's runner");
 }
 
 RunnerReply HostRunner::start_queue(const RunnerRequest& request, Fd image) {

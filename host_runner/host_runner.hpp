@@ -17,7 +17,7 @@ class HostRunner final : public Service {
  public:
   HostRunner();
   ~HostRunner() override;
-  detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) noexcept override;
+  detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) override;
 
  private:
   struct Queue;

@@ -2,9 +2,9 @@
 
 #include <sys/prctl.h>
 
-#include <algorithm>
 #include <bit>
 #include <chrono>
+#include <utility>
 
 #include "base/thread.hpp"
 #include "layout/text_field.hpp"
@@ -46,12 +46,7 @@ bool CompletionWaker::somebody_sleeps() const noexcept {
 
 // Whether tickets have been processed since the last call.
 bool CompletionWaker::advance() noexcept {
-  const std::uint64_t before = done_;
-  const std::uint64_t next = ring_.cursor(kProducers).next;
-  if (next > ring_.lines()) done_ = std::max(done_, next - ring_.lines());  // claiming their lines proves it
-  for (; done_ < next; ++done_) {
-    if (!PublishedView<SharedAtomics>(ring_).is_processed(done_)) break;
-  }
+  const std::uint64_t before = std::exchange(done_, PublishedView<SharedAtomics>(ring_).first_unprocessed(done_));
   return done_ != before;
 }
 

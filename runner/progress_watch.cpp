@@ -46,11 +46,9 @@ ProgressWatch::~ProgressWatch() {
 
 bool ProgressWatch::find_oldest() noexcept {
   const auto& ring = queue_.ring();
-  const std::uint64_t next = ring.cursor(kProducers).next;
-  oldest_ = std::max(oldest_, ring.oldest(next));  // claiming their lines proves that those before are passed on
   const PublishedView<SharedAtomics> view(ring);
-  for (; oldest_ < next && view.is_processed(oldest_); ++oldest_) {
-  }
+  oldest_ = view.first_unprocessed(oldest_);
+  const std::uint64_t next = ring.cursor(kProducers).next;
   for (std::uint64_t t = oldest_; t < next; ++t) {
     if (view.is_processed(t)) continue;
     Descriptor d;

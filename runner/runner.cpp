@@ -1,9 +1,5 @@
 #include "runner.hpp"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <string>
 
 #include "control/control.hpp"
@@ -12,25 +8,6 @@
 namespace ipcq::runner {
 
 using namespace detail;
-
-namespace {
-
-// A handler's compiled code, whole.
-std::string read_image(const Fd& file) {
-  struct stat s {};
-  if (!file || ::fstat(file.get(), &s) != 0 || s.st_size <= 0) {
-    throw BackendError("the image of a handler did not come along with its request");
-  }
-  std::string image(static_cast<std::size_t>(s.st_size), '\0');
-  for (std::size_t at = 0; at < image.size();) {
-    const ssize_t n = ::pread(file.get(), image.data() + at, image.size() - at, static_cast<off_t>(at));
-    if (n <= 0 && errno != EINTR) throw BackendError("the image of a handler cannot be read");
-    if (n > 0) at += static_cast<std::size_t>(n);
-  }
-  return image;
-}
-
-}  // namespace
 
 // Pauses all queues while it lives. Allocating, freeing, pinning and unpinning wait for the kernels of this context,
 // and a persistent kernel does not end by itself.
@@ -53,41 +30,35 @@ Runner::~Runner() {
   for (auto& [id, q] : queues_) q->await_pause();
 }
 
-RunnerReply Runner::answer(const RunnerRequest& request, Fd attachment) noexcept {
+RunnerReply Runner::answer(const RunnerRequest& request, Fd attachment) {
   RunnerReply reply;
-  try {
-    switch (request.op) {
-      case RunnerOp::allocate:
-        return allocate(request);
-      case RunnerOp::start_queue:
-        return start_queue(request, attachment);
-      case RunnerOp::stop_queue: {
-        const auto q = queues_.find(request.id);
-        if (q == queues_.end()) return reply;
-        std::unique_ptr<QueueRunner> ended = std::move(q->second);
-        queues_.erase(q);
-        ended->ask_to_pause();  // other queues' kernels may need its room to begin, and so to end
-        const Paused paused(*this);
-        ended.reset();
-        return reply;
-      }
-      case RunnerOp::free: {
-        const Paused paused(*this);
-        blocks_.erase(request.id);
-        return reply;
-      }
-      case RunnerOp::check: {
-        const Paused paused(*this);
-        gpu_.check();
-        return reply;
-      }
+  switch (request.op) {
+    case RunnerOp::allocate:
+      return allocate(request);
+    case RunnerOp::start_queue:
+      return start_queue(request, attachment);
+    case RunnerOp::stop_queue: {
+      const auto q = queues_.find(request.id);
+      if (q == queues_.end()) return reply;
+      std::unique_ptr<QueueRunner> ended = std::move(q->second);
+      queues_.erase(q);
+      ended->ask_to_pause();  // other queues' kernels may need its room to begin, and so to end
+      const Paused paused(*this);
+      ended.reset();
+      return reply;
     }
-    throw UsageError("unknown request");
-  } catch (const std::exception& e) {
-    reply.failed = dynamic_cast<const UsageError*>(&e) != nullptr ? kUsageFailure : kBackendFailure;
-    set_text(reply.text, sizeof reply.text, e.what());
+    case RunnerOp::free: {
+      const Paused paused(*this);
+      blocks_.erase(request.id);
+      return reply;
+    }
+    case RunnerOp::check: {
+      const Paused paused(*this);
+      gpu_.check();
+      return reply;
+    }
   }
-  return reply;
+  throw UsageError("unknown request");
 }
 
 RunnerReply Runner::allocate(const RunnerRequest& request) {
@@ -111,7 +82,10 @@ std::shared_ptr<PinnedPool> Runner::pinned_pool(const std::string& segment) {
 std::shared_ptr<const HandlerKernels> Runner::kernels_of(const RunnerRequest& request, const Fd& attachment) const {
   const std::string handler = get_text(request.handler, sizeof request.handler);
   if (request.has_image == 0) return std::make_shared<const HandlerKernels>(builtin_, handler);
-  return std::make_shared<const HandlerKernels>(gpu_, read_image(attachment), handler,
+  const std::string object = "the image of handler '" + handler + "'";
+  const std::string image = attachment ? read_memfd(attachment.get(), object) : std::string();
+  if (image.empty()) throw BackendError(object + " did not come along with its request");
+  return std::make_shared<const HandlerKernels>(gpu_, image, handler,
                                                 get_text(request.arguments, sizeof request.arguments));
 }
 

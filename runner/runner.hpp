@@ -19,7 +19,7 @@ class Runner final : public Service {
   explicit Runner(int device) : gpu_(device), builtin_(load_builtin_handlers(gpu_)) {}
   ~Runner() override;
   const Gpu& gpu() const noexcept { return gpu_; }
-  detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) noexcept override;
+  detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) override;
 
  private:
   class Paused;

@@ -45,6 +45,21 @@ void end_with_broker(int socket, int broker) {
   thread.detach();
 }
 
+// Where that fails the reply has `failed` and the error's text.
+RunnerReply answer_of(Service& service, const RunnerRequest& request, Fd attachment) noexcept {
+  RunnerReply reply;
+  try {
+    return service.answer(request, std::move(attachment));
+  } catch (const UsageError& e) {
+    reply.failed = kUsageFailure;
+    set_text(reply.text, sizeof reply.text, e.what());
+  } catch (const std::exception& e) {
+    reply.failed = kBackendFailure;
+    set_text(reply.text, sizeof reply.text, e.what());
+  }
+  return reply;
+}
+
 }  // namespace
 
 bool has_broker() noexcept {
@@ -76,7 +91,7 @@ int serve(const std::function<std::unique_ptr<Service>(RunnerHello& hello)>& mak
   while (await_request(socket.get(), broker.get()) &&
          receive_message(socket.get(), &request, sizeof request, attachment) > 0) {
     if (request.magic != kRunnerMagic || request.abi != kAbiVersion) break;
-    const RunnerReply reply = service->answer(request, std::move(attachment));
+    const RunnerReply reply = answer_of(*service, request, std::move(attachment));
     if (!send_message(socket.get(), &reply, sizeof reply)) break;
   }
   ::alarm(kEndPatience);  // what does not end must not keep the device

@@ -15,9 +15,8 @@ namespace ipcq::runner {
 class Service {
  public:
   virtual ~Service() = default;
-  // Carries out one request. `attachment`: the descriptor that came with it. The reply has `failed` and the error's
-  // text where that fails.
-  virtual detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) noexcept = 0;
+  // Carries out one request. `attachment`: the descriptor that came with it. The broker is told what it throws.
+  virtual detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) = 0;
 };
 
 // Whether a broker started this process: its descriptor kRunnerSocket is a socket.

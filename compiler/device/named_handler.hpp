@@ -77,7 +77,7 @@ inline bool call_once(std::byte* ipcq_data, unsigned long ipcq_length, const Tea
 struct Visit {
   template <class IpcqH, class IpcqVisitor>
   IPCQ_HOST_DEVICE void operator()(IpcqH& ipcq_handler, IpcqVisitor& ipcq_visitor) const {
-    if constexpr (is_same<IpcqH, Handler>) ::ipcq_visit_parameters(ipcq_handler, ipcq_visitor);
+    ::ipcq_visit_parameters(ipcq_handler, ipcq_visitor);
   }
 };
 

@@ -124,11 +124,9 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
 
 }  // namespace
 
-std::string find_compiler() { return find_program("ipcq-compiler", "IPCQ_COMPILER"); }
-
 std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, const QueueOptions& options,
                                                     HandlerTarget target, int cancel) {
-  const std::string program = find_compiler();
+  const std::string program = find_program("ipcq-compiler", "IPCQ_COMPILER");
   if (program.empty() || !is_program(program)) {
     throw BackendError(object + ": its handler, '" + printable(options.handler) +
                        "', is to be compiled, and there is no ipcq-compiler " +

@@ -22,9 +22,6 @@ struct HandlerImage {
   std::string said;  // by the compiler: "x.cu: compiled for sm_90 (NVRTC 13.0, 1.3 s): ..."
 };
 
-// The path of ipcq-compiler: $IPCQ_COMPILER, unchecked, else where it was found; empty if it was not.
-std::string find_compiler();
-
 // Without the mutex. Compiles options.handler, or takes it from the user's cache; gives up when `cancel` becomes
 // readable, and after ten minutes. `object`, which begins the texts of errors: "queue 'q'". Throws UsageError with the
 // compiler's messages, whole, where the file does not compile; NotFoundError: there is no such file; BackendError: no

@@ -1,19 +1,12 @@
 #include "broker/pool_entry.hpp"
 
-#include <exception>
 #include <utility>
 
 namespace ipcq::detail {
 
 PoolEntry::~PoolEntry() {
   if (!runner || fork_epoch() != epoch) return;
-  RunnerRequest r;
-  r.op = RunnerOp::free;
-  r.id = block;
-  try {
-    (void)runner->request(r);
-  } catch (const std::exception&) {  // the runner has ended, and its memory is free
-  }
+  runner->tell(RunnerOp::free, block);
 }
 
 DeviceMemory PoolEntry::allocate(std::shared_ptr<RunnerLink> owner, std::uint64_t bytes) {

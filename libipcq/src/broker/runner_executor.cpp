@@ -1,7 +1,6 @@
 #include "broker/runner_executor.hpp"
 
 #include <cstdint>
-#include <exception>
 #include <string>
 #include <utility>
 
@@ -25,13 +24,7 @@ class RunnerExecutor final : public Executor {
   void stop() noexcept override {
     if (std::exchange(stopped_, true) || fork_epoch() != epoch_) return;
     if (queue_.on_device()) release_late_payloads(queue_, pool_);  // or the executor would wait for them
-    RunnerRequest r;
-    r.op = RunnerOp::stop_queue;
-    r.id = id_;
-    try {
-      (void)runner_->request(r);
-    } catch (const std::exception&) {  // the runner has ended, and the kernel with it
-    }
+    runner_->tell(RunnerOp::stop_queue, id_);
   }
 
  private:

@@ -210,6 +210,16 @@ RunnerReply RunnerLink::request(RunnerRequest request, int attachment) {
   return reply;
 }
 
+void RunnerLink::tell(RunnerOp op, std::uint64_t id) noexcept {
+  RunnerRequest r;
+  r.op = op;
+  r.id = id;
+  try {
+    (void)request(r);
+  } catch (const std::exception&) {
+  }
+}
+
 void RunnerLink::note_obituary(const RunnerReply& reply) {
   const std::scoped_lock lock(reaping_);
   if (is_obituary(reply)) died_of_ = get_text(reply.text, sizeof reply.text);

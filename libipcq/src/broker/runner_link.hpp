@@ -1,6 +1,6 @@
-// The broker's side of a runner: the process that owns a GPU for it, or, as "device" kHostRunner, the one that runs the
-// user's own handlers on the host. get() spawns it on demand; the brokers of one
-// process share it; it is ended with the last shared_ptr. Requests go over a socket pair, one at a time.
+// The broker's side of a runner: the process that owns a GPU for it, or, as "device" kHostRunner, the one that runs
+// users' own handlers on the host. get() spawns it on demand; the brokers of one process share it; it is ended with the
+// last shared_ptr. Requests go over a socket pair, one at a time.
 //
 // Thread safety: any thread may call any function. get(), request(), end() and the destructor wait for the runner, so
 // they are called without a broker's mutex. Invariant: a forked child shares no RunnerLink: get() starts its own, and
@@ -41,6 +41,8 @@ class RunnerLink {
   // runner for 5 s, and is killed. UsageError: it refuses what a user has said. `attachment`: a descriptor that goes
   // along; -1: none.
   RunnerReply request(RunnerRequest request, int attachment = -1);
+  // A request about something that ends with the runner anyway: that it cannot be made, or fails, is no matter.
+  void tell(RunnerOp op, std::uint64_t id) noexcept;
   // Of the GPU: 90 for 9.0.
   unsigned capability() const noexcept { return hello_.capability; }
   bool has_mps() const noexcept { return hello_.mps != 0; }

@@ -174,15 +174,15 @@ Fd make_memfd(const std::string& content) {
   return fd;
 }
 
-std::string read_memfd(int fd) {
+std::string read_memfd(int fd, const std::string& object) {
   struct stat st {};
-  if (::fstat(fd, &st) != 0) throw_system(errno, "fstat", "broker answer");
+  if (::fstat(fd, &st) != 0) throw_system(errno, "fstat", object);
   std::string content(static_cast<std::size_t>(st.st_size), '\0');
   std::size_t done = 0;
   while (done < content.size()) {
     const ssize_t n = ::pread(fd, content.data() + done, content.size() - done, static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) throw_system(n == 0 ? EIO : errno, "pread", "broker answer");
+    if (n <= 0) throw_system(n == 0 ? EIO : errno, "pread", object);
     done += static_cast<std::size_t>(n);
   }
   return content;

@@ -44,6 +44,7 @@ Fd listen_socket(const std::string& path, std::uint32_t mode, std::int64_t gid);
 
 // A whole answer in a memfd.
 Fd make_memfd(const std::string& content);
-std::string read_memfd(int fd);
+// Throws SystemError with `object`.
+std::string read_memfd(int fd, const std::string& object = "broker answer");
 
 }  // namespace ipcq::detail

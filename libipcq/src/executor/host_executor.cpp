@@ -56,7 +56,7 @@ class HostExecutor final : public Executor {
   // the line while another worker becomes the scout. So only one thread sleeps on the doorbell, and a message wakes
   // only one.
   void work() noexcept {
-    const WorksOn works_on(segment_.c_str());
+    const WorksOn works_on(queue_.segment().name().c_str());
     for (;;) {
       std::uint64_t ticket = 0;
       {
@@ -120,7 +120,6 @@ class HostExecutor final : public Executor {
   const QueueMap& queue_;
   const PoolMap& pool_;
   const Ring<SharedAtomics> ring_;
-  const std::string segment_ = queue_.segment().name();
   const HostCall call_;
   const Wait wait_;
   const std::uint32_t epoch_ = fork_epoch();

@@ -5,6 +5,9 @@
 // Not a Ring: read(), copy() and readable() differ. Thread-safe and copyable as Ring is.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "protocol/ring.hpp"
 
 namespace ipcq::detail {
@@ -54,6 +57,14 @@ class PublishedView : private Ring<A> {
 
   // Whether the executor has finished the ticket. Once true it stays true, also after the line is reused.
   bool is_processed(std::uint64_t ticket) const { return has_reached_lap(this->out(ticket), this->lap(ticket)); }
+  // The first ticket from `from` on that the executor has not finished, or else the next to be taken; all before `from`
+  // are finished. So are those a lap before: claiming their lines proves it.
+  std::uint64_t first_unprocessed(std::uint64_t from) const {
+    const std::uint64_t next = this->cursor(kProducers).next;
+    std::uint64_t ticket = std::max(from, this->oldest(next));
+    while (ticket < next && is_processed(ticket)) ++ticket;
+    return ticket;
+  }
 };
 
 }  // namespace ipcq::detail
