@@ -8,6 +8,7 @@ set(IPCQ_DEVICE_HEADERS
   compiler/device/cstring.cuh
   compiler/device/named_handler.hpp
   compiler/device/user_kernels.cuh
+  libipcq/cuda/device/call.cuh
   libipcq/cuda/device/dispatch.cuh
   libipcq/cuda/device/executors.cuh
   libipcq/cuda/device/handle.cuh
@@ -25,7 +26,8 @@ set(IPCQ_DEVICE_HEADERS
   libipcq/src/layout/handler_arguments.hpp
   libipcq/src/layout/limits.hpp
   libipcq/src/layout/line_format.hpp
-  libipcq/src/layout/queue_view.hpp)
+  libipcq/src/layout/queue_view.hpp
+  libipcq/src/layout/verdict.hpp)
 set(IPCQ_HOST_HEADERS
   compiler/device/named_handler.hpp
   compiler/host/run_handler.hpp

@@ -31,8 +31,8 @@ struct Configuration {
   unsigned char handler[kMostHandlerBytes];
 };
 
-// Has a kernel make the handler, and copies it to where the other kernels find it.
-void set_arguments(const Gpu& gpu, const Module& module, const std::string& object, const std::string& text) {
+// Has a kernel make the handler, and copies it to where the other kernels find it. Returns its HandlerReport::traits.
+std::uint32_t set_arguments(const Gpu& gpu, const Module& module, const std::string& object, const std::string& text) {
   std::vector<HandlerArgument> all = detail::parse_arguments(object, text);
   const PinnedHost<Configuration> made(gpu, object);
   std::copy(all.begin(), all.end(), made->arguments);
@@ -53,10 +53,11 @@ void set_arguments(const Gpu& gpu, const Module& module, const std::string& obje
     throw UsageError(object + ": " + text_of(made->report, all));
   std::size_t bytes = 0;
   const CUdeviceptr place = module.global("ipcq_handler_user", bytes);
-  if (place == 0) return;  // it has no parameters, and no kernel looks at it
+  if (place == 0) return made->report.traits;  // it has no parameters, and no kernel looks at it
   check_cuda(cu.cuMemcpyHtoDAsync(place, made->handler, std::min<std::size_t>(bytes, made->report.bytes), stream.get()),
              "cuMemcpyHtoD", object);
   check_cuda(cu.cuStreamSynchronize(stream.get()), "cuStreamSynchronize", object);
+  return made->report.traits;
 }
 
 }  // namespace
@@ -106,8 +107,10 @@ HandlerKernels::HandlerKernels(const Gpu& gpu, const std::string& image, const s
                        ": was compiled by an ipcq-compiler of another build than this ipcq-runner; install both "
                        "of one release");
   }
-  set_arguments(gpu, *module, object, arguments);
+  const std::uint32_t traits = set_arguments(gpu, *module, object, arguments);
   kernels_ = module->kernels("user");
+  kernels_.plain = (traits & detail::kNotPlain) == 0;
+  kernels_.one_block = (traits & detail::kForOneBlock) != 0;
   module_ = std::move(module);
 }
 

@@ -17,6 +17,9 @@ struct Kernels {
   CUfunction message = nullptr;
   CUfunction finish = nullptr;
   CUfunction inlined = nullptr;
+  // Of a user's handler: one that is not plain changes lengths, which the kernels alone know (cuda/device/call.cuh).
+  bool plain = true;
+  bool one_block = false;  // for a message, however long it is
 };
 
 // One module on a GPU, unloaded in the end.

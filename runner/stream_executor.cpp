@@ -172,13 +172,18 @@ void StreamExecutor::enqueue_message(std::uint64_t ticket, const Descriptor& d) 
   device::StreamTotals* to = totals();
   std::uint32_t finish = q_.view().host_readable ? 0 : 1;
   void* arguments[] = {&q_.view(), &to, &m, &finish};
-  q_.launch(q_.kernels().message, m.length < device::kSplitBytes ? 1 : std::max(q_.workers(), 1u),
-            device::kBlockThreads, arguments);
+  const Kernels& kernels = q_.kernels();
+  const bool small = kernels.one_block || m.length < device::kSplitBytes;
+  q_.launch(kernels.message, small ? 1 : std::max(q_.workers(), 1u), device::kBlockThreads, arguments);
   if (finish != 0) return;
+  if (!kernels.plain) {  // the copy is the kernel's
+    q_.launch(kernels.finish, std::max(q_.workers(), 1u), device::kBlockThreads, arguments);
+    return;
+  }
   if (m.length != 0) {
     check_cuda(cu.cuMemcpyDtoHAsync(mirror, payload, m.length, q_.stream()), "cuMemcpyDtoHAsync", q_.object());
   }
-  q_.launch(q_.kernels().finish, 1, 1, arguments);
+  q_.launch(kernels.finish, 1, 1, arguments);
 }
 
 }  // namespace ipcq::runner

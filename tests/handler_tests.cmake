@@ -16,8 +16,9 @@ elseif(IPCQ_WITH_CUDA)
 endif()
 
 # In queues of a broker on the host; on a GPU it is gpu_own_handler_test.
-foreach(topic own_handler handler_fault)
-  ipcq_add_test(${topic}_test own_handlers/${topic}_test.cpp LABELS process SERIAL TIMEOUT 300)
-  add_dependencies(${topic}_test ipcq-host-runner ipcq-compiler)
-endforeach()
+ipcq_add_test(own_handler_test own_handlers/own_handler_test.cpp own_handlers/handler_message_test.cpp
+  LABELS process SERIAL TIMEOUT 300)
+ipcq_add_test(handler_fault_test own_handlers/handler_fault_test.cpp LABELS process SERIAL TIMEOUT 300)
+add_dependencies(own_handler_test ipcq-host-runner ipcq-compiler)
+add_dependencies(handler_fault_test ipcq-host-runner ipcq-compiler)
 target_compile_definitions(own_handler_test PRIVATE IPCQ_OWN_BACKEND="host")

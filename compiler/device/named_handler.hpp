@@ -1,6 +1,6 @@
 // After the user's file: which type is the handler, and whether it can be one, on a GPU as on the host. The messages
 // are for the file's author. Names that macros of that file may have are avoided. What includes this has declared
-// ipcq_compiler::Team, the team with which the handler is called there.
+// ipcq_compiler::TeamOf, the team with which a type of handler is called there.
 #pragma once
 
 #include "ipcq/handler.hpp"
@@ -29,22 +29,37 @@ constexpr bool is_same = false;
 template <class IpcqA>
 constexpr bool is_same<IpcqA, IpcqA> = true;
 template <class IpcqH>
-concept Accepts = requires(const IpcqH& ipcq_handler, unsigned long ipcq_length) {
+concept Accepts = !requires {
+  &IpcqH::accepts;
+}
+|| requires(const IpcqH& ipcq_handler, unsigned long ipcq_length) {
   static_cast<bool>(ipcq_handler.accepts(ipcq_length));
 };
 template <class IpcqH>
-concept Callable = requires(const IpcqH& ipcq_handler, std::byte* ipcq_data, unsigned long ipcq_length,
-                            ipcq_compiler::Team ipcq_team) {
+concept TakesBytes = requires(const IpcqH& ipcq_handler, std::byte* ipcq_data, unsigned long ipcq_length,
+                              ipcq_compiler::TeamOf<IpcqH> ipcq_team) {
   IpcqH();
   ipcq_handler(ipcq_data, ipcq_length, ipcq_team);
 };
+template <class IpcqH>
+concept TakesMessage = requires(const IpcqH& ipcq_handler, ipcq::HandlerMessage& ipcq_message,
+                                ipcq_compiler::TeamOf<IpcqH> ipcq_team) {
+  IpcqH();
+  ipcq_handler(ipcq_message, ipcq_team);
+};
+template <class IpcqH>
+concept Callable = TakesBytes<IpcqH> || TakesMessage<IpcqH>;
 
 static_assert(is_named<Handler>, "the file names no handler: IPCQ_HANDLER(Type) is missing, or stands in a namespace");
 static_assert(!is_named<Handler> || Accepts<Handler>,
-              "the handler needs: static constexpr bool accepts(std::uint64_t length)");
-static_assert(!is_named<Handler> || Callable<Handler>,
-              "the handler needs: template <class Team> IPCQ_HOST_DEVICE void operator()(std::byte* data, "
-              "std::uint64_t length, Team team) const; and a constructor without arguments");
+              "the handler's accepts is: static constexpr bool accepts(std::uint64_t length)");
+static_assert(
+    !is_named<Handler> || Callable<Handler>,
+    "the handler needs: template <class Team> IPCQ_HOST_DEVICE void operator()(std::byte* data, "
+    "std::uint64_t length, Team team) const, or the same of (ipcq::HandlerMessage& message, Team team); and a "
+    "constructor without arguments");
+static_assert(ipcq::handlers::scratch_bytes_of<Handler>() <= ipcq::handlers::kMostScratchBytes,
+              "the handler's scratch_bytes are 16384 at most");
 
 static_assert(!is_named<Handler> || __is_trivially_copyable(Handler),
               "a handler is plain data: its members are its parameters, or constants, and it is copied byte by byte");
@@ -66,12 +81,17 @@ struct Choice<true> {
 using Chosen = Choice<Accepts<Handler> && Callable<Handler>>::IpcqType;
 
 // Instantiates the handler's functions before kernels or table do: messages about them do not name these.
-inline bool call_once(std::byte* ipcq_data, unsigned long ipcq_length, const Team& ipcq_team) {
-  const Chosen ipcq_handler{};
-  if (!ipcq_handler.accepts(ipcq_length)) return false;
-  ipcq_handler(ipcq_data, ipcq_length, ipcq_team);
-  return true;
+template <class IpcqH>
+void call_once(ipcq::HandlerMessage& ipcq_message, const TeamOf<IpcqH>& ipcq_team) {
+  const IpcqH ipcq_handler{};
+  if (!ipcq::handlers::accepts(ipcq_handler, ipcq_message.length)) return;
+  if constexpr (TakesMessage<IpcqH>) {
+    ipcq_handler(ipcq_message, ipcq_team);
+  } else {
+    ipcq_handler(ipcq_message.data, ipcq_message.length, ipcq_team);
+  }
 }
+template void call_once<Chosen>(ipcq::HandlerMessage&, const TeamOf<Chosen>&);
 
 // Visits the parameters of the chosen handler; a stub has none.
 struct Visit {

@@ -4,7 +4,8 @@
 #include "device/executors.cuh"
 
 namespace ipcq_compiler {
-using Team = ipcq::detail::Team;
+template <class IpcqH>
+using TeamOf = ipcq::device::TeamOf<IpcqH>;
 }
 #include "device/named_handler.hpp"
 
@@ -32,6 +33,8 @@ extern "C" __global__ void ipcq_configure_user(ipcq::detail::HandlerArgument* ip
   ipcq_setter.finish();
   std::memcpy(ipcq_made, &ipcq_handler, sizeof ipcq_handler);
   ipcq_report->bytes = sizeof ipcq_handler;
+  ipcq_report->traits = (ipcq::device::kIsPlain<ipcq_compiler::Chosen> ? 0 : ipcq::detail::kNotPlain) |
+                        (ipcq::device::kIsForOneBlock<ipcq_compiler::Chosen> ? ipcq::detail::kForOneBlock : 0);
 }
 
 IPCQ_EXECUTOR_KERNELS(user, ipcq_compiler::Chosen)

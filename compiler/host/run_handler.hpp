@@ -19,19 +19,20 @@ inline void copy_text(const char* text, char* to, std::uint64_t bytes) noexcept 
 
 // HostImage::run of a handler.
 template <class Handler>
-HandlerVerdict run_handler(const void* handler, std::byte* data, std::uint64_t length, char* why,
-                           std::uint64_t why_bytes) {
+void run_handler(const void* handler, HandlerMessage& message, char* why, std::uint64_t why_bytes) {
+  constexpr std::uint64_t kScratch = handlers::scratch_bytes_of<Handler>();
+  alignas(16) std::byte scratch[kScratch == 0 ? 1 : kScratch];
   try {
-    const auto& h = *static_cast<const Handler*>(handler);
-    if (!h.accepts(length)) return HandlerVerdict::refused;
-    h(data, length, HostTeam());
-    return HandlerVerdict::done;
+    handlers::call(*static_cast<const Handler*>(handler), message, HostTeam{scratch});
+    return;
   } catch (const std::exception& error) {
     copy_text(error.what(), why, why_bytes);
+  } catch (const OutOfBounds&) {
+    copy_text("an index lies beyond the message", why, why_bytes);
   } catch (...) {
     copy_text("an exception that is no std::exception", why, why_bytes);
   }
-  return HandlerVerdict::threw;
+  message.outcome = kThrewOutcome;
 }
 
 // HostImage::make. `Visit` visits the parameters of a handler.

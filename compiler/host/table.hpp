@@ -4,7 +4,8 @@
 #include "host/run_handler.hpp"
 
 namespace ipcq_compiler {
-using Team = ipcq::HostTeam;
+template <class IpcqH>
+using TeamOf = ipcq::HostTeam;
 }
 #include "device/named_handler.hpp"
 

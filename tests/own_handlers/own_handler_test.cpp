@@ -1,30 +1,14 @@
-// Users' own handlers, on the backend that the build names: the host, or a GPU (also one that is played by the CPU).
-#include "own_handlers/own_handlers.hpp"
-
+// Users' own handlers: how a queue gets one, and what it does to messages.
 #include <array>
 #include <chrono>
 #include <thread>
 
+#include "own_handlers/on_backend.hpp"
+
 namespace ipcq_test {
 namespace {
 
-constexpr bool kOnGpu = std::string_view(IPCQ_OWN_BACKEND) == "cuda";
-
-class OwnHandlerTest : public OwnHandlers {
- protected:
-  void SetUp() override {
-    if (!kOnGpu) return;
-    try {
-      broker().create("probe", {.slots = 1, .handler = "identity", .backend = "cuda"});
-    } catch (const BackendError& e) {
-      GTEST_SKIP() << e.what();
-    }
-  }
-  QueueOptions options(const std::string& file) const {
-    QueueOptions o{.slots = 16, .size = 8192, .handler = file, .backend = IPCQ_OWN_BACKEND};
-    return o;
-  }
-};
+class OwnHandlerTest : public OnBackend {};
 
 TEST_F(OwnHandlerTest, ChangesMessagesInLinesAndInSlots) {
   broker().create("q", options(next_byte()));

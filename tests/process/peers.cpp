@@ -193,7 +193,7 @@ void ProcessTest::expect_nothing_left(const std::string& queue) {
   for (const auto& g : q.groups) {
     EXPECT_EQ(g.held, 0u) << g.name;
     EXPECT_EQ(g.waiting, 0u) << g.name;
-    EXPECT_EQ(g.published, g.delivered + g.dropped + g.expired + g.dead_lettered + g.lost) << g.name;
+    EXPECT_EQ(g.published, g.delivered + g.filtered + g.dropped + g.expired + g.dead_lettered + g.lost) << g.name;
     EXPECT_EQ(g.lost, 0u) << g.name;
   }
   const std::string dump = broker_ ? broker_->dump(queue) : fetch_dump(queue, name_);

@@ -50,11 +50,14 @@ TEST_F(HandlerCheckTest, CompilesTheFileWithItsMacrosAndTheHeadersBesideIt) {
   EXPECT_EQ(check("threshold.cu -D LEVEL=7").exit_code(), 1);
 }
 
-TEST_F(HandlerCheckTest, CompilesTheHandlerOfTheGuide) {
-  write("guide.cu", handler_of_the_guide());
-  Command& good = check("guide.cu");
-  EXPECT_EQ(good.exit_code(), 0) << good.err();
-  EXPECT_EQ(good.err(), "");
+TEST_F(HandlerCheckTest, CompilesTheHandlersOfTheGuide) {
+  ASSERT_EQ(handlers_of_the_guide().size(), 3u);
+  for (const std::string& handler : handlers_of_the_guide()) {
+    write("guide.cu", handler);
+    Command& good = check("guide.cu");
+    EXPECT_EQ(good.exit_code(), 0) << good.err();
+    EXPECT_EQ(good.err(), "");
+  }
 }
 
 TEST_F(HandlerCheckTest, MakesAnImageWithTheKernelsOfBothExecutors) {
@@ -121,7 +124,10 @@ TEST_F(HandlerCheckTest, SaysWhatAHandlerLacks) {
   const std::string accepts = "  static constexpr bool accepts(std::uint64_t) { return true; }\n";
   const std::string call = "  template <class Team> void operator()(std::byte*, std::uint64_t, Team) const {}\n";
   refused("struct Mine {\n" + accepts + call + "};\n", "names no handler: IPCQ_HANDLER(Type) is missing");
-  refused("struct Mine {\n" + call + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: static constexpr bool accepts");
+  refused("struct Mine {\n  static bool accepts(const char*) { return true; }\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
+          "the handler's accepts is: static constexpr bool accepts");
+  refused("struct Mine {\n  static constexpr unsigned scratch_bytes = 20000;\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
+          "scratch_bytes are 16384 at most");
   refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
   refused("struct Mine {\n  Mine(int) {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n",
           "a constructor without arguments");

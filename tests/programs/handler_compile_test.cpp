@@ -20,7 +20,6 @@
 namespace ipcq_test {
 namespace {
 
-using ipcq::detail::HandlerVerdict;
 using ipcq::detail::HostImage;
 using testing::HasSubstr;
 using testing::Not;
@@ -78,26 +77,37 @@ TEST_F(HandlerCompileTest, MakesATableThatRunsTheHandler) {
   ASSERT_NE(handler, nullptr);
   std::array<std::byte, 16> data{};
   std::array<char, 64> why{};
-  EXPECT_EQ(image->run(handler, data.data(), 4, why.data(), why.size()), HandlerVerdict::done);
+  const auto outcome_of = [&](std::uint64_t length, std::uint64_t why_bytes) {
+    ipcq::HandlerMessage m;
+    m.data = data.data();
+    m.length = m.capacity = length;
+    image->run(handler, m, why.data(), why_bytes);
+    return m.outcome;
+  };
+  EXPECT_EQ(outcome_of(4, why.size()), 0u);
   EXPECT_EQ(data[3], std::byte{3});
   EXPECT_EQ(data[4], std::byte{0});
-  EXPECT_EQ(image->run(handler, data.data(), 5, why.data(), why.size()), HandlerVerdict::refused);
+  EXPECT_EQ(outcome_of(5, why.size()), ipcq::detail::kRefusedOutcome);
   EXPECT_EQ(data[4], std::byte{0});
-  EXPECT_EQ(image->run(handler, data.data(), 8, why.data(), why.size()), HandlerVerdict::threw);
+  EXPECT_EQ(outcome_of(8, why.size()), ipcq::detail::kThrewOutcome);
   EXPECT_STREQ(why.data(), "eight bytes are too many");
   why.fill('x');
-  EXPECT_EQ(image->run(handler, data.data(), 8, why.data(), 6), HandlerVerdict::threw);
+  EXPECT_EQ(outcome_of(8, 6), ipcq::detail::kThrewOutcome);
   EXPECT_EQ(std::string(why.data(), 7), std::string("eight\0x", 7));
-  EXPECT_EQ(image->run(handler, data.data(), 8, why.data(), 0), HandlerVerdict::threw);
+  EXPECT_EQ(outcome_of(8, 0), ipcq::detail::kThrewOutcome);
   EXPECT_EQ(why[6], 'x');
-  EXPECT_EQ(image->run(handler, data.data(), 12, why.data(), why.size()), HandlerVerdict::threw);
+  EXPECT_EQ(outcome_of(12, why.size()), ipcq::detail::kThrewOutcome);
   EXPECT_STREQ(why.data(), "an exception that is no std::exception");
   image->destroy(handler);
 }
 
 TEST_F(HandlerCompileTest, TakesTheSourceThatAGpuTakes) {
-  write("guide.cu", handler_of_the_guide());
-  EXPECT_EQ(check("guide.cu").exit_code(), 0);
+  ASSERT_EQ(handlers_of_the_guide().size(), 3u);
+  for (const std::string& handler : handlers_of_the_guide()) {
+    write("guide.cu", handler);
+    Command& made = check("guide.cu");
+    EXPECT_EQ(made.exit_code(), 0) << made.err();
+  }
   write("words.cu",
         handler_text("    data[0] = std::byte(half(std::sqrt(4.0f)));\n" + kNoWork,
                      "#include <cmath>\n#include <cstring>\n#define T 1\n#define H 2\n#define N 7\n#define box 4\n"
@@ -152,7 +162,10 @@ TEST_F(HandlerCompileTest, SaysWhatAHandlerLacks) {
   const std::string accepts = "  static constexpr bool accepts(std::uint64_t) { return true; }\n";
   const std::string call = "  template <class Team> void operator()(std::byte*, std::uint64_t, Team) const {}\n";
   refused("struct Mine {\n" + accepts + call + "};\n", "names no handler: IPCQ_HANDLER(Type) is missing");
-  refused("struct Mine {\n" + call + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: static constexpr bool accepts");
+  refused("struct Mine {\n  static bool accepts(const char*) { return true; }\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
+          "the handler's accepts is: static constexpr bool accepts");
+  refused("struct Mine {\n  static constexpr unsigned scratch_bytes = 20000;\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
+          "scratch_bytes are 16384 at most");
   refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
   refused("struct Mine {\n  ~Mine() {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler is plain data");
   refused("struct Mine {\n  const char* name = nullptr;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine, name)\n",

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 namespace ipcq_test {
 
@@ -22,13 +23,17 @@ inline std::string handler_text(const std::string& body, const std::string& befo
 
 inline const std::string kNoWork = "    (void)data, (void)length, (void)team;";
 
-// That of docs/guide/handlers.md.
-inline std::string handler_of_the_guide() {
+// Those of docs/guide/handlers.md.
+inline std::vector<std::string> handlers_of_the_guide() {
   std::ifstream guide(IPCQ_HANDLER_GUIDE);
   const std::string text((std::istreambuf_iterator<char>(guide)), std::istreambuf_iterator<char>());
   const std::string mark = "```cpp\n";
-  const auto begin = text.find(mark) + mark.size();
-  return text.substr(begin, text.find("```", begin) - begin);
+  std::vector<std::string> handlers;
+  for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at)) {
+    at += mark.size();
+    handlers.push_back(text.substr(at, text.find("```", at) - at));
+  }
+  return handlers;
 }
 
 }  // namespace ipcq_test

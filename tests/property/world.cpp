@@ -112,7 +112,8 @@ void World::check() {
       RC_ASSERT(t.dropped == g.dropped);
       RC_ASSERT(t.delivered == g.delivered);
       RC_ASSERT(t.redelivered == g.redelivered);
-      RC_ASSERT(t.published == t.waiting + t.held + t.delivered + t.dropped + t.expired + t.dead_lettered + t.lost);
+      RC_ASSERT(t.published ==
+                t.waiting + t.held + t.delivered + t.filtered + t.dropped + t.expired + t.dead_lettered + t.lost);
     }
     RC_ASSERT(at == s.groups.size());
   }

@@ -13,10 +13,10 @@ Json to_json(const GroupStats& group) {
           {"lossy", group.lossy},         {"members", group.members},
           {"joined_at", group.joined_at}, {"published", group.published},
           {"waiting", group.waiting},     {"held", group.held},
-          {"delivered", group.delivered}, {"dropped", group.dropped},
-          {"expired", group.expired},     {"dead_lettered", group.dead_lettered},
-          {"lost", group.lost},           {"redelivered", group.redelivered},
-          {"records", group.records}};
+          {"delivered", group.delivered}, {"filtered", group.filtered},
+          {"dropped", group.dropped},     {"expired", group.expired},
+          {"lost", group.lost},           {"dead_lettered", group.dead_lettered},
+          {"records", group.records},     {"redelivered", group.redelivered}};
 }
 
 Json to_json(const EndpointStats& endpoint) {
@@ -137,15 +137,15 @@ std::string to_text(const QueueStats& told) {
                         queue.blocked_by_group);
   }
   if (!queue.groups.empty()) {
-    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
-                        "GROUP", "KIND", "MEMBERS", "PUBLISHED", "WAITING", "HELD", "DELIVERED", "DROPPED", "EXPIRED",
-                        "DEADLTR", "LOST", "REDELIVERED", "RECORDS");
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
+                        "GROUP", "KIND", "MEMBERS", "PUBLISHED", "WAITING", "HELD", "DELIVERED", "FILTERED", "DROPPED",
+                        "EXPIRED", "DEADLTR", "LOST", "REDELIVERED", "RECORDS");
   }
   for (const auto& g : queue.groups) {
     const auto kind = fmt::format("{}{}", g.durable ? "durable" : "ephemeral", g.lossy ? ",lossy" : "");
-    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
-                        g.name, kind, g.members, g.published, g.waiting, g.held, g.delivered, g.dropped, g.expired,
-                        g.dead_lettered, g.lost, g.redelivered, g.records);
+    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
+                        g.name, kind, g.members, g.published, g.waiting, g.held, g.delivered, g.filtered, g.dropped,
+                        g.expired, g.dead_lettered, g.lost, g.redelivered, g.records);
   }
   if (!queue.endpoints.empty()) {
     text += fmt::format("  {:<16} {:<10} {:>6} {:>8} {:>6} {:<8} {:>11} {:>11} {:>11} {:>6}\n", "ENDPOINT", "GROUP",

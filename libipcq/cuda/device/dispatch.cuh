@@ -167,7 +167,8 @@ __device__ inline void take_slot_message(Scout& shared, ScoutState& s, const Lan
 
 // Dispatches the messages of Scout::lines.scout.late whose payload is complete, writes tombstones for those whose
 // payload never will be, and keeps the others.
-__device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
+template <class Handler>
+__device__ void dispatch_ready(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s) {
   enlist(area, s);
   const bool crewed = s.workers != 0;  // false: the GPU has had no room for a worker block yet
   const unsigned lane = threadIdx.x % 32;
@@ -182,7 +183,7 @@ __device__ inline void dispatch_ready(const QueueView& q, WorkArea* area, Scout&
     const bool over = any && (written || load_acquire_system(&q.gpub[m.slot]) >= m.lease);
     const bool lost = over && (!sound || (!written && load_acquire_system(&q.tomb[m.slot]) >= m.lease));
     const bool ready = over && !lost && crewed;
-    const bool small = m.length < kSplitBytes;
+    const bool small = kIsForOneBlock<Handler> || m.length < kSplitBytes;
     dispatch_to_one(area, s, m, ready && small);
     if (lost) write_message(q, m, kTombstone);
     s.counted[kDamagedCounter] += __popc(__ballot_sync(~0u, lost));

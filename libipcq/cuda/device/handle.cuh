@@ -5,23 +5,20 @@
 // is called by one thread, after all shares are done and visible to it.
 #pragma once
 
-#include "device/line.cuh"
-#include "ipcq/handler.hpp"
-#include "layout/handle_records.hpp"
+#include "device/call.cuh"
 
 namespace ipcq::device {
 
-using detail::Team;
-
-// The handler that the kernels call. Where a user's has parameters, device/user_kernels.cuh has one with those of the
-// queue.
-template <class Handler>
-struct Instance {
-  __device__ static Handler get() { return Handler(); }
-};
-
-inline constexpr unsigned kInlineBuffer =  // most inline bytes in whole 16-byte words
-    (kInlineBytes + sizeof(uint4) - 1) / sizeof(uint4) * sizeof(uint4);
+// What a handler that is not plain has made of a message in its line.
+__device__ inline void apply(LaneLine& l, const CallResult& result) {
+  const detail::Verdict verdict = detail::verdict_of(result.outcome);
+  l.length = result.length;
+  l.used = first_units(kInlineUnit) | first_units((l.length + kUnitBytes - 1) / kUnitBytes) << l.data_unit;
+  if (l.unit != 0) return;
+  const std::uint32_t head = l.mine.word[0] & ~std::uint32_t{HeadBits::Priority::kMask};
+  l.mine.word[0] = head | verdict.flags << HeadBits::Flags::kShift | verdict.code << HeadBits::Priority::kShift;
+  l.mine.word[1] = l.length;
+}
 
 // Processes those of the warp's four lines whose lanes have `mine`, and writes their `out` lines: inline messages as
 // the handler leaves them, all others as tombstones. Called by all lanes of the warp. `buffer`: kWarpLines x
@@ -33,24 +30,32 @@ __device__ void process_inlined(const QueueView& q, LaneLine& l, bool mine, std:
   const unsigned which = threadIdx.x % 32 / kLineUnits;
   const bool inlined = mine && l.kind == kInlined;
   const std::uint32_t at = (l.unit - l.data_unit) * kUnitBytes;
-  const bool carries = inlined && l.unit >= l.data_unit && at < l.length;
-  auto* const words = reinterpret_cast<std::uint32_t*>(&buffer[which][carries ? at : 0]);
+  bool carries = inlined && l.unit >= l.data_unit && at < l.length;
+  auto* words = reinterpret_cast<std::uint32_t*>(&buffer[which][carries ? at : 0]);
   if (carries) {
     for (unsigned i = 0; i < kDataWords; ++i) words[i] = l.mine.word[i];
   }
   __syncwarp();
-  if (inlined) {
-    const auto& handler = Instance<Handler>::get();
-    if (handler.accepts(l.length)) {
-      handler(reinterpret_cast<std::byte*>(buffer[which]), l.length, Team{l.unit, kLineUnits});
-    } else {
-      if (l.unit == 0) {
-        l.mine.word[0] |= HeadBits::Flags::put(kNotProcessed);
-        ++failed;
+  if constexpr (kIsPlain<Handler>) {
+    if (inlined) {
+      const auto& handler = Instance<Handler>::get();
+      if (handlers::accepts(handler, l.length)) {
+        handler(reinterpret_cast<std::byte*>(buffer[which]), l.length, Team{l.unit, kLineUnits});
+      } else {
+        if (l.unit == 0) {
+          l.mine.word[0] |= HeadBits::Flags::put(kNotProcessed);
+          ++failed;
+        }
       }
     }
+    __syncwarp();
+  } else {
+    const CallResult result = call_for_lines<Handler>(l, inlined, buffer);
+    if (inlined) apply(l, result);
+    carries = inlined && l.unit >= l.data_unit && at < l.length;
+    words = reinterpret_cast<std::uint32_t*>(&buffer[which][carries ? at : 0]);
+    failed += inlined && l.unit == 0 && (detail::verdict_of(result.outcome).flags & kNotProcessed) != 0;
   }
-  __syncwarp();
   if (carries) {
     for (unsigned i = 0; i < kDataWords; ++i) l.mine.word[i] = words[i];
   }
@@ -61,10 +66,6 @@ __device__ void process_inlined(const QueueView& q, LaneLine& l, bool mine, std:
   if (mine && !inlined) bury(l);
   if (mine) write_lane(q, l);
   __syncwarp();
-}
-
-__device__ inline std::uint8_t* payload_of(const QueueView& q, const SlotMessage& m) {
-  return q.payload + m.slot * q.stride;
 }
 
 // Copies this thread's share between mirror and device memory. Rounds up to whole words, which stays within the slot:
@@ -95,15 +96,22 @@ __device__ inline void pull_share(const QueueView& q, const SlotMessage& m, cons
 __device__ inline void push_share(const QueueView& q, const SlotMessage& m, const Team& team) {
   copy_share(q.mirror + m.slot * q.stride, payload_of(q, m), m.length, team, load_payload);
 }
+// Returns what the lane of rank 0 has to say of the message; of a plain handler nothing.
 template <class Handler>
-__device__ void handle_share(const QueueView& q, const SlotMessage& m, const Team& team) {
-  auto* const payload = reinterpret_cast<std::byte*>(payload_of(q, m));
-  if ((m.flags & kRecords) != 0) {
-    (void)detail::handle_records(payload, m.length, team, [](std::byte* data, std::uint64_t length, const Team& lanes) {
-      return handlers::run(Instance<Handler>::get(), data, length, lanes);
-    });
+__device__ CallResult handle_share(const QueueView& q, const SlotMessage& m, const Team& team) {
+  if constexpr (!kIsPlain<Handler>) {
+    return call_for_slot<Handler>(q, m, team);
   } else {
-    (void)handlers::run(Instance<Handler>::get(), payload, m.length, team);
+    auto* const payload = reinterpret_cast<std::byte*>(payload_of(q, m));
+    if ((m.flags & kRecords) != 0) {
+      (void)detail::handle_records(payload, m.length, team,
+                                   [](std::byte* data, std::uint64_t length, const Team& lanes) {
+                                     return handlers::run(Instance<Handler>::get(), data, length, lanes);
+                                   });
+    } else {
+      (void)handlers::run(Instance<Handler>::get(), payload, m.length, team);
+    }
+    return {};
   }
 }
 
@@ -113,15 +121,27 @@ __device__ inline bool is_sound(const QueueView& q, const SlotMessage& m) {
 }
 
 // Writes the `out` line of a message whose shares are all done and visible to this thread. Returns whether the handler
-// refused the message, or a record of it, which the records tell and the line does not.
+// refused the message or failed on it, or on a record of it, which the records tell and the line does not. `result` of
+// a plain handler says nothing.
 template <class Handler>
-__device__ bool finish_message(const QueueView& q, SlotMessage m) {
+__device__ bool finish_message(const QueueView& q, SlotMessage m, const CallResult& result) {
   const std::uint32_t batch = m.flags & kRecords;
+  bool refused = false;
+  detail::Verdict verdict;
   // Read before the line is written: then the slot may be lent again.
-  const bool refused = batch != 0
-                           ? detail::has_refused_records(reinterpret_cast<std::byte*>(payload_of(q, m)), m.length)
-                           : !Instance<Handler>::get().accepts(m.length);
-  m.flags = kPayloadReady | batch | (refused && batch == 0 ? kNotProcessed : 0) | (q.host_readable ? kInMirror : 0);
+  if (batch != 0) {
+    refused = detail::has_refused_records(reinterpret_cast<std::byte*>(payload_of(q, m)), m.length);
+  } else if constexpr (kIsPlain<Handler>) {
+    refused = !handlers::accepts(Instance<Handler>::get(), m.length);
+    verdict.flags = refused ? kNotProcessed : 0;
+  } else {
+    verdict = detail::verdict_of(result.outcome);
+    refused = (verdict.flags & kNotProcessed) != 0;
+    m.unit[0][0] = (m.unit[0][0] & ~std::uint32_t{HeadBits::Priority::kMask}) | verdict.code
+                                                                                    << HeadBits::Priority::kShift;
+    m.unit[0][1] = result.length;
+  }
+  m.flags = kPayloadReady | batch | verdict.flags | (q.host_readable ? kInMirror : 0);
   fence_system();
   write_message(q, m, kSlot);
   return refused;

@@ -200,9 +200,10 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
     const unsigned taken = take_lines<Handler>(q, shared, s);
     // While lines come in, messages are collected, so that many are dispatched together.
     if (s.late != 0 && (taken != kWarpLines || s.late >= 32 || looks % kLooksPerDispatch == 0)) {
-      dispatch_ready(q, area, shared, s);
+      dispatch_ready<Handler>(q, area, shared, s);
     }
-    if (taken == kWarpLines && !s.slots && s.late == 0 && s.next >= s.limit && s.reason == EndReason::none) {
+    if (!kHasScratch<Handler> && taken == kWarpLines && !s.slots && s.late == 0 && s.next >= s.limit &&
+        s.reason == EndReason::none) {
       looks += run_bursts<Handler>(q, shared, s, area);
     }
     if (taken != 0 || s.blocked || s.arriving_since != 0) s.busy_at = 0;
@@ -223,7 +224,7 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
     s.busy_at = __shfl_sync(~0u, s.busy_at, 0);
   }
   // What then still waits for its payload is left to the next launch, or to the executor that takes over.
-  if (s.late != 0) dispatch_ready(q, area, shared, s);
+  if (s.late != 0) dispatch_ready<Handler>(q, area, shared, s);
   while (load_acquire_device(&area->completed) != s.dispatched) __nanosleep(100);
   show(q, area, shared, s);
   if (threadIdx.x == 0) {

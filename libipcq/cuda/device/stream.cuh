@@ -18,23 +18,49 @@ __device__ inline void show_totals(const QueueView& q, const StreamTotals* total
 // thread.
 template <class Handler>
 __device__ void end_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m) {
-  const bool refused = finish_message<Handler>(q, m);
+  CallResult result{};
+  if constexpr (!kIsPlain<Handler>) result = load_result(&totals->result);
+  const bool refused = finish_message<Handler>(q, m, result);
   ++totals->counted[kProcessedCounter];
   totals->counted[kFailedCounter] += refused;
   show_totals(q, totals);
 }
 
+// By one thread of each block of a kernel: whether it is the last to end.
+__device__ inline bool ends_last(StreamTotals* totals) {
+  fence_device();
+  if (add_device(&totals->done, 1) != gridDim.x - 1) return false;
+  totals->done = 0;
+  return true;
+}
+
+__device__ inline Team whole_grid() {
+  return {blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x, gridDim.x * std::uint64_t{blockDim.x}};
+}
+
 // Runs the message's handler; with `finish`, the last block to end also writes the `out` line.
 template <class Handler>
 __device__ void run_message(const QueueView& q, StreamTotals* totals, const SlotMessage& m, bool finish) {
-  handle_share<Handler>(q, m,
-                        {blockIdx.x * std::uint64_t{blockDim.x} + threadIdx.x, gridDim.x * std::uint64_t{blockDim.x}});
+  const CallResult result = handle_share<Handler>(q, m, whole_grid());
+  if constexpr (!kIsPlain<Handler>) {
+    if (blockIdx.x == 0 && threadIdx.x == 0) totals->result = result;
+  }
   if (!finish) return;
   __syncthreads();
-  if (threadIdx.x != 0) return;
-  fence_device();
-  if (add_device(&totals->done, 1) != gridDim.x - 1) return;
-  totals->done = 0;
+  if (threadIdx.x == 0 && ends_last(totals)) end_message<Handler>(q, totals, m);
+}
+
+// Ends a message whose handler a former kernel has run. Of a plain handler one thread is enough, and a copy to the
+// mirror has gone before; with any other, whose message has a length that only the GPU knows, this makes the copy.
+template <class Handler>
+__device__ void run_finish(const QueueView& q, StreamTotals* totals, SlotMessage m) {
+  if constexpr (!kIsPlain<Handler>) {
+    m.length = load_result(&totals->result).length;
+    push_share(q, m, whole_grid());
+    fence_system();
+    __syncthreads();
+    if (threadIdx.x != 0 || !ends_last(totals)) return;
+  }
   end_message<Handler>(q, totals, m);
 }
 
@@ -46,7 +72,8 @@ __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint6
   const unsigned warp = threadIdx.x / 32;
   if (threadIdx.x < kExecutorSums) sums[threadIdx.x] = 0;
   __syncthreads();
-  for (std::uint32_t at = warp * kWarpLines; at < count; at += kBlockWarps * kWarpLines) {
+  constexpr unsigned kWarps = kHasScratch<Handler> ? 1 : kBlockWarps;
+  for (std::uint32_t at = warp * kWarpLines; at < count && warp < kWarps; at += kWarps * kWarpLines) {
     LaneLine l = read_lines(q, first + at);
     // Either overwritten since the runner read it, or a message in a slot whose payload will never be complete.
     if (l.seen != Seen::present || l.kind == kSlot) l.kind = kNoKind;

@@ -57,9 +57,25 @@ __device__ __forceinline__ void end_share(const QueueView& q, WorkArea* area, Ta
     last = add_device(&entry->done, 1) == task.workers - 1;
   }
   if (last && task.last) {
-    if (finish_message<Handler>(q, task.message)) add_device(&area->failed, 1);
+    CallResult result{};
+    if constexpr (!kIsPlain<Handler>) {
+      result = alone || task.stage == Stage::push ? task.result : load_result(&entry->result);
+    }
+    if (finish_message<Handler>(q, task.message, result)) add_device(&area->failed, 1);
     add_device(&area->completed, 1);
   }
+}
+
+// After a block's share of a handler that is not plain: keeps what the lane of rank 0 has said for who goes on with the
+// message. Called by all threads of the block.
+__device__ inline void keep_result(Task* entry, Task& task, const CallResult& result, bool first) {
+  __syncthreads();  // no thread reads the length any more
+  if (!first) return;
+  task.result = result;
+  if (task.stage == Stage::whole) task.message.length = result.length;
+  auto* const there = reinterpret_cast<volatile std::uint32_t*>(&entry->result);
+  there[0] = result.length;
+  there[1] = result.outcome;
 }
 
 // A worker block's whole run. A message of kSplitBytes or more is shared by the enlisted workers, a smaller one belongs
@@ -102,6 +118,12 @@ __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
     if (task.awaited != 0 && threadIdx.x == 0) {
       // SYNC device-stage (acquire, device): every share of the stage before. Pairs with: the add in end_share().
       while (load_acquire_device(&area->task[(at - 1) % kTasks].done) != task.awaited) __nanosleep(64);
+      if constexpr (!kIsPlain<Handler>) {
+        if (task.stage == Stage::push) {
+          task.result = load_result(&area->task[(at - 1) % kTasks].result);
+          task.message.length = task.result.length;
+        }
+      }
     }
     __syncthreads();
     const Team team = alone ? Team{threadIdx.x, kBlockThreads}
@@ -111,7 +133,10 @@ __device__ void work(const QueueView& q, WorkArea* area, Mailbox* box) {
       pull_share(q, task.message, team);
       __syncthreads();
     }
-    if (task.stage == Stage::handle || alone) handle_share<Handler>(q, task.message, team);
+    if (task.stage == Stage::handle || alone) {
+      const CallResult result = handle_share<Handler>(q, task.message, team);
+      if constexpr (!kIsPlain<Handler>) keep_result(entry, task, result, team.rank() == 0);
+    }
     if (task.stage == Stage::push || (alone && q.host_readable)) {
       __syncthreads();
       push_share(q, task.message, team);

@@ -101,6 +101,9 @@ class IPCQ_API MessageView {
   // True if the queue's handler failed on this payload: it threw, or its process died. It may have changed the bytes in
   // part.
   bool failed() const noexcept { return m_.flaw > kRefused; }
+  // Where failed(): the code, 1 to 255, with which the handler said so (HandlerMessage::fail()); 0 where it threw or
+  // died, or of a record, or where failed() is false.
+  std::uint8_t failure() const noexcept { return failed() ? m_.failure : 0; }
 
  private:
   friend class detail::ConsumerCore;
@@ -119,6 +122,7 @@ class IPCQ_API MessageView {
     std::uint32_t record = 0;
     std::uint16_t redeliveries = 0;  // as its held entry's word has it
     std::uint8_t flaw = 0;           // 0: processed; kRefused; more: failed
+    std::uint8_t failure = 0;        // a code, where it has failed
   };
   Content m_;
 };

@@ -14,7 +14,7 @@
 namespace ipcq {
 
 // One consumer group. Messages are counted since the group joined, without tombstones. Once nothing waits and
-// nothing is held: published = delivered + dropped + expired + dead_lettered + lost.
+// nothing is held: published = delivered + filtered + dropped + expired + dead_lettered + lost.
 struct GroupStats {
   std::string name;
   bool durable = false;             // declared in QueueOptions::groups; else ephemeral
@@ -25,6 +25,7 @@ struct GroupStats {
   std::uint64_t waiting = 0;        // published and not yet taken
   std::uint64_t held = 0;           // taken and not yet released, given-back ones included
   std::uint64_t delivered = 0;      // released: derived, the rest of `published`
+  std::uint64_t filtered = 0;       // the queue's handler dropped them; whole messages, not records of a batch
   std::uint64_t dropped = 0;        // skipped by drop-oldest or for a lossy group
   std::uint64_t expired = 0;        // 0 in this version
   std::uint64_t dead_lettered = 0;  // 0 in this version

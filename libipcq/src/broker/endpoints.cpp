@@ -86,7 +86,8 @@ void Endpoints::publish_endpoint(QueueEntry& q, std::uint32_t index) const {
   shared.pid = e.pid;
   shared.uid = e.uid;
   shared.group = e.group;
-  for (Word* w : {&shared.messages, &shared.bytes, &shared.redelivered, &shared.damaged, &shared.more_records}) {
+  for (Word* w : {&shared.messages, &shared.bytes, &shared.redelivered, &shared.damaged, &shared.more_records,
+                  &shared.filtered}) {
     w->store(0, std::memory_order_relaxed);
   }
   shared.client.store(e.client, std::memory_order_release);
@@ -127,6 +128,7 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
   if (consumer || q.kept[index] != 0) count_kept(q, index);
   if (consumer) {
     q.groups[e.group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
+    q.groups[e.group].filtered += shared.filtered.load(std::memory_order_relaxed);
     q.groups[e.group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
   }
   (consumer ? q.groups[e.group].records : q.records) += records_of(q, index);

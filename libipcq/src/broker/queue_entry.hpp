@@ -43,6 +43,7 @@ struct GroupEntry {
   bool leaving = false;
   std::uint64_t left_at = 0;
   std::uint64_t lost = 0;            // counted by endpoints that have closed
+  std::uint64_t filtered = 0;        // likewise
   std::uint64_t redelivered = 0;     // likewise
   std::uint64_t records = 0;         // likewise: records_of() them
   std::uint64_t damaged_before = 0;  // lines that the executor had passed over when the group joined

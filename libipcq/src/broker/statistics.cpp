@@ -29,8 +29,8 @@ const char* name_of(QueueState s) {
   return "unknown";
 }
 
-// Every term follows from the cursors, the held entries and the counts of dropped and lost messages. scan() counts the
-// held entries, and from them what was delivered.
+// Every term follows from the cursors, the held entries and the counts of filtered, dropped and lost messages. scan()
+// counts the held entries, and from them what was delivered.
 GroupStats group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std::uint64_t taken) {
   const GroupEntry& state = q.groups[g];
   GroupStats s;
@@ -43,6 +43,7 @@ GroupStats group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std:
   s.waiting = minus(minus(next, taken), count_between(q.tombstones, taken, next));
   s.dropped = q.map->control().group[g].dropped.load(std::memory_order_relaxed);
   s.lost = state.lost + minus(q.map->control().damaged.load(std::memory_order_relaxed), state.damaged_before);
+  s.filtered = state.filtered;
   s.redelivered = state.redelivered;
   s.records = state.records;
   return s;
@@ -78,8 +79,10 @@ void view_groups(const QueueEntry& q, QueueView& v) {
     const EndpointEntry& e = q.endpoints[i];
     if (e.client == 0 || e.kind != EndpointKind::consumer) continue;
     GroupStats& s = v.stats.groups[place[e.group]];  // has a member, so it is not leaving
-    s.lost += q.map->endpoint(static_cast<std::uint32_t>(i)).damaged.load(std::memory_order_relaxed);
-    s.redelivered += q.map->endpoint(static_cast<std::uint32_t>(i)).redelivered.load(std::memory_order_relaxed);
+    const Endpoint& shared = q.map->endpoint(static_cast<std::uint32_t>(i));
+    s.lost += shared.damaged.load(std::memory_order_relaxed);
+    s.filtered += shared.filtered.load(std::memory_order_relaxed);
+    s.redelivered += shared.redelivered.load(std::memory_order_relaxed);
     s.records += records_of(q, static_cast<std::uint32_t>(i));
   }
 }

@@ -168,7 +168,7 @@ void scan(QueueView& q, const PoolCounts& pool) {
   for (GroupStats& g : s.groups) {
     s.reading += g.held;
     // The remainder: so it needs no counter of a process that may have been killed.
-    g.delivered = minus(g.published, g.waiting + g.held + g.dropped + g.lost);
+    g.delivered = minus(g.published, g.waiting + g.held + g.filtered + g.dropped + g.lost);
   }
   for (EndpointStats& e : s.endpoints) {
     const auto& counts = e.role == "producer" ? pool.loans : held;

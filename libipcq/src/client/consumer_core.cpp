@@ -103,6 +103,12 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
     (void)release(message);
     return Payload::lost;
   }
+  if ((d.flags & kFiltered) != 0) {
+    deadline.start();
+    ++filtered_;
+    (void)release(message);
+    return Payload::lost;
+  }
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
   if (early != nullptr) {
     *early = d;
@@ -136,6 +142,7 @@ void ConsumerCore::show_counters() const noexcept {
   shown.messages.store(messages_, std::memory_order_relaxed);
   shown.redelivered.store(redelivered_, std::memory_order_relaxed);
   shown.damaged.store(damaged_, std::memory_order_relaxed);
+  shown.filtered.store(filtered_, std::memory_order_relaxed);
   shown.bytes.store(bytes_, std::memory_order_relaxed);
 }
 

@@ -122,10 +122,12 @@ class ConsumerCore {
     view.m_.producer = d.producer;
     view.m_.published_at_ns = d.published_at_ns;
     view.m_.flaw = d.flags & (kNotProcessed | kHandlerFailed);
+    view.m_.failure = d.priority;
     bytes_ += d.length;
   }
-  // Makes `message` from a held entry. Releases the message if its payload is lost, puts it back if that is not there
-  // yet. With `early` the payload may be incomplete, and `*early` receives the descriptor.
+  // Makes `message` from a held entry. Releases the message if its payload is lost, or its handler has dropped it; puts
+  // it back if the payload is not there yet. With `early` the payload may be incomplete, and `*early` receives the
+  // descriptor.
   Payload fill(Message& message, std::uint32_t entry, std::uint8_t unwinding, Deadline& deadline,
                Descriptor* early = nullptr) noexcept;
   // fill(), into an empty message, for one that was not delivered before. `p`: what its line said. False: it has no
@@ -182,6 +184,7 @@ class ConsumerCore {
   std::uint64_t redelivered_ = 0;
   std::uint64_t bytes_ = 0;  // not beside messages_: GCC would add to both in a vector, which takes 3 times as long
   std::uint64_t damaged_ = 0;
+  std::uint64_t filtered_ = 0;
   const bool usual_lines_;              // plain, and no message is a record batch
   bool expects_slot_ = false;           // the last message of receive() was in one
   bool took_over_ = false;              // an orphan, which stays in a held entry of another member's block

@@ -87,6 +87,10 @@ bool Consumption::find_message(std::uint64_t ticket, MessageView& view, InlineDa
   bool damaged = false;
   const std::byte* const bytes = core_.in_place_.read(ticket, d, data, damaged);
   if (damaged) ++core_.damaged_;
+  if (bytes != nullptr && (d.flags & kFiltered) != 0) {
+    ++core_.filtered_;
+    return false;
+  }
   if (bytes != nullptr) core_.show(view, d, bytes, ticket);
   return bytes != nullptr;
 }

@@ -16,7 +16,7 @@ void pack_records(ProducerCore& core) {
 }
 
 RecordPacker::RecordPacker(ProducerCore& core) noexcept
-    : core_(core), capacity_(std::min<std::size_t>(core.slot_bytes(), Records::kRefused - 1)) {}
+    : core_(core), capacity_(std::min<std::size_t>(core.slot_bytes(), Records::kMostBytes)) {}
 
 BatchResult RecordPacker::send(std::span<const std::span<const std::byte>> payloads, Deadline& deadline,
                                bool more) noexcept {

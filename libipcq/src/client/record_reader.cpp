@@ -39,6 +39,8 @@ RecordReader::Opened RecordReader::open(Message& whole) noexcept {
   index_ = index;
   next_ = 0;
   end_ = sizeof(RecordsHead);
+  drops_ = Records::has_dropped(view_.m_.data);
+  if (drops_) pass_over_dropped();
   if (view_.m_.redeliveries == 0) show_more_records(more_records_ + (index.size() - 1));
   return Opened::yes;
 }
@@ -96,6 +98,7 @@ Status RecordReader::change(OpenBatch& batch, const Next& next) noexcept {
 }
 
 // In line: all of what is done for a record that a callback sees.
+template <bool kMayDrop>
 [[gnu::always_inline]] inline bool RecordReader::next(MessageView& record) noexcept {
   if (!has_next()) return false;
   RecordPlace place;
@@ -110,7 +113,16 @@ Status RecordReader::change(OpenBatch& batch, const Next& next) noexcept {
   record.m_.flaw = place.refused ? whole | MessageView::kRefused : (whole & MessageView::kRefused) != 0 ? whole : 0;
   before_ = end_;
   end_ = place.at + place.length;
+  if (kMayDrop && drops_) pass_over_dropped();
   return true;
+}
+
+void RecordReader::pass_over_dropped() noexcept {
+  RecordPlace place;
+  while (next_ != index_.size() && index_.get_from(end_, next_, place) && place.dropped) {
+    ++next_;
+    end_ = place.at + place.length;
+  }
 }
 
 void RecordReader::leave(bool given_back, bool damaged) noexcept {
@@ -171,7 +183,7 @@ Status RecordReader::receive(Message& record, Deadline& deadline) noexcept {
     }
     const std::uint32_t batch = shown_;
     record.m_ = view_.m_;
-    if (!next(record) || !hold(batch, next_ == index_.size())) {
+    if (!next<true>(record) || !hold(batch, next_ == index_.size())) {
       leave(false);
       record.forget();
       if (const Status s = core_.message_wait_.go_on(deadline); s != Status::ok) return s;
@@ -220,23 +232,31 @@ BatchResult RecordReader::consume(const MessageCallback& callback, Deadline& dea
   return result;
 }
 
+template <bool kMayDrop>
+bool RecordReader::show_some(const MessageCallback& callback, std::size_t limit, std::size_t& count, bool& more) {
+  bool wanted = true;
+  MessageView record = view_;
+  while (wanted && count < limit && (more = next<kMayDrop>(record))) {
+    wanted = callback.call(callback.object, record);
+    ++count;
+    if (core_.is_unusable()) return false;  // closed by the callback: the batch is the group's again
+  }
+  return wanted;
+}
+
 bool RecordReader::show_batch(const MessageCallback& callback, std::size_t limit, std::size_t& count) {
   const std::uint32_t batch = shown_;
   // Held meanwhile: else another thread that gives a record back would end the batch under the callback.
   if (!hold(batch, false)) return true;
   bool wanted = true;
   bool more = true;
-  MessageView record = view_;
   try {
-    while (wanted && count < limit && (more = next(record))) {
-      wanted = callback.call(callback.object, record);
-      ++count;
-      if (core_.is_unusable()) return false;  // closed by the callback: the batch is the group's again
-    }
+    wanted = drops_ ? show_some<true>(callback, limit, count, more) : show_some<false>(callback, limit, count, more);
   } catch (...) {
     if (!core_.is_unusable()) (void)end_record(batch, true);
     throw;
   }
+  if (core_.is_unusable()) return false;
   if (!more || next_ == index_.size()) leave(false);
   (void)end_record(batch, false);
   return wanted;

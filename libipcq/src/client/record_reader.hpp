@@ -71,12 +71,18 @@ class RecordReader final : public RecordSource {
     return (open_[shown_].state.load(std::memory_order_relaxed) & (kShown | kBack)) == kShown && next_ != index_.size();
   }
   // Sets what distinguishes the next record from others of the batch that is being shown. False: there is none.
+  // `kMayDrop` false: where none of them was dropped.
+  template <bool kMayDrop>
   bool next(MessageView& record) noexcept;
+  // Moves on to the next record that the handler has not dropped, so that a batch is over after the last such.
+  void pass_over_dropped() noexcept;
   // Ends the showing of the batch, if there is one; `damaged`: and counts it as lost, unless it was given back.
   void leave(bool given_back, bool damaged = false) noexcept;
   // Counts one record more as held; `last`: after which none is left to be shown. False: the batch was given back
   // meanwhile.
   bool hold(std::uint32_t batch, bool last) noexcept;
+  template <bool kMayDrop>
+  bool show_some(const MessageCallback& callback, std::size_t limit, std::size_t& count, bool& more);
   bool show_batch(const MessageCallback& callback, std::size_t limit, std::size_t& count);
   bool show_other(const MessageCallback& callback, Message& message, std::size_t& count);
 
@@ -86,6 +92,7 @@ class RecordReader final : public RecordSource {
   std::uint32_t shown_ = kNoBatch;  // the batch that is being shown
   MessageView view_;                // of it as a whole
   Records index_;
+  bool drops_ = false;              // some of its records were dropped
   std::uint32_t next_ = 0;          // record
   std::uint32_t end_ = 0;           // of the record before it
   std::uint32_t before_ = 0;        // `end_` before the last receive()

@@ -80,7 +80,8 @@ class Reader {
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, GroupStats*) {
   v(s.name), v(s.durable), v(s.lossy), v(s.members), v(s.joined_at), v(s.published), v(s.waiting), v(s.held);
-  v(s.delivered), v(s.dropped), v(s.expired), v(s.dead_lettered), v(s.lost), v(s.redelivered), v(s.records);
+  v(s.delivered), v(s.filtered), v(s.dropped), v(s.expired), v(s.dead_lettered), v(s.lost), v(s.redelivered),
+      v(s.records);
 }
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, EndpointStats*) {

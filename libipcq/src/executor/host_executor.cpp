@@ -17,6 +17,7 @@
 #include "executor/works_on.hpp"
 #include "layout/handle_records.hpp"
 #include "layout/text_field.hpp"
+#include "layout/verdict.hpp"
 #include "protocol/doorbell.hpp"
 
 namespace ipcq::detail {
@@ -77,7 +78,7 @@ class HostExecutor final : public Executor {
     InlineData data;
     const InLine line = read_in_line(queue_, pool_, ticket, d, data);
     if (line == InLine::message) {
-      handle(d, d.kind == LineKind::slot ? pool_.payload(d.slot) : data.bytes);
+      handle(ticket, d, d.kind == LineKind::slot ? pool_.payload(d.slot) : data.bytes);
       queue_.control().processed.fetch_add(1, std::memory_order_relaxed);
     }
     if (line == InLine::absent) {  // overwritten since the scout saw it
@@ -90,31 +91,56 @@ class HostExecutor final : public Executor {
 
   // Of a batch the records tell which of them were refused, and the line says nothing; but where the handler threw, the
   // line says that it did so on some of those.
-  void handle(Descriptor& d, std::byte* payload) noexcept {
-    HandlerVerdict worst = HandlerVerdict::done;
+  void handle(std::uint64_t ticket, Descriptor& d, std::byte* payload) noexcept {
+    HandlerMessage m;
+    m.data = payload;
+    m.length = d.length;
+    m.capacity = d.kind == LineKind::slot ? pool_.config().slot_bytes : ring_.inline_bytes();
+    m.ticket = ticket;
+    m.sequence = d.sequence;
+    m.published_at_ns = d.published_at_ns;
+    m.producer = d.producer;
+    bool refused = false;
     if ((d.flags & kRecords) != 0) {
-      const bool refused =
-          handle_records(payload, d.length, Team(), [&](std::byte* data, std::uint64_t length, const Team&) {
-            const HandlerVerdict verdict = call(data, length);
-            worst = std::max(worst, verdict);
-            return verdict == HandlerVerdict::done;
-          });
-      if (refused) worst = std::max(worst, HandlerVerdict::refused);
+      refused = handle_all_records(d, m);
     } else {
-      worst = call(payload, d.length);
-      if (worst != HandlerVerdict::done) d.flags |= kNotProcessed;
+      call(m);
+      const Verdict verdict = verdict_of(m.outcome);
+      d.length = static_cast<std::uint32_t>(m.length);
+      d.flags |= static_cast<std::uint8_t>(verdict.flags);
+      d.priority = static_cast<std::uint8_t>(verdict.code);
+      refused = (verdict.flags & kNotProcessed) != 0;
     }
-    if (worst == HandlerVerdict::threw) d.flags |= kHandlerFailed;
-    if (worst != HandlerVerdict::done) queue_.control().failed.fetch_add(1, std::memory_order_relaxed);
+    if (refused) queue_.control().failed.fetch_add(1, std::memory_order_relaxed);
   }
 
-  HandlerVerdict call(std::byte* data, std::uint64_t length) noexcept {
-    if (call_.builtin != nullptr) return call_.builtin(data, length) ? HandlerVerdict::done : HandlerVerdict::refused;
+  // Returns whether some were refused.
+  bool handle_all_records(Descriptor& d, const HandlerMessage& batch) noexcept {
+    bool threw = false;
+    const bool refused = handle_records(batch.data, batch.length, Team(),
+                                        [&](std::byte* data, std::uint64_t length, const Team&, std::uint32_t number) {
+                                          HandlerMessage m = batch;
+                                          m.data = data;
+                                          m.length = m.capacity = length;
+                                          m.record = number;
+                                          m.record_of_batch = true;
+                                          call(m);
+                                          threw |= m.outcome == kThrewOutcome;
+                                          return m.outcome;
+                                        });
+    if (threw) d.flags |= kHandlerFailed;
+    return refused;
+  }
+
+  void call(HandlerMessage& m) noexcept {
+    if (call_.builtin != nullptr) {
+      if (!call_.builtin(m.data, m.length)) m.outcome = kRefusedOutcome;
+      return;
+    }
     char why[256] = {};
-    const HandlerVerdict verdict = call_.image(call_.handler, data, length, why, sizeof why);
+    call_.image(call_.handler, m, why, sizeof why);
     if (fork_epoch() != epoch_) ::_exit(0);  // the handler has forked: the queue is its parent's
-    if (verdict == HandlerVerdict::threw && call_.on_throw) call_.on_throw(why);
-    return verdict;
+    if (m.outcome == kThrewOutcome && call_.on_throw) call_.on_throw(why);
   }
 
   const QueueMap& queue_;

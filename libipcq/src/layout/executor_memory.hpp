@@ -33,6 +33,12 @@ static_assert(offsetof(SlotMessage, ticket) == 0 && offsetof(SlotMessage, lease)
               offsetof(SlotMessage, slot) == 16 && offsetof(SlotMessage, length) == 20 &&
               offsetof(SlotMessage, flags) == 24 && offsetof(SlotMessage, unit) == 28);
 
+// What the lane of rank 0 of a handler's team says of its message.
+struct CallResult {
+  std::uint32_t length;
+  std::uint32_t outcome;  // HandlerMessage::outcome
+};
+
 enum class Stage : std::uint32_t {
   whole = 0,  // one worker does all of the following
   pull = 1,   // from the mirror
@@ -65,10 +71,12 @@ struct alignas(detail::kLineBytes) Task {
   std::uint32_t awaited;  // workers that must have finished the task before this one; 0: none
   std::uint32_t done;     // workers that have finished their share
   SlotMessage message;
-  std::uint8_t pad[detail::kLineBytes - 24 - sizeof(SlotMessage)];
+  CallResult result;  // of a handler that is not plain (call.cuh); written by the worker of the first share
+  std::uint8_t pad[detail::kLineBytes - 24 - sizeof(SlotMessage) - sizeof(CallResult)];
 };
 static_assert(sizeof(Task) == 128);
-static_assert(offsetof(Task, stage) == 0 && offsetof(Task, done) == 20 && offsetof(Task, message) == 24);
+static_assert(offsetof(Task, stage) == 0 && offsetof(Task, done) == 20 && offsetof(Task, message) == 24 &&
+              offsetof(Task, result) == 112);
 
 // In VRAM. Zero when a launch begins: each launch zeroes the next launch's area at its end.
 struct WorkArea {
@@ -103,9 +111,10 @@ enum class EndReason : std::uint32_t {
 struct StreamTotals {
   std::uint64_t counted[detail::kExecutorSums];  // by ExecutorCounter
   std::uint32_t done;                            // blocks of the running kernel that have finished
+  CallResult result;                             // of the running message, as in Task
   std::uint32_t reserved;
 };
-static_assert(sizeof(StreamTotals) == 32 && offsetof(StreamTotals, done) == 24);
+static_assert(sizeof(StreamTotals) == 40 && offsetof(StreamTotals, done) == 24 && offsetof(StreamTotals, result) == 28);
 
 // In VRAM, one for each device queue.
 struct ExecutorMemory {

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "ipcq/export.hpp"
+#include "ipcq/handler.hpp"
 #include "ipcq/records.hpp"
 
 namespace ipcq::detail {
@@ -37,38 +38,67 @@ IPCQ_HOST_DEVICE constexpr unsigned log2_of_record_lanes(std::uint64_t mean, std
   return log2;
 }
 
-// Calls handle(data, length, team) for this lane's records, with the team of lanes that share the record. It says
-// whether the handler took that length: the same for all lanes. Returns whether this lane has marked a record as
-// refused.
+// The mark of a record in the index, by what its handler has made of it: whether it was taken, or
+// HandlerMessage::outcome.
+IPCQ_HOST_DEVICE constexpr std::uint32_t mark_of(bool taken) noexcept { return taken ? 0 : Records::kRefused; }
+IPCQ_HOST_DEVICE constexpr std::uint32_t mark_of(std::uint32_t outcome) noexcept {
+  return outcome == 0 ? 0 : outcome == kDroppedOutcome ? Records::kDropped : Records::kRefused;
+}
+
+// Marks record `i`, at `place`, and in the head that there are such. By one lane.
+IPCQ_HOST_DEVICE inline void mark_record(std::byte* batch, const Records& records, std::uint32_t i,
+                                         const RecordPlace& place, std::uint32_t mark) noexcept {
+  // What a producer has put into the bits gives way to the handler's verdict.
+  const std::uint32_t before =
+      (place.refused ? Records::kRefused : 0) | (place.dropped ? std::uint32_t{Records::kDropped} : 0);
+  if (mark != before) records.index()[i] = (place.at + place.length) | mark;
+  auto* const head = reinterpret_cast<volatile RecordsHead*>(batch);
+  if (mark == Records::kRefused) head->refused = 1;
+  if (mark == Records::kDropped) head->dropped = 1;
+}
+
+// Calls handle(data, length, team), or handle(data, length, team, number), for this lane's records, with the team of
+// lanes that share the record: 2^log2 of them. The result, of the lane of rank 0, is for mark_of(). Returns whether
+// this lane has marked a record as refused.
 //
-// `refused` of the head is 0 as the producer writes it, and a lane that marks a record sets it; no lane clears it, as
-// the lanes need no order. The word of record i is read by the lanes of records i and i + 1 while one of them sets or
-// clears its bit 31. That harms none: words are loaded and stored as a whole, with the same bits 0 to 30, and what
-// stands in bit 31 does not tell the lanes anything.
+// `refused` and `dropped` of the head are 0 as the producer writes them, and a lane that marks a record sets one; no
+// lane clears it, as the lanes need no order. The word of record i is read by the lanes of records i and i + 1 while
+// one of them changes its marks. That harms none: words are loaded and stored as a whole, with the same bits below, and
+// the marks do not tell the lanes anything.
 template <class Handle>
-IPCQ_HOST_DEVICE bool handle_records(std::byte* batch, std::uint64_t length, const Team& team, Handle handle) noexcept {
-  const Records records(batch, length);
+IPCQ_HOST_DEVICE bool handle_records(std::byte* batch, const Records& records, const Team& team, unsigned log2,
+                                     Handle handle) noexcept {
   const std::uint32_t count = records.size();
-  if (count == 0) return false;
-  const unsigned log2 = log2_of_record_lanes(length / count, team.size());
   const std::uint64_t at_once = team.size() >> log2;
   std::uint64_t i = team.rank() >> log2;
   if (i >= at_once) return false;  // a lane that is over
   const std::uint64_t lanes = std::uint64_t{1} << log2;
   const Team mine{team.rank() & (lanes - 1), lanes};
-  auto* const index = reinterpret_cast<volatile std::uint32_t*>(batch + length) - count;
   bool refused = false;
   for (; i < count; i += at_once) {
     RecordPlace place;
-    if (!records.get(static_cast<std::uint32_t>(i), place)) continue;
-    const bool taken = handle(batch + place.at, std::uint64_t{place.length}, mine);
+    const auto number = static_cast<std::uint32_t>(i);
+    if (!records.get(number, place)) continue;
+    std::byte* const data = batch + place.at;
+    std::uint32_t mark = 0;
+    if constexpr (requires { handle(data, std::uint64_t{place.length}, mine, number); }) {
+      mark = mark_of(handle(data, std::uint64_t{place.length}, mine, number));
+    } else {
+      mark = mark_of(handle(data, std::uint64_t{place.length}, mine));
+    }
     if (mine.rank() != 0) continue;
-    // What a producer has put into the bit gives way to the handler's verdict.
-    if (taken == place.refused) index[i] = (place.at + place.length) | (taken ? 0 : Records::kRefused);
-    refused |= !taken;
+    mark_record(batch, records, number, place, mark);
+    refused |= mark == Records::kRefused;
   }
-  if (refused) reinterpret_cast<volatile RecordsHead*>(batch)->refused = 1;
   return refused;
+}
+
+// The same with as many lanes for a record as suit their lengths.
+template <class Handle>
+IPCQ_HOST_DEVICE bool handle_records(std::byte* batch, std::uint64_t length, const Team& team, Handle handle) noexcept {
+  const Records records(batch, length);
+  if (records.size() == 0) return false;
+  return handle_records(batch, records, team, log2_of_record_lanes(length / records.size(), team.size()), handle);
 }
 
 // Whether records of the batch were refused, as its head says; by one thread that observes what all lanes have done.

@@ -38,13 +38,18 @@ enum class ArgumentProblem : std::uint32_t {
   unknown = 5,  // no parameter has this name
 };
 
+// HandlerReport::traits: what the runner must know of a handler on a GPU (cuda/device/call.cuh).
+inline constexpr std::uint32_t kNotPlain = 1;     // the kernels alone know what length a message has afterwards
+inline constexpr std::uint32_t kForOneBlock = 2;  // a message is never shared by several blocks
+
 // What became of them.
 struct HandlerReport {
   ArgumentProblem problem;
   std::uint32_t argument;  // the number of the one that it is about
   std::uint32_t bytes;     // of the handler, on a GPU
   std::uint32_t names_bytes;
-  char names[240];  // of the parameters: "level, rate"; cut off
+  std::uint32_t traits;
+  char names[236];  // of the parameters: "level, rate"; cut off
 };
 static_assert(sizeof(HandlerReport) == 256);
 

@@ -8,16 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ipcq/handler.hpp"
 #include "layout/abi.hpp"
 #include "layout/handler_arguments.hpp"
 
 namespace ipcq::detail {
-
-enum class HandlerVerdict : std::uint32_t {
-  done = 0,
-  refused = 1,  // accepts() says no; the bytes are as they were
-  threw = 2,    // an exception left the handler; the bytes may be changed in part
-};
 
 struct HostImage {
   std::uint32_t magic;
@@ -26,9 +21,9 @@ struct HostImage {
   // its constructor throws.
   void* (*make)(HandlerArgument* arguments, std::uint32_t count, HandlerReport* report);
   void (*destroy)(void* handler);
-  // Runs the handler over `data`, as a team of one; by any thread. Where it throws, the exception's text goes into
+  // Calls the handler for a message, as a team of one; by any thread. Where it throws, the exception's text goes into
   // `why`, of `why_bytes` bytes, cut off and zero-terminated.
-  HandlerVerdict (*run)(const void* handler, std::byte* data, std::uint64_t length, char* why, std::uint64_t why_bytes);
+  void (*run)(const void* handler, HandlerMessage& message, char* why, std::uint64_t why_bytes);
 };
 static_assert(sizeof(HostImage) == 32 && offsetof(HostImage, make) == 8 && offsetof(HostImage, run) == 24);
 

@@ -233,7 +233,7 @@ struct alignas(kLineBytes) Endpoint {
   Word redelivered;   // received after another delivery
   Word damaged;       // lines skipped because their content was invalid
   Word more_records;  // payloads beyond `messages`: of each record batch all records but the first
-  Word loaned_at;     // reserved
+  Word filtered;      // messages that the handler has dropped
   std::uint8_t pad1[kLineBytes - 48];
 };
 static_assert(sizeof(Endpoint) == 256 && std::is_standard_layout_v<Endpoint>);
@@ -241,7 +241,7 @@ static_assert(offsetof(Endpoint, client) == 0 && offsetof(Endpoint, kind) == 8 &
               offsetof(Endpoint, uid) == 16 && offsetof(Endpoint, group) == 20);
 static_assert(offsetof(Endpoint, messages) == 128 && offsetof(Endpoint, bytes) == 136 &&
               offsetof(Endpoint, redelivered) == 144 && offsetof(Endpoint, damaged) == 152 &&
-              offsetof(Endpoint, more_records) == 160 && offsetof(Endpoint, loaned_at) == 168);
+              offsetof(Endpoint, more_records) == 160 && offsetof(Endpoint, filtered) == 168);
 
 struct PoolControl {
   Doorbell free;  // producers sleep on it; rung when a slot was freed

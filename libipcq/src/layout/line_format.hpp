@@ -48,11 +48,14 @@ enum LineFlag : std::uint8_t {
   // With kNotProcessed: the handler threw or died, and may have changed the payload in part. Without, on a record
   // batch: it threw on some of the records that are marked as refused.
   kHandlerFailed = 32,
+  // The handler drops the message: readers release it unseen, and count it (Endpoint::filtered).
+  kFiltered = 64,
   kBeforeExecutor = 128,  // only in held entries: the copy was made from `in` (published_view.hpp)
 };
 
 // The others are not valid in a line; a reader drops them.
-inline constexpr std::uint64_t kFlagsOfALine = kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed;
+inline constexpr std::uint64_t kFlagsOfALine =
+    kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed | kFiltered;
 
 inline constexpr unsigned kLineUnits = 8;
 inline constexpr unsigned kUnitBytes = 12;  // of data; the tag has four more

@@ -75,9 +75,10 @@ class InPlaceReader {
         if (ring_.cursor_word(cursor()) == word) return 0;
         continue;
       }
-      if (message && (d.kind == LineKind::slot || d.length > room)) {
+      const bool for_entry = d.kind == LineKind::slot || (d.flags & kFiltered) != 0;
+      if (message && (for_entry || d.length > room)) {
         if (ring_.cursor_word(cursor()) != word) continue;  // of a ticket that another member has taken
-        t.outcome = d.kind == LineKind::slot ? TakeOutcome::needs_entry : TakeOutcome::too_large;
+        t.outcome = for_entry ? TakeOutcome::needs_entry : TakeOutcome::too_large;
         return 0;
       }
       if (!swap(word, v, 1, false)) continue;

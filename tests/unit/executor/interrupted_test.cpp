@@ -31,18 +31,17 @@ void die_there(const char* name) {
 }
 
 // Kills its process in the middle of a payload that begins with 'x'; else makes each byte a '.'.
-HandlerVerdict fragile(const void*, std::byte* data, std::uint64_t length, char*, std::uint64_t) {
-  const bool fatal = length != 0 && data[0] == std::byte{'x'};
-  for (std::uint64_t i = 0; i < length; ++i) {
-    if (fatal && i == length / 2) ::kill(::getpid(), SIGKILL);
-    data[i] = std::byte{'.'};
+void fragile(const void*, HandlerMessage& m, char*, std::uint64_t) {
+  const bool fatal = m.length != 0 && m.data[0] == std::byte{'x'};
+  for (std::uint64_t i = 0; i < m.length; ++i) {
+    if (fatal && i == m.length / 2) ::kill(::getpid(), SIGKILL);
+    m.data[i] = std::byte{'.'};
   }
-  return HandlerVerdict::done;
 }
 
-HandlerVerdict throwing(const void*, std::byte*, std::uint64_t, char* why, std::uint64_t why_bytes) {
+void throwing(const void*, HandlerMessage& m, char* why, std::uint64_t why_bytes) {
   std::strncpy(why, "no reason", why_bytes - 1);
-  return HandlerVerdict::threw;
+  m.outcome = kThrewOutcome;
 }
 
 class InterruptedTest : public testing::Test {

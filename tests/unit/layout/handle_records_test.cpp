@@ -153,5 +153,35 @@ TEST(HandleRecords, TheLanesOfARecordAreATeam) {
   EXPECT_THAT(calls, Each(once));
 }
 
+// Of any number of lanes: the first of each record's says what became of it.
+TEST(HandleRecords, MarksWhatIsDroppedAndWhatFails) {
+  for (const std::uint64_t lanes : {1u, 20u, 512u}) {
+    RecordBatch b({"keep", "drop", "fail", "drop", "keep"});
+    b.set_word(0, b.word(0) | Records::kDropped);  // by its producer
+    const RecordBatch before = b;
+    bool refused = false;
+    for (std::uint64_t rank = lanes; rank-- > 0;) {
+      refused |= handle_records(
+          b.data(), b.size(), {rank, lanes},
+          [&](std::byte* data, std::uint64_t length, const Team&, std::uint32_t number) -> std::uint32_t {
+            EXPECT_EQ(length, 4u);
+            EXPECT_EQ(data, b.data() + 16 + 16 * number);
+            return data[0] == std::byte{'d'} ? kDroppedOutcome : data[0] == std::byte{'f'} ? 7 : 0;
+          });
+    }
+    EXPECT_TRUE(refused);
+    EXPECT_EQ(b.head().refused, 1u);
+    EXPECT_TRUE(Records::has_dropped(b.data()));
+    const Records records(b.data(), b.size());
+    for (std::uint32_t i = 0; i < 5; ++i) {
+      RecordPlace place;
+      ASSERT_TRUE(records.get(i, place));
+      EXPECT_EQ(place.dropped, i == 1 || i == 3) << i;
+      EXPECT_EQ(place.refused, i == 2) << i;
+      EXPECT_EQ(b.text(i), before.text(i));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ipcq::detail

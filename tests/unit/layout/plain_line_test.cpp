@@ -220,7 +220,7 @@ TEST_P(PlainLine, DropsFlagsThatNoLineMayHave) {
   x.flags = 0xff;
   write_plain_line(units_, 5, x, nullptr);
   ASSERT_EQ(look(5), LineRead::present);
-  EXPECT_EQ(unsigned{d_.flags}, kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed);
+  EXPECT_EQ(unsigned{d_.flags}, kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed | kFiltered);
 }
 
 TEST_P(PlainLine, ReadsPayloadFromTheDataUnitThatALaterVersionWrites) {
