@@ -277,7 +277,8 @@ TEST_P(HandlerMessageTest, TeamsOfAWarpAndOfABlockWaitForEachOther) {
       "    part[team.rank()] = mine;\n"
       "    team.sync();\n"
       "    if (team.rank() != 0) return;\n"
-      "    for (std::uint64_t i = 1; i < team.size(); ++i) mine += part[i];\n"
+      "    mine = 0;\n"
+      "    for (std::uint64_t i = 0; i < team.size(); ++i) mine += part[i];\n"
       "    words[0] = mine;\n"
       "    if (!m.record_of_batch) m.resize(4);";
   for (const char* sharing : {"thread", "warp", "block"}) {

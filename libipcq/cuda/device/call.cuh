@@ -68,6 +68,10 @@ inline constexpr bool kIsForOneBlock = kSharing<Handler> != Sharing::all;
 template <class Handler>
 inline constexpr unsigned kBlocksAtOnce = handlers::is_heavy<Handler>() ? 1 : 2;
 
+// Lanes of a team within a warp, which works on a message in its line or on a record.
+template <class Handler>
+inline constexpr unsigned kLanes = kSharing<Handler> == Sharing::thread ? 1 : 32;
+
 // Memory for one team of the block: teams that have some work one after the other.
 template <class Handler>
 inline constexpr bool kHasScratch = handlers::scratch_bytes_of<Handler>() != 0;
@@ -116,13 +120,15 @@ __device__ inline HandlerMessage message_in_line(const LaneLine& l, unsigned lea
 template <class Handler>
 __device__ CallResult call_for_lines(const LaneLine& l, bool mine, std::uint8_t (*buffer)[kInlineBuffer]) {
   const unsigned lane = threadIdx.x % 32;
-  if constexpr (kSharing<Handler> == Sharing::warp || kSharing<Handler> == Sharing::block) {
+  if constexpr (kSharing<Handler> != Sharing::all && (kLanes<Handler> != 1 || kHasScratch<Handler>)) {
     CallResult result{l.length, 0};
     for (unsigned w = 0; w < kWarpLines; ++w) {
       HandlerMessage m = message_in_line(l, w * kLineUnits, buffer[w]);
       if (__shfl_sync(~0u, static_cast<int>(mine), w * kLineUnits) == 0) continue;
-      const CallResult all = broadcast(call<Handler>(m, CloseTeam{lane, 32, scratch_of<Handler>()}), 0);
-      if (lane / kLineUnits == w) result = all;
+      CallResult one{};
+      if (lane < kLanes<Handler>) one = call<Handler>(m, CloseTeam{lane, kLanes<Handler>, scratch_of<Handler>()});
+      one = broadcast(one, 0);
+      if (lane / kLineUnits == w) result = one;
       __syncwarp();  // before the scratch memory is the next call's
     }
     return result;
@@ -133,7 +139,7 @@ __device__ CallResult call_for_lines(const LaneLine& l, bool mine, std::uint8_t 
     if constexpr (kSharing<Handler> == Sharing::all) {
       if (mine) result = call<Handler>(m, Team{l.unit, kLineUnits});
     } else if (mine && l.unit == 0) {
-      result = call<Handler>(m, CloseTeam{0, 1, scratch_of<Handler>()});
+      result = call<Handler>(m, CloseTeam{0, 1, nullptr});
     }
     __syncwarp();
     return broadcast(result, leader);
@@ -179,7 +185,6 @@ __device__ void call_for_records(const HandlerMessage& batch, const Team& team) 
     // A warp for each. Its lanes wait for each other, so all go by what the first has read, whatever other processes
     // write into the index.
     constexpr unsigned kWarps = kHasScratch<Handler> ? 1 : kBlockWarps;
-    constexpr unsigned kLanes = kSharing<Handler> == Sharing::thread ? 1 : 32;
     const unsigned lane = threadIdx.x % 32;
     if (threadIdx.x / 32 >= kWarps) return;
     const std::uint32_t count = __shfl_sync(~0u, records.size(), 0);
@@ -190,7 +195,9 @@ __device__ void call_for_records(const HandlerMessage& batch, const Team& team) 
       std::byte* const data = batch.data + __shfl_sync(~0u, place.at, 0);
       const std::uint64_t length = __shfl_sync(~0u, place.length, 0);
       std::uint32_t outcome = 0;
-      if (lane < kLanes) outcome = record(data, length, CloseTeam{lane, kLanes, scratch_of<Handler>()}, i);
+      if (lane < kLanes<Handler>) {
+        outcome = record(data, length, CloseTeam{lane, kLanes<Handler>, scratch_of<Handler>()}, i);
+      }
       if (lane == 0) detail::mark_record(batch.data, records, i, place, detail::mark_of(outcome));
       __syncwarp();  // before the scratch memory is the next call's
     }
@@ -206,10 +213,8 @@ __device__ CallResult call_for_slot(const QueueView& q, const SlotMessage& s, co
   } else if constexpr (kSharing<Handler> == Sharing::all) {
     return call<Handler>(m, team);
   } else {
-    constexpr unsigned kLanes = kSharing<Handler> == Sharing::thread ? 1
-                                : kSharing<Handler> == Sharing::warp ? 32
-                                                                     : kBlockThreads;
-    if (threadIdx.x < kLanes) return call<Handler>(m, CloseTeam{threadIdx.x, kLanes, scratch_of<Handler>()});
+    constexpr unsigned kMany = kSharing<Handler> == Sharing::block ? kBlockThreads : kLanes<Handler>;
+    if (threadIdx.x < kMany) return call<Handler>(m, CloseTeam{threadIdx.x, kMany, scratch_of<Handler>()});
   }
   return {s.length, 0};
 }
