@@ -18,6 +18,14 @@
 //   consume/payload     of 256 threads that get pointer and length by value, one thread asking for the status; or, as
 //   consume/header      in the README, a payload, which every thread asks; or a header; or that of receive_ahead().
 //   From consume/ahead       the 20th message to the end of the last kernel
+//   handlers/frames         4K frames of 33 177 600 bytes in VRAM through the built-in `invert` and through a handler
+//   of handlers/frames_stream  the user's that does the same, in turn, five times each; both clients lend and release,
+//   and
+//                           fill and check the first frames. From the 100th frame to the last; us a frame
+//   handlers/latency        as latency/persistent with these two, in turn
+//   handlers/start          from Broker::create to the receipt of the first message of 48 bytes, with a runner that
+//   works
+//                           already: built-in, the user's compiled anew, and from the cache; in ms
 //
 // The last lines give ratios and targets. Figures in counters: times in us, rates per second. IPCQ_BENCH_SCALE=0.1
 // sends a tenth of the messages.
@@ -108,6 +116,14 @@ void print_last_lines() {
   lines.ratio("1 MiB used by kernels: by header / by payload", "consume/header", "consume/payload");
   lines.ratio("1 MiB used by kernels: taken ahead / by header", "consume/ahead", "consume/header");
   lines.ratio("1 MiB, stream executor: ipcq / copy engines", "bulk/1m_stream", "bulk/bare");
+  lines.ratio("4K frame, time: source handler / built-in one", "handlers/frames/us_per_frame", at_most(1.03));
+  lines.ratio("4K frame, stream executor: source / built-in", "handlers/frames_stream/us_per_frame", at_most(1.03));
+  lines.ratio("48 B p50: source / built-in", "handlers/latency/p50_us", at_most(1.05));
+  lines.ratio("48 B p99: source / built-in", "handlers/latency/p99_us");
+  lines.figure("first message later than with a built-in one: source compiled", "handlers/start/compiled", 1, "ms",
+               at_most(300));
+  lines.figure("first message later than with a built-in one: source cached", "handlers/start/cached", 1, "ms",
+               at_most(20));
 }
 
 }  // namespace
@@ -127,6 +143,10 @@ BENCHMARK(consume_payload)->Name("consume/payload")->Iterations(1)->Unit(benchma
 BENCHMARK(consume_header)->Name("consume/header")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(consume_ahead)->Name("consume/ahead")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(bulk_1m_stream)->Name("bulk/1m_stream")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(handlers_frames)->Name("handlers/frames")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(handlers_frames_stream)->Name("handlers/frames_stream")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(handlers_latency)->Name("handlers/latency")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(handlers_start)->Name("handlers/start")->Iterations(1)->Unit(benchmark::kMillisecond);
 
 }  // namespace ipcq::bench
 

@@ -9,6 +9,7 @@
 #include "common/peer.hpp"
 #include "driver.hpp"
 #include "gpu_bench.hpp"
+#include "gpu_client.hpp"
 #include "layout/atomic.hpp"
 
 extern "C" const unsigned char ipcq_gpu_bench_kernels[];  // NOLINT(readability-identifier-naming)
@@ -25,20 +26,11 @@ constexpr unsigned kUnits = 4;  // of a line
 
 class BareGpu {
  public:
-  BareGpu() {
+  BareGpu() : context_(use_gpu()) {
     const auto& cu = driver();
-    CUdevice device = 0;
-    check_cuda(cu.cuDeviceGet(&device, 0), "cuDeviceGet", "GPU 0");
-    check_cuda(cu.cuDevicePrimaryCtxRetain(&context_, device), "cuDevicePrimaryCtxRetain", "GPU 0");
-    check_cuda(cu.cuCtxSetCurrent(context_), "cuCtxSetCurrent", "GPU 0");
     CUmodule module = nullptr;
     check_cuda(cu.cuModuleLoadData(&module, ipcq_gpu_bench_kernels), "cuModuleLoadData", "gpu_bench");
     check_cuda(cu.cuModuleGetFunction(&move_lines_, module, "move_lines"), "cuModuleGetFunction", "move_lines");
-  }
-  CUstream stream() const {
-    CUstream s = nullptr;
-    check_cuda(driver().cuStreamCreateWithPriority(&s, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreate", "GPU 0");
-    return s;
   }
   template <class T>
   T* pin(T* data, std::size_t bytes) {
@@ -53,13 +45,10 @@ class BareGpu {
     check_cuda(driver().cuMemAlloc(&at, bytes), "cuMemAlloc", "gpu_bench");
     return at;
   }
-  static void synchronize(CUstream s) {
-    check_cuda(driver().cuStreamSynchronize(s), "cuStreamSynchronize", "gpu_bench");
-  }
   CUfunction move_lines() const { return move_lines_; }
 
  private:
-  CUcontext context_ = nullptr;
+  CUcontext context_;
   CUfunction move_lines_ = nullptr;
   std::vector<detail::RegisteredMemory> pinned_;
 };
@@ -80,13 +69,13 @@ class BareRings {
     const std::uint32_t* stop = &r->stop;
     std::uint32_t lines_log2 = kLinesLog2;
     void* arguments[] = {&in, &out, &lines_log2, &at_once, &total, &stop};
-    stream_ = gpu_.stream();
+    stream_ = make_stream();
     check_cuda(driver().cuLaunchKernel(gpu_.move_lines(), 1, 1, 1, threads, 1, 1, 0, stream_, arguments, nullptr),
                "cuLaunchKernel", "gpu_bench");
   }
   void end() {
     __atomic_store_n(&rings_->stop, 1u, __ATOMIC_RELEASE);
-    BareGpu::synchronize(stream_);
+    synchronize(stream_);
   }
   void write(std::uint64_t n) {
     const auto tag = static_cast<std::uint32_t>(n >> kLinesLog2) + 1;
@@ -156,7 +145,7 @@ void inline_bare(benchmark::State& state) {
       rings.end();
     }).join();
   }
-  report_rate(state, "inline/bare", "messages_per_s", *rate);
+  report_figure(state, "inline/bare", "messages_per_s", *rate);
 }
 
 void bulk_bare(benchmark::State& state) {
@@ -169,20 +158,20 @@ void bulk_bare(benchmark::State& state) {
       BareGpu gpu;
       (void)gpu.pin(up.get(), kBlock), (void)gpu.pin(down.get(), kBlock);
       const CUdeviceptr to = gpu.allocate(kBlock), from = gpu.allocate(kBlock);
-      const CUstream streams[] = {gpu.stream(), gpu.stream()};
+      const CUstream streams[] = {make_stream(), make_stream()};
       Clock::time_point start;
       for (unsigned n = 0; n <= kTimes; ++n) {
         check_cuda(driver().cuMemcpyHtoDAsync(to, up.get(), kBlock, streams[0]), "cuMemcpyHtoDAsync", "gpu_bench");
         check_cuda(driver().cuMemcpyDtoHAsync(down.get(), from, kBlock, streams[1]), "cuMemcpyDtoHAsync", "gpu_bench");
         if (n != 0) continue;  // warms up
-        for (const CUstream s : streams) BareGpu::synchronize(s);
+        for (const CUstream s : streams) synchronize(s);
         start = Clock::now();
       }
-      for (const CUstream s : streams) BareGpu::synchronize(s);
+      for (const CUstream s : streams) synchronize(s);
       *rate = static_cast<double>(kBlock) * kTimes / seconds_since(start);
     }).join();
   }
-  report_rate(state, "bulk/bare", "bytes_per_s", *rate);
+  report_figure(state, "bulk/bare", "bytes_per_s", *rate);
 }
 
 }  // namespace ipcq::bench

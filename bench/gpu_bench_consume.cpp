@@ -6,6 +6,7 @@
 #include "common/peer.hpp"
 #include "driver.hpp"
 #include "gpu_bench.hpp"
+#include "gpu_client.hpp"
 #include "ipcq/cuda.hpp"
 #include "ipcq/ipcq.hpp"
 
@@ -31,15 +32,11 @@ class Client {
  public:
   explicit Client(const char* kernel) {
     const auto& cu = driver();
-    CUdevice device = 0;
-    CUcontext context = nullptr;
     CUmodule module = nullptr;
-    check_cuda(cu.cuDeviceGet(&device, 0), "cuDeviceGet", "GPU 0");
-    check_cuda(cu.cuDevicePrimaryCtxRetain(&context, device), "cuDevicePrimaryCtxRetain", "GPU 0");
-    check_cuda(cu.cuCtxSetCurrent(context), "cuCtxSetCurrent", "GPU 0");
+    use_gpu();
     check_cuda(cu.cuModuleLoadData(&module, ipcq_gpu_bench_kernels), "cuModuleLoadData", "gpu_bench");
     check_cuda(cu.cuModuleGetFunction(&kernel_, module, kernel), "cuModuleGetFunction", kernel);
-    check_cuda(cu.cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreate", "GPU 0");
+    stream_ = make_stream();
   }
   CUstream stream() const { return stream_; }
   template <class... Arguments>
@@ -48,7 +45,6 @@ class Client {
     check_cuda(driver().cuLaunchKernel(kernel_, kBlocks, 1, 1, kThreads, 1, 1, 0, stream_, addresses, nullptr),
                "cuLaunchKernel", "gpu_bench");
   }
-  void synchronize() const { check_cuda(driver().cuStreamSynchronize(stream_), "cuStreamSynchronize", "gpu_bench"); }
 
  private:
   CUfunction kernel_ = nullptr;
@@ -66,7 +62,7 @@ class Wrong {
   std::uint64_t value() const {
     std::uint64_t sum = 0;
     check_cuda(driver().cuMemcpyDtoHAsync(&sum, sum_, sizeof sum, gpu_.stream()), "cuMemcpyDtoHAsync", "gpu_bench");
-    gpu_.synchronize();
+    synchronize(gpu_.stream());
     return sum;
   }
 
@@ -109,7 +105,7 @@ double consume(std::size_t count, const char* kernel, Receive receive, Use use) 
     if (n == kWarmUp) start = Clock::now();
     use(gpu, *message, static_cast<unsigned>(n), wrong.address());
   }
-  gpu.synchronize();
+  synchronize(gpu.stream());
   const double rate = static_cast<double>(count - kWarmUp) / seconds_since(start);
   if (wrong.value() != 0) fail("wrong messages");
   return rate;
@@ -126,7 +122,7 @@ void run(benchmark::State& state, const char* name, const char* kernel, Receive 
     producer.join();
     consumer.join();
   }
-  report_rate(state, name, "messages_per_s", *rate);
+  report_figure(state, name, "messages_per_s", *rate);
 }
 
 Result<cuda::Message> receive_next(Consumer& in, cuda::Stream stream) { return cuda::receive(in, stream); }

@@ -19,43 +19,8 @@ namespace {
 constexpr std::size_t kBytes = 48;
 
 void latency(benchmark::State& state, const char* name, ExecutorKind executor) {
-  struct Area {
-    alignas(128) std::atomic<std::uint64_t> acknowledged;
-  };
-  const std::size_t count = scaled(executor == ExecutorKind::stream ? 50'000 : 200'000);
-  const SharedMemory<Area> area;
-  const SharedMemory<std::uint64_t> ns(count);
-  for (auto _ : state) {
-    area->acknowledged = 0;
-    Peer consumer([&] {
-      auto session = attach();
-      auto in = attach_consumer(session, Wait::spin());
-      for (std::size_t n = 0; n < count; ++n) {
-        auto m = in.receive();
-        const std::uint64_t now = now_ns();
-        if (!m) fail("receive failed");
-        std::uint64_t stamp = 0;
-        std::memcpy(&stamp, m->bytes().data(), sizeof stamp);
-        ns[n] = now - stamp;
-        if (m->bytes().size() != kBytes || m->release() != Status::ok) fail("wrong message");
-        area->acknowledged.store(n + 1, std::memory_order_release);
-      }
-    });
-    Peer producer([&] {
-      auto session = attach();
-      auto out = attach_producer(session, Wait::spin());
-      std::byte message[kBytes] = {};
-      for (std::size_t n = 0; n < count; ++n) {
-        const std::uint64_t stamp = now_ns();
-        std::memcpy(message, &stamp, sizeof stamp);
-        if (out.send(message) != Status::ok) fail("send failed");
-        while (area->acknowledged.load(std::memory_order_acquire) != n + 1) __builtin_ia32_pause();
-      }
-    });
-    const Broker broker = start_broker({.slots = 0, .handler = "identity", .backend = "cuda", .executor = executor});
-    producer.join();
-    consumer.join();
-  }
+  const SharedMemory<std::uint64_t> ns(scaled(executor == ExecutorKind::stream ? 50'000 : 200'000));
+  for (auto _ : state) measure_latency("identity", executor, 0, ns.values());
   report_latency(state, name, ns.values());
 }
 
@@ -79,7 +44,7 @@ void stream(benchmark::State& state, const char* name, const char* counter, cons
     producer.join();
     consumer.join();
   }
-  report_rate(state, name, counter, *rate);
+  report_figure(state, name, counter, *rate);
 }
 
 void bulk(benchmark::State& state, const char* name, std::size_t bytes, std::size_t messages, ExecutorKind executor) {
@@ -116,6 +81,42 @@ void bulk(benchmark::State& state, const char* name, std::size_t bytes, std::siz
 }
 
 }  // namespace
+
+void measure_latency(const std::string& handler, ExecutorKind executor, std::uint64_t flipped,
+                     std::span<std::uint64_t> ns) {
+  struct Area {
+    alignas(128) std::atomic<std::uint64_t> acknowledged;
+  };
+  const SharedMemory<Area> area;
+  Peer consumer([&] {
+    auto session = attach();
+    auto in = attach_consumer(session, Wait::spin());
+    for (std::size_t n = 0; n < ns.size(); ++n) {
+      auto m = in.receive();
+      const std::uint64_t now = now_ns();
+      if (!m) fail("receive failed");
+      std::uint64_t stamp = 0;
+      std::memcpy(&stamp, m->bytes().data(), sizeof stamp);
+      ns[n] = now - (stamp ^ flipped);
+      if (m->bytes().size() != kBytes || ns[n] > now || m->release() != Status::ok) fail("wrong message");
+      area->acknowledged.store(n + 1, std::memory_order_release);
+    }
+  });
+  Peer producer([&] {
+    auto session = attach();
+    auto out = attach_producer(session, Wait::spin());
+    std::byte message[kBytes] = {};
+    for (std::size_t n = 0; n < ns.size(); ++n) {
+      const std::uint64_t stamp = now_ns();
+      std::memcpy(message, &stamp, sizeof stamp);
+      if (out.send(message) != Status::ok) fail("send failed");
+      while (area->acknowledged.load(std::memory_order_acquire) != n + 1) __builtin_ia32_pause();
+    }
+  });
+  const Broker broker = start_broker({.slots = 0, .handler = handler, .backend = "cuda", .executor = executor});
+  producer.join();
+  consumer.join();
+}
 
 void latency_persistent(benchmark::State& state) { latency(state, "latency/persistent", ExecutorKind::persistent); }
 void latency_stream(benchmark::State& state) { latency(state, "latency/stream", ExecutorKind::stream); }
@@ -155,7 +156,7 @@ void inline_6x6(benchmark::State& state) {
   const std::size_t count = std::max(scaled(20'000'000) / (kEach * kBatch), std::size_t{1}) * kEach * kBatch;
   double rate = 0;
   for (auto _ : state) rate = many_rate<kEach, kEach, kBytes, kBatch>(Wait::spin(), count, line_queue());
-  report_rate(state, "inline/6x6", "messages_per_s", rate);
+  report_figure(state, "inline/6x6", "messages_per_s", rate);
 }
 
 void records_ipcq(benchmark::State& state) {

@@ -210,7 +210,7 @@ void run(benchmark::State& state, const std::string& name, double (*rate)(Wait),
   for (auto _ : state) {
     for (int i = 0; i < kRuns; ++i) rates.push_back(rate(wait));
   }
-  report_rate(state, name, "messages_per_s", median(rates));
+  report_figure(state, name, "messages_per_s", median(rates));
   state.counters["lowest"] = *std::min_element(rates.begin(), rates.end());
   state.counters["highest"] = *std::max_element(rates.begin(), rates.end());
 }

@@ -162,7 +162,7 @@ void oneway_ipcq(benchmark::State& state) {
     }
     if (n != kOneWay) fail("messages missing");
   }
-  report_rate(state, "oneway/ipcq", "messages_per_s", rate);
+  report_figure(state, "oneway/ipcq", "messages_per_s", rate);
 }
 
 void oneway_boost(benchmark::State& state) {
@@ -191,7 +191,7 @@ void oneway_boost(benchmark::State& state) {
     }
     bip::message_queue::remove(name.c_str());
   }
-  report_rate(state, "oneway/boost_mq", "messages_per_s", rate);
+  report_figure(state, "oneway/boost_mq", "messages_per_s", rate);
 }
 
 // Messages per second through a pool of `slots` slots, one of which is on loan all the time if `held`.
@@ -236,8 +236,8 @@ void held(benchmark::State& state) {
       eight.push_back(slot_rate(8, true));
     }
   }
-  report_rate(state, "held/7", "of7_per_s", median(seven));
-  report_rate(state, "held/8", "of8_one_held_per_s", median(eight));
+  report_figure(state, "held/7", "of7_per_s", median(seven));
+  report_figure(state, "held/8", "of8_one_held_per_s", median(eight));
 }
 
 void print_last_lines() {

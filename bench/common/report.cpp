@@ -73,9 +73,8 @@ void add_context() {
 void report_times(benchmark::State& state, const std::string& name, TimeUnit unit, std::span<const std::uint64_t> ns) {
   std::vector<std::uint64_t> sorted(ns.begin(), ns.end());
   std::sort(sorted.begin(), sorted.end());
-  const auto report = [&](const char* what, double quantile) {
-    const auto at = static_cast<std::size_t>(quantile * static_cast<double>(sorted.size() - 1));
-    const double value = static_cast<double>(sorted[at]) / unit.ns;
+  const auto report = [&](const char* what, double q) {
+    const double value = quantile(sorted, q) / unit.ns;
     state.counters[std::string(what) + "_" + unit.name] = value;
     return value;
   };
@@ -85,8 +84,8 @@ void report_times(benchmark::State& state, const std::string& name, TimeUnit uni
   report("min", 0);
 }
 
-void report_rate(benchmark::State& state, const std::string& name, const std::string& counter, double rate) {
-  state.counters[counter] = figures()[name] = rate;
+void report_figure(benchmark::State& state, const std::string& name, const std::string& counter, double value) {
+  state.counters[counter] = figures()[name] = value;
 }
 
 double median(std::vector<double> values) {
@@ -94,11 +93,23 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+double quantile(std::span<const std::uint64_t> sorted, double q) {
+  return static_cast<double>(sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size() - 1))]);
+}
+
 void Summary::ratio(const char* text, const char* above, const char* below, std::optional<Target> target) const {
   const double over = figure_of(above), under = figure_of(below);
   if (over == 0 || under == 0) return;
-  std::printf("%-*s %*.3f", text_, text, number_, over / under);
-  end_line(over / under, target);
+  print_ratio(text, over / under, target);
+}
+
+void Summary::ratio(const char* text, const char* name, std::optional<Target> target) const {
+  if (figure_of(name) != 0) print_ratio(text, figure_of(name), target);
+}
+
+void Summary::print_ratio(const char* text, double value, std::optional<Target> target) const {
+  std::printf("%-*s %*.3f", text_, text, number_, value);
+  end_line(value, target);
 }
 
 void Summary::figure(const char* text, const char* name, double unit, const char* unit_name,

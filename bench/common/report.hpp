@@ -24,7 +24,8 @@ inline constexpr TimeUnit kMicroseconds{"us", 1000};
 
 // p50, p99, p99.9 and minimum as counters; p50 is the case's figure under `name`.
 void report_times(benchmark::State& state, const std::string& name, TimeUnit unit, std::span<const std::uint64_t> ns);
-void report_rate(benchmark::State& state, const std::string& name, const std::string& counter, double rate);
+// A counter of the case, and a figure under `name`.
+void report_figure(benchmark::State& state, const std::string& name, const std::string& counter, double value);
 
 struct Target {
   enum class Bound : unsigned char { at_most, at_least, below };
@@ -36,6 +37,8 @@ constexpr Target at_least(double value) { return {Target::Bound::at_least, value
 constexpr Target below(double value) { return {Target::Bound::below, value}; }
 
 double median(std::vector<double> values);
+// Of sorted values.
+double quantile(std::span<const std::uint64_t> sorted, double q);
 
 // The last lines. One whose cases did not run is left out.
 class Summary {
@@ -44,11 +47,15 @@ class Summary {
   Summary(int text, int number) : text_(text), number_(number) {}
 
   void ratio(const char* text, const char* above, const char* below, std::optional<Target> target = {}) const;
+  // A figure that is a ratio itself.
+  void ratio(const char* text, const char* name, std::optional<Target> target = {}) const;
   // In units of `unit`; so is the target.
   void figure(const char* text, const char* name, double unit, const char* unit_name,
               std::optional<Target> target = {}) const;
 
  private:
+  void print_ratio(const char* text, double value, std::optional<Target> target) const;
+
   int text_;
   int number_;
 };
