@@ -18,7 +18,8 @@ PUBLIC = "libipcq/include/"
 # Where the paths of includes begin, besides the folder of the file that includes.
 INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "runner/", "compiler/", "tools/", "bench/")
 # Whose sources ROOMS speaks of. Tests include whatever they test.
-BUILT = ("libipcq/", "runner/", "host_runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bench/")
+BUILT = ("libipcq/", "runner/", "host_runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bench/",
+         "examples/")
 EXTENSIONS = (".hpp", ".cpp", ".cuh", ".cu", ".h", ".cc", ".inc", ".ipp", ".hpp.in")
 
 LONGEST_FILE = 350

@@ -9,7 +9,7 @@ failed=0
 project=$copy/project
 mkdir "$project"
 find "$source_dir" -maxdepth 1 -type f -exec cp -t "$project" {} +
-cp -r "$source_dir"/{libipcq,runner,host_runner,compiler,tools,broker,consumer,producer,bench,tests,scripts,docs,cmake} "$project"
+cp -r "$source_dir"/{libipcq,runner,host_runner,compiler,tools,broker,consumer,producer,bench,examples,tests,scripts,docs,cmake} "$project"
 src=libipcq/src
 map=docs/design/README.md
 
@@ -73,7 +73,7 @@ append $src/stray.cpp
 append $src/attic/old.hpp
 expect "sources in no room" 'stray.cpp lies in no room' 'attic/old.hpp lies in no room'
 above=(libipcq/cuda/loans.{hpp,cpp} libipcq/cuda/device/{line.cuh,deliver.cu} libipcq/include/ipcq/queue/new.hpp
-  runner/gpu.hpp tools/program/json.hpp tools/doctor.cpp broker/plan.hpp bench/gpu_bench.hpp)
+  runner/gpu.hpp tools/program/json.hpp tools/doctor.cpp broker/plan.hpp bench/gpu_bench.hpp examples/process.hpp)
 for file in "${above[@]}"; do append "$file" '#include "broker/server.hpp"'; done
 expect "includes of the broker" "${above[@]/%/: includes \"broker/server.hpp\"}"
 append tools/program/json.hpp '#include "client/session_core.hpp"' '#include <layout/layout.hpp>'

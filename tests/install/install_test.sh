@@ -2,7 +2,7 @@
 # install_test.sh BUILD_DIR CMAKE CXX LIBDIR GENERATOR MAKE_PROGRAM
 #
 # Installs the build into a fresh prefix, builds client/ against it by find_package and by pkg-config, and lets the
-# results exchange messages through the installed ipcq-broker.
+# results exchange messages through the installed ipcq-broker. The installed examples are built and run likewise.
 set -euo pipefail
 
 build_dir=$1 cmake=$2 cxx=$3 libdir=$4 generator=$5 make_program=$6
@@ -58,6 +58,16 @@ printf '%s\n' '#include <ipcq/handler.hpp>' 'struct Nothing {' '  static constex
   >"$work/nothing.cu"
 IPCQ_CXX=$cxx "$prefix/bin/ipcq" handler check "$work/nothing.cu" --backend host >"$work/said" 2>&1 ||
   fail "ipcq handler check: $(cat "$work/said")"
+
+echo "== the examples"
+# The sources that are installed, against the library that is.
+examples=$(dirname "$(find "$prefix" -path '*/examples/vector_add.cpp')")
+configure -S "$examples" -B "$work/examples" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
+"$cmake" --build "$work/examples"
+mkdir -m 700 "$work/examples/run"
+IPCQ_CXX=$cxx XDG_RUNTIME_DIR=$work/examples/run XDG_CACHE_HOME=$work/examples/cache \
+  "$work/examples/examples/vector_add" host 500 >"$work/said" 2>&1 || fail "vector_add: $(cat "$work/said")"
+grep -q '^500 tasks' "$work/said" || fail "vector_add said: $(cat "$work/said")"
 
 echo "== pkg-config"
 read -ra flags < <(PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ipcq)

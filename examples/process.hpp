@@ -1,0 +1,62 @@
+// What the examples share: a process beside this one, and statuses that become exceptions.
+#pragma once
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <ipcq/ipcq.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+// For each wait: whoever waits longer has lost its peer.
+inline constexpr std::chrono::seconds kPatience{60};
+
+// Throws, because an exception that passes a producer breaks its stream off; `return` ends it as if all were well.
+inline void check(ipcq::Status status, const std::string& what) {
+  if (status != ipcq::Status::ok) throw std::runtime_error(what + ": " + std::string(ipcq::to_string(status)));
+}
+
+// A child process that runs `body`. Make it before this process has threads, and so before its broker: the child has
+// none but the one that forks.
+class Process {
+ public:
+  template <class Body>
+  explicit Process(Body body) : pid_(::fork()) {
+    if (pid_ < 0) throw std::runtime_error("fork failed");
+    if (pid_ > 0) return;
+    try {
+      body();
+    } catch (const std::exception& error) {  // caught here, outside of the endpoints' scopes
+      std::fprintf(stderr, "%s\n", error.what());
+      std::_Exit(1);
+    }
+    std::_Exit(0);
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  ~Process() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  // Waits for its end, and throws if it failed.
+  void join() { look(0); }
+  // The same if it has ended; else it goes on. For a consumer whose producer is silent: of one that fails it gets no
+  // end.
+  void check() { look(WNOHANG); }
+
+ private:
+  void look(int flags) {
+    int status = 0;
+    if (pid_ <= 0 || ::waitpid(pid_, &status, flags) != pid_) return;
+    pid_ = 0;
+    if (status != 0) throw std::runtime_error("the producer's process failed");
+  }
+
+  pid_t pid_;
+};

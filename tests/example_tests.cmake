@@ -1,0 +1,12 @@
+# The examples, as a user runs them.
+
+# ipcq_add_examples_test(NAME backend label)
+function(ipcq_add_examples_test name backend label)
+  if(NOT IPCQ_BUILD_EXAMPLES OR NOT IPCQ_BUILD_PROGRAMS)
+    return()
+  endif()
+  ipcq_add_test(${name} examples/examples_test.cpp programs/commands.cpp LIBS ipcq_program LABELS ${label} TIMEOUT 300)
+  target_compile_definitions(${name} PRIVATE IPCQ_EXAMPLES_BACKEND="${backend}")
+  add_dependencies(${name} example_upper_log example_vector_add ${IPCQ_PROGRAMS})
+endfunction()
+ipcq_add_examples_test(examples_test host process)
