@@ -10,7 +10,7 @@ if(TARGET CUDA::nvrtc)
     LABELS process TIMEOUT 180)
   add_dependencies(handler_check_test ipcq_cli ipcq-compiler)
   target_compile_definitions(handler_check_test PRIVATE
-    IPCQ_HANDLER_GUIDE="${guide}" IPCQ_DEVICE_CODE="${IPCQ_DEVICE_CODE}")
+    IPCQ_HANDLER_GUIDE="${guide}" IPCQ_EXAMPLES="${PROJECT_SOURCE_DIR}/examples" IPCQ_DEVICE_CODE="${IPCQ_DEVICE_CODE}")
 elseif(IPCQ_WITH_CUDA)
   message(STATUS "ipcq: without handler_check_test (the CUDA toolkit has no NVRTC)")
 endif()

@@ -60,6 +60,18 @@ TEST_F(HandlerCheckTest, CompilesTheHandlersOfTheGuide) {
   }
 }
 
+TEST_F(HandlerCheckTest, CompilesTheHandlersOfTheExamples) {
+  int compiled = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(IPCQ_EXAMPLES)) {
+    if (entry.path().extension() != ".cu") continue;
+    Command& good = check("'" + entry.path().string() + "'");
+    EXPECT_EQ(good.exit_code(), 0) << good.err();
+    EXPECT_EQ(good.err(), "");
+    ++compiled;
+  }
+  EXPECT_GT(compiled, 0);
+}
+
 TEST_F(HandlerCheckTest, MakesAnImageWithTheKernelsOfBothExecutors) {
   write_handler("nothing.cu", "    (void)data, (void)length, (void)team;");
   Command& made = run("exec ipcq-compiler nothing.cu --arch sm_90 --output nothing.cubin");
