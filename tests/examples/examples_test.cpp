@@ -19,9 +19,9 @@ class ExamplesTest : public ProgramTest {
       GTEST_SKIP() << e.what();
     }
   }
-  // Runs an example; handlers are compiled into a cache of the test's own.
+  // Runs an example, from beside `bin`; handlers are compiled into a cache of the test's own.
   Command& example(const std::string& arguments) {
-    return run("XDG_CACHE_HOME=\"$PWD/cache\" exec \"${IPCQ_EXAMPLES_DIR:-$IPCQ_BIN_DIR/../examples}\"/" + arguments);
+    return run("XDG_CACHE_HOME=\"$PWD/cache\" exec \"$IPCQ_BIN_DIR\"/../examples/" + arguments);
   }
 };
 
