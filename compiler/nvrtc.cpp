@@ -84,6 +84,9 @@ Function* Nvrtc::look_up(const char* name) const {
 }
 
 Nvrtc::Nvrtc() {
+  // From 12.9 on NVRTC keeps results in the driver's cache, and has nothing to say of the registers then. There is a
+  // cache of our own (image_cache.hpp).
+  ::setenv("CUDA_CACHE_DISABLE", "1", 1);
   std::string tried;
   const bool given = !environment("IPCQ_NVRTC").empty();
   for (const std::string& place : places()) {

@@ -166,6 +166,18 @@ TEST_F(OwnHandlerTest, WithoutACompilerTheRemedyIsNamed) {
   kept.empty() ? ::unsetenv("IPCQ_COMPILER") : ::setenv("IPCQ_COMPILER", kept.c_str(), 1);
 }
 
+// The compilers may have caches of their own (NVRTC has one where there is a driver).
+TEST_F(OwnHandlerTest, TheSameFileIsCompiledAgainWhereItsImageIsGone) {
+  const std::string file = next_byte();
+  for (const char* queue : {"q", "r"}) {
+    std::filesystem::remove_all(path("cache"));
+    broker().create(queue, options(file));
+    auto c = session().consumer(queue);
+    auto p = session().producer(queue);
+    EXPECT_EQ(text_of(*exchange(p, c, "aaa")), "bbb");
+  }
+}
+
 // On a GPU its queues are lost with the runner, and come back.
 TEST_F(OwnHandlerTest, ACallThatTakesLongerThanItsDeadlineIsEnded) {
   QueueOptions o = options(handler("late.cu",
