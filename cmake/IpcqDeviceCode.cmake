@@ -1,6 +1,7 @@
 # The sources that ipcq-compiler has in it, as text, and the names of what they are: IPCQ_DEVICE_CODE for a GPU,
 # IPCQ_HOST_CODE for the host. Each is the beginning of a hash over the contents. A handler's image tells by it with
-# which code it was made. To be included behind libipcq, which writes version.hpp.
+# which code it was made. ipcq_add_handler() compiles the same text, from the folder IPCQ_HANDLER_CODE, which is also
+# installed. To be included behind libipcq, which writes version.hpp.
 set(IPCQ_DEVICE_HEADERS
   compiler/device/cmath.cuh
   compiler/device/cstddef.cuh
@@ -30,6 +31,7 @@ set(IPCQ_DEVICE_HEADERS
   libipcq/src/layout/verdict.hpp)
 set(IPCQ_HOST_HEADERS
   compiler/device/named_handler.hpp
+  compiler/host/library.hpp
   compiler/host/run_handler.hpp
   compiler/host/table.hpp
   libipcq/include/ipcq/export.hpp
@@ -37,6 +39,7 @@ set(IPCQ_HOST_HEADERS
   libipcq/include/ipcq/records.hpp
   libipcq/src/layout/abi.hpp
   libipcq/src/layout/handler_arguments.hpp
+  libipcq/src/layout/handler_stamp.hpp
   libipcq/src/layout/host_image.hpp)
 
 # ipcq_name_code(HEADERS CODE): makes the paths of the list HEADERS absolute, with version.hpp behind them, and sets CODE.
@@ -58,3 +61,23 @@ function(ipcq_name_code headers code)
 endfunction()
 ipcq_name_code(IPCQ_DEVICE_HEADERS IPCQ_DEVICE_CODE)
 ipcq_name_code(IPCQ_HOST_HEADERS IPCQ_HOST_CODE)
+
+# As it is included: device/executors.cuh, layout/bits.hpp.
+function(ipcq_name_included result path)
+  string(REGEX REPLACE ".*/(device|host|ipcq|layout)/" "\\1/" name "${path}")
+  set(${result} "${name}" PARENT_SCOPE)
+endfunction()
+
+# What stands for headers of the standard library is for NVRTC alone.
+set(IPCQ_HANDLER_CODE "${PROJECT_BINARY_DIR}/handler-code")
+foreach(path IN LISTS IPCQ_DEVICE_HEADERS IPCQ_HOST_HEADERS)
+  ipcq_name_included(name "${path}")
+  if(NOT name MATCHES "^device/c(math|st.*)\\.cuh$")
+    configure_file("${path}" "${IPCQ_HANDLER_CODE}/${name}" COPYONLY)
+  endif()
+endforeach()
+
+# Where ipcq_add_handler() finds them, in whichever folder of a project it is called.
+foreach(name IN ITEMS IPCQ_HANDLER_CODE IPCQ_DEVICE_CODE IPCQ_HOST_CODE)
+  set_property(GLOBAL PROPERTY ${name} "${${name}}")
+endforeach()

@@ -21,10 +21,13 @@ install(EXPORT ipcqTargets NAMESPACE ipcq:: DESTINATION ${package_dir})
 # Where find_package does not look: of a folder PREFIX/bin on PATH it searches PREFIX, so that programs that are run from
 # a build would bring in a package without targets, before the one that is installed.
 set(generated_dir "${PROJECT_BINARY_DIR}/CMakeFiles/ipcq-package")
+set(handler_code_dir "${CMAKE_INSTALL_DATADIR}/ipcq/handler-code")
 configure_package_config_file(cmake/ipcqConfig.cmake.in "${generated_dir}/ipcqConfig.cmake"
-  INSTALL_DESTINATION ${package_dir})
+  INSTALL_DESTINATION ${package_dir} PATH_VARS handler_code_dir)
 write_basic_package_version_file("${generated_dir}/ipcqConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
-install(FILES "${generated_dir}/ipcqConfig.cmake" "${generated_dir}/ipcqConfigVersion.cmake" DESTINATION ${package_dir})
+install(FILES "${generated_dir}/ipcqConfig.cmake" "${generated_dir}/ipcqConfigVersion.cmake"
+  cmake/IpcqAddHandler.cmake cmake/IpcqArchitectures.cmake DESTINATION ${package_dir})
+install(DIRECTORY "${IPCQ_HANDLER_CODE}/" DESTINATION ${handler_code_dir})
 # What builds made before lay in the wrong place.
 file(REMOVE "${PROJECT_BINARY_DIR}/ipcqConfig.cmake" "${PROJECT_BINARY_DIR}/ipcqConfigVersion.cmake")
 

@@ -14,6 +14,9 @@ namespace {
 
 using program::Failure;
 
+constexpr std::size_t kMostSourceBytes = 64 << 20;
+constexpr std::size_t kMostLibraryBytes = 1 << 30;  // with what it links
+
 // The line behind it is the first of the file `name`: so messages call it.
 std::string first_line_of(const std::string& name) {
   std::string quoted;
@@ -31,33 +34,34 @@ std::string HandlerSource::folder() const {
   return parent.empty() ? std::string(".") : parent.string();
 }
 
-std::string read_source(const std::string& path) {
-  constexpr std::size_t kMost = 64 << 20;
+void HandlerSource::read() {
   if (std::any_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; })) {
     throw Failure(program::kUsage, "the file's name has control characters; rename it");
   }
+  kind = path.ends_with(".so") ? HandlerKind::library : HandlerKind::source;
   const auto refuse = [&](const std::string& why) {
     throw Failure(program::kFailure, fmt::format("'{}' {}", path, why));
   };
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) refuse("is a directory; name the source file in it");
+  const auto most = kind == HandlerKind::source ? kMostSourceBytes : kMostLibraryBytes;
   std::ifstream file(path, std::ios::binary);
-  std::string text;
   std::array<char, 65536> chunk;
-  while (text.size() <= kMost && (file.read(chunk.data(), chunk.size()), file.gcount() != 0)) {
+  text.clear();
+  while (text.size() <= most && (file.read(chunk.data(), chunk.size()), file.gcount() != 0)) {
     text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
   }
   if (!file.is_open() || file.bad()) {
     throw Failure(program::kNotFound,
                   fmt::format("cannot read '{}': is there such a file, and may this user read it?", path));
   }
-  if (text.size() > kMost) refuse("has more than 64 MiB: is it a source file?");
+  if (text.size() > most) refuse(fmt::format("has more than {} MiB: is it a handler?", most >> 20));
+  if (kind == HandlerKind::library) return;
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a mark of UTF-8
   // NVRTC would take it for the end.
   if (const auto zero = text.find('\0'); zero != std::string::npos) {
     refuse(fmt::format("has a zero byte at offset {}: is it a text, in UTF-8?", zero));
   }
-  return text;
 }
 
 Program device_program(const HandlerSource& source) {

@@ -1,5 +1,5 @@
-// A handler's source file, and the one text that it is compiled as: what stands before it, the file, and the kernels or
-// the host's table behind it.
+// A handler's file, and of a source the one text that it is compiled as: what stands before it, the file, and the
+// kernels or the host's table behind it.
 #pragma once
 
 #include <string>
@@ -19,9 +19,16 @@ struct EmbeddedHeader {
 const std::vector<EmbeddedHeader>& device_headers();
 const std::vector<EmbeddedHeader>& host_headers();
 
+// What a handler's file is, by the ending of its name.
+enum class HandlerKind {
+  source,   // .cu, .cpp, and whatever is none of the others
+  library,  // .so: built ahead, by ipcq_add_handler()
+};
+
 struct HandlerSource {
   std::string path;  // of the user's file, as messages are to call it; without control characters
-  std::string text;
+  HandlerKind kind = HandlerKind::source;
+  std::string text;                       // what the file holds
   std::string architecture;               // "sm_90"; empty: for the host
   std::vector<std::string> definitions;   // NAME or NAME=VALUE
   std::vector<std::string> include_dirs;  // beside the file's own
@@ -29,10 +36,10 @@ struct HandlerSource {
   bool for_host() const { return architecture.empty(); }
   // Of the file; "." where the path has none.
   std::string folder() const;
+  // Sets `kind` and `text` by the file at `path`, which may be a pipe. Throws program::Failure where it cannot be read,
+  // or is to be a source and is no text.
+  void read();
 };
-
-// The file, which may be a pipe. Throws program::Failure where it cannot be read, or is no source text.
-std::string read_source(const std::string& path);
 
 // For NVRTC. The kernels are called ipcq_<what>_user; a variable ipcq_device_code_<hash> says with which code they were
 // made.

@@ -15,6 +15,26 @@ elseif(IPCQ_WITH_CUDA)
   message(STATUS "ipcq: without handler_check_test (the CUDA toolkit has no NVRTC)")
 endif()
 
+# A handler that is built ahead, for the GPU of this machine alone.
+set(host_only HOST_ONLY)
+if(IPCQ_WITH_CUDA)
+  string(REGEX MATCHALL "code=\\[?sm_[0-9]+" built_for "${IPCQ_NVCC_BRIEF_FLAGS}")
+  list(TRANSFORM built_for REPLACE ".*_" "")
+  set(host_only "")
+endif()
+set(built_handler SOURCES own_handlers/built/sort_fours.cu
+  INCLUDES "${CMAKE_CURRENT_SOURCE_DIR}" DEFINITIONS NUMBERS_TOGETHER=4)
+ipcq_add_handler(sort_fours ${built_handler} CUDA_ARCHITECTURES ${built_for} ${host_only})
+ipcq_add_handler(sort_fours_on_host ${built_handler} HOST_ONLY)
+function(ipcq_test_built_handler test)
+  add_dependencies(${test} sort_fours sort_fours_on_host)
+  target_compile_definitions(${test} PRIVATE
+    IPCQ_BUILT_HANDLER="$<TARGET_FILE:sort_fours>" IPCQ_BUILT_FOR_HOST="$<TARGET_FILE:sort_fours_on_host>")
+endfunction()
+if(TARGET gpu_own_handler_test)
+  ipcq_test_built_handler(gpu_own_handler_test)
+endif()
+
 # In queues of a broker on the host; on a GPU it is gpu_own_handler_test.
 ipcq_add_test(own_handler_test own_handlers/own_handler_test.cpp own_handlers/handler_message_test.cpp
   LABELS process SERIAL TIMEOUT 300)
@@ -22,3 +42,5 @@ ipcq_add_test(handler_fault_test own_handlers/handler_fault_test.cpp LABELS proc
 add_dependencies(own_handler_test ipcq-host-runner ipcq-compiler)
 add_dependencies(handler_fault_test ipcq-host-runner ipcq-compiler)
 target_compile_definitions(own_handler_test PRIVATE IPCQ_OWN_BACKEND="host")
+ipcq_test_built_handler(own_handler_test)
+ipcq_test_built_handler(handler_compile_test)

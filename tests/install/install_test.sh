@@ -69,6 +69,25 @@ IPCQ_CXX=$cxx XDG_RUNTIME_DIR=$work/examples/run XDG_CACHE_HOME=$work/examples/c
   "$work/examples/examples/vector_add" host 500 >"$work/said" 2>&1 || fail "vector_add: $(cat "$work/said")"
 grep -q '^500 tasks' "$work/said" || fail "vector_add said: $(cat "$work/said")"
 
+echo "== a handler that is built ahead"
+# For the host alone, and for a GPU where this build has found nvcc.
+handler_dir=$client_dir/../handler
+configure -S "$handler_dir" -B "$work/handler" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror" \
+  -DHOST_ONLY=HOST_ONLY
+"$cmake" --build "$work/handler"
+add_step=$work/handler/libadd_step.so
+"$prefix/bin/ipcq" handler check "$add_step" --backend host >"$work/said" 2>&1 ||
+  fail "ipcq handler check: $(cat "$work/said")"
+if "$prefix/bin/ipcq" handler check "$add_step" --arch sm_90 >"$work/said" 2>&1; then
+  fail "a handler for the host alone is taken for a GPU: $(cat "$work/said")"
+fi
+if [[ -e $prefix/bin/ipcq-runner ]]; then
+  configure -S "$handler_dir" -B "$work/gpu_handler" -DCMAKE_PREFIX_PATH="$prefix"
+  "$cmake" --build "$work/gpu_handler"
+  "$prefix/bin/ipcq" handler check "$work/gpu_handler/libadd_step.so" --arch sm_90 >"$work/said" 2>&1 ||
+    fail "ipcq handler check: $(cat "$work/said")"
+fi
+
 echo "== pkg-config"
 read -ra flags < <(PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig pkg-config --cflags --libs ipcq)
 "$cxx" -std=c++20 "$client_dir/consumer.cpp" "${flags[@]}" -o "$work/consumer_pc"
@@ -79,16 +98,17 @@ mkdir -m 700 "$XDG_RUNTIME_DIR"
 unset IPCQ_BROKER
 
 # exchange CONSUMER: what the installed producer sends must arrive at CONSUMER, in order, through a fresh broker.
+# exchange CONSUMER KEYS EXPECTED: the queue has these keys more, and makes of the numbers what the file holds.
 exchange() {
-  echo "== exchange with $(basename "$1")"
-  "$prefix/bin/ipcq-broker" --queue words=4KiB,slots=16 >"$work/broker.log" 2>&1 &
+  echo "== exchange with $(basename "$1")${2:+, $2}"
+  "$prefix/bin/ipcq-broker" --queue "words=4KiB,slots=16${2:+,$2}" >"$work/broker.log" 2>&1 &
   broker_pid=$!
   timeout 30 "$1" >"$work/out" &
   local consumer_pid=$!
   seq -f "message %g" 1000 >"$work/in"
   timeout 30 "$work/client/producer" <"$work/in" || fail "the producer failed; broker: $(cat "$work/broker.log")"
   wait "$consumer_pid" || fail "the consumer failed; broker: $(cat "$work/broker.log")"
-  cmp "$work/in" "$work/out" || fail "the messages that arrived differ from those sent"
+  cmp "${3:-$work/in}" "$work/out" || fail "the messages that arrived differ from those sent"
   kill -TERM "$broker_pid"
   wait "$broker_pid" || fail "the broker did not end cleanly: $(cat "$work/broker.log")"
   broker_pid=
@@ -97,5 +117,8 @@ exchange() {
 exchange "$work/client/consumer"
 exchange "$work/client/consumer_static"
 exchange "$work/consumer_pc"
+# Three further: of "message 1" "phvvdjh#4".
+seq -f "message %g" 1000 | tr ' 0-9a-z' '#3-9:;<d-z{|}' >"$work/stepped"
+exchange "$work/client/consumer" "backend=host,handler=$add_step" "$work/stepped"
 
 echo "install_test: passed"

@@ -236,6 +236,24 @@ TEST_F(HandlerCompileTest, LeavesNothingBehind) {
   }
 }
 
+TEST_F(HandlerCompileTest, TakesWhatWasBuiltAheadAsItIs) {
+  const std::string built = IPCQ_BUILT_FOR_HOST;
+  Command& taken = run("IPCQ_CXX=/nowhere/g++ XDG_CACHE_HOME=$PWD/cache exec ipcq-compiler " + built +
+                       " --host --cache --output same.so");
+  ASSERT_EQ(taken.exit_code(), 0) << taken.err();
+  EXPECT_EQ(taken.err(), "");
+  EXPECT_THAT(taken.out(),
+              testing::ContainsRegex("libsort_fours_on_host.so: was built for the host \\((g|clang)\\+\\+ "));
+  EXPECT_FALSE(std::filesystem::exists(path("cache")));
+  std::ifstream file(built, std::ios::binary);
+  EXPECT_EQ(contents("same.so"), std::string(std::istreambuf_iterator<char>(file), {}));
+  EXPECT_NE(load("same.so"), nullptr);
+  EXPECT_EQ(check(built + " -D X=1").exit_code(), 2);
+  Command& gpu = run("exec ipcq handler check --arch sm_90 " + built);
+  EXPECT_EQ(gpu.exit_code(), 1);
+  EXPECT_THAT(gpu.err(), HasSubstr("libsort_fours_on_host.so' has code for the host alone"));
+}
+
 TEST_F(HandlerCompileTest, WritesTheImageToADescriptor) {
   write("mine.cu", handler_text(kNoWork));
   write("image", std::string(1 << 20, 'x'));  // longer than it is going to be

@@ -107,7 +107,7 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
   return all;
 }
 
-[[noreturn]] void refuse(const std::string& object, int status, const std::string& complained) {
+[[noreturn]] void refuse(const std::string& object, bool is_source, int status, const std::string& complained) {
   const std::string text = without_last_newline(complained);
   const bool unknown = status == -1 && text.empty();
   if (unknown || (status != -1 && !WIFEXITED(status))) {
@@ -116,10 +116,11 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
                                 : "was killed by signal " + std::to_string(WTERMSIG(status))) +
                        (text.empty() ? "; `ipcq handler check` compiles the file by itself" : ":\n" + text));
   }
-  if (status == -1) throw UsageError(object + ": its handler does not compile, or cannot be:\n" + text);
+  if (status == -1) throw UsageError(object + ": its handler cannot be made:\n" + text);
   if (WEXITSTATUS(status) == kNotFoundCode) throw NotFoundError(object + ": handler: " + text);
   if (WEXITSTATUS(status) == kBackendCode) throw BackendError(object + ": handler: " + text);
-  throw UsageError(object + ": its handler does not compile:\n" + text);
+  throw UsageError(object + (is_source ? ": its handler does not compile:\n" : ": its handler cannot be used:\n") +
+                   text);
 }
 
 }  // namespace
@@ -135,7 +136,8 @@ std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, c
   }
   struct stat source {};
   if (::stat(split_handler(options.handler).file.c_str(), &source) == 0 && !S_ISREG(source.st_mode)) {
-    throw UsageError(object + ": handler '" + printable(options.handler) + "' is no regular file; name a source file");
+    throw UsageError(object + ": handler '" + printable(options.handler) +
+                     "' is no regular file; name the file of a handler");
   }
   auto image = std::make_shared<HandlerImage>();
   image->file = Fd(::memfd_create("ipcq-handler", MFD_CLOEXEC));
@@ -159,7 +161,9 @@ std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, c
   const int status = child.wait();
   // What it says comes after the image. So where this process leaves its children's exit status to nobody, that will
   // do.
-  if (status != 0 && (status != -1 || image->said.empty())) refuse(object, status, complained);
+  if (status != 0 && (status != -1 || image->said.empty())) {
+    refuse(object, is_source_file(split_handler(options.handler).file), status, complained);
+  }
   struct stat made {};
   if (::fstat(image->file.get(), &made) != 0 || made.st_size == 0) {
     throw BackendError(object + ": ipcq-compiler (" + program + ") made no image, and does not say why");

@@ -17,15 +17,19 @@ void check_backend(const std::string& object, const std::string& backend) {
   throw UsageError(object + ": backend '" + printable(backend) + "': use auto, host or cuda");
 }
 
-// A file that is compiled: whether it is there, and a handler, the compiler says.
+// A file of the user's: whether it is there, and a handler, the compiler says.
 void check_handler_file(const std::string& object, const QueueOptions& o) {
   check_c_string(o.handler, "handler");
   for (const auto& text : o.defines) check_c_string(text, "a macro of the handler");
   for (const auto& text : o.includes) check_c_string(text, "a folder of the handler's headers");
   const HandlerText text = split_handler(o.handler);
-  if (!is_source_file(text.file)) {
+  if (!has_handler_ending(text.file)) {
     throw UsageError(object + ": handler '" + printable(o.handler) +
-                     "' is no source file: its name ends with none of .cu, .cpp, .cc and .cxx");
+                     "' is no file of a handler: its name ends with none of .cu, .cpp, .cc, .cxx and .so");
+  }
+  if (!is_source_file(text.file) && (!o.defines.empty() || !o.includes.empty())) {
+    throw UsageError(object + ": " + (!o.defines.empty() ? "defines" : "includes") + " says nothing here: '" +
+                     printable(text.file) + "' is compiled already; name its source file, or leave it out");
   }
   if (text.arguments.size() >= kArgumentsBytes) {
     throw UsageError(object + ": the arguments of its handler have " + std::to_string(text.arguments.size()) +

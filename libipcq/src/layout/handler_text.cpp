@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include "base/os.hpp"
@@ -14,7 +15,12 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr std::string_view kEndings[] = {".cu", ".cpp", ".cc", ".cxx"};
+constexpr std::string_view kSources[] = {".cu", ".cpp", ".cc", ".cxx"};
+constexpr std::string_view kBuilt[] = {".so"};
+
+bool ends_in_one_of(std::string_view file, std::span<const std::string_view> endings) {
+  return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return file.ends_with(ending); });
+}
 
 template <class T>
 bool parse(std::string_view text, T& value) {
@@ -48,15 +54,16 @@ HandlerArgument argument_of(const std::string& object, std::string_view part) {
 
 }  // namespace
 
-bool is_source_file(const std::string& file) noexcept {
-  return std::any_of(std::begin(kEndings), std::end(kEndings),
-                     [&](std::string_view ending) { return file.ends_with(ending); });
+bool is_source_file(const std::string& file) noexcept { return ends_in_one_of(file, kSources); }
+
+bool has_handler_ending(const std::string& file) noexcept {
+  return is_source_file(file) || ends_in_one_of(file, kBuilt);
 }
 
 HandlerText split_handler(const std::string& handler) {
   for (auto colon = handler.find(':'); colon != std::string::npos; colon = handler.find(':', colon + 1)) {
     const std::string file = handler.substr(0, colon);
-    if (is_source_file(file)) return {file, handler.substr(colon + 1)};
+    if (has_handler_ending(file)) return {file, handler.substr(colon + 1)};
   }
   return {handler, {}};
 }

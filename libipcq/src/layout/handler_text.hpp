@@ -14,10 +14,12 @@ struct HandlerText {
   std::string file;       // or the name
   std::string arguments;  // "level=7:rate=0.5"; empty: none
 };
-// The arguments begin behind the first colon that follows the ending of a source file, so a path may have others.
+// The arguments begin behind the first colon that follows a handler's ending, so a path may have others.
 HandlerText split_handler(const std::string& handler);
 // What ends in .cu, .cpp, .cc or .cxx.
 bool is_source_file(const std::string& file) noexcept;
+// These, and what is compiled already: .so.
+bool has_handler_ending(const std::string& file) noexcept;
 // What headers of segments and a runner's messages call it: the last part of a file's path, cut off.
 std::string handler_label(const std::string& handler);
 

@@ -1,0 +1,3 @@
+#include <algorithm>
+
+unsigned saturated(unsigned value) { return std::min(value, 255u); }
