@@ -1,4 +1,4 @@
-// What the examples share: a process beside this one, and statuses that become exceptions.
+// What the examples share: a process beside this one, statuses that become exceptions, and where handlers lie.
 #pragma once
 
 #include <signal.h>
@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 
@@ -19,6 +20,11 @@ inline constexpr std::chrono::seconds kPatience{60};
 // Throws, because an exception that passes a producer breaks its stream off; `return` ends it as if all were well.
 inline void check(ipcq::Status status, const std::string& what) {
   if (status != ipcq::Status::ok) throw std::runtime_error(what + ": " + std::string(ipcq::to_string(status)));
+}
+
+// The handler that CMakeLists.txt has laid beside the programs.
+inline std::string beside_program(const std::string& file) {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / file;
 }
 
 // A child process that runs `body`. Make it before this process has threads, and so before its broker: the child has

@@ -5,7 +5,6 @@
 // of their own, bit by bit.
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <future>
 #include <random>
 #include <span>
@@ -21,7 +20,7 @@ constexpr unsigned kConsumers = 2;
 struct Options {
   std::string backend = "auto";
   std::size_t tasks = 10'000;
-  std::string handler = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "vector_add.cu";
+  std::string handler = beside_program("vector_add.cu");
 };
 
 // The vectors of a task, a and behind it b, are the same wherever they are made.

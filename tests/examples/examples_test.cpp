@@ -43,29 +43,53 @@ TEST_F(ExamplesTest, VectorAddTellsAWrongSum) {
   EXPECT_THAT(c.err(), HasSubstr("has a wrong result"));
 }
 
-TEST_F(ExamplesTest, UpperLogCountsLevelsHoweverTheyAreSpelt) {
+// 4001 lines: of each level, of none, of two, empty ones, short and long ones; the last has no newline.
+std::string log_of_all_levels() {
   std::string log;
   for (int i = 0; i < 1000; ++i) {
-    log +=
-        std::to_string(i) + " error: no space left on /dev/shm\n\n" + std::to_string(i) + " Warn: caf\xc3\xa9 closed\n";
-    log += std::string(static_cast<std::size_t>(i), 'x') + " INFO " + std::to_string(i) + "\n";
+    const std::string number = std::to_string(i);
+    log += number + " error: no space left on /dev/shm\n\n" + number + " Warn: caf\xc3\xa9 closed\n";
+    log += std::string(static_cast<std::size_t>(i), 'x') + " INFO " + number + "\n";
   }
-  write("log", log + "the end has no newline: ERROR");
-  Command& c = example("upper_log log " IPCQ_EXAMPLES_BACKEND);
+  return log + "the end, with an info of an ERRO and an eRRoR";
+}
+
+TEST_F(ExamplesTest, LogFilterCountsLevelsHoweverTheyAreSpelt) {
+  write("log", log_of_all_levels());
+  Command& c = example("log_filter log " IPCQ_EXAMPLES_BACKEND);
   EXPECT_EQ(c.exit_code(), 0) << c.err();
-  EXPECT_EQ(c.out(), "4001 lines, every one is right: 1001 ERROR 1000 WARN 1000 INFO\n");
+  EXPECT_EQ(c.out(), "2001 of 4001 lines, every one is right: 0 INFO 1000 WARN 1001 ERROR\n");
 }
 
-TEST_F(ExamplesTest, UpperLogTellsAWrongLine) {
-  write("log", "FIRST\nsecond\n");
-  Command& c = example("upper_log log " IPCQ_EXAMPLES_BACKEND " identity");
-  EXPECT_EQ(c.exit_code(), 1) << c.out();
-  EXPECT_THAT(c.err(), HasSubstr("line 2 is wrong"));
+TEST_F(ExamplesTest, LogFilterKeepsAllLinesAtLevelZeroAsTheBuiltInHandlerDoes) {
+  write("log", log_of_all_levels());
+  for (const char* handler : {"", " upper"}) {
+    Command& c = example("log_filter log " IPCQ_EXAMPLES_BACKEND " 0" + std::string(handler));
+    EXPECT_EQ(c.exit_code(), 0) << c.err();
+    EXPECT_EQ(c.out(), "4001 of 4001 lines, every one is right: 1000 INFO 1000 WARN 1001 ERROR\n") << handler;
+  }
 }
 
-TEST_F(ExamplesTest, UpperLogNamesALineThatIsTooLong) {
+TEST_F(ExamplesTest, LogFilterSeesAFileOfWhichNothingIsLeft) {
+  write("log", "info\n\nwar, erro\n");
+  Command& c = example("log_filter log " IPCQ_EXAMPLES_BACKEND);
+  EXPECT_EQ(c.exit_code(), 0) << c.err();
+  EXPECT_EQ(c.out(), "0 of 3 lines, every one is right: 0 INFO 0 WARN 0 ERROR\n");
+}
+
+TEST_F(ExamplesTest, LogFilterTellsALineThatIsWrongOrWasNotDropped) {
+  write("log", "FIRST ERROR\nsecond\n");
+  Command& wrong = example("log_filter log " IPCQ_EXAMPLES_BACKEND " 0 identity");
+  EXPECT_EQ(wrong.exit_code(), 1) << wrong.out();
+  EXPECT_THAT(wrong.err(), HasSubstr("line 2 is wrong"));
+  Command& left = example("log_filter log " IPCQ_EXAMPLES_BACKEND " 2 upper");
+  EXPECT_EQ(left.exit_code(), 1) << left.out();
+  EXPECT_THAT(left.err(), HasSubstr("more lines arrive than the file has"));
+}
+
+TEST_F(ExamplesTest, LogFilterNamesALineThatIsTooLong) {
   write("log", "short\n" + std::string(100'000, 'x') + "\n");
-  Command& c = example("upper_log log " IPCQ_EXAMPLES_BACKEND);
+  Command& c = example("log_filter log " IPCQ_EXAMPLES_BACKEND);
   EXPECT_EQ(c.exit_code(), 1) << c.out();
   EXPECT_THAT(c.err(), HasSubstr("line 2: too_large"));
 }
