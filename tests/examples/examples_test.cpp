@@ -94,5 +94,27 @@ TEST_F(ExamplesTest, LogFilterNamesALineThatIsTooLong) {
   EXPECT_THAT(c.err(), HasSubstr("line 2: too_large"));
 }
 
+TEST_F(ExamplesTest, MatmulMultipliesEveryMatrix) {
+  Command& c = example("matmul " IPCQ_EXAMPLES_BACKEND " 100");
+  EXPECT_EQ(c.exit_code(), 0) << c.err();
+  EXPECT_EQ(c.out(), "100 products, every element is right\n");
+}
+
+TEST_F(ExamplesTest, MatmulTellsAProductByOtherWeights) {
+  Command& changed =
+      run("cd \"$IPCQ_BIN_DIR\"/../examples && cp matmul.cu \"$OLDPWD\" && sed 's/[*] 101/* 102/' matmul.hpp "
+          ">\"$OLDPWD\"/matmul.hpp");
+  ASSERT_EQ(changed.exit_code(), 0) << changed.err();
+  Command& c = example("matmul " IPCQ_EXAMPLES_BACKEND " 10 matmul.cu");
+  EXPECT_EQ(c.exit_code(), 1) << c.out();
+  EXPECT_THAT(c.err(), HasSubstr("product 0 is wrong in element 1"));
+}
+
+TEST_F(ExamplesTest, MatmulTellsAMatrixThatWasNotMultiplied) {
+  Command& c = example("matmul " IPCQ_EXAMPLES_BACKEND " 10 identity");
+  EXPECT_EQ(c.exit_code(), 1) << c.out();
+  EXPECT_THAT(c.err(), HasSubstr("product 0 is none"));
+}
+
 }  // namespace
 }  // namespace ipcq_test
