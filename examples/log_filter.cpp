@@ -125,7 +125,9 @@ int main(int argc, char** argv) try {
   Options options;
   options.file = argv[1];
   if (argc > 2) options.backend = argv[2];
-  if (argc > 3) options.level = std::stoul(argv[3]);
+  if (argc > 3) options.level = number_of("LEVEL", argv[3]);
+  if (options.level > kLevels.size())
+    throw std::runtime_error("LEVEL is " + std::to_string(options.level) + ": give 0 to 3");
   options.handler = argc > 4 ? argv[4] : beside_program("log_filter.cu") + ":level=" + std::to_string(options.level);
   run(options);
 } catch (const std::exception& error) {

@@ -102,7 +102,7 @@ int main(int argc, char** argv) try {
     return 2;
   }
   if (argc > 1) options.backend = argv[1];
-  if (argc > 2) options.products = std::stoul(argv[2]);
+  if (argc > 2) options.products = number_of("PRODUCTS", argv[2]);
   if (argc > 3) options.handler = argv[3];
   run(options);
 } catch (const std::exception& error) {

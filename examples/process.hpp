@@ -1,4 +1,5 @@
-// What the examples share: a process beside this one, statuses that become exceptions, and where handlers lie.
+// What the examples share: a process beside this one, statuses that become exceptions, arguments, and where handlers
+// lie.
 #pragma once
 
 #include <signal.h>
@@ -6,6 +7,7 @@
 #include <unistd.h>
 #include <ipcq/ipcq.hpp>
 
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +22,15 @@ inline constexpr std::chrono::seconds kPatience{60};
 // Throws, because an exception that passes a producer breaks its stream off; `return` ends it as if all were well.
 inline void check(ipcq::Status status, const std::string& what) {
   if (status != ipcq::Status::ok) throw std::runtime_error(what + ": " + std::string(ipcq::to_string(status)));
+}
+
+// The number that the argument `name` says.
+inline std::size_t number_of(const std::string& name, const std::string& text) {
+  std::size_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || rest != end) throw std::runtime_error(name + " is '" + text + "': give a whole number");
+  return number;
 }
 
 // The handler that CMakeLists.txt has laid beside the programs.

@@ -100,7 +100,7 @@ int main(int argc, char** argv) try {
     return 2;
   }
   if (argc > 1) options.backend = argv[1];
-  if (argc > 2) options.tasks = std::stoul(argv[2]);
+  if (argc > 2) options.tasks = number_of("TASKS", argv[2]);
   if (argc > 3) options.handler = argv[3];
   run(options);
 } catch (const std::exception& error) {

@@ -116,5 +116,18 @@ TEST_F(ExamplesTest, MatmulTellsAMatrixThatWasNotMultiplied) {
   EXPECT_THAT(c.err(), HasSubstr("product 0 is none"));
 }
 
+TEST_F(ExamplesTest, AnArgumentThatIsNoNumberIsNamed) {
+  write("log", "");
+  const std::pair<const char*, const char*> wrong[] = {{"vector_add host 10x", "TASKS is '10x': give a whole number"},
+                                                       {"matmul host -1", "PRODUCTS is '-1': give a whole number"},
+                                                       {"log_filter log host warn", "LEVEL is 'warn'"},
+                                                       {"log_filter log host 4", "LEVEL is 4: give 0 to 3"}};
+  for (const auto& [arguments, message] : wrong) {
+    Command& c = example(arguments);
+    EXPECT_EQ(c.exit_code(), 1) << c.out();
+    EXPECT_THAT(c.err(), HasSubstr(message)) << arguments;
+  }
+}
+
 }  // namespace
 }  // namespace ipcq_test
