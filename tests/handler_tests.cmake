@@ -29,7 +29,7 @@ ipcq_add_handler(sort_fours_on_host ${built_handler} HOST_ONLY)
 function(ipcq_test_built_handler test)
   add_dependencies(${test} sort_fours sort_fours_on_host)
   target_compile_definitions(${test} PRIVATE
-    IPCQ_BUILT_HANDLER="$<TARGET_FILE:sort_fours>" IPCQ_BUILT_FOR_HOST="$<TARGET_FILE:sort_fours_on_host>")
+    IPCQ_BUILT_HANDLER="$<TARGET_FILE_NAME:sort_fours>" IPCQ_BUILT_FOR_HOST="$<TARGET_FILE_NAME:sort_fours_on_host>")
 endfunction()
 if(TARGET gpu_own_handler_test)
   ipcq_test_built_handler(gpu_own_handler_test)

@@ -14,10 +14,13 @@ namespace {
 
 class OwnHandlerTest : public OnBackend {
  protected:
+  static std::string beside_this_test(const char* name) {
+    return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
+  }
   // One with kernels for the GPU that is there, or played.
   static std::string built_ahead() {
     const char* const played = std::getenv("IPCQ_BUILT_HANDLER");
-    return kOnGpu && played != nullptr ? played : IPCQ_BUILT_HANDLER;
+    return kOnGpu && played != nullptr ? played : beside_this_test(IPCQ_BUILT_HANDLER);
   }
 };
 
@@ -257,7 +260,7 @@ TEST_F(OwnHandlerTest, OneThatWasBuiltAheadIsUsedAsItIs) {
 }
 
 TEST_F(OwnHandlerTest, OneThatWasBuiltAheadIsRefusedWhereItDoesNotFit) {
-  const std::string for_host = IPCQ_BUILT_FOR_HOST;
+  const std::string for_host = beside_this_test(IPCQ_BUILT_FOR_HOST);
   if (kOnGpu) {
     EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(for_host)); }),
                 AllOf(HasSubstr("queue 'q': its handler cannot be used:\n"), HasSubstr(for_host),
