@@ -3,6 +3,7 @@
 # which code it was made. ipcq_add_handler() compiles the same text, from the folder IPCQ_HANDLER_CODE, which is also
 # installed. To be included behind libipcq, which writes version.hpp.
 set(IPCQ_DEVICE_HEADERS
+  compiler/device/c_handler.hpp
   compiler/device/cmath.cuh
   compiler/device/cstddef.cuh
   compiler/device/cstdint.cuh
@@ -19,6 +20,7 @@ set(IPCQ_DEVICE_HEADERS
   libipcq/cuda/device/stream.cuh
   libipcq/cuda/device/worker.cuh
   libipcq/include/ipcq/export.hpp
+  libipcq/include/ipcq/handler.h
   libipcq/include/ipcq/handler.hpp
   libipcq/include/ipcq/records.hpp
   libipcq/src/layout/bits.hpp
@@ -30,11 +32,13 @@ set(IPCQ_DEVICE_HEADERS
   libipcq/src/layout/queue_view.hpp
   libipcq/src/layout/verdict.hpp)
 set(IPCQ_HOST_HEADERS
+  compiler/device/c_handler.hpp
   compiler/device/named_handler.hpp
   compiler/host/library.hpp
   compiler/host/run_handler.hpp
   compiler/host/table.hpp
   libipcq/include/ipcq/export.hpp
+  libipcq/include/ipcq/handler.h
   libipcq/include/ipcq/handler.hpp
   libipcq/include/ipcq/records.hpp
   libipcq/src/layout/abi.hpp

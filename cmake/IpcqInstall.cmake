@@ -14,7 +14,7 @@ install(TARGETS ipcq ipcq_static ${ipcq_cuda_target} EXPORT ipcqTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY libipcq/include/ipcq "${PROJECT_BINARY_DIR}/libipcq/include/ipcq"
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp"
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp" PATTERN "*.h"
   ${ipcq_headers_left_out})
 install(EXPORT ipcqTargets NAMESPACE ipcq:: DESTINATION ${package_dir})
 

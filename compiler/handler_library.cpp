@@ -71,12 +71,6 @@ void check_architecture(const HandlerSource& source, const HandlerStamp& stamp) 
 }  // namespace
 
 HandlerImage image_of_library(const HandlerSource& source) {
-  if (!source.definitions.empty() || !source.include_dirs.empty()) {
-    throw program::Failure(
-        program::kUsage,
-        fmt::format("'{}' is compiled already: -D and -I say nothing to it; leave them out, or name its source file",
-                    source.path));
-  }
   const ElfFile file(source.path, source.text);
   const HandlerStamp stamp = stamp_of(source, file);
   const std::string made_with = source.for_host() ? text_of(stamp.host_code) : text_of(stamp.device_code);

@@ -17,6 +17,11 @@ using program::Failure;
 constexpr std::size_t kMostSourceBytes = 64 << 20;
 constexpr std::size_t kMostLibraryBytes = 1 << 30;  // with what it links
 
+// Instead of the user's file, where that is linked.
+constexpr std::string_view kDeclaration =
+    "#include \"ipcq/handler.h\"\n"
+    "extern \"C\" __device__ int ipcq_handle(void*, unsigned long, const ipcq_context*);\n";
+
 // The line behind it is the first of the file `name`: so messages call it.
 std::string first_line_of(const std::string& name) {
   std::string quoted;
@@ -38,13 +43,16 @@ void HandlerSource::read() {
   if (std::any_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; })) {
     throw Failure(program::kUsage, "the file's name has control characters; rename it");
   }
-  kind = path.ends_with(".so") ? HandlerKind::library : HandlerKind::source;
+  kind = path.ends_with(".so")      ? HandlerKind::library
+         : path.ends_with(".ptx")   ? HandlerKind::ptx
+         : path.ends_with(".ltoir") ? HandlerKind::ltoir
+                                    : HandlerKind::source;
   const auto refuse = [&](const std::string& why) {
     throw Failure(program::kFailure, fmt::format("'{}' {}", path, why));
   };
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) refuse("is a directory; name the source file in it");
-  const auto most = kind == HandlerKind::source ? kMostSourceBytes : kMostLibraryBytes;
+  const auto most = kind == HandlerKind::library ? kMostLibraryBytes : kMostSourceBytes;
   std::ifstream file(path, std::ios::binary);
   std::array<char, 65536> chunk;
   text.clear();
@@ -56,7 +64,7 @@ void HandlerSource::read() {
                   fmt::format("cannot read '{}': is there such a file, and may this user read it?", path));
   }
   if (text.size() > most) refuse(fmt::format("has more than {} MiB: is it a handler?", most >> 20));
-  if (kind == HandlerKind::library) return;
+  if (kind != HandlerKind::source) return;
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a mark of UTF-8
   // NVRTC would take it for the end.
   if (const auto zero = text.find('\0'); zero != std::string::npos) {
@@ -69,7 +77,7 @@ Program device_program(const HandlerSource& source) {
   p.name = "the kernels of the handler";
   // The library's code first: macros of the user's file do not reach it. The file is a header of the text, so that
   // whatever it leaves open ends with it, and messages name it.
-  const bool can_be_included = source.path.find_first_of("\"\\") == std::string::npos;
+  const bool can_be_included = !source.is_linked() && source.path.find_first_of("\"\\") == std::string::npos;
   const std::string included = can_be_included ? source.path : "handler.cu";
   p.text = fmt::format(
       "#include \"device/executors.cuh\"\n#include \"layout/handler_arguments.hpp\"\n"
@@ -77,7 +85,7 @@ Program device_program(const HandlerSource& source) {
       " = 1;\n"
       "#include \"{}\"\n#include \"device/user_kernels.cuh\"\n",
       included);
-  p.headers.emplace_back(included, source.text);
+  p.headers.emplace_back(included, source.is_linked() ? std::string(kDeclaration) : source.text);
   for (const EmbeddedHeader& h : device_headers()) p.headers.emplace_back(h.name, h.text);
   p.options = {"--gpu-architecture=" + source.architecture,
                "--std=c++20",
@@ -87,6 +95,8 @@ Program device_program(const HandlerSource& source) {
                "--include-path=" + source.folder()};
   for (const auto& d : source.definitions) p.options.push_back("--define-macro=" + d);
   for (const auto& i : source.include_dirs) p.options.push_back("--include-path=" + i);
+  if (source.is_linked()) p.options.emplace_back("--dlink-time-opt");
+  p.for_linking = source.is_linked();
   return p;
 }
 

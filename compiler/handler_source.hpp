@@ -23,6 +23,8 @@ const std::vector<EmbeddedHeader>& host_headers();
 enum class HandlerKind {
   source,   // .cu, .cpp, and whatever is none of the others
   library,  // .so: built ahead, by ipcq_add_handler()
+  ptx,      // .ptx, .ltoir: ipcq_handle() for a GPU, of any compiler
+  ltoir,
 };
 
 struct HandlerSource {
@@ -34,6 +36,7 @@ struct HandlerSource {
   std::vector<std::string> include_dirs;  // beside the file's own
 
   bool for_host() const { return architecture.empty(); }
+  bool is_linked() const { return kind == HandlerKind::ptx || kind == HandlerKind::ltoir; }
   // Of the file; "." where the path has none.
   std::string folder() const;
   // Sets `kind` and `text` by the file at `path`, which may be a pipe. Throws program::Failure where it cannot be read,
@@ -42,7 +45,7 @@ struct HandlerSource {
 };
 
 // For NVRTC. The kernels are called ipcq_<what>_user; a variable ipcq_device_code_<hash> says with which code they were
-// made.
+// made. For a file that is linked: LTO-IR that calls its function.
 Program device_program(const HandlerSource& source);
 
 // For the host: files by their paths below one folder, and a text that is compiled with that folder among those of its

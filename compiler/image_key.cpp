@@ -63,7 +63,8 @@ std::string file_identity(const std::string& path) {
 }
 
 ImageKey image_key(const HandlerSource& source, const std::string& compiler) {
-  const ReachedHeaders reached = reached_headers(source.text, folders_of(source));
+  const ReachedHeaders reached =
+      source.is_linked() ? ReachedHeaders{} : reached_headers(source.text, folders_of(source));
   const Program program = source.for_host() ? host_program(source) : device_program(source);
   Parts parts;
   parts.add(IPCQ_VERSION);

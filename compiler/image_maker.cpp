@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "device_linker.hpp"
 #include "handler_library.hpp"
 #include "host_compiler.hpp"
 #include "image_key.hpp"
@@ -63,19 +64,44 @@ std::optional<HandlerImage> take(const Compiled& made, const std::string& messag
   return image;
 }
 
-std::optional<HandlerImage> compile_for_gpu(const Nvrtc& nvrtc, const HandlerSource& source) {
-  const Compiled made = nvrtc.compile(device_program(source));
+// `by`: what made it.
+std::optional<HandlerImage> take_kernels(const HandlerSource& source, const Compiled& made, const std::string& by) {
   const Report report = report_of(made.log);
   auto image = take(made, report.rest);
   if (!image) return {};
   if (report.registers == 0 || made.image.empty()) {
-    throw Failure(program::kFailure, fmt::format("'{}': NVRTC made no kernel for {} of it, and does not say why",
-                                                 source.path, source.architecture));
+    throw Failure(program::kFailure, fmt::format("'{}': {} made no kernel for {} of it, and does not say why",
+                                                 source.path, by, source.architecture));
   }
-  image->compiler = "NVRTC " + nvrtc.version();
+  image->compiler = by;
   image->registers = report.registers;
   image->spilled = report.spilled;
   return image;
+}
+
+std::optional<HandlerImage> compile_for_gpu(const Nvrtc& nvrtc, const HandlerSource& source) {
+  return take_kernels(source, nvrtc.compile(device_program(source)), "NVRTC " + nvrtc.version().text());
+}
+
+// Kernels that call ipcq_handle(), and the user's code behind them.
+std::optional<HandlerImage> link_for_gpu(const Nvrtc& nvrtc, const DeviceLinker& linker, const HandlerSource& source) {
+  const Compiled kernels = nvrtc.compile(device_program(source));
+  if (!kernels.ok) {
+    throw Failure(program::kFailure, fmt::format("NVRTC {} does not compile the executors' kernels:\n{}",
+                                                 nvrtc.version().text(), kernels.log));
+  }
+  const auto kind = source.kind == HandlerKind::ptx ? DeviceLinker::Kind::ptx : DeviceLinker::Kind::ltoir;
+  Compiled linked = linker.link(source.architecture, kernels.image, source.path, kind, source.text);
+  const std::string by = "nvJitLink " + linker.version().text();
+  if (!linked.ok) {
+    linked.log += fmt::format(
+        "\n{}: {} does not link it for {}; it is to be of a compiler that is no newer than that linker, for this GPU "
+        "or "
+        "an older one, with: extern \"C\" int32_t ipcq_handle(void* data, uint64_t length, const struct ipcq_context* "
+        "context)",
+        source.path, by, source.architecture);
+  }
+  return take_kernels(source, linked, by);
 }
 
 std::optional<HandlerImage> compile_for_host(const HostCompiler& compiler, const HandlerSource& source) {
@@ -116,18 +142,42 @@ MadeImage find_or_make(const HandlerSource& source, const std::string& compiler,
 }  // namespace
 
 MadeImage make_image(const HandlerSource& source, bool use_cache) {
+  if (source.kind != HandlerKind::source && (!source.definitions.empty() || !source.include_dirs.empty())) {
+    throw Failure(
+        program::kUsage,
+        fmt::format("'{}' is compiled already: -D and -I say nothing to it; leave them out, or name its source file",
+                    source.path));
+  }
   if (source.kind == HandlerKind::library) {
     MadeImage made;
     made.image = image_of_library(source);
     return made;
   }
   if (source.for_host()) {
+    if (source.is_linked()) {
+      throw Failure(program::kFailure,
+                    fmt::format("'{}' is code for a GPU, and the queue is on the host; say backend=cuda where there is "
+                                "one, or name a source file",
+                                source.path));
+    }
     const HostCompiler compiler;
     return find_or_make(source, compiler.identity(), use_cache, [&] { return compile_for_host(compiler, source); });
   }
   const Nvrtc nvrtc;
-  return find_or_make(source, nvrtc.version() + "\n" + file_identity(nvrtc.path()), use_cache,
-                      [&] { return compile_for_gpu(nvrtc, source); });
+  const std::string of_nvrtc = nvrtc.version().text() + "\n" + file_identity(nvrtc.path());
+  if (!source.is_linked()) {
+    return find_or_make(source, of_nvrtc, use_cache, [&] { return compile_for_gpu(nvrtc, source); });
+  }
+  const DeviceLinker linker;
+  if (linker.version() < nvrtc.version()) {
+    throw Failure(
+        program::kBackend,
+        fmt::format("{} ({}) is older than NVRTC {} ({}), whose code it is to link; install "
+                    "both of one CUDA release, or set IPCQ_NVRTC and IPCQ_NVJITLINK",
+                    "nvJitLink " + linker.version().text(), linker.path(), nvrtc.version().text(), nvrtc.path()));
+  }
+  return find_or_make(source, of_nvrtc + "\n" + file_identity(linker.path()), use_cache,
+                      [&] { return link_for_gpu(nvrtc, linker, source); });
 }
 
 }  // namespace ipcq::compiler

@@ -19,6 +19,7 @@
 
 #include <fmt/format.h>
 
+#include "device_linker.hpp"
 #include "handler_source.hpp"
 #include "host_compiler.hpp"
 #include "image_file.hpp"
@@ -45,6 +46,7 @@ struct Options {
   bool cache = false;
   bool json = false;
   bool show_compiler = false;
+  bool show_linker = false;
 };
 
 void print_result(const Options& o, const MadeImage& made, double seconds) {
@@ -108,11 +110,14 @@ int compile(Options& o) {
 // To standard output in any case: `ipcq doctor` reads it.
 int show_compiler(const Options& o) {
   try {
-    if (o.host) {
+    if (o.show_linker) {
+      const DeviceLinker linker;
+      program::print(fmt::format("nvJitLink {}, {}\n", linker.version().text(), linker.path()));
+    } else if (o.host) {
       program::print(fmt::format("{}\n", HostCompiler().path()));
     } else {
       const Nvrtc nvrtc;
-      program::print(fmt::format("NVRTC {}, {}\n", nvrtc.version(), nvrtc.path()));
+      program::print(fmt::format("NVRTC {}, {}\n", nvrtc.version().text(), nvrtc.path()));
     }
     return program::kOk;
   } catch (const Failure& error) {
@@ -147,7 +152,9 @@ int run(int argc, char** argv) {
       "Compiles a handler's source file: for a GPU with the executors' device code, by NVRTC; for the host by the "
       "system's C++ compiler. Of a library that ipcq_add_handler() has built it takes what is in it.");
   line.add_common_options("ipcq-compiler");
-  line.add_option("FILE", o.source.path, "CUDA C++ source with IPCQ_HANDLER(Type), or a handler built ahead (.so)")
+  line.add_option("FILE", o.source.path,
+                  "CUDA C++ source with IPCQ_HANDLER(Type) or ipcq_handle(); a handler built ahead (.so); device code "
+                  "with ipcq_handle() (.ptx, .ltoir)")
       .check(program::not_empty());
   line.add_option("--arch", o.source.architecture, "Architecture of the GPU, as sm_90").check(program::not_empty());
   line.add_flag("--host", o.host, "A shared object for the host, by $IPCQ_CXX, c++, g++ or clang++");
@@ -163,8 +170,9 @@ int run(int argc, char** argv) {
   line.add_flag("--cache", o.cache, "Take the image from, and keep it in, $XDG_CACHE_HOME/ipcq/handlers");
   line.add_flag("--json", o.json, "JSON on stdout");
   line.add_flag("--show-compiler", o.show_compiler, "Only say which compiler is used");
+  line.add_flag("--show-linker", o.show_linker, "Only say which linker of device code is used");
   if (const auto code = line.parse(argc, argv)) return *code;
-  if (o.show_compiler) return show_compiler(o);
+  if (o.show_compiler || o.show_linker) return show_compiler(o);
   check(o);
   return compile(o);
 }

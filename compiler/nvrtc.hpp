@@ -1,10 +1,11 @@
-// NVIDIA's run-time compiler, looked up at run time: nothing links it, so that a program starts without it and can say
-// what is missing.
+// NVIDIA's run-time compiler.
 #pragma once
 
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "cuda_library.hpp"
 
 namespace ipcq::compiler {
 
@@ -14,38 +15,37 @@ struct Program {
   std::string text;
   std::vector<std::pair<std::string, std::string>> headers;  // name, text
   std::vector<std::string> options;
+  bool for_linking = false;  // by NVRTC to LTO-IR, which its options say too
 };
 
 struct Compiled {
   bool ok = false;
   std::string log;    // whole, as the compiler wrote it; warnings and ptxas' report where it went well
-  std::string image;  // a cubin
+  std::string image;  // a cubin, or LTO-IR
+};
+
+struct CudaVersion {
+  int major = 0;
+  int minor = 0;
+  std::string text() const { return std::to_string(major) + "." + std::to_string(minor); }
+  auto operator<=>(const CudaVersion&) const = default;
 };
 
 class Nvrtc {
  public:
-  // Finds the library: $IPCQ_NVRTC, the linker's places, a toolkit in $CUDA_HOME, $CUDA_PATH or /usr/local/cuda,
-  // NVIDIA's wheels beside the Python in $VIRTUAL_ENV. Throws program::Failure, which says where it looked.
+  // $IPCQ_NVRTC names another. Throws program::Failure as CudaLibrary does.
   Nvrtc();
-  Nvrtc(const Nvrtc&) = delete;
-  Nvrtc& operator=(const Nvrtc&) = delete;
 
-  // "13.0", and the path of the library.
-  const std::string& version() const noexcept { return version_; }
-  const std::string& path() const noexcept { return path_; }
+  const CudaVersion& version() const noexcept { return version_; }
+  const std::string& path() const noexcept { return library_.path(); }
 
   // Takes about a second. Throws program::Failure where the compiler itself fails, so for reasons that are not in the
   // text.
   Compiled compile(const Program& program) const;
 
  private:
-  // A function of the library. Throws program::Failure where there is none of that name.
-  template <class Function>
-  Function* look_up(const char* name) const;
-
-  void* library_ = nullptr;  // stays open: the process ends soon
-  std::string path_;
-  std::string version_;
+  CudaLibrary library_;
+  CudaVersion version_;
 };
 
 }  // namespace ipcq::compiler

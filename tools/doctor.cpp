@@ -205,7 +205,9 @@ std::vector<Finding> check_handler_compilers() {
   if (compiler.empty()) return {};
   std::vector<Finding> all = {check_handler_compiler(compiler, "handlers, host", {"--show-compiler", "--host"})};
   // Without a runner no queue is on a GPU.
-  if (!find_runner().empty()) all.push_back(check_handler_compiler(compiler, "handlers", {"--show-compiler"}));
+  if (find_runner().empty()) return all;
+  all.push_back(check_handler_compiler(compiler, "handlers", {"--show-compiler"}));
+  all.push_back(check_handler_compiler(compiler, "handlers, linked", {"--show-linker"}));
   return all;
 }
 

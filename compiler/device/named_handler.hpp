@@ -3,6 +3,7 @@
 // ipcq_compiler::TeamOf, the team with which a type of handler is called there.
 #pragma once
 
+#include "device/c_handler.hpp"
 #include "ipcq/handler.hpp"
 #include "layout/handler_arguments.hpp"
 
@@ -19,7 +20,18 @@ IPCQ_HOST_DEVICE void ipcq_visit_parameters(IpcqAny&, IpcqVisitor&) {}
 
 namespace ipcq_compiler {
 
-using Handler = decltype(::ipcq_handler_of_this_file(0));
+template <class IpcqH, bool ipcq_has_c_function>
+struct Found {
+  using IpcqType = IpcqH;
+  static constexpr bool named_twice = ipcq_has_c_function;
+};
+template <>
+struct Found<NoHandler, true> {
+  using IpcqType = CHandler;
+  static constexpr bool named_twice = false;
+};
+using InFile = Found<decltype(::ipcq_handler_of_this_file(0)), has_c_function>;
+using Handler = InFile::IpcqType;
 template <class IpcqH>
 constexpr bool is_named = true;
 template <>
@@ -50,7 +62,10 @@ concept TakesMessage = requires(const IpcqH& ipcq_handler, ipcq::HandlerMessage&
 template <class IpcqH>
 concept Callable = TakesBytes<IpcqH> || TakesMessage<IpcqH>;
 
-static_assert(is_named<Handler>, "the file names no handler: IPCQ_HANDLER(Type) is missing, or stands in a namespace");
+static_assert(is_named<Handler>,
+              "the file names no handler: IPCQ_HANDLER(Type) is missing, or stands in a namespace; and it has no "
+              "extern \"C\" int ipcq_handle(void* data, uint64_t length, const struct ipcq_context* context)");
+static_assert(!InFile::named_twice, "the file has two handlers: IPCQ_HANDLER names one, and ipcq_handle() is another");
 static_assert(!is_named<Handler> || Accepts<Handler>,
               "the handler's accepts is: static constexpr bool accepts(std::uint64_t length)");
 static_assert(

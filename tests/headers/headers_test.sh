@@ -34,6 +34,12 @@ SOURCE
   "$cxx" "${flags[@]}" "$work/behind.cpp" || fail "$header does not compile behind Xlib's names"
 done
 
+# The C contract of handlers is C.
+printf '#include <ipcq/handler.h>\nint32_t f(void* data, uint64_t length, const struct ipcq_context* context);\n' \
+  >"$work/handler.c"
+"$cxx" -x c -std=c99 -fsyntax-only -Wall -Wextra -Werror -pedantic "-I$1" "$work/handler.c" ||
+  fail "ipcq/handler.h is no C"
+
 # Named once the macro is gone.
 cat >"$work/named.cpp" <<SOURCE
 #include "$names"

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "beside_this_test.hpp"
 #include "own_handlers/own_handlers.hpp"
 
 namespace ipcq_test {

@@ -1,10 +1,6 @@
 // Users' own handlers: how a queue gets one, and what it does to messages.
-#include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstring>
-#include <functional>
-#include <random>
 #include <thread>
 
 #include "own_handlers/on_backend.hpp"
@@ -12,17 +8,7 @@
 namespace ipcq_test {
 namespace {
 
-class OwnHandlerTest : public OnBackend {
- protected:
-  static std::string beside_this_test(const char* name) {
-    return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
-  }
-  // One with kernels for the GPU that is there, or played.
-  static std::string built_ahead() {
-    const char* const played = std::getenv("IPCQ_BUILT_HANDLER");
-    return kOnGpu && played != nullptr ? played : beside_this_test(IPCQ_BUILT_HANDLER);
-  }
-};
+class OwnHandlerTest : public OnBackend {};
 
 TEST_F(OwnHandlerTest, ChangesMessagesInLinesAndInSlots) {
   broker().create("q", options(next_byte()));
@@ -230,49 +216,6 @@ TEST_F(OwnHandlerTest, ComesBackAsItWasAfterItsRunnersDeath) {
   const auto m = exchange(p, c, "aaa");
   ASSERT_TRUE(m);
   EXPECT_EQ(text_of(*m), "bbb");
-}
-
-// By ipcq_add_handler(), for the host and for a GPU in one file, with CUB where it is a real one.
-TEST_F(OwnHandlerTest, OneThatWasBuiltAheadIsUsedAsItIs) {
-  const std::string file = built_ahead();
-  broker().create("up", options(file));
-  broker().create("down", options(file + ":descending=yes"));
-  for (const bool descending : {false, true}) {
-    const std::string queue = descending ? "down" : "up";
-    auto c = session().consumer(queue);
-    auto p = session().producer(queue);
-    for (const std::size_t count : {4, 16, 1024}) {
-      std::vector<std::uint32_t> numbers(count);
-      std::mt19937 random(static_cast<unsigned>(count));
-      for (auto& n : numbers) n = random();
-      ASSERT_EQ(p.send(numbers, kBound), Status::ok);
-      const auto m = c.receive(kBound);
-      ASSERT_TRUE(m) << to_string(m.status());
-      EXPECT_TRUE(m->processed());
-      for (std::size_t i = 0; i < count; i += 4) {
-        const auto first = numbers.begin() + static_cast<std::ptrdiff_t>(i);
-        descending ? std::sort(first, first + 4, std::greater<>()) : std::sort(first, first + 4);
-      }
-      ASSERT_EQ(m->length(), count * sizeof numbers[0]);
-      EXPECT_EQ(std::memcmp(m->bytes().data(), numbers.data(), m->length()), 0) << queue << ", " << count;
-    }
-  }
-}
-
-TEST_F(OwnHandlerTest, OneThatWasBuiltAheadIsRefusedWhereItDoesNotFit) {
-  const std::string for_host = beside_this_test(IPCQ_BUILT_FOR_HOST);
-  if (kOnGpu) {
-    EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(for_host)); }),
-                AllOf(HasSubstr("queue 'q': its handler cannot be used:\n"), HasSubstr(for_host),
-                      HasSubstr("has code for the host alone")));
-  }
-  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(write("text.so", "no library"))); }),
-              HasSubstr("text.so' is no shared object"));
-  QueueOptions o = options(for_host);
-  o.defines = {"X"};
-  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("is compiled already"));
-  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(built_ahead() + ":ascending=yes")); }),
-              AllOf(HasSubstr("it has no parameter 'ascending'"), HasSubstr("descending")));
 }
 
 TEST_F(OwnHandlerTest, SeveralQueuesHaveOneEach) {

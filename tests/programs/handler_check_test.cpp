@@ -5,9 +5,11 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
+#include "beside_this_test.hpp"
 #include "programs/commands.hpp"
 #include "programs/handler_text.hpp"
 
@@ -86,6 +88,45 @@ TEST_F(HandlerCheckTest, MakesAnImageWithTheKernelsOfBothExecutors) {
   EXPECT_THAT(image, HasSubstr("ipcq_device_code_" IPCQ_DEVICE_CODE));
 }
 
+TEST_F(HandlerCheckTest, LinksDeviceCodeOfOtherCompilers) {
+  std::istringstream files(IPCQ_C_HANDLER_CODE);
+  int count = 0;
+  for (std::string name; std::getline(files, name, ':'); ++count) {
+    const std::string file = beside_this_test(name);
+    Command& made = run("XDG_CACHE_HOME=$PWD/cache exec ipcq-compiler --arch sm_90 --cache --output image " + file);
+    ASSERT_EQ(made.exit_code(), 0) << made.err();
+    EXPECT_EQ(made.err(), "");
+    EXPECT_THAT(made.out(), testing::ContainsRegex("compiles for sm_90 \\(nvJitLink 1[23]\\.[0-9], [0-9.]+ s\\): "));
+    EXPECT_THAT(contents("image"), HasSubstr("ipcq_device_code_" IPCQ_DEVICE_CODE));
+    EXPECT_THAT(contents("image"), HasSubstr("ipcq_persistent_user"));
+    EXPECT_THAT(run("XDG_CACHE_HOME=$PWD/cache exec ipcq-compiler --arch sm_90 --cache " + file).out(),
+                HasSubstr(", cached)"));
+    EXPECT_EQ(check(file + " -D X").exit_code(), 2);
+  }
+  EXPECT_GE(count, 2);
+  EXPECT_EQ(check(IPCQ_C_HANDLER_SOURCE).exit_code(), 0);
+}
+
+TEST_F(HandlerCheckTest, SaysWhyDeviceCodeCannotBeLinked) {
+  const auto refused = [&](const std::string& script, int code, const std::string& message) {
+    Command& command = run(script);
+    EXPECT_EQ(command.exit_code(), code) << script;
+    EXPECT_THAT(command.err(), HasSubstr(message)) << script;
+  };
+  write("odd.ptx", "odd");
+  write("odd.ltoir", "odd");
+  refused("exec ipcq handler check --arch sm_90 odd.ptx", 1, "NVJITLINK_INPUT_PTX");
+  refused("exec ipcq handler check --arch sm_90 odd.ltoir", 1, "odd.ltoir: nvJitLink 1");
+  write("other.ptx", ".version 7.0\n.target sm_75\n.address_size 64\n.visible .func other() { ret; }\n");
+  refused("exec ipcq handler check --arch sm_90 other.ptx", 1, "Undefined reference to 'ipcq_handle'");
+  refused("exec ipcq handler check --arch sm_90 other.ptx", 1, "extern \"C\" int32_t ipcq_handle(void* data");
+  refused("exec ipcq handler check --backend host other.ptx", 1, "'other.ptx' is code for a GPU");
+  refused("IPCQ_NVJITLINK=/nowhere exec ipcq handler check --arch sm_90 other.ptx", 6,
+          "nvJitLink, which links device code of other compilers, was not found (tried /nowhere: ");
+  EXPECT_THAT(run("IPCQ_RUNNER=/nowhere IPCQ_NVJITLINK=/nowhere exec ipcq doctor").out(),
+              HasSubstr("WARN  handlers, linked"));
+}
+
 TEST_F(HandlerCheckTest, KeepsAndTakesImages) {
   write_handler("warned.cu", "    int unused = 0;\n" + kNoWork);
   const auto compile = [&](const std::string& arguments) -> nlohmann::json {
@@ -146,6 +187,9 @@ TEST_F(HandlerCheckTest, SaysWhatAHandlerLacks) {
   refused("struct Mine {\n  ~Mine() {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler is plain data");
   refused("struct Mine {\n  const char* name = nullptr;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine, name)\n",
           "a handler's parameter is a bool");
+  refused("#include <ipcq/handler.h>\nstruct Mine {\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n" +
+              "IPCQ_C_HANDLER int ipcq_handle(void*, uint64_t, const struct ipcq_context*) { return 0; }\n",
+          "the file has two handlers");
   refused("#include <vector>\n", "cannot open source file \"vector\"");
 }
 
@@ -212,7 +256,8 @@ TEST_F(HandlerCheckTest, SaysWhatIsMissingOnThisMachine) {
   EXPECT_EQ(doctor.exit_code(), 0);
   EXPECT_THAT(doctor.out(), HasSubstr("WARN  handlers"));
   EXPECT_THAT(run("IPCQ_RUNNER=/nowhere exec ipcq doctor").out(),
-              testing::ContainsRegex("OK    handlers +NVRTC 1[23]\\.[0-9], /"));
+              testing::AllOf(testing::ContainsRegex("OK    handlers +NVRTC 1[23]\\.[0-9], /"),
+                             testing::ContainsRegex("OK    handlers, linked +nvJitLink 1[23]\\.[0-9], /")));
   Command& no_such_gpu = run("exec ipcq handler check nothing.cu --arch sm_1");
   EXPECT_EQ(no_such_gpu.exit_code(), 6);
   EXPECT_THAT(no_such_gpu.err(), HasSubstr("invalid value for --gpu-architecture"));

@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "beside_this_test.hpp"
 #include "layout/host_image.hpp"
 #include "programs/commands.hpp"
 #include "programs/handler_text.hpp"
@@ -237,7 +238,7 @@ TEST_F(HandlerCompileTest, LeavesNothingBehind) {
 }
 
 TEST_F(HandlerCompileTest, TakesWhatWasBuiltAheadAsItIs) {
-  const std::string built = IPCQ_BUILT_FOR_HOST;
+  const std::string built = beside_this_test(IPCQ_BUILT_FOR_HOST);
   Command& taken = run("IPCQ_CXX=/nowhere/g++ XDG_CACHE_HOME=$PWD/cache exec ipcq-compiler " + built +
                        " --host --cache --output same.so");
   ASSERT_EQ(taken.exit_code(), 0) << taken.err();

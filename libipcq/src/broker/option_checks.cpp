@@ -24,8 +24,9 @@ void check_handler_file(const std::string& object, const QueueOptions& o) {
   for (const auto& text : o.includes) check_c_string(text, "a folder of the handler's headers");
   const HandlerText text = split_handler(o.handler);
   if (!has_handler_ending(text.file)) {
-    throw UsageError(object + ": handler '" + printable(o.handler) +
-                     "' is no file of a handler: its name ends with none of .cu, .cpp, .cc, .cxx and .so");
+    throw UsageError(
+        object + ": handler '" + printable(o.handler) +
+        "' is no file of a handler: its name ends with none of .cu, .cpp, .cc, .cxx, .so, .ptx and .ltoir");
   }
   if (!is_source_file(text.file) && (!o.defines.empty() || !o.includes.empty())) {
     throw UsageError(object + ": " + (!o.defines.empty() ? "defines" : "includes") + " says nothing here: '" +

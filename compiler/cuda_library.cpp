@@ -1,0 +1,80 @@
+#include "cuda_library.hpp"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "program/exit_code.hpp"
+
+namespace ipcq::compiler {
+namespace {
+
+// Empty: the variable is not set, or empty.
+std::string environment(const char* variable) {
+  const char* const value = std::getenv(variable);
+  return value != nullptr ? value : "";
+}
+
+// Of a library that was found by its name alone.
+std::string real_path(const std::string& name, void* library) {
+  link_map* map = nullptr;
+  return ::dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr && *map->l_name != '\0' ? map->l_name : name;
+}
+
+}  // namespace
+
+std::vector<std::string> CudaLibrary::places() const {
+  if (const auto given = environment(names_.variable); !given.empty()) return {given};
+  std::vector<std::string> all(names_.files.begin(), names_.files.end());
+  const auto add = [&](const std::filesystem::path& folder) {
+    for (const char* file : names_.files) all.push_back(folder / file);
+  };
+  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
+    if (const std::filesystem::path root = environment(variable); !root.empty()) add(root / "lib64");
+  }
+  add("/usr/local/cuda/lib64");
+  if (const std::filesystem::path root = environment("VIRTUAL_ENV"); !root.empty()) {
+    std::error_code ignored;
+    for (const auto& python : std::filesystem::directory_iterator(root / "lib", ignored)) {
+      for (const char* wheel : names_.wheels) add(python.path() / "site-packages" / "nvidia" / wheel / "lib");
+    }
+  }
+  return all;
+}
+
+CudaLibrary::CudaLibrary(Names names) : names_(std::move(names)) {
+  // From 12.9 on NVRTC keeps results in the driver's cache, and has nothing to say of the registers then. There is a
+  // cache of our own (image_cache.hpp).
+  ::setenv("CUDA_CACHE_DISABLE", "1", 1);
+  std::string tried;
+  const bool given = !environment(names_.variable).empty();
+  for (const std::string& place : places()) {
+    library_ = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library_ != nullptr) {
+      path_ = real_path(place, library_);
+      return;
+    }
+    const char* const why = ::dlerror();
+    tried += (tried.empty() ? "" : ", ") + (given && why != nullptr ? std::string(why) : place);
+  }
+  throw program::Failure(
+      program::kBackend,
+      fmt::format(
+          "{}, which {}, was not found (tried {}); install it (a CUDA toolkit, or `pip install {}` in an active "
+          "virtual environment), or set {} to the library's path",
+          names_.title, names_.purpose, tried, names_.package, names_.variable));
+}
+
+void* CudaLibrary::find(const char* name) const {
+  void* const found = ::dlsym(library_, name);
+  if (found != nullptr) return found;
+  throw program::Failure(program::kBackend, fmt::format("{} has no {}: it is no {} of CUDA 12 or 13; set {} to one",
+                                                        path_, name, names_.title, names_.variable));
+}
+
+}  // namespace ipcq::compiler

@@ -1,0 +1,140 @@
+// Users' own handlers that were compiled before a queue names them, and those of the C contract.
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <span>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "own_handlers/on_backend.hpp"
+
+namespace ipcq_test {
+namespace {
+
+class CompiledHandlerTest : public OnBackend {
+ protected:
+  // One with kernels for the GPU that is there, or played.
+  static std::string built_ahead() {
+    const char* const played = std::getenv("IPCQ_BUILT_HANDLER");
+    return kOnGpu && played != nullptr ? played : beside_this_test(IPCQ_BUILT_HANDLER);
+  }
+  // What c_step.cu does to single messages: those that fit into a line, those of one block, and of several.
+  void expect_steps(const std::string& queue) {
+    auto c = session().consumer(queue);
+    auto p = session().producer(queue);
+    for (const std::size_t length : {3, 60, 1000, 8192, 200000}) {
+      for (const bool fails : {false, true, false}) {
+        std::string text(length, 'a'), expected(length, 'b');
+        if (fails) text[0] = 'x', expected[0] = 'y';
+        const auto m = exchange(p, c, text);
+        ASSERT_TRUE(m);
+        EXPECT_EQ(m->processed(), !fails) << length;
+        EXPECT_EQ(m->failure(), fails ? 7 : 0);
+        EXPECT_EQ(text_of(*m), expected) << length;
+      }
+    }
+    EXPECT_TRUE(eventually([&] { return stats(queue).handler_errors == 5; })) << stats(queue).handler_errors;
+  }
+  // On each executor there is.
+  void expect_handler_of_the_c_contract(const std::string& file) {
+    SCOPED_TRACE(file);
+    QueueOptions o = options(file);
+    o.size = 1 << 20;
+    const std::string queue = "q" + std::to_string(++queues_);
+    broker().create(queue, o);
+    expect_steps(queue);
+    if (!kOnGpu) return;
+    o.executor = ExecutorKind::stream;
+    broker().create(queue + "-stream", o);
+    expect_steps(queue + "-stream");
+  }
+
+ private:
+  int queues_ = 0;
+};
+
+// By ipcq_add_handler(), for the host and for a GPU in one file, with CUB where it is a real one.
+TEST_F(CompiledHandlerTest, OneThatWasBuiltAheadIsUsedAsItIs) {
+  const std::string file = built_ahead();
+  broker().create("up", options(file));
+  broker().create("down", options(file + ":descending=yes"));
+  for (const bool descending : {false, true}) {
+    const std::string queue = descending ? "down" : "up";
+    auto c = session().consumer(queue);
+    auto p = session().producer(queue);
+    for (const std::size_t count : {4, 16, 1024}) {
+      std::vector<std::uint32_t> numbers(count);
+      std::mt19937 random(static_cast<unsigned>(count));
+      for (auto& n : numbers) n = random();
+      ASSERT_EQ(p.send(numbers, kBound), Status::ok);
+      const auto m = c.receive(kBound);
+      ASSERT_TRUE(m) << to_string(m.status());
+      EXPECT_TRUE(m->processed());
+      for (std::size_t i = 0; i < count; i += 4) {
+        const auto first = numbers.begin() + static_cast<std::ptrdiff_t>(i);
+        descending ? std::sort(first, first + 4, std::greater<>()) : std::sort(first, first + 4);
+      }
+      ASSERT_EQ(m->length(), count * sizeof numbers[0]);
+      EXPECT_EQ(std::memcmp(m->bytes().data(), numbers.data(), m->length()), 0) << queue << ", " << count;
+    }
+  }
+}
+
+TEST_F(CompiledHandlerTest, OneThatWasBuiltAheadIsRefusedWhereItDoesNotFit) {
+  const std::string for_host = beside_this_test(IPCQ_BUILT_FOR_HOST);
+  if (kOnGpu) {
+    EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(for_host)); }),
+                AllOf(HasSubstr("queue 'q': its handler cannot be used:\n"), HasSubstr(for_host),
+                      HasSubstr("has code for the host alone")));
+  }
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(write("text.so", "no library"))); }),
+              HasSubstr("text.so' is no shared object"));
+  QueueOptions o = options(for_host);
+  o.defines = {"X"};
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("is compiled already"));
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(built_ahead() + ":ascending=yes")); }),
+              AllOf(HasSubstr("it has no parameter 'ascending'"), HasSubstr("descending")));
+}
+
+TEST_F(CompiledHandlerTest, OneOfTheCContractSaysByItsCodeHowItWent) {
+  expect_handler_of_the_c_contract(beside_this_test("c_step.cu"));
+}
+
+TEST_F(CompiledHandlerTest, OneOfTheCContractSeesEachRecordOfABatch) {
+  QueueOptions o = options(beside_this_test("c_step.cu"));
+  o.batch = Batch::records;
+  broker().create("q", o);
+  auto c = session().consumer("q");
+  auto p = session().producer("q");
+  const std::array<std::string, 3> texts = {std::string(100, 'a'), "xa", std::string(300, 'y')};
+  std::array<std::span<const std::byte>, 3> payloads;
+  for (std::size_t i = 0; i < texts.size(); ++i) payloads[i] = std::as_bytes(std::span(texts[i]));
+  ASSERT_EQ(p.send_many(payloads, kBound).count, 3u);
+  for (const std::string& expected : {std::string(100, 'b'), std::string("yb"), std::string(300, 'z')}) {
+    const auto m = c.receive(kBound);
+    ASSERT_TRUE(m) << to_string(m.status());
+    EXPECT_EQ(text_of(*m), expected);
+    EXPECT_EQ(m->processed(), expected != "yb");
+  }
+}
+
+// By nvcc, and by Numba where it was there.
+TEST_F(CompiledHandlerTest, DeviceCodeOfOtherCompilersIsForAGpu) {
+  if (kOnGpu) {
+    std::istringstream files(IPCQ_C_HANDLER_CODE);
+    for (std::string file; std::getline(files, file, ':');) expect_handler_of_the_c_contract(beside_this_test(file));
+    return;
+  }
+  for (const char* const name : {"code.ptx", "code.ltoir"}) {
+    EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(write(name, "code"))); }),
+                AllOf(HasSubstr("queue 'q': its handler cannot be used:\n"), HasSubstr(name),
+                      HasSubstr("is code for a GPU, and the queue is on the host")));
+  }
+}
+
+}  // namespace
+}  // namespace ipcq_test
