@@ -23,8 +23,8 @@ Image* Image::load(const void* image) {
       head.e_shoff + std::size_t{head.e_shnum} * head.e_shentsize;  // the table of sections ends it
   const int file = ::memfd_create("soft-gpu-image", MFD_CLOEXEC);
   if (::write(file, image, size) != static_cast<ssize_t>(size)) return nullptr;
+  // The descriptor stays open: the linker tells libraries apart by their names, and keeps some for good.
   void* const library = ::dlopen(("/proc/self/fd/" + std::to_string(file)).c_str(), RTLD_NOW | RTLD_LOCAL);
-  ::close(file);
   if (library == nullptr) std::fprintf(stderr, "soft GPU: %s\n", ::dlerror());
   return library != nullptr ? new Image(library) : nullptr;
 }
