@@ -53,15 +53,54 @@ class Complaints {
 
 }  // namespace
 
-// Declared so that the executor ends first, and the image last.
+// Declared so that the executor ends first, and the state last.
 struct HostRunner::Queue {
-  std::unique_ptr<HostImageFile> image;
+  // What comes and goes with one handler.
+  struct Handler {
+    std::unique_ptr<HostImageFile> image;
+    std::unique_ptr<Complaints> complaints;
+    std::unique_ptr<ProgressWatch> watch;  // also while the executor ends
+    HostCall call() const {
+      return {.image = image->table().run,
+              .handler = image->handler(),
+              .on_throw = [c = complaints.get()](const char* why) { c->say(why); }};
+    }
+  };
+
+  std::uint32_t threads = 1;
+  std::uint64_t deadline_ns = 0;
+  std::atomic<bool> is_held{false};    // between two messages
+  std::unique_ptr<StateMemory> state;  // null: none
   std::unique_ptr<QueueMap> queue;
   std::unique_ptr<PoolMap> pool;
-  std::unique_ptr<Complaints> complaints;
-  std::unique_ptr<ProgressWatch> watch;  // also while the executor ends
-  std::unique_ptr<Executor> executor;
+  Handler handler;
+  std::unique_ptr<HostExecutor> executor;
+
+  std::string object() const { return "queue '" + get_text(queue->config().segment.name, kNameBytes) + "'"; }
+  // The handler that the request names.
+  Handler load(const RunnerRequest& request, Fd file) const;
 };
+
+HostRunner::Queue::Handler HostRunner::Queue::load(const RunnerRequest& request, Fd file) const {
+  const std::string segment = queue->segment().name();
+  const WorksOn works_on(segment.c_str());  // loading may run code of the user's
+  const std::string what = object() + ": its handler '" + get_text(request.handler, sizeof request.handler) + "'";
+  Handler h;
+  h.image = std::make_unique<HostImageFile>(
+      std::move(file), what, get_text(request.arguments, sizeof request.arguments), state ? state->get() : State{});
+  if (h.image->is_serial() && threads != 1) {
+    throw UsageError(what +
+                     ": is called for one message at a time, and the queue has threads=" + std::to_string(threads) +
+                     "; leave threads out, or declare `static constexpr bool concurrent = true` in the handler");
+  }
+  h.complaints = std::make_unique<Complaints>(what);
+  if (deadline_ns != 0) {
+    h.watch = std::make_unique<ProgressWatch>(
+        *queue, *pool, deadline_ns, "ipcq-host-runner: " + what, [this] { return is_held.load(); },
+        [segment] { send_obituary(segment.c_str()); });
+  }
+  return h;
+}
 
 HostRunner::HostRunner() {
   ::prctl(PR_SET_TIMERSLACK, 1000);  // ns: short sleeps are not prolonged
@@ -78,6 +117,15 @@ RunnerReply HostRunner::answer(const RunnerRequest& request, Fd attachment) {
       return {};
     case RunnerOp::check:
       return {};
+    case RunnerOp::make_state:
+      return make_state(request, attachment);
+    case RunnerOp::save_state:
+    case RunnerOp::load_state:
+      copy_state(request, attachment);
+      return {};
+    case RunnerOp::replace_handler:
+      replace_handler(request, std::move(attachment));
+      return {};
     case RunnerOp::allocate:
     case RunnerOp::free:
       break;
@@ -89,30 +137,90 @@ RunnerReply HostRunner::answer(const RunnerRequest& request, Fd attachment) {
 RunnerReply HostRunner::start_queue(const RunnerRequest& request, Fd image) {
   const auto deadline = [] { return deadline_after(std::chrono::seconds(1)); };
   auto q = std::make_unique<Queue>();
-  const std::string label = get_text(request.handler, sizeof request.handler);
+  q->state = take_state(request.state);
+  q->threads = request.threads;
+  q->deadline_ns = request.deadline_ns;
   q->queue = QueueMap::open(get_text(request.queue_segment, sizeof request.queue_segment), deadline());
   q->pool = PoolMap::open(get_text(request.pool_segment, sizeof request.pool_segment), deadline());
-  const std::string object =
-      "queue '" + get_text(q->queue->config().segment.name, kNameBytes) + "': its handler '" + label + "'";
-  const std::string segment = q->queue->segment().name();
-  const WorksOn works_on(segment.c_str());  // loading may run code of the user's
-  q->image =
-      std::make_unique<HostImageFile>(std::move(image), object, get_text(request.arguments, sizeof request.arguments));
-  q->complaints = std::make_unique<Complaints>(object);
-  q->executor = make_host_executor(*q->queue, *q->pool,
-                                   {.image = q->image->table().run,
-                                    .handler = q->image->handler(),
-                                    .on_throw = [c = q->complaints.get()](const char* why) { c->say(why); }},
-                                   request.threads, wait_of(request), request.first_ticket);
-  if (request.deadline_ns != 0) {
-    q->watch = std::make_unique<ProgressWatch>(
-        *q->queue, *q->pool, request.deadline_ns, "ipcq-host-runner: " + object, [] { return false; },
-        [segment] { send_obituary(segment.c_str()); });
-  }
+  q->handler = q->load(request, std::move(image));
+  q->executor = make_host_executor(*q->queue, *q->pool, q->handler.call(), request.threads, wait_of(request),
+                                   request.first_ticket);
   RunnerReply reply;
   reply.id = ++last_id_;
   queues_[reply.id] = std::move(q);
   return reply;
+}
+
+RunnerReply HostRunner::make_state(const RunnerRequest& request, const Fd& content) {
+  RunnerReply reply;
+  reply.id = ++last_id_;
+  states_[reply.id] = std::make_unique<StateMemory>(request.bytes, content, "host runner: the state of a queue");
+  return reply;
+}
+
+std::unique_ptr<StateMemory> HostRunner::take_state(std::uint64_t id) {
+  if (id == 0) return {};
+  const auto it = states_.find(id);
+  if (it == states_.end()) throw BackendError("host runner: the state of a queue that is started is not there");
+  std::unique_ptr<StateMemory> state = std::move(it->second);
+  states_.erase(it);
+  return state;
+}
+
+HostRunner::Queue& HostRunner::queue(const RunnerRequest& request) {
+  const auto it = queues_.find(request.id);
+  if (it == queues_.end()) throw BackendError("host runner: that queue has ended here; try again");
+  return *it->second;
+}
+
+namespace {
+
+// Between two messages of a queue while it lives.
+class Between {
+ public:
+  Between(HostExecutor& executor, std::atomic<bool>& is_held, const std::string& object)
+      : executor_(executor), is_held_(is_held) {
+    if (!executor.pause(deadline_after(kPlacePatience))) {
+      throw BackendError(object + ": its handler has been working on a message for more than " +
+                         std::to_string(kPlacePatience.count()) + " s, so nothing was done; try again");
+    }
+    is_held_.store(true);
+  }
+  ~Between() {
+    is_held_.store(false);
+    executor_.resume();
+  }
+  Between(const Between&) = delete;
+  Between& operator=(const Between&) = delete;
+
+ private:
+  HostExecutor& executor_;
+  std::atomic<bool>& is_held_;
+};
+
+}  // namespace
+
+void HostRunner::copy_state(const RunnerRequest& request, const Fd& file) {
+  Queue& q = queue(request);
+  if (!q.state || q.state->get().bytes != request.bytes) {
+    throw BackendError(q.object() + ": its state has another size than the broker says");
+  }
+  const Between between(*q.executor, q.is_held, q.object());
+  if (request.op == RunnerOp::save_state) {
+    q.state->save(file, q.object());
+  } else {
+    q.state->load(file, q.object());
+  }
+}
+
+void HostRunner::replace_handler(const RunnerRequest& request, Fd image) {
+  Queue& q = queue(request);
+  Queue::Handler handler = q.load(request, std::move(image));
+  const Between between(*q.executor, q.is_held, q.object());
+  q.executor->set_call(handler.call());
+  const std::string segment = q.queue->segment().name();
+  const WorksOn works_on(segment.c_str());  // unloading the old one may run code of the user's
+  q.handler = std::move(handler);
 }
 
 }  // namespace ipcq::runner

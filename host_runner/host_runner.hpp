@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "service.hpp"
+#include "state_memory.hpp"
 
 namespace ipcq::runner {
 
@@ -22,8 +23,14 @@ class HostRunner final : public Service {
  private:
   struct Queue;
   detail::RunnerReply start_queue(const detail::RunnerRequest& request, detail::Fd image);
+  detail::RunnerReply make_state(const detail::RunnerRequest& request, const detail::Fd& content);
+  std::unique_ptr<StateMemory> take_state(std::uint64_t id);
+  Queue& queue(const detail::RunnerRequest& request);
+  void copy_state(const detail::RunnerRequest& request, const detail::Fd& file);
+  void replace_handler(const detail::RunnerRequest& request, detail::Fd image);
 
   std::uint64_t last_id_ = 0;
+  std::map<std::uint64_t, std::unique_ptr<StateMemory>> states_;  // of queues that are not started yet
   std::map<std::uint64_t, std::unique_ptr<Queue>> queues_;
 };
 

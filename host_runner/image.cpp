@@ -13,11 +13,11 @@ namespace ipcq::runner {
 
 using namespace detail;
 
-HostImageFile::HostImageFile(Fd file, const std::string& object, const std::string& arguments)
+HostImageFile::HostImageFile(Fd file, const std::string& object, const std::string& arguments, State state)
     : file_(std::move(file)) {
   load(object);
   try {
-    make(object, arguments);
+    make(object, arguments, state);
   } catch (...) {
     unload();
     throw;
@@ -34,7 +34,7 @@ void HostImageFile::load(const std::string& object) {
   }
 }
 
-void HostImageFile::make(const std::string& object, const std::string& arguments) {
+void HostImageFile::make(const std::string& object, const std::string& arguments, State state) {
   table_ = static_cast<const HostImage*>(::dlsym(library_, kHostImageSymbol));
   if (table_ == nullptr || table_->magic != kHostImageMagic || table_->abi != kAbiVersion) {
     throw BackendError(object + ": was compiled by an ipcq-compiler of another release than this ipcq-host-runner; " +
@@ -42,8 +42,15 @@ void HostImageFile::make(const std::string& object, const std::string& arguments
   }
   std::vector<HandlerArgument> all = parse_arguments(object, arguments);
   HandlerReport report{};
-  handler_ = table_->make(all.data(), static_cast<std::uint32_t>(all.size()), &report);
+  handler_ = table_->make(all.data(), static_cast<std::uint32_t>(all.size()), state, &report);
   if (handler_ == nullptr) throw UsageError(object + ": " + text_of(report, all));
+  try {
+    check_state(report, state.bytes, object);
+  } catch (...) {
+    table_->destroy(handler_);
+    throw;
+  }
+  is_serial_ = report.serial != 0;
 }
 
 // The linker tells libraries apart by the names that they were opened by, and keeps some for good (those with unique

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "gpu.hpp"
 #include "handler_kernels.hpp"
@@ -37,6 +38,9 @@ class GpuQueue {
   unsigned workers() const noexcept { return workers_; }                         // blocks that share a large message
 
   const Kernels& kernels() const noexcept { return handler_->kernels(); }
+  bool is_serial() const noexcept { return handler_->is_serial(); }
+  // While nothing is enqueued, and no persistent kernel is on the GPU.
+  void set_handler(std::shared_ptr<const HandlerKernels> handler) noexcept { handler_ = std::move(handler); }
   // The first parameter of every kernel.
   device::QueueView& view() noexcept { return view_; }
   // The address in VRAM: never dereferenced here.
@@ -67,7 +71,7 @@ class GpuQueue {
   const std::string object_;
   detail::RegisteredMemory pinned_control_;
   detail::RegisteredMemory pinned_lines_;
-  const std::shared_ptr<const HandlerKernels> handler_;
+  std::shared_ptr<const HandlerKernels> handler_;
   DeviceAllocation memory_;  // ExecutorMemory
   device::QueueView view_;
   unsigned workers_;

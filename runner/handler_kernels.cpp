@@ -31,8 +31,20 @@ struct Configuration {
   unsigned char handler[kMostHandlerBytes];
 };
 
-// Has a kernel make the handler, and copies it to where the other kernels find it. Returns its HandlerReport::traits.
-std::uint32_t set_arguments(const Gpu& gpu, const Module& module, const std::string& object, const std::string& text) {
+// Copies to a variable of the module, if the kernels have it: one that none of them reads is left out.
+void set_global(const Module& module, const char* name, const void* from, std::size_t bytes, const Stream& stream,
+                const std::string& object) {
+  std::size_t room = 0;
+  const CUdeviceptr place = module.global(name, room);
+  if (place == 0) return;
+  check_cuda(driver().cuMemcpyHtoDAsync(place, from, std::min(room, bytes), stream.get()), "cuMemcpyHtoD", object);
+  check_cuda(driver().cuStreamSynchronize(stream.get()), "cuStreamSynchronize", object);
+}
+
+// Has a kernel make the handler, and copies it, and its queue's state, to where the other kernels find them. Returns
+// what the handler is.
+HandlerReport configure(const Gpu& gpu, const Module& module, const std::string& object, const std::string& text,
+                        const State& state) {
   std::vector<HandlerArgument> all = detail::parse_arguments(object, text);
   const PinnedHost<Configuration> made(gpu, object);
   std::copy(all.begin(), all.end(), made->arguments);
@@ -51,13 +63,10 @@ std::uint32_t set_arguments(const Gpu& gpu, const Module& module, const std::str
   check_cuda(cu.cuStreamSynchronize(stream.get()), "cuStreamSynchronize", object, "its constructor failed");
   if (made->report.problem != detail::ArgumentProblem::none)
     throw UsageError(object + ": " + text_of(made->report, all));
-  std::size_t bytes = 0;
-  const CUdeviceptr place = module.global("ipcq_handler_user", bytes);
-  if (place == 0) return made->report.traits;  // it has no parameters, and no kernel looks at it
-  check_cuda(cu.cuMemcpyHtoDAsync(place, made->handler, std::min<std::size_t>(bytes, made->report.bytes), stream.get()),
-             "cuMemcpyHtoD", object);
-  check_cuda(cu.cuStreamSynchronize(stream.get()), "cuStreamSynchronize", object);
-  return made->report.traits;
+  check_state(made->report, state.bytes, object);
+  set_global(module, "ipcq_handler_user", made->handler, made->report.bytes, stream, object);
+  set_global(module, "ipcq_state_user", &state, sizeof state, stream, object);
+  return made->report;
 }
 
 }  // namespace
@@ -97,7 +106,7 @@ HandlerKernels::HandlerKernels(std::shared_ptr<const Module> builtin, const std:
     : module_(std::move(builtin)), kernels_(module_->kernels(name)) {}
 
 HandlerKernels::HandlerKernels(const Gpu& gpu, const std::string& image, const std::string& label,
-                               const std::string& arguments) {
+                               const std::string& arguments, State state) {
   const std::string object = "handler '" + label + "' on " + gpu.object() + " (" + gpu.name() + ")";
   auto module = std::make_shared<const Module>(gpu, image.data(), object,
                                                "its image is damaged, or for another GPU; compile it again");
@@ -107,10 +116,11 @@ HandlerKernels::HandlerKernels(const Gpu& gpu, const std::string& image, const s
                        ": was compiled by an ipcq-compiler of another build than this ipcq-runner; install both "
                        "of one release");
   }
-  const std::uint32_t traits = set_arguments(gpu, *module, object, arguments);
+  const HandlerReport report = configure(gpu, *module, object, arguments, state);
+  is_serial_ = report.serial != 0;
   kernels_ = module->kernels("user");
-  kernels_.plain = (traits & detail::kNotPlain) == 0;
-  kernels_.one_block = (traits & detail::kForOneBlock) != 0;
+  kernels_.plain = (report.traits & detail::kNotPlain) == 0;
+  kernels_.one_block = (report.traits & detail::kForOneBlock) != 0;
   module_ = std::move(module);
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "gpu.hpp"
+#include "ipcq/handler.hpp"
 
 namespace ipcq::runner {
 
@@ -46,14 +47,20 @@ class HandlerKernels {
  public:
   // A built-in one, of the module with all of them.
   HandlerKernels(std::shared_ptr<const Module> builtin, const std::string& name);
-  // One of the user's. `label`: what its file is called. Throws BackendError: the image is of another release's
-  // compiler, of another GPU, or damaged; UsageError: the handler does not take these arguments.
-  HandlerKernels(const Gpu& gpu, const std::string& image, const std::string& label, const std::string& arguments);
+  // One of the user's. `label`: what its file is called. `state`: of its queue, with no bytes if that has none; must
+  // outlive the kernels' work. Throws BackendError: the image is of another release's compiler, of another GPU, or
+  // damaged; UsageError: the handler does not take these arguments, or the queue has no state that it takes, or some
+  // that it does not.
+  HandlerKernels(const Gpu& gpu, const std::string& image, const std::string& label, const std::string& arguments,
+                 State state);
   const Kernels& kernels() const noexcept { return kernels_; }
+  // Whether messages are handled one at a time, in their order (ipcq/handler.hpp).
+  bool is_serial() const noexcept { return is_serial_; }
 
  private:
   std::shared_ptr<const Module> module_;
   Kernels kernels_;
+  bool is_serial_ = false;
 };
 
 // The module with the built-in handlers' kernels. Throws BackendError where there is none for this GPU.

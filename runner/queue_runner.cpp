@@ -32,29 +32,34 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
                          std::shared_ptr<DeviceAllocation> payloads)
     : gpu_(gpu),
       park_after_ns_(plan.park_after_ns),
+      deadline_ns_(plan.deadline_ns),
+      state_(plan.state),
       queue_(gpu, plan.queue_segment, plan.handler, plan.executor, std::move(pool), std::move(payloads)),
       ring_(queue_.map().ring()),
       mailbox_(gpu, queue_.object()),
       seat_(arbiter, *this),
-      stream_executor_(queue_, seat_, stop_) {
+      stream_executor_(queue_, seat_, leave_) {
   ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, also for threads started here: short sleeps are not prolonged
   waker_ = std::make_unique<CompletionWaker>(queue_.map(), queue_.pool());
-  if (plan.deadline_ns != 0) {
-    watch_ = std::make_unique<ProgressWatch>(queue_.map(), queue_.pool(), plan.deadline_ns,
-                                             "ipcq-runner: " + queue_.object() + ": its handler '" +
-                                                 get_text(queue_.map().config().handler, kNameBytes) + "'",
-                                             [this] {
-                                               const std::scoped_lock lock(mutex_);
-                                               return paused_ != 0;
-                                             });
-  }
+  watch(get_text(queue_.map().config().handler, kNameBytes));
   require_thread(thread_, queue_.object(), [this] { run_executors(); });
+}
+
+// `label`: what the handler's file is called.
+void QueueRunner::watch(const std::string& label) {
+  if (deadline_ns_ == 0) return;
+  watch_ = std::make_unique<ProgressWatch>(queue_.map(), queue_.pool(), deadline_ns_,
+                                           "ipcq-runner: " + queue_.object() + ": its handler '" + label + "'", [this] {
+                                             const std::scoped_lock lock(mutex_);
+                                             return paused_ != 0 || held_;
+                                           });
 }
 
 QueueRunner::~QueueRunner() {
   {
     const std::scoped_lock lock(mutex_);
     stop_.store(true);
+    set_leave();
     std::atomic_ref(mailbox_->stop).store(1);
   }
   changed_.notify_all();
@@ -84,6 +89,43 @@ void QueueRunner::resume() {
   changed_.notify_all();
 }
 
+void QueueRunner::set_leave() { leave_.store(stop_.load() || hold_asked_); }
+
+bool QueueRunner::hold(std::uint64_t deadline) {
+  std::unique_lock lock(mutex_);
+  hold_asked_ = true;
+  set_leave();
+  std::atomic_ref(mailbox_->stop).store(1);
+  changed_.notify_all();
+  ring_always(queue_.map().control().work);
+  while (!held_ && now_ns() < deadline) changed_.wait_for(lock, std::chrono::milliseconds(10));
+  if (held_) return true;
+  lock.unlock();
+  release();
+  return false;
+}
+
+void QueueRunner::release() {
+  const std::scoped_lock lock(mutex_);
+  hold_asked_ = false;
+  set_leave();
+  changed_.notify_all();
+}
+
+void QueueRunner::rest_while_held() {
+  std::unique_lock lock(mutex_);
+  if (!hold_asked_) return;
+  held_ = true;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return !hold_asked_ || stop_.load(); });
+  held_ = false;
+}
+
+void QueueRunner::set_handler(std::shared_ptr<const HandlerKernels> handler, const std::string& label) {
+  queue_.set_handler(std::move(handler));
+  watch(label);
+}
+
 bool QueueRunner::make_room() {
   const std::scoped_lock lock(mutex_);
   if (!kernel_stays_) return false;
@@ -96,6 +138,7 @@ void QueueRunner::run_executors() noexcept {
   try {
     const CurrentContext current(gpu_.context());
     while (!stop_.load()) {
+      rest_while_held();
       if (queue_.kind() == ExecutorKind::stream) {
         stream_executor_.run();
       } else {
@@ -126,8 +169,8 @@ void QueueRunner::await_begin() {
 void QueueRunner::run_persistent() {
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return paused_ == 0 || stop_.load(); });
-    if (stop_.load()) return;
+    changed_.wait(lock, [&] { return paused_ == 0 || leave_.load(); });
+    if (leave_.load()) return;
     std::atomic_ref(mailbox_->stop).store(0);
     mailbox_->scouts = mailbox_->works = 0;
     mailbox_->reason = device::EndReason::none;
@@ -162,7 +205,7 @@ void QueueRunner::park() {
   auto& control = queue_.map().control();
   control.parked.store(1, std::memory_order_relaxed);
   const auto published = [&] { return is_tagged(ring_.in(queue_.limit), ring_.lap(queue_.limit)); };
-  (void)wait_until(control.work, Wait::sleep(), kNever, {nullptr, nullptr, &stop_}, published);
+  (void)wait_until(control.work, Wait::sleep(), kNever, {nullptr, nullptr, &leave_}, published);
   control.parked.store(0, std::memory_order_relaxed);
 }
 
@@ -181,6 +224,7 @@ void QueueRunner::await_late() {
   }
   if (late.empty()) return park();  // the last payload was completed as the kernel ended
   const auto has_line = [&] {
+    if (queue_.is_serial()) return false;  // it waits for those before it
     if (!is_tagged(ring_.in(queue_.limit), ring_.lap(queue_.limit))) return false;
     if (late.size() < device::kLate) return true;
     return ring_.look_in(queue_.limit, d) != LineRead::present || d.kind != LineKind::slot;
@@ -192,10 +236,10 @@ void QueueRunner::await_late() {
   auto& control = queue_.map().control();
   control.parked.store(1, std::memory_order_relaxed);
   const std::uint64_t start = now_ns();
-  while (!stop_.load() && !due()) {
+  while (!leave_.load() && !due()) {
     const std::uint64_t now = now_ns();
     if (const std::uint64_t nap = nap_for_payload(now - start); nap != 0) {
-      (void)wait_until(control.work, Wait::sleep(), now + nap, {nullptr, nullptr, &stop_}, due);
+      (void)wait_until(control.work, Wait::sleep(), now + nap, {nullptr, nullptr, &leave_}, due);
     } else {
       cpu_pause();
     }

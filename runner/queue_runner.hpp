@@ -15,6 +15,7 @@
 #include "gpu_arbiter.hpp"
 #include "gpu_queue.hpp"
 #include "progress_watch.hpp"
+#include "state_block.hpp"
 #include "stream_executor.hpp"
 
 namespace ipcq::runner {
@@ -33,7 +34,8 @@ namespace ipcq::runner {
 //
 // ask_to_pause(), make_room() and the destructor set Mailbox::stop, so that a kernel ends with the reason `stop` and
 // keeps its place. While paused_ != 0 (paused) nothing leaves `pending`. The other states need not be left for a pause,
-// as no kernel stays in them: what the stream executor has enqueued waits for no other process.
+// as no kernel stays in them: what the stream executor has enqueued waits for no other process. hold() has all states
+// left, and the thread rests until release().
 //
 // All public functions are for the runner's main thread. The threads of other queues call make_room(), resume() and
 // runs_since() through GpuArbiter. A kernel that fails ends the process (exit code 1), because the CUDA context is then
@@ -42,6 +44,7 @@ class QueueRunner final : public PausableQueue {
  public:
   struct Plan {
     std::string queue_segment;
+    std::shared_ptr<StateBlock> state;  // null: the queue has none
     std::shared_ptr<const HandlerKernels> handler;
     ExecutorKind executor = ExecutorKind::persistent;
     std::uint64_t park_after_ns = 0;
@@ -60,11 +63,24 @@ class QueueRunner final : public PausableQueue {
   void await_pause();
   void resume() override;
 
+  // Between a hold() that returned true and release() neither executor works, and nothing that they have enqueued is
+  // left: the handler has seen all messages before one place in the order, and none after it. False: it has not
+  // returned before `deadline`, and all goes on.
+  bool hold(std::uint64_t deadline);
+  void release();
+  // While the queue is held, and all queues are paused.
+  void set_handler(std::shared_ptr<const HandlerKernels> handler, const std::string& label);
+  StateBlock* state() const noexcept { return state_.get(); }
+  const std::string& object() const noexcept { return queue_.object(); }
+
  private:
   bool make_room() override;
   std::uint64_t runs_since() const override { return runs_since_.load(); }
 
   void run_executors() noexcept;
+  void rest_while_held();
+  void set_leave();
+  void watch(const std::string& label);
   void run_persistent();
   void park();
   void await_late();
@@ -72,18 +88,23 @@ class QueueRunner final : public PausableQueue {
 
   const Gpu& gpu_;
   const std::uint64_t park_after_ns_;
+  const std::uint64_t deadline_ns_;
+  const std::shared_ptr<StateBlock> state_;  // declared before the queue, so that it ends after it
   GpuQueue queue_;
   const detail::Ring<detail::SharedAtomics>& ring_;
   unsigned launches_ = 0;  // of the persistent kernel; its parity selects the WorkArea
   PinnedHost<device::Mailbox> mailbox_;
   Patience patience_;  // of await_begin()
 
-  std::mutex mutex_;  // guards paused_, kernel_stays_ and writes to Mailbox::stop
+  std::mutex mutex_;  // guards what follows up to stop_, writes to leave_ and to Mailbox::stop
   std::condition_variable changed_;
   unsigned paused_ = 0;        // pauses asked for and not resumed
   bool kernel_stays_ = false;  // a persistent kernel is launched, begun or not
   std::atomic<std::uint64_t> runs_since_{0};
+  bool hold_asked_ = false;  // the queue's thread is to rest
+  bool held_ = false;        // it does
   std::atomic<bool> stop_{false};
+  std::atomic<bool> leave_{false};  // stop_ or hold_asked_: executors return to run_executors()
   std::unique_ptr<CompletionWaker> waker_;
   std::unique_ptr<ProgressWatch> watch_;  // also while the executor ends; null: the handler has no deadline
   GpuArbiter::Seat seat_;

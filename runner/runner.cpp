@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "base/deadline.hpp"
 #include "control/control.hpp"
 #include "layout/text_field.hpp"
 
@@ -57,6 +58,15 @@ RunnerReply Runner::answer(const RunnerRequest& request, Fd attachment) {
       gpu_.check();
       return reply;
     }
+    case RunnerOp::make_state:
+      return make_state(request, attachment);
+    case RunnerOp::save_state:
+    case RunnerOp::load_state:
+      copy_state(request, attachment);
+      return reply;
+    case RunnerOp::replace_handler:
+      replace_handler(request, attachment);
+      return reply;
   }
   throw UsageError("unknown request");
 }
@@ -79,24 +89,28 @@ std::shared_ptr<PinnedPool> Runner::pinned_pool(const std::string& segment) {
   return pool;
 }
 
-std::shared_ptr<const HandlerKernels> Runner::kernels_of(const RunnerRequest& request, const Fd& attachment) const {
+std::shared_ptr<const HandlerKernels> Runner::kernels_of(const RunnerRequest& request, const Fd& attachment,
+                                                         const StateBlock* state) const {
   const std::string handler = get_text(request.handler, sizeof request.handler);
   if (request.has_image == 0) return std::make_shared<const HandlerKernels>(builtin_, handler);
   const std::string object = "the image of handler '" + handler + "'";
   const std::string image = attachment ? read_memfd(attachment.get(), object) : std::string();
   if (image.empty()) throw BackendError(object + " did not come along with its request");
   return std::make_shared<const HandlerKernels>(gpu_, image, handler,
-                                                get_text(request.arguments, sizeof request.arguments));
+                                                get_text(request.arguments, sizeof request.arguments),
+                                                state != nullptr ? state->get() : State{});
 }
 
 RunnerReply Runner::start_queue(const RunnerRequest& request, const Fd& attachment) {
   const Paused paused(*this);
   std::shared_ptr<DeviceAllocation> payloads;
   if (request.id != 0) payloads = blocks_.at(request.id);
+  const std::shared_ptr<StateBlock> state = take_state(request.state);
   RunnerReply reply;
   reply.id = ++last_id_;
   const QueueRunner::Plan plan{.queue_segment = get_text(request.queue_segment, sizeof request.queue_segment),
-                               .handler = kernels_of(request, attachment),
+                               .state = state,
+                               .handler = kernels_of(request, attachment, state.get()),
                                .executor = request.executor,
                                .park_after_ns = request.park_after_ns,
                                .deadline_ns = request.deadline_ns};
@@ -107,6 +121,71 @@ RunnerReply Runner::start_queue(const RunnerRequest& request, const Fd& attachme
   queue->await_pause();
   queues_[reply.id] = std::move(queue);
   return reply;
+}
+
+RunnerReply Runner::make_state(const RunnerRequest& request, const Fd& content) {
+  const Paused paused(*this);
+  RunnerReply reply;
+  reply.id = ++last_id_;
+  states_[reply.id] = std::make_shared<StateBlock>(gpu_, request.bytes, content);
+  return reply;
+}
+
+std::shared_ptr<StateBlock> Runner::take_state(std::uint64_t id) {
+  if (id == 0) return {};
+  const auto it = states_.find(id);
+  if (it == states_.end()) throw BackendError(gpu_.object() + ": the state of a queue that is started is not there");
+  std::shared_ptr<StateBlock> state = std::move(it->second);
+  states_.erase(it);
+  return state;
+}
+
+QueueRunner& Runner::queue(const RunnerRequest& request) {
+  const auto it = queues_.find(request.id);
+  if (it == queues_.end()) throw BackendError(gpu_.object() + ": that queue has ended here; try again");
+  return *it->second;
+}
+
+namespace {
+
+// Between two messages of a queue while it lives.
+class Held {
+ public:
+  explicit Held(QueueRunner& queue) : queue_(queue) {
+    if (queue.hold(deadline_after(kPlacePatience))) return;
+    throw BackendError(queue.object() + ": its handler has been working on a message for more than " +
+                       std::to_string(kPlacePatience.count()) + " s, so nothing was done; try again");
+  }
+  ~Held() { queue_.release(); }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  QueueRunner& queue_;
+};
+
+}  // namespace
+
+void Runner::copy_state(const RunnerRequest& request, const Fd& file) {
+  QueueRunner& q = queue(request);
+  StateBlock* const state = q.state();
+  if (state == nullptr || state->get().bytes != request.bytes) {
+    throw BackendError(q.object() + ": its state has another size than the broker says");
+  }
+  const Held held(q);
+  const Paused paused(*this);
+  if (request.op == RunnerOp::save_state) {
+    state->save(file, q.object());
+  } else {
+    state->load(file, q.object());
+  }
+}
+
+void Runner::replace_handler(const RunnerRequest& request, const Fd& image) {
+  QueueRunner& q = queue(request);
+  const Held held(q);
+  const Paused paused(*this);
+  q.set_handler(kernels_of(request, image, q.state()), get_text(request.handler, sizeof request.handler));
 }
 
 }  // namespace ipcq::runner

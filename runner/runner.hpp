@@ -25,8 +25,13 @@ class Runner final : public Service {
   class Paused;
   detail::RunnerReply allocate(const detail::RunnerRequest& request);
   detail::RunnerReply start_queue(const detail::RunnerRequest& request, const detail::Fd& attachment);
-  std::shared_ptr<const HandlerKernels> kernels_of(const detail::RunnerRequest& request,
-                                                   const detail::Fd& attachment) const;
+  detail::RunnerReply make_state(const detail::RunnerRequest& request, const detail::Fd& content);
+  std::shared_ptr<StateBlock> take_state(std::uint64_t id);
+  void copy_state(const detail::RunnerRequest& request, const detail::Fd& file);
+  void replace_handler(const detail::RunnerRequest& request, const detail::Fd& image);
+  QueueRunner& queue(const detail::RunnerRequest& request);
+  std::shared_ptr<const HandlerKernels> kernels_of(const detail::RunnerRequest& request, const detail::Fd& attachment,
+                                                   const StateBlock* state) const;
   std::shared_ptr<PinnedPool> pinned_pool(const std::string& segment);
 
   Gpu gpu_;
@@ -34,6 +39,7 @@ class Runner final : public Service {
   GpuArbiter arbiter_;
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::shared_ptr<DeviceAllocation>> blocks_;
+  std::map<std::uint64_t, std::shared_ptr<StateBlock>> states_;  // of queues that are not started yet
   std::map<std::string, std::weak_ptr<PinnedPool>> pools_;
   std::map<std::uint64_t, std::unique_ptr<QueueRunner>> queues_;
 };

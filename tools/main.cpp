@@ -25,7 +25,7 @@ namespace ipcq::program {
 namespace {
 
 struct Options {
-  std::string broker, queue, executor;
+  std::string broker, queue, executor, action, file;
   double wait_for = 0, watch = 0;
   bool json = false, dry_run = false;
 };
@@ -65,10 +65,7 @@ int dump_command(const Options& o) {
   return kOk;
 }
 
-// ipcq handler and its one command, which is returned.
-CommandLine add_handler_check(CommandLine& line, HandlerCheck& check) {
-  auto handler = line.add_command("handler", "Handlers of your own");
-  handler.require_command();
+CommandLine add_handler_check(CommandLine& handler, HandlerCheck& check) {
   auto command = handler.add_command("check", "Compile a handler's source file, without a broker");
   command.add_option("FILE", check.file, "CUDA C++ source with IPCQ_HANDLER(Type)").required().check(not_empty());
   command.add_option("--backend", check.backend, "cuda: by NVRTC; host: by $IPCQ_CXX, c++, g++ or clang++ [cuda]")
@@ -127,11 +124,26 @@ int run(int argc, char** argv) {
   executor.add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
       .required()
       .check(one_of({"persistent", "stream"}));
+  auto state = line.add_command("state", "Save or load the state of a queue's handler, at one place in its order");
+  add_broker(state);
+  add_queue(state);
+  state.add_option("ACTION", o.action, "save: to a new file; load: what FILE lacks becomes zero")
+      .required()
+      .check(one_of({"load", "save"}));
+  state.add_option("FILE", o.file, "File of this user, of as many bytes as the state").required().check(not_empty());
+  auto handler = line.add_command("handler", "Handlers of your own");
+  handler.require_command();
   HandlerCheck check;
-  const auto check_command = add_handler_check(line, check);
+  const auto check_command = add_handler_check(handler, check);
+  auto replace = handler.add_command("replace", "Let another handler go on, at one place in a queue's order");
+  add_broker(replace);
+  add_queue(replace);
+  replace.add_option("FILE[:NAME=VALUE...]", o.file, "The new handler").required().check(not_empty());
 
   if (const auto code = line.parse(argc, argv)) return *code;
   if (check_command.is_chosen()) return handler_check_command(check);
+  if (replace.is_chosen()) replace_handler(o.queue, o.file, o.broker);
+  if (state.is_chosen()) (o.action == "save" ? save_state : load_state)(o.queue, o.file, o.broker);
   if (list.is_chosen()) return list_command(o.json);
   if (stats.is_chosen()) return stats_command(o, signals);
   if (doctor.is_chosen()) return doctor_command(o.json);

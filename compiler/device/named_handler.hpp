@@ -60,7 +60,12 @@ concept TakesMessage = requires(const IpcqH& ipcq_handler, ipcq::HandlerMessage&
   ipcq_handler(ipcq_message, ipcq_team);
 };
 template <class IpcqH>
-concept Callable = TakesBytes<IpcqH> || TakesMessage<IpcqH>;
+concept WithState = requires {
+  IpcqH();
+}
+&&ipcq::handlers::TakesState<IpcqH, ipcq_compiler::TeamOf<IpcqH>>;
+template <class IpcqH>
+concept Callable = TakesBytes<IpcqH> || TakesMessage<IpcqH> || WithState<IpcqH>;
 
 static_assert(is_named<Handler>,
               "the file names no handler: IPCQ_HANDLER(Type) is missing, or stands in a namespace; and it has no "
@@ -71,8 +76,8 @@ static_assert(!is_named<Handler> || Accepts<Handler>,
 static_assert(
     !is_named<Handler> || Callable<Handler>,
     "the handler needs: template <class Team> IPCQ_HOST_DEVICE void operator()(std::byte* data, "
-    "std::uint64_t length, Team team) const, or the same of (ipcq::HandlerMessage& message, Team team); and a "
-    "constructor without arguments");
+    "std::uint64_t length, Team team) const, or the same of (ipcq::HandlerMessage& message, Team team); with state, a "
+    "parameter ipcq::State behind the team; and a constructor without arguments");
 static_assert(ipcq::handlers::scratch_bytes_of<Handler>() <= ipcq::handlers::kMostScratchBytes,
               "the handler's scratch_bytes are 16384 at most");
 
@@ -102,8 +107,12 @@ void call_once(ipcq::HandlerMessage& ipcq_message, const TeamOf<IpcqH>& ipcq_tea
   if (!ipcq::handlers::accepts(ipcq_handler, ipcq_message.length)) return;
   if constexpr (TakesMessage<IpcqH>) {
     ipcq_handler(ipcq_message, ipcq_team);
-  } else {
+  } else if constexpr (TakesBytes<IpcqH>) {
     ipcq_handler(ipcq_message.data, ipcq_message.length, ipcq_team);
+  } else if constexpr (requires { ipcq_handler(ipcq_message, ipcq_team, ipcq::State{}); }) {
+    ipcq_handler(ipcq_message, ipcq_team, ipcq::State{});
+  } else {
+    ipcq_handler(ipcq_message.data, ipcq_message.length, ipcq_team, ipcq::State{});
   }
 }
 template void call_once<Chosen>(ipcq::HandlerMessage&, const TeamOf<Chosen>&);

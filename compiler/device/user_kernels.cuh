@@ -12,6 +12,7 @@ using TeamOf = ipcq::device::TeamOf<IpcqH>;
 // The queue's handler: written by its runner, once, with what the kernel below has made of the arguments.
 extern "C" {
 __constant__ __align__(16) unsigned char ipcq_handler_user[sizeof(ipcq_compiler::Chosen)];
+__constant__ ipcq::State ipcq_state_user;  // written likewise, where the queue has state
 }
 namespace ipcq::device {
 template <>
@@ -19,6 +20,7 @@ struct Instance<ipcq_compiler::Chosen> {
   __device__ static const ipcq_compiler::Chosen& get() {
     return *reinterpret_cast<const ipcq_compiler::Chosen*>(ipcq_handler_user);
   }
+  __device__ static State state() { return ipcq_state_user; }
 };
 }  // namespace ipcq::device
 
@@ -30,7 +32,7 @@ extern "C" __global__ void ipcq_configure_user(ipcq::detail::HandlerArgument* ip
   ipcq_compiler::Chosen ipcq_handler{};
   ipcq::detail::ParameterSetter ipcq_setter(ipcq_arguments, ipcq_count, *ipcq_report);
   ipcq_compiler::Visit()(ipcq_handler, ipcq_setter);
-  ipcq_setter.finish();
+  ipcq_setter.finish<ipcq_compiler::Chosen, ipcq_compiler::TeamOf<ipcq_compiler::Chosen>>();
   std::memcpy(ipcq_made, &ipcq_handler, sizeof ipcq_handler);
   ipcq_report->bytes = sizeof ipcq_handler;
   ipcq_report->traits = (ipcq::device::kIsPlain<ipcq_compiler::Chosen> ? 0 : ipcq::detail::kNotPlain) |

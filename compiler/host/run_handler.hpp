@@ -17,13 +17,21 @@ inline void copy_text(const char* text, char* to, std::uint64_t bytes) noexcept 
   to[length] = '\0';
 }
 
+// What HostImage::make makes.
+template <class Handler>
+struct Made {
+  Handler handler{};
+  State state{};
+};
+
 // HostImage::run of a handler.
 template <class Handler>
 void run_handler(const void* handler, HandlerMessage& message, char* why, std::uint64_t why_bytes) {
   constexpr std::uint64_t kScratch = handlers::scratch_bytes_of<Handler>();
   alignas(16) std::byte scratch[kScratch == 0 ? 1 : kScratch];
   try {
-    handlers::call(*static_cast<const Handler*>(handler), message, HostTeam{scratch});
+    const auto& [h, state] = *static_cast<const Made<Handler>*>(handler);
+    handlers::call(h, message, HostTeam{scratch}, state);
     return;
   } catch (const std::exception& error) {
     copy_text(error.what(), why, why_bytes);
@@ -37,16 +45,17 @@ void run_handler(const void* handler, HandlerMessage& message, char* why, std::u
 
 // HostImage::make. `Visit` visits the parameters of a handler.
 template <class Handler, class Visit>
-void* make_handler(HandlerArgument* arguments, std::uint32_t count, HandlerReport* report) {
-  Handler* made = nullptr;
+void* make_handler(HandlerArgument* arguments, std::uint32_t count, State state, HandlerReport* report) {
+  Made<Handler>* made = nullptr;
   try {
-    made = new Handler();
+    made = new Made<Handler>();
   } catch (...) {
     return nullptr;
   }
+  made->state = state;
   ParameterSetter setter(arguments, count, *report);
-  Visit()(*made, setter);
-  setter.finish();
+  Visit()(made->handler, setter);
+  setter.finish<Handler, HostTeam>();
   if (report->problem == ArgumentProblem::none) return made;
   delete made;
   return nullptr;
@@ -54,7 +63,7 @@ void* make_handler(HandlerArgument* arguments, std::uint32_t count, HandlerRepor
 
 template <class Handler>
 void destroy_handler(void* handler) {
-  delete static_cast<Handler*>(handler);
+  delete static_cast<Made<Handler>*>(handler);
 }
 
 template <class Handler, class Visit>

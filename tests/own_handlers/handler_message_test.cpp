@@ -12,7 +12,7 @@
 namespace ipcq_test {
 namespace {
 
-class HandlerMessageTest : public OnBackend, public testing::WithParamInterface<ExecutorKind> {
+class HandlerMessageTest : public ByEachExecutor {
  protected:
   static QueueOptions options(const std::string& file) {
     QueueOptions o = OnBackend::options(file);
@@ -38,12 +38,7 @@ class HandlerMessageTest : public OnBackend, public testing::WithParamInterface<
   }
 };
 
-std::vector<ExecutorKind> executors() {
-  if (!kOnGpu) return {ExecutorKind::auto_};
-  return {ExecutorKind::persistent, ExecutorKind::stream};
-}
-INSTANTIATE_TEST_SUITE_P(, HandlerMessageTest, testing::ValuesIn(executors()),
-                         [](const auto& info_) { return std::string(to_string(info_.param)); });
+INSTANTIATE_TEST_SUITE_P(, HandlerMessageTest, testing::ValuesIn(ByEachExecutor::all()), ByEachExecutor::name_of);
 
 std::string numbered(std::size_t length, char first) {
   std::string text(length, 'x');

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "beside_this_test.hpp"
 #include "own_handlers/own_handlers.hpp"
@@ -23,6 +24,25 @@ class OnBackend : public OwnHandlers {
   }
   static QueueOptions options(const std::string& file) {
     return {.slots = 16, .size = 8192, .handler = file, .backend = IPCQ_OWN_BACKEND};
+  }
+  void kill_runner() {
+    const auto of_q = kOnGpu ? runners() : host_runners();
+    ASSERT_EQ(of_q.size(), 1u);
+    const std::uint64_t before = broker().stats().runner_deaths;
+    ::kill(of_q.front(), SIGKILL);
+    ASSERT_TRUE(eventually([&] { return broker().stats().runner_deaths == before + 1; }));
+  }
+};
+
+// By each executor that there is.
+class ByEachExecutor : public OnBackend, public testing::WithParamInterface<ExecutorKind> {
+ public:
+  static std::vector<ExecutorKind> all() {
+    if (!kOnGpu) return {ExecutorKind::auto_};
+    return {ExecutorKind::persistent, ExecutorKind::stream};
+  }
+  static std::string name_of(const testing::TestParamInfo<ExecutorKind>& info) {
+    return kOnGpu ? std::string(to_string(info.param)) : "host";
   }
 };
 

@@ -207,10 +207,7 @@ TEST_F(OwnHandlerTest, ACallThatTakesLongerThanItsDeadlineIsEnded) {
 TEST_F(OwnHandlerTest, ComesBackAsItWasAfterItsRunnersDeath) {
   broker().create("q", options(next_byte()));
   (void)write("next.cu", "not even C++");
-  const auto of_q = kOnGpu ? runners() : host_runners();
-  ASSERT_EQ(of_q.size(), 1u);
-  ::kill(of_q.front(), SIGKILL);
-  ASSERT_TRUE(eventually([&] { return broker().stats().runner_deaths == 1; }));
+  kill_runner();
   auto c = session().consumer("q", {.wait_for = kBound});
   auto p = session().producer("q", {.wait_for = kBound});
   const auto m = exchange(p, c, "aaa");

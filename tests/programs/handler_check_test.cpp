@@ -53,7 +53,7 @@ TEST_F(HandlerCheckTest, CompilesTheFileWithItsMacrosAndTheHeadersBesideIt) {
 }
 
 TEST_F(HandlerCheckTest, CompilesTheHandlersOfTheGuide) {
-  ASSERT_EQ(handlers_of_the_guide().size(), 3u);
+  ASSERT_EQ(handlers_of_the_guide().size(), 4u);
   for (const std::string& handler : handlers_of_the_guide()) {
     write("guide.cu", handler);
     Command& good = check("guide.cu");

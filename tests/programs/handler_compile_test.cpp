@@ -74,7 +74,7 @@ TEST_F(HandlerCompileTest, MakesATableThatRunsTheHandler) {
   EXPECT_EQ(image->abi, ipcq::kAbiVersion);
 
   ipcq::detail::HandlerReport report{};
-  void* const handler = image->make(nullptr, 0, &report);
+  void* const handler = image->make(nullptr, 0, {}, &report);
   ASSERT_NE(handler, nullptr);
   std::array<std::byte, 16> data{};
   std::array<char, 64> why{};
@@ -103,7 +103,7 @@ TEST_F(HandlerCompileTest, MakesATableThatRunsTheHandler) {
 }
 
 TEST_F(HandlerCompileTest, TakesTheSourceThatAGpuTakes) {
-  ASSERT_EQ(handlers_of_the_guide().size(), 3u);
+  ASSERT_EQ(handlers_of_the_guide().size(), 4u);
   for (const std::string& handler : handlers_of_the_guide()) {
     write("guide.cu", handler);
     Command& made = check("guide.cu");

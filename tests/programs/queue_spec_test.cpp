@@ -32,10 +32,24 @@ TEST(QueueSpec, TakesAHandlerFromAFile) {
   }
 }
 
+TEST(QueueSpec, StateIsOfAHandlersSourceFile) {
+  const auto spec = QueueSpec::parse("q=4KiB,handler=mine.cu,state=1MiB,state_file=begin.bin");
+  EXPECT_EQ(spec.options().state_bytes, std::uint64_t{1} << 20);
+  EXPECT_EQ(spec.options().state_file, "begin.bin");
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=upper,state=1"); }),
+              HasSubstr("queue 'q', state: is of a handler's source file"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,state_file=y"); }),
+              HasSubstr("queue 'q', state_file: the state that begins with it has no size"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,state=1,state_file="); }),
+              HasSubstr("is empty"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,state=much"); }), HasSubstr("state"));
+}
+
 TEST(QueueSpec, PathsBeginWhereTheyAreSaidTo) {
-  auto spec = QueueSpec::parse("q=4KiB,handler=mine.cu,include=more,include=/all");
+  auto spec = QueueSpec::parse("q=4KiB,handler=mine.cu,include=more,include=/all,state=1,state_file=begin.bin");
   spec.begin_paths_at("/etc/ipcq");
   EXPECT_EQ(spec.options().handler, "/etc/ipcq/mine.cu");
+  EXPECT_EQ(spec.options().state_file, "/etc/ipcq/begin.bin");
   EXPECT_THAT(spec.options().includes, testing::ElementsAre("/etc/ipcq/more", "/all"));
   auto builtin = QueueSpec::parse("q=4KiB,handler=upper");
   builtin.begin_paths_at("/etc/ipcq");

@@ -54,6 +54,11 @@ class StandIn {
           break;
         case RunnerOp::check:
           break;
+        case RunnerOp::make_state:
+        case RunnerOp::save_state:
+        case RunnerOp::load_state:
+        case RunnerOp::replace_handler:
+          throw UsageError("the stand-in has built-in handlers only");
       }
     } catch (const std::exception& e) {
       reply.failed = 1;

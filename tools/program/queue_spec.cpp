@@ -15,7 +15,8 @@ namespace ipcq::program {
 namespace {
 
 constexpr std::string_view kQueueKeys =
-    "size, slots, lines, line, batch, handler, define, include, handler_deadline, pool, backpressure, group, threads, "
+    "size, slots, lines, line, batch, handler, define, include, handler_deadline, "
+    "state, state_file, pool, backpressure, group, threads, "
     "wait, endpoints, "
     "held, backend, "
     "device, mirror, host_readable, executor";
@@ -167,6 +168,11 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     (key == "define" ? options_.defines : options_.includes).emplace_back(value);
   } else if (key == "handler_deadline") {
     options_.handler_deadline = Timeout(Seconds(parse_decimal(value, what(key), Decimal::positive)));
+  } else if (key == "state") {
+    options_.state_bytes = parse_size(value, what(key));
+  } else if (key == "state_file") {
+    if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
+    options_.state_file = value;
   } else if (key == "pool") {
     if (value.empty()) throw UsageError(what(key) + ": names no pool; leave it out for a pool of the queue's own");
     options_.pool = value;
@@ -244,9 +250,13 @@ void QueueSpec::finish() {
     }
   }
   if (!is_handler_file(options_.handler)) {
-    for (const char* key : {"define", "include", "handler_deadline"}) {
+    for (const char* key : {"define", "include", "handler_deadline", "state"}) {
       if (has(key)) throw UsageError(what(key) + ": is of a handler's source file; name one, or leave it out");
     }
+  }
+  if (has("state_file") && !has("state")) {
+    throw UsageError(what("state_file") +
+                     ": the state that begins with it has no size; give it one (state), or leave " + "state_file out");
   }
   if (options_.handler.empty()) {
     for (const char* key : {"threads", "wait"}) {
@@ -262,6 +272,7 @@ void QueueSpec::begin_paths_at(const std::string& folder) {
   const auto beginning_there = [&](const std::string& path) { return (std::filesystem::path(folder) / path).string(); };
   if (is_handler_file(options_.handler)) options_.handler = beginning_there(options_.handler);
   for (auto& include : options_.includes) include = beginning_there(include);
+  if (!options_.state_file.empty()) options_.state_file = beginning_there(options_.state_file);
 }
 
 void QueueSpec::default_backend(const std::string& backend) {

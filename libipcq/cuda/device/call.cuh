@@ -18,7 +18,7 @@ inline constexpr unsigned kInlineBuffer =  // most inline bytes in whole 16-byte
     (kInlineBytes + sizeof(uint4) - 1) / sizeof(uint4) * sizeof(uint4);
 
 // The handler that the kernels call. Where a user's has parameters, device/user_kernels.cuh has one with those of the
-// queue.
+// queue, and the queue's state().
 template <class Handler>
 struct Instance {
   __device__ static Handler get() { return Handler(); }
@@ -59,7 +59,12 @@ inline constexpr bool kTakesMessage = requires(const Handler& h, HandlerMessage&
   h(m, t);
 };
 template <class Handler>
-inline constexpr bool kIsPlain = !kTakesMessage<Handler> && kSharing<Handler> == Sharing::all;
+inline constexpr bool kTakesState = handlers::TakesState<Handler, TeamOf<Handler>>;
+// Whether messages are handled one at a time, in their order (ipcq::State).
+template <class Handler>
+inline constexpr bool kIsSerial = handlers::Serial<Handler, TeamOf<Handler>>;
+template <class Handler>
+inline constexpr bool kIsPlain = !kTakesMessage<Handler> && !kTakesState<Handler> && kSharing<Handler> == Sharing::all;
 // Whether a message in a slot is for one block, however long it is.
 template <class Handler>
 inline constexpr bool kIsForOneBlock = kSharing<Handler> != Sharing::all;
@@ -91,10 +96,22 @@ __device__ inline CallResult load_result(const CallResult* result) {
   return {there[0], there[1]};
 }
 
+// As the handler takes it: of lanes within a warp, or of a block.
+template <class Handler>
+__device__ TeamOf<Handler> team_of(unsigned rank, unsigned size) {
+  if constexpr (kSharing<Handler> == Sharing::all) {
+    return Team{rank, size};
+  } else {
+    return CloseTeam{rank, size, scratch_of<Handler>()};
+  }
+}
+
 // Of the lane of rank 0: what the line of the message is to say.
 template <class Handler>
 __device__ CallResult call(HandlerMessage& m, const TeamOf<Handler>& team) {
-  handlers::call(Instance<Handler>::get(), m, team);
+  State state{};
+  if constexpr (kTakesState<Handler>) state = Instance<Handler>::state();
+  handlers::call(Instance<Handler>::get(), m, team, state);
   return {static_cast<std::uint32_t>(m.length), m.outcome};
 }
 
@@ -126,7 +143,7 @@ __device__ CallResult call_for_lines(const LaneLine& l, bool mine, std::uint8_t 
       HandlerMessage m = message_in_line(l, w * kLineUnits, buffer[w]);
       if (__shfl_sync(~0u, static_cast<int>(mine), w * kLineUnits) == 0) continue;
       CallResult one{};
-      if (lane < kLanes<Handler>) one = call<Handler>(m, CloseTeam{lane, kLanes<Handler>, scratch_of<Handler>()});
+      if (lane < kLanes<Handler>) one = call<Handler>(m, team_of<Handler>(lane, kLanes<Handler>));
       one = broadcast(one, 0);
       if (lane / kLineUnits == w) result = one;
       __syncwarp();  // before the scratch memory is the next call's
@@ -136,12 +153,13 @@ __device__ CallResult call_for_lines(const LaneLine& l, bool mine, std::uint8_t 
     const unsigned leader = lane - l.unit;
     HandlerMessage m = message_in_line(l, leader, buffer[lane / kLineUnits]);
     CallResult result{l.length, 0};
-    if constexpr (kSharing<Handler> == Sharing::all) {
-      if (mine) result = call<Handler>(m, Team{l.unit, kLineUnits});
-    } else if (mine && l.unit == 0) {
-      result = call<Handler>(m, CloseTeam{0, 1, nullptr});
+    constexpr unsigned kShare = kSharing<Handler> == Sharing::all ? kLineUnits : 1;
+    constexpr unsigned kTurns = kIsSerial<Handler> ? kWarpLines : 1;
+    for (unsigned turn = 0; turn < kTurns; ++turn) {
+      const bool now = kTurns == 1 || lane / kLineUnits == turn;
+      if (mine && now && l.unit < kShare) result = call<Handler>(m, team_of<Handler>(l.unit, kShare));
+      __syncwarp();  // the next message's lanes observe what these have written
     }
-    __syncwarp();
     return broadcast(result, leader);
   }
 }
@@ -174,21 +192,22 @@ __device__ void call_for_records(const HandlerMessage& batch, const Team& team) 
     return call<Handler>(m, lanes).outcome;
   };
   const Records records(batch.data, batch.length);
-  if constexpr (kSharing<Handler> == Sharing::all) {
+  if constexpr (kSharing<Handler> == Sharing::all && !kIsSerial<Handler>) {
     (void)detail::handle_records(batch.data, batch.length, team, record);
-  } else if constexpr (kSharing<Handler> == Sharing::thread && !kHasScratch<Handler>) {
+  } else if constexpr (kSharing<Handler> == Sharing::thread && !kHasScratch<Handler> && !kIsSerial<Handler>) {
     const auto alone = [&](std::byte* data, std::uint64_t length, const Team&, std::uint32_t number) {
-      return record(data, length, CloseTeam{0, 1, nullptr}, number);
+      return record(data, length, team_of<Handler>(0, 1), number);
     };
     (void)detail::handle_records(batch.data, records, team, 0, alone);
   } else {
     // A warp for each. Its lanes wait for each other, so all go by what the first has read, whatever other processes
     // write into the index.
-    constexpr unsigned kWarps = kHasScratch<Handler> ? 1 : kBlockWarps;
+    constexpr unsigned kWarps = kHasScratch<Handler> || kIsSerial<Handler> ? 1 : kBlockWarps;
     const unsigned lane = threadIdx.x % 32;
-    if (threadIdx.x / 32 >= kWarps) return;
+    const std::uint64_t warp = team.rank() / 32;
+    if (warp >= kWarps) return;
     const std::uint32_t count = __shfl_sync(~0u, records.size(), 0);
-    for (std::uint32_t i = threadIdx.x / 32; i < count; i += kWarps) {
+    for (auto i = static_cast<std::uint32_t>(warp); i < count; i += kWarps) {
       RecordPlace place;
       const bool there = lane == 0 && records.get(i, place);
       if (__shfl_sync(~0u, static_cast<int>(there), 0) == 0) continue;
@@ -196,7 +215,7 @@ __device__ void call_for_records(const HandlerMessage& batch, const Team& team) 
       const std::uint64_t length = __shfl_sync(~0u, place.length, 0);
       std::uint32_t outcome = 0;
       if (lane < kLanes<Handler>) {
-        outcome = record(data, length, CloseTeam{lane, kLanes<Handler>, scratch_of<Handler>()}, i);
+        outcome = record(data, length, team_of<Handler>(lane, kLanes<Handler>), i);
       }
       if (lane == 0) detail::mark_record(batch.data, records, i, place, detail::mark_of(outcome));
       __syncwarp();  // before the scratch memory is the next call's
@@ -214,7 +233,7 @@ __device__ CallResult call_for_slot(const QueueView& q, const SlotMessage& s, co
     return call<Handler>(m, team);
   } else {
     constexpr unsigned kMany = kSharing<Handler> == Sharing::block ? kBlockThreads : kLanes<Handler>;
-    if (threadIdx.x < kMany) return call<Handler>(m, CloseTeam{threadIdx.x, kMany, scratch_of<Handler>()});
+    if (threadIdx.x < kMany) return call<Handler>(m, team_of<Handler>(threadIdx.x, kMany));
   }
   return {s.length, 0};
 }

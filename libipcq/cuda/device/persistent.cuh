@@ -62,10 +62,20 @@ __device__ inline LaneLine next_lines(const QueueView& q, Scout& shared, ScoutSt
   return lines_of(q, s.next, shared.lines.scout.ahead[kAhead - s.ahead--][lane]);
 }
 
+// Of a serial handler: whether the messages in slots that the scout has taken are finished, so that the next message is
+// due. By all lanes, each of which may then look at the state.
+__device__ inline bool is_next_due(const WorkArea* area, const ScoutState& s) {
+  // SYNC device-serial (acquire, device): the state as the worker left it. Pairs with: end_share.
+  return s.late == 0 && __shfl_sync(~0u, load_acquire_device(&area->completed), 0) == s.dispatched;
+}
+
 // One look at the next four lines: takes those that are complete, up to the first that is not or has no room in
 // Scout::lines.scout.late. Returns their number.
 template <class Handler>
-__device__ unsigned take_lines(const QueueView& q, Scout& shared, ScoutState& s) {
+__device__ unsigned take_lines(const QueueView& q, const WorkArea* area, Scout& shared, ScoutState& s) {
+  if constexpr (kIsSerial<Handler>) {
+    if (!is_next_due(area, s)) return 0;
+  }
   LaneLine l = next_lines(q, shared, s);
   const std::uint32_t again = done_before(q, s);
   if ((again >> (threadIdx.x % 32 - l.unit) & 1) != 0) l.seen = Seen::absent;
@@ -90,6 +100,7 @@ __device__ unsigned take_lines(const QueueView& q, Scout& shared, ScoutState& s)
     if ((slots >> (taken * kLineUnits) & 1) != 0) {
       take_slot_message(shared, s, l, taken);
       if (mine) l.seen = Seen::absent;
+      if constexpr (kIsSerial<Handler>) ended = true;  // the lines after it wait for it
     } else if ((controls >> (taken * kLineUnits) & 1) != 0) {
       ended = true;  // the lines after it belong to the executor that it names
       const std::uint32_t op = __shfl_sync(~0u, l.mine.word[0], taken * kLineUnits + kSequenceUnit);
@@ -117,6 +128,10 @@ __device__ inline unsigned in_row(const LaneLine& l) {
   while (present < kWarpLines && (heads >> (present * kLineUnits) & 1) != 0) ++present;
   return present;
 }
+
+// Whether several warps may work on lines at once.
+template <class Handler>
+inline constexpr bool kBursts = !kHasScratch<Handler> && !kIsSerial<Handler>;
 
 // One round of all warps of block 0 over the lines from burst_first on, burst_looks looks of four lines a warp, whose
 // loads are under way together: processes inline messages up to the first line that is missing or of another kind.
@@ -197,14 +212,15 @@ __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutSt
   s.busy_at = global_time_ns();
   unsigned checked = 0;
   for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
-    const unsigned taken = take_lines<Handler>(q, shared, s);
+    const unsigned taken = take_lines<Handler>(q, area, shared, s);
     // While lines come in, messages are collected, so that many are dispatched together.
     if (s.late != 0 && (taken != kWarpLines || s.late >= 32 || looks % kLooksPerDispatch == 0)) {
       dispatch_ready<Handler>(q, area, shared, s);
     }
-    if (!kHasScratch<Handler> && taken == kWarpLines && !s.slots && s.late == 0 && s.next >= s.limit &&
-        s.reason == EndReason::none) {
-      looks += run_bursts<Handler>(q, shared, s, area);
+    if constexpr (kBursts<Handler>) {
+      if (taken == kWarpLines && !s.slots && s.late == 0 && s.next >= s.limit && s.reason == EndReason::none) {
+        looks += run_bursts<Handler>(q, shared, s, area);
+      }
     }
     if (taken != 0 || s.blocked || s.arriving_since != 0) s.busy_at = 0;
     if ((taken != 0 && !s.backlog) || looks % kLooksPerShow == 0) show(q, area, shared, s);
@@ -261,7 +277,7 @@ __device__ void run_persistent(const QueueView& q, WorkArea* area, WorkArea* nex
     for (;;) {
       scout_barrier();
       if (shared.quit) break;
-      burst<Handler>(q, shared);
+      if constexpr (kBursts<Handler>) burst<Handler>(q, shared);
     }
   }
   static_assert(sizeof(WorkArea) % sizeof(uint4) == 0);

@@ -72,7 +72,7 @@ __device__ void run_inlined(const QueueView& q, StreamTotals* totals, std::uint6
   const unsigned warp = threadIdx.x / 32;
   if (threadIdx.x < kExecutorSums) sums[threadIdx.x] = 0;
   __syncthreads();
-  constexpr unsigned kWarps = kHasScratch<Handler> ? 1 : kBlockWarps;
+  constexpr unsigned kWarps = kHasScratch<Handler> || kIsSerial<Handler> ? 1 : kBlockWarps;
   for (std::uint32_t at = warp * kWarpLines; at < count && warp < kWarps; at += kWarps * kWarpLines) {
     LaneLine l = read_lines(q, first + at);
     // Either overwritten since the runner read it, or a message in a slot whose payload will never be complete.

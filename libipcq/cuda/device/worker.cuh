@@ -62,6 +62,7 @@ __device__ __forceinline__ void end_share(const QueueView& q, WorkArea* area, Ta
       result = alone || task.stage == Stage::push ? task.result : load_result(&entry->result);
     }
     if (finish_message<Handler>(q, task.message, result)) add_device(&area->failed, 1);
+    // SYNC device-serial (release, device): the queue's state. Pairs with: is_next_due.
     add_device(&area->completed, 1);
   }
 }

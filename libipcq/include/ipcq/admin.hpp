@@ -25,6 +25,14 @@ IPCQ_API void end_of_stream(const std::string& queue, const std::string& broker 
 // their payloads. Throws UsageError (not a device queue, `auto_`, queue full), SystemError (time-out).
 IPCQ_API void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker = {});
 
+// Broker::save_state(), load_state() and replace_handler() of a running broker, which takes them from its own user and
+// from root alone (PermissionError). This process reads and writes `file`; the broker reads the handler's file, so that
+// a relative path is made absolute here. Wait for the broker 10 s, and as long as copying or compiling takes, 15
+// minutes at most.
+IPCQ_API void save_state(const std::string& queue, const std::string& file, const std::string& broker = {});
+IPCQ_API void load_state(const std::string& queue, const std::string& file, const std::string& broker = {});
+IPCQ_API void replace_handler(const std::string& queue, const std::string& handler, const std::string& broker = {});
+
 // A broker of this user that has a file in run_directory() or in shared memory.
 struct BrokerEntry {
   std::string name;         // of a broker in run_directory(); else its socket's path, which is valid as a name too

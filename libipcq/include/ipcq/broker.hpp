@@ -53,6 +53,18 @@ class IPCQ_API Broker {
   // name.
   void end_of_stream(const std::string& queue);
 
+  // Between two messages of the queue, in their order. All three throw NotFoundError; UsageError: the queue has no
+  // state, or no handler of one's own; BackendError: its runner has ended, or the handler has not returned for 3 s;
+  // SystemError, PermissionError.
+  //
+  // Copies the state to a new file, which takes the place of `file` once it is whole.
+  void save_state(const std::string& queue, const std::string& file);
+  // Sets the state to what a file of at most its size holds, and to zero behind that.
+  void load_state(const std::string& queue, const std::string& file);
+  // Lets another handler go on: `handler` as in QueueOptions, a file of one's own, compiled with the queue's macros and
+  // folders. The state stays. Where it throws, the old handler stays.
+  void replace_handler(const std::string& queue, const std::string& handler);
+
   // Closes the intake of every queue, waits `drain_for` at most until groups with members have taken and released
   // everything, closes the queues and removes every name. Returns the number of messages left: the sum over the queues
   // of the most messages that one of its groups had not taken or had given back. They are not delivered any more. The

@@ -7,6 +7,7 @@
 // function it is for all. Handlers are called from many threads, and constant: what changes from queue to queue are
 // their parameters, members that IPCQ_HANDLER names (bool, integers, float, double) and that `handler=FILE:NAME=VALUE`
 // sets. Of a record batch (records.hpp) handlers see the records: one is called for each, as for a message of its own.
+// A handler whose call takes a State behind the team has memory of its queue's, which stays from message to message.
 //
 // Two forms of the call: with the bytes alone, as below, and with all that is known of the message, of which the
 // handler may change the length, or which it may drop or declare failed:
@@ -151,6 +152,18 @@ struct HostTeam {
   IPCQ_HOST_DEVICE std::byte* scratch() const noexcept { return shared; }
 };
 
+// A queue's memory for its handler (QueueOptions::state_bytes): where the messages are worked on, so in VRAM or in the
+// host runner; at a multiple of 16 bytes. A handler that takes it, behind the team in either form of the call,
+//   operator()(std::byte* data, std::uint64_t length, Team team, ipcq::State state) const
+//   operator()(ipcq::HandlerMessage& message, Team team, ipcq::State state) const
+// is serial: called for one message (or record) at a time, in their order, and each call observes what the calls
+// before it have written. Unless it declares `static constexpr bool concurrent = true`: then calls overlap as they do
+// without state, and it needs atomic operations of its own.
+struct State {
+  std::byte* data;
+  std::uint64_t bytes;
+};
+
 namespace handlers {
 
 template <class Handler>
@@ -188,6 +201,15 @@ IPCQ_HOST_DEVICE constexpr bool accepts(const Handler& handler, std::uint64_t le
     return true;
   }
 }
+template <class Handler, class Team>
+concept TakesState = requires(const Handler& handler, std::byte* data, std::uint64_t length, Team team, State state) {
+  handler(data, length, team, state);
+}
+|| requires(const Handler& handler, HandlerMessage& message, Team team, State state) { handler(message, team, state); };
+template <class Handler>
+concept Concurrent = static_cast<bool>(Handler::concurrent);
+template <class Handler, class Team>
+concept Serial = TakesState<Handler, Team> && !Concurrent<Handler>;
 
 // Sixteen bytes of payload. In device code payloads, and records, begin at 16-byte boundaries.
 struct Words {
@@ -245,20 +267,24 @@ IPCQ_HOST_DEVICE bool run(const Handler& handler, std::byte* data, std::uint64_t
   return true;
 }
 
-// The same in either form of the call; message.outcome says what became of it.
+// The same in each form of the call; message.outcome says what became of it.
 template <class Handler, class Team>
-IPCQ_HOST_DEVICE void call(const Handler& handler, HandlerMessage& message, const Team& team) {
-  if (!accepts(handler, message.length)) {
+IPCQ_HOST_DEVICE void call(const Handler& handler, HandlerMessage& message, const Team& team, const State& state) {
+  const std::uint64_t before = message.length;
+  if (!accepts(handler, before)) {
     message.outcome = detail::kRefusedOutcome;
+  } else if constexpr (requires { handler(message, team, state); }) {
+    handler(message, team, state);
   } else if constexpr (requires { handler(message, team); }) {
-    const std::uint64_t before = message.length;
     handler(message, team);
-    if (message.length <= message.capacity) return;
-    message.length = before;  // written without resize()
-    message.fail(1);
+  } else if constexpr (requires { handler(message.data, before, team, state); }) {
+    handler(message.data, before, team, state);
   } else {
-    handler(message.data, message.length, team);
+    handler(message.data, before, team);
   }
+  if (message.length <= message.capacity) return;
+  message.length = before;  // written without resize()
+  message.fail(1);
 }
 
 }  // namespace handlers

@@ -95,6 +95,11 @@ struct QueueOptions {
   // Of a source file: how long a call of the handler may take, from 1 ms on; zero: any time. One that takes longer is
   // ended with its process (docs/guide/handlers.md).
   Duration handler_deadline{};
+  // Of a source file: memory of the queue's that stays between messages, for a handler whose call takes an ipcq::State;
+  // on the GPU of a queue that is on one. 0: none.
+  std::uint64_t state_bytes = 0;
+  // With state_bytes: the file with which it begins, of at most that size; what it lacks is zero. Empty: all of it is.
+  std::string state_file{};
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
   std::string backend = "auto";
   int device = 0;                // "cuda": number of the GPU, as CUDA counts them, and of an own pool

@@ -39,6 +39,23 @@ void Broker::end_of_stream(const std::string& queue) {
   detail::check_name(queue, "queue");
   core.end_of_stream(queue);
 }
+void Broker::save_state(const std::string& queue, const std::string& file) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  detail::check_c_string(file, "a state's file");
+  core.save_state(queue, file);
+}
+void Broker::load_state(const std::string& queue, const std::string& file) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  detail::check_c_string(file, "a state's file");
+  core.load_state(queue, file);
+}
+void Broker::replace_handler(const std::string& queue, const std::string& handler) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  core.replace_handler(queue, handler);
+}
 std::uint64_t Broker::stop(Timeout drain_for) {
   detail::Deadline drained_by(drain_for);
   return core_ ? core_->stop(drained_by) : 0;

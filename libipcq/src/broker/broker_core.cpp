@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/deadline.hpp"
+#include "base/memory_file.hpp"
 #include "broker/queue_dump.hpp"
 #include "broker/stream_end.hpp"
 #include "protocol/doorbell.hpp"
@@ -46,6 +47,23 @@ BrokerCore::BrokerCore(const BrokerOptions& options) : parts_(options), server_(
 void BrokerCore::end_of_stream(const std::string& queue) {
   const Lock lock(parts_.context.mutex);
   end_stream(parts_.registry.find(queue));
+}
+
+void BrokerCore::save_state(const std::string& queue, const std::string& file) {
+  write_out(parts_.changes.save(queue)->content.get(), file, "queue '" + queue + "'");
+}
+
+void BrokerCore::load_state(const std::string& queue, const std::string& file) {
+  Fd content;
+  std::uint64_t bytes = 0;
+  {
+    const Lock lock(parts_.context.mutex);
+    const QueueEntry& q = parts_.registry.find(queue);
+    content = LiveChanges::file_for_state(q);
+    bytes = q.state->bytes;
+  }
+  read_into(content.get(), bytes, file, "queue '" + queue + "'");
+  parts_.changes.load(queue, std::move(content));
 }
 
 BrokerStats BrokerCore::stats() const {

@@ -35,6 +35,11 @@ class BrokerCore {
     parts_.registry.create_queue(name, options);
   }
   void end_of_stream(const std::string& queue);
+  void save_state(const std::string& queue, const std::string& file);
+  void load_state(const std::string& queue, const std::string& file);
+  void replace_handler(const std::string& queue, const std::string& handler) {
+    parts_.changes.replace_handler(queue, handler);
+  }
   std::uint64_t stop(Deadline& drained_by);
   BrokerStats stats() const;
   std::string dump(const std::string& queue) const;

@@ -9,6 +9,7 @@
 #include "broker/closer.hpp"
 #include "broker/endpoints.hpp"
 #include "broker/executor_switch.hpp"
+#include "broker/live_changes.hpp"
 #include "broker/outliving_work.hpp"
 #include "broker/registry.hpp"
 #include "broker/runner_supervisor.hpp"
@@ -28,6 +29,7 @@ struct BrokerParts {
   ExecutorSwitch switches{context, registry, supervisor};
   OutlivingWork outliving{context, registry, supervisor, clients, closer};
   Endpoints endpoints{context, registry, supervisor, switches, outliving};
+  LiveChanges changes{context, registry};
   Statistics statistics{context, registry, supervisor, clients};
 };
 

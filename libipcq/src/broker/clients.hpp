@@ -35,7 +35,8 @@ struct ConnectedClient {
   std::uint64_t accepted_at_ns = 0;
   bool attached = false;
   bool suspect = false;
-  bool asking = false;  // a question for statistics or a dump is open
+  bool asking = false;  // a question for statistics or a dump is open, or an errand
+  Fd upload;            // what it was given by open_upload
 
  private:
   static std::uint64_t next_number() noexcept;

@@ -41,15 +41,25 @@ void check_handler_file(const std::string& object, const QueueOptions& o) {
     throw UsageError(object +
                      ": handler_deadline is less than a millisecond; allowed are 1 ms and more, or zero for none");
   }
+  check_c_string(o.state_file, "a state's file");
+  if (o.state_bytes == 0 && !o.state_file.empty()) {
+    throw UsageError(object + ": a file of state is named, and the state has no size; give it one (state)");
+  }
+  if (o.state_bytes > kMostStateBytes) {
+    throw UsageError(object + ": state has " + format_bytes(o.state_bytes) + "; there may be " +
+                     format_bytes(kMostStateBytes));
+  }
 }
 
 void check_handler(const std::string& object, const QueueOptions& o) {
   if (is_handler_file(o.handler)) return check_handler_file(object, o);
-  if (!o.defines.empty() || !o.includes.empty() || o.handler_deadline != Duration::zero()) {
-    throw UsageError(object + ": " +
-                     (!o.defines.empty()    ? "defines"
-                      : !o.includes.empty() ? "includes"
-                                            : "handler_deadline") +
+  const char* const key = !o.defines.empty()                            ? "defines"
+                          : !o.includes.empty()                         ? "includes"
+                          : o.handler_deadline != Duration::zero()      ? "handler_deadline"
+                          : o.state_bytes != 0 || !o.state_file.empty() ? "state"
+                                                                        : nullptr;
+  if (key != nullptr) {
+    throw UsageError(object + ": " + key +
                      " says nothing here: it is of a handler's source file; name one, or leave it out");
   }
   if (o.handler.empty() || find_host_handler(o.handler) != nullptr) return;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "broker/handler_image.hpp"
+#include "broker/kept_state.hpp"
 #include "broker/pool_entry.hpp"
 #include "broker/runner_link.hpp"
 #include "executor/executor.hpp"
@@ -65,7 +66,9 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::shared_ptr<QueueMap> map;              // statistics and dumps may own it too
   std::unique_ptr<Executor> executor;         // declared after the map, so that it ends first
   std::shared_ptr<RunnerLink> executed_by;    // of a queue whose executor is a runner's
+  std::uint64_t id_there = 0;                 // of the queue, in that runner's requests
   std::shared_ptr<const HandlerImage> image;  // of a handler of the user's
+  std::shared_ptr<const KeptState> state;     // null: the handler has none
   int device = 0;                             // of a device queue
   Relapses relapses;                          // of a handler in the host runner
   bool lost = false;                          // its runner answers no more: nothing goes in, nobody attaches

@@ -51,7 +51,7 @@ void Registry::create_pool(const std::string& name, const PoolOptions& options) 
 
 void Registry::create_queue(const std::string& name, const QueueOptions& options) {
   check_name(name, "queue");
-  add_queue(name, options, By::user);
+  add_queue(name, options, By::user, {});
 }
 
 // ---- under the mutex: what can be refused ----
@@ -124,14 +124,13 @@ void Registry::add_pool(const std::string& name, const PoolOptions& options, By 
   IPCQ_CRASH_POINT("create.committed");
 }
 
-void Registry::add_queue(const std::string& name, const QueueOptions& options, By by,
-                         std::shared_ptr<const HandlerImage> image) {
+void Registry::add_queue(const std::string& name, const QueueOptions& options, By by, Lasting lasting) {
   std::optional<Reservation> reserved;
   std::optional<Reservation> own_pool;
   QueuePlan plan;
   plan.name = name;
   plan.options = options;
-  plan.image = std::move(image);
+  plan.lasting = std::move(lasting);
   {
     const Lock lock(context_.mutex);
     check_new_queue(name, options, by);
@@ -201,7 +200,10 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   q.options.backend = choose_backend(object, plan.options, plan.shared.get());
   const bool pool_on_device = plan.shared && plan.shared->map->on_device();
   q.device = pool_on_device ? plan.shared->options.device : q.options.device;
-  if (is_handler_file(q.options.handler)) q.image = plan.image ? plan.image : image_for(object, q);
+  q.state = plan.lasting.state ? plan.lasting.state : first_state(object, q.options);
+  if (is_handler_file(q.options.handler)) {
+    q.image = plan.lasting.image ? plan.lasting.image : image_for(object, q.options, q.device);
+  }
   // A queue's own pool has the queue's name, by which other queues may share it.
   q.pool = plan.shared ? plan.shared : build_pool(plan.name, PoolMap::of_queue(q.options), plan.pool_generation);
   const auto executed = QueueMap::executed(q.options, q.pool->map->config());
@@ -216,29 +218,37 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
     q.groups[g].lossy = q.options.groups[g].policy == GroupPolicy::lossy;
   }
   q.rate_at_ns = now_ns();
-  if (executed == QueueMap::Executed::by_device) {
-    auto runner = supervisor_.get(q.device);
-    if (q.pool->map->on_device() && q.pool->runner != runner) {
-      throw BackendError(object + ": pool '" + q.pool->name + "' was lost with its runner meanwhile");
-    }
-    q.asked = first_executor(q.options);
-    q.executor = start_runner_executor(runner, q.options, *q.map, *q.pool, q.image.get());
-    q.executed_by = std::move(runner);
-  }
-  if (executed == QueueMap::Executed::by_host && q.image) {
-    q.executed_by = supervisor_.require(object, kHostRunner);
-    q.executor = start_runner_executor(q.executed_by, q.options, *q.map, *q.pool, q.image.get());
-  } else if (executed == QueueMap::Executed::by_host) {
-    q.executor = make_host_executor(*q.map, *q.pool->map, {.builtin = find_host_handler(q.options.handler)},
-                                    q.options.threads, q.options.wait);
-  }
+  start_executor(q, executed);
+  if (plan.lasting.state) context_.log(LogLevel::warning, object + ": its state is " + q.state->as);
   return q;
 }
 
-std::shared_ptr<const HandlerImage> Registry::image_for(const std::string& object, const QueueEntry& q) {
+void Registry::start_executor(QueueEntry& q, QueueMap::Executed executed) {
+  const std::string object = object_of_queue(q.name);
+  const bool by_device = executed == QueueMap::Executed::by_device;
+  if (executed == QueueMap::Executed::none) return;
+  if (!by_device && !q.image) {
+    q.executor = make_host_executor(*q.map, *q.pool->map, {.builtin = find_host_handler(q.options.handler)},
+                                    q.options.threads, q.options.wait);
+    return;
+  }
+  auto runner = by_device ? supervisor_.get(q.device) : supervisor_.require(object, kHostRunner);
+  if (by_device && q.pool->map->on_device() && q.pool->runner != runner) {
+    throw BackendError(object + ": pool '" + q.pool->name + "' was lost with its runner meanwhile");
+  }
+  if (by_device) q.asked = first_executor(q.options);
+  auto executor =
+      start_runner_executor(runner, q.options, *q.map, *q.pool, {.image = q.image.get(), .state = q.state.get()});
+  q.id_there = executor->id();
+  q.executor = std::move(executor);
+  q.executed_by = std::move(runner);
+}
+
+std::shared_ptr<const HandlerImage> Registry::image_for(const std::string& object, const QueueOptions& options,
+                                                        int device) {
   HandlerTarget target;
-  if (q.options.backend == "cuda") target.capability = supervisor_.require(object, q.device)->capability();
-  auto image = compile_handler(object, q.options, target, context_.quit.get());
+  if (options.backend == "cuda") target.capability = supervisor_.require(object, device)->capability();
+  auto image = compile_handler(object, options, target, context_.quit.get());
   context_.log(LogLevel::info, object + ": handler " + image->said);
   return image;
 }

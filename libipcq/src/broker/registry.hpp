@@ -37,6 +37,10 @@ class Registry final : public RunnerUser {
   void create_pool(const std::string& name, const PoolOptions& options);
   void create_queue(const std::string& name, const QueueOptions& options);
 
+  // Without the mutex. Compiles the handler that the options name, for a queue that lies there. Throws as
+  // compile_handler(); BackendError: there is no runner.
+  std::shared_ptr<const HandlerImage> image_for(const std::string& object, const QueueOptions& options, int device);
+
   // Throws NotFoundError, which lists the queues that there are.
   QueueEntry& find(const std::string& queue);
   const QueueEntry& find(const std::string& queue) const;
@@ -59,24 +63,28 @@ class Registry final : public RunnerUser {
   class Reservation;
   // The caller: a user, for whom a name that is being created anew is taken, or the supervisor.
   enum class By : std::uint8_t { user, supervisor };
+  // What outlives a queue that is lost with its runner.
+  struct Lasting {
+    std::shared_ptr<const HandlerImage> image;  // null: to be compiled, if its handler is the user's
+    std::shared_ptr<const KeptState> state;     // null: as the options say
+  };
   struct QueuePlan {
     std::string name;
     QueueOptions options;
-    std::shared_ptr<PoolEntry> shared;          // the pool that it shares; null: it has its own
-    std::shared_ptr<const HandlerImage> image;  // null: to be compiled, if its handler is the user's
+    std::shared_ptr<PoolEntry> shared;  // the pool that it shares; null: it has its own
+    Lasting lasting;
     std::uint64_t pool_generation = 0;
     std::uint64_t generation = 0;
   };
 
   void add_pool(const std::string& name, const PoolOptions& options, By by);
-  void add_queue(const std::string& name, const QueueOptions& options, By by,
-                 std::shared_ptr<const HandlerImage> image = {});
+  void add_queue(const std::string& name, const QueueOptions& options, By by, Lasting lasting);
   void check_not_reserved(const std::string& object) const;
   void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;
   std::shared_ptr<PoolEntry> build_pool(const std::string& name, const PoolOptions& options, std::uint64_t generation);
   QueueEntry build_queue(const QueuePlan& plan);
-  std::shared_ptr<const HandlerImage> image_for(const std::string& object, const QueueEntry& q);
+  void start_executor(QueueEntry& q, QueueMap::Executed executed);
   // "host" or "cuda" for a queue that may have left it open. Only a BackendError, which says that the GPU cannot be
   // used, makes `auto` host. A shortage of this process (SystemError) fails the creation: it may pass, and must not
   // decide for the queue's whole life.

@@ -73,10 +73,12 @@ Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
                               runner.under_mps});
   }
   for (auto& q : ended) {
-    after.recreate.push_back(
-        {q.options.pool.empty() ? Recreation::Kind::queue : Recreation::Kind::sharing, q.name, q.options.pool,
-         [this, name = q.name, o = q.options, image = q.image] { add_queue(name, o, By::supervisor, image); },
-         runner.under_mps});
+    after.recreate.push_back({q.options.pool.empty() ? Recreation::Kind::queue : Recreation::Kind::sharing, q.name,
+                              q.options.pool,
+                              [this, name = q.name, o = q.options, lasting = Lasting{q.image, q.state}] {
+                                add_queue(name, o, By::supervisor, lasting);
+                              },
+                              runner.under_mps});
     after.remains.push_back(std::make_shared<QueueEntry>(std::move(q)));
   }
   after.remains.insert(after.remains.end(), pools.begin(), pools.end());
@@ -144,6 +146,7 @@ void Registry::restart_executor(const std::string& name, std::uint64_t generatio
   std::shared_ptr<QueueMap> map;
   std::shared_ptr<PoolEntry> pool;
   std::shared_ptr<const HandlerImage> image;
+  std::shared_ptr<const KeptState> state;
   {
     const Lock lock(context_.mutex);
     QueueEntry* const q = find_generation(name, generation);
@@ -152,12 +155,18 @@ void Registry::restart_executor(const std::string& name, std::uint64_t generatio
     map = q->map;
     pool = q->pool;
     image = q->image;
+    state = q->state;
     q->relapses.is_starting = true;
   }
-  std::unique_ptr<Executor> executor = start_runner_executor(runner, options, *map, *pool, image.get(), first);
+  auto started =
+      start_runner_executor(runner, options, *map, *pool, {.image = image.get(), .state = state.get(), .first = first});
+  const std::uint64_t id = started->id();
+  std::unique_ptr<Executor> executor = std::move(started);
+  if (state) context_.log(LogLevel::warning, "queue '" + name + "': its state is " + state->as);
   {
     const Lock lock(context_.mutex);
     if (QueueEntry* const q = find_generation(name, generation); q != nullptr) {
+      q->id_there = id;
       q->executor.swap(executor);
       q->executed_by = runner;
       q->relapses.is_starting = false;

@@ -6,7 +6,9 @@
 #include <system_error>
 #include <utility>
 
+#include "base/memory_file.hpp"
 #include "base/peer.hpp"
+#include "broker/live_changes.hpp"
 #include "broker/stream_end.hpp"
 #include "ipcq/error.hpp"
 
@@ -66,9 +68,45 @@ Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t 
       return {};
     case Op::set_executor:
       return switches_.set(registry_.find(queue_of(request)), request.executor);
+    case Op::open_upload:
+      return open_upload(client, request, attachment);
+    case Op::save_state:
+    case Op::load_state:
+    case Op::replace_handler:
+      return refuse_errand(client, request);
   }
   return refuse(Refusal::usage,
                 context_.self() + ": unknown request " + std::to_string(static_cast<std::uint32_t>(request.op)));
+}
+
+// What a client does to a handler, it does to code that runs as the broker's user, or to what that code has learnt.
+Reply Requests::refuse_errand(const ConnectedClient& client, const Request& request) const {
+  const std::string object = "queue '" + queue_of(request) + "': ";
+  if (!is_owner(client.uid)) {
+    return refuse(Refusal::permission, object + "its handler and state are for the broker's own user and root; user " +
+                                           std::to_string(client.uid) + " is neither");
+  }
+  if (client.asking) {
+    return refuse(Refusal::busy,
+                  object + "client pid " + std::to_string(client.pid) + " asks before its last question was answered");
+  }
+  if (request.op != Op::save_state && !client.upload) {
+    return refuse(Refusal::usage, object + "client pid " + std::to_string(client.pid) + " has uploaded nothing for it");
+  }
+  return refuse(Refusal::shortage, object + context_.self() + " can start no thread for it; try again");
+}
+
+Reply Requests::open_upload(ConnectedClient& client, const Request& request, Fd& attachment) {
+  if (!is_owner(client.uid)) return refuse_errand(client, request);
+  const QueueEntry& q = registry_.find(queue_of(request));
+  if ((request.flags & kForHandler) != 0) {
+    LiveChanges::check_replaceable(q);
+    client.upload = make_memory_file(kHandlerUploadBytes, "queue '" + q.name + "'");
+  } else {
+    client.upload = LiveChanges::file_for_state(q);
+  }
+  attachment = copy_of(client.upload, "queue '" + q.name + "'");
+  return {};
 }
 
 Reply Requests::hello(ConnectedClient& client, pid_t sender) {

@@ -28,6 +28,8 @@ class Requests {
  private:
   Reply dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
   Reply hello(ConnectedClient& client, pid_t sender);
+  Reply open_upload(ConnectedClient& client, const Request& request, Fd& attachment);
+  Reply refuse_errand(const ConnectedClient& client, const Request& request) const;
 
   BrokerContext& context_;
   Registry& registry_;

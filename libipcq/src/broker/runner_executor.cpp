@@ -15,33 +15,17 @@ namespace {
 // (gpu_idle_test: 0.98 of its time; H200, CUDA 13.0). No comparison with other times is recorded.
 constexpr std::uint64_t kParkAfterNs = 20'000'000;
 
-class RunnerExecutor final : public Executor {
- public:
-  RunnerExecutor(std::shared_ptr<RunnerLink> runner, std::uint64_t id, QueueMap& queue, PoolMap& pool)
-      : runner_(std::move(runner)), id_(id), queue_(queue), pool_(pool) {}
-  ~RunnerExecutor() override { stop(); }
-
-  void stop() noexcept override {
-    if (std::exchange(stopped_, true) || fork_epoch() != epoch_) return;
-    if (queue_.on_device()) release_late_payloads(queue_, pool_);  // or the executor would wait for them
-    runner_->tell(RunnerOp::stop_queue, id_);
-  }
-
- private:
-  std::shared_ptr<RunnerLink> runner_;
-  std::uint64_t id_;
-  QueueMap& queue_;
-  PoolMap& pool_;
-  const std::uint32_t epoch_ = fork_epoch();
-  bool stopped_ = false;
-};
-
 // Of a user's handler the errors name the queue: the runner may die of it, or kill it, before it can say so.
-std::uint64_t ask_to_start(RunnerLink& runner, const RunnerRequest& r, const HandlerImage* image,
-                           const std::string& object) {
-  if (image == nullptr) return runner.request(r).id;
+std::uint64_t ask_to_start(RunnerLink& runner, RunnerRequest r, const OwnHandler& own, const std::string& object) {
+  if (own.image == nullptr) return runner.request(r).id;
   try {
-    return runner.request(r, image->file.get()).id;
+    if (own.state != nullptr) {
+      RunnerRequest state;
+      state.op = RunnerOp::make_state;
+      state.bytes = own.state->bytes;
+      r.state = runner.request(state, own.state->content.get()).id;
+    }
+    return runner.request(r, own.image->file.get()).id;
   } catch (const BackendError& e) {
     throw BackendError(object + ": its handler '" + get_text(r.handler, sizeof r.handler) +
                        "' cannot be started: " + e.what());
@@ -50,33 +34,42 @@ std::uint64_t ask_to_start(RunnerLink& runner, const RunnerRequest& r, const Han
 
 }  // namespace
 
+void RunnerExecutor::stop() noexcept {
+  if (std::exchange(stopped_, true) || fork_epoch() != epoch_) return;
+  if (queue_.on_device()) release_late_payloads(queue_, pool_);  // or the executor would wait for them
+  runner_->tell(RunnerOp::stop_queue, id_);
+}
+
+void name_handler(RunnerRequest& request, const std::string& handler) {
+  set_text(request.handler, sizeof request.handler, handler_label(handler));
+  set_text(request.arguments, sizeof request.arguments, split_handler(handler).arguments);
+}
+
 ExecutorKind first_executor(const QueueOptions& options) noexcept {
   return options.executor == ExecutorKind::stream ? ExecutorKind::stream : ExecutorKind::persistent;
 }
 
-std::unique_ptr<Executor> start_runner_executor(std::shared_ptr<RunnerLink> runner, const QueueOptions& options,
-                                                QueueMap& queue, const PoolEntry& pool, const HandlerImage* image,
-                                                std::uint64_t first) {
+std::unique_ptr<RunnerExecutor> start_runner_executor(std::shared_ptr<RunnerLink> runner, const QueueOptions& options,
+                                                      QueueMap& queue, const PoolEntry& pool, const OwnHandler& own) {
   RunnerRequest r;
   r.op = RunnerOp::start_queue;
   r.threads = options.threads;
   r.wait = static_cast<std::uint8_t>(options.wait.kind());
   r.spin_for_ns = static_cast<std::uint64_t>(options.wait.spin_for().count());
-  r.has_image = image != nullptr ? 1 : 0;
+  r.has_image = own.image != nullptr ? 1 : 0;
   r.executor = first_executor(options);
   r.id = pool.map->on_device() ? pool.block : 0;
   r.park_after_ns = kParkAfterNs;
   set_text(r.queue_segment, sizeof r.queue_segment, queue.segment().name());
   set_text(r.pool_segment, sizeof r.pool_segment, pool.map->segment().name());
-  set_text(r.handler, sizeof r.handler, options.handler.empty() ? "identity" : handler_label(options.handler));
-  r.first_ticket = first;
+  r.first_ticket = own.first;
   r.deadline_ns = static_cast<std::uint64_t>(options.handler_deadline.count());
-  if (image != nullptr) set_text(r.arguments, sizeof r.arguments, split_handler(options.handler).arguments);
+  name_handler(r, options.handler.empty() ? "identity" : options.handler);
   if (queue.on_device()) {
     queue.control().executor.store(static_cast<std::uint64_t>(r.executor), std::memory_order_relaxed);
   }
   const std::uint64_t id =
-      ask_to_start(*runner, r, image, "queue '" + get_text(queue.config().segment.name, kNameBytes) + "'");
+      ask_to_start(*runner, r, own, "queue '" + get_text(queue.config().segment.name, kNameBytes) + "'");
   return std::make_unique<RunnerExecutor>(std::move(runner), id, queue, *pool.map);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -24,7 +25,9 @@ namespace {
 // Creating a context takes 0.1 to 0.4 s, much more on a machine with many GPUs; pinning memory about 0.3 s a GB.
 constexpr int kStartTimeoutMs = 60'000;
 constexpr int kAnswerTimeoutMs = 60'000;
-constexpr int kHandlersTimeoutMs = 5'000;  // of the host runner: until a handler is loaded, or returns
+constexpr int kHandlersTimeoutMs = 5'000;            // of the host runner: until a handler is loaded, or returns
+constexpr std::uint64_t kLeastBytesPerMs = 100'000;  // of state that a runner copies
+constexpr std::uint64_t kMostCopyMs = 3'600'000;
 constexpr int kEndTimeoutMs = 5'000;
 constexpr int kKilledTimeoutMs = 1'000;
 constexpr std::uint64_t kNotYetPatienceNs = 5'000'000'000;
@@ -184,6 +187,14 @@ Fd RunnerLink::hang_up_fd() const { return copy_of(socket_, object_of(device_));
 
 Fd RunnerLink::process_fd() const { return copy_of(process_, object_of(device_)); }
 
+int RunnerLink::patience_for(const RunnerRequest& request) const noexcept {
+  const bool copies =
+      request.op == RunnerOp::make_state || request.op == RunnerOp::save_state || request.op == RunnerOp::load_state;
+  const std::uint64_t more = copies ? request.bytes / kLeastBytesPerMs : 0;
+  return (device_ == kHostRunner ? kHandlersTimeoutMs : kAnswerTimeoutMs) +
+         static_cast<int>(std::min<std::uint64_t>(more, kMostCopyMs));
+}
+
 RunnerReply RunnerLink::request(RunnerRequest request, int attachment) {
   const std::scoped_lock lock(mutex_);
   const std::string object = object_of(device_);
@@ -192,7 +203,7 @@ RunnerReply RunnerLink::request(RunnerRequest request, int attachment) {
   if (is_lost() || !send_message(socket_.get(), &request, sizeof request, attachment)) {
     throw BackendError(object + ": its runner has ended");
   }
-  const int patience = device_ == kHostRunner ? kHandlersTimeoutMs : kAnswerTimeoutMs;
+  const int patience = patience_for(request);
   if (!await_input(socket_.get(), patience)) {
     kill();  // its memory is freed with it; its death is handled like any other
     throw BackendError(object + ": its runner did not answer within " + std::to_string(patience / 1000) +

@@ -38,8 +38,8 @@ class RunnerLink {
   RunnerLink& operator=(const RunnerLink&) = delete;
 
   // Throws BackendError: the runner refuses, and says why; it has ended; or it has not answered for 60 s, the host
-  // runner for 5 s, and is killed. UsageError: it refuses what a user has said. `attachment`: a descriptor that goes
-  // along; -1: none.
+  // runner for 5 s, and is killed; longer where it copies much state. UsageError: it refuses what a user has said.
+  // `attachment`: a descriptor that goes along; -1: none.
   RunnerReply request(RunnerRequest request, int attachment = -1);
   // A request about something that ends with the runner anyway: that it cannot be made, or fails, is no matter.
   void tell(RunnerOp op, std::uint64_t id) noexcept;
@@ -68,6 +68,8 @@ class RunnerLink {
  private:
   RunnerLink(int device, int cancel);
   void await_hello(int cancel);
+  // For the answer, in ms.
+  int patience_for(const RunnerRequest& request) const noexcept;
   void note_obituary(const RunnerReply& reply);
 
   const int device_;

@@ -31,6 +31,10 @@ Server::Server(BrokerParts& parts, const std::string& unix_group)
                [this](ConnectedClient& client, Reply& reply, const Fd& attachment) {
                  if (!send_reply(client, reply, attachment)) lose_connection(client);
                }),
+      errands_(context_, parts.changes, clients_,
+               [this](ConnectedClient& client, Reply& reply, const Fd& attachment) {
+                 if (!send_reply(client, reply, attachment)) lose_connection(client);
+               }),
       requests_(context_, parts.registry, parts.endpoints, parts.switches, answers_) {
   require_thread(thread_, context_.self(), [this] { run(); });
 }
@@ -117,7 +121,8 @@ void Server::serve_client(ConnectedClient& client) {
                       context_.self() + ": has ABI " + std::to_string(kAbiVersion) + ", the client has ABI " +
                           std::to_string(request.abi) + "; use one release of libipcq for both");
   }
-  if ((!client.attached || message.sender == client.pid) && answers_.take(client, request)) return;
+  const bool may_ask = !client.attached || message.sender == client.pid;
+  if (may_ask && (answers_.take(client, request) || errands_.take(client, request))) return;
   Fd attachment;
   Reply reply = requests_.answer(client, request, message.sender, attachment);
   reply.serial = request.serial;

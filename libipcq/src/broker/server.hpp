@@ -14,6 +14,7 @@
 #include "broker/answers.hpp"
 #include "broker/broker_parts.hpp"
 #include "broker/control_socket.hpp"
+#include "broker/errands.hpp"
 #include "broker/requests.hpp"
 #include "control/control.hpp"
 
@@ -29,7 +30,10 @@ class Server {
   // Without the mutex, once `quitting` is set and `quit` signalled. They wait for the control thread, and then for that
   // of answers.
   void join_control() { thread_.join(); }
-  void join_answers() { answers_.join(); }
+  void join_answers() {
+    answers_.join();
+    errands_.join();
+  }
   // Once the broker's name is given up: closes the control socket.
   void close_socket() noexcept { parts_.closer.close_listener(control_socket_.take_socket()); }
 
@@ -51,6 +55,7 @@ class Server {
   Clients& clients_;
   ControlSocket control_socket_;
   Answers answers_;
+  Errands errands_;
   Requests requests_;
   std::thread thread_;
 };

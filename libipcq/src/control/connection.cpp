@@ -154,9 +154,10 @@ Introduction introduce(const std::string& broker, const Request& request, Deadli
   }
 }
 
-void throw_refusal(const Reply& reply) {
-  const std::string text = get_text(reply.text, sizeof reply.text);
-  switch (reply.refusal) {
+void throw_refusal(const Reply& reply) { throw_refusal(reply.refusal, get_text(reply.text, sizeof reply.text)); }
+
+void throw_refusal(Refusal refusal, const std::string& text) {
+  switch (refusal) {
     case Refusal::not_found:
       throw NotFoundError(text);
     case Refusal::permission:

@@ -47,5 +47,6 @@ Introduction introduce(const std::string& broker, const Request& request, Deadli
 
 // Throws the exception that a refusal stands for, with its text.
 [[noreturn]] void throw_refusal(const Reply& reply);
+[[noreturn]] void throw_refusal(Refusal refusal, const std::string& text);
 
 }  // namespace ipcq::detail

@@ -24,14 +24,21 @@ enum class Op : std::uint32_t {
   dump = 7,            // name; answered with a memfd
   end_of_stream = 8,   // name
   set_executor = 9,    // name, executor
+  // From the broker's own user and root alone:
+  save_state = 10,       // name; answered with a memory file (base/memory_file.hpp)
+  open_upload = 11,      // name, flags; answered with a memory file for the client to fill, which is then of one of:
+  load_state = 12,       // name
+  replace_handler = 13,  // name; the file has the handler, as QueueOptions::handler, and a zero at its end
 };
 
 enum RequestFlag : std::uint32_t {
-  kBrokenOff = 1,  // close_endpoint: the stream did not end: an exception unwinds
-  kLossy = 2,      // open_consumer: policy of the ephemeral group, if this request makes it
-  kUsesCuda = 4,   // open_producer, open_consumer: the endpoint has GPU work of its own
-  kNeverUsed = 8,  // close_endpoint: counts as never open: the client could not map it, or did not wait for it
+  kBrokenOff = 1,    // close_endpoint: the stream did not end: an exception unwinds
+  kLossy = 2,        // open_consumer: policy of the ephemeral group, if this request makes it
+  kUsesCuda = 4,     // open_producer, open_consumer: the endpoint has GPU work of its own
+  kNeverUsed = 8,    // close_endpoint: counts as never open: the client could not map it, or did not wait for it
+  kForHandler = 16,  // open_upload: for replace_handler, else for load_state
 };
+inline constexpr std::uint64_t kHandlerUploadBytes = 8192;
 
 struct Request {
   std::uint32_t magic = kControlMagic;

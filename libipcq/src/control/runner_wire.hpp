@@ -6,6 +6,7 @@
 // Plain values. Each end of the socket is used by one thread at a time: RunnerLink's lock, the runner's main thread.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -19,6 +20,10 @@
 namespace ipcq::detail {
 
 inline constexpr int kRunnerSocket = 3;  // descriptor of the socket in the runner
+
+// How long a runner waits for a handler to return, before what is done between two messages: less than its broker waits
+// for an answer.
+inline constexpr std::chrono::seconds kPlacePatience{3};
 
 // Of a runner that has ended itself since a handler was over its deadline.
 inline constexpr int kOverdueExitCode = 75;
@@ -58,10 +63,15 @@ enum class RunnerOp : std::uint32_t {
   free = 2,      // block
   // Queue and pool segment, block (0: none), handler, executor, park_after_ns; of a host runner threads, wait,
   // spin_for_ns and first_ticket. Beside it a descriptor with the handler's image, if it is the user's own, with
-  // arguments and deadline_ns. -> queue
+  // arguments, deadline_ns and the state (0: none), which is the queue's from then on. -> queue
   start_queue = 3,
   stop_queue = 4,  // queue
   check = 5,       // fails unless the runner's context still works
+  make_state = 6,  // bytes, and a descriptor with the content -> state
+  // Of a queue, between two of its messages; fails if the handler does not return within kPlacePatience:
+  save_state = 7,       // bytes, and a descriptor of a file of that size, into which the state is copied
+  load_state = 8,       // bytes, and a descriptor with the content
+  replace_handler = 9,  // handler, arguments, and a descriptor with the image; where it fails the old one stays
 };
 
 struct RunnerRequest {
@@ -84,8 +94,9 @@ struct RunnerRequest {
   char arguments[kArgumentsBytes] = {};  // of the handler: "level=7:rate=0.5"
   std::uint64_t deadline_ns = 0;         // of a call of the handler; 0: none
   std::uint64_t first_ticket = 0;        // with which a host runner begins
+  std::uint64_t state = 0;               // start_queue: its id
 };
-static_assert(sizeof(RunnerRequest) == 1160 && std::is_trivially_copyable_v<RunnerRequest>);
+static_assert(sizeof(RunnerRequest) == 1168 && std::is_trivially_copyable_v<RunnerRequest>);
 static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi) == 4 &&
               offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
               offsetof(RunnerRequest, wait) == 13 && offsetof(RunnerRequest, has_image) == 14 &&
@@ -94,7 +105,7 @@ static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi
               offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552 &&
               offsetof(RunnerRequest, spin_for_ns) == 616 && offsetof(RunnerRequest, threads) == 624 &&
               offsetof(RunnerRequest, arguments) == 632 && offsetof(RunnerRequest, deadline_ns) == 1144 &&
-              offsetof(RunnerRequest, first_ticket) == 1152);
+              offsetof(RunnerRequest, first_ticket) == 1152 && offsetof(RunnerRequest, state) == 1160);
 
 inline constexpr std::uint32_t kBackendFailure = 1;
 inline constexpr std::uint32_t kUsageFailure = 2;  // of what a user has said

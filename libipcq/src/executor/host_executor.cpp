@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "base/crash_point.hpp"
+#include "base/deadline.hpp"
 #include "base/os.hpp"
 #include "base/thread.hpp"
 #include "executor/in_line.hpp"
@@ -23,11 +25,19 @@
 namespace ipcq::detail {
 namespace {
 
-class HostExecutor final : public Executor {
+constexpr auto kPauseLook = std::chrono::microseconds(100);
+
+class HostThreads final : public HostExecutor {
  public:
-  HostExecutor(const QueueMap& queue, const PoolMap& pool, HostCall call, std::uint32_t threads, Wait wait,
-               std::uint64_t first)
-      : queue_(queue), pool_(pool), ring_(queue.ring()), call_(std::move(call)), wait_(wait), next_(first) {
+  HostThreads(const QueueMap& queue, const PoolMap& pool, HostCall call, std::uint32_t threads, Wait wait,
+              std::uint64_t first)
+      : queue_(queue),
+        pool_(pool),
+        ring_(queue.ring()),
+        call_(std::move(call)),
+        is_image_(call_.image != nullptr),
+        wait_(wait),
+        next_(first) {
     const std::string object = "executor of queue '" + get_text(queue.config().segment.name, kNameBytes) + "'";
     workers_.reserve(threads);
     try {
@@ -38,7 +48,7 @@ class HostExecutor final : public Executor {
       throw;
     }
   }
-  ~HostExecutor() override { stop(); }
+  ~HostThreads() override { stop(); }
 
   void stop() noexcept override {
     if (fork_epoch() != epoch_) {
@@ -47,10 +57,31 @@ class HostExecutor final : public Executor {
       return;
     }
     stop_.store(true, std::memory_order_release);
+    interrupt_.store(true, std::memory_order_release);
     ring_always(queue_.control().work);
     for (auto& w : workers_) w.join();
     workers_.clear();
   }
+
+  // A scout that waits is woken, so that it does not take the next line before it looks at paused_.
+  bool pause(std::uint64_t deadline) override {
+    paused_.store(true);
+    interrupt_.store(true);
+    ring_always(queue_.control().work);
+    while (in_work_.load() != 0) {
+      if (now_ns() >= deadline) {
+        resume();
+        return false;
+      }
+      std::this_thread::sleep_for(kPauseLook);
+    }
+    return true;
+  }
+  void resume() noexcept override {
+    interrupt_.store(stop_.load());
+    paused_.store(false);
+  }
+  void set_call(HostCall call) override { call_ = std::move(call); }
 
  private:
   // One worker at a time is the scout, which holds the mutex scout_: it waits for the next line, unlocks, and works on
@@ -63,14 +94,29 @@ class HostExecutor final : public Executor {
       {
         const std::scoped_lock scout(scout_);
         const auto published = [&] { return is_tagged(ring_.in(next_), ring_.lap(next_)); };
-        const Interruption interruption{nullptr, nullptr, &stop_};
-        if (wait_until(queue_.control().work, wait_, kNever, interruption, published) != Status::ok) return;
+        const Interruption interruption{nullptr, nullptr, &interrupt_};
+        const Status s = wait_until(queue_.control().work, wait_, kNever, interruption, published);
         if (stop_.load(std::memory_order_acquire)) return;
+        if (s != Status::ok || !enter()) {
+          std::this_thread::sleep_for(kPauseLook);
+          continue;
+        }
         ticket = next_++;
         queue_.control().taken.store(next_, std::memory_order_relaxed);
       }
       process(ticket);
+      if (is_image_) in_work_.fetch_sub(1);
     }
+  }
+
+  // Whether a message may be taken. Counts it before the look at paused_: either pause() observes the count, or this
+  // observes the pause. Built-in handlers, which nobody pauses, are spared the count.
+  bool enter() noexcept {
+    if (!is_image_) return true;
+    in_work_.fetch_add(1);
+    if (!paused_.load()) return true;
+    in_work_.fetch_sub(1);
+    return false;
   }
 
   void process(std::uint64_t ticket) noexcept {
@@ -146,20 +192,24 @@ class HostExecutor final : public Executor {
   const QueueMap& queue_;
   const PoolMap& pool_;
   const Ring<SharedAtomics> ring_;
-  const HostCall call_;
+  HostCall call_;
+  const bool is_image_;
   const Wait wait_;
   const std::uint32_t epoch_ = fork_epoch();
   std::mutex scout_;
   std::uint64_t next_;  // under scout_
   std::atomic<bool> stop_{false};
+  std::atomic<bool> paused_{false};
+  std::atomic<bool> interrupt_{false};     // one of both: the scout leaves its wait
+  std::atomic<std::uint32_t> in_work_{0};  // messages
   std::vector<std::thread> workers_;
 };
 
 }  // namespace
 
-std::unique_ptr<Executor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostCall call,
-                                             std::uint32_t threads, Wait wait, std::uint64_t first) {
-  return std::make_unique<HostExecutor>(queue, pool, std::move(call), threads, wait, first);
+std::unique_ptr<HostExecutor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostCall call,
+                                                 std::uint32_t threads, Wait wait, std::uint64_t first) {
+  return std::make_unique<HostThreads>(queue, pool, std::move(call), threads, wait, first);
 }
 
 }  // namespace ipcq::detail

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "ipcq/export.hpp"
+#include "ipcq/handler.hpp"
 
 namespace ipcq::detail {
 
@@ -49,7 +50,9 @@ struct HandlerReport {
   std::uint32_t bytes;     // of the handler, on a GPU
   std::uint32_t names_bytes;
   std::uint32_t traits;
-  char names[236];  // of the parameters: "level, rate"; cut off
+  std::uint32_t takes_state;  // 1: its call takes the queue's state
+  std::uint32_t serial;       // 1: and one message at a time
+  char names[228];            // of the parameters: "level, rate"; cut off
 };
 static_assert(sizeof(HandlerReport) == 256);
 
@@ -74,8 +77,11 @@ class ParameterSetter {
       if (problem != ArgumentProblem::none) complain(problem, i);
     }
   }
-  // After all parameters.
+  // After all parameters. Handler, Team: as which it is called.
+  template <class Handler, class Team>
   IPCQ_HOST_DEVICE void finish() {
+    report_.takes_state = handlers::TakesState<Handler, Team> ? 1 : 0;
+    report_.serial = handlers::Serial<Handler, Team> ? 1 : 0;
     for (std::uint32_t i = 0; i < count_; ++i) {
       if (arguments_[i].used == 0) complain(ArgumentProblem::unknown, i);
     }

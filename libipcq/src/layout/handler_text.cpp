@@ -94,6 +94,16 @@ std::vector<HandlerArgument> parse_arguments(const std::string& object, const st
   return all;
 }
 
+void check_state(const HandlerReport& report, std::uint64_t state_bytes, const std::string& object) {
+  if (report.takes_state != 0 && state_bytes == 0) {
+    throw UsageError(object + ": takes state, and the queue has none; give it some (state=SIZE)");
+  }
+  if (report.takes_state == 0 && state_bytes != 0) {
+    throw UsageError(object + ": does not take the " + format_bytes(state_bytes) +
+                     " of state that the queue has; leave state out, or give its call a fourth parameter, ipcq::State");
+  }
+}
+
 std::string text_of(const HandlerReport& report, const std::vector<HandlerArgument>& arguments) {
   const std::string names = get_text(report.names, sizeof report.names);
   const std::string name = report.argument < arguments.size()

@@ -25,6 +25,8 @@ std::string handler_label(const std::string& handler);
 
 // Throws UsageError, whose text begins with `object`: no NAME=VALUE, a name twice or too long, too many.
 std::vector<HandlerArgument> parse_arguments(const std::string& object, const std::string& text);
+// Throws UsageError unless the handler takes state where its queue has some, and only there.
+void check_state(const HandlerReport& report, std::uint64_t state_bytes, const std::string& object);
 // Why the handler does not take its arguments, for an error.
 std::string text_of(const HandlerReport& report, const std::vector<HandlerArgument>& arguments);
 

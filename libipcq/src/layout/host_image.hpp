@@ -17,9 +17,9 @@ namespace ipcq::detail {
 struct HostImage {
   std::uint32_t magic;
   std::uint32_t abi;
-  // A handler with its parameters set. Null where an argument does not fit, as `report`, empty before, says; or where
-  // its constructor throws.
-  void* (*make)(HandlerArgument* arguments, std::uint32_t count, HandlerReport* report);
+  // A handler with its parameters set, and `state` for all of its calls. Null where an argument does not fit, as
+  // `report`, empty before, says; or where its constructor throws.
+  void* (*make)(HandlerArgument* arguments, std::uint32_t count, State state, HandlerReport* report);
   void (*destroy)(void* handler);
   // Calls the handler for a message, as a team of one; by any thread. Where it throws, the exception's text goes into
   // `why`, of `why_bytes` bytes, cut off and zero-terminated.

@@ -19,9 +19,10 @@ inline constexpr std::uint32_t kLeastLineBytes = 64;        // of a plain line; 
 inline constexpr std::uint32_t kMostLineBytes = 2048;       // likewise
 // Inline payload that a consumer with a GPU takes from a line: its entry in device memory has room for so much.
 inline constexpr std::uint32_t kDeliveredInlineBytes = 96;
-inline constexpr std::uint32_t kMaxEndpoints = 1024;  // of a queue
-inline constexpr std::uint32_t kMaxHeld = 4096;       // held entries of one endpoint
-inline constexpr std::uint32_t kMaxThreads = 256;     // of the host executor of a queue
+inline constexpr std::uint32_t kMaxEndpoints = 1024;                      // of a queue
+inline constexpr std::uint32_t kMaxHeld = 4096;                           // held entries of one endpoint
+inline constexpr std::uint32_t kMaxThreads = 256;                         // of the host executor of a queue
+inline constexpr std::uint64_t kMostStateBytes = std::uint64_t{1} << 40;  // of a queue's handler; memory ends before
 
 inline constexpr std::uint32_t kNone = 0xffffffff;  // no slot, no alias, no entry
 inline constexpr std::uint64_t kNoTicket = ~std::uint64_t{0};

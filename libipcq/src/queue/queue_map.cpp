@@ -308,7 +308,10 @@ MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared)
   const QueueHeader h = header_for("", options, executor, pool);
   MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("queue", own);
   n.shared_memory += h.segment.total_bytes;
-  if (executor == QueueMap::Executed::by_device) n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;
+  if (executor == QueueMap::Executed::by_device) {
+    n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;
+    n.device_memory += options.state_bytes;
+  }
   return n;
 }
 

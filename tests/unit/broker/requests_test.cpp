@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "base/memory_file.hpp"
 #include "broker/parts.hpp"
 #include "control/stats_codec.hpp"
 #include "ipcq/error.hpp"
@@ -180,6 +181,50 @@ TEST_F(RequestsTest, WhatIsAskedInVainIsToldAsMisuse) {
   const Reply unknown = ask(static_cast<Op>(99));
   EXPECT_EQ(unknown.refusal, Refusal::usage);
   EXPECT_THAT(unknown.text, HasSubstr("unknown request 99"));
+}
+
+TEST_F(RequestsTest, HandlersAndStateAreForTheBrokersUserAndRoot) {
+  client_.uid = ::geteuid() + 1;
+  Request upload = request(Op::open_upload);
+  upload.flags = kForHandler;
+  for (const Request& r : {request(Op::save_state), request(Op::open_upload), upload, request(Op::load_state),
+                           request(Op::replace_handler)}) {
+    const Reply refused = ask(client_, r);
+    EXPECT_EQ(refused.refusal, Refusal::permission) << static_cast<int>(r.op);
+    EXPECT_THAT(refused.text, AllOf(HasSubstr("queue 'q'"), HasSubstr("the broker's own user and root"),
+                                    HasSubstr(std::to_string(client_.uid))));
+    EXPECT_FALSE(attachment_);
+    EXPECT_FALSE(client_.upload);
+  }
+}
+
+TEST_F(RequestsTest, AnUploadNeedsWhatItIsFor) {
+  Reply r = ask(Op::open_upload);
+  EXPECT_EQ(r.refusal, Refusal::usage);
+  EXPECT_THAT(r.text, HasSubstr("queue 'q': its handler has no state"));
+  Request upload = request(Op::open_upload);
+  upload.flags = kForHandler;
+  r = ask(client_, upload);
+  EXPECT_EQ(r.refusal, Refusal::usage);
+  EXPECT_THAT(r.text, HasSubstr("queue 'q': it has no handler"));
+  EXPECT_FALSE(attachment_);
+  EXPECT_EQ(ask(Op::open_upload, "r").refusal, Refusal::not_found);
+  for (const Op op : {Op::load_state, Op::replace_handler}) {
+    r = ask(op);
+    EXPECT_EQ(r.refusal, Refusal::usage);
+    EXPECT_THAT(r.text, HasSubstr("has uploaded nothing"));
+  }
+  client_.asking = true;
+  EXPECT_EQ(ask(Op::save_state).refusal, Refusal::busy);
+}
+
+TEST_F(RequestsTest, AnUploadIsAFileOfTheBrokersThatTheClientFills) {
+  q_.state = first_state("queue 'q'", {.state_bytes = 100});
+  EXPECT_EQ(ask(Op::open_upload).refusal, Refusal::none);
+  ASSERT_TRUE(attachment_);
+  ASSERT_TRUE(client_.upload);
+  write_at_begin(attachment_.get(), "abc", "it");
+  EXPECT_EQ(read_memfd(client_.upload.get()), "abc" + std::string(97, '\0'));
 }
 
 }  // namespace

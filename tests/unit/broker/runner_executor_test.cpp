@@ -2,6 +2,8 @@
 // and keeps each request that it hears.
 #include "broker/runner_executor.hpp"
 
+#include "base/memory_file.hpp"
+
 #include <gmock/gmock.h>
 
 #include <cstddef>
@@ -121,6 +123,25 @@ TEST_F(RunnerExecutorTest, TheRunnerIsToldWhatToExecuteAndHow) {
   EXPECT_EQ(text(r.queue_segment), queue_->segment().name());
   EXPECT_EQ(text(r.pool_segment), pool_.map->segment().name());
   EXPECT_EQ(text(r.handler), "invert");
+}
+
+TEST_F(RunnerExecutorTest, StateIsMadeBeforeTheQueueIsStartedWithIt) {
+  const auto state = first_state("queue 'q'", {.state_bytes = 100});
+  HandlerImage image;
+  image.file = make_memory_file(10, "an image");
+  const auto executor =
+      start_runner_executor(runner(), {.handler = "x.cu:level=7"}, *queue_, pool_, {&image, state.get(), 33});
+  const std::vector<RunnerRequest> all = heard();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].op, RunnerOp::make_state);
+  EXPECT_EQ(all[0].bytes, 100u);
+  EXPECT_EQ(all[1].op, RunnerOp::start_queue);
+  EXPECT_EQ(all[1].state, kQueueId) << "what the runner has answered";
+  EXPECT_EQ(all[1].has_image, 1);
+  EXPECT_EQ(all[1].first_ticket, 33u);
+  EXPECT_EQ(text(all[1].handler), "x.cu");
+  EXPECT_EQ(text(all[1].arguments), "level=7");
+  EXPECT_EQ(executor->id(), kQueueId);
 }
 
 TEST_F(RunnerExecutorTest, APoolOnTheHostHasNoBlockOfTheRunners) {

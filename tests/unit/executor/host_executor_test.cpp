@@ -2,10 +2,13 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 
+#include "base/deadline.hpp"
 #include "eventually.hpp"
 #include "executor/host_executor.hpp"
 #include "record_batch.hpp"
@@ -263,6 +266,75 @@ TEST_F(HostExecutorTest, AForkedChildLeavesItsParentsWorkersAlone) {
   InlineData data{};
   (void)out(send("abc"), data);
   EXPECT_EQ(std::memcmp(data.bytes, "ABC", 3), 0);
+}
+
+std::atomic<bool> image_waits{false};  // the handler of an image does not return
+std::atomic<int> image_calls{0};
+
+HandlerVerdict count_calls(const void*, std::byte* data, std::uint64_t, char*, std::uint64_t) {
+  ++image_calls;
+  while (image_waits.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  data[0] = std::byte{'1'};
+  return HandlerVerdict::done;
+}
+HandlerVerdict another(const void*, std::byte* data, std::uint64_t, char*, std::uint64_t) {
+  data[0] = std::byte{'2'};
+  return HandlerVerdict::done;
+}
+
+class PausedExecutorTest : public HostExecutorTest, public testing::WithParamInterface<Wait::Kind> {
+ protected:
+  PausedExecutorTest() {
+    image_calls = 0;
+    const Wait wait = GetParam() == Wait::Kind::spin ? Wait::spin() : Wait::sleep();
+    images_ = make_host_executor(s_.queue(), s_.pool_map(), {.image = count_calls}, 3, wait);
+  }
+  static std::uint64_t soon() { return deadline_after(std::chrono::milliseconds(50)); }
+  static std::uint64_t in_time() { return deadline_after(std::chrono::seconds(60)); }
+  std::unique_ptr<HostExecutor> images_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Waits, PausedExecutorTest, testing::Values(Wait::Kind::spin, Wait::Kind::sleep));
+
+TEST_P(PausedExecutorTest, NoMessageIsTakenBetweenPauseAndResume) {
+  for (int n = 0; n < 3; ++n) {
+    ASSERT_TRUE(images_->pause(in_time()));
+    const int before = image_calls.load();
+    send("a");
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    EXPECT_EQ(image_calls.load(), before);
+    images_->resume();
+    EXPECT_TRUE(eventually([&] { return image_calls.load() == before + 1; }));
+    EXPECT_TRUE(eventually([&] { return processed() == static_cast<std::uint64_t>(before) + 1; }));
+  }
+}
+
+TEST_P(PausedExecutorTest, AHandlerThatDoesNotReturnIsNotWaitedFor) {
+  image_waits = true;
+  send("a");
+  ASSERT_TRUE(eventually([] { return image_calls.load() == 1; }));
+  EXPECT_FALSE(images_->pause(soon()));
+  image_waits = false;
+  EXPECT_TRUE(eventually([&] { return processed() == 1; }));
+  send("b");
+  EXPECT_TRUE(eventually([&] { return processed() == 2; }));
+  EXPECT_TRUE(images_->pause(in_time()));
+}
+
+TEST_P(PausedExecutorTest, AnotherHandlerGoesOn) {
+  send("a");
+  ASSERT_TRUE(eventually([&] { return processed() == 1; }));
+  ASSERT_TRUE(images_->pause(in_time()));
+  images_->set_call({.image = another});
+  images_->resume();
+  send("b");
+  ASSERT_TRUE(eventually([&] { return processed() == 2; }));
+  EXPECT_EQ(image_calls.load(), 1);
+}
+
+TEST_P(PausedExecutorTest, EndsWhilePaused) {
+  ASSERT_TRUE(images_->pause(in_time()));
+  images_->stop();
 }
 
 }  // namespace

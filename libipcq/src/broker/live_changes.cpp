@@ -1,0 +1,104 @@
+#include "broker/live_changes.hpp"
+
+#include <utility>
+
+#include "base/memory_file.hpp"
+#include "broker/option_checks.hpp"
+#include "broker/runner_executor.hpp"
+#include "ipcq/builtin_handlers.hpp"
+#include "ipcq/error.hpp"
+
+namespace ipcq::detail {
+namespace {
+
+void check_state(const QueueEntry& q) {
+  if (q.state) return;
+  throw UsageError("queue '" + q.name + "': its handler has no state; create it with some (state=SIZE)");
+}
+
+}  // namespace
+
+void LiveChanges::check_replaceable(const QueueEntry& q) {
+  if (q.image) return;
+  throw UsageError("queue '" + q.name +
+                   "': " + (q.options.handler.empty() ? "it has no handler" : "its handler is built in") +
+                   ", and only one of your own can be replaced; create the queue with a source file as handler");
+}
+
+Fd LiveChanges::file_for_state(const QueueEntry& q) {
+  check_state(q);
+  return make_memory_file(q.state->bytes, "queue '" + q.name + "'");
+}
+
+LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(const QueueEntry& q)) {
+  const Lock lock(context_.mutex);
+  context_.check_running("queue '" + queue + "'");
+  const QueueEntry& q = registry_.find(queue);
+  check(q);
+  return {q.name, q.map->config().segment.generation, q.options, q.device, q.executed_by, q.id_there};
+}
+
+RunnerRequest LiveChanges::request_for(const Target& target, RunnerOp op) {
+  RunnerRequest r;
+  r.op = op;
+  r.id = target.id;
+  r.bytes = target.options.state_bytes;
+  return r;
+}
+
+// A runner that is not lost now is followed by one that gets what is committed here.
+void LiveChanges::commit(const Target& target, const std::function<void(QueueEntry& q)>& change) {
+  const Lock lock(context_.mutex);
+  QueueEntry* const q = registry_.find_generation(target.name, target.generation);
+  if (q == nullptr || q->executed_by != target.runner || target.runner->is_lost()) {
+    throw BackendError(target.object() +
+                       ": its runner ended meanwhile, and its state and handler are what they were before; try again");
+  }
+  change(*q);
+}
+
+std::shared_ptr<const KeptState> LiveChanges::save(const std::string& queue) {
+  const std::scoped_lock one(one_at_a_time_);
+  const Target t = target(queue, check_state);
+  Fd file = make_memory_file(t.options.state_bytes, t.object());
+  (void)t.runner->request(request_for(t, RunnerOp::save_state), file.get());
+  auto kept = keep_state(std::move(file), t.options.state_bytes, "as it was last saved", t.object());
+  commit(t, [&](QueueEntry& q) { q.state = kept; });
+  context_.log(LogLevel::info, t.object() + ": its state was saved (" + format_bytes(kept->bytes) + ")");
+  return kept;
+}
+
+void LiveChanges::load(const std::string& queue, Fd content) {
+  const std::scoped_lock one(one_at_a_time_);
+  const Target t = target(queue, check_state);
+  const auto kept = keep_state(std::move(content), t.options.state_bytes, "as it was last loaded", t.object());
+  (void)t.runner->request(request_for(t, RunnerOp::load_state), kept->content.get());
+  commit(t, [&](QueueEntry& q) { q.state = kept; });
+  context_.log(LogLevel::info, t.object() + ": its state was loaded (" + format_bytes(kept->bytes) + ")");
+}
+
+void LiveChanges::replace_handler(const std::string& queue, const std::string& handler) {
+  QueueOptions options = target(queue, check_replaceable).options;
+  options.handler = handler;
+  if (!is_handler_file(handler)) {
+    throw UsageError("queue '" + queue + "': handler '" + printable(handler) +
+                     "' is no file; a handler of your own is replaced by another such");
+  }
+  check_queue_options("queue '" + queue + "'", options);
+  const auto image = registry_.image_for("queue '" + queue + "'", options, target(queue, check_replaceable).device);
+  const std::scoped_lock one(one_at_a_time_);
+  const Target t = target(queue, check_replaceable);
+  RunnerRequest r = request_for(t, RunnerOp::replace_handler);
+  r.has_image = 1;
+  name_handler(r, handler);
+  (void)t.runner->request(r, image->file.get());
+  commit(t, [&](QueueEntry& q) {
+    q.options.handler = handler;
+    q.image = image;
+    q.relapses = {};
+  });
+  context_.log(LogLevel::info, t.object() + ": its handler is now '" + printable(handler) + "', in place of '" +
+                                   printable(t.options.handler) + "'");
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,61 @@
+// What is done to a queue's handler between two of its messages: its state is saved or loaded, or another handler takes
+// its place. The runner does it; this asks for it, and keeps what comes of it for the runner's death.
+//
+// Thread safety: any thread may call these, without the broker's mutex: they wait for the runner, or a compiler.
+// Invariant: what the broker keeps is what a live runner has; where a call throws both are as they were, unless the
+// runner has died.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "broker/broker_context.hpp"
+#include "broker/registry.hpp"
+
+namespace ipcq::detail {
+
+// All throw NotFoundError; UsageError: the queue has no state, or no handler of the user's; BackendError: its runner
+// has ended, or the handler does not return; SystemError.
+class LiveChanges {
+ public:
+  LiveChanges(BrokerContext& context, Registry& registry) : context_(context), registry_(registry) {}
+  LiveChanges(const LiveChanges&) = delete;
+  LiveChanges& operator=(const LiveChanges&) = delete;
+
+  // What the state is now.
+  std::shared_ptr<const KeptState> save(const std::string& queue);
+  // `content`: a memory file of the state's size.
+  void load(const std::string& queue, Fd content);
+  // Compiles the handler first, with the queue's macros and folders. Where that fails, or the new one does not start,
+  // the old one stays.
+  void replace_handler(const std::string& queue, const std::string& handler);
+
+  // With the mutex. A memory file for the content of load().
+  static Fd file_for_state(const QueueEntry& q);
+  // With the mutex. Throws UsageError unless the queue has a handler that can be replaced.
+  static void check_replaceable(const QueueEntry& q);
+
+ private:
+  // A queue as it is when a call begins.
+  struct Target {
+    std::string name;
+    std::uint64_t generation = 0;
+    QueueOptions options;
+    int device = 0;
+    std::shared_ptr<RunnerLink> runner;
+    std::uint64_t id = 0;
+    std::string object() const { return "queue '" + name + "'"; }
+  };
+  Target target(const std::string& queue, void (*check)(const QueueEntry& q));
+  static RunnerRequest request_for(const Target& target, RunnerOp op);
+  void commit(const Target& target, const std::function<void(QueueEntry& q)>& change);
+
+  BrokerContext& context_;
+  Registry& registry_;
+  std::mutex one_at_a_time_;  // held from the runner's change to the broker's: they come in one order
+};
+
+}  // namespace ipcq::detail
