@@ -116,6 +116,35 @@ TEST_F(ExamplesTest, MatmulTellsAMatrixThatWasNotMultiplied) {
   EXPECT_THAT(c.err(), HasSubstr("product 0 is none"));
 }
 
+TEST_F(ExamplesTest, AnomaliesAreThoseOfTheCpuInBatchesOfAnySize) {
+  for (const char* size : {"20000 100", "20000 500", "5003 1000", "700 7"}) {
+    Command& c = example("anomalies " IPCQ_EXAMPLES_BACKEND " " + std::string(size));
+    EXPECT_EQ(c.exit_code(), 0) << c.err();
+    EXPECT_THAT(c.out(), HasSubstr("every one is right"));
+  }
+}
+
+// Where this Python has NumPy.
+TEST_F(ExamplesTest, NumPyFindsTheSameAnomalies) {
+  if (run("exec python3 -c 'import numpy'").exit_code() != 0) GTEST_SKIP() << "python3 has no numpy";
+  Command& c = example("anomalies " IPCQ_EXAMPLES_BACKEND " 20000 500 data");
+  ASSERT_EQ(c.exit_code(), 0) << c.err();
+  const std::string check = "exec python3 '" IPCQ_EXAMPLES "/anomalies_check.py' data 300";
+  Command& same = run(check);
+  EXPECT_EQ(same.exit_code(), 0) << same.err();
+  EXPECT_THAT(same.out(), HasSubstr("NumPy: "));
+  ASSERT_EQ(run("exec truncate -s 19999 data.flags").exit_code(), 0);
+  EXPECT_EQ(run(check).exit_code(), 1);
+}
+
+TEST_F(ExamplesTest, PageRankIsThatOfTheCpu) {
+  for (const char* graph : {"1000 5000", "10 3", "30000 90000"}) {
+    Command& c = example("page_rank " IPCQ_EXAMPLES_BACKEND " " + std::string(graph));
+    EXPECT_EQ(c.exit_code(), 0) << c.err();
+    EXPECT_THAT(c.out(), HasSubstr("L1 distance"));
+  }
+}
+
 TEST_F(ExamplesTest, AnArgumentThatIsNoNumberIsNamed) {
   write("log", "");
   const std::pair<const char*, const char*> wrong[] = {{"vector_add host 10x", "TASKS is '10x': give a whole number"},

@@ -133,7 +133,7 @@ struct HandlerMessage {
   // Nobody gets the message; statistics count it as `filtered`.
   IPCQ_HOST_DEVICE void drop() noexcept { outcome = detail::kDroppedOutcome; }
   // Readers get the message marked: failed() is true, and failure() is `code`, 1 to 255 (0 counts as 1). Of a record
-  // readers learn no code.
+  // they learn that it was not processed, and no more.
   IPCQ_HOST_DEVICE void fail(std::uint8_t code) noexcept { outcome = code == 0 ? 1u : code; }
 
   bool record_of_batch = false;  // it is a record

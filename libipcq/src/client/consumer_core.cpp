@@ -107,7 +107,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
     deadline.start();
     ++filtered_;
     (void)release(message);
-    return Payload::lost;
+    return Payload::filtered;
   }
   message.m_.ticket = h.ticket.load(std::memory_order_relaxed);
   if (early != nullptr) {
@@ -124,6 +124,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
         put_back(entry);
         return payload;
       case Payload::lost:
+      case Payload::filtered:
         ++damaged_;
         (void)release(message);
         return payload;
@@ -202,12 +203,13 @@ Status ConsumerCore::receive_message(Message& message, Deadline& deadline) noexc
   if (device_side_ != nullptr) [[unlikely]] {
     if (const Status s = await_device_side(deadline); s != Status::ok) return s;
   }
-  for (;;) {
+  for (std::uint64_t passed = 0;;) {
     std::uint32_t entry = kNone;
     if (const Status s = take_one(member_, entry, deadline); s != Status::ok) return s;
     const Payload payload = fill(message, entry, unwinding_now(), deadline);
     show_counters();
     if (payload == Payload::there) return Status::ok;
+    if (payload == Payload::filtered && goes_on_after(passed)) continue;
     // A message that was put back would be taken again at once.
     if (const Status s = message_wait_.go_on(deadline); s != Status::ok) return s;
   }
@@ -215,7 +217,7 @@ Status ConsumerCore::receive_message(Message& message, Deadline& deadline) noexc
 
 Status ConsumerCore::receive_early(Message& message, Descriptor& d, Deadline& deadline,
                                    const std::atomic<bool>* roused) noexcept {
-  for (;;) {
+  for (std::uint64_t passed = 0;;) {
     std::uint32_t entry = kNone;
     const Status s =
         takes_early() ? take_one(early_, entry, deadline, roused) : take_one(member_, entry, deadline, roused);
@@ -223,6 +225,7 @@ Status ConsumerCore::receive_early(Message& message, Descriptor& d, Deadline& de
     const Payload payload = fill(message, entry, unwinding_now(), deadline, &d);
     show_counters();
     if (payload == Payload::there) return Status::ok;
+    if (payload == Payload::filtered && goes_on_after(passed)) continue;
     if (const Status why = message_wait_.go_on(deadline); why != Status::ok) return why;
   }
 }
@@ -238,6 +241,7 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
     return records_->receive_many(batch, deadline);
   BatchResult result;
   Deadline no_time = Deadline::none();
+  std::uint64_t passed = 0;
   if (device_side_ != nullptr) [[unlikely]] {
     result.status = await_device_side(deadline);
   }
@@ -270,7 +274,8 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
       if (payload == Payload::there) ++result.count;
     }
     show_counters();
-    if (result.count == 0) result.status = message_wait_.go_on(deadline);
+    if (result.count != 0 || (payload == Payload::filtered && goes_on_after(passed))) continue;
+    result.status = message_wait_.go_on(deadline);
   }
   return result;
 }

@@ -93,6 +93,9 @@ class ConsumerCore {
   bool takes_early() const noexcept { return queue_->on_device() && !queue_->runs_an_image(); }
   using Payload = EarlyPayload::Outcome;
   Status await_device_side(Deadline& deadline) noexcept;
+  // After a message that the handler has dropped, or several at once: whether a call looks for the next before anything
+  // else. What is there is received, whatever has happened meanwhile; but a call is not to run on for ever.
+  bool goes_on_after(std::uint64_t& passed) const noexcept { return ++passed < ring_.lines(); }
   // Makes `view` one of a message that was not delivered before, counted as delivered. Refers to `bytes`.
   void show(MessageView& view, const Descriptor& d, const std::byte* bytes, std::uint64_t ticket) noexcept {
     view.m_.ticket = ticket;

@@ -38,10 +38,17 @@ BatchResult Consumption::run(std::size_t limit, Deadline& deadline) {
     return core_.records_->consume(callback_, deadline, limit);
   BatchResult result;
   Deadline no_time = Deadline::none();
+  const std::uint64_t filtered = core_.filtered_;
   for (bool wanted = true; wanted && result.count < limit;) {
-    const bool first = result.count == 0;
+    const std::size_t before = result.count;
+    const bool first = before == 0;
     Deadline& time = first ? deadline : no_time;
-    const Status s = show_some(limit - result.count, time, result.count, wanted);
+    Status s = show_some(limit - before, time, result.count, wanted);
+    if (s == Status::ok && result.count == before) {  // of all of them the handler had dropped
+      if (!first) break;
+      deadline.start();
+      if (core_.filtered_ - filtered >= core_.ring_.lines()) s = core_.message_wait_.go_on(deadline);
+    }
     if (s == Status::ok) continue;
     if (first) result.status = s;
     break;
@@ -89,6 +96,7 @@ bool Consumption::find_message(std::uint64_t ticket, MessageView& view, InlineDa
   if (damaged) ++core_.damaged_;
   if (bytes != nullptr && (d.flags & kFiltered) != 0) {
     ++core_.filtered_;
+    core_.endpoint_.filtered.store(core_.filtered_, std::memory_order_relaxed);
     return false;
   }
   if (bytes != nullptr) core_.show(view, d, bytes, ticket);

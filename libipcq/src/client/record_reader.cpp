@@ -41,12 +41,13 @@ RecordReader::Opened RecordReader::open(Message& whole) noexcept {
   end_ = sizeof(RecordsHead);
   drops_ = Records::has_dropped(view_.m_.data);
   if (drops_) pass_over_dropped();
+  first_ = next_;
   if (view_.m_.redeliveries == 0) show_more_records(more_records_ + (index.size() - 1));
   return Opened::yes;
 }
 
 Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
-  for (;;) {
+  for (std::uint64_t passed = 0;;) {
     if (core_.is_unusable()) return Status::closed;
     if (core_.is_consuming()) return Status::full;
     if (shown_ != kNoBatch && has_next()) return Status::ok;
@@ -54,6 +55,13 @@ Status RecordReader::advance(Message& other, Deadline& deadline) noexcept {
     if (const Status s = core_.receive_message(other, deadline); s != Status::ok) return s;
     switch (open(other)) {
       case Opened::yes:
+        if (next_ == index_.size()) {  // the handler has dropped all of it
+          leave(false);
+          if (core_.goes_on_after(passed)) continue;
+          if (const Status s = core_.message_wait_.go_on(deadline); s != Status::ok) return s;
+          continue;
+        }
+        return Status::ok;
       case Opened::none:
         return Status::ok;
       case Opened::too_many:
@@ -147,7 +155,7 @@ void RecordReader::put_back(std::uint32_t entry, std::uint32_t record) noexcept 
   const std::uint32_t number = entry & ~kRecordBit;
   OpenBatch& batch = open_[number];
   std::uint32_t alone = next_ == index_.size() ? 1 : 1 | kShown;  // no other record of it is held
-  if (record == 0 && batch.state.compare_exchange_strong(alone, kEnding)) {
+  if (record == first_ && batch.state.compare_exchange_strong(alone, kEnding)) {
     shown_ = kNoBatch;  // nothing of it was shown: the group's next, as a whole
     Message whole = vacate(batch);
     if (whole.m_.redeliveries == 0) show_more_records(more_records_ - (index_.size() - 1));

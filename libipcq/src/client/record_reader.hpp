@@ -93,6 +93,7 @@ class RecordReader final : public RecordSource {
   MessageView view_;                // of it as a whole
   Records index_;
   bool drops_ = false;              // some of its records were dropped
+  std::uint32_t first_ = 0;         // record that was not
   std::uint32_t next_ = 0;          // record
   std::uint32_t end_ = 0;           // of the record before it
   std::uint32_t before_ = 0;        // `end_` before the last receive()

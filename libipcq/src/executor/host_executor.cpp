@@ -184,7 +184,10 @@ class HostThreads final : public HostExecutor {
       return;
     }
     char why[256] = {};
+    const std::uint64_t before = m.length;
+    const std::uint64_t room = m.capacity;
     call_.image(call_.handler, m, why, sizeof why);
+    if (m.outcome == kThrewOutcome || m.length > room) m.length = before;
     if (fork_epoch() != epoch_) ::_exit(0);  // the handler has forked: the queue is its parent's
     if (m.outcome == kThrewOutcome && call_.on_throw) call_.on_throw(why);
   }

@@ -26,6 +26,7 @@ inline bool owns_payload(const Descriptor& d, const QueueMap& queue, const PoolM
 inline InLine read_in_line(const QueueMap& queue, const PoolMap& pool, std::uint64_t ticket, Descriptor& d,
                            InlineData& data) noexcept {
   LineRead read = queue.ring().read_in(ticket, d, data.bytes);
+  d.flags &= static_cast<std::uint8_t>(~kFiltered);  // which is the handler's to say
   if (read == LineRead::present && carries_message(d)) {
     if (owns_payload(d, queue, pool)) return InLine::message;
     read = LineRead::damaged;

@@ -39,7 +39,7 @@ class PublishedView : private Ring<A> {
     const LineRead r = this->read_in(ticket, d, data);
     if (r != LineRead::present || !this->has_handler()) return r;
     if (d.kind == LineKind::inlined) return Ring<A>::read(ticket, d, data);
-    d.flags |= kBeforeExecutor;
+    d.flags = static_cast<std::uint8_t>((d.flags & ~kFiltered) | kBeforeExecutor);  // no handler has seen it yet
     return r;
   }
   LineRead copy(std::uint64_t ticket, StoredDescriptorOf<A>& to, std::byte* data, LineKind& kind) const {

@@ -271,16 +271,12 @@ TEST_F(HostExecutorTest, AForkedChildLeavesItsParentsWorkersAlone) {
 std::atomic<bool> image_waits{false};  // the handler of an image does not return
 std::atomic<int> image_calls{0};
 
-HandlerVerdict count_calls(const void*, std::byte* data, std::uint64_t, char*, std::uint64_t) {
+void count_calls(const void*, HandlerMessage& m, char*, std::uint64_t) {
   ++image_calls;
   while (image_waits.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  data[0] = std::byte{'1'};
-  return HandlerVerdict::done;
+  m.data[0] = std::byte{'1'};
 }
-HandlerVerdict another(const void*, std::byte* data, std::uint64_t, char*, std::uint64_t) {
-  data[0] = std::byte{'2'};
-  return HandlerVerdict::done;
-}
+void another(const void*, HandlerMessage& m, char*, std::uint64_t) { m.data[0] = std::byte{'2'}; }
 
 class PausedExecutorTest : public HostExecutorTest, public testing::WithParamInterface<Wait::Kind> {
  protected:
