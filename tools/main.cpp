@@ -65,6 +65,34 @@ int dump_command(const Options& o) {
   return kOk;
 }
 
+void add_broker_option(CommandLine& command, Options& o) {
+  command.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")
+      .check(not_empty());
+}
+
+void add_queue_name(CommandLine& command, Options& o) {
+  command.add_option("QUEUE", o.queue, "Queue").required().check(object_name());
+}
+
+CommandLine add_state(CommandLine& line, Options& o) {
+  auto state = line.add_command("state", "Save or load the state of a queue's handler, at one place in its order");
+  add_broker_option(state, o);
+  add_queue_name(state, o);
+  state.add_option("ACTION", o.action, "save: to a new file; load: what FILE lacks becomes zero")
+      .required()
+      .check(one_of({"load", "save"}));
+  state.add_option("FILE", o.file, "File of this user, of at most the state's size").required().check(not_empty());
+  return state;
+}
+
+CommandLine add_handler_replace(CommandLine& handler, Options& o) {
+  auto replace = handler.add_command("replace", "Let another handler go on, at one place in a queue's order");
+  add_broker_option(replace, o);
+  add_queue_name(replace, o);
+  replace.add_option("FILE[:NAME=VALUE...]", o.file, "The new handler").required().check(not_empty());
+  return replace;
+}
+
 CommandLine add_handler_check(CommandLine& handler, HandlerCheck& check) {
   auto command = handler.add_command("check", "Compile a handler's source file, without a broker");
   command.add_option("FILE", check.file, "CUDA C++ source with IPCQ_HANDLER(Type)").required().check(not_empty());
@@ -87,13 +115,8 @@ int run(int argc, char** argv) {
   line.add_common_options("ipcq");
   line.require_command();
   const auto add_json = [&](CommandLine& command) { command.add_flag("--json", o.json, "JSON on stdout"); };
-  const auto add_broker = [&](CommandLine& command) {
-    command.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")
-        .check(not_empty());
-  };
-  const auto add_queue = [&](CommandLine& command) {
-    command.add_option("QUEUE", o.queue, "Queue").required().check(object_name());
-  };
+  const auto add_broker = [&](CommandLine& command) { add_broker_option(command, o); };
+  const auto add_queue = [&](CommandLine& command) { add_queue_name(command, o); };
 
   auto list = line.add_command("list", "Brokers of this user, living and dead");
   add_json(list);
@@ -124,21 +147,12 @@ int run(int argc, char** argv) {
   executor.add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
       .required()
       .check(one_of({"persistent", "stream"}));
-  auto state = line.add_command("state", "Save or load the state of a queue's handler, at one place in its order");
-  add_broker(state);
-  add_queue(state);
-  state.add_option("ACTION", o.action, "save: to a new file; load: what FILE lacks becomes zero")
-      .required()
-      .check(one_of({"load", "save"}));
-  state.add_option("FILE", o.file, "File of this user, of as many bytes as the state").required().check(not_empty());
+  const auto state = add_state(line, o);
   auto handler = line.add_command("handler", "Handlers of your own");
   handler.require_command();
   HandlerCheck check;
   const auto check_command = add_handler_check(handler, check);
-  auto replace = handler.add_command("replace", "Let another handler go on, at one place in a queue's order");
-  add_broker(replace);
-  add_queue(replace);
-  replace.add_option("FILE[:NAME=VALUE...]", o.file, "The new handler").required().check(not_empty());
+  const auto replace = add_handler_replace(handler, o);
 
   if (const auto code = line.parse(argc, argv)) return *code;
   if (check_command.is_chosen()) return handler_check_command(check);

@@ -308,5 +308,22 @@ TEST_F(HandlerFaultTest, WithoutItsRunnersProgramTheRemedyIsNamed) {
   ::unsetenv("IPCQ_HOST_RUNNER");
 }
 
+// It is started again after a pause, for which the call waits.
+TEST_F(HandlerFaultTest, AHandlerThatCrashesIsReplacedOnceItRunsAgain) {
+  broker().create("q",
+                  {.handler = handler("crash.cu", "      std::abort();", "#include <cstdlib>\n"), .backend = "host"});
+  auto c = session().consumer("q");
+  auto p = session().producer("q");
+  for (int n = 0; n < 6; ++n) {
+    const auto m = exchange(p, c, "a");
+    ASSERT_TRUE(m);
+    EXPECT_TRUE(m->failed());
+  }
+  replace_handler("q", next_byte(), name_);
+  const auto m = exchange(p, c, "a");
+  ASSERT_TRUE(m);
+  EXPECT_EQ(text_of(*m), "b");
+}
+
 }  // namespace
 }  // namespace ipcq_test

@@ -37,6 +37,14 @@ done
 IPCQ_WAIT=fast expect 2 "wait strategy 'fast'" ipcq-consumer q
 IPCQ_WAIT=fast expect 3 "none answers" ipcq-consumer q --wait spin --wait-for 0
 
+# State and handlers of a live queue.
+expect 2 "ACTION: sa not in" ipcq state q sa file
+expect 2 "FILE is required" ipcq state q save
+expect 3 "none answers" ipcq state q save file
+expect 3 "none answers" ipcq handler replace q mine.cu
+expect 2 "queue 'q', state_file: .*has no size" ipcq-broker --queue q=4KiB,handler=mine.cu,state_file=x
+expect 2 "queue 'q', state: is of a handler's source file" ipcq-broker --queue q=4KiB,handler=upper,state=4KiB
+
 # One source says one thing of a queue; what cannot be read is not empty.
 expect 2 "command line: queue 'q' is given twice" ipcq-broker --queue q=4KiB --queue q=8KiB
 expect 2 "command line: pool 'p' is given twice" ipcq-broker --pool p=4KiB --pool p=4KiB --queue q=pool=p

@@ -147,6 +147,10 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     return static_cast<std::uint32_t>(parse_number(value, what(key), low, high));
   };
   if (has(key) && key != "group" && key != "define" && key != "include") throw UsageError(what(key) + ": given twice");
+  if (set_of_handler(key, value)) {
+    seen_.emplace(key);
+    return;
+  }
   if (key == "size") {
     set_size(value);
   } else if (key == "slots") {
@@ -157,22 +161,6 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     options_.line = number(detail::kLeastLineBytes, detail::kMostLineBytes);
   } else if (key == "batch") {
     options_.batch = parse_batch(value, what(key));
-  } else if (key == "handler") {
-    if (!value.empty() && find_host_handler(value) == nullptr && !is_handler_file(value)) {
-      throw UsageError(fmt::format("{}: '{}' is unknown; there are {}, and source files of your own (x.cu)", what(key),
-                                   value, fmt::join(handler_names(), ", ")));
-    }
-    options_.handler = value;
-  } else if (key == "define" || key == "include") {
-    if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
-    (key == "define" ? options_.defines : options_.includes).emplace_back(value);
-  } else if (key == "handler_deadline") {
-    options_.handler_deadline = Timeout(Seconds(parse_decimal(value, what(key), Decimal::positive)));
-  } else if (key == "state") {
-    options_.state_bytes = parse_size(value, what(key));
-  } else if (key == "state_file") {
-    if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
-    options_.state_file = value;
   } else if (key == "pool") {
     if (value.empty()) throw UsageError(what(key) + ": names no pool; leave it out for a pool of the queue's own");
     options_.pool = value;
@@ -206,6 +194,30 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     throw UsageError(fmt::format("queue '{}': unknown key '{}'; there are {}", name_, key, kQueueKeys));
   }
   seen_.emplace(key);
+}
+
+// False: it is not of the handler.
+bool QueueSpec::set_of_handler(std::string_view key, std::string_view value) {
+  if (key == "handler") {
+    if (!value.empty() && find_host_handler(value) == nullptr && !is_handler_file(value)) {
+      throw UsageError(fmt::format("{}: '{}' is unknown; there are {}, and source files of your own (x.cu)", what(key),
+                                   value, fmt::join(handler_names(), ", ")));
+    }
+    options_.handler = value;
+  } else if (key == "define" || key == "include") {
+    if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
+    (key == "define" ? options_.defines : options_.includes).emplace_back(value);
+  } else if (key == "handler_deadline") {
+    options_.handler_deadline = Timeout(Seconds(parse_decimal(value, what(key), Decimal::positive)));
+  } else if (key == "state") {
+    options_.state_bytes = parse_size(value, what(key));
+  } else if (key == "state_file") {
+    if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
+    options_.state_file = value;
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void QueueSpec::set_size(std::string_view value) {

@@ -1,7 +1,9 @@
 #include "broker/live_changes.hpp"
 
+#include <chrono>
 #include <utility>
 
+#include "base/deadline.hpp"
 #include "base/memory_file.hpp"
 #include "broker/option_checks.hpp"
 #include "broker/runner_executor.hpp"
@@ -10,6 +12,10 @@
 
 namespace ipcq::detail {
 namespace {
+
+// A handler that its process dies of again and again pauses for five seconds at most (registry_losses.cpp).
+constexpr auto kRestartPatience = std::chrono::seconds(8);
+constexpr auto kRestartLook = std::chrono::milliseconds(10);
 
 void check_state(const QueueEntry& q) {
   if (q.state) return;
@@ -31,11 +37,17 @@ Fd LiveChanges::file_for_state(const QueueEntry& q) {
 }
 
 LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(const QueueEntry& q)) {
-  const Lock lock(context_.mutex);
-  context_.check_running("queue '" + queue + "'");
-  const QueueEntry& q = registry_.find(queue);
-  check(q);
-  return {q.name, q.map->config().segment.generation, q.options, q.device, q.executed_by, q.id_there};
+  const std::uint64_t deadline = deadline_after(kRestartPatience);
+  Lock lock(context_.mutex);
+  for (;;) {
+    context_.check_running("queue '" + queue + "'");
+    const QueueEntry& q = registry_.find(queue);
+    check(q);
+    if (!q.executed_by->is_lost() || now_ns() >= deadline) {
+      return {q.name, q.map->config().segment.generation, q.options, q.device, q.executed_by, q.id_there};
+    }
+    context_.changed.wait_for(lock, kRestartLook);
+  }
 }
 
 RunnerRequest LiveChanges::request_for(const Target& target, RunnerOp op) {
@@ -44,6 +56,19 @@ RunnerRequest LiveChanges::request_for(const Target& target, RunnerOp op) {
   r.id = target.id;
   r.bytes = target.options.state_bytes;
   return r;
+}
+
+void LiveChanges::ask(const Target& target, const RunnerRequest& request, const Fd& file) {
+  const auto named = [&](const std::string& text) {
+    return text.rfind(target.object(), 0) == 0 ? text : target.object() + ": " + text;
+  };
+  try {
+    (void)target.runner->request(request, file.get());
+  } catch (const UsageError& e) {
+    throw UsageError(named(e.what()));
+  } catch (const BackendError& e) {
+    throw BackendError(named(e.what()));
+  }
 }
 
 // A runner that is not lost now is followed by one that gets what is committed here.
@@ -61,7 +86,7 @@ std::shared_ptr<const KeptState> LiveChanges::save(const std::string& queue) {
   const std::scoped_lock one(one_at_a_time_);
   const Target t = target(queue, check_state);
   Fd file = make_memory_file(t.options.state_bytes, t.object());
-  (void)t.runner->request(request_for(t, RunnerOp::save_state), file.get());
+  ask(t, request_for(t, RunnerOp::save_state), file);
   auto kept = keep_state(std::move(file), t.options.state_bytes, "as it was last saved", t.object());
   commit(t, [&](QueueEntry& q) { q.state = kept; });
   context_.log(LogLevel::info, t.object() + ": its state was saved (" + format_bytes(kept->bytes) + ")");
@@ -72,7 +97,7 @@ void LiveChanges::load(const std::string& queue, Fd content) {
   const std::scoped_lock one(one_at_a_time_);
   const Target t = target(queue, check_state);
   const auto kept = keep_state(std::move(content), t.options.state_bytes, "as it was last loaded", t.object());
-  (void)t.runner->request(request_for(t, RunnerOp::load_state), kept->content.get());
+  ask(t, request_for(t, RunnerOp::load_state), kept->content);
   commit(t, [&](QueueEntry& q) { q.state = kept; });
   context_.log(LogLevel::info, t.object() + ": its state was loaded (" + format_bytes(kept->bytes) + ")");
 }
@@ -91,7 +116,7 @@ void LiveChanges::replace_handler(const std::string& queue, const std::string& h
   RunnerRequest r = request_for(t, RunnerOp::replace_handler);
   r.has_image = 1;
   name_handler(r, handler);
-  (void)t.runner->request(r, image->file.get());
+  ask(t, r, image->file);
   commit(t, [&](QueueEntry& q) {
     q.options.handler = handler;
     q.image = image;

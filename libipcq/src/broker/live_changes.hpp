@@ -49,8 +49,11 @@ class LiveChanges {
     std::uint64_t id = 0;
     std::string object() const { return "queue '" + name + "'"; }
   };
+  // Waits some seconds for a host runner that is started again.
   Target target(const std::string& queue, void (*check)(const QueueEntry& q));
   static RunnerRequest request_for(const Target& target, RunnerOp op);
+  // The errors name the queue.
+  static void ask(const Target& target, const RunnerRequest& request, const Fd& file);
   void commit(const Target& target, const std::function<void(QueueEntry& q)>& change);
 
   BrokerContext& context_;
