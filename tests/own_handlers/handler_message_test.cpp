@@ -3,7 +3,6 @@
 #include <array>
 #include <cstring>
 #include <map>
-#include <numeric>
 #include <span>
 
 #include "own_handlers/on_backend.hpp"
@@ -18,14 +17,6 @@ class HandlerMessageTest : public ByEachExecutor {
     QueueOptions o = OnBackend::options(file);
     o.executor = GetParam();
     return o;
-  }
-  // A handler of the full form, with `members` and the body `call`.
-  std::string full(const std::string& name, const std::string& call, const std::string& members = "",
-                   const std::string& parameters = "") const {
-    return write(name, "#include <ipcq/handler.hpp>\nstruct Mine {\n" + members +
-                           "\n  template <class Team>\n"
-                           "  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& m, Team team) const {\n" +
-                           call + "\n  }\n};\nIPCQ_HANDLER(Mine" + parameters + ")\n");
   }
   GroupStats group(std::uint64_t published, std::uint64_t filtered) {
     const auto g = [&] { return stats().groups.at(0); };
@@ -296,56 +287,6 @@ TEST_P(HandlerMessageTest, DropsAndFailsRecordsOfABatch) {
   }
   EXPECT_EQ(c.receive(100ms).status(), Status::timeout);
   (void)group(cases.size(), 0);
-}
-
-// A sum over the message by a team that waits for itself, with scratch memory.
-TEST_P(HandlerMessageTest, TeamsOfAWarpAndOfABlockWaitForEachOther) {
-  const std::string sum =
-      "    auto* const part = reinterpret_cast<std::uint32_t*>(team.scratch());\n"
-      "    const auto words = m.elements<std::uint32_t>();\n"
-      "    std::uint32_t mine = 0;\n"
-      "    for (std::uint64_t i = team.rank(); i < words.size(); i += team.size()) mine += words[i];\n"
-      "    part[team.rank()] = mine;\n"
-      "    team.sync();\n"
-      "    if (team.rank() != 0) return;\n"
-      "    mine = 0;\n"
-      "    for (std::uint64_t i = 0; i < team.size(); ++i) mine += part[i];\n"
-      "    words[0] = mine;\n"
-      "    if (!m.record_of_batch) m.resize(4);";
-  for (const char* sharing : {"thread", "warp", "block"}) {
-    QueueOptions o = options(full(std::string(sharing) + ".cu", sum,
-                                  "  static constexpr auto sharing = ipcq::Sharing::" + std::string(sharing) +
-                                      ";\n  static constexpr unsigned scratch_bytes = 2048;"));
-    const std::string queue = "q-" + std::string(sharing);
-    o.size = 1 << 18;
-    o.slots = 8;
-    o.batch = Batch::records;
-    broker().create(queue, o);
-    auto c = session().consumer(queue);
-    auto p = session().producer(queue);
-    std::vector<std::uint32_t> words(60'000);
-    std::iota(words.begin(), words.end(), 1);
-    std::vector<std::span<const std::byte>> records;
-    const auto check = [&](std::size_t count, bool record) {
-      const auto m = c.receive(kBound);
-      ASSERT_TRUE(m) << sharing << " " << count;
-      EXPECT_TRUE(m->processed());
-      std::uint32_t got = 0;
-      ASSERT_EQ(m->length(), record ? count * 4 : 4);
-      std::memcpy(&got, m->bytes().data(), 4);
-      EXPECT_EQ(got, count * (count + 1) / 2) << sharing << " " << count << " " << record;
-    };
-    for (const std::size_t count : {1, 7, 16, 100, 1000, 60'000}) {
-      ASSERT_EQ(p.send(std::as_bytes(std::span(words).first(count)), kBound), Status::ok);
-      check(count, false);
-      if (count <= 1000) records.push_back(std::as_bytes(std::span(words).first(count)));
-    }
-    ASSERT_EQ(p.send_many(records, kBound).count, records.size());
-    for (const std::size_t count : {1, 7, 16, 100, 1000}) check(count, true);
-    std::vector<std::span<const std::byte>> many(200, std::as_bytes(std::span(words).first(10)));
-    for (const auto& one : many) ASSERT_EQ(p.send(one, kBound), Status::ok);
-    for (std::size_t i = 0; i < many.size(); ++i) check(10, false);
-  }
 }
 
 TEST_P(HandlerMessageTest, AnIndexBeyondTheMessageIsFound) {

@@ -57,6 +57,14 @@ class OwnHandlers : public testing::Test {
                      "};\n"
                      "IPCQ_HANDLER(Mine)\n");
   }
+  // A handler of the full form, with `members` and the body `call`.
+  std::string full(const std::string& name, const std::string& call, const std::string& members = "",
+                   const std::string& parameters = "") const {
+    return write(name, "#include <ipcq/handler.hpp>\nstruct Mine {\n" + members +
+                           "\n  template <class Team>\n"
+                           "  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& m, Team team) const {\n" +
+                           call + "\n  }\n};\nIPCQ_HANDLER(Mine" + parameters + ")\n");
+  }
   // Adds one to each byte.
   std::string next_byte(const std::string& name = "next.cu") const {
     return handler(name, "      data[i] = static_cast<std::byte>(static_cast<int>(data[i]) + 1);");

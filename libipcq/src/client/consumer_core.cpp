@@ -6,8 +6,7 @@
 namespace ipcq::detail {
 namespace {
 
-// Of these no comparison with other values is recorded.
-constexpr std::size_t kMaxBatch = 256;  // entries, an array on the stack
+constexpr std::size_t kMaxBatch = 256;  // entries, an array on the stack; no comparison with other values is recorded
 
 std::uint8_t unwinding_now() noexcept { return static_cast<std::uint8_t>(std::uncaught_exceptions()); }
 
@@ -123,8 +122,7 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
         message.forget();
         put_back(entry);
         return payload;
-      case Payload::lost:
-      case Payload::filtered:
+      default:
         ++damaged_;
         (void)release(message);
         return payload;
@@ -242,9 +240,8 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
   BatchResult result;
   Deadline no_time = Deadline::none();
   std::uint64_t passed = 0;
-  if (device_side_ != nullptr) [[unlikely]] {
+  if (device_side_ != nullptr) [[unlikely]]
     result.status = await_device_side(deadline);
-  }
   while (result.status == Status::ok && result.count == 0 && !batch.empty()) {
     std::uint32_t entries[kMaxBatch];
     const std::span<std::uint32_t> room(entries, std::min(batch.size(), kMaxBatch));
