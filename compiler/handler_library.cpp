@@ -22,9 +22,9 @@ using detail::HandlerStamp;
   throw program::Failure(program::kFailure, fmt::format("'{}' {}", source.path, why));
 }
 
-template <std::size_t kBytes>
-std::string text_of(const char (&field)[kBytes]) {
-  return {field, ::strnlen(field, kBytes)};
+template <std::size_t N>
+std::string text_of(const char (&field)[N]) {
+  return {field, ::strnlen(field, N)};
 }
 
 HandlerStamp stamp_of(const HandlerSource& source, const ElfFile& file) {

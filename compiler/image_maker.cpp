@@ -169,7 +169,7 @@ MadeImage make_image(const HandlerSource& source, bool use_cache) {
     return find_or_make(source, of_nvrtc, use_cache, [&] { return compile_for_gpu(nvrtc, source); });
   }
   const DeviceLinker linker;
-  if (linker.version() < nvrtc.version()) {
+  if (linker.version().is_older_than(nvrtc.version())) {
     throw Failure(
         program::kBackend,
         fmt::format("{} ({}) is older than NVRTC {} ({}), whose code it is to link; install "

@@ -28,7 +28,9 @@ struct CudaVersion {
   int major = 0;
   int minor = 0;
   std::string text() const { return std::to_string(major) + "." + std::to_string(minor); }
-  auto operator<=>(const CudaVersion&) const = default;
+  bool is_older_than(const CudaVersion& other) const {
+    return major != other.major ? major < other.major : minor < other.minor;
+  }
 };
 
 class Nvrtc {

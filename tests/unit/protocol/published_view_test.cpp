@@ -147,7 +147,7 @@ TEST_F(ScribbledMark, IsNotBelievedInOut) {
   scribble(loan, s.ring().out(0));
   const std::uint32_t e = s.take(0, 0, 5);
   ASSERT_NE(e, kNone);
-  EXPECT_EQ(flags(e), kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed);
+  EXPECT_EQ(flags(e), kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed | kFiltered);
 }
 
 TEST_F(ScribbledMark, IsNotBelievedInTheLineOfADirectQueue) {
@@ -156,7 +156,7 @@ TEST_F(ScribbledMark, IsNotBelievedInTheLineOfADirectQueue) {
   const std::uint32_t e = direct.take_early(0, 0, 5);
   ASSERT_NE(e, kNone);
   EXPECT_EQ(unsigned{direct.held(e).descriptor.load().flags},
-            kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed);
+            kPayloadReady | kNotProcessed | kInMirror | kRecords | kHandlerFailed | kFiltered);
 }
 
 class ProcessedLaps : public PublishedViewTest, public testing::WithParamInterface<std::uint64_t> {};
