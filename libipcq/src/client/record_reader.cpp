@@ -106,7 +106,7 @@ Status RecordReader::change(OpenBatch& batch, const Next& next) noexcept {
 }
 
 // In line: all of what is done for a record that a callback sees.
-template <bool kMayDrop>
+template <bool MayDrop>
 [[gnu::always_inline]] inline bool RecordReader::next(MessageView& record) noexcept {
   if (!has_next()) return false;
   RecordPlace place;
@@ -121,7 +121,7 @@ template <bool kMayDrop>
   record.m_.flaw = place.refused ? whole | MessageView::kRefused : (whole & MessageView::kRefused) != 0 ? whole : 0;
   before_ = end_;
   end_ = place.at + place.length;
-  if (kMayDrop && drops_) pass_over_dropped();
+  if (MayDrop && drops_) pass_over_dropped();
   return true;
 }
 
@@ -240,11 +240,11 @@ BatchResult RecordReader::consume(const MessageCallback& callback, Deadline& dea
   return result;
 }
 
-template <bool kMayDrop>
+template <bool MayDrop>
 bool RecordReader::show_some(const MessageCallback& callback, std::size_t limit, std::size_t& count, bool& more) {
   bool wanted = true;
   MessageView record = view_;
-  while (wanted && count < limit && (more = next<kMayDrop>(record))) {
+  while (wanted && count < limit && (more = next<MayDrop>(record))) {
     wanted = callback.call(callback.object, record);
     ++count;
     if (core_.is_unusable()) return false;  // closed by the callback: the batch is the group's again

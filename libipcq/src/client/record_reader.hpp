@@ -71,8 +71,8 @@ class RecordReader final : public RecordSource {
     return (open_[shown_].state.load(std::memory_order_relaxed) & (kShown | kBack)) == kShown && next_ != index_.size();
   }
   // Sets what distinguishes the next record from others of the batch that is being shown. False: there is none.
-  // `kMayDrop` false: where none of them was dropped.
-  template <bool kMayDrop>
+  // `MayDrop` false: where none of them was dropped.
+  template <bool MayDrop>
   bool next(MessageView& record) noexcept;
   // Moves on to the next record that the handler has not dropped, so that a batch is over after the last such.
   void pass_over_dropped() noexcept;
@@ -81,7 +81,7 @@ class RecordReader final : public RecordSource {
   // Counts one record more as held; `last`: after which none is left to be shown. False: the batch was given back
   // meanwhile.
   bool hold(std::uint32_t batch, bool last) noexcept;
-  template <bool kMayDrop>
+  template <bool MayDrop>
   bool show_some(const MessageCallback& callback, std::size_t limit, std::size_t& count, bool& more);
   bool show_batch(const MessageCallback& callback, std::size_t limit, std::size_t& count);
   bool show_other(const MessageCallback& callback, Message& message, std::size_t& count);
