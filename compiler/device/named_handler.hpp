@@ -101,21 +101,9 @@ struct Choice<true> {
 using Chosen = Choice<Accepts<Handler> && Callable<Handler>>::IpcqType;
 
 // Instantiates the handler's functions before kernels or table do: messages about them do not name these.
-template <class IpcqH>
-void call_once(ipcq::HandlerMessage& ipcq_message, const TeamOf<IpcqH>& ipcq_team) {
-  const IpcqH ipcq_handler{};
-  if (!ipcq::handlers::accepts(ipcq_handler, ipcq_message.length)) return;
-  if constexpr (TakesMessage<IpcqH>) {
-    ipcq_handler(ipcq_message, ipcq_team);
-  } else if constexpr (TakesBytes<IpcqH>) {
-    ipcq_handler(ipcq_message.data, ipcq_message.length, ipcq_team);
-  } else if constexpr (requires { ipcq_handler(ipcq_message, ipcq_team, ipcq::State{}); }) {
-    ipcq_handler(ipcq_message, ipcq_team, ipcq::State{});
-  } else {
-    ipcq_handler(ipcq_message.data, ipcq_message.length, ipcq_team, ipcq::State{});
-  }
+inline void call_once(ipcq::HandlerMessage& ipcq_message, const TeamOf<Chosen>& ipcq_team) {
+  ipcq::handlers::call(Chosen{}, ipcq_message, ipcq_team, ipcq::State{});
 }
-template void call_once<Chosen>(ipcq::HandlerMessage&, const TeamOf<Chosen>&);
 
 // Visits the parameters of the chosen handler; a stub has none.
 struct Visit {

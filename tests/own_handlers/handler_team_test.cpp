@@ -9,14 +9,7 @@
 namespace ipcq_test {
 namespace {
 
-class HandlerTeamTest : public ByEachExecutor {
- protected:
-  static QueueOptions options(const std::string& file) {
-    QueueOptions o = OnBackend::options(file);
-    o.executor = GetParam();
-    return o;
-  }
-};
+class HandlerTeamTest : public ByEachExecutor {};
 INSTANTIATE_TEST_SUITE_P(, HandlerTeamTest, testing::ValuesIn(ByEachExecutor::all()), ByEachExecutor::name_of);
 
 // A sum over the message by a team that waits for itself, with scratch memory.

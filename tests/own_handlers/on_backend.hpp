@@ -44,6 +44,13 @@ class ByEachExecutor : public OnBackend, public testing::WithParamInterface<Exec
   static std::string name_of(const testing::TestParamInfo<ExecutorKind>& info) {
     return kOnGpu ? std::string(to_string(info.param)) : "host";
   }
+
+ protected:
+  static QueueOptions options(const std::string& file) {
+    QueueOptions o = OnBackend::options(file);
+    o.executor = GetParam();
+    return o;
+  }
 };
 
 }  // namespace ipcq_test

@@ -11,8 +11,8 @@ namespace {
 class ReplaceTest : public ByEachExecutor {
  protected:
   QueueOptions options(const std::string& file) const {
-    QueueOptions o{.slots = 16, .size = 100'000, .handler = file, .backend = IPCQ_OWN_BACKEND};
-    o.executor = GetParam();
+    QueueOptions o = ByEachExecutor::options(file);
+    o.size = 100'000;
     return o;
   }
   // Writes its parameter into each byte of a message.

@@ -43,9 +43,8 @@ class Model {
 class StateTest : public ByEachExecutor {
  protected:
   QueueOptions options(const std::string& file) const {
-    QueueOptions o{.slots = 16, .size = kStateBytes, .handler = file, .backend = IPCQ_OWN_BACKEND};
-    o.state_bytes = kStateBytes;
-    o.executor = GetParam();
+    QueueOptions o = ByEachExecutor::options(file);
+    o.size = o.state_bytes = kStateBytes;
     return o;
   }
   std::string counter() const { return write("counter.cu", kCounter); }

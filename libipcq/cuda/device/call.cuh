@@ -184,11 +184,7 @@ __device__ inline HandlerMessage message_in_slot(const QueueView& q, const SlotM
 template <class Handler>
 __device__ void call_for_records(const HandlerMessage& batch, const Team& team) {
   const auto record = [&](std::byte* data, std::uint64_t length, const auto& lanes, std::uint32_t number) {
-    HandlerMessage m = batch;
-    m.data = data;
-    m.length = m.capacity = length;
-    m.record = number;
-    m.record_of_batch = true;
+    HandlerMessage m = detail::record_of(batch, data, length, number);
     return call<Handler>(m, lanes).outcome;
   };
   const Records records(batch.data, batch.length);

@@ -113,19 +113,17 @@ ConsumerCore::Payload ConsumerCore::fill(Message& message, std::uint32_t entry, 
     *early = d;
   } else if (d.kind == LineKind::slot && pool_->on_device()) {
     Descriptor processed = d;  // in memory; `d` itself stays in registers
-    const Payload payload = EarlyPayload(*queue_, *pool_, message.m_.ticket, processed).await(message_wait_, deadline);
+    const auto outcome = EarlyPayload(*queue_, *pool_, message.m_.ticket, processed).await(message_wait_, deadline);
     d = processed;
-    switch (payload) {
-      case Payload::there:
-        break;
-      case Payload::not_yet:
-        message.forget();
-        put_back(entry);
-        return payload;
-      default:
-        ++damaged_;
-        (void)release(message);
-        return payload;
+    if (outcome == EarlyPayload::Outcome::not_yet) {
+      message.forget();
+      put_back(entry);
+      return Payload::not_yet;
+    }
+    if (outcome == EarlyPayload::Outcome::lost) {
+      ++damaged_;
+      (void)release(message);
+      return Payload::lost;
     }
   }
   describe(message, d,

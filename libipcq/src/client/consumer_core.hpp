@@ -91,7 +91,8 @@ class ConsumerCore {
                   const std::atomic<bool>* roused = nullptr) noexcept;
   // Not with a handler of the user's: what it makes of a message only its line tells (EarlyPayload).
   bool takes_early() const noexcept { return queue_->on_device() && !queue_->runs_an_image(); }
-  using Payload = EarlyPayload::Outcome;
+  // As EarlyPayload::Outcome; filtered: the handler has dropped the message.
+  enum class Payload : std::uint8_t { there, lost, not_yet, filtered };
   Status await_device_side(Deadline& deadline) noexcept;
   // After a message that the handler has dropped, or several at once: whether a call looks for the next before anything
   // else. What is there is received, whatever has happened meanwhile; but a call is not to run on for ever.

@@ -19,8 +19,8 @@ class EarlyPayload {
       : queue_(queue), pool_(pool), ticket_(ticket), d_(d), before_executor_((d.flags & kBeforeExecutor) != 0) {}
 
   // there: it can be read, and the descriptor's flags are those of the processed message. lost: it will never be
-  // complete. not_yet: a GPU or an executor still writes it. filtered: the handler has dropped it (ConsumerCore::fill).
-  enum class Outcome : std::uint8_t { there, lost, not_yet, filtered };
+  // complete. not_yet: a GPU or an executor still writes it.
+  enum class Outcome : std::uint8_t { there, lost, not_yet };
   // Looks every 50 us, for 10 ms at most, or until `wait` says that the call must end.
   Outcome await(const MessageWait& wait, Deadline& deadline) noexcept;
 

@@ -165,11 +165,7 @@ class HostThreads final : public HostExecutor {
     bool threw = false;
     const bool refused = handle_records(batch.data, batch.length, Team(),
                                         [&](std::byte* data, std::uint64_t length, const Team&, std::uint32_t number) {
-                                          HandlerMessage m = batch;
-                                          m.data = data;
-                                          m.length = m.capacity = length;
-                                          m.record = number;
-                                          m.record_of_batch = true;
+                                          HandlerMessage m = record_of(batch, data, length, number);
                                           call(m);
                                           threw |= m.outcome == kThrewOutcome;
                                           return m.outcome;

@@ -57,6 +57,17 @@ IPCQ_HOST_DEVICE inline void mark_record(std::byte* batch, const Records& record
   if (mark == Records::kDropped) head->dropped = 1;
 }
 
+// Record `number` of a batch as the handler sees it.
+IPCQ_HOST_DEVICE inline HandlerMessage record_of(const HandlerMessage& batch, std::byte* data, std::uint64_t length,
+                                                 std::uint32_t number) noexcept {
+  HandlerMessage m = batch;
+  m.data = data;
+  m.length = m.capacity = length;
+  m.record = number;
+  m.record_of_batch = true;
+  return m;
+}
+
 // Calls handle(data, length, team), or handle(data, length, team, number), for this lane's records, with the team of
 // lanes that share the record: 2^log2 of them. The result, of the lane of rank 0, is for mark_of(). Returns whether
 // this lane has marked a record as refused.
