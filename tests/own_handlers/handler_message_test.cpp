@@ -13,11 +13,6 @@ namespace {
 
 class HandlerMessageTest : public ByEachExecutor {
  protected:
-  static QueueOptions options(const std::string& file) {
-    QueueOptions o = OnBackend::options(file);
-    o.executor = GetParam();
-    return o;
-  }
   GroupStats group(std::uint64_t published, std::uint64_t filtered) {
     const auto g = [&] { return stats().groups.at(0); };
     EXPECT_TRUE(eventually([&] { return g().filtered == filtered && g().held == 0 && g().waiting == 0; }))
@@ -219,6 +214,30 @@ TEST_P(HandlerMessageTest, DropsMessages) {
   (void)group(published, filtered);
   EXPECT_EQ(stats().processed, published);
   EXPECT_EQ(stats().handler_errors, 0u);
+}
+
+// What lies behind dropped messages is there, so a call gets it, whatever else it would come to look at.
+TEST_P(HandlerMessageTest, WhatLiesBehindDroppedMessagesIsReceivedAtOnce) {
+  broker().create("q", options(full("drops.cu", "    if (m.data[0] == std::byte{'d'}) m.drop();")));
+  auto c = session().consumer("q");
+  auto p = session().producer("q");
+  std::uint64_t published = 0;
+  for (const bool interrupted : {false, true}) {
+    for (const std::size_t length : {20, 300}) {
+      for (const char first : std::string("adkdz")) {
+        ASSERT_EQ(p.send(numbered(length, first).data(), length, kBound), Status::ok);
+      }
+      published += 5;
+      ASSERT_TRUE(eventually([&] { return stats().processed == published; }));
+      if (interrupted) session().interrupt();
+      for (const char first : std::string("akz")) {
+        const auto m = c.receive(0ms);
+        ASSERT_TRUE(m) << first << ": " << to_string(m.status());
+        EXPECT_EQ(text_of(*m), numbered(length, first));
+      }
+      EXPECT_EQ(c.receive(0ms).status(), interrupted ? Status::interrupted : Status::empty);
+    }
+  }
 }
 
 // Of a message that is passed over a death leaves what it leaves of any: another member gets it, and passes it over.
