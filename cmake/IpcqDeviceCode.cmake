@@ -9,6 +9,9 @@ set(IPCQ_DEVICE_HEADERS
   compiler/device/cstdint.cuh
   compiler/device/cstring.cuh
   compiler/device/named_handler.hpp
+  compiler/device/quick_call.cuh
+  compiler/device/quick_handler.cuh
+  compiler/device/user_handler.cuh
   compiler/device/user_kernels.cuh
   libipcq/cuda/device/call.cuh
   libipcq/cuda/device/dispatch.cuh

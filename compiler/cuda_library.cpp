@@ -48,9 +48,6 @@ std::vector<std::string> CudaLibrary::places() const {
 }
 
 CudaLibrary::CudaLibrary(Names names) : names_(std::move(names)) {
-  // From 12.9 on NVRTC keeps results in the driver's cache, and has nothing to say of the registers then. There is a
-  // cache of our own (image_cache.hpp).
-  ::setenv("CUDA_CACHE_DISABLE", "1", 1);
   std::string tried;
   const bool given = !environment(names_.variable).empty();
   for (const std::string& place : places()) {

@@ -1,7 +1,7 @@
 #include "device_linker.hpp"
 
+#include <algorithm>
 #include <cstdint>
-#include <iterator>
 
 #include <fmt/format.h>
 
@@ -23,9 +23,6 @@ using SizeFunction = Result(Handle, std::size_t*);
 using GetFunction = Result(Handle, void*);
 using DestroyFunction = Result(Handle*);
 
-constexpr int kPtx = 2;
-constexpr int kLtoIr = 3;
-
 }  // namespace
 
 DeviceLinker::DeviceLinker()
@@ -43,13 +40,15 @@ DeviceLinker::DeviceLinker()
   version_ = {static_cast<int>(major), static_cast<int>(minor)};
 }
 
-Compiled DeviceLinker::link(const std::string& architecture, std::string_view kernels, const std::string& name,
-                            Kind kind, std::string_view code) const {
+Compiled DeviceLinker::link(const std::string& architecture, const std::vector<Input>& inputs) const {
   const std::string arch = "-arch=" + architecture;
   // The bound of the kernels, which a function that is compiled by itself does not know.
-  const char* options[] = {arch.c_str(), "-lto", "-maxrregcount=64", "-Xptxas=-v"};
+  std::vector<const char*> options = {arch.c_str(), "-maxrregcount=64", "-Xptxas=-v"};
+  const auto is_ltoir = [](const Input& input) { return input.kind == Kind::ltoir; };
+  if (std::any_of(inputs.begin(), inputs.end(), is_ltoir)) options.push_back("-lto");
   Handle handle = nullptr;
-  const Result created = library_.look_up<CreateFunction>("nvJitLinkCreate")(&handle, std::size(options), options);
+  const Result created = library_.look_up<CreateFunction>("nvJitLinkCreate")(
+      &handle, static_cast<std::uint32_t>(options.size()), options.data());
   if (created != kSuccess) {
     throw program::Failure(program::kBackend, fmt::format("{}: nvJitLinkCreate for {} says {}: does nvJitLink {} know "
                                                           "this GPU? Install a newer one, or set IPCQ_NVJITLINK to it",
@@ -63,9 +62,11 @@ Compiled DeviceLinker::link(const std::string& architecture, std::string_view ke
     return all;
   };
   const auto add = library_.look_up<AddFunction>("nvJitLinkAddData");
-  Result result = add(handle, kLtoIr, kernels.data(), kernels.size(), "the executors' kernels");
-  if (result == kSuccess)
-    result = add(handle, kind == Kind::ptx ? kPtx : kLtoIr, code.data(), code.size(), name.c_str());
+  Result result = kSuccess;
+  for (const Input& input : inputs) {
+    if (result != kSuccess) break;
+    result = add(handle, static_cast<int>(input.kind), input.code.data(), input.code.size(), input.name.c_str());
+  }
   if (result == kSuccess) result = library_.look_up<CompleteFunction>("nvJitLinkComplete")(handle);
   Compiled out;
   out.ok = result == kSuccess;

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "nvrtc.hpp"
 
@@ -16,11 +17,16 @@ class DeviceLinker {
   const CudaVersion& version() const noexcept { return version_; }
   const std::string& path() const noexcept { return library_.path(); }
 
-  enum class Kind { ltoir, ptx };
-  // The executors' kernels, LTO-IR, with a user's code, called `name` in messages. Takes about a second. Not ok, with
-  // the linker's messages: the user's code does not fit, or is of a newer compiler.
-  Compiled link(const std::string& architecture, std::string_view kernels, const std::string& name, Kind kind,
-                std::string_view code) const;
+  // As nvJitLink numbers them.
+  enum class Kind { cubin = 1, ptx = 2, ltoir = 3, fatbin = 4 };
+  struct Input {
+    std::string name;  // in messages
+    Kind kind;
+    std::string_view code;
+  };
+  // Takes about a second where one is LTO-IR, else some milliseconds. Not ok, with the linker's messages: they do not
+  // fit together, or are of a newer compiler.
+  Compiled link(const std::string& architecture, const std::vector<Input>& inputs) const;
 
  private:
   CudaLibrary library_;

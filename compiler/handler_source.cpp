@@ -32,6 +32,32 @@ std::string first_line_of(const std::string& name) {
   return fmt::format("#line 1 \"{}\"\n", quoted);
 }
 
+// The user's file between the library's code, before which no macro of that file is seen, and what uses the handler.
+Program program_between(const char* before, const HandlerSource& source, const char* behind) {
+  Program p;
+  p.name = "the kernels of the handler";
+  // The file is a header of the text, so that whatever it leaves open ends with it, and messages name it.
+  const bool can_be_included = !source.is_linked() && source.path.find_first_of("\"\\") == std::string::npos;
+  const std::string included = can_be_included ? source.path : "handler.cu";
+  p.text = fmt::format(
+      "#include \"{}\"\n#include \"layout/handler_arguments.hpp\"\n"
+      "extern \"C\" __device__ unsigned char ipcq_device_code_" IPCQ_DEVICE_CODE
+      " = 1;\n"
+      "#include \"{}\"\n#include \"{}\"\n",
+      before, included, behind);
+  p.headers.emplace_back(included, source.is_linked() ? std::string(kDeclaration) : source.text);
+  for (const EmbeddedHeader& h : device_headers()) p.headers.emplace_back(h.name, h.text);
+  p.options = {"--gpu-architecture=" + source.architecture,
+               "--std=c++20",
+               "--device-as-default-execution-space",  // functions of the user's without an annotation
+               "--ptxas-options=-v",
+               "--extra-device-vectorization",
+               "--include-path=" + source.folder()};
+  for (const auto& d : source.definitions) p.options.push_back("--define-macro=" + d);
+  for (const auto& i : source.include_dirs) p.options.push_back("--include-path=" + i);
+  return p;
+}
+
 }  // namespace
 
 std::string HandlerSource::folder() const {
@@ -73,30 +99,17 @@ void HandlerSource::read() {
 }
 
 Program device_program(const HandlerSource& source) {
-  Program p;
-  p.name = "the kernels of the handler";
-  // The library's code first: macros of the user's file do not reach it. The file is a header of the text, so that
-  // whatever it leaves open ends with it, and messages name it.
-  const bool can_be_included = !source.is_linked() && source.path.find_first_of("\"\\") == std::string::npos;
-  const std::string included = can_be_included ? source.path : "handler.cu";
-  p.text = fmt::format(
-      "#include \"device/executors.cuh\"\n#include \"layout/handler_arguments.hpp\"\n"
-      "extern \"C\" __device__ unsigned char ipcq_device_code_" IPCQ_DEVICE_CODE
-      " = 1;\n"
-      "#include \"{}\"\n#include \"device/user_kernels.cuh\"\n",
-      included);
-  p.headers.emplace_back(included, source.is_linked() ? std::string(kDeclaration) : source.text);
-  for (const EmbeddedHeader& h : device_headers()) p.headers.emplace_back(h.name, h.text);
-  p.options = {"--gpu-architecture=" + source.architecture,
-               "--std=c++20",
-               "--device-as-default-execution-space",  // functions of the user's without an annotation
-               "--ptxas-options=-v",
-               "--extra-device-vectorization",
-               "--include-path=" + source.folder()};
-  for (const auto& d : source.definitions) p.options.push_back("--define-macro=" + d);
-  for (const auto& i : source.include_dirs) p.options.push_back("--include-path=" + i);
+  Program p = program_between("device/executors.cuh", source, "device/user_kernels.cuh");
   if (source.is_linked()) p.options.emplace_back("--dlink-time-opt");
-  p.for_linking = source.is_linked();
+  p.to_ltoir = source.is_linked();
+  return p;
+}
+
+Program quick_program(const HandlerSource& source) {
+  Program p = program_between("device/quick_call.cuh", source, "device/quick_handler.cuh");
+  p.wants_ptx = true;  // to see its variables in
+  // The bound of the kernels that call it.
+  for (const char* option : {"--relocatable-device-code=true", "--maxrregcount=64"}) p.options.emplace_back(option);
   return p;
 }
 

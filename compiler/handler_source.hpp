@@ -48,6 +48,9 @@ struct HandlerSource {
 // made. For a file that is linked: LTO-IR that calls its function.
 Program device_program(const HandlerSource& source);
 
+// For NVRTC: the handler of a source file by itself, a relocatable cubin that the quick kernels are linked with.
+Program quick_program(const HandlerSource& source);
+
 // For the host: files by their paths below one folder, and a text that is compiled with that folder among those of its
 // headers and with these options. What it includes by <user/handler.cu> is the user's file.
 Program host_program(const HandlerSource& source);

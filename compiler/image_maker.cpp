@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <regex>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 #include <fmt/format.h>
+#include <boost/core/demangle.hpp>
 
 #include "device_linker.hpp"
 #include "handler_library.hpp"
@@ -16,10 +19,24 @@
 #include "program/exit_code.hpp"
 #include "program/print.hpp"
 
+#if defined(IPCQ_WITH_QUICK_KERNELS)
+extern "C" const unsigned char ipcq_quick_kernels[];      // NOLINT(readability-identifier-naming): an assembler's name
+extern "C" const std::uint64_t ipcq_quick_kernels_bytes;  // NOLINT(readability-identifier-naming): likewise
+#endif
+
 namespace ipcq::compiler {
 namespace {
 
 using program::Failure;
+
+// Of device/quick_kernels.cu, for each architecture that ipcq was built for. Empty where it was built without CUDA.
+std::string_view quick_kernels() {
+#if defined(IPCQ_WITH_QUICK_KERNELS)
+  return {reinterpret_cast<const char*>(ipcq_quick_kernels), ipcq_quick_kernels_bytes};
+#else
+  return {};
+#endif
+}
 
 // What ptxas reports of the persistent kernel, and the log's other lines.
 struct Report {
@@ -91,7 +108,9 @@ std::optional<HandlerImage> link_for_gpu(const Nvrtc& nvrtc, const DeviceLinker&
                                                  nvrtc.version().text(), kernels.log));
   }
   const auto kind = source.kind == HandlerKind::ptx ? DeviceLinker::Kind::ptx : DeviceLinker::Kind::ltoir;
-  Compiled linked = linker.link(source.architecture, kernels.image, source.path, kind, source.text);
+  Compiled linked = linker.link(
+      source.architecture,
+      {{"the executors' kernels", DeviceLinker::Kind::ltoir, kernels.image}, {source.path, kind, source.text}});
   const std::string by = "nvJitLink " + linker.version().text();
   if (!linked.ok) {
     linked.log += fmt::format(
@@ -104,6 +123,54 @@ std::optional<HandlerImage> link_for_gpu(const Nvrtc& nvrtc, const DeviceLinker&
   return take_kernels(source, linked, by);
 }
 
+// A variable of the user's that may keep a value between messages, by what the PTX tells: one that other files could
+// see, or that begins as zero, neither of which constants of a file do, or one that is written by its name. Empty:
+// there is none.
+std::string variable_in(const std::string& ptx) {
+  static const std::regex declared(
+      R"(^(\.visible |\.weak )?\.global (?:(?:\.\w+(?:\([^)]*\))?|\d+) )*([$\w]+)(?:\[\d*\])*( = )?)"),
+      written(R"(^\s*(?:@!?%p\d+ )?(?:st|atom|red)(?:\.\w+)*\.global\S*\s.*\[()([$A-Za-z_][$\w]*)[+\]])");
+  std::istringstream lines(ptx);
+  for (std::string line; std::getline(lines, line);) {
+    std::smatch found;
+    const bool is_declared = std::regex_search(line, found, declared);
+    if (is_declared && found[1] != ".visible " && (found[1] == ".weak " || found[3].matched)) continue;
+    if (!is_declared && !std::regex_search(line, found, written)) continue;
+    const std::string name = found[2];
+    static const std::regex ours("^ipcq_|4ipcq|13ipcq_compiler");  // the latter: in these namespaces
+    if (!std::regex_search(name, ours)) return boost::core::demangle(name.c_str());
+  }
+  return {};
+}
+
+struct QuickImage {
+  std::optional<HandlerImage> image;  // none: the source does not compile, or:
+  std::string why_not;                // it cannot be linked here, or should not
+};
+QuickImage link_quickly(const Nvrtc& nvrtc, const HandlerSource& source) {
+  if (quick_kernels().empty()) return {{}, "ipcq-compiler was built without CUDA, and has no kernels to link it to"};
+  std::optional<DeviceLinker> linker;
+  try {
+    linker.emplace();
+  } catch (const Failure& e) {
+    return {{}, e.what()};
+  }
+  const Compiled handler = nvrtc.compile(quick_program(source));
+  auto image = take(handler, report_of(handler.log).rest);
+  if (!image) return {};
+  if (const std::string variable = variable_in(handler.ptx); !variable.empty()) {
+    return {{}, fmt::format("its variable '{}' would begin anew in the next image", variable)};
+  }
+  const std::string by = "nvJitLink " + linker->version().text();
+  using enum DeviceLinker::Kind;
+  const Compiled linked = linker->link(
+      source.architecture, {{"the executors' kernels", fatbin, quick_kernels()}, {source.path, cubin, handler.image}});
+  if (!linked.ok) return {{}, by + " does not link it: " + linked.log};
+  image->compiler = fmt::format("NVRTC {}, {}", nvrtc.version().text(), by);
+  image->bytes = linked.image;
+  return {std::move(image), {}};
+}
+
 std::optional<HandlerImage> compile_for_host(const HostCompiler& compiler, const HandlerSource& source) {
   const Compiled made = compiler.compile(source);
   auto image = take(made, made.log.empty() ? "" : made.log + "\n");
@@ -111,37 +178,73 @@ std::optional<HandlerImage> compile_for_host(const HostCompiler& compiler, const
   return image;
 }
 
-// The image from the cache, or from the compiler and then kept there.
-template <class Make>
-MadeImage find_or_make(const HandlerSource& source, const std::string& compiler, bool use_cache, const Make& make) {
-  MadeImage made;
-  if (!use_cache) {
-    made.image = make();
-    return made;
+// Makes images of one file, and knows what they depend on.
+class Maker {
+ public:
+  Maker(const HandlerSource& source, std::string compiler, const MakingOptions& options)
+      : source_(source), compiler_(std::move(compiler)), options_(options), key_(image_key(source, compiler_)) {
+    if (!options.only_of.empty() && !is_all(options.only_of)) {
+      throw Failure(program::kFailure, fmt::format("'{}', or a header, has changed since it was linked: replace the "
+                                                   "handler to have what it is now",
+                                                   source.path));
+    }
+    if (!options.use_cache) return;
+    cache_.emplace();
+    made_.not_kept = cache_->unusable().empty() ? key_.unknown : cache_->unusable();
   }
-  const ImageCache cache;
-  const ImageKey key = image_key(source, compiler);
-  made.not_kept = cache.unusable().empty() ? key.unknown : cache.unusable();
-  if (!made.not_kept.empty()) {
-    made.image = make();
-    return made;
+
+  // The image from the cache, or else linked quickly where that is asked for and possible, or else from `make` and then
+  // kept in the cache.
+  template <class Make>
+  MadeImage find_or_make(const Nvrtc* quickly_by, const Make& make) {
+    if (cache_ && made_.not_kept.empty()) made_.image = cache_->find(key_.name);
+    made_.cached = made_.image.has_value();
+    if (made_.cached || (options_.quick && quickly_by != nullptr && is_made_quickly(*quickly_by))) return made_;
+    made_.image = make();
+    if (!made_.image) return made_;
+    // Of headers that have changed meanwhile nobody knows which the compiler has read.
+    const bool changed = !is_all(key_.name);
+    if (changed && !options_.only_of.empty()) {
+      throw Failure(program::kFailure, fmt::format("'{}': a header has changed meanwhile", source_.path));
+    }
+    if (!cache_ || !made_.not_kept.empty()) return made_;
+    if (changed) {
+      made_.not_kept = "a header has changed meanwhile";
+    } else {
+      cache_->keep(key_.name, *made_.image);
+    }
+    return made_;
   }
-  made.image = cache.find(key.name);
-  made.cached = made.image.has_value();
-  if (made.cached) return made;
-  made.image = make();
-  // Of headers that have changed meanwhile nobody knows which the compiler has read.
-  if (made.image && image_key(source, compiler).name != key.name) {
-    made.not_kept = "a header has changed meanwhile";
-  } else if (made.image) {
-    cache.keep(key.name, *made.image);
+
+ private:
+  // Whether all that the image depends on is what it was when its key had that name.
+  bool is_all(const std::string& name) const { return image_key(source_, compiler_).name == name; }
+
+  // True also where the compiler refuses the source: it would refuse it in the other way.
+  bool is_made_quickly(const Nvrtc& nvrtc) {
+    made_.not_quick = key_.unknown;
+    if (!made_.not_quick.empty()) return false;
+    QuickImage quick = link_quickly(nvrtc, source_);
+    made_.not_quick = std::move(quick.why_not);
+    if (quick.image && !is_all(key_.name)) made_.not_quick = "a header has changed meanwhile";
+    if (!made_.not_quick.empty()) return false;
+    made_.image = std::move(quick.image);
+    made_.quick_key = key_.name;
+    made_.not_kept.clear();  // what is kept is the inlined one
+    return true;
   }
-  return made;
-}
+
+  const HandlerSource& source_;
+  const std::string compiler_;
+  const MakingOptions& options_;
+  const ImageKey key_;
+  std::optional<ImageCache> cache_;
+  MadeImage made_;
+};
 
 }  // namespace
 
-MadeImage make_image(const HandlerSource& source, bool use_cache) {
+MadeImage make_image(const HandlerSource& source, const MakingOptions& options) {
   if (source.kind != HandlerKind::source && (!source.definitions.empty() || !source.include_dirs.empty())) {
     throw Failure(
         program::kUsage,
@@ -161,12 +264,14 @@ MadeImage make_image(const HandlerSource& source, bool use_cache) {
                                 source.path));
     }
     const HostCompiler compiler;
-    return find_or_make(source, compiler.identity(), use_cache, [&] { return compile_for_host(compiler, source); });
+    return Maker(source, compiler.identity(), options).find_or_make(nullptr, [&] {
+      return compile_for_host(compiler, source);
+    });
   }
   const Nvrtc nvrtc;
   const std::string of_nvrtc = nvrtc.version().text() + "\n" + file_identity(nvrtc.path());
   if (!source.is_linked()) {
-    return find_or_make(source, of_nvrtc, use_cache, [&] { return compile_for_gpu(nvrtc, source); });
+    return Maker(source, of_nvrtc, options).find_or_make(&nvrtc, [&] { return compile_for_gpu(nvrtc, source); });
   }
   const DeviceLinker linker;
   if (linker.version().is_older_than(nvrtc.version())) {
@@ -176,8 +281,9 @@ MadeImage make_image(const HandlerSource& source, bool use_cache) {
                     "both of one CUDA release, or set IPCQ_NVRTC and IPCQ_NVJITLINK",
                     "nvJitLink " + linker.version().text(), linker.path(), nvrtc.version().text(), nvrtc.path()));
   }
-  return find_or_make(source, of_nvrtc + "\n" + file_identity(linker.path()), use_cache,
-                      [&] { return link_for_gpu(nvrtc, linker, source); });
+  return Maker(source, of_nvrtc + "\n" + file_identity(linker.path()), options).find_or_make(nullptr, [&] {
+    return link_for_gpu(nvrtc, linker, source);
+  });
 }
 
 }  // namespace ipcq::compiler

@@ -24,6 +24,7 @@
 #include "host_compiler.hpp"
 #include "image_file.hpp"
 #include "image_maker.hpp"
+#include "layout/handler_text.hpp"
 #include "nvrtc.hpp"
 #include "program/command_line.hpp"
 #include "program/exit_code.hpp"
@@ -43,7 +44,7 @@ struct Options {
   bool host = false;
   std::string output;
   std::optional<int> image_fd;
-  bool cache = false;
+  MakingOptions making;
   bool json = false;
   bool show_compiler = false;
   bool show_linker = false;
@@ -59,6 +60,8 @@ void print_result(const Options& o, const MadeImage& made, double seconds) {
                 {"cached", made.cached},
                 {"image_bytes", image.bytes.size()},
                 {"seconds", seconds}};
+    if (!made.quick_key.empty()) object.set("quick_key", made.quick_key);
+    if (!made.not_quick.empty()) object.set("not_quick", made.not_quick);
     if (!made.not_kept.empty()) object.set("not_kept", made.not_kept);
     if (image.registers != 0) {
       object.set("registers", image.registers);
@@ -72,13 +75,16 @@ void print_result(const Options& o, const MadeImage& made, double seconds) {
     program::print(fmt::format("{}: was built for {} ({})\n", o.source.path, name, image.compiler));
     return;
   }
-  std::string line = fmt::format("{}: compiles for {} ({}, {}{})", o.source.path, name, image.compiler,
-                                 made.cached ? "cached" : fmt::format("{:.1f} s", seconds),
-                                 made.not_kept.empty() ? "" : ", not kept: " + made.not_kept);
+  std::string line =
+      fmt::format("{}: compiles for {} ({}, {}{})", o.source.path, name, image.compiler,
+                  made.cached ? "cached" : fmt::format("{:.{}f} s", seconds, made.quick_key.empty() ? 1 : 2),
+                  made.not_kept.empty() ? "" : ", not kept: " + made.not_kept);
+  if (!made.not_quick.empty()) line += "; not linked quickly: " + made.not_quick;
   if (image.registers != 0) {
     line += fmt::format(": {} registers, {}", image.registers,
                         image.spilled == 0 ? "none spilled" : fmt::format("{} bytes spilled", image.spilled));
   }
+  if (!made.quick_key.empty()) line += std::string(detail::kLinkedOnly) + made.quick_key;
   program::print(line + "\n");
 }
 
@@ -98,7 +104,7 @@ int compile(Options& o) {
     throw Failure(program::kUsage, fmt::format("--output is '{}' itself; name another file", o.source.path));
   }
   const auto begin = std::chrono::steady_clock::now();
-  const MadeImage made = make_image(o.source, o.cache);
+  const MadeImage made = make_image(o.source, o.making);
   if (!made.image) return program::kFailure;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!made.image->messages.empty()) program::print(made.image->messages, STDERR_FILENO);
@@ -167,7 +173,14 @@ int run(int argc, char** argv) {
   line.add_option("--output", o.output, "Write the image there").check(program::not_empty());
   line.add_option("--image-fd", o.image_fd, "Write the image to this inherited descriptor of a file")
       .transform(program::whole_number(0, INT_MAX));
-  line.add_flag("--cache", o.cache, "Take the image from, and keep it in, $XDG_CACHE_HOME/ipcq/handlers");
+  line.add_flag("--cache", o.making.use_cache, "Take the image from, and keep it in, $XDG_CACHE_HOME/ipcq/handlers");
+  line.add_flag(
+      "--quick", o.making.quick,
+      "For a GPU: where the image of a source is not in the cache, link the handler to kernels that were compiled "
+      "before, if possible; its calls are not inlined then, and the image is not kept");
+  line.add_option("--only-of", o.making.only_of,
+                  "Only where file, headers and compiler are what they were when --quick named this key")
+      .check(program::not_empty());
   line.add_flag("--json", o.json, "JSON on stdout");
   line.add_flag("--show-compiler", o.show_compiler, "Only say which compiler is used");
   line.add_flag("--show-linker", o.show_linker, "Only say which linker of device code is used");

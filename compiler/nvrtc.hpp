@@ -15,13 +15,15 @@ struct Program {
   std::string text;
   std::vector<std::pair<std::string, std::string>> headers;  // name, text
   std::vector<std::string> options;
-  bool for_linking = false;  // by NVRTC to LTO-IR, which its options say too
+  bool to_ltoir = false;  // by NVRTC, as its options say too; else to a cubin
+  bool wants_ptx = false;
 };
 
 struct Compiled {
   bool ok = false;
   std::string log;    // whole, as the compiler wrote it; warnings and ptxas' report where it went well
   std::string image;  // a cubin, or LTO-IR
+  std::string ptx;    // where it was wanted
 };
 
 struct CudaVersion {

@@ -1,6 +1,7 @@
 // Own handlers on the backend that the build names: the host, or a GPU (also one that is played by the CPU).
 #pragma once
 
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,8 +23,12 @@ class OnBackend : public OwnHandlers {
       GTEST_SKIP() << e.what();
     }
   }
+  // scripts/gpu-check runs the tests also with handlers that are inlined from the beginning.
   static QueueOptions options(const std::string& file) {
-    return {.slots = 16, .size = 8192, .handler = file, .backend = IPCQ_OWN_BACKEND};
+    const char* const quick = std::getenv("IPCQ_TEST_QUICK_START");
+    const bool is_inlined =
+        quick != nullptr && std::string_view(quick) == "no" && file.find(".cu") != std::string::npos;
+    return {.slots = 16, .size = 8192, .handler = file, .quick_start = !is_inlined, .backend = IPCQ_OWN_BACKEND};
   }
   void kill_runner() {
     const auto of_q = kOnGpu ? runners() : host_runners();

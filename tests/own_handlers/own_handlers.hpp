@@ -59,11 +59,11 @@ class OwnHandlers : public testing::Test {
   }
   // A handler of the full form, with `members` and the body `call`.
   std::string full(const std::string& name, const std::string& call, const std::string& members = "",
-                   const std::string& parameters = "") const {
+                   const std::string& parameters = "", const std::string& state = "") const {
     return write(name, "#include <ipcq/handler.hpp>\nstruct Mine {\n" + members +
                            "\n  template <class Team>\n"
-                           "  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& m, Team team) const {\n" +
-                           call + "\n  }\n};\nIPCQ_HANDLER(Mine" + parameters + ")\n");
+                           "  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& m, Team team" +
+                           state + ") const {\n" + call + "\n  }\n};\nIPCQ_HANDLER(Mine" + parameters + ")\n");
   }
   // Adds one to each byte.
   std::string next_byte(const std::string& name = "next.cu") const {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,7 @@
 namespace ipcq_test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -105,6 +107,67 @@ TEST_F(HandlerCheckTest, LinksDeviceCodeOfOtherCompilers) {
   }
   EXPECT_GE(count, 2);
   EXPECT_EQ(check(IPCQ_C_HANDLER_SOURCE).exit_code(), 0);
+}
+
+// What a queue can begin with; the cache is asked first, and not given what is made so.
+TEST_F(HandlerCheckTest, LinksAHandlerQuickly) {
+  write("guide.cu", handlers_of_the_guide().front());
+  const auto compile = [&](const std::string& arguments) -> nlohmann::json {
+    Command& made =
+        run("XDG_CACHE_HOME=$PWD/cache exec ipcq-compiler guide.cu --arch sm_90 --cache --json --output image " +
+            arguments);
+    EXPECT_EQ(made.exit_code(), 0) << made.err();
+    EXPECT_EQ(made.err(), "");
+    return nlohmann::json::parse(made.out(), nullptr, false);
+  };
+  std::string key;
+  for (int n = 0; n < 2; ++n) {
+    const auto quick = compile("--quick");
+    EXPECT_FALSE(quick.contains("not_quick")) << quick;
+    EXPECT_FALSE(quick.at("cached"));
+    key = quick.value("quick_key", "");
+    EXPECT_NE(key, "");
+    const std::string image = contents("image");
+    for (const char* name :
+         {"ipcq_persistent_user", "ipcq_inlined_user", "ipcq_configure_user", "ipcq_handler_user", "ipcq_state_user"}) {
+      EXPECT_THAT(image, HasSubstr(name));
+    }
+    EXPECT_THAT(image, HasSubstr("ipcq_device_code_" IPCQ_DEVICE_CODE));
+  }
+  EXPECT_FALSE(compile("--only-of " + key).contains("quick_key"));
+  const auto kept = compile("--quick");
+  EXPECT_TRUE(kept.at("cached"));
+  EXPECT_FALSE(kept.contains("quick_key"));
+  EXPECT_THAT(contents("image"), Not(HasSubstr("ipcq_quick_slot")));
+  write("guide.cu", handlers_of_the_guide().front() + "// changed\n");
+  Command& changed = run("exec ipcq-compiler guide.cu --arch sm_90 --only-of " + key);
+  EXPECT_EQ(changed.exit_code(), 1);
+  EXPECT_THAT(changed.err(), HasSubstr("'guide.cu', or a header, has changed since it was linked"));
+}
+
+TEST_F(HandlerCheckTest, SaysWhyAHandlerIsNotLinkedQuickly) {
+  write_handler("wrong.cu", "    undeclared();");
+  Command& wrong = run("exec ipcq-compiler wrong.cu --arch sm_90 --quick");
+  EXPECT_EQ(wrong.exit_code(), 1);
+  EXPECT_THAT(wrong.err(), HasSubstr("wrong.cu(6): error: identifier \"undeclared\" is undefined"));
+  write("guide.cu", handlers_of_the_guide().front());
+  Command& alone = run("IPCQ_NVJITLINK=/nowhere exec ipcq-compiler guide.cu --arch sm_90 --quick");
+  EXPECT_EQ(alone.exit_code(), 0) << alone.err();
+  EXPECT_THAT(alone.out(), AllOf(HasSubstr("not linked quickly: "), HasSubstr("/nowhere"), HasSubstr(" registers")));
+  write("macro.cu", "#define SOME <cstdint>\n#include SOME\n" + handlers_of_the_guide().front());
+  Command& unknown = run("exec ipcq-compiler macro.cu --arch sm_90 --quick");
+  EXPECT_EQ(unknown.exit_code(), 0) << unknown.err();
+  EXPECT_THAT(unknown.out(), AllOf(HasSubstr("not linked quickly: "), HasSubstr(" registers")));
+  for (const auto& [before, body] :
+       {std::pair("", "    static int count = 1;\n    data[0] = static_cast<std::byte>(++count);"),
+        std::pair("__device__ int count = 1;\n", "    data[0] = static_cast<std::byte>(count);"),
+        std::pair("static __device__ int count;\n",
+                  "    data[length] = static_cast<std::byte>(atomicAdd(&count, 1));")}) {
+    write_handler("counts.cu", body, before);
+    Command& counts = run("exec ipcq-compiler counts.cu --arch sm_90 --quick");
+    EXPECT_EQ(counts.exit_code(), 0) << counts.err();
+    EXPECT_THAT(counts.out(), AllOf(HasSubstr("not linked quickly: its variable '"), HasSubstr("count' would begin")));
+  }
 }
 
 TEST_F(HandlerCheckTest, SaysWhyDeviceCodeCannotBeLinked) {

@@ -12,12 +12,16 @@ using testing::HasSubstr;
 
 TEST(QueueSpec, TakesAHandlerFromAFile) {
   const auto spec = QueueSpec::parse(
-      "q=4KiB,handler=my/mine.cu,handler_deadline=0.25,define=LEVEL=7,define=FAST,include=more,include=/all");
+      "q=4KiB,handler=my/mine.cu,handler_deadline=0.25,quick_start=no,define=LEVEL=7,define=FAST,include=more,include=/"
+      "all");
   EXPECT_EQ(spec.options().handler, "my/mine.cu");
+  EXPECT_FALSE(spec.options().quick_start);
   EXPECT_EQ(spec.options().handler_deadline, std::chrono::milliseconds(250));
   EXPECT_THAT(spec.options().defines, testing::ElementsAre("LEVEL=7", "FAST"));
   EXPECT_THAT(spec.options().includes, testing::ElementsAre("more", "/all"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=mine"); }), HasSubstr("(x.cu)"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=upper,quick_start=yes"); }),
+              HasSubstr("quick_start: is of a handler's source file"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=upper,handler_deadline=1"); }),
               HasSubstr("handler_deadline: is of a handler's source file"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,handler_deadline=0"); }),

@@ -15,7 +15,7 @@ namespace ipcq::program {
 namespace {
 
 constexpr std::string_view kQueueKeys =
-    "size, slots, lines, line, batch, handler, define, include, handler_deadline, "
+    "size, slots, lines, line, batch, handler, define, include, quick_start, handler_deadline, "
     "state, state_file, pool, backpressure, group, threads, "
     "wait, endpoints, "
     "held, backend, "
@@ -207,6 +207,8 @@ bool QueueSpec::set_of_handler(std::string_view key, std::string_view value) {
   } else if (key == "define" || key == "include") {
     if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
     (key == "define" ? options_.defines : options_.includes).emplace_back(value);
+  } else if (key == "quick_start") {
+    options_.quick_start = parse_yes_no(value, what(key));
   } else if (key == "handler_deadline") {
     options_.handler_deadline = Timeout(Seconds(parse_decimal(value, what(key), Decimal::positive)));
   } else if (key == "state") {
@@ -262,7 +264,7 @@ void QueueSpec::finish() {
     }
   }
   if (!is_handler_file(options_.handler)) {
-    for (const char* key : {"define", "include", "handler_deadline", "state"}) {
+    for (const char* key : {"define", "include", "quick_start", "handler_deadline", "state"}) {
       if (has(key)) throw UsageError(what(key) + ": is of a handler's source file; name one, or leave it out");
     }
   }

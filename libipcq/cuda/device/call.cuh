@@ -9,6 +9,11 @@
 #include "layout/handle_records.hpp"
 #include "layout/verdict.hpp"
 
+// How the function that calls the handler is declared; in line, unless quick_call.cuh has it compiled once.
+#if !defined(IPCQ_CALL_OF_HANDLER)
+#define IPCQ_CALL_OF_HANDLER
+#endif
+
 namespace ipcq::device {
 
 using detail::kTimeUnit;
@@ -108,7 +113,7 @@ __device__ TeamOf<Handler> team_of(unsigned rank, unsigned size) {
 
 // Of the lane of rank 0: what the line of the message is to say.
 template <class Handler>
-__device__ CallResult call(HandlerMessage& m, const TeamOf<Handler>& team) {
+IPCQ_CALL_OF_HANDLER __device__ CallResult call(HandlerMessage& m, const TeamOf<Handler>& team) {
   State state{};
   if constexpr (kTakesState<Handler>) state = Instance<Handler>::state();
   handlers::call(Instance<Handler>::get(), m, team, state);

@@ -135,6 +135,7 @@ void BrokerCore::end_threads() {
   server_.join_control();
   parts_.outliving.join();  // first: it ends a runner that does not answer, which the others may wait for
   server_.join_answers();
+  parts_.inliner.join();
   parts_.supervisor.join();
   // Creations in other threads fail, since `stopped` is set. Waits until they have removed what they had built so far,
   // as that has names.

@@ -32,7 +32,7 @@ class BrokerCore {
 
   void create_pool(const std::string& name, const PoolOptions& options) { parts_.registry.create_pool(name, options); }
   void create_queue(const std::string& name, const QueueOptions& options) {
-    parts_.registry.create_queue(name, options);
+    parts_.inliner.look_after(name, parts_.registry.create_queue(name, options));
   }
   void end_of_stream(const std::string& queue);
   void save_state(const std::string& queue, const std::string& file);

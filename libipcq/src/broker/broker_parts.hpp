@@ -9,6 +9,7 @@
 #include "broker/closer.hpp"
 #include "broker/endpoints.hpp"
 #include "broker/executor_switch.hpp"
+#include "broker/inliner.hpp"
 #include "broker/live_changes.hpp"
 #include "broker/outliving_work.hpp"
 #include "broker/registry.hpp"
@@ -30,6 +31,7 @@ struct BrokerParts {
   OutlivingWork outliving{context, registry, supervisor, clients, closer};
   Endpoints endpoints{context, registry, supervisor, switches, outliving};
   LiveChanges changes{context, registry};
+  Inliner inliner{context, registry, changes};
   Statistics statistics{context, registry, supervisor, clients};
 };
 

@@ -93,7 +93,7 @@ std::string without_last_newline(std::string text) {
   return text;
 }
 
-std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget target) {
+std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget target, const Making& making) {
   std::vector<std::string> all;
   if (target.capability != 0) {
     all = {"--arch", "sm_" + std::to_string(target.capability)};
@@ -101,6 +101,8 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
     all = {"--host"};
   }
   all.insert(all.end(), {"--cache", "--image-fd", std::to_string(kChildDescriptor)});
+  if (making.may_be_linked && target.capability != 0) all.emplace_back("--quick");
+  if (!making.only_of.empty()) all.insert(all.end(), {"--only-of", making.only_of});
   for (const auto& d : o.defines) all.insert(all.end(), {"-D", d});
   for (const auto& i : o.includes) all.insert(all.end(), {"-I", i});
   all.insert(all.end(), {"--", split_handler(o.handler).file});
@@ -126,7 +128,7 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
 }  // namespace
 
 std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, const QueueOptions& options,
-                                                    HandlerTarget target, int cancel) {
+                                                    HandlerTarget target, const Making& making, int cancel) {
   const std::string program = find_program("ipcq-compiler", "IPCQ_COMPILER");
   if (program.empty() || !is_program(program)) {
     throw BackendError(object + ": its handler, '" + printable(options.handler) +
@@ -144,8 +146,8 @@ std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, c
   if (!image->file) throw_system(errno, "memfd_create", object);
   Pipe out = make_pipe(object);
   Pipe err = make_pipe(object);
-  Child child(spawn_program(object, program, arguments_for(options, target), image->file.get(), out.writing.get(),
-                            err.writing.get()));
+  Child child(spawn_program(object, program, arguments_for(options, target, making), image->file.get(),
+                            out.writing.get(), err.writing.get()));
   out.writing.reset();
   err.writing.reset();
   std::string complained;
@@ -168,7 +170,12 @@ std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, c
   if (::fstat(image->file.get(), &made) != 0 || made.st_size == 0) {
     throw BackendError(object + ": ipcq-compiler (" + program + ") made no image, and does not say why");
   }
-  image->said = without_last_newline(image->said + complained);  // the latter: warnings
+  image->said = without_last_newline(image->said);
+  if (const auto at = image->said.rfind(kLinkedOnly); at != std::string::npos) {
+    image->linked_key = image->said.substr(at + kLinkedOnly.size());
+    image->said.resize(at + kLinkedOnly.find(';'));
+  }
+  if (!complained.empty()) image->said += "\n" + without_last_newline(complained);  // warnings
   return image;
 }
 

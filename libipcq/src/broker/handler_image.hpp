@@ -18,8 +18,14 @@ struct HandlerTarget {
 };
 
 struct HandlerImage {
-  Fd file;           // what a runner loads, in memory
-  std::string said;  // by the compiler: "x.cu: compiled for sm_90 (NVRTC 13.0, 1.3 s): ..."
+  Fd file;                 // what a runner loads, in memory
+  std::string said;        // by the compiler: "x.cu: compiled for sm_90 (NVRTC 13.0, 1.3 s): ..."
+  std::string linked_key;  // not empty: it is only linked, and this is what a whole one is to be made of
+};
+
+struct Making {
+  bool may_be_linked = false;  // a quick image will do, where the compiler can make one
+  std::string only_of{};       // not empty: a linked_key; fails where the handler's file or a header has changed since
 };
 
 // Without the mutex. Compiles options.handler, or takes it from the user's cache; gives up when `cancel` becomes
@@ -27,6 +33,6 @@ struct HandlerImage {
 // compiler's messages, whole, where the file does not compile; NotFoundError: there is no such file; BackendError: no
 // compiler, or it fails for other reasons; SystemError.
 std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, const QueueOptions& options,
-                                                    HandlerTarget target, int cancel);
+                                                    HandlerTarget target, const Making& making, int cancel);
 
 }  // namespace ipcq::detail

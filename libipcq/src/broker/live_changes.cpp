@@ -44,7 +44,7 @@ LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(
     const QueueEntry& q = registry_.find(queue);
     check(q);
     if (!q.executed_by->is_lost() || now_ns() >= deadline) {
-      return {q.name, q.map->config().segment.generation, q.options, q.device, q.executed_by, q.id_there};
+      return {q.name, q.map->config().segment.generation, q.options, q.device, q.image, q.executed_by, q.id_there};
     }
     context_.changed.wait_for(lock, kRestartLook);
   }
@@ -102,6 +102,19 @@ void LiveChanges::load(const std::string& queue, Fd content) {
   context_.log(LogLevel::info, t.object() + ": its state was loaded (" + format_bytes(kept->bytes) + ")");
 }
 
+void LiveChanges::swap(const Target& target, const std::string& handler,
+                       const std::shared_ptr<const HandlerImage>& image) {
+  RunnerRequest r = request_for(target, RunnerOp::replace_handler);
+  r.has_image = 1;
+  name_handler(r, handler);
+  ask(target, r, image->file);
+  commit(target, [&](QueueEntry& q) {
+    q.options.handler = handler;
+    q.image = image;
+    q.relapses = {};
+  });
+}
+
 void LiveChanges::replace_handler(const std::string& queue, const std::string& handler) {
   QueueOptions options = target(queue, check_replaceable).options;
   options.handler = handler;
@@ -110,20 +123,21 @@ void LiveChanges::replace_handler(const std::string& queue, const std::string& h
                      "' is no file; a handler of your own is replaced by another such");
   }
   check_queue_options("queue '" + queue + "'", options);
-  const auto image = registry_.image_for("queue '" + queue + "'", options, target(queue, check_replaceable).device);
+  const auto image = registry_.image_for("queue '" + queue + "'", options, target(queue, check_replaceable).device, {});
   const std::scoped_lock one(one_at_a_time_);
   const Target t = target(queue, check_replaceable);
-  RunnerRequest r = request_for(t, RunnerOp::replace_handler);
-  r.has_image = 1;
-  name_handler(r, handler);
-  ask(t, r, image->file);
-  commit(t, [&](QueueEntry& q) {
-    q.options.handler = handler;
-    q.image = image;
-    q.relapses = {};
-  });
+  swap(t, handler, image);
   context_.log(LogLevel::info, t.object() + ": its handler is now '" + printable(handler) + "', in place of '" +
                                    printable(t.options.handler) + "'");
+}
+
+bool LiveChanges::replace_image(const std::string& queue, const std::shared_ptr<const HandlerImage>& linked,
+                                const std::shared_ptr<const HandlerImage>& whole) {
+  const std::scoped_lock one(one_at_a_time_);
+  const Target t = target(queue, check_replaceable);
+  if (t.image != linked) return false;
+  swap(t, t.options.handler, whole);
+  return true;
 }
 
 }  // namespace ipcq::detail

@@ -32,6 +32,9 @@ class LiveChanges {
   // Compiles the handler first, with the queue's macros and folders. Where that fails, or the new one does not start,
   // the old one stays.
   void replace_handler(const std::string& queue, const std::string& handler);
+  // Puts `whole`, another image of the same handler, in the place of `linked`. False: the queue has another image.
+  bool replace_image(const std::string& queue, const std::shared_ptr<const HandlerImage>& linked,
+                     const std::shared_ptr<const HandlerImage>& whole);
 
   // With the mutex. A memory file for the content of load().
   static Fd file_for_state(const QueueEntry& q);
@@ -45,6 +48,7 @@ class LiveChanges {
     std::uint64_t generation = 0;
     QueueOptions options;
     int device = 0;
+    std::shared_ptr<const HandlerImage> image;
     std::shared_ptr<RunnerLink> runner;
     std::uint64_t id = 0;
     std::string object() const { return "queue '" + name + "'"; }
@@ -54,6 +58,8 @@ class LiveChanges {
   static RunnerRequest request_for(const Target& target, RunnerOp op);
   // The errors name the queue.
   static void ask(const Target& target, const RunnerRequest& request, const Fd& file);
+  // Has the runner load the image, as the handler of that name, and keeps both.
+  void swap(const Target& target, const std::string& handler, const std::shared_ptr<const HandlerImage>& image);
   void commit(const Target& target, const std::function<void(QueueEntry& q)>& change);
 
   BrokerContext& context_;

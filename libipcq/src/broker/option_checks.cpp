@@ -55,6 +55,7 @@ void check_handler(const std::string& object, const QueueOptions& o) {
   if (is_handler_file(o.handler)) return check_handler_file(object, o);
   const char* const key = !o.defines.empty()                            ? "defines"
                           : !o.includes.empty()                         ? "includes"
+                          : !o.quick_start                              ? "quick_start"
                           : o.handler_deadline != Duration::zero()      ? "handler_deadline"
                           : o.state_bytes != 0 || !o.state_file.empty() ? "state"
                                                                         : nullptr;

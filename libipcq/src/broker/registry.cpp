@@ -49,9 +49,9 @@ void Registry::create_pool(const std::string& name, const PoolOptions& options) 
   add_pool(name, options, By::user);
 }
 
-void Registry::create_queue(const std::string& name, const QueueOptions& options) {
+std::shared_ptr<const HandlerImage> Registry::create_queue(const std::string& name, const QueueOptions& options) {
   check_name(name, "queue");
-  add_queue(name, options, By::user, {});
+  return add_queue(name, options, By::user, {});
 }
 
 // ---- under the mutex: what can be refused ----
@@ -124,7 +124,8 @@ void Registry::add_pool(const std::string& name, const PoolOptions& options, By 
   IPCQ_CRASH_POINT("create.committed");
 }
 
-void Registry::add_queue(const std::string& name, const QueueOptions& options, By by, Lasting lasting) {
+std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name, const QueueOptions& options, By by,
+                                                        Lasting lasting) {
   std::optional<Reservation> reserved;
   std::optional<Reservation> own_pool;
   QueuePlan plan;
@@ -144,11 +145,13 @@ void Registry::add_queue(const std::string& name, const QueueOptions& options, B
     plan.generation = context_.new_generation();
   }
   QueueEntry q = build_queue(plan);
+  const auto image = q.image;
   {
     const Lock lock(context_.mutex);
     commit_queue(q);
   }
   IPCQ_CRASH_POINT("create.committed");
+  return image;
 }
 
 // ---- without the mutex: what takes its time ----
@@ -202,7 +205,8 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   q.device = pool_on_device ? plan.shared->options.device : q.options.device;
   q.state = plan.lasting.state ? plan.lasting.state : first_state(object, q.options);
   if (is_handler_file(q.options.handler)) {
-    q.image = plan.lasting.image ? plan.lasting.image : image_for(object, q.options, q.device);
+    q.image = plan.lasting.image ? plan.lasting.image
+                                 : image_for(object, q.options, q.device, {.may_be_linked = q.options.quick_start});
   }
   // A queue's own pool has the queue's name, by which other queues may share it.
   q.pool = plan.shared ? plan.shared : build_pool(plan.name, PoolMap::of_queue(q.options), plan.pool_generation);
@@ -245,10 +249,10 @@ void Registry::start_executor(QueueEntry& q, QueueMap::Executed executed) {
 }
 
 std::shared_ptr<const HandlerImage> Registry::image_for(const std::string& object, const QueueOptions& options,
-                                                        int device) {
+                                                        int device, const Making& making) {
   HandlerTarget target;
   if (options.backend == "cuda") target.capability = supervisor_.require(object, device)->capability();
-  auto image = compile_handler(object, options, target, context_.quit.get());
+  auto image = compile_handler(object, options, target, making, context_.quit.get());
   context_.log(LogLevel::info, object + ": handler " + image->said);
   return image;
 }
@@ -285,13 +289,18 @@ QueueEntry& Registry::find(const std::string& queue) {
 const QueueEntry& Registry::find(const std::string& queue) const {
   const auto it = queues_.find(queue);
   if (it != queues_.end() && !it->second.lost) return it->second;
-  if (it != queues_.end() || supervisor_.recreates_queue(queue)) {
+  if (comes_back(queue)) {
     throw NotFoundError(object_of_queue(queue) + ": its runner was lost, and it is being created anew; wait for it");
   }
   std::string known;
   for (const auto& [name, q] : queues_) known += (known.empty() ? "" : ", ") + name;
   throw NotFoundError(object_of_queue(queue) + ": " + context_.self() + " has no such queue; it has " +
                       (known.empty() ? "none" : known));
+}
+
+bool Registry::comes_back(const std::string& queue) const {
+  const auto it = queues_.find(queue);
+  return it != queues_.end() ? it->second.lost : supervisor_.recreates_queue(queue);
 }
 
 QueueEntry* Registry::find_generation(const std::string& queue, std::uint64_t generation) {

@@ -35,15 +35,19 @@ class Registry final : public RunnerUser {
 
   // Without the mutex. Throw UsageError, BackendError, SystemError.
   void create_pool(const std::string& name, const PoolOptions& options);
-  void create_queue(const std::string& name, const QueueOptions& options);
+  // Returns the image of its handler, if that is the user's.
+  std::shared_ptr<const HandlerImage> create_queue(const std::string& name, const QueueOptions& options);
 
   // Without the mutex. Compiles the handler that the options name, for a queue that lies there. Throws as
   // compile_handler(); BackendError: there is no runner.
-  std::shared_ptr<const HandlerImage> image_for(const std::string& object, const QueueOptions& options, int device);
+  std::shared_ptr<const HandlerImage> image_for(const std::string& object, const QueueOptions& options, int device,
+                                                const Making& making);
 
   // Throws NotFoundError, which lists the queues that there are.
   QueueEntry& find(const std::string& queue);
   const QueueEntry& find(const std::string& queue) const;
+  // Whether a queue that find() does not know is being created anew.
+  bool comes_back(const std::string& queue) const;
   // The queue of that name and generation; null when it has gone.
   QueueEntry* find_generation(const std::string& queue, std::uint64_t generation);
   Pools& pools() noexcept { return pools_; }
@@ -78,7 +82,8 @@ class Registry final : public RunnerUser {
   };
 
   void add_pool(const std::string& name, const PoolOptions& options, By by);
-  void add_queue(const std::string& name, const QueueOptions& options, By by, Lasting lasting);
+  std::shared_ptr<const HandlerImage> add_queue(const std::string& name, const QueueOptions& options, By by,
+                                                Lasting lasting);
   void check_not_reserved(const std::string& object) const;
   void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;

@@ -4,11 +4,16 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "layout/handler_arguments.hpp"
 
 namespace ipcq::detail {
+
+// At the end of what ipcq-compiler says of an image whose kernels call the handler and have not inlined it, behind
+// which stands its key: the image is for the time until there is one of the same key that is inlined.
+inline constexpr std::string_view kLinkedOnly = ": linked, not inlined; key ";
 
 struct HandlerText {
   std::string file;       // or the name
