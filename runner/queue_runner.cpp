@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,7 +23,8 @@ namespace {
 
 // Ends the process: after a failed kernel its CUDA context is unusable. The broker observes the process' end.
 [[noreturn]] void die(const std::string& object, const char* what) noexcept {
-  std::fprintf(stderr, "ipcq-runner: %s: %s\n", object.c_str(), what);
+  const bool names_it = std::string_view(what).substr(0, object.size()) == object;
+  std::fprintf(stderr, "ipcq-runner: %s%s%s\n", names_it ? "" : object.c_str(), names_it ? "" : ": ", what);
   _exit(1);
 }
 

@@ -309,7 +309,7 @@ TEST_P(HandlerMessageTest, DropsAndFailsRecordsOfABatch) {
 }
 
 TEST_P(HandlerMessageTest, AnIndexBeyondTheMessageIsFound) {
-  if (kOnGpu) return;  // it traps there: handler faults of a GPU are gpu_process_test's
+  if (kOnGpu) return;  // it traps there: device_fault_test.cpp
   QueueOptions o = options(full("beyond.cu", "    m.elements<std::uint32_t>()[1] = 1;"));
   o.defines = {"IPCQ_CHECK_BOUNDS"};
   broker().create("q", o);

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "base/os.hpp"
 #include "broker/stream_end.hpp"
 #include "repair/membership.hpp"
 
@@ -9,11 +10,15 @@ namespace ipcq::detail {
 
 void end_lost_queue(const BrokerContext& context, const QueueEntry& q, const std::string& how) {
   const Leftover left = close_queue(q);
-  context.log(LogLevel::error,
-              "queue '" + q.name + "': the runner of " + object_of(q.device) + " was lost (" + how + "), and with it " +
-                  std::to_string(left.messages) + " messages" +
-                  (left.held == 0 ? std::string() : " and what consumers hold (" + std::to_string(left.held) + ")") +
-                  "; its clients are told that it is closed, and it is created anew");
+  // Which kernel has failed CUDA does not say.
+  const bool is_suspect = q.image && left.messages != 0;
+  context.log(
+      LogLevel::error,
+      "queue '" + q.name + "': the runner of " + object_of(q.device) + " was lost (" + how + "), and with it " +
+          std::to_string(left.messages) + " messages" +
+          (left.held == 0 ? std::string() : " and what consumers hold (" + std::to_string(left.held) + ")") +
+          (is_suspect ? "; its handler, '" + printable(q.options.handler) + "', may be what failed" : std::string()) +
+          "; its clients are told that it is closed, and it is created anew");
   release_late_payloads(*q.map, *q.pool->map);
   bury_unprocessed(*q.map, *q.pool->map);
   wake_everybody(*q.map, *q.pool->map);
