@@ -89,6 +89,11 @@ std::string backend_text(const QueueOptions& o) {
   return "auto (cuda where there is a GPU, else host)";
 }
 
+std::string handler_text(const QueueOptions& o) {
+  if (o.handler.empty()) return "none";
+  return o.handler + (o.isolate ? " in a runner of its own" : "");
+}
+
 std::string groups_text(const QueueOptions& o) {
   std::string text;
   for (const auto& group : o.groups) {
@@ -125,8 +130,8 @@ std::vector<std::string> describe_plan(const BrokerConfig& config) {
       });
     });
     lines.push_back(fmt::format("queue '{}': {}: {}; handler {}, backend {}, backpressure {}, groups {}", queue.name(),
-                                slots, text, o.handler.empty() ? "none" : o.handler, backend_text(o),
-                                to_string(o.backpressure), groups_text(o)));
+                                slots, text, handler_text(o), backend_text(o), to_string(o.backpressure),
+                                groups_text(o)));
   }
   lines.push_back(memory.sum());
   return lines;

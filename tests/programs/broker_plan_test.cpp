@@ -20,5 +20,14 @@ TEST(BrokerPlan, NamesTheQueueOrPoolThatCannotBe) {
   EXPECT_THAT(usage_error_of([&] { describe_plan(pool); }), StartsWith("pool 'frames': size is "));
 }
 
+TEST(BrokerPlan, SaysWhichQueuesHaveARunnerOfTheirOwn) {
+  const auto two = parse_broker_config(
+      "[[queue]]\nname = \"a\"\nhandler = \"/x/mine.cu\"\nisolate = true\n"
+      "[[queue]]\nname = \"b\"\nhandler = \"/x/mine.cu\"\n",
+      "t");
+  EXPECT_THAT(describe_plan(two), testing::ElementsAre(HasSubstr("handler /x/mine.cu in a runner of its own, backend"),
+                                                       HasSubstr("handler /x/mine.cu, backend"), StartsWith("in all")));
+}
+
 }  // namespace
 }  // namespace ipcq::program

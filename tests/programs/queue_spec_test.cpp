@@ -49,6 +49,17 @@ TEST(QueueSpec, StateIsOfAHandlersSourceFile) {
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,state=much"); }), HasSubstr("state"));
 }
 
+TEST(QueueSpec, ARunnerOfItsOwnIsOfAHandler) {
+  EXPECT_FALSE(QueueSpec::parse("q=4KiB,handler=mine.cu").options().isolate);
+  EXPECT_FALSE(QueueSpec::parse("q=4KiB,isolate=no").options().isolate);
+  EXPECT_TRUE(QueueSpec::parse("q=4KiB,handler=mine.cu,isolate=yes").options().isolate);
+  EXPECT_TRUE(QueueSpec::parse("q=4KiB,handler=upper,backend=cuda,isolate=yes").options().isolate);
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,isolate=yes"); }),
+              HasSubstr("queue 'q', isolate: is of the process that works on the queue with a handler; name one"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=mine.cu,isolate=maybe"); }),
+              HasSubstr("queue 'q', isolate: 'maybe' is none of yes, no"));
+}
+
 TEST(QueueSpec, PathsBeginWhereTheyAreSaidTo) {
   auto spec = QueueSpec::parse("q=4KiB,handler=mine.cu,include=more,include=/all,state=1,state_file=begin.bin");
   spec.begin_paths_at("/etc/ipcq");

@@ -43,6 +43,7 @@ expect 2 "FILE is required" ipcq state q save
 expect 3 "none answers" ipcq state q save file
 expect 3 "none answers" ipcq handler replace q mine.cu
 expect 2 "queue 'q', state_file: .*has no size" ipcq-broker --queue q=4KiB,handler=mine.cu,state_file=x
+expect 2 "queue 'q', isolate: .*name one" ipcq-broker --queue q=4KiB,isolate=yes
 expect 2 "queue 'q', state: is of a handler's source file" ipcq-broker --queue q=4KiB,handler=upper,state=4KiB
 
 # One source says one thing of a queue; what cannot be read is not empty.

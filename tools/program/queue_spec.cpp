@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view kQueueKeys =
     "size, slots, lines, line, batch, handler, define, include, quick_start, handler_deadline, "
-    "state, state_file, pool, backpressure, group, threads, "
+    "state, state_file, isolate, pool, backpressure, group, threads, "
     "wait, endpoints, "
     "held, backend, "
     "device, mirror, host_readable, executor";
@@ -216,6 +216,8 @@ bool QueueSpec::set_of_handler(std::string_view key, std::string_view value) {
   } else if (key == "state_file") {
     if (value.empty()) throw UsageError(what(key) + ": is empty; leave it out");
     options_.state_file = value;
+  } else if (key == "isolate") {
+    options_.isolate = parse_yes_no(value, what(key));
   } else {
     return false;
   }
@@ -267,6 +269,10 @@ void QueueSpec::finish() {
     for (const char* key : {"define", "include", "quick_start", "handler_deadline", "state"}) {
       if (has(key)) throw UsageError(what(key) + ": is of a handler's source file; name one, or leave it out");
     }
+  }
+  if (options_.isolate && options_.handler.empty()) {
+    throw UsageError(what("isolate") +
+                     ": is of the process that works on the queue with a handler; name one, or leave it out");
   }
   if (has("state_file") && !has("state")) {
     throw UsageError(what("state_file") +

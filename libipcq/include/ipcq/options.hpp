@@ -104,6 +104,10 @@ struct QueueOptions {
   std::uint64_t state_bytes = 0;
   // With state_bytes: the file with which it begins, of at most that size; what it lacks is zero. Empty: all of it is.
   std::string state_file{};
+  // A runner process that works on this queue alone: its death touches no other queue, and no other runner's death this
+  // one. Of a handler from a file, or on a GPU of any handler; there the queue's pool is its own, and no other queue
+  // shares it. docs/guide/handlers.md, "A process of its own".
+  bool isolate = false;
   // "host", "cuda", or "auto": cuda where there is a GPU and the queue has a handler (or its pool is in device memory).
   std::string backend = "auto";
   int device = 0;                // "cuda": number of the GPU, as CUDA counts them, and of an own pool

@@ -9,6 +9,7 @@
 
 #include "base/deadline.hpp"
 #include "base/memory_file.hpp"
+#include "base/thread.hpp"
 #include "broker/queue_dump.hpp"
 #include "broker/stream_end.hpp"
 #include "protocol/doorbell.hpp"
@@ -143,10 +144,29 @@ void BrokerCore::end_threads() {
   parts_.context.changed.wait(lock, [this] { return !parts_.registry.is_creating(); });
 }
 
-std::uint64_t BrokerCore::close_queues() {
-  std::uint64_t left = 0;
+// A handler that does not return takes seconds to stop. Those in runners of their own are asked at the same time.
+void BrokerCore::stop_executors() {
+  std::vector<std::thread> asking;
+  asking.reserve(parts_.registry.queues().size());
+  for (auto& [name, q] : parts_.registry.queues()) {
+    if (!q.executor || !q.options.isolate) continue;
+    std::thread thread;
+    if (start_thread(thread, [executor = q.executor.get()] { executor->stop(); })) asking.push_back(std::move(thread));
+  }
+  for (auto& [name, q] : parts_.registry.queues()) {
+    if (q.executor && !q.options.isolate) q.executor->stop();
+  }
+  for (auto& thread : asking) thread.join();
+  // Those for which there was no thread; the others have stopped.
   for (auto& [name, q] : parts_.registry.queues()) {
     if (q.executor) q.executor->stop();
+  }
+}
+
+std::uint64_t BrokerCore::close_queues() {
+  stop_executors();
+  std::uint64_t left = 0;
+  for (auto& [name, q] : parts_.registry.queues()) {
     const Leftover l = close_queue(q);
     wake_everybody(*q.map, *q.pool->map);
     left += l.messages;

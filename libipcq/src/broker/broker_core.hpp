@@ -49,6 +49,7 @@ class BrokerCore {
  private:
   void drain() const;
   void end_threads();
+  void stop_executors();
   std::uint64_t close_queues();
   void give_back();
 

@@ -65,15 +65,15 @@ void Inliner::put_in_place(Task& task) {
   const std::string object = "queue '" + task.queue + "'";
   if (!task.whole) {
     QueueOptions options;
-    int device = 0;
+    RunnerKey gpu;
     {
       const Lock lock(context_.mutex);
       const QueueEntry& q = registry_.find(task.queue);
       if (q.image != task.linked) return;
       options = q.options;
-      device = q.device;
+      gpu = runner_on(q.device, q);
     }
-    task.whole = registry_.image_for(object, options, device, {.only_of = task.linked->linked_key});
+    task.whole = registry_.image_for(object, options, gpu, {.only_of = task.linked->linked_key});
   }
   if (changes_.replace_image(task.queue, task.linked, task.whole)) {
     context_.log(LogLevel::info, object + ": its handler is inlined from now on");

@@ -44,7 +44,8 @@ LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(
     const QueueEntry& q = registry_.find(queue);
     check(q);
     if (!q.executed_by->is_lost() || now_ns() >= deadline) {
-      return {q.name, q.map->config().segment.generation, q.options, q.device, q.image, q.executed_by, q.id_there};
+      return {q.name,    q.map->config().segment.generation, q.options, runner_on(q.device, q), q.image, q.executed_by,
+              q.id_there};
     }
     context_.changed.wait_for(lock, kRestartLook);
   }
@@ -123,7 +124,7 @@ void LiveChanges::replace_handler(const std::string& queue, const std::string& h
                      "' is no file; a handler of your own is replaced by another such");
   }
   check_queue_options("queue '" + queue + "'", options);
-  const auto image = registry_.image_for("queue '" + queue + "'", options, target(queue, check_replaceable).device, {});
+  const auto image = registry_.image_for("queue '" + queue + "'", options, target(queue, check_replaceable).gpu, {});
   const std::scoped_lock one(one_at_a_time_);
   const Target t = target(queue, check_replaceable);
   swap(t, handler, image);

@@ -47,7 +47,7 @@ class LiveChanges {
     std::string name;
     std::uint64_t generation = 0;
     QueueOptions options;
-    int device = 0;
+    RunnerKey gpu;
     std::shared_ptr<const HandlerImage> image;
     std::shared_ptr<RunnerLink> runner;
     std::uint64_t id = 0;

@@ -14,8 +14,8 @@ void end_lost_queue(const BrokerContext& context, const QueueEntry& q, const std
   const bool is_suspect = q.image && left.messages != 0;
   context.log(
       LogLevel::error,
-      "queue '" + q.name + "': the runner of " + object_of(q.device) + " was lost (" + how + "), and with it " +
-          std::to_string(left.messages) + " messages" +
+      "queue '" + q.name + (q.options.isolate ? "': its own runner on " : "': the runner of ") + object_of(q.device) +
+          " was lost (" + how + "), and with it " + std::to_string(left.messages) + " messages" +
           (left.held == 0 ? std::string() : " and what consumers hold (" + std::to_string(left.held) + ")") +
           (is_suspect ? "; its handler, '" + printable(q.options.handler) + "', may be what failed" : std::string()) +
           "; its clients are told that it is closed, and it is created anew");

@@ -70,6 +70,17 @@ void check_handler(const std::string& object, const QueueOptions& o) {
                    ", and source files of your own (x.cu)");
 }
 
+// So that a configuration means the same everywhere, a built-in handler needs backend 'cuda' said, and not only found.
+void check_isolate(const std::string& object, const QueueOptions& o) {
+  if (!o.isolate || is_handler_file(o.handler) || (!o.handler.empty() && o.backend == "cuda")) return;
+  throw UsageError(
+      object + ": isolate says nothing here: " +
+      (o.handler.empty()
+           ? "it is of the process that works on the queue with a handler; name one, or leave it out"
+           : "a built-in handler runs in the broker's threads on the host, and backend '" + o.backend +
+                 "' is or may be the host; say backend cuda, name a handler of your own, or leave it out"));
+}
+
 // An option that has its default value counts as not given.
 void check_threads(const std::string& object, const QueueOptions& o) {
   if (!o.handler.empty()) {
@@ -127,6 +138,7 @@ void check_pool_options(const std::string& object, const PoolOptions& o) {
 void check_queue_options(const std::string& object, const QueueOptions& o) {
   check_backend(object, o.backend);
   check_handler(object, o);
+  check_isolate(object, o);
   check_threads(object, o);
   check_line_of_auto(object, o);
   check_batch(object, o);
@@ -146,6 +158,17 @@ void check_shared_pool(const std::string& object, const QueueOptions& o, const P
   if (on_device && pool.options.device != o.device && o.device != 0) {
     throw UsageError(object + ": device " + std::to_string(o.device) + ", but pool '" + o.pool + "' is on device " +
                      std::to_string(pool.options.device));
+  }
+  if (on_device && o.isolate) {
+    throw UsageError(object + ": isolate, but pool '" + o.pool +
+                     "' is in device memory, which ends with another runner; leave pool out for one of the queue's "
+                     "own, or leave isolate out");
+  }
+  if (on_device && !pool.only_for.empty()) {
+    throw UsageError(object + ": pool '" + o.pool +
+                     "' is in device memory that ends with the runner which its queue has for itself (isolate); leave "
+                     "pool out, share another, or create queue '" +
+                     pool.only_for + "' without isolate");
   }
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "broker/runner_key.hpp"
 #include "broker/runner_link.hpp"
 #include "ipcq/options.hpp"
 #include "queue/queue_map.hpp"
@@ -23,8 +24,12 @@ struct PoolEntry {
   // Has `owner` allocate the pool's memory on its GPU. Without the mutex. Throws BackendError.
   DeviceMemory allocate(std::shared_ptr<RunnerLink> owner, std::uint64_t bytes);
 
+  // The runner whose GPU memory it is.
+  RunnerKey lies_with() const { return {options.device, only_for}; }
+
   std::string name;
   PoolOptions options;
+  std::string only_for{};              // in device memory: the queue whose own runner has it; empty: all queues' runner
   std::shared_ptr<PoolMap> map;        // statistics and dumps may own it too
   std::shared_ptr<RunnerLink> runner;  // of a pool in device memory
   std::uint64_t block = 0;             // its number in the runner

@@ -16,9 +16,14 @@ std::uint32_t count_in_use(const QueueMap& map, std::uint32_t endpoint) {
 
 }  // namespace
 
-bool lies_on(const QueueEntry& q, int device) {
-  if (device == kHostRunner) return q.image && !q.map->on_device();
-  return (q.map->on_device() && q.device == device) || (q.pool->map->on_device() && q.pool->options.device == device);
+RunnerKey runner_on(int device, const std::string& name, const QueueOptions& options) {
+  return {device, options.isolate ? name : std::string()};
+}
+
+bool lies_with(const QueueEntry& q, const RunnerKey& runner) {
+  if (runner.device == kHostRunner) return q.image && !q.map->on_device() && runner_on(kHostRunner, q) == runner;
+  return (q.map->on_device() && runner_on(q.device, q) == runner) ||
+         (q.pool->map->on_device() && q.pool->lies_with() == runner);
 }
 
 // Other blocks have no entry in use: a member takes messages into its own block only, and after it has closed the

@@ -12,6 +12,7 @@
 #include "broker/handler_image.hpp"
 #include "broker/kept_state.hpp"
 #include "broker/pool_entry.hpp"
+#include "broker/runner_key.hpp"
 #include "broker/runner_link.hpp"
 #include "executor/executor.hpp"
 #include "ipcq/options.hpp"
@@ -90,8 +91,11 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   mutable std::uint64_t rate_at_ns = 0;
 };
 
-// Whether the queue's executor, or its payloads, are with the runner of this GPU, or with the host runner.
-bool lies_on(const QueueEntry& q, int device);
+// The runner that `device` has for the queue: the one that all share, or its own.
+RunnerKey runner_on(int device, const std::string& name, const QueueOptions& options);
+inline RunnerKey runner_on(int device, const QueueEntry& q) { return runner_on(device, q.name, q.options); }
+// Whether the queue's executor, or its payloads, are with this runner.
+bool lies_with(const QueueEntry& q, const RunnerKey& runner);
 // Blocks of held entries in which one may be in use.
 std::vector<std::uint32_t> held_blocks(const QueueEntry& q);
 // A free endpoint for a producer or a consumer; q.endpoints.size() when there is none.

@@ -40,6 +40,24 @@ class Registry::Reservation {
   std::string object_;
 };
 
+// Ends the runner that a queue was given for itself, unless the queue is created. The supervisor, which tries again,
+// keeps it meanwhile. Destroyed without the mutex, after what was built with that runner.
+class Registry::OwnRunner {
+ public:
+  OwnRunner(RunnerSupervisor& supervisor, const QueuePlan& plan, By by)
+      : supervisor_(plan.options.isolate && by == By::user ? &supervisor : nullptr), queue_(plan.name) {}
+  ~OwnRunner() {
+    if (supervisor_ != nullptr) supervisor_->dismiss_own(queue_);
+  }
+  OwnRunner(const OwnRunner&) = delete;
+  OwnRunner& operator=(const OwnRunner&) = delete;
+  void keep() noexcept { supervisor_ = nullptr; }
+
+ private:
+  RunnerSupervisor* supervisor_;
+  std::string queue_;
+};
+
 Registry::Registry(BrokerContext& context, RunnerSupervisor& supervisor) : context_(context), supervisor_(supervisor) {
   supervisor_.set_user(*this);
 }
@@ -144,11 +162,13 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
     plan.pool_generation = context_.new_generation();
     plan.generation = context_.new_generation();
   }
+  OwnRunner own_runner(supervisor_, plan, by);
   QueueEntry q = build_queue(plan);
   const auto image = q.image;
   {
     const Lock lock(context_.mutex);
     commit_queue(q);
+    own_runner.keep();
   }
   IPCQ_CRASH_POINT("create.committed");
   return image;
@@ -157,7 +177,7 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
 // ---- without the mutex: what takes its time ----
 
 std::shared_ptr<PoolEntry> Registry::build_pool(const std::string& name, const PoolOptions& options,
-                                                std::uint64_t generation) {
+                                                std::uint64_t generation, const std::string& only_for) {
   const std::string object = object_of_pool(name);
   auto pool = std::make_shared<PoolEntry>();
   pool->name = name;
@@ -165,7 +185,8 @@ std::shared_ptr<PoolEntry> Registry::build_pool(const std::string& name, const P
   DeviceMemory memory;
   const bool on_device = options.backend == "cuda";
   if (on_device) {
-    const auto runner = supervisor_.require(object, options.device);
+    pool->only_for = only_for;
+    const auto runner = supervisor_.require(object, pool->lies_with());
     const MemoryNeeds needs = PoolMap::needs(object, options);
     context_.log(LogLevel::info, object + ": needs " + format_bytes(needs.device_memory) + " of GPU " +
                                      std::to_string(options.device) + "'s memory, " +
@@ -179,15 +200,19 @@ std::shared_ptr<PoolEntry> Registry::build_pool(const std::string& name, const P
   return pool;
 }
 
-std::string Registry::choose_backend(const std::string& object, const QueueOptions& o, const PoolEntry* shared) {
+std::string Registry::choose_backend(const QueuePlan& plan) {
+  const std::string object = object_of_queue(plan.name);
+  const QueueOptions& o = plan.options;
+  const PoolEntry* const shared = plan.shared.get();
   const bool on_device = shared != nullptr && shared->map->on_device();
-  if (o.backend == "cuda") (void)supervisor_.require(object, on_device ? shared->options.device : o.device);
+  const RunnerKey gpu = runner_on(on_device ? shared->options.device : o.device, plan.name, o);
+  if (o.backend == "cuda") (void)supervisor_.require(object, gpu);
   if (o.backend != "auto") return o.backend;
   if (shared != nullptr ? !on_device : o.handler.empty()) check_nothing_of_a_gpu(object, o, shared);
   if (shared != nullptr) return on_device ? "cuda" : "host";
   if (o.handler.empty() || !has_gpu()) return "host";
   try {
-    (void)supervisor_.get(o.device);
+    (void)supervisor_.get(gpu);
     return "cuda";
   } catch (const BackendError& e) {
     context_.log(LogLevel::warning, object + ": backend host, since " + e.what());
@@ -200,16 +225,19 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   QueueEntry q;
   q.name = plan.name;
   q.options = plan.options;
-  q.options.backend = choose_backend(object, plan.options, plan.shared.get());
+  q.options.backend = choose_backend(plan);
   const bool pool_on_device = plan.shared && plan.shared->map->on_device();
   q.device = pool_on_device ? plan.shared->options.device : q.options.device;
   q.state = plan.lasting.state ? plan.lasting.state : first_state(object, q.options);
   if (is_handler_file(q.options.handler)) {
-    q.image = plan.lasting.image ? plan.lasting.image
-                                 : image_for(object, q.options, q.device, {.may_be_linked = q.options.quick_start});
+    q.image = plan.lasting.image
+                  ? plan.lasting.image
+                  : image_for(object, q.options, runner_on(q.device, q), {.may_be_linked = q.options.quick_start});
   }
   // A queue's own pool has the queue's name, by which other queues may share it.
-  q.pool = plan.shared ? plan.shared : build_pool(plan.name, PoolMap::of_queue(q.options), plan.pool_generation);
+  q.pool = plan.shared ? plan.shared
+                       : build_pool(plan.name, PoolMap::of_queue(q.options), plan.pool_generation,
+                                    plan.options.isolate ? plan.name : std::string());
   const auto executed = QueueMap::executed(q.options, q.pool->map->config());
   q.map = QueueMap::create(context_.name.segment(kQueueKind, plan.name, plan.generation), plan.name, plan.options,
                            executed, q.pool->map->config(), plan.generation, context_.access);
@@ -236,7 +264,8 @@ void Registry::start_executor(QueueEntry& q, QueueMap::Executed executed) {
                                     q.options.threads, q.options.wait);
     return;
   }
-  auto runner = by_device ? supervisor_.get(q.device) : supervisor_.require(object, kHostRunner);
+  auto runner =
+      by_device ? supervisor_.get(runner_on(q.device, q)) : supervisor_.require(object, runner_on(kHostRunner, q));
   if (by_device && q.pool->map->on_device() && q.pool->runner != runner) {
     throw BackendError(object + ": pool '" + q.pool->name + "' was lost with its runner meanwhile");
   }
@@ -249,9 +278,9 @@ void Registry::start_executor(QueueEntry& q, QueueMap::Executed executed) {
 }
 
 std::shared_ptr<const HandlerImage> Registry::image_for(const std::string& object, const QueueOptions& options,
-                                                        int device, const Making& making) {
+                                                        const RunnerKey& gpu, const Making& making) {
   HandlerTarget target;
-  if (options.backend == "cuda") target.capability = supervisor_.require(object, device)->capability();
+  if (options.backend == "cuda") target.capability = supervisor_.require(object, gpu)->capability();
   auto image = compile_handler(object, options, target, making, context_.quit.get());
   context_.log(LogLevel::info, object + ": handler " + image->said);
   return image;

@@ -39,9 +39,9 @@ class Registry final : public RunnerUser {
   std::shared_ptr<const HandlerImage> create_queue(const std::string& name, const QueueOptions& options);
 
   // Without the mutex. Compiles the handler that the options name, for a queue that lies there. Throws as
-  // compile_handler(); BackendError: there is no runner.
-  std::shared_ptr<const HandlerImage> image_for(const std::string& object, const QueueOptions& options, int device,
-                                                const Making& making);
+  // compile_handler(); BackendError: there is no such runner.
+  std::shared_ptr<const HandlerImage> image_for(const std::string& object, const QueueOptions& options,
+                                                const RunnerKey& gpu, const Making& making);
 
   // Throws NotFoundError, which lists the queues that there are.
   QueueEntry& find(const std::string& queue);
@@ -60,11 +60,12 @@ class Registry final : public RunnerUser {
   bool is_creating() const noexcept { return !reserved_.empty(); }
 
   // Called by the control thread: a runner answers no more; its process has ended.
-  void on_runner_lost(int device) override;
+  void on_runner_lost(const RunnerKey& key) override;
   Aftermath on_runner_gone(const GoneRunner& runner) override;
 
  private:
   class Reservation;
+  class OwnRunner;
   // The caller: a user, for whom a name that is being created anew is taken, or the supervisor.
   enum class By : std::uint8_t { user, supervisor };
   // What outlives a queue that is lost with its runner.
@@ -87,23 +88,25 @@ class Registry final : public RunnerUser {
   void check_not_reserved(const std::string& object) const;
   void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;
-  std::shared_ptr<PoolEntry> build_pool(const std::string& name, const PoolOptions& options, std::uint64_t generation);
+  // `only_for`: as of PoolEntry.
+  std::shared_ptr<PoolEntry> build_pool(const std::string& name, const PoolOptions& options, std::uint64_t generation,
+                                        const std::string& only_for = {});
   QueueEntry build_queue(const QueuePlan& plan);
   void start_executor(QueueEntry& q, QueueMap::Executed executed);
   // "host" or "cuda" for a queue that may have left it open. Only a BackendError, which says that the GPU cannot be
   // used, makes `auto` host. A shortage of this process (SystemError) fails the creation: it may pass, and must not
   // decide for the queue's whole life.
-  std::string choose_backend(const std::string& object, const QueueOptions& options, const PoolEntry* shared);
+  std::string choose_backend(const QueuePlan& plan);
   void commit_pool(const std::shared_ptr<PoolEntry>& pool);
   void commit_queue(QueueEntry& q);
 
   // registry_losses.cpp
-  std::vector<QueueEntry> take_queues_of(int device);
-  std::vector<std::shared_ptr<PoolEntry>> take_pools_of(int device, const std::vector<QueueEntry>& ended);
+  std::vector<QueueEntry> take_queues_of(const RunnerKey& key);
+  std::vector<std::shared_ptr<PoolEntry>> take_pools_of(const RunnerKey& key, const std::vector<QueueEntry>& ended);
 
   Aftermath on_host_runner_gone(const GoneRunner& runner);
-  // Lets a queue's handler go on in the next host runner, with the ticket `first`. Throws BackendError.
-  void restart_executor(const std::string& name, std::uint64_t generation, std::uint64_t first);
+  // Lets a queue's handler go on in the next host runner of that key, with the ticket `first`. Throws BackendError.
+  void restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation, std::uint64_t first);
 
   BrokerContext& context_;
   RunnerSupervisor& supervisor_;

@@ -21,32 +21,33 @@ bool is_own_pool_of(const PoolEntry& pool, const std::vector<QueueEntry>& queues
 }  // namespace
 
 // The queues stay until the runner is gone, and closed endpoints are repaired as usual; but nothing can be published,
-// and no client attaches. Those of the host runner lie in host memory, and go on.
-void Registry::on_runner_lost(int device) {
-  if (device == kHostRunner) return;
+// and no client attaches. Those of a host runner lie in host memory, and go on.
+void Registry::on_runner_lost(const RunnerKey& key) {
+  if (key.device == kHostRunner) return;
   for (auto& [name, q] : queues_) {
-    if (!lies_on(q, device)) continue;
+    if (!lies_with(q, key)) continue;
     q.lost = true;
     begin_draining(q);
   }
 }
 
-std::vector<QueueEntry> Registry::take_queues_of(int device) {
+std::vector<QueueEntry> Registry::take_queues_of(const RunnerKey& key) {
   std::vector<QueueEntry> taken;
   for (auto q = queues_.begin(); q != queues_.end();) {
-    const bool on_it = lies_on(q->second, device);
+    const bool on_it = lies_with(q->second, key);
     if (on_it) taken.push_back(std::move(q->second));
     q = on_it ? queues_.erase(q) : std::next(q);
   }
   return taken;
 }
 
-// Removes the device's pools, and pools that belong to a queue of `ended`. Returns those that belong to none of these.
-std::vector<std::shared_ptr<PoolEntry>> Registry::take_pools_of(int device, const std::vector<QueueEntry>& ended) {
+// Removes the runner's pools, and pools that belong to a queue of `ended`. Returns those that belong to none of these.
+std::vector<std::shared_ptr<PoolEntry>> Registry::take_pools_of(const RunnerKey& key,
+                                                                const std::vector<QueueEntry>& ended) {
   std::vector<std::shared_ptr<PoolEntry>> taken;
   for (auto p = pools_.begin(); p != pools_.end();) {
     const bool of_a_queue = is_own_pool_of(*p->second, ended);
-    const bool on_it = p->second->map->on_device() && p->second->options.device == device;
+    const bool on_it = p->second->map->on_device() && p->second->lies_with() == key;
     if (on_it && !of_a_queue) taken.push_back(p->second);
     p = on_it || of_a_queue ? pools_.erase(p) : std::next(p);
   }
@@ -55,14 +56,14 @@ std::vector<std::shared_ptr<PoolEntry>> Registry::take_pools_of(int device, cons
 
 // Removes the names at once; the supervisor frees the memory.
 Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
-  if (runner.device == kHostRunner) return on_host_runner_gone(runner);
-  std::vector<QueueEntry> ended = take_queues_of(runner.device);
-  const auto pools = take_pools_of(runner.device, ended);
+  if (runner.key.device == kHostRunner) return on_host_runner_gone(runner);
+  std::vector<QueueEntry> ended = take_queues_of(runner.key);
+  const auto pools = take_pools_of(runner.key, ended);
   for (const auto& q : ended) {
     end_lost_queue(context_, q, runner.how);
     for (const EndpointEntry& e : q.endpoints) ids_.give_back(e.client);
   }
-  if (runner.under_mps) warn_of_lost_contexts(context_, runner.device, ended);
+  if (runner.under_mps) warn_of_lost_contexts(context_, runner.key.device, ended);
   Aftermath after;
   for (const auto& p : pools) {
     p->map->segment().unlink();
@@ -85,7 +86,7 @@ Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
   return after;
 }
 
-// ---- the host runner ----
+// ---- host runners ----
 
 namespace {
 
@@ -109,7 +110,7 @@ Aftermath Registry::on_host_runner_gone(const GoneRunner& runner) {
   std::uint64_t failed = 0;
   std::string culprits;
   for (auto& [name, q] : queues_) {
-    if (!lies_on(q, kHostRunner)) continue;
+    if (!lies_with(q, runner.key)) continue;
     const Interrupted left = finish_interrupted(*q.map, *q.pool->map);
     failed += left.failed;
     // Where the runner could not say whom it died of, all that it worked on may have been it.
@@ -122,16 +123,16 @@ Aftermath Registry::on_host_runner_gone(const GoneRunner& runner) {
     }
     q.relapses.is_starting = false;
     const std::uint64_t generation = q.map->config().segment.generation;
-    after.recreate.push_back(
-        {.kind = Recreation::Kind::executor,
-         .name = name,
-         .pool = {},
-         .create = [this, queue = name, generation, first = left.next] { restart_executor(queue, generation, first); },
-         .patient = true,
-         .not_before = not_before});
+    after.recreate.push_back({.kind = Recreation::Kind::executor,
+                              .name = name,
+                              .pool = {},
+                              .create = [this, key = runner.key, queue = name, generation,
+                                         first = left.next] { restart_executor(key, queue, generation, first); },
+                              .patient = true,
+                              .not_before = not_before});
   }
   if (!after.recreate.empty()) {
-    context_.complain("host runner: was lost (" + runner.how + ")" +
+    context_.complain(object_of(runner.key) + ": was lost (" + runner.how + ")" +
                       (culprits.empty() ? std::string() : ", by " + culprits) + "; " + std::to_string(failed) +
                       " messages that it had in work are passed on as failed, and the handlers of " +
                       std::to_string(after.recreate.size()) + " queues are started again");
@@ -140,8 +141,9 @@ Aftermath Registry::on_host_runner_gone(const GoneRunner& runner) {
 }
 
 // Without the mutex.
-void Registry::restart_executor(const std::string& name, std::uint64_t generation, std::uint64_t first) {
-  const auto runner = supervisor_.require("queue '" + name + "'", kHostRunner);
+void Registry::restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation,
+                                std::uint64_t first) {
+  const auto runner = supervisor_.require("queue '" + name + "'", key);
   QueueOptions options;
   std::shared_ptr<QueueMap> map;
   std::shared_ptr<PoolEntry> pool;

@@ -109,11 +109,15 @@ std::shared_ptr<RunnerLink> RunnerLink::get(int device, int cancel) {
   Place& place = place_of(device);
   const std::scoped_lock lock(place.mutex);
   if (auto link = place.link.lock(); link && !link->is_lost()) return link;
+  std::shared_ptr<RunnerLink> link = start(device, cancel);
+  place.link = link;
+  return link;
+}
+
+std::shared_ptr<RunnerLink> RunnerLink::start(int device, int cancel) {
   for (const std::uint64_t deadline = now_ns() + kNotYetPatienceNs;;) {
     try {
-      std::shared_ptr<RunnerLink> link(new RunnerLink(device, cancel));
-      place.link = link;
-      return link;
+      return std::shared_ptr<RunnerLink>(new RunnerLink(device, cancel));
     } catch (const NotYet&) {
       if (now_ns() >= deadline || await_input(cancel, kNotYetPauseMs)) throw;
     }
@@ -166,7 +170,7 @@ void RunnerLink::await_hello(int cancel) {
 
 RunnerLink::~RunnerLink() {
   if (pid_ <= 0 || epoch_ != fork_epoch()) return;
-  ::shutdown(socket_.get(), SHUT_RDWR);  // tells the runner to end, even if another process has a copy of the socket
+  hang_up();
   socket_.reset();
   end();
 }
@@ -178,6 +182,9 @@ bool RunnerLink::is_lost() const noexcept {
 }
 
 bool RunnerLink::is_gone() const noexcept { return has_ended(process_); }
+
+// A shutdown also reaches the runner if another process has a copy of the socket.
+void RunnerLink::hang_up() noexcept { (void)::shutdown(socket_.get(), SHUT_RDWR); }
 
 void RunnerLink::kill() noexcept { (void)::syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0); }
 

@@ -1,10 +1,10 @@
-// The broker's side of a runner: the process that owns a GPU for it, or, as "device" kHostRunner, the one that runs
-// users' own handlers on the host. get() spawns it on demand; the brokers of one process share it; it is ended with the
-// last shared_ptr. Requests go over a socket pair, one at a time.
+// The broker's side of a runner: a process that owns a GPU for it, or, as "device" kHostRunner, one that runs users'
+// own handlers on the host. get() spawns it on demand, and the brokers of one process share it; start() spawns one that
+// nobody else gets. It is ended with the last shared_ptr. Requests go over a socket pair, one at a time.
 //
-// Thread safety: any thread may call any function. get(), request(), end() and the destructor wait for the runner, so
-// they are called without a broker's mutex. Invariant: a forked child shares no RunnerLink: get() starts its own, and
-// the destructor does nothing there.
+// Thread safety: any thread may call any function. get(), start(), request(), end() and the destructor wait for the
+// runner, so they are called without a broker's mutex. Invariant: a forked child shares no RunnerLink: get() starts its
+// own, and the destructor does nothing there.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,8 @@ class RunnerLink {
   // GPU, given up; NotYet, which is one, if the driver accepts none after that either. Throws SystemError or
   // PermissionError if this process lacks a descriptor or the system starts no process.
   static std::shared_ptr<RunnerLink> get(int device, int cancel);
+  // The same, always a new one, which get() does not find.
+  static std::shared_ptr<RunnerLink> start(int device, int cancel);
   // The path of the runner's program: $IPCQ_RUNNER or $IPCQ_HOST_RUNNER, unchecked, else where it was found; empty if
   // it was not.
   static std::string find_program(int device);
@@ -56,6 +58,8 @@ class RunnerLink {
   bool is_lost() const noexcept;  // answers no more
   bool is_gone() const noexcept;  // nothing of it runs any more
   void kill() noexcept;
+  // Tells it to end, and does not wait for that. Nothing may be asked of it any more.
+  void hang_up() noexcept;
   // Of a host runner that is gone: the segment of the queue whose handler it died of, if it could still say so. No
   // request may be under way.
   std::string died_of();

@@ -21,19 +21,20 @@ constexpr auto kGonePatience = std::chrono::seconds(10);
 
 }  // namespace
 
-std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
-  const std::string object = object_of(device);
+std::shared_ptr<RunnerLink> RunnerSupervisor::get(const RunnerKey& key) {
+  const std::string object = object_of(key);
   Watched started;  // if it is not used, released after the mutex is unlocked
   {
     Lock lock(context_.mutex);
     context_.check_running(object);
-    if (const auto known = runners_.find(device); known != runners_.end()) {
+    if (const auto known = runners_.find(key); known != runners_.end()) {
       if (!known->second.link->is_lost()) return known->second.link;
-      await_gone(lock, device);
+      await_gone(lock, key);
     }
   }
   try {
-    started.link = RunnerLink::get(device, context_.quit.get());
+    started.link = key.is_of_one_queue() ? RunnerLink::start(key.device, context_.quit.get())
+                                         : RunnerLink::get(key.device, context_.quit.get());
     started.socket = started.link->hang_up_fd();
     started.process = started.link->process_fd();
   } catch (const BackendError&) {
@@ -43,42 +44,68 @@ std::shared_ptr<RunnerLink> RunnerSupervisor::get(int device) {
   }
   const Lock lock(context_.mutex);
   context_.check_running(object);
-  if (const auto known = runners_.find(device); known != runners_.end()) return known->second.link;
+  if (const auto known = runners_.find(key); known != runners_.end()) return known->second.link;
   // Started with the first runner, so that a failure is reported to the caller: when a runner dies, the thread must
   // exist.
   require_thread(thread_, context_.self() + ": what creates anew what a runner takes along", [this] { recreate(); });
-  watch_descriptors(device, started);
-  const RunnerLink& link = *started.link;
-  context_.log(LogLevel::info, device == kHostRunner ? object + ": pid " + std::to_string(link.pid())
-                                                     : object + " (" + link.device_name() + "): runner pid " +
-                                                           std::to_string(link.pid()) + ", " +
-                                                           (link.has_mps() ? "under MPS" : "without MPS"));
-  return (runners_[device] = std::move(started)).link;
+  watch_descriptors(key, started);
+  tell_of_start(key, *started.link);
+  return (runners_[key] = std::move(started)).link;
 }
 
-std::shared_ptr<RunnerLink> RunnerSupervisor::require(const std::string& object, int device) {
+// Under MPS a fault mostly fails the contexts of all clients of the server, the shared runner's among them.
+void RunnerSupervisor::tell_of_start(const RunnerKey& key, const RunnerLink& link) const {
+  const std::string pid = "pid " + std::to_string(link.pid());
+  if (key.device == kHostRunner) return context_.log(LogLevel::info, object_of(key) + ": " + pid);
+  context_.log(LogLevel::info, object_of(key) + " (" + link.device_name() + "): runner " + pid + ", " +
+                                   (link.has_mps() ? "under MPS" : "without MPS"));
+  if (!key.is_of_one_queue() || !link.has_mps()) return;
+  context_.log(
+      LogLevel::warning,
+      "queue '" + key.queue + "': isolate=yes keeps faults of its kernels from no other queue of " +
+          object_of(key.device) +
+          " under MPS, whose server fails all of its clients; run without MPS where they are to be kept apart");
+}
+
+std::shared_ptr<RunnerLink> RunnerSupervisor::require(const std::string& object, const RunnerKey& key) {
   try {
-    return get(device);
+    return get(key);
   } catch (const BackendError& e) {
     throw BackendError(
-        object + (device == kHostRunner ? ": its handler cannot run here: " : ": backend 'cuda' cannot run here: ") +
+        object +
+        (key.device == kHostRunner ? ": its handler cannot run here: " : ": backend 'cuda' cannot run here: ") +
         e.what());
   }
 }
 
-void RunnerSupervisor::watch_descriptors(int device, const Watched& runner) {
+void RunnerSupervisor::dismiss_own(const std::string& queue) noexcept {
+  Watched own;  // released after the mutex is unlocked
+  const Lock lock(context_.mutex);
+  const auto it = std::find_if(runners_.begin(), runners_.end(), [&](const auto& r) { return r.first.queue == queue; });
+  if (it == runners_.end() || it->second.link->is_lost()) return;
+  unwatch_descriptors(it->second);
+  own = std::move(it->second);
+  runners_.erase(it);
+}
+
+void RunnerSupervisor::watch_descriptors(const RunnerKey& key, const Watched& runner) {
   try {
     context_.polls.watch(runner.socket.get(), PollSet::For::hang_up);  // answers are read by the thread that asked
     context_.polls.watch(runner.process.get());
   } catch (const SystemError& e) {
     context_.polls.unwatch(runner.socket.get());
-    throw SystemError(e.code(), "runner of " + object_of(device) + ": " + e.what());
+    throw SystemError(e.code(), "runner of " + object_of(key) + ": " + e.what());
   }
 }
 
+void RunnerSupervisor::unwatch_descriptors(const Watched& runner) noexcept {
+  context_.polls.unwatch(runner.socket.get());
+  context_.polls.unwatch(runner.process.get());
+}
+
 bool RunnerSupervisor::has_mps(int device) const {
-  const auto runner = runners_.find(device);
-  return runner != runners_.end() && runner->second.link->has_mps();
+  return std::any_of(runners_.begin(), runners_.end(),
+                     [&](const auto& r) { return r.first.device == device && r.second.link->has_mps(); });
 }
 
 bool RunnerSupervisor::serve(int fd) {
@@ -86,29 +113,29 @@ bool RunnerSupervisor::serve(int fd) {
     return r.second.socket.get() == fd || r.second.process.get() == fd;
   });
   if (it == runners_.end()) return false;
-  const int device = it->first;
+  const RunnerKey key = it->first;
   const std::shared_ptr<RunnerLink> link = it->second.link;
   // Else the event was for an earlier owner of this number.
-  if (link->is_lost()) lose(device);
-  if (link->is_gone()) bury(device);
+  if (link->is_lost()) lose(key);
+  if (link->is_gone()) bury(key);
   return true;
 }
 
 // Its kernels may still write until its process has ended.
-void RunnerSupervisor::lose(int device) {
-  Watched& r = runners_.at(device);
+void RunnerSupervisor::lose(const RunnerKey& key) {
+  Watched& r = runners_.at(key);
   if (r.lost_at_ns != 0) return;
   r.lost_at_ns = now_ns();
   some_lost_ = true;
   context_.polls.unwatch(r.socket.get());
-  user_->on_runner_lost(device);
+  user_->on_runner_lost(key);
 }
 
 // The driver may keep a killed process for any time. Its queues are created anew only after that.
 void RunnerSupervisor::end_lost() {
   if (!some_lost_) return;
   some_lost_ = false;
-  for (auto& [device, r] : runners_) {
+  for (auto& [key, r] : runners_) {
     if (r.lost_at_ns == 0 || r.killed) continue;
     if (now_ns() - r.lost_at_ns < kEndPatienceNs) {
       some_lost_ = true;
@@ -117,37 +144,37 @@ void RunnerSupervisor::end_lost() {
     r.killed = true;
     r.link->kill();
     context_.log(LogLevel::error,
-                 object_of(device) + ": its runner (pid " + std::to_string(r.link->pid()) +
+                 object_of(key) + ": its runner (pid " + std::to_string(r.link->pid()) +
                      ") answers no more, has not ended for 5 s and is killed; its queues are created anew once "
                      "it has ended");
   }
 }
 
 // Waits until the control thread has seen that the lost runner is gone.
-void RunnerSupervisor::await_gone(Lock& lock, int device) {
-  const auto lost = runners_.at(device).link;
+void RunnerSupervisor::await_gone(Lock& lock, const RunnerKey& key) {
+  const auto lost = runners_.at(key).link;
   const bool over = context_.changed.wait_for(lock, kGonePatience, [&] {
-    const auto known = runners_.find(device);
+    const auto known = runners_.find(key);
     return context_.stopped || known == runners_.end() || known->second.link != lost;
   });
-  context_.check_running(object_of(device));
+  context_.check_running(object_of(key));
   if (!over) {
-    throw BackendError(object_of(device) + ": its last runner (pid " + std::to_string(lost->pid()) +
+    throw BackendError(object_of(key) + ": its last runner (pid " + std::to_string(lost->pid()) +
                        ") has not ended yet; try again");
   }
 }
 
 // The runner is gone, and its memory with it: what lay there ends, and is created anew under the same names.
-void RunnerSupervisor::bury(int device) {
-  lose(device);
-  Watched r = std::move(runners_.at(device));
-  runners_.erase(device);
+void RunnerSupervisor::bury(const RunnerKey& key) {
+  lose(key);
+  Watched r = std::move(runners_.at(key));
+  runners_.erase(key);
   context_.polls.unwatch(r.process.get());
   ++deaths_;
-  Aftermath after = user_->on_runner_gone({.device = device,
+  Aftermath after = user_->on_runner_gone({.key = key,
                                            .how = r.link->how_it_ended(),
                                            .under_mps = r.link->has_mps(),
-                                           .died_of = device == kHostRunner ? r.link->died_of() : std::string()});
+                                           .died_of = key.device == kHostRunner ? r.link->died_of() : std::string()});
   std::move(after.remains.begin(), after.remains.end(), std::back_inserter(remains_));
   if (!context_.stopped) {
     for (Recreation& what : after.recreate) recreations_.add(std::move(what));
@@ -199,6 +226,10 @@ void RunnerSupervisor::recreate_next(Lock& lock) {
     for (const std::string& text : recreations_.failed(*next, why, final, now_ns())) {
       context_.log(LogLevel::error, text);
     }
+    if (next->kind == Recreation::Kind::queue && !recreations_.awaits_queue(next->name)) {
+      const Unlocked unlocked(lock);
+      dismiss_own(next->name);
+    }
   }
 }
 
@@ -207,9 +238,18 @@ void RunnerSupervisor::join() {
 }
 
 void RunnerSupervisor::end_lost_for_good() noexcept {
-  for (auto& [device, r] : runners_) {
+  for (auto& [key, r] : runners_) {
     if (r.link->is_lost()) r.link->end();
   }
+}
+
+// Those that no other broker shares are told first, so that they end at the same time.
+void RunnerSupervisor::give_up_all() noexcept {
+  remains_.clear();
+  for (auto& [key, r] : runners_) {
+    if (key.is_of_one_queue()) r.link->hang_up();
+  }
+  runners_.clear();
 }
 
 }  // namespace ipcq::detail

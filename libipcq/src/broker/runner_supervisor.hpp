@@ -7,10 +7,10 @@
 // While a runner is lost its kernels may still write, so what lies on its GPU stays as it is. Once it is gone, a thread
 // of the supervisor's own frees what remains of it and creates its pools and queues anew: both may take long.
 //
-// Thread safety: guarded by the broker's mutex, which get() and require() lock by themselves. join() and the two
-// functions after it take no lock: the control thread has ended by then, and get() starts nothing once `stopped` is
-// set. Invariant: a broker has at most one runner of a device in `runners_`, and a lost one leaves only once it is
-// gone.
+// Thread safety: guarded by the broker's mutex, which get(), require() and dismiss_own() lock by themselves. join() and
+// the two functions after it take no lock: the control thread has ended by then, and get() starts nothing once
+// `stopped` is set. Invariant: a broker has at most one runner of a key in `runners_`, and a lost one leaves only once
+// it is gone.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +23,16 @@
 
 #include "broker/broker_context.hpp"
 #include "broker/recreation_queue.hpp"
+#include "broker/runner_key.hpp"
 #include "broker/runner_link.hpp"
 
 namespace ipcq::detail {
 
 struct GoneRunner {
-  int device = 0;
+  RunnerKey key;
   std::string how;  // "killed by signal 9"
   bool under_mps = false;
-  std::string died_of{};  // of the host runner: RunnerLink::died_of()
+  std::string died_of{};  // of a host runner: RunnerLink::died_of()
 };
 // What the supervisor's thread has to do once a runner is gone.
 struct Aftermath {
@@ -42,7 +43,7 @@ struct Aftermath {
 // The part that has pools and queues on the runners' GPUs. The control thread calls it, with the mutex held.
 class RunnerUser {
  public:
-  virtual void on_runner_lost(int device) = 0;
+  virtual void on_runner_lost(const RunnerKey& key) = 0;
   virtual Aftermath on_runner_gone(const GoneRunner& runner) = 0;
 
  protected:
@@ -57,14 +58,17 @@ class RunnerSupervisor {
   // Once, before the first runner.
   void set_user(RunnerUser& user) noexcept { user_ = &user; }
 
-  // Without the mutex. The runner of a GPU; starts it if there is none, and waits for a lost one to be gone. Throws as
+  // Without the mutex. That runner; starts it if there is none, and waits for a lost one to be gone. Throws as
   // RunnerLink::get(); also BackendError when the lost one is not gone in ten seconds, SystemError or PermissionError
   // when the system refuses the thread, and UsageError when the broker stops.
-  std::shared_ptr<RunnerLink> get(int device);
+  std::shared_ptr<RunnerLink> get(const RunnerKey& key);
   // The same for `object`, which needs it: the error names that.
-  std::shared_ptr<RunnerLink> require(const std::string& object, int device);
+  std::shared_ptr<RunnerLink> require(const std::string& object, const RunnerKey& key);
+  // Without the mutex. Ends the runner that a queue has for itself, if it has one: the queue was not created. A lost
+  // one is left to end as any other.
+  void dismiss_own(const std::string& queue) noexcept;
 
-  // Whether the GPU's runner is under MPS.
+  // Whether a runner of the GPU is under MPS.
   bool has_mps(int device) const;
   // The control thread calls it for a descriptor that has an event. False: it is not one of a runner.
   bool serve(int fd);
@@ -81,10 +85,7 @@ class RunnerSupervisor {
   // After join(), not with the mutex held. Waits for lost runners to be gone, as their kernels may still write.
   void end_lost_for_good() noexcept;
   // Once no pool or queue lies on them: frees what remains of runners that are gone, and releases the others.
-  void give_up_all() noexcept {
-    remains_.clear();
-    runners_.clear();
-  }
+  void give_up_all() noexcept;
 
  private:
   struct Watched {
@@ -95,18 +96,20 @@ class RunnerSupervisor {
     bool killed = false;           // by end_lost()
   };
 
-  void watch_descriptors(int device, const Watched& runner);
-  void await_gone(Lock& lock, int device);
-  void lose(int device);
-  void bury(int device);
+  void watch_descriptors(const RunnerKey& key, const Watched& runner);
+  void unwatch_descriptors(const Watched& runner) noexcept;
+  void tell_of_start(const RunnerKey& key, const RunnerLink& link) const;
+  void await_gone(Lock& lock, const RunnerKey& key);
+  void lose(const RunnerKey& key);
+  void bury(const RunnerKey& key);
   bool has_work() const noexcept { return !recreations_.empty() || !remains_.empty(); }
   void recreate() noexcept;
   void recreate_next(Lock& lock);
 
   BrokerContext& context_;
   RunnerUser* user_ = nullptr;
-  std::map<int, Watched> runners_;  // by device
-  bool some_lost_ = false;          // some runner is lost, and may have to be killed
+  std::map<RunnerKey, Watched> runners_;
+  bool some_lost_ = false;  // some runner is lost, and may have to be killed
   std::uint64_t deaths_ = 0;
   RecreationQueue recreations_;
   std::vector<std::shared_ptr<void>> remains_;

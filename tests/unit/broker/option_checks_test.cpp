@@ -95,6 +95,22 @@ TEST(QueueOptionChecks, ThreadsAndTheirWaitSayNothingWithoutAHandler) {
   EXPECT_EQ(checked(QueueOptions{.handler = "invert", .threads = 2, .wait = Wait::sleep()}), "");
 }
 
+TEST(QueueOptionChecks, ARunnerOfItsOwnIsForHandlersThatRunInOne) {
+  for (const char* const backend : {"auto", "host", "cuda"}) {
+    EXPECT_EQ(checked(QueueOptions{.handler = "mine.cu", .isolate = true, .backend = backend}), "") << backend;
+    EXPECT_THAT(checked(QueueOptions{.isolate = true, .backend = backend}),
+                AllOf(StartsWith("queue 'q': isolate says nothing here"), HasSubstr("with a handler; name one")))
+        << backend;
+  }
+  EXPECT_EQ(checked(QueueOptions{.handler = "upper", .isolate = true, .backend = "cuda"}), "");
+  for (const char* const backend : {"auto", "host"}) {
+    EXPECT_THAT(
+        checked(QueueOptions{.handler = "upper", .isolate = true, .backend = backend}),
+        AllOf(StartsWith("queue 'q': isolate says nothing here: a built-in handler runs in the broker's threads"),
+              HasSubstr(std::string("backend '") + backend + "'"), HasSubstr("say backend cuda")));
+  }
+}
+
 TEST(QueueOptionChecks, GroupsHaveNamesOfTheirOwn) {
   EXPECT_EQ(checked(QueueOptions{.groups = {}}), "");
   EXPECT_EQ(checked(QueueOptions{.groups = {{"a"}, {"b"}}}), "");
@@ -145,6 +161,26 @@ TEST_F(SharedPoolChecks, ADeviceThatIsNamedIsThePools) {
   EXPECT_EQ(checked_with(device_, "cuda", 0), "") << "the default counts as not given";
   EXPECT_EQ(checked_with(device_, "cuda", 1), "");
   EXPECT_THAT(checked_with(device_, "cuda", 2), HasSubstr("device 2, but pool 'p' is on device 1"));
+}
+
+TEST_F(SharedPoolChecks, DeviceMemoryOfAnotherRunnerIsNotShared) {
+  const auto checked_isolated = [](const PoolEntry& pool, bool isolate) {
+    const QueueOptions o{.pool = "p", .handler = "mine.cu", .isolate = isolate};
+    try {
+      check_shared_pool("queue 'q'", o, pool);
+    } catch (const UsageError& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(checked_isolated(host_, true), "");
+  EXPECT_EQ(checked_isolated(device_, false), "");
+  EXPECT_THAT(checked_isolated(device_, true),
+              AllOf(StartsWith("queue 'q': isolate, but pool 'p' is in device memory"), HasSubstr("leave pool out")));
+  device_entry_.only_for = "p";
+  EXPECT_THAT(checked_isolated(device_, false),
+              AllOf(StartsWith("queue 'q': pool 'p'"), HasSubstr("create queue 'p' without isolate")));
+  device_entry_.only_for.clear();
 }
 
 TEST(QueueChecks, ALineOfAnotherSizeNeedsABackendThatIsTheHostsEverywhere) {

@@ -68,7 +68,7 @@ TEST_F(QueueEntryTest, TombstonesStayInOrder) {
   EXPECT_THAT(q_.tombstones, ElementsAre(2, 7, 8, 9));
 }
 
-TEST_F(QueueEntryTest, AQueueOnTheHostLiesOnNoDevice) { EXPECT_FALSE(lies_on(q_, 0)); }
+TEST_F(QueueEntryTest, AQueueOnTheHostLiesOnNoDevice) { EXPECT_FALSE(lies_with(q_, {0})); }
 
 }  // namespace
 }  // namespace ipcq::detail

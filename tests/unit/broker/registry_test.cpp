@@ -131,12 +131,12 @@ TEST_F(RegistryTest, QueuesOfALostRunnerTakeNothingMoreAndComeBackOnceItIsGone) 
   q.map = QueueMap::create(parts_.context.name.segment("queue", "q", 7), "q", q.options, QueueMap::Executed::by_device,
                            q.pool->map->config(), 7, {});
   q.device = 3;
-  registry_.on_runner_lost(3);
+  registry_.on_runner_lost({3});
   EXPECT_TRUE(q.lost);
   EXPECT_FALSE(send(q, 2));
   EXPECT_THAT(error_of<NotFoundError>([&] { (void)registry_.find("q"); }), HasSubstr("its runner was lost"));
   EXPECT_TRUE(send(registry_.find("elsewhere"), 2));
-  const Aftermath after = registry_.on_runner_gone({.device = 3, .how = "killed by signal 9", .under_mps = false});
+  const Aftermath after = registry_.on_runner_gone({.key = {3}, .how = "killed by signal 9", .under_mps = false});
   EXPECT_EQ(registry_.queues().count("q"), 0u);
   EXPECT_EQ(registry_.pools().count("q"), 0u);
   ASSERT_EQ(after.recreate.size(), 1u);
@@ -144,6 +144,34 @@ TEST_F(RegistryTest, QueuesOfALostRunnerTakeNothingMoreAndComeBackOnceItIsGone) 
   EXPECT_EQ(after.remains.size(), 1u);
   after.recreate[0].create();
   EXPECT_TRUE(send(registry_.find("q"), 2));
+}
+
+TEST_F(RegistryTest, ARunnersEndIsThatOfItsQueuesAlone) {
+  const auto on_gpu = [&](const std::string& name, bool isolate) {
+    QueueEntry& q = parts_.create(name, Parts::small());
+    q.map = QueueMap::create(parts_.context.name.segment("queue", name, 7), name, q.options,
+                             QueueMap::Executed::by_device, q.pool->map->config(), 7, {});
+    q.device = 3;
+    q.options.isolate = isolate;
+  };
+  on_gpu("a", true);
+  on_gpu("b", false);
+  on_gpu("c", true);
+  EXPECT_EQ(runner_on(3, registry_.find("a")), (RunnerKey{3, "a"}));
+  EXPECT_EQ(runner_on(3, registry_.find("b")), RunnerKey{3});
+  const auto lost = [&](const char* name) { return registry_.queues().at(name).lost; };
+  registry_.on_runner_lost({3, "a"});
+  EXPECT_TRUE(lost("a"));
+  EXPECT_FALSE(lost("b"));
+  EXPECT_FALSE(lost("c"));
+  registry_.on_runner_lost({3});
+  EXPECT_TRUE(lost("b"));
+  EXPECT_FALSE(lost("c"));
+  const Aftermath after = registry_.on_runner_gone({.key = {3, "a"}, .how = "killed by signal 9", .under_mps = false});
+  ASSERT_EQ(after.recreate.size(), 1u);
+  EXPECT_EQ(after.recreate[0].name, "a");
+  EXPECT_EQ(registry_.queues().size(), 2u);
+  EXPECT_EQ(registry_.pools().size(), 2u);
 }
 
 // It dies between the commit and the end of the reservation of its name.
@@ -155,8 +183,8 @@ TEST_F(RegistryTest, OneThatDiesAsSoonAsItIsCreatedIsTriedAgainAndNotGivenUp) {
     q.map = QueueMap::create(parts_.context.name.segment("queue", "q", 7), "q", q.options,
                              QueueMap::Executed::by_device, q.pool->map->config(), 7, {});
     q.device = 3;
-    registry_.on_runner_lost(3);
-    recreate_ = registry_.on_runner_gone({.device = 3, .how = "killed by signal 9", .under_mps = false}).recreate;
+    registry_.on_runner_lost({3});
+    recreate_ = registry_.on_runner_gone({.key = {3}, .how = "killed by signal 9", .under_mps = false}).recreate;
     ASSERT_EQ(recreate_.size(), 1u);
     refused = error_of<BackendError>([&] { recreate_[0].create(); });  // a UsageError would be final
   });

@@ -68,6 +68,21 @@ TEST_F(RunnerLinkTest, ElseItIsLookedForBesideTheProgramAndThenInPath) {
   EXPECT_EQ(RunnerLink::find_program(0), at("second/ipcq-runner"));
 }
 
+TEST_F(RunnerLinkTest, OneThatIsStartedIsNobodyElses) {
+  good_script();
+  const auto own = RunnerLink::start(7, -1);
+  const auto shared = get();
+  EXPECT_NE(shared, own);
+  EXPECT_NE(shared->pid(), own->pid());
+  EXPECT_EQ(get(), shared);
+  EXPECT_NE(RunnerLink::start(7, -1), own);
+  own->hang_up();
+  EXPECT_TRUE(own->is_lost());
+  EXPECT_TRUE(eventually([&] { return own->is_gone(); }));
+  EXPECT_EQ(own->how_it_ended(), "ended with exit code 0");
+  EXPECT_FALSE(shared->is_lost());
+}
+
 TEST_F(RunnerLinkTest, WhatCannotBeRunIsNamedWithTheReason) {
   EXPECT_THAT(error(), AllOf(HasSubstr("IPCQ_RUNNER is '" + at("runner")), HasSubstr("No such file")));
   std::ofstream(at("runner")) << "text";

@@ -2,6 +2,7 @@
 #include "broker/runner_supervisor.hpp"
 
 #include <gmock/gmock.h>
+#include <signal.h>
 
 #include <atomic>
 #include <chrono>
@@ -48,7 +49,7 @@ class RunnerSupervisorTest : public ipcq_test::ScriptedRunner, public RunnerUser
     context_.changed.notify_all();
   }
 
-  void on_runner_lost(int device) override { lost_.push_back(device); }
+  void on_runner_lost(const RunnerKey& key) override { lost_.push_back(key); }
   Aftermath on_runner_gone(const GoneRunner& runner) override {
     gone_.push_back(runner);
     return std::exchange(aftermath_, {});
@@ -85,13 +86,17 @@ class RunnerSupervisorTest : public ipcq_test::ScriptedRunner, public RunnerUser
   }
 
   static constexpr int kDevice = 41;
+  const RunnerKey shared_{kDevice};
+  const RunnerKey own_{kDevice, "q"};
   std::mutex log_mutex_;
   std::vector<std::string> errors_;
+  std::vector<std::string> warnings_;
   BrokerContext context_{{.name = unique_name(), .log = [this](LogLevel level, std::string_view text) {
                             const std::scoped_lock lock(log_mutex_);
                             if (level == LogLevel::error) errors_.emplace_back(text);
+                            if (level == LogLevel::warning) warnings_.emplace_back(text);
                           }}};
-  std::vector<int> lost_;
+  std::vector<RunnerKey> lost_;
   std::vector<GoneRunner> gone_;
   Aftermath aftermath_;
   RunnerSupervisor supervisor_{context_};
@@ -99,10 +104,10 @@ class RunnerSupervisorTest : public ipcq_test::ScriptedRunner, public RunnerUser
 
 TEST_F(RunnerSupervisorTest, StartsOneForEachDeviceOnDemand) {
   good_script();
-  const auto runner = supervisor_.get(kDevice);
-  EXPECT_EQ(supervisor_.get(kDevice), runner);
-  EXPECT_EQ(supervisor_.require("queue 'q'", kDevice), runner);
-  EXPECT_NE(supervisor_.get(kDevice + 1), runner);
+  const auto runner = supervisor_.get(shared_);
+  EXPECT_EQ(supervisor_.get(shared_), runner);
+  EXPECT_EQ(supervisor_.require("queue 'q'", shared_), runner);
+  EXPECT_NE(supervisor_.get({kDevice + 1}), runner);
   EXPECT_FALSE(supervisor_.has_mps(kDevice));
 }
 
@@ -112,20 +117,87 @@ TEST_F(RunnerSupervisorTest, KnowsWhichIsUnderMps) {
   write("hello", &under_mps, sizeof under_mps);
   good_script();
   EXPECT_FALSE(supervisor_.has_mps(kDevice));
-  (void)supervisor_.get(kDevice);
+  (void)supervisor_.get(shared_);
   EXPECT_TRUE(supervisor_.has_mps(kDevice));
   EXPECT_FALSE(supervisor_.has_mps(kDevice + 1));
 }
 
+TEST_F(RunnerSupervisorTest, AQueueMayHaveOneForItself) {
+  good_script();
+  const auto runner = supervisor_.get(own_);
+  EXPECT_EQ(supervisor_.get(own_), runner);
+  const auto shared = supervisor_.get(shared_);
+  EXPECT_NE(shared, runner);
+  EXPECT_NE(supervisor_.get({kDevice, "r"}), runner);
+  EXPECT_EQ(RunnerLink::get(kDevice, -1), shared) << "another broker of the process would get it";
+}
+
+TEST_F(RunnerSupervisorTest, TheDeathOfOneIsToldAsThatOneAlone) {
+  good_script();
+  const auto shared = supervisor_.get(shared_);
+  const auto runner = supervisor_.get(own_);
+  runner->kill();
+  ASSERT_TRUE(serve_until_gone());
+  EXPECT_THAT(lost_, ElementsAre(own_));
+  EXPECT_EQ(gone_[0].key, own_);
+  EXPECT_EQ(supervisor_.get(shared_), shared);
+  const auto next = supervisor_.get(own_);
+  EXPECT_NE(next, runner);
+  shared->kill();
+  ASSERT_TRUE(serve_until_gone(2));
+  EXPECT_EQ(gone_[1].key, shared_);
+  EXPECT_EQ(supervisor_.get(own_), next);
+}
+
+TEST_F(RunnerSupervisorTest, AQueuesOwnEndsIfTheQueueWasNotCreated) {
+  good_script();
+  const auto shared = supervisor_.get(shared_);
+  const pid_t pid = supervisor_.get(own_)->pid();
+  supervisor_.dismiss_own("another");
+  EXPECT_EQ(supervisor_.get(own_)->pid(), pid);
+  supervisor_.dismiss_own("q");
+  EXPECT_EQ(::kill(pid, 0), -1) << "it has ended by then, and was waited for";
+  EXPECT_EQ(supervisor_.get(shared_), shared);
+  EXPECT_NE(supervisor_.get(own_)->pid(), pid);
+  EXPECT_EQ(supervisor_.deaths(), 0u);
+  EXPECT_THAT(lost_, IsEmpty());
+}
+
+TEST_F(RunnerSupervisorTest, ALostOneIsNotDismissed) {
+  good_script();
+  const auto runner = supervisor_.get(own_);
+  runner->kill();
+  ASSERT_TRUE(eventually([&] { return runner->is_gone(); }));
+  supervisor_.dismiss_own("q");
+  ASSERT_TRUE(serve_until_gone());
+  EXPECT_EQ(supervisor_.deaths(), 1u);
+}
+
+TEST_F(RunnerSupervisorTest, UnderMpsItSaysThatARunnerOfOnesOwnProtectsNobody) {
+  RunnerHello under_mps;
+  under_mps.mps = 1;
+  write("hello", &under_mps, sizeof under_mps);
+  good_script();
+  (void)supervisor_.get(shared_);
+  (void)supervisor_.get(own_);
+  const auto warnings = [&] {
+    const std::scoped_lock lock(log_mutex_);
+    return warnings_;
+  };
+  EXPECT_TRUE(eventually([&] { return !warnings().empty(); }));
+  EXPECT_THAT(warnings(), ElementsAre(AllOf(HasSubstr("queue 'q': isolate=yes"), HasSubstr("under MPS"))));
+  EXPECT_TRUE(supervisor_.has_mps(kDevice));
+}
+
 TEST_F(RunnerSupervisorTest, OneThatCannotStartIsToldWithTheObjectThatNeedsIt) {
-  EXPECT_THAT(error_of<BackendError>([&] { (void)supervisor_.require("queue 'q'", kDevice); }),
+  EXPECT_THAT(error_of<BackendError>([&] { (void)supervisor_.require("queue 'q'", shared_); }),
               AllOf(HasSubstr("queue 'q': backend 'cuda' cannot run here"), HasSubstr("GPU 41")));
 }
 
 TEST_F(RunnerSupervisorTest, StartsNoneOnceTheBrokerHasStopped) {
   good_script();
   stop();
-  EXPECT_THAT(error_of<UsageError>([&] { (void)supervisor_.get(kDevice); }), HasSubstr("the broker has stopped"));
+  EXPECT_THAT(error_of<UsageError>([&] { (void)supervisor_.get(shared_); }), HasSubstr("the broker has stopped"));
 }
 
 TEST_F(RunnerSupervisorTest, WhatWentWithARunnerIsFreedAndThenCreatedAnewWithoutTheMutex) {
@@ -138,12 +210,12 @@ TEST_F(RunnerSupervisorTest, WhatWentWithARunnerIsFreedAndThenCreatedAnewWithout
     freed_first = freed_open.load();
     created_open = is_mutex_open();
   });
-  const auto runner = supervisor_.get(kDevice);
+  const auto runner = supervisor_.get(shared_);
   EXPECT_EQ(supervisor_.deaths(), 0u);
   runner->kill();
   ASSERT_TRUE(serve_until_gone());
-  EXPECT_THAT(lost_, ElementsAre(kDevice));
-  EXPECT_EQ(gone_[0].device, kDevice);
+  EXPECT_THAT(lost_, ElementsAre(shared_));
+  EXPECT_EQ(gone_[0].key, shared_);
   EXPECT_EQ(gone_[0].how, "killed by signal 9");
   EXPECT_FALSE(gone_[0].under_mps);
   EXPECT_EQ(supervisor_.deaths(), 1u);
@@ -151,7 +223,7 @@ TEST_F(RunnerSupervisorTest, WhatWentWithARunnerIsFreedAndThenCreatedAnewWithout
   EXPECT_TRUE(created_open);
   EXPECT_TRUE(freed_open);
   EXPECT_TRUE(freed_first);
-  EXPECT_NE(supervisor_.get(kDevice), runner);
+  EXPECT_NE(supervisor_.get(shared_), runner);
   EXPECT_THAT(errors(), IsEmpty());
 }
 
@@ -161,7 +233,7 @@ TEST_F(RunnerSupervisorTest, ACreationThatFailsIsTriedAgain) {
   recreate([&] {
     if (++tried == 1) throw BackendError("not yet");
   });
-  supervisor_.get(kDevice)->kill();
+  supervisor_.get(shared_)->kill();
   ASSERT_TRUE(serve_until_gone());
   EXPECT_TRUE(eventually([&] { return !is_recreating(); }));
   EXPECT_EQ(tried, 2);
@@ -174,7 +246,7 @@ TEST_F(RunnerSupervisorTest, ACreationThatCanNeverWorkIsGivenUpAndTold) {
     ++tried;
     throw UsageError("it cannot be");
   });
-  supervisor_.get(kDevice)->kill();
+  supervisor_.get(shared_)->kill();
   ASSERT_TRUE(serve_until_gone());
   EXPECT_TRUE(eventually([&] { return !is_recreating(); }));
   EXPECT_EQ(tried, 1);
@@ -182,10 +254,27 @@ TEST_F(RunnerSupervisorTest, ACreationThatCanNeverWorkIsGivenUpAndTold) {
   EXPECT_THAT(errors(), ElementsAre(AllOf(HasSubstr("queue 'q'"), HasSubstr("it cannot be"))));
 }
 
+TEST_F(RunnerSupervisorTest, AQueuesOwnIsKeptForTheNextTryAndEndsWhenTheQueueIsGivenUp) {
+  good_script();
+  std::vector<pid_t> pids;
+  recreate([&] {
+    pids.push_back(supervisor_.get(own_)->pid());
+    if (pids.size() == 1) throw BackendError("not yet");
+    throw UsageError("it cannot be");
+  });
+  supervisor_.get(own_)->kill();
+  ASSERT_TRUE(serve_until_gone());
+  ASSERT_TRUE(eventually([&] { return !is_recreating(); }));
+  ASSERT_EQ(pids.size(), 2u);
+  EXPECT_EQ(pids[0], pids[1]);
+  EXPECT_TRUE(eventually([&] { return ::kill(pids[1], 0) == -1; }));
+  EXPECT_EQ(supervisor_.deaths(), 1u);
+}
+
 TEST_F(RunnerSupervisorTest, NothingIsCreatedAnewOnceTheBrokerHasStopped) {
   good_script();
   recreate([] { FAIL() << "the broker has stopped"; });
-  const auto runner = supervisor_.get(kDevice);
+  const auto runner = supervisor_.get(shared_);
   stop();
   runner->kill();
   ASSERT_TRUE(serve_until_gone());
@@ -198,7 +287,7 @@ class LostRunner : public RunnerSupervisorTest {
  protected:
   LostRunner() {
     script("say hello; exec 3>&-; while ! test -e end; do sleep 0.01; done");
-    runner_ = supervisor_.get(kDevice);
+    runner_ = supervisor_.get(shared_);
     good_script();  // of the next one
     EXPECT_TRUE(serve_until([&] { return !lost_.empty(); }));
   }
@@ -209,13 +298,13 @@ class LostRunner : public RunnerSupervisorTest {
 
 TEST_F(LostRunner, KeepsWhatItHasUntilItIsGone) {
   recreate([] {});
-  EXPECT_THAT(lost_, ElementsAre(kDevice));
+  EXPECT_THAT(lost_, ElementsAre(shared_));
   EXPECT_THAT(gone_, IsEmpty());
   EXPECT_FALSE(is_recreating());
   EXPECT_EQ(supervisor_.deaths(), 0u);
   write("end", "", 0);
   ASSERT_TRUE(serve_until_gone());
-  EXPECT_THAT(lost_, ElementsAre(kDevice)) << "it is lost once";
+  EXPECT_THAT(lost_, ElementsAre(shared_)) << "it is lost once";
   EXPECT_EQ(gone_[0].how, "ended with exit code 0");
 }
 
@@ -232,7 +321,7 @@ TEST_F(LostRunner, IsNotKilledAtOnce) {
 }
 
 TEST_F(LostRunner, IsReplacedOnceItIsGone) {
-  auto next = std::async(std::launch::async, [this] { return supervisor_.get(kDevice); });
+  auto next = std::async(std::launch::async, [this] { return supervisor_.get(shared_); });
   EXPECT_EQ(next.wait_for(std::chrono::milliseconds(30)), std::future_status::timeout) << "two runners of one GPU";
   write("end", "", 0);
   ASSERT_TRUE(serve_until_gone());
@@ -241,7 +330,7 @@ TEST_F(LostRunner, IsReplacedOnceItIsGone) {
 }
 
 TEST_F(LostRunner, DoesNotHoldUpAStop) {
-  auto next = std::async(std::launch::async, [this] { return supervisor_.get(kDevice); });
+  auto next = std::async(std::launch::async, [this] { return supervisor_.get(shared_); });
   EXPECT_EQ(next.wait_for(std::chrono::milliseconds(30)), std::future_status::timeout);
   stop();
   ASSERT_EQ(next.wait_for(kPrompt), std::future_status::ready);
@@ -250,7 +339,7 @@ TEST_F(LostRunner, DoesNotHoldUpAStop) {
 
 TEST_F(RunnerSupervisorTest, ServesOnlyDescriptorsOfItsRunners) {
   good_script();
-  (void)supervisor_.get(kDevice);
+  (void)supervisor_.get(shared_);
   EXPECT_FALSE(supervisor_.serve(context_.quit.get()));
   EXPECT_THAT(lost_, IsEmpty());
 }
