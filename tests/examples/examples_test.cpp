@@ -145,6 +145,30 @@ TEST_F(ExamplesTest, PageRankIsThatOfTheCpu) {
   }
 }
 
+// The handler that was built ahead; on a GPU that the CPU plays, which has no CUB, its source.
+TEST_F(ExamplesTest, HistogramCountsEveryFrame) {
+  const char* const source = std::getenv("IPCQ_HISTOGRAM_SOURCE");
+  Command& c = example("histogram " IPCQ_EXAMPLES_BACKEND " 150 " + std::string(source != nullptr ? source : ""));
+  EXPECT_EQ(c.exit_code(), 0) << c.err();
+  EXPECT_THAT(c.out(), testing::ContainsRegex("^150 frames in .*every histogram is right"));
+}
+
+TEST_F(ExamplesTest, HistogramTellsAFrameThatWasNotCounted) {
+  Command& c = example("histogram " IPCQ_EXAMPLES_BACKEND " 10 identity");
+  EXPECT_EQ(c.exit_code(), 1) << c.out();
+  EXPECT_THAT(c.err(), HasSubstr("frame 0 has a wrong histogram"));
+}
+
+// On the host, whose compiler takes the source as it is.
+TEST_F(ExamplesTest, HistogramTellsASingleCountThatIsWrong) {
+  Command& changed = run("exec sed 's/scratch.counts.i. = 0;/scratch.counts[i] = i == 255;/' '" IPCQ_EXAMPLES
+                         "/histogram.cu' >wrong.cu");
+  ASSERT_EQ(changed.exit_code(), 0) << changed.err();
+  Command& c = example("histogram host 10 wrong.cu");
+  EXPECT_EQ(c.exit_code(), 1) << c.out();
+  EXPECT_THAT(c.err(), HasSubstr("frame 0 has a wrong histogram"));
+}
+
 TEST_F(ExamplesTest, AnArgumentThatIsNoNumberIsNamed) {
   write("log", "");
   const std::pair<const char*, const char*> wrong[] = {{"vector_add host 10x", "TASKS is '10x': give a whole number"},

@@ -62,12 +62,22 @@ IPCQ_CXX=$cxx "$prefix/bin/ipcq" handler check "$work/nothing.cu" --backend host
 echo "== the examples"
 # The sources that are installed, against the library that is.
 examples=$(dirname "$(find "$prefix" -path '*/examples/vector_add.cpp')")
-configure -S "$examples" -B "$work/examples" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
+configure -S "$examples" -B "$work/examples" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror" \
+  -DCMAKE_CUDA_ARCHITECTURES=90
 "$cmake" --build "$work/examples"
 mkdir -m 700 "$work/examples/run"
-IPCQ_CXX=$cxx XDG_RUNTIME_DIR=$work/examples/run XDG_CACHE_HOME=$work/examples/cache \
-  "$work/examples/examples/vector_add" host 500 >"$work/said" 2>&1 || fail "vector_add: $(cat "$work/said")"
-grep -q '^500 tasks' "$work/said" || fail "vector_add said: $(cat "$work/said")"
+# run_example NAME COUNT TEXT: says TEXT of so many messages.
+run_example() {
+  IPCQ_CXX=$cxx XDG_RUNTIME_DIR=$work/examples/run XDG_CACHE_HOME=$work/examples/cache \
+    "$work/examples/examples/$1" host "$2" >"$work/said" 2>&1 || fail "$1: $(cat "$work/said")"
+  grep -q "^$2 $3" "$work/said" || fail "$1 said: $(cat "$work/said")"
+}
+run_example vector_add 500 tasks
+run_example histogram 500 frames
+if [[ -e $prefix/bin/ipcq-runner ]]; then
+  "$prefix/bin/ipcq" handler check "$work/examples/examples/libhistogram.so" --arch sm_90 >"$work/said" 2>&1 ||
+    fail "ipcq handler check: $(cat "$work/said")"
+fi
 
 echo "== a handler that is built ahead"
 # For the host alone, and for a GPU where this build has found nvcc.
