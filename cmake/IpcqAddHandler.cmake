@@ -4,25 +4,41 @@
 # Builds a handler of queues ahead, for `handler=libNAME.so`: target NAME, a shared object. The first source is the one
 # with IPCQ_HANDLER; the others are compiled for the host and linked to it. The file holds code for the host, by the
 # project's C++ compiler, and a fat binary, by nvcc: for each of CUDA_ARCHITECTURES (else CMAKE_CUDA_ARCHITECTURES, else
-# the first of each generation), and PTX of the newest for GPUs to come. Any header may be used; what only nvcc compiles
+# the first of each generation), and PTX of the newest for GPUs to come. CMake's words are known: `native`, this
+# machine's GPUs; `all` and `all-major`, what nvcc names, from 7.0 on. Any header may be used; what only nvcc compiles
 # stands between `#if defined(__CUDACC__)` and `#endif`. HOST_ONLY, or no CUDA toolkit: the host alone.
 #
 # find_package(ipcq) brings this file; ipcq's own build includes it. Queues load such a handler with the release of ipcq
 # that it was built with.
 
-# The values of CUDA_ARCHITECTURES as numbers: 90-real and 90 are 90.
-function(ipcq_handler_architectures result wanted toolkit_version)
+# What handler `name` is to be compiled for, as numbers. `wanted`: as CUDA_ARCHITECTURES has it; 90-real and 90 are 90.
+function(ipcq_handler_architectures result name wanted)
   set(architectures "")
-  foreach(architecture IN LISTS wanted)
-    if(NOT architecture MATCHES "^([0-9]+[af]?)(-real|-virtual)?$")
-      # all, all-major, native: CMake's own words, whose numbers it does not tell.
-      set(architectures "")
-      break()
+  foreach(word IN LISTS wanted)
+    set(numbers "")
+    set(because "it is no compute capability")
+    if(word MATCHES "^([0-9]+[af]?)(-real|-virtual)?$")
+      set(numbers "${CMAKE_MATCH_1}")
+      if(numbers LESS 70)
+        set(numbers "")
+        set(because "ipcq runs on 70 and later")
+      endif()
+    elseif(word STREQUAL "native")
+      ipcq_native_architectures(numbers)
+      set(because "nvidia-smi is missing, or finds no GPU here")
+    elseif(word MATCHES "^all(-major)?$")
+      ipcq_known_architectures(numbers "${CUDAToolkit_NVCC_EXECUTABLE}" "${word}")
+      set(because "${CUDAToolkit_NVCC_EXECUTABLE} --list-gpu-arch names none")
     endif()
-    list(APPEND architectures "${CMAKE_MATCH_1}")
+    if(NOT numbers)
+      message(FATAL_ERROR "ipcq_add_handler(${name}): '${word}' in CUDA_ARCHITECTURES (else CMAKE_CUDA_ARCHITECTURES), "
+        "'${wanted}', is nothing to compile for: ${because}. Give compute capabilities, such as 80 90, or one of native, "
+        "all and all-major")
+    endif()
+    list(APPEND architectures ${numbers})
   endforeach()
   if(NOT architectures)
-    ipcq_default_architectures(architectures "${toolkit_version}")
+    ipcq_default_architectures(architectures "${CUDAToolkit_VERSION}")
   endif()
   list(REMOVE_DUPLICATES architectures)
   list(SORT architectures COMPARE NATURAL)
@@ -119,7 +135,7 @@ function(ipcq_add_handler name)
       if(NOT wanted)
         set(wanted ${CMAKE_CUDA_ARCHITECTURES})
       endif()
-      ipcq_handler_architectures(architectures "${wanted}" "${CUDAToolkit_VERSION}")
+      ipcq_handler_architectures(architectures "${name}" "${wanted}")
       list(TRANSFORM architectures PREPEND sm_ OUTPUT_VARIABLE images)
       list(GET architectures -1 newest)
       list(APPEND images compute_${newest})

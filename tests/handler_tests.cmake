@@ -5,6 +5,10 @@ ipcq_add_test(handler_compile_test
   LIBS ipcq_program ${CMAKE_DL_LIBS} LABELS process TIMEOUT 180)
 add_dependencies(handler_compile_test ipcq_cli ipcq-compiler)
 target_compile_definitions(handler_compile_test PRIVATE IPCQ_HANDLER_GUIDE="${guide}")
+add_test(NAME handler_architectures_test COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/cmake/handler_architectures_test.sh"
+  "${CMAKE_COMMAND}" "${PROJECT_SOURCE_DIR}")
+set_tests_properties(handler_architectures_test PROPERTIES LABELS "unit;once" TIMEOUT 60)
+ipcq_test_needs(handler_architectures_test)
 # A handler that is built ahead, for the GPU of this machine alone.
 set(host_only HOST_ONLY)
 if(IPCQ_WITH_CUDA)
