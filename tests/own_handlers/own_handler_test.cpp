@@ -120,7 +120,9 @@ IPCQ_HANDLER(Mine, step, most, factor, offset, twice)
     }
   }
   const auto refusal = [&](const std::string& arguments) {
-    return error_of<UsageError>([&] { broker().create("refused", options(file + arguments)); });
+    std::string why = error_of<UsageError>([&] { broker().create("refused", options(file + arguments)); });
+    EXPECT_THAT(why, AllOf(testing::StartsWith("queue 'refused': "), testing::Not(HasSubstr(": queue"))));
+    return why;
   };
   EXPECT_THAT(refusal(":level=7"), AllOf(HasSubstr("parameters.cu"), HasSubstr("no parameter 'level'"),
                                          HasSubstr("there are step, most, factor, offset, twice")));

@@ -26,6 +26,9 @@ std::uint64_t ask_to_start(RunnerLink& runner, RunnerRequest r, const OwnHandler
       r.state = runner.request(state, own.state->content.get()).id;
     }
     return runner.request(r, own.image->file.get()).id;
+  } catch (const UsageError& e) {  // its arguments; the host's runner has the queue's name, a GPU's has not
+    const std::string text = e.what();
+    throw UsageError(text.rfind(object, 0) == 0 ? text : object + ": " + text);
   } catch (const BackendError& e) {
     throw BackendError(object + ": its handler '" + get_text(r.handler, sizeof r.handler) +
                        "' cannot be started: " + e.what());
