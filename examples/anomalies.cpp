@@ -62,12 +62,11 @@ void produce(const std::string& broker, const std::vector<int>& points, std::siz
   }
 }
 
-std::vector<char> consume(ipcq::Consumer& in) {
+std::vector<char> consume(ipcq::Consumer& in, const Process& producer) {
   std::vector<char> flags;
   for (;;) {
-    const auto m = in.receive(kPatience);
+    const auto m = receive(in, producer);
     if (m.status() == ipcq::Status::end) return flags;
-    check(m.status(), "receive");
     if (!m->processed()) throw std::runtime_error("the handler failed: " + std::to_string(m->failure()));
     const auto* const bytes = reinterpret_cast<const char*>(m->bytes().data());
     flags.insert(flags.end(), bytes, bytes + m->length());
@@ -93,7 +92,7 @@ void run(const Options& options) {
   auto session = ipcq::connect({.broker = name});
   auto in = session.consumer("points");
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<char> flags = consume(in);
+  const std::vector<char> flags = consume(in, producer);
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   producer.join();
   if (flags != flags_of(points)) throw std::runtime_error("the anomalies are wrong");

@@ -79,9 +79,8 @@ void run(const Options& options) {
   std::size_t count = 0;
   double bytes = 0;
   for (;; ++count) {
-    const auto message = in.receive(kPatience);
+    const auto message = receive(in, producer);
     if (message.status() == ipcq::Status::end) break;
-    check(message.status(), "receive");
     verify(*message, expected[count % expected.size()], count);
     bytes += static_cast<double>(frames[count % frames.size()].size());
   }

@@ -1,7 +1,8 @@
 // How often each value occurs in a frame: a message of 8-bit samples becomes 256 counts.
 //
 // On a GPU a block loads and counts by CUB's functions for whole blocks. Only nvcc has CUB, so this handler is built
-// ahead, by ipcq_add_handler() in CMakeLists.txt. The host's compiler gets a plain loop, and so does NVRTC, which defines
+// ahead, by ipcq_add_handler() in CMakeLists.txt. The host's compiler gets a plain loop, and so does NVRTC, which
+// defines
 // __CUDACC__ too.
 #include <ipcq/handler.hpp>
 

@@ -104,7 +104,7 @@ void run(const Options& options) {
   auto in = session.consumer("lines");
   for (;;) {
     const auto see = [&](const ipcq::MessageView& record) { counter.see(record); };
-    const ipcq::Status status = in.consume(see, std::chrono::seconds(1)).status;
+    const ipcq::Status status = in.consume(see, kGlance).status;
     if (status == ipcq::Status::end) break;
     if (status == ipcq::Status::timeout)
       producer.check();

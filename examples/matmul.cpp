@@ -83,9 +83,8 @@ void run(const Options& options) {
   auto in = session.consumer("inputs");
   std::size_t products = 0;
   for (;;) {
-    const auto message = in.receive(kPatience);
+    const auto message = receive(in, producer);
     if (message.status() == ipcq::Status::end) break;
-    check(message.status(), "receive");
     verify(*message, products++);
   }
   producer.join();

@@ -62,18 +62,36 @@ class Process {
     ::waitpid(pid_, nullptr, 0);
   }
   // Waits for its end, and throws if it failed.
-  void join() { look(0); }
-  // The same if it has ended; else it goes on. For a consumer whose producer is silent: of one that fails it gets no
-  // end.
-  void check() { look(WNOHANG); }
+  void join() {
+    int status = 0;
+    if (::waitpid(pid_, &status, 0) == pid_) pid_ = 0;
+    if (status != 0) throw_failed();
+  }
+  // Throws if it has failed; from any thread, until join() is called. It leaves the process for join() to reap.
+  void check() const {
+    siginfo_t end{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &end, WEXITED | WNOHANG | WNOWAIT) != 0 || end.si_pid != pid_) return;
+    if (end.si_code != CLD_EXITED || end.si_status != 0) throw_failed();
+  }
 
  private:
-  void look(int flags) {
-    int status = 0;
-    if (pid_ <= 0 || ::waitpid(pid_, &status, flags) != pid_) return;
-    pid_ = 0;
-    if (status != 0) throw std::runtime_error("the producer's process failed");
-  }
+  [[noreturn]] static void throw_failed() { throw std::runtime_error("the producer's process failed"); }
 
   pid_t pid_;
 };
+
+// How long a consumer that gets nothing waits before it looks after its producer's process: of one that has failed it
+// gets no end of the stream.
+inline constexpr std::chrono::milliseconds kGlance{200};
+
+// The next message, or the end of the stream. Throws if the producer's process fails, or after kPatience.
+inline ipcq::Result<ipcq::Message> receive(ipcq::Consumer& in, const Process& producer) {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    auto message = in.receive(kGlance);
+    const ipcq::Status status = message.status();
+    if (status == ipcq::Status::ok || status == ipcq::Status::end) return message;
+    if (status != ipcq::Status::timeout || std::chrono::steady_clock::now() >= end) check(status, "receive");
+    producer.check();
+  }
+}

@@ -55,13 +55,12 @@ void verify(const ipcq::Message& message, std::size_t task) {
 }
 
 // Takes results until the end of the stream; marks what it has seen, of which no other consumer sees any.
-void consume(const std::string& broker, std::span<char> seen) {
+void consume(const std::string& broker, const Process& producer, std::span<char> seen) {
   auto session = ipcq::connect({.broker = broker});
   auto in = session.consumer("tasks");
   for (;;) {
-    const auto message = in.receive(kPatience);
+    const auto message = receive(in, producer);
     if (message.status() == ipcq::Status::end) return;
-    check(message.status(), "receive");
     const std::size_t task = message->sequence();
     verify(*message, task);
     if (seen[task]++ != 0) throw std::runtime_error("task " + std::to_string(task) + " came twice");
@@ -79,7 +78,7 @@ void run(const Options& options) {
   std::vector<char> seen(options.tasks);
   std::vector<std::future<void>> consumers;
   for (unsigned i = 0; i < kConsumers; ++i) {
-    consumers.push_back(std::async(std::launch::async, [&] { consume(name, seen); }));
+    consumers.push_back(std::async(std::launch::async, [&] { consume(name, producer, seen); }));
   }
   for (auto& consumer : consumers) consumer.get();
   producer.join();

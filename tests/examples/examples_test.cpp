@@ -1,5 +1,10 @@
 // The examples, as a user runs them, on the backend that the build names: the host, or a GPU (also one that is played
 // by the CPU).
+#include <signal.h>
+
+#include <cstdlib>
+#include <fstream>
+
 #include "ipcq/ipcq.hpp"
 #include "programs/commands.hpp"
 
@@ -20,8 +25,12 @@ class ExamplesTest : public ProgramTest {
     }
   }
   // Runs an example, from beside `bin`; handlers are compiled into a cache of the test's own.
-  Command& example(const std::string& arguments) {
-    return run("XDG_CACHE_HOME=\"$PWD/cache\" exec \"$IPCQ_BIN_DIR\"/../examples/" + arguments);
+  Command& example(const std::string& arguments) { return run(command(arguments)); }
+  Command& start_example(const std::string& arguments) { return start(command(arguments)); }
+
+ private:
+  static std::string command(const std::string& arguments) {
+    return "XDG_CACHE_HOME=\"$PWD/cache\" exec \"$IPCQ_BIN_DIR\"/../examples/" + arguments;
   }
 };
 
@@ -145,12 +154,20 @@ TEST_F(ExamplesTest, PageRankIsThatOfTheCpu) {
   }
 }
 
-// The handler that was built ahead; on a GPU that the CPU plays, which has no CUB, its source.
-TEST_F(ExamplesTest, HistogramCountsEveryFrame) {
+// What histogram is to run instead of the handler that was built ahead: on a GPU that the CPU plays, which has no CUB,
+// that one's source.
+std::string histogram_source() {
   const char* const source = std::getenv("IPCQ_HISTOGRAM_SOURCE");
-  Command& c = example("histogram " IPCQ_EXAMPLES_BACKEND " 150 " + std::string(source != nullptr ? source : ""));
-  EXPECT_EQ(c.exit_code(), 0) << c.err();
-  EXPECT_THAT(c.out(), testing::ContainsRegex("^150 frames in .*every histogram is right"));
+  return source != nullptr ? source : "";
+}
+
+// Built ahead, and compiled when the queue is created, where CUB is missing.
+TEST_F(ExamplesTest, HistogramCountsEveryFrame) {
+  for (const std::string& handler : {histogram_source(), std::string(IPCQ_EXAMPLES "/histogram.cu")}) {
+    Command& c = example("histogram " IPCQ_EXAMPLES_BACKEND " 150 " + handler);
+    EXPECT_EQ(c.exit_code(), 0) << c.err();
+    EXPECT_THAT(c.out(), testing::ContainsRegex("^150 frames in .*every histogram is right"));
+  }
 }
 
 TEST_F(ExamplesTest, HistogramTellsAFrameThatWasNotCounted) {
@@ -167,6 +184,29 @@ TEST_F(ExamplesTest, HistogramTellsASingleCountThatIsWrong) {
   Command& c = example("histogram host 10 wrong.cu");
   EXPECT_EQ(c.exit_code(), 1) << c.out();
   EXPECT_THAT(c.err(), HasSubstr("frame 0 has a wrong histogram"));
+}
+
+// The first child of an example: it forks its producer before anything else. 0: there is none yet.
+pid_t producer_of(pid_t example) {
+  const std::string pid = std::to_string(example);
+  pid_t child = 0;
+  std::ifstream("/proc/" + pid + "/task/" + pid + "/children") >> child;
+  return child;
+}
+
+TEST_F(ExamplesTest, AConsumerLearnsThatItsProducerHasFailed) {
+  const std::pair<std::string, std::string> examples[] = {{"vector_add ", " 10000000"},
+                                                          {"matmul ", " 10000000"},
+                                                          {"histogram ", " 10000000 " + histogram_source()},
+                                                          {"anomalies ", " 3000000 1"}};
+  for (const auto& [program, arguments] : examples) {
+    Command& c = start_example(program + IPCQ_EXAMPLES_BACKEND + arguments);
+    pid_t producer = 0;
+    ASSERT_TRUE(eventually([&] { return (producer = producer_of(c.pid())) != 0; })) << program << c.err();
+    ASSERT_EQ(::kill(producer, SIGKILL), 0);
+    EXPECT_EQ(c.exit_code(), 1) << program << c.out();
+    EXPECT_THAT(c.err(), HasSubstr("the producer's process failed")) << program;
+  }
 }
 
 TEST_F(ExamplesTest, AnArgumentThatIsNoNumberIsNamed) {
