@@ -88,7 +88,6 @@ std::string describe_gpu() {
 
 void add_gpu_context() {
   const std::string gpu = describe_gpu();
-  add_context();
   benchmark::AddCustomContext("gpu", gpu.substr(0, gpu.find(": runner")));
   benchmark::AddCustomContext("driver", first_line(std::fopen("/proc/driver/nvidia/version", "re"), std::fclose));
   benchmark::AddCustomContext("mps", gpu.find("under MPS") != std::string::npos ? "yes" : "no");
@@ -151,11 +150,5 @@ BENCHMARK(handlers_start)->Name("handlers/start")->Iterations(1)->Unit(benchmark
 }  // namespace ipcq::bench
 
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  ipcq::bench::add_gpu_context();
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  ipcq::bench::print_last_lines();
-  return 0;
+  return ipcq::bench::run_benchmarks(argc, argv, ipcq::bench::print_last_lines, ipcq::bench::add_gpu_context);
 }

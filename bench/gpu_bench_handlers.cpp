@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <string>
@@ -14,6 +13,7 @@
 #include "common/clock.hpp"
 #include "common/oneway.hpp"
 #include "common/peer.hpp"
+#include "common/temporary_folder.hpp"
 #include "gpu_bench.hpp"
 #include "gpu_client.hpp"
 #include "ipcq/cuda.hpp"
@@ -46,9 +46,6 @@ IPCQ_HANDLER(Invert)
 class SourceHandler {
  public:
   SourceHandler() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "gpu-bench-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) fail("cannot make the folder " + pattern);
-    folder_ = pattern;
     std::ofstream(file()) << kSource;
     use_cache("cache");
     try {
@@ -59,17 +56,13 @@ class SourceHandler {
   }
   SourceHandler(const SourceHandler&) = delete;
   SourceHandler& operator=(const SourceHandler&) = delete;
-  ~SourceHandler() {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-  std::string file() const { return (folder_ / "invert.cu").string(); }
-  void use_cache(const std::string& name) const { ::setenv("XDG_CACHE_HOME", (folder_ / name).c_str(), 1); }
+  std::string file() const { return (folder_.path() / "invert.cu").string(); }
+  void use_cache(const std::string& name) const { ::setenv("XDG_CACHE_HOME", (folder_.path() / name).c_str(), 1); }
   // Why it cannot be compiled here; empty where it can.
   const std::string& missing() const { return missing_; }
 
  private:
-  std::filesystem::path folder_;
+  TemporaryFolder folder_{"gpu-bench-"};
   std::string missing_;
 };
 

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "common/temporary_folder.hpp"
+
 namespace ipcq::bench {
 
 namespace {
@@ -19,6 +21,7 @@ const std::string& broker_name() { return kBrokerName; }
 
 void fail(const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, what.c_str());
+  remove_temporary_folders();
   std::_Exit(1);
 }
 

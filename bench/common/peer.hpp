@@ -14,7 +14,8 @@
 
 namespace ipcq::bench {
 
-// Says "<program>: what" on stderr and ends this process at once, as a fork may: no destructor runs.
+// Says "<program>: what" on stderr and ends this process at once, as a fork may: no destructor runs, but the
+// process' temporary folders are removed.
 [[noreturn]] void fail(const std::string& what);
 
 // The name of this benchmark's broker: the same in its peers, another in each run.

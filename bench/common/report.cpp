@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <map>
+#include <string_view>
 #include <vector>
 
+#include "common/peer.hpp"
 #include "ipcq/version.hpp"
 
 namespace ipcq::bench {
@@ -63,12 +66,13 @@ std::string cpu_model() {
   return "unknown";
 }
 
-}  // namespace
-
+// Processor and version of ipcq.
 void add_context() {
   benchmark::AddCustomContext("cpu", cpu_model());
   benchmark::AddCustomContext("ipcq", std::string(kVersion) + ", ABI " + std::to_string(kAbiVersion));
 }
+
+}  // namespace
 
 void report_times(benchmark::State& state, const std::string& name, TimeUnit unit, std::span<const std::uint64_t> ns) {
   std::vector<std::uint64_t> sorted(ns.begin(), ns.end());
@@ -120,14 +124,21 @@ void Summary::figure(const char* text, const char* name, double unit, const char
   end_line(value, target);
 }
 
-int run_benchmarks(int argc, char** argv, void (*print_last_lines)()) {
-  add_context();
+int run_benchmarks(int argc, char** argv, void (*print_last_lines)(), void (*add_more_context)()) try {
+  // Initialize() takes the argument, and tells nobody.
+  const bool lists = std::any_of(argv, argv + argc, [](const std::string_view argument) {
+    return argument == "--benchmark_list_tests" || argument == "--benchmark_list_tests=true";
+  });
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  add_context();
+  if (add_more_context != nullptr && !lists) add_more_context();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   print_last_lines();
   return 0;
+} catch (const std::exception& e) {
+  fail(e.what());
 }
 
 }  // namespace ipcq::bench

@@ -12,9 +12,6 @@
 
 namespace ipcq::bench {
 
-// Processor and version of ipcq.
-void add_context();
-
 struct TimeUnit {
   const char* name;
   double ns;
@@ -60,7 +57,8 @@ class Summary {
   int number_;
 };
 
-// The whole of a main(): runs what is registered, then `print_last_lines`. Returns the exit code.
-int run_benchmarks(int argc, char** argv, void (*print_last_lines)());
+// The whole of a main(): runs what is registered, then `print_last_lines`. What a case throws ends it by fail().
+// Returns the exit code. `add_more_context` is not called for --benchmark_list_tests, which runs no case.
+int run_benchmarks(int argc, char** argv, void (*print_last_lines)(), void (*add_more_context)() = nullptr);
 
 }  // namespace ipcq::bench
