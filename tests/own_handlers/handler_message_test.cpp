@@ -302,6 +302,7 @@ TEST_P(HandlerMessageTest, DropsAndFailsRecordsOfABatch) {
       ASSERT_TRUE(m) << sent << " " << first;
       EXPECT_EQ(text_of(*m), numbered(90, first)) << sent;
       EXPECT_EQ(m->processed(), first != 'f');
+      EXPECT_FALSE(m->failed());  // of a record there is no more
     }
   }
   EXPECT_EQ(c.receive(100ms).status(), Status::timeout);

@@ -124,7 +124,9 @@ struct HandlerMessage {
   IPCQ_HOST_DEVICE Elements<T> elements() const noexcept {
     return {data, length};
   }
-  // Readers get `bytes` bytes. False, and nothing changes: more than `capacity`, which of a record is its length.
+  // Readers get `bytes` bytes. False, and nothing changes: more than `capacity`, which of a record is its length. Bytes
+  // behind the former length are unspecified, in a slot as in a line: of earlier messages, or of the executor. Readers
+  // get those that the handler does not write as they are.
   IPCQ_HOST_DEVICE bool resize(std::uint64_t bytes) noexcept {
     if (bytes > capacity || (record_of_batch && bytes != length)) return false;
     length = bytes;
@@ -132,8 +134,9 @@ struct HandlerMessage {
   }
   // Nobody gets the message; statistics count it as `filtered`.
   IPCQ_HOST_DEVICE void drop() noexcept { outcome = detail::kDroppedOutcome; }
-  // Readers get the message marked: failed() is true, and failure() is `code`, 1 to 255 (0 counts as 1). Of a record
-  // they learn that it was not processed, and no more.
+  // Readers get the message marked: failed() is true, and failure() is `code`, 1 to 255 (0 counts as 1). A record is
+  // marked as if accepts() had refused it: processed() is false, and the code is lost, since a batch has no room for
+  // it.
   IPCQ_HOST_DEVICE void fail(std::uint8_t code) noexcept { outcome = code == 0 ? 1u : code; }
 
   bool record_of_batch = false;  // it is a record

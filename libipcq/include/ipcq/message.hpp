@@ -98,8 +98,10 @@ class IPCQ_API MessageView {
   // False if the queue's handler refused this payload (a length that it cannot work on), whose bytes are as published,
   // or failed on it.
   bool processed() const noexcept { return m_.flaw == 0; }
-  // True if the queue's handler failed on this payload: it threw, or its process died. It may have changed the bytes in
-  // part.
+  // True if the queue's handler failed on this payload: it said so (HandlerMessage::fail()), threw, or its process
+  // died. It may have changed the bytes in part. Of records less is known: what fail() was called for is not
+  // processed(), and no more; where the handler threw on a record, all are failed() that are not processed() in that
+  // batch.
   bool failed() const noexcept { return m_.flaw > kRefused; }
   // Where failed(): the code, 1 to 255, with which the handler said so (HandlerMessage::fail()); 0 where it threw or
   // died, or of a record, or where failed() is false.
