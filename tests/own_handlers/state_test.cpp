@@ -321,7 +321,7 @@ struct Slow {
   IPCQ_HOST_DEVICE void operator()(std::byte* data, std::uint64_t, Team team, ipcq::State state) const {
     if (team.rank() != 0) return;
     const unsigned long long begin = ns();
-    while (data[0] == std::byte{'x'} && ns() - begin < 5000000000ull) {}
+    while (data[0] == std::byte{'x'} && ns() - begin < 8000000000ull) {}
     data[0] = state.data[0] = std::byte{'d'};
   }
 };
@@ -330,6 +330,7 @@ IPCQ_HANDLER(Slow)
   auto c = session().consumer("q");
   auto p = session().producer("q");
   ASSERT_EQ(p.send("x", 1, kBound), Status::ok);
+  std::this_thread::sleep_for(500ms);  // the call has begun, and goes on for much longer than a save waits
   EXPECT_THAT(error_of<BackendError>([&] { save_state("q", path("saved"), name_); }),
               AllOf(HasSubstr("queue 'q'"), HasSubstr("more than 3 s")));
   const auto m = c.receive(kBound);
