@@ -9,12 +9,12 @@
 #include <string_view>
 
 #include <fmt/format.h>
-#include <boost/core/demangle.hpp>
 
 #include "device_linker.hpp"
 #include "handler_library.hpp"
 #include "host_compiler.hpp"
 #include "image_key.hpp"
+#include "kept_variables.hpp"
 #include "nvrtc.hpp"
 #include "program/exit_code.hpp"
 #include "program/print.hpp"
@@ -123,52 +123,34 @@ std::optional<HandlerImage> link_for_gpu(const Nvrtc& nvrtc, const DeviceLinker&
   return take_kernels(source, linked, by);
 }
 
-// A variable of the user's that may keep a value between messages, by what the PTX tells: one that other files could
-// see, or that begins as zero, neither of which constants of a file do, or one that is written by its name. Empty:
-// there is none.
-std::string variable_in(const std::string& ptx) {
-  static const std::regex declared(
-      R"(^(\.visible |\.weak )?\.global (?:(?:\.\w+(?:\([^)]*\))?|\d+) )*([$\w]+)(?:\[\d*\])*( = )?)"),
-      written(R"(^\s*(?:@!?%p\d+ )?(?:st|atom|red)(?:\.\w+)*\.global\S*\s.*\[()([$A-Za-z_][$\w]*)[+\]])");
-  std::istringstream lines(ptx);
-  for (std::string line; std::getline(lines, line);) {
-    std::smatch found;
-    const bool is_declared = std::regex_search(line, found, declared);
-    if (is_declared && found[1] != ".visible " && (found[1] == ".weak " || found[3].matched)) continue;
-    if (!is_declared && !std::regex_search(line, found, written)) continue;
-    const std::string name = found[2];
-    static const std::regex ours("^ipcq_|4ipcq|13ipcq_compiler");  // the latter: in these namespaces
-    if (!std::regex_search(name, ours)) return boost::core::demangle(name.c_str());
-  }
-  return {};
-}
-
 struct QuickImage {
   std::optional<HandlerImage> image;  // none: the source does not compile, or:
   std::string why_not;                // it cannot be linked here, or should not
 };
 QuickImage link_quickly(const Nvrtc& nvrtc, const HandlerSource& source) {
   if (quick_kernels().empty()) return {{}, "ipcq-compiler was built without CUDA, and has no kernels to link it to"};
-  std::optional<DeviceLinker> linker;
-  try {
-    linker.emplace();
-  } catch (const Failure& e) {
-    return {{}, e.what()};
-  }
   const Compiled handler = nvrtc.compile(quick_program(source));
   auto image = take(handler, report_of(handler.log).rest);
   if (!image) return {};
-  if (const std::string variable = variable_in(handler.ptx); !variable.empty()) {
+  if (const std::string variable = kept_variable(handler.ptx); !variable.empty()) {
     return {{}, fmt::format("its variable '{}' would begin anew in the next image", variable)};
   }
-  const std::string by = "nvJitLink " + linker->version().text();
-  using enum DeviceLinker::Kind;
-  const Compiled linked = linker->link(
-      source.architecture, {{"the executors' kernels", fatbin, quick_kernels()}, {source.path, cubin, handler.image}});
-  if (!linked.ok) return {{}, by + " does not link it: " + linked.log};
-  image->compiler = fmt::format("NVRTC {}, {}", nvrtc.version().text(), by);
-  image->bytes = linked.image;
-  return {std::move(image), {}};
+  try {
+    const DeviceLinker linker;
+    const std::string by = "nvJitLink " + linker.version().text();
+    if (linker.version().is_older_than(nvrtc.version())) {
+      return {{}, fmt::format("{} is older than NVRTC {}", by, nvrtc.version().text())};
+    }
+    using enum DeviceLinker::Kind;
+    const Compiled linked = linker.link(source.architecture, {{"the executors' kernels", fatbin, quick_kernels()},
+                                                              {source.path, cubin, handler.image}});
+    if (!linked.ok) return {{}, by + " does not link it: " + linked.log};
+    image->compiler = fmt::format("NVRTC {}, {}", nvrtc.version().text(), by);
+    image->bytes = linked.image;
+    return {std::move(image), {}};
+  } catch (const Failure& e) {
+    return {{}, e.what()};
+  }
 }
 
 std::optional<HandlerImage> compile_for_host(const HostCompiler& compiler, const HandlerSource& source) {
@@ -183,7 +165,7 @@ class Maker {
  public:
   Maker(const HandlerSource& source, std::string compiler, const MakingOptions& options)
       : source_(source), compiler_(std::move(compiler)), options_(options), key_(image_key(source, compiler_)) {
-    if (!options.only_of.empty() && !is_all(options.only_of)) {
+    if (!options.only_of.empty() && key_.name != options.only_of) {
       throw Failure(program::kFailure, fmt::format("'{}', or a header, has changed since it was linked: replace the "
                                                    "handler to have what it is now",
                                                    source.path));

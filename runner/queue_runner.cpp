@@ -77,10 +77,12 @@ void QueueRunner::ask_to_pause() {
   std::atomic_ref(mailbox_->stop).store(1);
 }
 
-void QueueRunner::await_pause() {
+bool QueueRunner::await_pause(std::uint64_t deadline) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !kernel_stays_; });
+  while (kernel_stays_ && now_ns() < deadline) changed_.wait_for(lock, std::chrono::milliseconds(10));
+  return !kernel_stays_;
 }
+void QueueRunner::await_pause() { (void)await_pause(kNever); }
 
 void QueueRunner::resume() {
   const std::scoped_lock lock(mutex_);

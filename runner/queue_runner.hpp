@@ -61,6 +61,8 @@ class QueueRunner final : public PausableQueue {
   // before waiting for one, because a kernel may not begin, and therefore not end, until another has made room for it.
   void ask_to_pause();
   void await_pause();
+  // False: not until then (now_ns()).
+  bool await_pause(std::uint64_t deadline);
   void resume() override;
 
   // Between a hold() that returned true and release() neither executor works, and nothing that they have enqueued is

@@ -18,11 +18,25 @@ class Runner::Paused {
     for (auto& [id, q] : runner_.queues_) q->ask_to_pause();
     for (auto& [id, q] : runner_.queues_) q->await_pause();
   }
-  ~Paused() {
-    for (auto& [id, q] : runner_.queues_) q->resume();
+  // Throws BackendError, with all queues as they were, where one does not pause until then.
+  Paused(Runner& runner, std::uint64_t deadline) : runner_(runner) {
+    for (auto& [id, q] : runner_.queues_) q->ask_to_pause();
+    for (auto& [id, q] : runner_.queues_) {
+      if (q->await_pause(deadline)) continue;
+      resume();
+      throw BackendError(q->object() +
+                         ": its handler has been working on a message for seconds, and this waits for all queues of " +
+                         runner_.gpu_.object() + ", so nothing was done; try again");
+    }
   }
+  ~Paused() { resume(); }
+  Paused(const Paused&) = delete;
+  Paused& operator=(const Paused&) = delete;
 
  private:
+  void resume() {
+    for (auto& [id, q] : runner_.queues_) q->resume();
+  }
   Runner& runner_;
 };
 
@@ -173,7 +187,7 @@ void Runner::copy_state(const RunnerRequest& request, const Fd& file) {
     throw BackendError(q.object() + ": its state has another size than the broker says");
   }
   const Held held(q);
-  const Paused paused(*this);
+  const Paused paused(*this, deadline_after(kPlacePatience));
   if (request.op == RunnerOp::save_state) {
     state->save(file, q.object());
   } else {
@@ -184,7 +198,7 @@ void Runner::copy_state(const RunnerRequest& request, const Fd& file) {
 void Runner::replace_handler(const RunnerRequest& request, const Fd& image) {
   QueueRunner& q = queue(request);
   const Held held(q);
-  const Paused paused(*this);
+  const Paused paused(*this, deadline_after(kPlacePatience));
   q.set_handler(kernels_of(request, image, q.state()), get_text(request.handler, sizeof request.handler));
 }
 

@@ -151,6 +151,10 @@ TEST_F(HandlerCheckTest, SaysWhyAHandlerIsNotLinkedQuickly) {
   EXPECT_EQ(wrong.exit_code(), 1);
   EXPECT_THAT(wrong.err(), HasSubstr("wrong.cu(6): error: identifier \"undeclared\" is undefined"));
   write("guide.cu", handlers_of_the_guide().front());
+  write_handler("constants.cu", "    data[0] = static_cast<std::byte>(kTable[length % 4] + kMore[length % 3]);",
+                "static constexpr int kTable[4] = {1, 2, 3, 4};\ninline constexpr int kMore[3] = {1, 2, 3};\n");
+  Command& constants = run("exec ipcq-compiler constants.cu --arch sm_90 --quick");
+  EXPECT_THAT(constants.out(), HasSubstr(": linked, not inlined"));
   Command& alone = run("IPCQ_NVJITLINK=/nowhere exec ipcq-compiler guide.cu --arch sm_90 --quick");
   EXPECT_EQ(alone.exit_code(), 0) << alone.err();
   EXPECT_THAT(alone.out(), AllOf(HasSubstr("not linked quickly: "), HasSubstr("/nowhere"), HasSubstr(" registers")));
@@ -160,9 +164,13 @@ TEST_F(HandlerCheckTest, SaysWhyAHandlerIsNotLinkedQuickly) {
   EXPECT_THAT(unknown.out(), AllOf(HasSubstr("not linked quickly: "), HasSubstr(" registers")));
   for (const auto& [before, body] :
        {std::pair("", "    static int count = 1;\n    data[0] = static_cast<std::byte>(++count);"),
+        std::pair("", "    static unsigned count[256];\n    atomicAdd(&count[length % 256], 1u);"),
         std::pair("__device__ int count = 1;\n", "    data[0] = static_cast<std::byte>(count);"),
-        std::pair("static __device__ int count;\n",
-                  "    data[length] = static_cast<std::byte>(atomicAdd(&count, 1));")}) {
+        std::pair("static __device__ int count;\n", "    data[length] = static_cast<std::byte>(atomicAdd(&count, 1));"),
+        std::pair("inline __device__ int count;\n", "    data[0] = static_cast<std::byte>(++count);"),
+        std::pair("inline int next() { static int count; return ++count; }\n",
+                  "    data[0] = static_cast<std::byte>(next());"),
+        std::pair("static __device__ int count[4] = {1, 2, 3, 4};\n", "    ++count[length % 4];")}) {
     write_handler("counts.cu", body, before);
     Command& counts = run("exec ipcq-compiler counts.cu --arch sm_90 --quick");
     EXPECT_EQ(counts.exit_code(), 0) << counts.err();

@@ -39,8 +39,9 @@ __device__ void process_inlined(const QueueView& q, LaneLine& l, bool mine, std:
   if constexpr (kIsPlain<Handler>) {
     if (inlined) {
       const auto& handler = Instance<Handler>::get();
-      if (handlers::accepts(handler, l.length)) {
-        handler(reinterpret_cast<std::byte*>(buffer[which]), l.length, Team{l.unit, kLineUnits});
+      const std::uint64_t length = l.length;  // of the type that it has in all calls
+      if (handlers::accepts(handler, length)) {
+        handler(reinterpret_cast<std::byte*>(buffer[which]), length, Team{l.unit, kLineUnits});
       } else {
         if (l.unit == 0) {
           l.mine.word[0] |= HeadBits::Flags::put(kNotProcessed);

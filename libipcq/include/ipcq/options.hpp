@@ -94,7 +94,8 @@ struct QueueOptions {
   std::vector<std::string> includes{};  // of a source file: folders of headers, beside the file's own
   // Of a source file, on a GPU: whether the queue may begin with kernels that call the handler, if nobody has compiled
   // it yet. That takes a tenth of the time; the kernels into which it is compiled take their place between two messages
-  // about a second later, for which all queues of that GPU pause some milliseconds. false: the creation waits for them.
+  // about a second later, for which all queues of that GPU pause at a message's end. false, or with a deadline: the
+  // creation waits for them.
   bool quick_start = true;
   // Of a source file: how long a call of the handler may take, from 1 ms on; zero: any time. One that takes longer is
   // ended with its process (docs/guide/handlers.md).

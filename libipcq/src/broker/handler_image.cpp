@@ -109,7 +109,8 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
   return all;
 }
 
-[[noreturn]] void refuse(const std::string& object, bool is_source, int status, const std::string& complained) {
+[[noreturn]] void refuse(const std::string& object, bool is_source, const Making& making, int status,
+                         const std::string& complained) {
   const std::string text = without_last_newline(complained);
   const bool unknown = status == -1 && text.empty();
   if (unknown || (status != -1 && !WIFEXITED(status))) {
@@ -121,6 +122,7 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
   if (status == -1) throw UsageError(object + ": its handler cannot be made:\n" + text);
   if (WEXITSTATUS(status) == kNotFoundCode) throw NotFoundError(object + ": handler: " + text);
   if (WEXITSTATUS(status) == kBackendCode) throw BackendError(object + ": handler: " + text);
+  if (!making.only_of.empty()) throw UsageError(object + ": " + text);
   throw UsageError(object + (is_source ? ": its handler does not compile:\n" : ": its handler cannot be used:\n") +
                    text);
 }
@@ -164,7 +166,7 @@ std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, c
   // What it says comes after the image. So where this process leaves its children's exit status to nobody, that will
   // do.
   if (status != 0 && (status != -1 || image->said.empty())) {
-    refuse(object, is_source_file(split_handler(options.handler).file), status, complained);
+    refuse(object, is_source_file(split_handler(options.handler).file), making, status, complained);
   }
   struct stat made {};
   if (::fstat(image->file.get(), &made) != 0 || made.st_size == 0) {

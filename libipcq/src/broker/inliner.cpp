@@ -13,9 +13,10 @@ namespace ipcq::detail {
 namespace {
 
 // While the runner ends and is started again, or a call of the handler takes long.
-constexpr std::uint64_t kFirstPauseNs = 250'000'000;
-constexpr unsigned kMostDoublings = 7;  // half a minute
-constexpr unsigned kMostTries = 40;     // a quarter of an hour
+constexpr std::uint64_t kFirstPauseNs = 2'000'000'000;  // a try may hold up others for as long
+constexpr unsigned kMostDoublings = 5;                  // a minute
+constexpr unsigned kMostTries = 20;                     // a quarter of an hour
+constexpr unsigned kMostCompilations = 3;
 
 std::uint64_t pause_after(unsigned tries) { return kFirstPauseNs << std::min(tries, kMostDoublings); }
 
@@ -24,6 +25,7 @@ std::uint64_t pause_after(unsigned tries) { return kFirstPauseNs << std::min(tri
 void Inliner::look_after(const std::string& queue, const std::shared_ptr<const HandlerImage>& image) {
   if (!image || image->linked_key.empty()) return;
   const Lock lock(context_.mutex);
+  if (context_.quitting) return;  // join() may be over
   if (!start_thread(thread_, [this] { run(); })) {
     context_.log(LogLevel::warning,
                  "queue '" + queue +
@@ -95,15 +97,20 @@ bool Inliner::work_on(Task& task) noexcept {
   } catch (const BackendError& e) {
     may_pass = true;
     why = e.what();
+  } catch (const SystemError& e) {
+    may_pass = true;
+    why = e.what();
   } catch (const std::exception& e) {
     why = e.what();
   }
   {
     const Lock lock(context_.mutex);
-    if (context_.quitting) return true;
+    if (context_.stopped) return true;
   }
-  if (may_pass && task.tries < kMostTries) return false;
-  context_.log(LogLevel::warning, why + "; so its handler stays linked and is not inlined, and goes on, slower");
+  if (may_pass && task.tries < (task.whole ? kMostTries : kMostCompilations)) return false;
+  context_.log(LogLevel::warning, why +
+                                      "; so its handler stays linked and is not inlined, and goes on, slower; "
+                                      "replace the handler by itself to have that done");
   return true;
 }
 

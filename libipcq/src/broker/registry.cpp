@@ -17,6 +17,8 @@ namespace {
 
 std::string object_of_pool(const std::string& name) { return "pool '" + name + "'"; }
 std::string object_of_queue(const std::string& name) { return "queue '" + name + "'"; }
+// A call of a linked handler may take much longer than its user knows it to.
+bool may_begin_linked(const QueueOptions& o) { return o.quick_start && o.handler_deadline == Duration::zero(); }
 bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program(0).empty(); }
 
 }  // namespace
@@ -230,9 +232,9 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   q.device = pool_on_device ? plan.shared->options.device : q.options.device;
   q.state = plan.lasting.state ? plan.lasting.state : first_state(object, q.options);
   if (is_handler_file(q.options.handler)) {
-    q.image = plan.lasting.image
-                  ? plan.lasting.image
-                  : image_for(object, q.options, runner_on(q.device, q), {.may_be_linked = q.options.quick_start});
+    q.image = plan.lasting.image ? plan.lasting.image
+                                 : image_for(object, q.options, runner_on(q.device, q),
+                                             {.may_be_linked = may_begin_linked(q.options)});
   }
   // A queue's own pool has the queue's name, by which other queues may share it.
   q.pool = plan.shared ? plan.shared

@@ -29,6 +29,12 @@ class RegistryTest : public testing::Test {
     set_crash_point_hook(nullptr);
     at_step_ = nullptr;
   }
+  static GoneRunner killed(RunnerKey key) {
+    GoneRunner gone;
+    gone.key = std::move(key);
+    gone.how = "killed by signal 9";
+    return gone;
+  }
   // Names of segments of this broker.
   std::vector<std::string> segments() const {
     std::vector<std::string> found;
@@ -136,7 +142,7 @@ TEST_F(RegistryTest, QueuesOfALostRunnerTakeNothingMoreAndComeBackOnceItIsGone) 
   EXPECT_FALSE(send(q, 2));
   EXPECT_THAT(error_of<NotFoundError>([&] { (void)registry_.find("q"); }), HasSubstr("its runner was lost"));
   EXPECT_TRUE(send(registry_.find("elsewhere"), 2));
-  const Aftermath after = registry_.on_runner_gone({.key = {3}, .how = "killed by signal 9", .under_mps = false});
+  const Aftermath after = registry_.on_runner_gone(killed({3}));
   EXPECT_EQ(registry_.queues().count("q"), 0u);
   EXPECT_EQ(registry_.pools().count("q"), 0u);
   ASSERT_EQ(after.recreate.size(), 1u);
@@ -167,7 +173,7 @@ TEST_F(RegistryTest, ARunnersEndIsThatOfItsQueuesAlone) {
   registry_.on_runner_lost({3});
   EXPECT_TRUE(lost("b"));
   EXPECT_FALSE(lost("c"));
-  const Aftermath after = registry_.on_runner_gone({.key = {3, "a"}, .how = "killed by signal 9", .under_mps = false});
+  const Aftermath after = registry_.on_runner_gone(killed({3, "a"}));
   ASSERT_EQ(after.recreate.size(), 1u);
   EXPECT_EQ(after.recreate[0].name, "a");
   EXPECT_EQ(registry_.queues().size(), 2u);
@@ -184,7 +190,7 @@ TEST_F(RegistryTest, OneThatDiesAsSoonAsItIsCreatedIsTriedAgainAndNotGivenUp) {
                              QueueMap::Executed::by_device, q.pool->map->config(), 7, {});
     q.device = 3;
     registry_.on_runner_lost({3});
-    recreate_ = registry_.on_runner_gone({.key = {3}, .how = "killed by signal 9", .under_mps = false}).recreate;
+    recreate_ = registry_.on_runner_gone(killed({3})).recreate;
     ASSERT_EQ(recreate_.size(), 1u);
     refused = error_of<BackendError>([&] { recreate_[0].create(); });  // a UsageError would be final
   });
