@@ -300,18 +300,15 @@ TEST_P(StateTest, ALoadThatFailsChangesNothing) {
 }
 
 TEST_P(StateTest, AHandlerThatDoesNotReturnIsNotWaitedForForEver) {
-  broker().create("q", options(write("slow.cu", R"(#include <ipcq/handler.hpp>
+  QueueOptions o = options(write("slow.cu", R"(#include <ipcq/handler.hpp>
 #if defined(__CUDA_ARCH__)
 __device__ inline unsigned long long ns() {
-  unsigned long long t;
-  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(t));
-  return t;
+  unsigned long long t; asm volatile("mov.u64 %0, %globaltimer;" : "=l"(t)); return t;
 }
 #else
 #include <time.h>
 inline unsigned long long ns() {
-  timespec t; ::clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000000000ull + t.tv_nsec;
+  timespec t; ::clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 #endif
 struct Slow {
@@ -324,8 +321,11 @@ struct Slow {
   }
 };
 IPCQ_HANDLER(Slow)
-)")));
-  broker().create("other", options(counter()));
+)"));
+  o.quick_start = false;  // a swap would wait for the call too, and what is asked for meanwhile for the swap
+  broker().create("q", o);
+  o.handler = counter();
+  broker().create("other", o);
   auto c = session().consumer("q");
   auto p = session().producer("q");
   ASSERT_EQ(p.send("x", 1, kBound), Status::ok);
