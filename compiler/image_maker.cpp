@@ -129,17 +129,17 @@ struct QuickImage {
 };
 QuickImage link_quickly(const Nvrtc& nvrtc, const HandlerSource& source) {
   if (quick_kernels().empty()) return {{}, "ipcq-compiler was built without CUDA, and has no kernels to link it to"};
-  const Compiled handler = nvrtc.compile(quick_program(source));
-  auto image = take(handler, report_of(handler.log).rest);
-  if (!image) return {};
-  if (const std::string variable = kept_variable(handler.ptx); !variable.empty()) {
-    return {{}, fmt::format("its variable '{}' would begin anew in the next image", variable)};
-  }
   try {
     const DeviceLinker linker;
     const std::string by = "nvJitLink " + linker.version().text();
     if (linker.version().is_older_than(nvrtc.version())) {
       return {{}, fmt::format("{} is older than NVRTC {}", by, nvrtc.version().text())};
+    }
+    const Compiled handler = nvrtc.compile(quick_program(source));
+    auto image = take(handler, report_of(handler.log).rest);
+    if (!image) return {};
+    if (const std::string variable = kept_variable(handler.ptx); !variable.empty()) {
+      return {{}, fmt::format("its variable '{}' would begin anew in the next image", variable)};
     }
     using enum DeviceLinker::Kind;
     const Compiled linked = linker.link(source.architecture, {{"the executors' kernels", fatbin, quick_kernels()},
