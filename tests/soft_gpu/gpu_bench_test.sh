@@ -34,5 +34,5 @@ printf '#!/bin/sh\necho "cannot do that" >&2\nexit 1\n' >"$work/refuses"
 printf '#!/bin/bash\nsed -i "s/return ~w/return w/" "$TMPDIR"/*/invert.cu\nexec "%s" "$@"\n' "$compiler" >"$work/changes"
 chmod +x "$work/refuses" "$work/changes"
 fails "$work/refuses" 'cannot do that'
-fails "$work/changes" 'the first message of compiled was not inverted'
+fails "$work/changes" 'the first message of quick was not inverted'
 echo "gpu_bench_test: passed"
