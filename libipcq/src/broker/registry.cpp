@@ -166,7 +166,7 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
   }
   OwnRunner own_runner(supervisor_, plan, by);
   QueueEntry q = build_queue(plan);
-  const auto image = q.image;
+  auto image = q.image;
   {
     const Lock lock(context_.mutex);
     commit_queue(q);
