@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -32,6 +33,8 @@ DeviceLinker::DeviceLinker()
                 {"libnvJitLink.so.13", "libnvJitLink.so.12"},
                 {"cu13", "nvjitlink"},
                 "nvidia-nvjitlink"}) {
+  // Where a driver is, it would take the image from that one's cache, and then has nothing to say of the registers.
+  ::setenv("CUDA_CACHE_DISABLE", "1", 1);
   unsigned major = 0, minor = 0;
   if (library_.look_up<VersionFunction>("nvJitLinkVersion")(&major, &minor) != kSuccess) {
     throw program::Failure(program::kBackend,

@@ -164,7 +164,8 @@ std::optional<HandlerImage> compile_for_host(const HostCompiler& compiler, const
 class Maker {
  public:
   Maker(const HandlerSource& source, std::string compiler, const MakingOptions& options)
-      : source_(source), compiler_(std::move(compiler)), options_(options), key_(image_key(source, compiler_)) {
+      : source_(source), compiler_(std::move(compiler)), options_(options) {
+    if (options.use_cache || options.quick || !options.only_of.empty()) key_ = image_key(source, compiler_);
     if (!options.only_of.empty() && key_.name != options.only_of) {
       throw Failure(program::kFailure, fmt::format("'{}', or a header, has changed since it was linked: replace the "
                                                    "handler to have what it is now",
@@ -184,23 +185,22 @@ class Maker {
     if (made_.cached || (options_.quick && quickly_by != nullptr && is_made_quickly(*quickly_by))) return made_;
     made_.image = make();
     if (!made_.image) return made_;
-    // Of headers that have changed meanwhile nobody knows which the compiler has read.
-    const bool changed = !is_all(key_.name);
-    if (changed && !options_.only_of.empty()) {
-      throw Failure(program::kFailure, fmt::format("'{}': a header has changed meanwhile", source_.path));
-    }
-    if (!cache_ || !made_.not_kept.empty()) return made_;
-    if (changed) {
-      made_.not_kept = "a header has changed meanwhile";
+    const bool keeps = cache_ && made_.not_kept.empty();
+    if (!keeps && options_.only_of.empty()) return made_;
+    if (!has_changed()) {
+      if (keeps) cache_->keep(key_.name, *made_.image);
+    } else if (options_.only_of.empty()) {
+      made_.not_kept = kChanged;
     } else {
-      cache_->keep(key_.name, *made_.image);
+      throw Failure(program::kFailure, fmt::format("'{}': {}", source_.path, kChanged));
     }
     return made_;
   }
 
  private:
-  // Whether all that the image depends on is what it was when its key had that name.
-  bool is_all(const std::string& name) const { return image_key(source_, compiler_).name == name; }
+  // Of headers that have changed meanwhile nobody knows which the compiler has read.
+  static constexpr const char* kChanged = "a header has changed meanwhile";
+  bool has_changed() const { return image_key(source_, compiler_).name != key_.name; }
 
   // True also where the compiler refuses the source: it would refuse it in the other way.
   bool is_made_quickly(const Nvrtc& nvrtc) {
@@ -208,7 +208,7 @@ class Maker {
     if (!made_.not_quick.empty()) return false;
     QuickImage quick = link_quickly(nvrtc, source_);
     made_.not_quick = std::move(quick.why_not);
-    if (quick.image && !is_all(key_.name)) made_.not_quick = "a header has changed meanwhile";
+    if (quick.image && has_changed()) made_.not_quick = kChanged;
     if (!made_.not_quick.empty()) return false;
     made_.image = std::move(quick.image);
     made_.quick_key = key_.name;
@@ -219,7 +219,7 @@ class Maker {
   const HandlerSource& source_;
   const std::string compiler_;
   const MakingOptions& options_;
-  const ImageKey key_;
+  ImageKey key_;  // where the options need one
   std::optional<ImageCache> cache_;
   MadeImage made_;
 };

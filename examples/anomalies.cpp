@@ -113,8 +113,8 @@ int main(int argc, char** argv) try {
     return 2;
   }
   if (argc > 1) options.backend = argv[1];
-  if (argc > 2) options.points = std::stoul(argv[2]);
-  if (argc > 3) options.batch = std::stoul(argv[3]);
+  if (argc > 2) options.points = number_of("POINTS", argv[2]);
+  if (argc > 3) options.batch = number_of("BATCH", argv[3]);
   if (argc > 4) options.prefix = argv[4];
   if (options.batch == 0 || options.batch > kMostBatch) throw std::runtime_error("a batch has 1 to 1024 points");
   run(options);

@@ -194,7 +194,7 @@ int main(int argc, char** argv) try {
     return 2;
   }
   if (argc > 1) options.backend = argv[1];
-  if (argc > 3) options.nodes = std::stoull(argv[2]), options.edges = std::stoull(argv[3]);
+  if (argc > 3) options.nodes = number_of("NODES", argv[2]), options.edges = number_of("EDGES", argv[3]);
   run(options);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());

@@ -14,12 +14,8 @@ using namespace detail;
 // and a persistent kernel does not end by itself.
 class Runner::Paused {
  public:
-  explicit Paused(Runner& runner) : runner_(runner) {
-    for (auto& [id, q] : runner_.queues_) q->ask_to_pause();
-    for (auto& [id, q] : runner_.queues_) q->await_pause();
-  }
   // Throws BackendError, with all queues as they were, where one does not pause until then.
-  Paused(Runner& runner, std::uint64_t deadline) : runner_(runner) {
+  explicit Paused(Runner& runner, std::uint64_t deadline = kNever) : runner_(runner) {
     for (auto& [id, q] : runner_.queues_) q->ask_to_pause();
     for (auto& [id, q] : runner_.queues_) {
       if (q->await_pause(deadline)) continue;

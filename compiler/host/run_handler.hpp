@@ -56,6 +56,7 @@ void* make_handler(HandlerArgument* arguments, std::uint32_t count, State state,
   ParameterSetter setter(arguments, count, *report);
   Visit()(made->handler, setter);
   setter.finish<Handler, HostTeam>();
+  report->serial = handlers::Serial<Handler, HostTeam> ? 1 : 0;
   if (report->problem == ArgumentProblem::none) return made;
   delete made;
   return nullptr;

@@ -161,6 +161,10 @@ void check_c_string(const std::string& text, const char* what) {
   throw UsageError(std::string(what) + " '" + printable(text) + "': holds a zero byte, which nothing can be called");
 }
 
+std::string naming(const std::string& object, const std::string& text) {
+  return text.rfind(object, 0) == 0 ? text : object + ": " + text;
+}
+
 std::string printable(const std::string& text) {
   std::string shown;
   for (const char c : text) {

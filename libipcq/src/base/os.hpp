@@ -85,6 +85,8 @@ void check_name(const std::string& name, const char* what);
 void check_c_string(const std::string& text, const char* what);
 // The text with control characters as \xNN, for a message.
 std::string printable(const std::string& text);
+// An error's text that names its object: with "OBJECT: " before it, unless it begins with the object.
+std::string naming(const std::string& object, const std::string& text);
 
 // "512 B", "23.7 MiB".
 std::string format_bytes(std::uint64_t bytes);

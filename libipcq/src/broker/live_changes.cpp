@@ -5,6 +5,7 @@
 
 #include "base/deadline.hpp"
 #include "base/memory_file.hpp"
+#include "base/os.hpp"
 #include "broker/option_checks.hpp"
 #include "broker/runner_executor.hpp"
 #include "ipcq/builtin_handlers.hpp"
@@ -60,15 +61,12 @@ RunnerRequest LiveChanges::request_for(const Target& target, RunnerOp op) {
 }
 
 void LiveChanges::ask(const Target& target, const RunnerRequest& request, const Fd& file) {
-  const auto named = [&](const std::string& text) {
-    return text.rfind(target.object(), 0) == 0 ? text : target.object() + ": " + text;
-  };
   try {
     (void)target.runner->request(request, file.get());
   } catch (const UsageError& e) {
-    throw UsageError(named(e.what()));
+    throw UsageError(naming(target.object(), e.what()));
   } catch (const BackendError& e) {
-    throw BackendError(named(e.what()));
+    throw BackendError(naming(target.object(), e.what()));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/os.hpp"
 #include "layout/handler_text.hpp"
 #include "layout/text_field.hpp"
 #include "repair/membership.hpp"
@@ -27,8 +28,7 @@ std::uint64_t ask_to_start(RunnerLink& runner, RunnerRequest r, const OwnHandler
     }
     return runner.request(r, own.image->file.get()).id;
   } catch (const UsageError& e) {  // its arguments; the host's runner has the queue's name, a GPU's has not
-    const std::string text = e.what();
-    throw UsageError(text.rfind(object, 0) == 0 ? text : object + ": " + text);
+    throw UsageError(naming(object, e.what()));
   } catch (const BackendError& e) {
     throw BackendError(object + ": its handler '" + get_text(r.handler, sizeof r.handler) +
                        "' cannot be started: " + e.what());

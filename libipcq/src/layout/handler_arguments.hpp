@@ -81,7 +81,6 @@ class ParameterSetter {
   template <class Handler, class Team>
   IPCQ_HOST_DEVICE void finish() {
     report_.takes_state = handlers::TakesState<Handler, Team> ? 1 : 0;
-    report_.serial = handlers::Serial<Handler, Team> ? 1 : 0;
     for (std::uint32_t i = 0; i < count_; ++i) {
       if (arguments_[i].used == 0) complain(ArgumentProblem::unknown, i);
     }
