@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -96,7 +97,8 @@ HostRunner::Queue::Handler HostRunner::Queue::load(const RunnerRequest& request,
   h.complaints = std::make_unique<Complaints>(what);
   if (deadline_ns != 0) {
     h.watch = std::make_unique<ProgressWatch>(
-        *queue, *pool, deadline_ns, "ipcq-host-runner: " + what, [this] { return is_held.load(); },
+        *queue, *pool, deadline_ns, "ipcq-host-runner: " + what,
+        [this] { return is_held.load() ? std::nullopt : std::optional(AtLatePayload::pauses); },
         [segment] { send_obituary(segment.c_str()); });
   }
   return h;

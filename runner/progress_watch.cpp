@@ -10,6 +10,7 @@
 #include "base/deadline.hpp"
 #include "base/thread.hpp"
 #include "control/runner_wire.hpp"
+#include "layout/executor_memory.hpp"
 
 namespace ipcq::runner {
 
@@ -25,12 +26,12 @@ std::chrono::nanoseconds pause_for(std::uint64_t deadline_ns) {
 }  // namespace
 
 ProgressWatch::ProgressWatch(const QueueMap& queue, const PoolMap& pool, std::uint64_t deadline_ns, std::string object,
-                             std::function<bool()> is_paused, std::function<void()> last_words)
+                             std::function<std::optional<AtLatePayload>()> at_late, std::function<void()> last_words)
     : queue_(queue),
       pool_(pool),
       deadline_ns_(deadline_ns),
       object_(std::move(object)),
-      is_paused_(std::move(is_paused)),
+      at_late_(std::move(at_late)),
       last_words_(std::move(last_words)) {
   require_thread(thread_, object_ + ": the watch of its deadline", [this] { run(); });
 }
@@ -44,16 +45,21 @@ ProgressWatch::~ProgressWatch() {
   thread_.join();
 }
 
-bool ProgressWatch::find_oldest() noexcept {
+bool ProgressWatch::find_oldest(AtLatePayload at_late) noexcept {
   const auto& ring = queue_.ring();
   const PublishedView<SharedAtomics> view(ring);
   oldest_ = view.first_unprocessed(oldest_);
   const std::uint64_t next = ring.cursor(kProducers).next;
-  for (std::uint64_t t = oldest_; t < next; ++t) {
+  const unsigned most_late = at_late == AtLatePayload::pauses ? 0 : device::kLate;
+  unsigned late = 0;
+  for (std::uint64_t t = oldest_; t < next && late <= most_late; ++t) {
     if (view.is_processed(t)) continue;
     Descriptor d;
     if (ring.look_in(t, d) == LineRead::absent) return false;  // what comes after it waits for it
-    if (!is_written(d, pool_)) continue;                       // its payload is late
+    if (!is_written(d, pool_)) {
+      ++late;
+      continue;
+    }
     watched_ = t;
     return true;
   }
@@ -65,7 +71,8 @@ void ProgressWatch::run() noexcept {
   std::uint64_t since = 0;
   std::unique_lock lock(mutex_);
   while (!changed_.wait_for(lock, pause_for(deadline_ns_), [this] { return stop_; })) {
-    const bool found = !is_paused_() && find_oldest();
+    const auto at_late = at_late_();
+    const bool found = at_late && find_oldest(*at_late);
     if (!found || watched_ != seen) {
       seen = found ? watched_ : kNoTicket;
       since = now_ns();

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <string_view>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,9 +22,8 @@ using namespace detail;
 namespace {
 
 // Ends the process: after a failed kernel its CUDA context is unusable. The broker observes the process' end.
-[[noreturn]] void die(const std::string& object, const char* what) noexcept {
-  const bool names_it = std::string_view(what).substr(0, object.size()) == object;
-  std::fprintf(stderr, "ipcq-runner: %s%s%s\n", names_it ? "" : object.c_str(), names_it ? "" : ": ", what);
+[[noreturn]] void die(const std::string& why) noexcept {
+  std::fprintf(stderr, "ipcq-runner: %s\n", why.c_str());
   _exit(1);
 }
 
@@ -51,10 +50,23 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
 void QueueRunner::watch(const std::string& label) {
   if (deadline_ns_ == 0) return;
   watch_ = std::make_unique<ProgressWatch>(queue_.map(), queue_.pool(), deadline_ns_,
-                                           "ipcq-runner: " + queue_.object() + ": its handler '" + label + "'", [this] {
-                                             const std::scoped_lock lock(mutex_);
-                                             return paused_ != 0 || held_;
-                                           });
+                                           "ipcq-runner: " + queue_.object() + ": its handler '" + label + "'",
+                                           [this] { return at_late(); });
+}
+
+std::optional<AtLatePayload> QueueRunner::at_late() {
+  const std::scoped_lock lock(mutex_);
+  if (paused_ != 0 || held_) return {};
+  const bool streams = queue_.map().control().executor.load(std::memory_order_acquire) ==
+                       static_cast<std::uint64_t>(ExecutorKind::stream);
+  if (!streams && !(kernel_stays_ && has_begun())) return {};  // it may wait for a place on the GPU
+  return streams || queue_.is_serial() ? AtLatePayload::pauses : AtLatePayload::goes_on;
+}
+
+// Of the kernel just launched.
+bool QueueRunner::has_begun() const {
+  const bool works = queue_.workers() == 0 || std::atomic_ref(mailbox_->works).load() != 0;
+  return works && std::atomic_ref(mailbox_->scouts).load() != 0;
 }
 
 QueueRunner::~QueueRunner() {
@@ -82,7 +94,6 @@ bool QueueRunner::await_pause(std::uint64_t deadline) {
   while (kernel_stays_ && now_ns() < deadline) changed_.wait_for(lock, std::chrono::milliseconds(10));
   return !kernel_stays_;
 }
-void QueueRunner::await_pause() { (void)await_pause(kNever); }
 
 void QueueRunner::resume() {
   const std::scoped_lock lock(mutex_);
@@ -150,20 +161,16 @@ void QueueRunner::run_executors() noexcept {
       }
     }
   } catch (const std::exception& e) {
-    die(queue_.object(), e.what());
+    die(naming(queue_.object(), e.what()));
   }
 }
 
 // Waits until the kernel just launched has begun. If that takes too long, other queues' kernels must make room for it.
 void QueueRunner::await_begin() {
-  const auto has_begun = [&] {
-    const bool scouts = std::atomic_ref(mailbox_->scouts).load() != 0;
-    const bool works = queue_.workers() == 0 || std::atomic_ref(mailbox_->works).load() != 0;
-    return (scouts && works) || queue_.is_idle();
-  };
+  const auto has_begun_or_ended = [&] { return has_begun() || queue_.is_idle(); };
   patience_.begin();
-  while (!patience_.await(has_begun)) {
-    if (seat_.take_turn(has_begun)) break;
+  while (!patience_.await(has_begun_or_ended)) {
+    if (seat_.take_turn(has_begun_or_ended)) break;
     patience_.double_after_turn();
   }
   runs_since_.store(now_ns());

@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "base/deadline.hpp"
 #include "completion_waker.hpp"
 #include "gpu.hpp"
 #include "gpu_arbiter.hpp"
@@ -60,9 +62,8 @@ class QueueRunner final : public PausableQueue {
   // Between await_pause() and resume() no persistent kernel of this queue is on the GPU. Pauses nest. Ask all queues
   // before waiting for one, because a kernel may not begin, and therefore not end, until another has made room for it.
   void ask_to_pause();
-  void await_pause();
   // False: not until then (now_ns()).
-  bool await_pause(std::uint64_t deadline);
+  bool await_pause(std::uint64_t deadline = detail::kNever);
   void resume() override;
 
   // Between a hold() that returned true and release() neither executor works, and nothing that they have enqueued is
@@ -86,6 +87,8 @@ class QueueRunner final : public PausableQueue {
   void run_persistent();
   void park();
   void await_late();
+  std::optional<AtLatePayload> at_late();
+  bool has_begun() const;
   void await_begin();
 
   const Gpu& gpu_;
