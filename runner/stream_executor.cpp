@@ -23,6 +23,7 @@ constexpr auto kNap = std::chrono::microseconds(10);  // while the stream drains
 constexpr unsigned kMostInFlight = 128;
 constexpr unsigned kMostOfAll = 512;
 constexpr unsigned kLeastInFlight = 8;
+constexpr std::uint64_t kMostDrainNs = 500'000'000;  // a place between two messages is asked for within kPlacePatience
 
 device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ticket, const Descriptor& d) {
   device::SlotMessage m{};
@@ -39,6 +40,13 @@ device::SlotMessage message_of(const Ring<SharedAtomics>& ring, std::uint64_t ti
 }
 
 }  // namespace
+
+// So many may be in flight next, where those that were took `drain_ns` to drain.
+unsigned StreamExecutor::fewer_or_more(unsigned in_flight, std::uint64_t drain_ns) noexcept {
+  if (drain_ns < kMostDrainNs / 4) return std::min(2 * in_flight, kMostInFlight);
+  if (drain_ns < kMostDrainNs) return in_flight;
+  return std::max(1u, static_cast<unsigned>(in_flight * kMostDrainNs / drain_ns));
+}
 
 void StreamExecutor::run() {
   // The counters continue from the values of the other executor.
@@ -64,20 +72,24 @@ void StreamExecutor::run() {
     see_to_progress();
     busy = s == Status::ok || !q_.is_idle();
     if (s != Status::ok) continue;
-    if (++in_flight > std::clamp(seat_.share_of(kMostOfAll), kLeastInFlight, kMostInFlight)) {
+    const unsigned most = std::clamp(seat_.share_of(kMostOfAll), kLeastInFlight, kMostInFlight);
+    if (++in_flight > std::min(most, most_in_flight_)) {
+      const std::uint64_t begin = now_ns();
       drain();
+      most_in_flight_ = fewer_or_more(in_flight - 1, now_ns() - begin);
       in_flight = 1;
     }
     std::uint32_t inlined = 0;
-    while (inlined < kMaxRun && is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined)) &&
-           enqueue(next + inlined, inlined)) {
-    }
-    if (stop_.load()) break;
+    auto last = Enqueued::alone;
+    do {
+      if (!is_tagged(ring_.in(next + inlined), ring_.lap(next + inlined))) break;
+      last = enqueue(next + inlined, inlined);
+    } while (last == Enqueued::in_run && inlined < kMaxRun);
     if (inlined != 0) {
       enqueue_inlined(next, inlined);
       next += inlined;
-    } else {
-      ++next;
+    } else if (last == Enqueued::alone) {
+      ++next;  // also where a stop was asked for meanwhile: its work is enqueued, and must not be again
     }
     control.taken.store(next, std::memory_order_relaxed);
   }
@@ -112,24 +124,24 @@ void StreamExecutor::drain() {
 }
 
 // Handles one published ticket, the next after a run of `inlined` tickets without a slot. A ticket that carries neither
-// a slot nor a request joins the run: true. Else false, and the ticket's work is enqueued if the run is empty.
-bool StreamExecutor::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
-  if (ticket < q_.limit && ring_.readable(ticket)) return false;  // done by the other executor
+// a slot nor a request joins the run. Another one's work is enqueued if the run is empty.
+StreamExecutor::Enqueued StreamExecutor::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
+  const auto after_run = inlined != 0 ? Enqueued::later : Enqueued::alone;
+  if (ticket < q_.limit && ring_.readable(ticket)) return after_run;  // done by the other executor
   Descriptor d;
   const LineRead read = ring_.look_in(ticket, d);
   const bool slot = read == LineRead::present && d.kind == LineKind::slot && is_sound(d, q_.map(), q_.pool()) &&
                     q_.payloads() && ((d.flags & kInMirror) == 0 || q_.view().mirror != nullptr);
   if (slot && !is_written(d, q_.pool())) {
-    if (inlined != 0) return false;
-    if (!await_payload(d)) return false;
+    if (inlined != 0 || !await_payload(d)) return Enqueued::later;
   }
   const bool came = slot && !is_buried(d, q_.pool());
   const bool control = read == LineRead::present && d.kind == LineKind::control;
   if (!came && !control) {
     ++inlined;
-    return true;
+    return Enqueued::in_run;
   }
-  if (inlined != 0) return false;
+  if (after_run == Enqueued::later) return after_run;
   if (came) {
     enqueue_message(ticket, d);
   } else {
@@ -137,7 +149,7 @@ bool StreamExecutor::enqueue(std::uint64_t ticket, std::uint32_t& inlined) {
     if (d.sequence == static_cast<std::uint64_t>(ControlOp::switch_to_persistent))
       q_.change_to(ExecutorKind::persistent);
   }
-  return false;
+  return after_run;
 }
 
 // Waits until the payload is complete. False if the queue is stopped first.

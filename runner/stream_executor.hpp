@@ -24,11 +24,15 @@ class StreamExecutor {
 
  private:
   bool await_payload(const detail::Descriptor& d);
-  bool enqueue(std::uint64_t ticket, std::uint32_t& inlined);
+  // What became of a ticket that is published: it joins the run of those without a slot, its own work is enqueued (or
+  // it has none), or it is to be looked at again, behind the run or after a stop.
+  enum class Enqueued : std::uint8_t { in_run, alone, later };
+  Enqueued enqueue(std::uint64_t ticket, std::uint32_t& inlined);
   void enqueue_inlined(std::uint64_t first, std::uint32_t count);
   void enqueue_message(std::uint64_t ticket, const detail::Descriptor& d);
   void see_to_progress();
   void drain();  // waits until the stream is idle
+  static unsigned fewer_or_more(unsigned in_flight, std::uint64_t drain_ns) noexcept;
   device::StreamTotals* totals() const noexcept;
 
   GpuQueue& q_;
@@ -36,7 +40,8 @@ class StreamExecutor {
   GpuArbiter::Seat& seat_;
   const std::atomic<bool>& stop_;
   Patience patience_;
-  std::uint64_t seen_done_ = 0;  // messages done when see_to_progress() last looked
+  unsigned most_in_flight_ = ~0u;  // for which draining does not take long
+  std::uint64_t seen_done_ = 0;    // messages done when see_to_progress() last looked
 };
 
 }  // namespace ipcq::runner

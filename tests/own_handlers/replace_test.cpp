@@ -42,6 +42,47 @@ IPCQ_HANDLER(Marker, mark)
 
 INSTANTIATE_TEST_SUITE_P(Executors, ReplaceTest, testing::ValuesIn(ReplaceTest::all()), ReplaceTest::name_of);
 
+// The executor is stopped and goes on, with work of every kind before and behind the place.
+TEST_P(ReplaceTest, EachMessageIsHandledOnceHoweverOftenTheStateIsSaved) {
+  QueueOptions o = options(full("counts.cu",
+                                "    if (team.rank() == 0) ++*reinterpret_cast<std::uint64_t*>(state.data);\n"
+                                "    for (std::uint64_t i = team.rank(); i < m.length; i += team.size()) "
+                                "m.data[i] = static_cast<std::byte>(static_cast<int>(m.data[i]) + 1);",
+                                "", "", ", ipcq::State state"));
+  o.state_bytes = 64;
+  o.size = 600;
+  o.slots = 150;  // more than an executor enqueues at once, so that there always is some more
+  broker().create("q", o);
+  auto c = session().consumer("q");
+  std::atomic<bool> enough{false};
+  std::uint64_t sent = 0;
+  std::thread sender([&] {
+    auto p = session().producer("q");
+    for (; !enough.load(); ++sent) {
+      const std::string text(sent % 5 == 1 ? 40 : 600, 'a');
+      ASSERT_EQ(p.send(text.data(), text.size(), kBound), Status::ok);
+    }
+  });
+  std::uint64_t received = 0, wrong = 0;
+  std::thread receiver([&] {
+    for (; auto m = c.receive(kBound); ++received) {
+      const std::string text = text_of(*m);
+      wrong += text == std::string(text.size(), 'b') ? 0 : 1;
+    }
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  for (int n = 0; n < 2 || std::chrono::steady_clock::now() < begin + 1s; ++n) broker().save_state("q", path("saved"));
+  enough.store(true);
+  sender.join();
+  receiver.join();  // the stream has ended
+  EXPECT_EQ(received, sent);
+  EXPECT_EQ(wrong, 0u);
+  broker().save_state("q", path("saved"));
+  std::uint64_t count = 0;
+  std::ifstream(path("saved"), std::ios::binary).read(reinterpret_cast<char*>(&count), sizeof count);
+  EXPECT_EQ(count, sent);
+}
+
 TEST_P(ReplaceTest, AnotherHandlerGoesOnAtOnePlaceInTheOrder) {
   broker().create("q", options(marker()));
   auto c = session().consumer("q");
