@@ -43,6 +43,7 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
   ::prctl(PR_SET_TIMERSLACK, 1000);  // ns, also for threads started here: short sleeps are not prolonged
   waker_ = std::make_unique<CompletionWaker>(queue_.map(), queue_.pool());
   watch(get_text(queue_.map().config().handler, kNameBytes));
+  launch_in_vain();
   require_thread(thread_, queue_.object(), [this] { run_executors(); });
 }
 
@@ -138,6 +139,7 @@ void QueueRunner::rest_while_held() {
 
 void QueueRunner::set_handler(std::shared_ptr<const HandlerKernels> handler, const std::string& label) {
   queue_.set_handler(std::move(handler));
+  launch_in_vain();
   watch(label);
 }
 
@@ -187,12 +189,7 @@ void QueueRunner::run_persistent() {
     mailbox_->reason = device::EndReason::none;
     kernel_stays_ = true;
   }
-  device::WorkArea* area = &queue_.memory()->area[launches_ % 2];
-  device::WorkArea* next_area = &queue_.memory()->area[++launches_ % 2];
-  device::Mailbox* mailbox = gpu_.address(mailbox_.get());
-  std::uint64_t park_after = park_after_ns_;
-  void* arguments[] = {&queue_.view(), &area, &next_area, &mailbox, &queue_.resume, &queue_.limit, &park_after};
-  queue_.launch(queue_.kernels().persistent, 1 + queue_.workers(), device::kBlockThreads, arguments);
+  launch_persistent();
   await_begin();
   queue_.synchronize();
   queue_.resume = mailbox_->resume;
@@ -208,6 +205,24 @@ void QueueRunner::run_persistent() {
   if (reason == device::EndReason::late) await_late();
   if (reason == device::EndReason::to_stream) queue_.change_to(ExecutorKind::stream);
   if (reason == device::EndReason::to_persistent) queue_.change_to(ExecutorKind::persistent);
+}
+
+void QueueRunner::launch_persistent() {
+  device::WorkArea* area = &queue_.memory()->area[launches_ % 2];
+  device::WorkArea* next_area = &queue_.memory()->area[++launches_ % 2];
+  device::Mailbox* mailbox = gpu_.address(mailbox_.get());
+  std::uint64_t park_after = park_after_ns_;
+  void* arguments[] = {&queue_.view(), &area, &next_area, &mailbox, &queue_.resume, &queue_.limit, &park_after};
+  queue_.launch(queue_.kernels().persistent, 1 + queue_.workers(), device::kBlockThreads, arguments);
+}
+
+// Where a kernel has more variables of its threads in memory than any before, the driver makes room for them at its
+// first launch, and waits for the kernels of all queues. So that is now, while none stays; the kernel ends at once.
+void QueueRunner::launch_in_vain() {
+  const CurrentContext current(gpu_.context());
+  std::atomic_ref(mailbox_->stop).store(1);
+  launch_persistent();
+  queue_.synchronize();
 }
 
 // Sleeps without a kernel until the next line is published. A line published after the kernel last loaded it is

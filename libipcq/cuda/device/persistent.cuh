@@ -210,6 +210,8 @@ template <class Handler>
 __device__ void scout(const QueueView& q, WorkArea* area, Scout& shared, ScoutState& s, Mailbox* box,
                       std::uint64_t park_after_ns) {
   s.busy_at = global_time_ns();
+  // A launch that is to end before it has looked at a line: QueueRunner::launch_in_vain.
+  if (__shfl_sync(~0u, load_relaxed_system(&box->stop), 0) != 0) s.reason = EndReason::stop;
   unsigned checked = 0;
   for (unsigned looks = 1; s.reason == EndReason::none; ++looks) {
     const unsigned taken = take_lines<Handler>(q, area, shared, s);
