@@ -38,8 +38,8 @@ void describe(CommandLine& line, Options& o) {
       .check(not_empty());
   line.add_option("--queue", o.queues,
                   "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines line "
-                  "batch=messages|records handler=NAME|FILE.cu define=NAME=VALUE include=DIR handler_deadline=SECONDS "
-                  "state=SIZE state_file=FILE isolate=yes|no pool "
+                  "batch=messages|records handler=NAME|FILE (.cu .cpp .so .ptx .ltoir) define=NAME=VALUE include=DIR "
+                  "quick_start=yes|no handler_deadline=SECONDS state=SIZE state_file=FILE isolate=yes|no pool "
                   "backpressure=block|reject|drop-oldest group=NAME[:lossy] "
                   "threads wait=spin|hybrid|sleep endpoints held backend=auto|host|cuda, on a GPU device=N "
                   "mirror=none|full host_readable=yes|no executor=auto|persistent|stream; may be repeated")
@@ -111,6 +111,20 @@ void summarise(const BrokerStats& stats, std::uint64_t left, bool json) {
   }
 }
 
+struct Stopped {};
+
+// Throws Stopped where a signal has come, and what `make` throws otherwise.
+template <class Make>
+void create(const Signals& signals, const Make& make) {
+  try {
+    if (!signals.stop_requested()) return make();
+  } catch (const Error& e) {
+    if (!signals.stop_requested()) throw;
+    log::info("{}", e.what());
+  }
+  throw Stopped();
+}
+
 int serve(Options& o, Signals& signals) {
   if (o.ready_fd >= 0) require_announceable(o.ready_fd);
   BrokerConfig config = gather(o);
@@ -118,16 +132,25 @@ int serve(Options& o, Signals& signals) {
   raise_open_files_limit();
 
   std::optional<Broker> made;  // outlives the subscription
+  std::atomic<Broker*> there{nullptr};
   std::atomic<bool> serving{false};
   // From here on a signal must not end the process, which would leave names behind.
   const auto subscription = signals.subscribe([&](int count) {
-    if (count == 2 && serving.load(std::memory_order_acquire)) made->stop(Duration::zero());  // cuts the drain short
+    Broker* const b = there.load(std::memory_order_acquire);
+    // Gives up what is being created, as a compilation; later, cuts the drain short.
+    if (b != nullptr && (count == 2 || !serving.load(std::memory_order_acquire))) b->stop(Duration::zero());
     if (count > 2) std::_Exit(kFailure);
   });
   Broker& broker = made.emplace(
       BrokerOptions{.name = config.name.value_or(""), .group = config.unix_group.value_or(""), .log = library_log()});
-  for (const auto& pool : config.pools) broker.create_pool(pool.name(), pool.options());
-  for (const auto& queue : config.queues) broker.create(queue.name(), queue.options());
+  there.store(&broker, std::memory_order_release);
+  try {
+    for (const auto& pool : config.pools) create(signals, [&] { broker.create_pool(pool.name(), pool.options()); });
+    for (const auto& queue : config.queues) create(signals, [&] { broker.create(queue.name(), queue.options()); });
+  } catch (const Stopped&) {
+    log::info("stopped before all was created");
+    return kOk;
+  }
 
   serving.store(true, std::memory_order_release);
   log::info("serving at {}, {} of shared memory", broker.socket_path(), human_bytes(broker.stats().shm_bytes));

@@ -71,6 +71,7 @@ extern \"C\" __device__ unsigned char ipcq_device_code_@device_code@ = 1;
   set(definitions "$<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>")
   add_custom_command(OUTPUT "${fatbin}"
     COMMAND "${CUDAToolkit_NVCC_EXECUTABLE}" -fatbin -std=c++20 -O3 --expt-relaxed-constexpr ${flags}
+      -Werror=cross-execution-space-call  # else nvcc takes what stands behind such a call for unreachable
       "$<$<BOOL:${folders}>:-I$<JOIN:${folders},;-I>>" "$<$<BOOL:${definitions}>:-D$<JOIN:${definitions},;-D>>"
       -MD -MF "${fatbin}.d" -MT "${fatbin}" -o "${fatbin}" "${folder}/device.cu"
     DEPENDS "${folder}/device.cu" DEPFILE "${fatbin}.d" VERBATIM COMMAND_EXPAND_LISTS

@@ -43,7 +43,7 @@ sigset_t signals_of_guard() noexcept {
   ::dup2(input, STDIN_FILENO);
   ::dup2(output, STDOUT_FILENO);
   ::dup2(output, STDERR_FILENO);
-  for (const int number : {SIGPIPE, SIGXFSZ}) ::signal(number, SIG_DFL);
+  ::signal(SIGPIPE, SIG_DFL);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -71,6 +71,7 @@ int wait_for(pid_t child) {
 [[noreturn]] void live_as_guard(pid_t parent, const std::function<int()>& body) noexcept {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  ::signal(SIGXFSZ, SIG_IGN);  // beyond a limit of file sizes a write fails, of this process and of the compiler
   ::_exit(::getppid() == parent ? body() : program::kFailure);
 }
 
@@ -81,7 +82,7 @@ Guard::Guard() {
   const std::string place = given != nullptr && *given != '\0' ? given : "/tmp";
   folder_ = place + "/ipcq-compiler.XXXXXX";
   if (::mkdtemp(folder_.data()) == nullptr) {
-    throw Failure(program::kFailure, fmt::format("cannot make a folder in '{}': {}; set TMPDIR to one with room", place,
+    throw Failure(program::kBackend, fmt::format("cannot make a folder in '{}': {}; set TMPDIR to one with room", place,
                                                  std::strerror(errno)));
   }
   ::setenv("TMPDIR", folder_.c_str(), 1);
@@ -106,12 +107,12 @@ int Guard::run(const std::string& program, std::vector<std::string> arguments, c
   for (auto& a : arguments) all.push_back(a.data());
   all.push_back(nullptr);
   const pid_t child = ::fork();
-  if (child < 0) throw Failure(program::kFailure, fmt::format("cannot start '{}': {}", program, std::strerror(errno)));
+  if (child < 0) throw Failure(program::kBackend, fmt::format("cannot start '{}': {}", program, std::strerror(errno)));
   if (child == 0) become(all.data(), text.get(), output);
   ::setpgid(child, child);  // whichever of both comes first
   const int status = wait_for(child);
   if (WIFSIGNALED(status)) {
-    throw Failure(program::kFailure,
+    throw Failure(program::kBackend,
                   fmt::format("'{}' was ended by signal {}: is there memory enough?", program, WTERMSIG(status)));
   }
   if (WEXITSTATUS(status) == kNotStarted) {
@@ -124,7 +125,7 @@ int Guard::run(const std::string& program, std::vector<std::string> arguments, c
 
 int run_guarded_step(const std::function<void(const Guard&)>& step, std::string& why) {
   const FileDescriptor said(::memfd_create("ipcq-compiler-error", MFD_CLOEXEC));
-  if (!said.valid()) throw Failure(program::kFailure, fmt::format("memfd_create: {}", std::strerror(errno)));
+  if (!said.valid()) throw Failure(program::kBackend, fmt::format("memfd_create: {}", std::strerror(errno)));
   ::signal(SIGCHLD, SIG_DFL);  // ignored, it would take the exit codes along
   const sigset_t set = signals_of_guard();
   sigset_t before;
@@ -137,24 +138,23 @@ int run_guarded_step(const std::function<void(const Guard&)>& step, std::string&
         const Guard own;
         step(own);
         return program::kOk;
-      } catch (const Failure& error) {
+      } catch (const std::exception& error) {  // not the source's fault: of that the compiler would tell
         write_descriptor(said.get(), error.what());
-        return error.code();
-      } catch (const std::exception& error) {
-        write_descriptor(said.get(), error.what());
-        return program::kFailure;
+        return program::kBackend;
       }
     });
   }
   const int error = errno;
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  if (guard < 0) throw Failure(program::kFailure, fmt::format("cannot start a process: {}", std::strerror(error)));
+  if (guard < 0) throw Failure(program::kBackend, fmt::format("cannot start a process: {}", std::strerror(error)));
   int status = 0;
   while (::waitpid(guard, &status, 0) < 0 && errno == EINTR) {
   }
   why = read_descriptor(said.get()).value_or("");
-  if (WIFSIGNALED(status)) why = fmt::format("the process beside it was ended by signal {}", WTERMSIG(status));
-  return WIFSIGNALED(status) ? program::kFailure : WEXITSTATUS(status);
+  if (WIFSIGNALED(status))
+    why = fmt::format("its process that runs the compiler was ended by signal {}: is there memory enough?",
+                      WTERMSIG(status));
+  return WIFSIGNALED(status) ? program::kBackend : WEXITSTATUS(status);
 }
 
 }  // namespace ipcq::compiler

@@ -22,6 +22,11 @@ constexpr std::string_view kDeclaration =
     "#include \"ipcq/handler.h\"\n"
     "extern \"C\" __device__ int ipcq_handle(void*, unsigned long, const ipcq_context*);\n";
 
+// Of the text, before all else.
+std::string_view first_words(const HandlerSource& source) {
+  return source.has_state ? "#define IPCQ_QUEUE_HAS_STATE 1\n" : "";
+}
+
 // The line behind it is the first of the file `name`: so messages call it.
 std::string first_line_of(const std::string& name) {
   std::string quoted;
@@ -40,11 +45,11 @@ Program program_between(const char* before, const HandlerSource& source, const c
   const bool can_be_included = !source.is_linked() && source.path.find_first_of("\"\\") == std::string::npos;
   const std::string included = can_be_included ? source.path : "handler.cu";
   p.text = fmt::format(
-      "#include \"{}\"\n#include \"layout/handler_arguments.hpp\"\n"
+      "{}#include \"{}\"\n#include \"layout/handler_arguments.hpp\"\n"
       "extern \"C\" __device__ unsigned char ipcq_device_code_" IPCQ_DEVICE_CODE
       " = 1;\n"
       "#include \"{}\"\n#include \"{}\"\n",
-      before, included, behind);
+      first_words(source), before, included, behind);
   p.headers.emplace_back(included, source.is_linked() ? std::string(kDeclaration) : source.text);
   for (const EmbeddedHeader& h : device_headers()) p.headers.emplace_back(h.name, h.text);
   p.options = {"--gpu-architecture=" + source.architecture,
@@ -86,8 +91,12 @@ void HandlerSource::read() {
     text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
   }
   if (!file.is_open() || file.bad()) {
+    const std::string before_colon = path.substr(0, path.find(':'));
     throw Failure(program::kNotFound,
-                  fmt::format("cannot read '{}': is there such a file, and may this user read it?", path));
+                  before_colon != path && std::filesystem::exists(before_colon, ignored)
+                      ? fmt::format("cannot read '{}': name the file alone, '{}'; a queue sets its parameters", path,
+                                    before_colon)
+                      : fmt::format("cannot read '{}': is there such a file, and may this user read it?", path));
   }
   if (text.size() > most) refuse(fmt::format("has more than {} MiB: is it a handler?", most >> 20));
   if (kind != HandlerKind::source) return;
@@ -115,7 +124,8 @@ Program quick_program(const HandlerSource& source) {
 
 Program host_program(const HandlerSource& source) {
   Program p;
-  p.text = "#include <host/run_handler.hpp>\n#include <user/handler.cu>\n#include <host/table.hpp>\n";
+  p.text = first_words(source);
+  p.text += "#include <host/run_handler.hpp>\n#include <user/handler.cu>\n#include <host/table.hpp>\n";
   p.headers.emplace_back("user/handler.cu", first_line_of(source.path) + source.text);
   for (const EmbeddedHeader& h : host_headers()) {
     p.headers.emplace_back(h.name, first_line_of(std::string(h.name)) + std::string(h.text));

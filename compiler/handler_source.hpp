@@ -34,6 +34,7 @@ struct HandlerSource {
   std::string architecture;               // "sm_90"; empty: for the host
   std::vector<std::string> definitions;   // NAME or NAME=VALUE
   std::vector<std::string> include_dirs;  // beside the file's own
+  bool has_state = false;                 // the queue does: a C function gets it, and is serial then
 
   bool for_host() const { return architecture.empty(); }
   bool is_linked() const { return kind == HandlerKind::ptx || kind == HandlerKind::ltoir; }

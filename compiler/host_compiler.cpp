@@ -49,7 +49,7 @@ std::string find_in_path(const std::string& name) {
 
 FileDescriptor make_file(const char* name) {
   FileDescriptor file(::memfd_create(name, MFD_CLOEXEC));
-  if (!file.valid()) throw Failure(program::kFailure, fmt::format("memfd_create: {}", std::strerror(errno)));
+  if (!file.valid()) throw Failure(program::kBackend, fmt::format("memfd_create: {}", std::strerror(errno)));
   return file;
 }
 
@@ -75,7 +75,7 @@ void compile_in(const Guard& guard, const std::string& compiler, const Program& 
   if (bytes.empty())
     throw Failure(program::kBackend, fmt::format("'{}' made no image, and does not say why", compiler));
   if (!write_descriptor(image, bytes)) {
-    throw Failure(program::kFailure, fmt::format("cannot keep {} bytes: {}", bytes.size(), std::strerror(errno)));
+    throw Failure(program::kBackend, fmt::format("cannot keep {} bytes: {}", bytes.size(), std::strerror(errno)));
   }
 }
 

@@ -22,13 +22,15 @@ void write_file(const std::string& path, std::string_view bytes) {
   std::ofstream file(target, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
+  const int why = errno;
   std::error_code error;
   if (file && whole) std::filesystem::rename(target, path, error);
   if (file && !error) return;
   if (whole) std::filesystem::remove(target, ignored);
   throw program::Failure(
       program::kFailure,
-      fmt::format("cannot write '{}': is there such a folder, and room and permission to write?", path));
+      fmt::format("cannot write '{}' ({}): is there such a folder, and room and permission to write?", path,
+                  std::strerror(error ? error.value() : why)));
 }
 
 bool write_descriptor(int fd, std::string_view bytes) noexcept {

@@ -96,8 +96,20 @@ std::optional<HandlerImage> take_kernels(const HandlerSource& source, const Comp
   return image;
 }
 
+// With a remedy for what NVRTC alone does not have.
+Compiled compile_source(const Nvrtc& nvrtc, const Program& program) {
+  Compiled made = nvrtc.compile(program);
+  if (!made.ok && made.log.find("cannot open source file") != std::string::npos) {
+    made.log +=
+        "\nNVRTC has <cstddef>, <cstdint>, <cstring> and <cmath> of the standard library, and finds what lies beside "
+        "the file and in the folders that -I (include=) names; for other headers build the handler ahead, with "
+        "ipcq_add_handler() of the CMake package";
+  }
+  return made;
+}
+
 std::optional<HandlerImage> compile_for_gpu(const Nvrtc& nvrtc, const HandlerSource& source) {
-  return take_kernels(source, nvrtc.compile(device_program(source)), "NVRTC " + nvrtc.version().text());
+  return take_kernels(source, compile_source(nvrtc, device_program(source)), "NVRTC " + nvrtc.version().text());
 }
 
 // Kernels that call ipcq_handle(), and the user's code behind them.
@@ -135,7 +147,7 @@ QuickImage link_quickly(const Nvrtc& nvrtc, const HandlerSource& source) {
     if (linker.version().is_older_than(nvrtc.version())) {
       return {{}, fmt::format("{} is older than NVRTC {}", by, nvrtc.version().text())};
     }
-    const Compiled handler = nvrtc.compile(quick_program(source));
+    const Compiled handler = compile_source(nvrtc, quick_program(source));
     auto image = take(handler, report_of(handler.log).rest);
     if (!image) return {};
     if (const std::string variable = kept_variable(handler.ptx); !variable.empty()) {

@@ -143,6 +143,11 @@ void check(const Options& o) {
     throw Failure(program::kUsage,
                   fmt::format("--arch: '{}' is no architecture of a GPU, as sm_90", o.source.architecture));
   }
+  for (const auto& folder : o.source.include_dirs) {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(folder, ignored)) continue;
+    throw Failure(program::kUsage, fmt::format("include: '{}' is no folder; name one with headers", folder));
+  }
   if (!o.image_fd) return;
   if (!program::can_write_inherited(*o.image_fd)) {
     throw Failure(
@@ -170,6 +175,7 @@ int run(int argc, char** argv) {
   line.add_option("--include,-I", o.source.include_dirs, "Folder of headers, beside the file's own")
       .one_value_each()
       .check(program::not_empty());
+  line.add_flag("--state", o.source.has_state, "For a queue with state: ipcq_handle() is told where that is");
   line.add_option("--output", o.output, "Write the image there").check(program::not_empty());
   line.add_option("--image-fd", o.image_fd, "Write the image to this inherited descriptor of a file")
       .transform(program::whole_number(0, INT_MAX));

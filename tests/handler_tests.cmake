@@ -83,8 +83,8 @@ ipcq_test_c_handler(own_handler_test)
 ipcq_test_built_handler(handler_compile_test)
 
 if(TARGET CUDA::nvrtc)
-  ipcq_add_test(handler_check_test programs/commands.cpp programs/handler_check_test.cpp LIBS ipcq_program
-    LABELS process TIMEOUT 180)
+  ipcq_add_test(handler_check_test programs/commands.cpp programs/handler_check_test.cpp programs/handler_mistakes_test.cpp LIBS ipcq_program
+    LABELS process TIMEOUT 240)
   add_dependencies(handler_check_test ipcq_cli ipcq-compiler)
   target_compile_definitions(handler_check_test PRIVATE
     IPCQ_HANDLER_GUIDE="${guide}" IPCQ_EXAMPLES="${PROJECT_SOURCE_DIR}/examples" IPCQ_DEVICE_CODE="${IPCQ_DEVICE_CODE}")

@@ -28,9 +28,24 @@ IPCQ_HOST_DEVICE ipcq_context context_of(const ipcq::HandlerMessage& ipcq_messag
 }
 
 struct CHandler {
+#if defined(IPCQ_QUEUE_HAS_STATE)
+  template <class IpcqTeam>
+  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& ipcq_message, IpcqTeam ipcq_team,
+                                   ipcq::State ipcq_state) const {
+    auto ipcq_c = ipcq_compiler::context_of(ipcq_message, ipcq_team);
+    ipcq_c.state = reinterpret_cast<unsigned long>(ipcq_state.data);
+    ipcq_c.state_bytes = ipcq_state.bytes;
+    ipcq_call(ipcq_message, ipcq_c);
+  }
+#else
   template <class IpcqTeam>
   IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& ipcq_message, IpcqTeam ipcq_team) const {
-    const auto ipcq_c = ipcq_compiler::context_of(ipcq_message, ipcq_team);
+    ipcq_call(ipcq_message, ipcq_compiler::context_of(ipcq_message, ipcq_team));
+  }
+#endif
+  // A template, since a file with a handler of the C++ contract has no such function.
+  template <class IpcqC>
+  IPCQ_HOST_DEVICE static void ipcq_call(ipcq::HandlerMessage& ipcq_message, const IpcqC& ipcq_c) {
     const int ipcq_code = static_cast<int>(ipcq_handle(ipcq_message.data, ipcq_message.length, &ipcq_c));
     if (ipcq_code != 0)
       ipcq_message.fail(ipcq_code > 0 && ipcq_code < 256 ? static_cast<unsigned char>(ipcq_code) : 255);

@@ -47,15 +47,35 @@ concept Accepts = !requires {
 || requires(const IpcqH& ipcq_handler, unsigned long ipcq_length) {
   static_cast<bool>(ipcq_handler.accepts(ipcq_length));
 };
+template <auto>
+struct Constant;
+template <class IpcqH>
+concept ConstantSharing = !requires {
+  &IpcqH::sharing;
+}
+|| requires { typename Constant<IpcqH::sharing>; };
+template <class IpcqH>
+concept ConstantScratch = !requires {
+  &IpcqH::scratch_bytes;
+}
+|| requires { typename Constant<IpcqH::scratch_bytes>; };
+template <class IpcqH>
+concept ConstantFlags = (
+                            !requires { &IpcqH::heavy; } || requires { typename Constant<IpcqH::heavy>; }) &&
+                        (
+                            !requires { &IpcqH::concurrent; } || requires { typename Constant<IpcqH::concurrent>; });
+template <class IpcqH>
+concept SaysHow = ConstantSharing<IpcqH> && ConstantScratch<IpcqH> && ConstantFlags<IpcqH>;
+
 template <class IpcqH>
 concept TakesBytes = requires(const IpcqH& ipcq_handler, std::byte* ipcq_data, unsigned long ipcq_length,
-                              ipcq_compiler::TeamOf<IpcqH> ipcq_team) {
+                              const ipcq_compiler::TeamOf<IpcqH>& ipcq_team) {
   IpcqH();
   ipcq_handler(ipcq_data, ipcq_length, ipcq_team);
 };
 template <class IpcqH>
 concept TakesMessage = requires(const IpcqH& ipcq_handler, ipcq::HandlerMessage& ipcq_message,
-                                ipcq_compiler::TeamOf<IpcqH> ipcq_team) {
+                                const ipcq_compiler::TeamOf<IpcqH>& ipcq_team) {
   IpcqH();
   ipcq_handler(ipcq_message, ipcq_team);
 };
@@ -66,20 +86,30 @@ concept WithState = requires {
 &&ipcq::handlers::TakesState<IpcqH, ipcq_compiler::TeamOf<IpcqH>>;
 template <class IpcqH>
 concept Callable = TakesBytes<IpcqH> || TakesMessage<IpcqH> || WithState<IpcqH>;
+template <class IpcqH>
+concept Usable = SaysHow<IpcqH> && Accepts<IpcqH> && Callable<IpcqH>;
+// Asked only of one that says how: the team depends on it.
+template <class IpcqH>
+concept CallableAsItSays = !SaysHow<IpcqH> || Callable<IpcqH>;
+template <class IpcqH>
+constexpr bool scratch_fits = true;
+template <SaysHow IpcqH>
+constexpr bool scratch_fits<IpcqH> = ipcq::handlers::scratch_bytes_of<IpcqH>() <= ipcq::handlers::kMostScratchBytes;
 
 static_assert(is_named<Handler>,
               "the file names no handler: IPCQ_HANDLER(Type) is missing, or stands in a namespace; and it has no "
               "extern \"C\" int ipcq_handle(void* data, uint64_t length, const struct ipcq_context* context)");
 static_assert(!InFile::named_twice, "the file has two handlers: IPCQ_HANDLER names one, and ipcq_handle() is another");
-static_assert(!is_named<Handler> || Accepts<Handler>,
-              "the handler's accepts is: static constexpr bool accepts(std::uint64_t length)");
 static_assert(
-    !is_named<Handler> || Callable<Handler>,
-    "the handler needs: template <class Team> IPCQ_HOST_DEVICE void operator()(std::byte* data, "
-    "std::uint64_t length, Team team) const, or the same of (ipcq::HandlerMessage& message, Team team); with state, a "
-    "parameter ipcq::State behind the team; and a constructor without arguments");
-static_assert(ipcq::handlers::scratch_bytes_of<Handler>() <= ipcq::handlers::kMostScratchBytes,
-              "the handler's scratch_bytes are 16384 at most");
+    !is_named<Handler> || Accepts<Handler>,
+    "the handler's accepts is public, and either static constexpr or const: bool accepts(std::uint64_t length)");
+static_assert(SaysHow<Handler>, "the handler's sharing, scratch_bytes, heavy and concurrent are static constexpr");
+static_assert(
+    !is_named<Handler> || CallableAsItSays<Handler>,
+    "the handler needs, public: template <class Team> IPCQ_HOST_DEVICE void operator()(std::byte* data, "
+    "std::uint64_t length, Team team) const, or the same of (ipcq::HandlerMessage& message, Team team), by reference; "
+    "with state, a parameter ipcq::State behind the team; and a constructor without arguments");
+static_assert(scratch_fits<Handler>, "the handler's scratch_bytes are 16384 at most");
 
 static_assert(!is_named<Handler> || __is_trivially_copyable(Handler),
               "a handler is plain data: its members are its parameters, or constants, and it is copied byte by byte");
@@ -98,7 +128,7 @@ template <>
 struct Choice<true> {
   using IpcqType = Handler;
 };
-using Chosen = Choice<Accepts<Handler> && Callable<Handler>>::IpcqType;
+using Chosen = Choice<Usable<Handler>>::IpcqType;
 
 // Instantiates the handler's functions before kernels or table do: messages about them do not name these.
 inline void call_once(ipcq::HandlerMessage& ipcq_message, const TeamOf<Chosen>& ipcq_team) {

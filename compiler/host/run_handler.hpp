@@ -24,6 +24,19 @@ struct Made {
   State state{};
 };
 
+// The team as a GPU would have it: what is not there for this handler is not here either.
+template <class Handler>
+struct TeamOn : HostTeam {
+  static constexpr void sync() noexcept {
+    static_assert(handlers::sharing_of<Handler>() != Sharing::all, IPCQ_NO_SYNC);
+  }
+  std::byte* scratch() const noexcept {
+    static_assert(handlers::sharing_of<Handler>() != Sharing::all && handlers::scratch_bytes_of<Handler>() != 0,
+                  IPCQ_NO_SCRATCH);
+    return shared;
+  }
+};
+
 // HostImage::run of a handler.
 template <class Handler>
 void run_handler(const void* handler, HandlerMessage& message, char* why, std::uint64_t why_bytes) {
@@ -31,7 +44,7 @@ void run_handler(const void* handler, HandlerMessage& message, char* why, std::u
   alignas(16) std::byte scratch[kScratch == 0 ? 1 : kScratch];
   try {
     const auto& [h, state] = *static_cast<const Made<Handler>*>(handler);
-    handlers::call(h, message, HostTeam{scratch}, state);
+    handlers::call(h, message, TeamOn<Handler>{{scratch}}, state);
     return;
   } catch (const std::exception& error) {
     copy_text(error.what(), why, why_bytes);
@@ -55,8 +68,8 @@ void* make_handler(HandlerArgument* arguments, std::uint32_t count, State state,
   made->state = state;
   ParameterSetter setter(arguments, count, *report);
   Visit()(made->handler, setter);
-  setter.finish<Handler, HostTeam>();
-  report->serial = handlers::Serial<Handler, HostTeam> ? 1 : 0;
+  setter.finish<Handler, TeamOn<Handler>>();
+  report->serial = handlers::Serial<Handler, TeamOn<Handler>> ? 1 : 0;
   if (report->problem == ArgumentProblem::none) return made;
   delete made;
   return nullptr;

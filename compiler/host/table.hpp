@@ -5,7 +5,7 @@
 
 namespace ipcq_compiler {
 template <class IpcqH>
-using TeamOf = ipcq::HostTeam;
+using TeamOf = ipcq::detail::TeamOn<IpcqH>;
 }
 #include "device/named_handler.hpp"
 

@@ -88,7 +88,7 @@ TEST_F(CompiledHandlerTest, OneThatWasBuiltAheadIsRefusedWhereItDoesNotFit) {
   const std::string for_host = beside_this_test(IPCQ_BUILT_FOR_HOST);
   if (kOnGpu) {
     EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(for_host)); }),
-                AllOf(HasSubstr("queue 'q': its handler cannot be used:\n"), HasSubstr(for_host),
+                AllOf(HasSubstr("queue 'q': its handler cannot be used:\n  "), HasSubstr(for_host),
                       HasSubstr("has code for the host alone")));
   }
   EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(write("text.so", "no library"))); }),
@@ -102,6 +102,45 @@ TEST_F(CompiledHandlerTest, OneThatWasBuiltAheadIsRefusedWhereItDoesNotFit) {
 
 TEST_F(CompiledHandlerTest, OneOfTheCContractSaysByItsCodeHowItWent) {
   expect_handler_of_the_c_contract(beside_this_test("c_step.cu"));
+}
+
+// One message at a time, in their order.
+TEST_F(CompiledHandlerTest, OneOfTheCContractHasTheQueuesState) {
+  const std::string file = write("counts.cu",
+                                 "#include <ipcq/handler.h>\n"
+                                 "IPCQ_C_HANDLER int32_t ipcq_handle(void* data, uint64_t length, const struct "
+                                 "ipcq_context* context) {\n"
+                                 "  if (context->state_bytes == 0 || length < 8) return 1;\n"
+                                 "  if (context->rank == 0) *(uint64_t*)data = ++*(uint64_t*)context->state;\n"
+                                 "  return 0;\n"
+                                 "}\n");
+  QueueOptions o = options(file);
+  o.executor = kOnGpu ? ExecutorKind::persistent : ExecutorKind::auto_;
+  broker().create("without", o);
+  o.state_bytes = 64;
+  broker().create("q", o);
+  o.executor = kOnGpu ? ExecutorKind::stream : ExecutorKind::auto_;
+  broker().create("other", o);
+  for (const char* const queue : {"q", "other"}) {
+    auto c = session().consumer(queue);
+    auto p = session().producer(queue);
+    constexpr std::size_t kLengths[] = {8, 64, 8192, 16, 1000};
+    for (int round = 0; round < 4; ++round) {
+      for (const std::size_t length : kLengths) {
+        ASSERT_EQ(p.send(std::string(length, 'a').data(), length, kBound), Status::ok);
+      }
+      for (std::uint64_t n = 1; n <= std::size(kLengths); ++n) {
+        const auto m = c.receive(kBound);
+        ASSERT_TRUE(m) << to_string(m.status());
+        std::uint64_t count = 0;
+        std::memcpy(&count, m->bytes().data(), sizeof count);
+        EXPECT_EQ(count, static_cast<std::uint64_t>(round) * std::size(kLengths) + n) << queue;
+      }
+    }
+  }
+  auto c = session().consumer("without");
+  auto p = session().producer("without");
+  EXPECT_EQ(exchange(p, c, "12345678")->failure(), 1);
 }
 
 TEST_F(CompiledHandlerTest, OneOfTheCContractSeesEachRecordOfABatch) {

@@ -154,7 +154,7 @@ TEST_F(OwnHandlerTest, WhatIsNoSourceFileIsRefused) {
               AllOf(HasSubstr("queue 'q': handler './text.txt'"), HasSubstr(".cu")));
   QueueOptions o = options("upper");
   o.defines = {"X"};
-  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("defines says nothing here"));
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("define says nothing here"));
   EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options("mine")); }),
               AllOf(HasSubstr("'mine' is not known"), HasSubstr("x.cu")));
 }
@@ -166,6 +166,16 @@ TEST_F(OwnHandlerTest, WithoutACompilerTheRemedyIsNamed) {
   EXPECT_THAT(error_of<BackendError>([&] { broker().create("q", options(next_byte())); }),
               AllOf(HasSubstr("queue 'q'"), HasSubstr("next.cu"), HasSubstr("IPCQ_COMPILER")));
   kept.empty() ? ::unsetenv("IPCQ_COMPILER") : ::setenv("IPCQ_COMPILER", kept.c_str(), 1);
+}
+
+TEST_F(OwnHandlerTest, AFolderOfImagesThatOthersMayWriteIsNotUsedAndAWarningSaysSo) {
+  if (std::getenv("IPCQ_COMPILER") != nullptr) return;  // the soft GPU's has no such folder
+  const std::filesystem::path folder = path("cache/ipcq/handlers");
+  std::filesystem::create_directories(folder);
+  std::filesystem::permissions(folder, std::filesystem::perms::all);
+  broker().create("q", options(next_byte()));
+  EXPECT_TRUE(comes_to_say("queue 'q': of its handler:\n  ipcq-compiler: warning: no cache"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
 }
 
 // The compilers may have caches of their own (NVRTC has one where there is a driver).

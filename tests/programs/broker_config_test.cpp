@@ -33,6 +33,8 @@ group = ["default", "preview:lossy"]
 [[queue]]
 name = "logs"
 size = 4096
+handler = "filter.cu"
+handler_deadline = 0.5
 )",
                                           "test.toml");
   EXPECT_EQ(config.name, "cameras");
@@ -45,6 +47,7 @@ size = 4096
   ASSERT_EQ(config.queues[0].options().groups.size(), 2U);
   EXPECT_EQ(config.queues[0].options().groups[1].policy, GroupPolicy::lossy);
   EXPECT_EQ(config.queues[1].options().size, 4096U);
+  EXPECT_EQ(config.queues[1].options().handler_deadline, std::chrono::milliseconds(500));
 }
 
 TEST(BrokerConfig, ReadsTheKeysOfAGpu) {

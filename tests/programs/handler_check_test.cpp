@@ -238,32 +238,6 @@ TEST_F(HandlerCheckTest, ShowsTheCompilersMessagesWholeWithTheUsersFileAndLine) 
   EXPECT_THAT(warned.err(), HasSubstr("warned.cu(6): warning"));
 }
 
-TEST_F(HandlerCheckTest, SaysWhatAHandlerLacks) {
-  const auto refused = [&](const std::string& text, const std::string& message) {
-    write("lacks.cu", "#include <ipcq/handler.hpp>\n" + text);
-    Command& command = check("lacks.cu");
-    EXPECT_EQ(command.exit_code(), 1) << text;
-    EXPECT_THAT(command.err(), HasSubstr(message)) << text;
-  };
-  const std::string accepts = "  static constexpr bool accepts(std::uint64_t) { return true; }\n";
-  const std::string call = "  template <class Team> void operator()(std::byte*, std::uint64_t, Team) const {}\n";
-  refused("struct Mine {\n" + accepts + call + "};\n", "names no handler: IPCQ_HANDLER(Type) is missing");
-  refused("struct Mine {\n  static bool accepts(const char*) { return true; }\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
-          "the handler's accepts is: static constexpr bool accepts");
-  refused("struct Mine {\n  static constexpr unsigned scratch_bytes = 20000;\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
-          "scratch_bytes are 16384 at most");
-  refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
-  refused("struct Mine {\n  Mine(int) {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n",
-          "a constructor without arguments");
-  refused("struct Mine {\n  ~Mine() {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler is plain data");
-  refused("struct Mine {\n  const char* name = nullptr;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine, name)\n",
-          "a handler's parameter is a bool");
-  refused("#include <ipcq/handler.h>\nstruct Mine {\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n" +
-              "IPCQ_C_HANDLER int ipcq_handle(void*, uint64_t, const struct ipcq_context*) { return 0; }\n",
-          "the file has two handlers");
-  refused("#include <vector>\n", "cannot open source file \"vector\"");
-}
-
 TEST_F(HandlerCheckTest, TakesWhatHandlersUseOfTheStandardLibrary) {
   write_handler(
       "uses.cu",

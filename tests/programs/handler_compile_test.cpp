@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -152,29 +153,33 @@ TEST_F(HandlerCompileTest, ShowsTheCompilersMessagesWholeWithTheUsersFileAndLine
   EXPECT_THAT(warned.err(), HasSubstr("warned.cu:6:2: warning: "));
 }
 
-TEST_F(HandlerCompileTest, SaysWhatAHandlerLacks) {
-  const auto refused = [&](const std::string& text, const std::string& message) {
-    write("lacks.cu", "#include <ipcq/handler.hpp>\n" + text);
-    Command& command = check("lacks.cu");
-    EXPECT_EQ(command.exit_code(), 1) << text;
-    EXPECT_THAT(command.err(), HasSubstr(message)) << text;
-    EXPECT_THAT(command.err(), Not(HasSubstr("run_handler"))) << text;
-  };
-  const std::string accepts = "  static constexpr bool accepts(std::uint64_t) { return true; }\n";
-  const std::string call = "  template <class Team> void operator()(std::byte*, std::uint64_t, Team) const {}\n";
-  refused("struct Mine {\n" + accepts + call + "};\n", "names no handler: IPCQ_HANDLER(Type) is missing");
-  refused("struct Mine {\n  static bool accepts(const char*) { return true; }\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
-          "the handler's accepts is: static constexpr bool accepts");
-  refused("struct Mine {\n  static constexpr unsigned scratch_bytes = 20000;\n" + call + "};\nIPCQ_HANDLER(Mine)\n",
-          "scratch_bytes are 16384 at most");
-  refused("struct Mine {\n" + accepts + "};\nIPCQ_HANDLER(Mine)\n", "the handler needs: template <class Team>");
-  refused("struct Mine {\n  ~Mine() {}\n" + accepts + call + "};\nIPCQ_HANDLER(Mine)\n", "a handler is plain data");
-  refused("struct Mine {\n  const char* name = nullptr;\n" + accepts + call + "};\nIPCQ_HANDLER(Mine, name)\n",
-          "a handler's parameter is a bool");
+TEST_F(HandlerCompileTest, WhatIsNotDefinedIsToldByTheLinker) {
   write("far.cu", handler_text("    far();\n" + kNoWork, "void far();\n"));
   Command& far = check("far.cu");
   EXPECT_EQ(far.exit_code(), 1);  // and not when a queue loads it
   EXPECT_THAT(far.err(), HasSubstr("far()"));
+}
+
+TEST_F(HandlerCompileTest, ASignalEndsABrokerThatCompiles) {
+  write("mine.cu", handler_text(kNoWork));
+  write_compiler("slow", "touch begun; exec sleep 60");
+  Command& broker = start(
+      "XDG_CACHE_HOME=$PWD/cache XDG_RUNTIME_DIR=$PWD IPCQ_CXX=./slow exec ipcq-broker --name compiling --queue "
+      "q=inline,backend=host,handler=mine.cu");
+  ASSERT_TRUE(eventually([&] { return std::filesystem::exists(path("begun")); }));
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(::kill(broker.pid(), SIGTERM), 0);
+  EXPECT_EQ(broker.exit_code(), 0) << broker.err();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_THAT(broker.err(), HasSubstr("stopped before all was created"));
+}
+
+TEST_F(HandlerCompileTest, AFileThatBecomesTooLongIsToldAndLeavesNothing) {
+  write("mine.cu", handler_text(kNoWork));
+  Command& limited = run("mkdir -p tmp; ulimit -f 8; TMPDIR=$PWD/tmp exec ipcq-compiler mine.cu --host");
+  EXPECT_NE(limited.exit_code(), 0);
+  EXPECT_THAT(limited.err(), HasSubstr("File too large"));
+  EXPECT_TRUE(std::filesystem::is_empty(path("tmp")));
 }
 
 TEST_F(HandlerCompileTest, FindsTheCompilerOrSaysWhatToDo) {
@@ -192,14 +197,14 @@ TEST_F(HandlerCompileTest, FindsTheCompilerOrSaysWhatToDo) {
   write_compiler("fails", "cat >&2; exit 3");
   refused("IPCQ_CXX=./fails", 1, "#include <user/handler.cu>");
   write_compiler("dies", "echo so far >&2; kill -9 $$");
-  refused("IPCQ_CXX=./dies", 1,
+  refused("IPCQ_CXX=./dies", 6,
           "so far\nipcq-compiler: error: './dies' was ended by signal 9: is there memory enough?");
   write_compiler("idle", "true");
   refused("IPCQ_CXX=./idle", 6, "'./idle' made no image");
   write("none", "#!/nowhere/sh\n");
   ASSERT_EQ(::chmod(path("none").c_str(), 0700), 0);
   refused("IPCQ_CXX=./none", 6, "cannot start './none': No such file");
-  refused("TMPDIR=/nowhere", 1, "cannot make a folder in '/nowhere': No such file or directory; set TMPDIR");
+  refused("TMPDIR=/nowhere", 6, "cannot make a folder in '/nowhere': No such file or directory; set TMPDIR");
   write_compiler("named", "exec c++ \"$@\"");
   Command& named = run("PATH=$PWD:$PATH IPCQ_CXX=named exec ipcq-compiler mine.cu --host --json");
   ASSERT_EQ(named.exit_code(), 0) << named.err();

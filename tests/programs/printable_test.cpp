@@ -30,6 +30,13 @@ TEST(Printable, OfUtf8OnlyControlCharactersAre) {
   EXPECT_EQ(printable("\xc2"), "\xc2");
 }
 
+TEST(Printable, AMessageGoesOnBelowItsFirstLineWhereThatIsIndented) {
+  EXPECT_EQ(printable_message("does not compile:\n  x.cu(1): error\n      f(\033);"),
+            "does not compile:\n  x.cu(1): error\n      f(\\x1b);");
+  EXPECT_EQ(printable_message("a\nb\n c\n"), "a\\x0ab\\x0a c\\x0a");
+  EXPECT_EQ(printable_message("\n  "), "\n  ");
+}
+
 TEST(Printable, ALogLineIsOneLineWithoutThem) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe(ends.data()), 0);

@@ -21,15 +21,15 @@ TEST(QueueSpec, TakesAHandlerFromAFile) {
   EXPECT_THAT(spec.options().includes, testing::ElementsAre("more", "/all"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=mine"); }), HasSubstr("(x.cu)"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=upper,quick_start=yes"); }),
-              HasSubstr("quick_start: is of a handler's source file"));
+              HasSubstr("quick_start: is of a handler from a file"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=upper,handler_deadline=1"); }),
-              HasSubstr("handler_deadline: is of a handler's source file"));
-  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,handler_deadline=0"); }),
+              HasSubstr("handler_deadline: is of a handler from a file"));
+  EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,handler_deadline=-1"); }),
               HasSubstr("handler_deadline"));
   for (const char* const key : {"define", "include"}) {
     for (const char* const handler : {"", "handler=upper,"}) {
       EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,") + handler + key + "=x"); }),
-                  HasSubstr(std::string("queue 'q', ") + key + ": is of a handler's source file"));
+                  HasSubstr(std::string("queue 'q', ") + key + ": is of a handler from a file"));
     }
     EXPECT_THAT(usage_error_of([&] { QueueSpec::parse(std::string("q=4KiB,handler=x.cu,") + key + "="); }),
                 HasSubstr("is empty"));
@@ -41,7 +41,7 @@ TEST(QueueSpec, StateIsOfAHandlersSourceFile) {
   EXPECT_EQ(spec.options().state_bytes, std::uint64_t{1} << 20);
   EXPECT_EQ(spec.options().state_file, "begin.bin");
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=upper,state=1"); }),
-              HasSubstr("queue 'q', state: is of a handler's source file"));
+              HasSubstr("queue 'q', state: is of a handler from a file"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,state_file=y"); }),
               HasSubstr("queue 'q', state_file: the state that begins with it has no size"));
   EXPECT_THAT(usage_error_of([] { QueueSpec::parse("q=4KiB,handler=x.cu,state=1,state_file="); }),

@@ -44,7 +44,7 @@ expect 3 "none answers" ipcq state q save file
 expect 3 "none answers" ipcq handler replace q mine.cu
 expect 2 "queue 'q', state_file: .*has no size" ipcq-broker --queue q=4KiB,handler=mine.cu,state_file=x
 expect 2 "queue 'q', isolate: .*name one" ipcq-broker --queue q=4KiB,isolate=yes
-expect 2 "queue 'q', state: is of a handler's source file" ipcq-broker --queue q=4KiB,handler=upper,state=4KiB
+expect 2 "queue 'q', state: is of a handler from a file" ipcq-broker --queue q=4KiB,handler=upper,state=4KiB
 
 # One source says one thing of a queue; what cannot be read is not empty.
 expect 2 "command line: queue 'q' is given twice" ipcq-broker --queue q=4KiB --queue q=8KiB

@@ -31,8 +31,9 @@ namespace {
 std::string as_text(const toml::node& node, const std::string& source, std::string_view key) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return std::to_string(number->get());
+  if (const auto* number = node.as_floating_point()) return fmt::format("{}", number->get());
   if (const auto* flag = node.as_boolean()) return flag->get() ? "yes" : "no";
-  refuse(source, node.source(), fmt::format("'{}' must be a text, a whole number, true or false", key));
+  refuse(source, node.source(), fmt::format("'{}' must be a text, a number, true or false", key));
 }
 
 std::string as_name(const toml::node& node, const std::string& source, std::string_view key) {

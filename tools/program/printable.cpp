@@ -22,4 +22,16 @@ std::string printable(std::string_view text, std::string_view kept) {
   return shown;
 }
 
+std::string printable_message(std::string_view text) {
+  constexpr std::string_view kContinues = "\n  ";
+  std::string shown;
+  for (std::size_t begin = 0;;) {
+    const std::size_t end = text.find(kContinues, begin);
+    shown += printable(text.substr(begin, end - begin));
+    if (end == std::string_view::npos) return shown;
+    shown += kContinues;
+    begin = end + kContinues.size();
+  }
+}
+
 }  // namespace ipcq::program

@@ -210,7 +210,7 @@ bool QueueSpec::set_of_handler(std::string_view key, std::string_view value) {
   } else if (key == "quick_start") {
     options_.quick_start = parse_yes_no(value, what(key));
   } else if (key == "handler_deadline") {
-    options_.handler_deadline = Timeout(Seconds(parse_decimal(value, what(key), Decimal::positive)));
+    options_.handler_deadline = Timeout(Seconds(parse_decimal(value, what(key), Decimal::not_negative)));
   } else if (key == "state") {
     options_.state_bytes = parse_size(value, what(key));
   } else if (key == "state_file") {
@@ -267,7 +267,7 @@ void QueueSpec::finish() {
   }
   if (!is_handler_file(options_.handler)) {
     for (const char* key : {"define", "include", "quick_start", "handler_deadline", "state"}) {
-      if (has(key)) throw UsageError(what(key) + ": is of a handler's source file; name one, or leave it out");
+      if (has(key)) throw UsageError(what(key) + ": is of a handler from a file; name one, or leave it out");
     }
   }
   if (options_.isolate && options_.handler.empty()) {

@@ -52,7 +52,7 @@ class DescriptorSink final : public spdlog::sinks::base_sink<std::mutex> {
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
-    const std::string payload = printable({message.payload.data(), message.payload.size()});
+    const std::string payload = printable_message({message.payload.data(), message.payload.size()});
     spdlog::details::log_msg shown = message;
     shown.payload = payload;
     shown.color_range_start = shown.color_range_end = 0;

@@ -16,7 +16,7 @@
 
 namespace ipcq::program {
 
-// Writes each message as one printable() line to a descriptor. Not by stdio: a write that never returns would keep its
+// Writes each message, as printable_message(), to a descriptor. Not by stdio: a write that never returns would keep its
 // lock, which exit() needs. Thread-safe.
 std::shared_ptr<spdlog::sinks::sink> descriptor_sink(int fd, bool coloured);
 

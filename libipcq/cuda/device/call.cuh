@@ -30,6 +30,7 @@ struct Instance {
 };
 
 // Lanes that can wait for each other: one, a warp, or a block.
+template <bool has_scratch>
 struct CloseTeam {
   std::uint32_t my_rank;
   std::uint32_t my_size;
@@ -43,24 +44,29 @@ struct CloseTeam {
       __syncwarp();
     }
   }
-  __device__ std::byte* scratch() const { return shared; }
+  __device__ std::byte* scratch() const {
+    static_assert(has_scratch, IPCQ_NO_SCRATCH);
+    return shared;
+  }
 };
 
 template <class Handler>
 inline constexpr Sharing kSharing = handlers::sharing_of<Handler>();
-template <Sharing sharing>
+template <Sharing sharing, bool has_scratch>
 struct TeamFor {
-  using Type = CloseTeam;
+  using Type = CloseTeam<has_scratch>;
 };
-template <>
-struct TeamFor<Sharing::all> {
+template <bool has_scratch>
+struct TeamFor<Sharing::all, has_scratch> {
   using Type = Team;
 };
 template <class Handler>
-using TeamOf = TeamFor<kSharing<Handler>>::Type;
+inline constexpr bool kHasScratch = handlers::scratch_bytes_of<Handler>() != 0;
+template <class Handler>
+using TeamOf = TeamFor<kSharing<Handler>, kHasScratch<Handler>>::Type;
 
 template <class Handler>
-inline constexpr bool kTakesMessage = requires(const Handler& h, HandlerMessage& m, TeamOf<Handler> t) {
+inline constexpr bool kTakesMessage = requires(const Handler& h, HandlerMessage& m, const TeamOf<Handler>& t) {
   h(m, t);
 };
 template <class Handler>
@@ -84,8 +90,6 @@ inline constexpr unsigned kLanes = kSharing<Handler> == Sharing::thread ? 1 : 32
 
 // Memory for one team of the block: teams that have some work one after the other.
 template <class Handler>
-inline constexpr bool kHasScratch = handlers::scratch_bytes_of<Handler>() != 0;
-template <class Handler>
 __device__ std::byte* scratch_of() {
   if constexpr (kHasScratch<Handler>) {
     alignas(16) __shared__ unsigned char bytes[handlers::scratch_bytes_of<Handler>()];
@@ -107,7 +111,7 @@ __device__ TeamOf<Handler> team_of(unsigned rank, unsigned size) {
   if constexpr (kSharing<Handler> == Sharing::all) {
     return Team{rank, size};
   } else {
-    return CloseTeam{rank, size, scratch_of<Handler>()};
+    return TeamOf<Handler>{rank, size, scratch_of<Handler>()};
   }
 }
 

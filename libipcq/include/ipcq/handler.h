@@ -21,7 +21,8 @@
 #include <stdint.h>
 #endif
 
-/* Words alone, so that other languages can see it as an array of 16. Of what the executor does not know it is 0. */
+/* Words alone, so that other languages can see it as an array of 16. Of what the executor does not know it is 0; state
+ * also in what ipcq_add_handler() has built. */
 struct ipcq_context {
   uint64_t rank; /* of the lane, from 0 */
   uint64_t size; /* of the team */
@@ -30,7 +31,7 @@ struct ipcq_context {
   uint64_t producer;
   uint64_t published_at_ns; /* CLOCK_MONOTONIC; 0 for a message carried in its line */
   uint64_t record;          /* place of the record in its batch, from 0 */
-  uint64_t state; /* address of the queue's state memory */
+  uint64_t state; /* address of the queue's state memory; with one, messages come one at a time, in their order */
   uint64_t state_bytes;
   uint64_t reserved[7];
 };

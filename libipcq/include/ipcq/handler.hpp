@@ -36,8 +36,9 @@
 
 #include "ipcq/export.hpp"
 
-// Names the handler of a source file and its parameters, 16 at most; once, outside of every namespace. (Declares a
-// function that nobody calls, and one that visits the parameters.) A type with a comma in it needs a name of its own.
+// Names the handler of a source file and its parameters, of which a queue sets 16 at most; once, outside of every
+// namespace. (Declares a function that nobody calls, and one that visits the parameters.) A type with a comma in it
+// needs a name of its own.
 #define IPCQ_HANDLER(ipcq_type, ...)                                                                           \
   ipcq_type ipcq_handler_of_this_file(int) noexcept;                                                           \
   template <class IpcqVisitor>                                                                                 \
@@ -53,6 +54,14 @@
 #define IPCQ_HANDLER_EXPAND(...) IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(__VA_ARGS__))))
 #define IPCQ_HANDLER_MORE(...) IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(__VA_ARGS__))))
 #define IPCQ_HANDLER_SCAN(...) __VA_ARGS__
+
+// What a call of team.sync() or team.scratch() says when it is compiled, where the team has none.
+#define IPCQ_NO_SYNC                                                                                                   \
+  "team.sync() is for lanes that can wait for each other: the handler declares that, static constexpr auto sharing = " \
+  "ipcq::Sharing::block, or warp"
+#define IPCQ_NO_SCRATCH                                                                                                \
+  "team.scratch() is for a handler that declares how much it has, static constexpr unsigned scratch_bytes = ..., and " \
+  "who shares it, static constexpr auto sharing = ipcq::Sharing::block, or warp"
 
 namespace ipcq {
 
@@ -108,8 +117,13 @@ class Elements {
 };
 
 // The message, or record, that a handler is called for. Each lane has its own; what the functions below do counts of
-// the lane of rank 0, and of several calls the last.
+// the lane of rank 0, and of several calls the last. Not copied, so that a handler which takes it by value, where they
+// would have no effect, does not compile.
 struct HandlerMessage {
+  HandlerMessage() = default;
+  HandlerMessage(HandlerMessage&&) = default;
+  HandlerMessage& operator=(HandlerMessage&&) = default;
+
   std::byte* data = nullptr;  // at a multiple of 16
   std::uint64_t length = 0;
   std::uint64_t capacity = 0;         // up to which resize() may go
@@ -205,10 +219,13 @@ IPCQ_HOST_DEVICE constexpr bool accepts(const Handler& handler, std::uint64_t le
   }
 }
 template <class Handler, class Team>
-concept TakesState = requires(const Handler& handler, std::byte* data, std::uint64_t length, Team team, State state) {
+concept TakesState = requires(const Handler& handler, std::byte* data, std::uint64_t length, const Team& team,
+                              const State& state) {
   handler(data, length, team, state);
 }
-|| requires(const Handler& handler, HandlerMessage& message, Team team, State state) { handler(message, team, state); };
+|| requires(const Handler& handler, HandlerMessage& message, const Team& team, const State& state) {
+  handler(message, team, state);
+};
 template <class Handler>
 concept Concurrent = static_cast<bool>(Handler::concurrent);
 template <class Handler, class Team>

@@ -86,9 +86,10 @@ struct QueueOptions {
   // `records` needs slots: batches travel in them. Without effect where producers cannot write slots by the CPU: in a
   // pool on a GPU without a mirror send_many() publishes as with `messages`.
   Batch batch = Batch::messages;
-  // Applied in place to every message: a name of handler_names(), or the path of a source file of your own (.cu, .cpp,
-  // .cc or .cxx; docs/guide/handlers.md), which is compiled at creation; empty: direct queue. One's own handler runs in
-  // a process of its own kind, as the broker's user: the host runner, or the runner of the GPU.
+  // Applied in place to every message: a name of handler_names(), or the path of a file of your own
+  // (docs/guide/handlers.md), a source (.cu, .cpp, .cc or .cxx), which is compiled at creation, a handler that was built
+  // ahead (.so) or device code (.ptx, .ltoir); empty: direct queue. One's own handler runs in a process of its own
+  // kind, as the broker's user: the host runner, or the runner of the GPU.
   std::string handler{};
   std::vector<std::string> defines{};   // of a source file: macros, NAME or NAME=VALUE
   std::vector<std::string> includes{};  // of a source file: folders of headers, beside the file's own
@@ -97,10 +98,10 @@ struct QueueOptions {
   // about a second later, for which all queues of that GPU pause at a message's end. false, or with a deadline: the
   // creation waits for them.
   bool quick_start = true;
-  // Of a source file: how long a call of the handler may take, from 1 ms on; zero: any time. One that takes longer is
-  // ended with its process (docs/guide/handlers.md).
+  // Of a handler from a file: how long it may work on a message, of a record batch on all records, from 1 ms on; zero:
+  // any time. If it takes longer its process is ended (docs/guide/handlers.md).
   Duration handler_deadline{};
-  // Of a source file: memory of the queue's that stays between messages, for a handler whose call takes an ipcq::State;
+  // Of one from a file: memory of the queue's that stays between messages, for a handler whose call takes an ipcq::State;
   // on the GPU of a queue that is on one. 0: none.
   std::uint64_t state_bytes = 0;
   // With state_bytes: the file with which it begins, of at most that size; what it lacks is zero. Empty: all of it is.

@@ -93,6 +93,16 @@ std::string without_last_newline(std::string text) {
   return text;
 }
 
+// What a compiler has said, below a line of ours: indented, as logs show lines that continue one.
+std::string below(const std::string& said) {
+  std::string text = "\n  ";
+  for (const char c : without_last_newline(said)) {
+    text += c == '\t' ? ' ' : c;
+    if (c == '\n') text += "  ";
+  }
+  return text;
+}
+
 std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget target, const Making& making) {
   std::vector<std::string> all;
   if (target.capability != 0) {
@@ -103,6 +113,7 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
   all.insert(all.end(), {"--cache", "--image-fd", std::to_string(kChildDescriptor)});
   if (making.may_be_linked && target.capability != 0) all.emplace_back("--quick");
   if (!making.only_of.empty()) all.insert(all.end(), {"--only-of", making.only_of});
+  if (o.state_bytes != 0) all.emplace_back("--state");
   for (const auto& d : o.defines) all.insert(all.end(), {"-D", d});
   for (const auto& i : o.includes) all.insert(all.end(), {"-I", i});
   all.insert(all.end(), {"--", split_handler(o.handler).file});
@@ -111,20 +122,26 @@ std::vector<std::string> arguments_for(const QueueOptions& o, HandlerTarget targ
 
 [[noreturn]] void refuse(const std::string& object, bool is_source, const Making& making, int status,
                          const std::string& complained) {
-  const std::string text = without_last_newline(complained);
+  const std::string text = without_last_newline(complained), lines = below(complained);
   const bool unknown = status == -1 && text.empty();
   if (unknown || (status != -1 && !WIFEXITED(status))) {
     throw BackendError(object + ": ipcq-compiler " +
                        (unknown ? "is gone, its exit status taken by another wait() of this process"
                                 : "was killed by signal " + std::to_string(WTERMSIG(status))) +
-                       (text.empty() ? "; `ipcq handler check` compiles the file by itself" : ":\n" + text));
+                       (text.empty() ? "; `ipcq handler check` compiles the file by itself" : ":" + lines));
   }
-  if (status == -1) throw UsageError(object + ": its handler cannot be made:\n" + text);
+  if (status == -1) throw UsageError(object + ": its handler cannot be made:" + lines);
   if (WEXITSTATUS(status) == kNotFoundCode) throw NotFoundError(object + ": handler: " + text);
-  if (WEXITSTATUS(status) == kBackendCode) throw BackendError(object + ": handler: " + text);
+  if (WEXITSTATUS(status) == kBackendCode) {
+    throw BackendError(object + (text.find('\n') == std::string::npos ? ": handler: " + text
+                                                                      : ": its handler cannot be made:" + lines));
+  }
+  if (text.empty()) {
+    throw BackendError(object + ": ipcq-compiler ended with exit code " + std::to_string(WEXITSTATUS(status)) +
+                       " and said nothing; is IPCQ_COMPILER, or what is found in PATH, another program?");
+  }
   if (!making.only_of.empty()) throw UsageError(object + ": " + text);
-  throw UsageError(object + (is_source ? ": its handler does not compile:\n" : ": its handler cannot be used:\n") +
-                   text);
+  throw UsageError(object + (is_source ? ": its handler does not compile:" : ": its handler cannot be used:") + lines);
 }
 
 }  // namespace
@@ -177,7 +194,7 @@ std::shared_ptr<const HandlerImage> compile_handler(const std::string& object, c
     image->linked_key = image->said.substr(at + kLinkedOnly.size());
     image->said.resize(at + kLinkedOnly.find(';'));
   }
-  if (!complained.empty()) image->said += "\n" + without_last_newline(complained);  // warnings
+  if (!complained.empty()) image->warned = below(complained);
   return image;
 }
 

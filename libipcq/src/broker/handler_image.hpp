@@ -20,6 +20,7 @@ struct HandlerTarget {
 struct HandlerImage {
   Fd file;                 // what a runner loads, in memory
   std::string said;        // by the compiler: "x.cu: compiled for sm_90 (NVRTC 13.0, 1.3 s): ..."
+  std::string warned;      // not empty: its warnings, each line of them behind "\n  "
   std::string linked_key;  // not empty: it is only linked, and this is what a whole one is to be made of
 };
 

@@ -29,7 +29,7 @@ void check_handler_file(const std::string& object, const QueueOptions& o) {
         "' is no file of a handler: its name ends with none of .cu, .cpp, .cc, .cxx, .so, .ptx and .ltoir");
   }
   if (!is_source_file(text.file) && (!o.defines.empty() || !o.includes.empty())) {
-    throw UsageError(object + ": " + (!o.defines.empty() ? "defines" : "includes") + " says nothing here: '" +
+    throw UsageError(object + ": " + (!o.defines.empty() ? "define" : "include") + " says nothing here: '" +
                      printable(text.file) + "' is compiled already; name its source file, or leave it out");
   }
   if (text.arguments.size() >= kArgumentsBytes) {
@@ -46,22 +46,22 @@ void check_handler_file(const std::string& object, const QueueOptions& o) {
     throw UsageError(object + ": a file of state is named, and the state has no size; give it one (state)");
   }
   if (o.state_bytes > kMostStateBytes) {
-    throw UsageError(object + ": state has " + format_bytes(o.state_bytes) + "; there may be " +
-                     format_bytes(kMostStateBytes));
+    throw UsageError(object + ": state has " + std::to_string(o.state_bytes) + " bytes; there may be " +
+                     std::to_string(kMostStateBytes) + " (" + format_bytes(kMostStateBytes) + ")");
   }
 }
 
 void check_handler(const std::string& object, const QueueOptions& o) {
   if (is_handler_file(o.handler)) return check_handler_file(object, o);
-  const char* const key = !o.defines.empty()                            ? "defines"
-                          : !o.includes.empty()                         ? "includes"
+  const char* const key = !o.defines.empty()                            ? "define"
+                          : !o.includes.empty()                         ? "include"
                           : !o.quick_start                              ? "quick_start"
                           : o.handler_deadline != Duration::zero()      ? "handler_deadline"
                           : o.state_bytes != 0 || !o.state_file.empty() ? "state"
                                                                         : nullptr;
   if (key != nullptr) {
     throw UsageError(object + ": " + key +
-                     " says nothing here: it is of a handler's source file; name one, or leave it out");
+                     " says nothing here: it is of a handler from a file; name one, or leave it out");
   }
   if (o.handler.empty() || find_host_handler(o.handler) != nullptr) return;
   std::string known;

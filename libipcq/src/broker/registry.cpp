@@ -285,6 +285,7 @@ std::shared_ptr<const HandlerImage> Registry::image_for(const std::string& objec
   if (options.backend == "cuda") target.capability = supervisor_.require(object, gpu)->capability();
   auto image = compile_handler(object, options, target, making, context_.quit.get());
   context_.log(LogLevel::info, object + ": handler " + image->said);
+  if (!image->warned.empty()) context_.log(LogLevel::warning, object + ": of its handler:" + image->warned);
   return image;
 }
 

@@ -21,6 +21,16 @@ struct Team {
   std::uint64_t my_size = 1;
   IPCQ_HOST_DEVICE constexpr std::uint64_t rank() const noexcept { return my_rank; }
   IPCQ_HOST_DEVICE constexpr std::uint64_t size() const noexcept { return my_size; }
+  // It has neither; so a handler's author learns why.
+  template <bool kHas = false>
+  IPCQ_HOST_DEVICE void sync() const noexcept {
+    static_assert(kHas, IPCQ_NO_SYNC);
+  }
+  template <bool kHas = false>
+  IPCQ_HOST_DEVICE std::byte* scratch() const noexcept {
+    static_assert(kHas, IPCQ_NO_SCRATCH);
+    return nullptr;
+  }
 };
 
 // The lanes of a team of `lanes` that share each record of a batch with records of `mean` bytes, as a power of two: one
@@ -60,9 +70,13 @@ IPCQ_HOST_DEVICE inline void mark_record(std::byte* batch, const Records& record
 // Record `number` of a batch as the handler sees it.
 IPCQ_HOST_DEVICE inline HandlerMessage record_of(const HandlerMessage& batch, std::byte* data, std::uint64_t length,
                                                  std::uint32_t number) noexcept {
-  HandlerMessage m = batch;
+  HandlerMessage m;
   m.data = data;
   m.length = m.capacity = length;
+  m.ticket = batch.ticket;
+  m.sequence = batch.sequence;
+  m.published_at_ns = batch.published_at_ns;
+  m.producer = batch.producer;
   m.record = number;
   m.record_of_batch = true;
   return m;
