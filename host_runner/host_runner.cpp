@@ -220,9 +220,17 @@ void HostRunner::replace_handler(const RunnerRequest& request, Fd image) {
   Queue::Handler handler = q.load(request, std::move(image));
   const Between between(*q.executor, q.is_held, q.object());
   q.executor->set_call(handler.call());
-  const std::string segment = q.queue->segment().name();
-  const WorksOn works_on(segment.c_str());  // unloading the old one may run code of the user's
-  q.handler = std::move(handler);
+  std::swap(q.handler, handler);
+  auto old = std::make_shared<Queue::Handler>(std::move(handler));
+  unload_ = [old = std::move(old), segment = q.queue->segment().name()]() mutable {
+    const WorksOn works_on(segment.c_str());
+    old.reset();
+  };
+}
+
+// That may run code of the user's, as destructors of static objects. What it comes to is no matter of the new one.
+void HostRunner::answered() noexcept {
+  if (const auto unload = std::exchange(unload_, nullptr)) unload();
 }
 
 }  // namespace ipcq::runner

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -19,6 +20,7 @@ class HostRunner final : public Service {
   HostRunner();
   ~HostRunner() override;
   detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) override;
+  void answered() noexcept override;
 
  private:
   struct Queue;
@@ -32,6 +34,7 @@ class HostRunner final : public Service {
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::unique_ptr<StateMemory>> states_;  // of queues that are not started yet
   std::map<std::uint64_t, std::unique_ptr<Queue>> queues_;
+  std::function<void()> unload_;  // what has been replaced; empty: nothing has
 };
 
 }  // namespace ipcq::runner

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -16,9 +17,11 @@ namespace {
 
 constexpr int kFatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
 
+pid_t runner = 0;  // this process; a child that a handler has forked has its socket and its signal handlers too
+
 // Then as if it had not been caught.
 void on_fatal_signal(int number) noexcept {
-  if (works_on_queue != nullptr) send_obituary(works_on_queue);
+  if (works_on_queue != nullptr && ::getpid() == runner) send_obituary(works_on_queue);
   ::signal(number, SIG_DFL);
   ::raise(number);
 }
@@ -33,6 +36,7 @@ void send_obituary(const char* queue_segment) noexcept {
 }
 
 void send_obituaries_at_signals() noexcept {
+  runner = ::getpid();
   struct sigaction action {};
   action.sa_handler = on_fatal_signal;
   ::sigemptyset(&action.sa_mask);

@@ -93,6 +93,7 @@ int serve(const std::function<std::unique_ptr<Service>(RunnerHello& hello)>& mak
     if (request.magic != kRunnerMagic || request.abi != kAbiVersion) break;
     const RunnerReply reply = answer_of(*service, request, std::move(attachment));
     if (!send_message(socket.get(), &reply, sizeof reply)) break;
+    service->answered();
   }
   ::alarm(kEndPatience);  // what does not end must not keep the device
   service.reset();

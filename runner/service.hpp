@@ -17,6 +17,8 @@ class Service {
   virtual ~Service() = default;
   // Carries out one request. `attachment`: the descriptor that came with it. The broker is told what it throws.
   virtual detail::RunnerReply answer(const detail::RunnerRequest& request, detail::Fd attachment) = 0;
+  // Called once the broker has been sent the answer: for what may take, or end, the process.
+  virtual void answered() noexcept {}
 };
 
 // Whether a broker started this process: its descriptor kRunnerSocket is a socket.

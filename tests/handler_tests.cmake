@@ -74,6 +74,7 @@ endif()
 # In queues of a broker on the host; on a GPU it is gpu_own_handler_test.
 ipcq_add_test(own_handler_test ${own_handler_sources} LABELS process SERIAL TIMEOUT 300)
 ipcq_add_test(handler_fault_test own_handlers/handler_fault_test.cpp own_handlers/isolate_fault_test.cpp
+  own_handlers/live_change_test.cpp
   LABELS process SERIAL TIMEOUT 300)
 add_dependencies(own_handler_test ipcq-host-runner ipcq-compiler)
 add_dependencies(handler_fault_test ipcq-host-runner ipcq-compiler)

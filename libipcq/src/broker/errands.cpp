@@ -9,11 +9,19 @@
 
 namespace ipcq::detail {
 
+namespace {
+constexpr std::size_t kMostThreads = 8;
+}
+
 bool Errands::take(ConnectedClient& client, const Request& request) {
   const bool uses_upload = request.op == Op::load_state || request.op == Op::replace_handler;
   if (request.op != Op::save_state && !uses_upload) return false;
   if (client.asking || !is_owner(client.uid) || (uses_upload && !client.upload)) return false;
-  if (!start_thread(thread_, [this] { run(); })) return false;
+  if (errands_.size() >= idle_ && threads_.size() < kMostThreads) {
+    std::thread more;
+    if (start_thread(more, [this] { run(); })) threads_.push_back(std::move(more));
+  }
+  if (threads_.empty()) return false;
   errands_.push_back(
       {client.number, request.serial, request.op, queue_of(request), uses_upload ? std::move(client.upload) : Fd()});
   client.asking = true;
@@ -24,7 +32,9 @@ bool Errands::take(ConnectedClient& client, const Request& request) {
 void Errands::run() noexcept {
   Lock lock(context_.mutex);
   for (;;) {
+    ++idle_;
     asked_.wait(lock, [this] { return context_.quitting || !errands_.empty(); });
+    --idle_;
     if (context_.quitting) return;
     Errand errand = std::move(errands_.front());
     errands_.erase(errands_.begin());
@@ -81,7 +91,8 @@ void Errands::deliver(const Errand& errand, const Outcome& outcome) {
 
 void Errands::join() {
   asked_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread& t : threads_) t.join();
+  threads_.clear();
 }
 
 }  // namespace ipcq::detail

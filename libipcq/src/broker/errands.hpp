@@ -1,11 +1,12 @@
-// The requests of clients that take their time: what LiveChanges does. A thread of its own carries them out, one after
-// the other, without the broker's mutex.
+// The requests of clients that take their time: what LiveChanges does. Threads of their own carry them out, without
+// the broker's mutex, so that one does not wait for the compiler that another has started.
 //
-// Thread safety: take() is called by the control thread with the broker's mutex held; the thread takes the mutex
-// itself. Invariant: only requests of the broker's own user and of root are taken.
+// Thread safety: take() is called by the control thread with the broker's mutex held; the threads take the mutex
+// themselves. Invariant: only requests of the broker's own user and of root are taken.
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,10 +31,10 @@ class Errands {
   Errands(const Errands&) = delete;
   Errands& operator=(const Errands&) = delete;
 
-  // Queues the request for the thread. False: it is none of these, the client may not, it has another open or uploaded
+  // Queues the request for a thread. False: it is none of these, the client may not, it has another open or uploaded
   // nothing, or no thread could be started.
   bool take(ConnectedClient& client, const Request& request);
-  // Without the mutex, once `quitting` is set. Waits for the thread; requests that are left get no answer.
+  // Without the mutex, once `quitting` is set. Waits for the threads; requests that are left get no answer.
   void join();
 
  private:
@@ -61,7 +62,8 @@ class Errands {
   const Send send_;
   std::vector<Errand> errands_;
   std::condition_variable asked_;  // an errand has come, or the broker quits
-  std::thread thread_;             // from the first errand on
+  std::size_t idle_ = 0;           // threads that wait for one
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace ipcq::detail

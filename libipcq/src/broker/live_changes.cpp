@@ -37,6 +37,14 @@ Fd LiveChanges::file_for_state(const QueueEntry& q) {
   return make_memory_file(q.state->bytes, "queue '" + q.name + "'");
 }
 
+std::shared_ptr<std::mutex> LiveChanges::order_of(const std::string& queue) {
+  const std::scoped_lock lock(mutex_);
+  auto& known = orders_[queue];
+  auto order = known.lock();
+  if (!order) known = order = std::make_shared<std::mutex>();
+  return order;
+}
+
 LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(const QueueEntry& q)) {
   const std::uint64_t deadline = deadline_after(kRestartPatience);
   Lock lock(context_.mutex);
@@ -45,8 +53,10 @@ LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(
     const QueueEntry& q = registry_.find(queue);
     check(q);
     if (!q.executed_by->is_lost() || now_ns() >= deadline) {
-      return {q.name,    q.map->config().segment.generation, q.options, runner_on(q.device, q), q.image, q.executed_by,
-              q.id_there};
+      return {q.name,     q.map->config().segment.generation,
+              q.options,  runner_on(q.device, q),
+              q.image,    q.executed_by,
+              q.id_there, !q.map->on_device()};
     }
     context_.changed.wait_for(lock, kRestartLook);
   }
@@ -82,7 +92,8 @@ void LiveChanges::commit(const Target& target, const std::function<void(QueueEnt
 }
 
 std::shared_ptr<const KeptState> LiveChanges::save(const std::string& queue) {
-  const std::scoped_lock one(one_at_a_time_);
+  const auto order = order_of(queue);
+  const std::scoped_lock one(*order);
   const Target t = target(queue, check_state);
   Fd file = make_memory_file(t.options.state_bytes, t.object());
   ask(t, request_for(t, RunnerOp::save_state), file);
@@ -93,7 +104,8 @@ std::shared_ptr<const KeptState> LiveChanges::save(const std::string& queue) {
 }
 
 void LiveChanges::load(const std::string& queue, Fd content) {
-  const std::scoped_lock one(one_at_a_time_);
+  const auto order = order_of(queue);
+  const std::scoped_lock one(*order);
   const Target t = target(queue, check_state);
   const auto kept = keep_state(std::move(content), t.options.state_bytes, "as it was last loaded", t.object());
   ask(t, request_for(t, RunnerOp::load_state), kept->content);
@@ -116,23 +128,52 @@ void LiveChanges::swap(const Target& target, const std::string& handler,
 
 void LiveChanges::replace_handler(const std::string& queue, const std::string& handler) {
   QueueOptions options = target(queue, check_replaceable).options;
-  options.handler = handler;
+  const std::string before = std::exchange(options.handler, handler);
   if (!is_handler_file(handler)) {
     throw UsageError("queue '" + queue + "': handler '" + printable(handler) +
                      "' is no file; a handler of your own is replaced by another such");
   }
   check_queue_options("queue '" + queue + "'", options);
   const auto image = registry_.image_for("queue '" + queue + "'", options, target(queue, check_replaceable).gpu, {});
-  const std::scoped_lock one(one_at_a_time_);
-  const Target t = target(queue, check_replaceable);
-  swap(t, handler, image);
-  context_.log(LogLevel::info, t.object() + ": its handler is now '" + printable(handler) + "', in place of '" +
-                                   printable(t.options.handler) + "'");
+  const auto order = order_of(queue);
+  const std::scoped_lock one(*order);
+  const std::uint64_t deadline = deadline_after(kRestartPatience);
+  while (!swap_at_start(queue, handler, image, deadline)) {
+    const Target t = target(queue, check_replaceable);
+    try {
+      swap(t, handler, image);
+      break;
+    } catch (const BackendError&) {
+      if (!t.on_host || !t.runner->is_lost() || now_ns() >= deadline) throw;
+    }
+  }
+  context_.log(LogLevel::info, "queue '" + queue + "': its handler is now '" + printable(handler) + "', in place of '" +
+                                   printable(before) + "'");
+}
+
+bool LiveChanges::swap_at_start(const std::string& queue, const std::string& handler,
+                                const std::shared_ptr<const HandlerImage>& image, std::uint64_t deadline) {
+  const auto pending = std::make_shared<PendingHandler>(PendingHandler{handler, image});
+  Lock lock(context_.mutex);
+  for (;;) {
+    context_.check_running("queue '" + queue + "'");
+    QueueEntry& q = registry_.find(queue);
+    check_replaceable(q);
+    if (pending->done) return true;
+    if (pending->refused) std::rethrow_exception(pending->refused);
+    if (q.map->on_device() || !q.executed_by->is_lost() || now_ns() >= deadline) {
+      q.pending.reset();
+      return false;
+    }
+    q.pending = pending;
+    context_.changed.wait_for(lock, kRestartLook);
+  }
 }
 
 bool LiveChanges::replace_image(const std::string& queue, const std::shared_ptr<const HandlerImage>& linked,
                                 const std::shared_ptr<const HandlerImage>& whole) {
-  const std::scoped_lock one(one_at_a_time_);
+  const auto order = order_of(queue);
+  const std::scoped_lock one(*order);
   const Target t = target(queue, check_replaceable);
   if (t.image != linked) return false;
   swap(t, t.options.handler, whole);

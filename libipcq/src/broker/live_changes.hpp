@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -51,6 +52,7 @@ class LiveChanges {
     std::shared_ptr<const HandlerImage> image;
     std::shared_ptr<RunnerLink> runner;
     std::uint64_t id = 0;
+    bool on_host = false;
     std::string object() const { return "queue '" + name + "'"; }
   };
   // Waits some seconds for a host runner that is started again.
@@ -58,13 +60,20 @@ class LiveChanges {
   static RunnerRequest request_for(const Target& target, RunnerOp op);
   // The errors name the queue.
   static void ask(const Target& target, const RunnerRequest& request, const Fd& file);
+  std::shared_ptr<std::mutex> order_of(const std::string& queue);
+  // For the next start of a queue whose host runner is gone, which may end again before it can be asked. False: it is
+  // not gone, or not for long enough.
+  bool swap_at_start(const std::string& queue, const std::string& handler,
+                     const std::shared_ptr<const HandlerImage>& image, std::uint64_t deadline);
   // Has the runner load the image, as the handler of that name, and keeps both.
   void swap(const Target& target, const std::string& handler, const std::shared_ptr<const HandlerImage>& image);
   void commit(const Target& target, const std::function<void(QueueEntry& q)>& change);
 
   BrokerContext& context_;
   Registry& registry_;
-  std::mutex one_at_a_time_;  // held from the runner's change to the broker's: they come in one order
+  std::mutex mutex_;  // guards orders_
+  // Of a queue, held from the runner's change to the broker's: they come in one order.
+  std::map<std::string, std::weak_ptr<std::mutex>> orders_;
 };
 
 }  // namespace ipcq::detail

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,6 +61,15 @@ struct Relapses {
   std::uint64_t last_ns = 0;
 };
 
+// A handler that is to take the place of one whose host runner is gone: the queue is started again with it. With the
+// broker's mutex.
+struct PendingHandler {
+  std::string handler;
+  std::shared_ptr<const HandlerImage> image;
+  bool done = false;
+  std::exception_ptr refused{};  // why it was not started
+};
+
 struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifier-naming): of the move that clang makes
   std::string name;
   QueueOptions options;
@@ -72,6 +82,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::shared_ptr<const KeptState> state;     // null: the handler has none
   int device = 0;                             // of a device queue
   Relapses relapses;                          // of a handler in the host runner
+  std::shared_ptr<PendingHandler> pending;    // for its next start there
   bool lost = false;                          // its runner answers no more: nothing goes in, nobody attaches
   std::vector<EndpointEntry> endpoints;
   // For each endpoint, the number of its held entries that former owners left in use: given back, or taken over by

@@ -106,6 +106,7 @@ class Registry final : public RunnerUser {
 
   Aftermath on_host_runner_gone(const GoneRunner& runner);
   // Lets a queue's handler go on in the next host runner of that key, with the ticket `first`. Throws BackendError.
+  void give_up(const std::string& name, std::uint64_t generation, PendingHandler& pending);
   void restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation, std::uint64_t first);
 
   BrokerContext& context_;

@@ -140,6 +140,14 @@ Aftermath Registry::on_host_runner_gone(const GoneRunner& runner) {
   return after;
 }
 
+// In a handler: of what start_runner_executor() throws.
+void Registry::give_up(const std::string& name, std::uint64_t generation, PendingHandler& pending) {
+  const Lock lock(context_.mutex);
+  pending.refused = std::current_exception();
+  if (QueueEntry* const q = find_generation(name, generation); q != nullptr) q->pending.reset();
+  context_.changed.notify_all();
+}
+
 // Without the mutex.
 void Registry::restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation,
                                 std::uint64_t first) {
@@ -149,6 +157,7 @@ void Registry::restart_executor(const RunnerKey& key, const std::string& name, s
   std::shared_ptr<PoolEntry> pool;
   std::shared_ptr<const HandlerImage> image;
   std::shared_ptr<const KeptState> state;
+  std::shared_ptr<PendingHandler> pending;
   {
     const Lock lock(context_.mutex);
     QueueEntry* const q = find_generation(name, generation);
@@ -158,10 +167,23 @@ void Registry::restart_executor(const RunnerKey& key, const std::string& name, s
     pool = q->pool;
     image = q->image;
     state = q->state;
+    pending = q->pending;
     q->relapses.is_starting = true;
   }
-  auto started =
-      start_runner_executor(runner, options, *map, *pool, {.image = image.get(), .state = state.get(), .first = first});
+  if (pending) {
+    options.handler = pending->handler;
+    image = pending->image;
+  }
+  std::unique_ptr<RunnerExecutor> started;
+  try {
+    started = start_runner_executor(runner, options, *map, *pool,
+                                    {.image = image.get(), .state = state.get(), .first = first});
+  } catch (const Error&) {
+    if (!pending) throw;
+    give_up(name, generation, *pending);
+    if (runner->is_lost()) throw;
+    return restart_executor(key, name, generation, first);  // as it was
+  }
   const std::uint64_t id = started->id();
   std::unique_ptr<Executor> executor = std::move(started);
   if (state) context_.log(LogLevel::warning, "queue '" + name + "': its state is " + state->as);
@@ -172,8 +194,16 @@ void Registry::restart_executor(const RunnerKey& key, const std::string& name, s
       q->executor.swap(executor);
       q->executed_by = runner;
       q->relapses.is_starting = false;
+      if (pending) {
+        q->options.handler = pending->handler;
+        q->image = pending->image;
+        q->relapses = {};
+        q->pending.reset();
+        pending->done = true;
+      }
     }
   }
+  context_.changed.notify_all();
 }  // the old executor, of a runner that is gone, ends here
 
 }  // namespace ipcq::detail

@@ -216,12 +216,16 @@ RunnerReply RunnerLink::request(RunnerRequest request, int attachment) {
     throw BackendError(object + ": its runner did not answer within " + std::to_string(patience / 1000) +
                        " s and was ended");
   }
-  if (receive_message(socket_.get(), &reply, sizeof reply, unused) <= 0 || reply.magic != kRunnerMagic ||
-      is_obituary(reply)) {
+  const int received = receive_message(socket_.get(), &reply, sizeof reply, unused);
+  if (received <= 0 || reply.magic != kRunnerMagic || is_obituary(reply)) {
     note_obituary(reply);
     const bool gone = await_input(process_.get(), kKilledTimeoutMs);
+    if (!gone && received > 0) kill();  // what it would answer from here on belongs to earlier requests
     throw BackendError(object + ": its runner ended while it was asked (" +
-                       (gone ? how_it_ended() : "its process is still there") + ")");
+                       (gone           ? how_it_ended()
+                        : received > 0 ? "what it says makes no sense, and it was ended"
+                                       : "its process is still there") +
+                       ")");
   }
   if (reply.failed == kUsageFailure) throw UsageError(get_text(reply.text, sizeof reply.text));
   if (reply.failed != 0) throw BackendError(get_text(reply.text, sizeof reply.text));
