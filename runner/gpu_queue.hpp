@@ -39,8 +39,10 @@ class GpuQueue {
 
   const Kernels& kernels() const noexcept { return handler_->kernels(); }
   bool is_serial() const noexcept { return handler_->is_serial(); }
-  // While nothing is enqueued, and no persistent kernel is on the GPU.
-  void set_handler(std::shared_ptr<const HandlerKernels> handler) noexcept { handler_ = std::move(handler); }
+  // While nothing is enqueued, and no persistent kernel is on the GPU. Returns the one of before.
+  std::shared_ptr<const HandlerKernels> set_handler(std::shared_ptr<const HandlerKernels> handler) noexcept {
+    return std::exchange(handler_, std::move(handler));
+  }
   // The first parameter of every kernel.
   device::QueueView& view() noexcept { return view_; }
   // The address in VRAM: never dereferenced here.

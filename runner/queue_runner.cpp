@@ -138,8 +138,13 @@ void QueueRunner::rest_while_held() {
 }
 
 void QueueRunner::set_handler(std::shared_ptr<const HandlerKernels> handler, const std::string& label) {
-  queue_.set_handler(std::move(handler));
-  launch_in_vain();
+  auto before = queue_.set_handler(std::move(handler));
+  try {
+    launch_in_vain();
+  } catch (const Error&) {  // no memory for its variables, say
+    queue_.set_handler(std::move(before));
+    throw;
+  }
   watch(label);
 }
 

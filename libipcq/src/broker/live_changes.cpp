@@ -39,6 +39,7 @@ Fd LiveChanges::file_for_state(const QueueEntry& q) {
 
 std::shared_ptr<std::mutex> LiveChanges::order_of(const std::string& queue) {
   const std::scoped_lock lock(mutex_);
+  std::erase_if(orders_, [](const auto& known) { return known.second.expired(); });
   auto& known = orders_[queue];
   auto order = known.lock();
   if (!order) known = order = std::make_shared<std::mutex>();
