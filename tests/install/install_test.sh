@@ -96,6 +96,10 @@ if [[ -e $prefix/bin/ipcq-runner ]]; then
   "$cmake" --build "$work/gpu_handler"
   "$prefix/bin/ipcq" handler check "$work/gpu_handler/libadd_step.so" --arch sm_90 >"$work/said" 2>&1 ||
     fail "ipcq handler check: $(cat "$work/said")"
+  if "$cmake" --build "$work/gpu_handler" --target unmarked >"$work/said" 2>&1; then
+    fail "a handler whose kernels leave out what it calls was built"
+  fi
+  grep -q 'unmarked.cu(11): error: calling a __host__ function' "$work/said" || fail "of an unmarked function: $(cat "$work/said")"
 fi
 
 echo "== pkg-config"
