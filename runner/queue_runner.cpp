@@ -185,6 +185,10 @@ void QueueRunner::await_begin() {
 
 // One launch of the persistent kernel, from `pending` to `ended` and the state that follows.
 void QueueRunner::run_persistent() {
+  while (!queue_.is_idle()) {  // launch_in_vain(), which must find its stop
+    if (leave_.load()) return;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
   {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return paused_ == 0 || leave_.load(); });
@@ -194,7 +198,7 @@ void QueueRunner::run_persistent() {
     mailbox_->reason = device::EndReason::none;
     kernel_stays_ = true;
   }
-  launch_persistent();
+  launch_persistent(1 + queue_.workers());
   await_begin();
   queue_.synchronize();
   queue_.resume = mailbox_->resume;
@@ -212,22 +216,22 @@ void QueueRunner::run_persistent() {
   if (reason == device::EndReason::to_persistent) queue_.change_to(ExecutorKind::persistent);
 }
 
-void QueueRunner::launch_persistent() {
+void QueueRunner::launch_persistent(unsigned blocks) {
   device::WorkArea* area = &queue_.memory()->area[launches_ % 2];
   device::WorkArea* next_area = &queue_.memory()->area[++launches_ % 2];
   device::Mailbox* mailbox = gpu_.address(mailbox_.get());
   std::uint64_t park_after = park_after_ns_;
   void* arguments[] = {&queue_.view(), &area, &next_area, &mailbox, &queue_.resume, &queue_.limit, &park_after};
-  queue_.launch(queue_.kernels().persistent, 1 + queue_.workers(), device::kBlockThreads, arguments);
+  queue_.launch(queue_.kernels().persistent, blocks, device::kBlockThreads, arguments);
 }
 
 // Where a kernel has more variables of its threads in memory than any before, the driver makes room for them at its
-// first launch, and waits for the kernels of all queues. So that is now, while none stays; the kernel ends at once.
+// first launch, and waits for the kernels of all queues. So that is now, while none stays. The kernel ends as it
+// begins, and whoever launches the next waits for that, since other processes may leave it no room for a while.
 void QueueRunner::launch_in_vain() {
   const CurrentContext current(gpu_.context());
   std::atomic_ref(mailbox_->stop).store(1);
-  launch_persistent();
-  queue_.synchronize();
+  launch_persistent(1);
 }
 
 // Sleeps without a kernel until the next line is published. A line published after the kernel last loaded it is

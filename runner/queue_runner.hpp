@@ -85,7 +85,7 @@ class QueueRunner final : public PausableQueue {
   void set_leave();
   void watch(const std::string& label);
   void run_persistent();
-  void launch_persistent();
+  void launch_persistent(unsigned blocks);
   void launch_in_vain();
   void park();
   void await_late();
