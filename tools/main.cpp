@@ -95,7 +95,9 @@ CommandLine add_handler_replace(CommandLine& handler, Options& o) {
 
 CommandLine add_handler_check(CommandLine& handler, HandlerCheck& check) {
   auto command = handler.add_command("check", "Compile a handler's source file, without a broker");
-  command.add_option("FILE", check.file, "Source, or a handler built ahead (.so), or device code (.ptx, .ltoir)").required().check(not_empty());
+  command.add_option("FILE", check.file, "Source, or a handler built ahead (.so), or device code (.ptx, .ltoir)")
+      .required()
+      .check(not_empty());
   command.add_option("--backend", check.backend, "cuda: by NVRTC; host: by $IPCQ_CXX, c++, g++ or clang++ [cuda]")
       .check(one_of({"host", "cuda"}));
   command.add_option("--arch", check.architecture, "Architecture of the GPU [that of GPU 0, else sm_90]")

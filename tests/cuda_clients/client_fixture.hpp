@@ -194,21 +194,25 @@ class CudaClient : public testing::TestWithParam<Kind> {
 
   // Starts a broker in the test's process, with one queue "q". False where this machine cannot; the test is skipped.
   bool start(Kind kind, std::uint32_t slots, std::vector<GroupOptions> groups = {GroupOptions{}}) {
-    broker_.emplace(BrokerOptions{.name = name_, .log = log()});
-    try {
-      broker_->create("q", {.slots = slots,
+    const bool can = start({.slots = slots,
                             .size = kBytes,
                             .handler = kind.handler,
                             .backend = "cuda",
                             .mirror = kind.mirror,
                             .groups = std::move(groups),
                             .held = 64});
+    EXPECT_TRUE(!can || eventually([this] { return runner_told_.load(); }));
+    return can;
+  }
+  bool start(const QueueOptions& options) {
+    broker_.emplace(BrokerOptions{.name = name_, .log = log()});
+    try {
+      broker_->create("q", options);
     } catch (const BackendError& e) {
       if (std::string(e.what()).find("runner") == std::string::npos) throw;
       skip_ = e.what();
       return false;
     }
-    EXPECT_TRUE(eventually([this] { return runner_told_.load(); }));
     session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
     return true;
   }

@@ -14,21 +14,14 @@ class CudaClientStops : public CudaClient {
   void SetUp() override {
     CudaClient::SetUp();
     if (IsSkipped()) return;
-    broker_.emplace(BrokerOptions{.name = name_, .log = log()});
-    try {
-      QueueOptions o;
-      o.slots = 500;
-      o.size = kBytes;
-      o.lines = 512;
-      o.handler = "invert";
-      o.backend = "cuda";
-      o.executor = ExecutorKind::persistent;
-      broker_->create("q", o);
-    } catch (const BackendError& e) {
-      if (std::string(e.what()).find("runner") == std::string::npos) throw;
-      GTEST_SKIP() << e.what();
-    }
-    session_.emplace(connect({.broker = name_, .wait_for = kBound, .log = log()}));
+    QueueOptions o;
+    o.slots = 500;
+    o.size = kBytes;
+    o.lines = 512;
+    o.handler = "invert";
+    o.backend = "cuda";
+    o.executor = ExecutorKind::persistent;
+    START_OR_SKIP(o);
   }
 
   // Creating a queue stops the kernels of all others, twice.

@@ -87,9 +87,9 @@ struct QueueOptions {
   // pool on a GPU without a mirror send_many() publishes as with `messages`.
   Batch batch = Batch::messages;
   // Applied in place to every message: a name of handler_names(), or the path of a file of your own
-  // (docs/guide/handlers.md), a source (.cu, .cpp, .cc or .cxx), which is compiled at creation, a handler that was built
-  // ahead (.so) or device code (.ptx, .ltoir); empty: direct queue. One's own handler runs in a process of its own
-  // kind, as the broker's user: the host runner, or the runner of the GPU.
+  // (docs/guide/handlers.md), a source (.cu, .cpp, .cc or .cxx), which is compiled at creation, a handler that was
+  // built ahead (.so) or device code (.ptx, .ltoir); empty: direct queue. One's own handler runs in a process of its
+  // own kind, as the broker's user: the host runner, or the runner of the GPU.
   std::string handler{};
   std::vector<std::string> defines{};   // of a source file: macros, NAME or NAME=VALUE
   std::vector<std::string> includes{};  // of a source file: folders of headers, beside the file's own
@@ -101,8 +101,8 @@ struct QueueOptions {
   // Of a handler from a file: how long it may work on a message, of a record batch on all records, from 1 ms on; zero:
   // any time. If it takes longer its process is ended (docs/guide/handlers.md).
   Duration handler_deadline{};
-  // Of one from a file: memory of the queue's that stays between messages, for a handler whose call takes an ipcq::State;
-  // on the GPU of a queue that is on one. 0: none.
+  // Of one from a file: memory of the queue's that stays between messages, for a handler whose call takes an
+  // ipcq::State; on the GPU of a queue that is on one. 0: none.
   std::uint64_t state_bytes = 0;
   // With state_bytes: the file with which it begins, of at most that size; what it lacks is zero. Empty: all of it is.
   std::string state_file{};

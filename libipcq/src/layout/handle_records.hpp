@@ -22,13 +22,13 @@ struct Team {
   IPCQ_HOST_DEVICE constexpr std::uint64_t rank() const noexcept { return my_rank; }
   IPCQ_HOST_DEVICE constexpr std::uint64_t size() const noexcept { return my_size; }
   // It has neither; so a handler's author learns why.
-  template <bool kHas = false>
+  template <bool Has = false>
   IPCQ_HOST_DEVICE void sync() const noexcept {
-    static_assert(kHas, IPCQ_NO_SYNC);
+    static_assert(Has, IPCQ_NO_SYNC);
   }
-  template <bool kHas = false>
+  template <bool Has = false>
   IPCQ_HOST_DEVICE std::byte* scratch() const noexcept {
-    static_assert(kHas, IPCQ_NO_SCRATCH);
+    static_assert(Has, IPCQ_NO_SCRATCH);
     return nullptr;
   }
 };
