@@ -82,7 +82,7 @@ Guard::Guard() {
   const std::string place = given != nullptr && *given != '\0' ? given : "/tmp";
   folder_ = place + "/ipcq-compiler.XXXXXX";
   if (::mkdtemp(folder_.data()) == nullptr) {
-    throw Failure(program::kBackend, fmt::format("cannot make a folder in '{}': {}; set TMPDIR to one with room", place,
+    throw Failure(program::kFailure, fmt::format("cannot make a folder in '{}': {}; set TMPDIR to one with room", place,
                                                  std::strerror(errno)));
   }
   ::setenv("TMPDIR", folder_.c_str(), 1);
@@ -107,12 +107,12 @@ int Guard::run(const std::string& program, std::vector<std::string> arguments, c
   for (auto& a : arguments) all.push_back(a.data());
   all.push_back(nullptr);
   const pid_t child = ::fork();
-  if (child < 0) throw Failure(program::kBackend, fmt::format("cannot start '{}': {}", program, std::strerror(errno)));
+  if (child < 0) throw Failure(program::kFailure, fmt::format("cannot start '{}': {}", program, std::strerror(errno)));
   if (child == 0) become(all.data(), text.get(), output);
   ::setpgid(child, child);  // whichever of both comes first
   const int status = wait_for(child);
   if (WIFSIGNALED(status)) {
-    throw Failure(program::kBackend,
+    throw Failure(program::kFailure,
                   fmt::format("'{}' was ended by signal {}: is there memory enough?", program, WTERMSIG(status)));
   }
   if (WEXITSTATUS(status) == kNotStarted) {
@@ -123,7 +123,7 @@ int Guard::run(const std::string& program, std::vector<std::string> arguments, c
   return WEXITSTATUS(status);
 }
 
-int run_guarded_step(const std::function<void(const Guard&)>& step, std::string& why) {
+std::optional<std::string> run_guarded_step(const std::function<void(const Guard&)>& step) {
   const FileDescriptor said(::memfd_create("ipcq-compiler-error", MFD_CLOEXEC));
   if (!said.valid()) throw Failure(program::kBackend, fmt::format("memfd_create: {}", std::strerror(errno)));
   ::signal(SIGCHLD, SIG_DFL);  // ignored, it would take the exit codes along
@@ -138,9 +138,9 @@ int run_guarded_step(const std::function<void(const Guard&)>& step, std::string&
         const Guard own;
         step(own);
         return program::kOk;
-      } catch (const std::exception& error) {  // not the source's fault: of that the compiler would tell
+      } catch (const std::exception& error) {
         write_descriptor(said.get(), error.what());
-        return program::kBackend;
+        return program::kFailure;
       }
     });
   }
@@ -150,11 +150,12 @@ int run_guarded_step(const std::function<void(const Guard&)>& step, std::string&
   int status = 0;
   while (::waitpid(guard, &status, 0) < 0 && errno == EINTR) {
   }
-  why = read_descriptor(said.get()).value_or("");
-  if (WIFSIGNALED(status))
-    why = fmt::format("its process that runs the compiler was ended by signal {}: is there memory enough?",
-                      WTERMSIG(status));
-  return WIFSIGNALED(status) ? program::kBackend : WEXITSTATUS(status);
+  if (WIFSIGNALED(status)) {
+    return fmt::format("its process that runs the compiler was ended by signal {}: is there memory enough?",
+                       WTERMSIG(status));
+  }
+  if (WEXITSTATUS(status) == program::kOk) return {};
+  return read_descriptor(said.get()).value_or("");
 }
 
 }  // namespace ipcq::compiler

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,7 @@ class Guard {
   int run(const std::string& program, std::vector<std::string> arguments, const std::string& input, int output) const;
 
  private:
-  friend int run_guarded_step(const std::function<void(const Guard&)>&, std::string&);
+  friend std::optional<std::string> run_guarded_step(const std::function<void(const Guard&)>&);
   Guard();
   ~Guard();
 
@@ -34,8 +35,9 @@ class Guard {
 };
 
 // Runs `step` in a guard, and waits for its end. Whatever it makes it leaves in files whose descriptors both processes
-// have. Returns 0; or the exit code of the exception that `step` threw, whose text is in `why`. Call it while this
-// process has one thread.
-int run_guarded_step(const std::function<void(const Guard&)>& step, std::string& why);
+// have. Returns nothing; or why it could not be done, which is never the fault of what is compiled: the text of the
+// exception that `step` threw, or how the guard ended. Call it while this process has one thread. Throws
+// program::Failure where no guard can be started.
+std::optional<std::string> run_guarded_step(const std::function<void(const Guard&)>& step);
 
 }  // namespace ipcq::compiler

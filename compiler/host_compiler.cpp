@@ -75,7 +75,7 @@ void compile_in(const Guard& guard, const std::string& compiler, const Program& 
   if (bytes.empty())
     throw Failure(program::kBackend, fmt::format("'{}' made no image, and does not say why", compiler));
   if (!write_descriptor(image, bytes)) {
-    throw Failure(program::kBackend, fmt::format("cannot keep {} bytes: {}", bytes.size(), std::strerror(errno)));
+    throw Failure(program::kFailure, fmt::format("cannot keep {} bytes: {}", bytes.size(), std::strerror(errno)));
   }
 }
 
@@ -111,14 +111,13 @@ std::string HostCompiler::identity() const {
 Compiled HostCompiler::compile(const HandlerSource& source) const {
   const Program program = host_program(source);
   const FileDescriptor image = make_file("ipcq-handler-image"), log = make_file("ipcq-handler-log");
-  std::string why;
-  const int code =
-      run_guarded_step([&](const Guard& guard) { compile_in(guard, path_, program, image.get(), log.get()); }, why);
+  const auto why_not =
+      run_guarded_step([&](const Guard& guard) { compile_in(guard, path_, program, image.get(), log.get()); });
   Compiled out;
   out.log = read_descriptor(log.get()).value_or("");
-  if (code != program::kOk) {
+  if (why_not) {
     program::print(out.log, STDERR_FILENO);
-    throw Failure(code, why);
+    throw Failure(program::kBackend, *why_not);
   }
   while (!out.log.empty() && out.log.back() == '\n') out.log.pop_back();
   out.image = read_descriptor(image.get()).value_or("");
