@@ -46,14 +46,16 @@ std::shared_ptr<std::mutex> LiveChanges::order_of(const std::string& queue) {
   return order;
 }
 
-LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(const QueueEntry& q)) {
+LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(const QueueEntry& q),
+                                        bool on_host_too) {
   const std::uint64_t deadline = deadline_after(kRestartPatience);
   Lock lock(context_.mutex);
   for (;;) {
     context_.check_running("queue '" + queue + "'");
     const QueueEntry& q = registry_.find(queue);
     check(q);
-    if (!q.executed_by->is_lost() || now_ns() >= deadline) {
+    const bool needs_runner = on_host_too || q.map->on_device();
+    if (!needs_runner || !q.executed_by->is_lost() || now_ns() >= deadline) {
       return {q.name,     q.map->config().segment.generation,
               q.options,  runner_on(q.device, q),
               q.image,    q.executed_by,
@@ -128,14 +130,15 @@ void LiveChanges::swap(const Target& target, const std::string& handler,
 }
 
 void LiveChanges::replace_handler(const std::string& queue, const std::string& handler) {
-  QueueOptions options = target(queue, check_replaceable).options;
-  const std::string before = std::exchange(options.handler, handler);
+  const Target before = target(queue, check_replaceable, false);
+  QueueOptions options = before.options;
+  options.handler = handler;
   if (!is_handler_file(handler)) {
     throw UsageError("queue '" + queue + "': handler '" + printable(handler) +
                      "' is no file; a handler of your own is replaced by another such");
   }
   check_queue_options("queue '" + queue + "'", options);
-  const auto image = registry_.image_for("queue '" + queue + "'", options, target(queue, check_replaceable).gpu, {});
+  const auto image = registry_.image_for("queue '" + queue + "'", options, before.gpu, {});
   const auto order = order_of(queue);
   const std::scoped_lock one(*order);
   const std::uint64_t deadline = deadline_after(kRestartPatience);
@@ -149,7 +152,7 @@ void LiveChanges::replace_handler(const std::string& queue, const std::string& h
     }
   }
   context_.log(LogLevel::info, "queue '" + queue + "': its handler is now '" + printable(handler) + "', in place of '" +
-                                   printable(before) + "'");
+                                   printable(before.options.handler) + "'");
 }
 
 bool LiveChanges::swap_at_start(const std::string& queue, const std::string& handler,

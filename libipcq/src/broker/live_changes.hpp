@@ -55,8 +55,8 @@ class LiveChanges {
     bool on_host = false;
     std::string object() const { return "queue '" + name + "'"; }
   };
-  // Waits some seconds for a host runner that is started again.
-  Target target(const std::string& queue, void (*check)(const QueueEntry& q));
+  // Waits some seconds for a runner that is started again; `on_host_too`: also for the host's.
+  Target target(const std::string& queue, void (*check)(const QueueEntry& q), bool on_host_too = true);
   static RunnerRequest request_for(const Target& target, RunnerOp op);
   // The errors name the queue.
   static void ask(const Target& target, const RunnerRequest& request, const Fd& file);
