@@ -60,12 +60,17 @@ concept ConstantScratch = !requires {
 }
 || requires { typename Constant<IpcqH::scratch_bytes>; };
 template <class IpcqH>
-concept ConstantFlags = (
-                            !requires { &IpcqH::heavy; } || requires { typename Constant<IpcqH::heavy>; }) &&
-                        (
-                            !requires { &IpcqH::concurrent; } || requires { typename Constant<IpcqH::concurrent>; });
+concept ConstantHeavy = !requires {
+  &IpcqH::heavy;
+}
+|| requires { typename Constant<IpcqH::heavy>; };
 template <class IpcqH>
-concept SaysHow = ConstantSharing<IpcqH> && ConstantScratch<IpcqH> && ConstantFlags<IpcqH>;
+concept ConstantConcurrent = !requires {
+  &IpcqH::concurrent;
+}
+|| requires { typename Constant<IpcqH::concurrent>; };
+template <class IpcqH>
+concept SaysHow = ConstantSharing<IpcqH> && ConstantScratch<IpcqH> && ConstantHeavy<IpcqH> && ConstantConcurrent<IpcqH>;
 
 template <class IpcqH>
 concept TakesBytes = requires(const IpcqH& ipcq_handler, std::byte* ipcq_data, unsigned long ipcq_length,

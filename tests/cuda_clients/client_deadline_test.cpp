@@ -1,8 +1,8 @@
 // A handler's deadline is for its calls alone: what waits for another message's payload is not over it.
-#include <filesystem>
 #include <fstream>
 
 #include "cuda_clients/client_fixture.hpp"
+#include "unit/temporary_directory.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -12,17 +12,9 @@ constexpr std::uint64_t kBehind = 3;
 
 class CudaClientDeadline : public CudaClient {
  protected:
-  void TearDown() override {
-    CudaClient::TearDown();
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-
   // A handler that inverts all bytes. False where this machine cannot run it; the test is skipped.
   bool create(bool serial, ExecutorKind executor) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "client-deadline-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-    const std::string file = folder_ + "/inverts.cu";
+    const std::string file = folder_.at("inverts.cu");
     std::ofstream(file) << "#include <ipcq/handler.hpp>\nstruct Inverts {\n  template <class Team>\n"
                            "  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& m, Team team"
                         << (serial ? ", ipcq::State" : "")
@@ -46,8 +38,7 @@ class CudaClientDeadline : public CudaClient {
     auto p = producer(false);
     auto c = consumer(false, "default", Until::forever);
     CUstream out = gpu_->stream();
-    std::uint32_t* const held_up = gate();
-    wait_for(out, held_up);
+    std::uint32_t* const held_up = hold_up(out);
     ASSERT_EQ(publish(late, out, 1), Status::ok);
     for (std::uint64_t n = 0; n < kBehind; ++n) ASSERT_EQ(p.send("abc", 3, kBound), Status::ok);
     std::this_thread::sleep_for(4 * kDeadline);
@@ -66,7 +57,7 @@ class CudaClientDeadline : public CudaClient {
   }
 
  private:
-  std::string folder_;
+  TemporaryDirectory folder_;
 };
 INSTANTIATE_TEST_SUITE_P(Once, CudaClientDeadline, testing::Values(kKinds[3]), kind_name);
 

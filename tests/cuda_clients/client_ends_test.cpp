@@ -233,8 +233,7 @@ TEST_P(CudaClientEndsAnyKind, PublishingIntoHostMemoryTimesOut) {
   CUstream out = gpu_->stream();
   auto v = cuda::loan(p, out, kBound);
   ASSERT_TRUE(v) << to_string(v.status());
-  std::uint32_t* const held_up = gate();
-  wait_for(out, held_up);
+  std::uint32_t* const held_up = hold_up(out);
   gpu_->fill(out, v->device(), kBytes, 5);
   EXPECT_EQ(v->publish(kBytes, kMoment), Status::timeout);
   EXPECT_EQ(c.receive(Duration::zero()).status(), Status::empty);
@@ -299,8 +298,7 @@ TEST_P(CudaClientEndsAnyKind, ASessionEndsWhileAStreamWaitsThatItDoesNotKnow) {
     ASSERT_TRUE(finish(out));
   }
   CUstream waits = gpu_->stream();
-  std::uint32_t* const held_up = gate();
-  wait_for(waits, held_up);
+  std::uint32_t* const held_up = hold_up(waits);
   session_.reset();
   EXPECT_FALSE(is_done(waits));
   open(held_up);

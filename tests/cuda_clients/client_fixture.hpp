@@ -280,6 +280,12 @@ class CudaClient : public testing::TestWithParam<Kind> {
     check_cuda(driver().cuStreamWaitValue32(s, reinterpret_cast<CUdeviceptr>(word), 1, CU_STREAM_WAIT_VALUE_GEQ),
                "cuStreamWaitValue32", "test");
   }
+  // The same for a word of its own, which it returns.
+  std::uint32_t* hold_up(CUstream s) {
+    std::uint32_t* const word = gate();
+    wait_for(s, word);
+    return word;
+  }
   // Enqueues nearly as many operations as the stream takes while it waits (1020 on an H200, driver 580).
   void fill_up(CUstream s) {
     constexpr unsigned kNearlyFull = 1000;

@@ -65,8 +65,7 @@ TEST_P(CudaClientMirrored, MessagesOfAClosedConsumerGoToOthersProcessed) {
   auto heir = consumer(false);
   CUstream out = gpu_->stream();
   CUstream in = gpu_->stream();
-  std::uint32_t* const held_up = gate();
-  wait_for(out, held_up);
+  std::uint32_t* const held_up = hold_up(out);
   ASSERT_EQ(publish(p, out, 3), Status::ok);
   auto m = cuda::receive(taker, in, kBound);
   ASSERT_TRUE(m) << to_string(m.status());

@@ -68,8 +68,7 @@ TEST_P(CudaClientStops, MessagesBehindALateOneAreDoneOnce) {
     auto p = producer(false);
     auto c = consumer(false, "default", Until::forever);
     CUstream out = gpu_->stream();
-    std::uint32_t* const held_up = gate();
-    wait_for(out, held_up);
+    std::uint32_t* const held_up = hold_up(out);
     const std::uint64_t before = processed();
     ASSERT_EQ(publish(late, out, 3), Status::ok);
     for (std::uint64_t n = 0; n < kBehind; ++n) ASSERT_EQ(send(p, n), Status::ok);
@@ -110,8 +109,7 @@ TEST_P(CudaClientStops, NoKernelStaysForPayloadsThatAreLate) {
   auto p = producer(false);
   auto c = consumer(false, "default", Until::forever);
   CUstream out = gpu_->stream();
-  std::uint32_t* const held_up = gate();
-  wait_for(out, held_up);
+  std::uint32_t* const held_up = hold_up(out);
   ASSERT_EQ(publish(late, out, 0), Status::ok);
   EXPECT_TRUE(parked());
   const std::uint64_t before = processed();
@@ -172,8 +170,7 @@ TEST_P(CudaClientStops, KernelsThatWaitForPayloadsLeaveTheirWritersRoom) {
     }
   };
   for (std::uint64_t round = 0; round < 3; ++round) {  // from the second on the kernels are there already
-    std::uint32_t* const held_up = gate();
-    wait_for(out, held_up);
+    std::uint32_t* const held_up = hold_up(out);
     for (Producer& p : producers) {
       auto v = cuda::loan(p, out, kBound);
       ASSERT_TRUE(v) << to_string(v.status());
@@ -192,8 +189,7 @@ TEST_P(CudaClientStops, ASwitchDoesNotWaitForPayloadsThatAreLate) {
   auto late = producer();
   auto c = consumer(false, "default", Until::forever);
   CUstream out = gpu_->stream();
-  std::uint32_t* const held_up = gate();
-  wait_for(out, held_up);
+  std::uint32_t* const held_up = hold_up(out);
   ASSERT_EQ(publish(late, out, 0), Status::ok);
   ASSERT_NO_THROW(set_executor("q", ExecutorKind::stream, name_));
   ASSERT_EQ(publish(late, out, 1), Status::ok);
@@ -255,8 +251,7 @@ TEST_P(CudaClientStops, NoCallWaitsForTheStreamOfAPublishThatFailed) {
   for (unsigned n = 0; n < 512; ++n) ASSERT_EQ(filler.send("x", 1, kBound), Status::ok);
   auto p = producer();
   CUstream out = gpu_->stream();
-  std::uint32_t* const held_up = gate();
-  wait_for(out, held_up);
+  std::uint32_t* const held_up = hold_up(out);
   std::atomic<bool> over{false};
   std::thread opener([&] {
     (void)eventually([&] { return over.load(); });

@@ -2,7 +2,6 @@
 #include <sys/stat.h>
 
 #include <atomic>
-#include <cstring>
 #include <filesystem>
 #include <thread>
 
@@ -15,24 +14,6 @@ class LiveChangeTest : public OwnHandlers {
  protected:
   static QueueOptions options(const std::string& file) {
     return {.slots = 8, .size = 4096, .handler = file, .backend = "host"};
-  }
-  // Adds one to each byte, and to the first word of the state, after `before` of the message.
-  std::string counts(const std::string& name, const std::string& before, const std::string& text = "") const {
-    return write(name,
-                 "#include <ipcq/handler.hpp>\n" + text +
-                     "struct Mine {\n"
-                     "  template <class Team>\n"
-                     "  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& m, Team, ipcq::State s) const {\n" +
-                     before +
-                     "\n    ++*reinterpret_cast<std::uint64_t*>(s.data);\n"
-                     "    for (auto* b = m.data; b != m.data + m.length; ++b) *b = std::byte(int(*b) + 1);\n"
-                     "  }\n};\nIPCQ_HANDLER(Mine)\n");
-  }
-  std::uint64_t saved(const std::string& queue) {
-    broker().save_state(queue, path("saved"));
-    std::uint64_t count = ~std::uint64_t{0};
-    std::ifstream(path("saved"), std::ios::binary).read(reinterpret_cast<char*>(&count), sizeof count);
-    return count;
   }
   void expect_next_byte(const std::string& queue) {
     auto c = session().consumer(queue);
@@ -49,12 +30,12 @@ TEST_F(LiveChangeTest, AChildThatAHandlerHasForkedMayCrash) {
                                   "#include <sys/wait.h>\n#include <unistd.h>\n#include <cstdlib>\n"));
   o.state_bytes = 64;
   broker().create("q", o);
-  o.handler = counts("good.cu", "");
+  o.handler = counts("good.cu");
   broker().create("r", o);
   for (std::uint64_t n = 1; n <= 3; ++n) {
     for (const char* const queue : {"q", "r"}) {
       expect_next_byte(queue);
-      EXPECT_EQ(saved(queue), n) << queue;
+      EXPECT_EQ(saved_count(queue), n) << queue;
     }
   }
   EXPECT_THAT(error_of<UsageError>([&] { broker().replace_handler("r", next_byte()); }), HasSubstr("does not take"));
@@ -108,7 +89,7 @@ TEST_F(LiveChangeTest, OneWhoseDestructorsCrashIsReplaced) {
 }
 
 TEST_F(LiveChangeTest, ASaveDoesNotWaitForAnotherQueuesCompiler) {
-  QueueOptions o = options(counts("good.cu", ""));
+  QueueOptions o = options(counts("good.cu"));
   o.state_bytes = 64;
   broker().create("q", o);
   broker().create("r", options(next_byte("r.cu")));
@@ -131,7 +112,7 @@ TEST_F(LiveChangeTest, ASaveDoesNotWaitForAnotherQueuesCompiler) {
 }
 
 TEST_F(LiveChangeTest, ASaveReplacesFilesAlone) {
-  QueueOptions o = options(counts("good.cu", ""));
+  QueueOptions o = options(counts("good.cu"));
   o.state_bytes = 64;
   broker().create("q", o);
   std::filesystem::create_symlink(path("elsewhere"), path("link"));

@@ -59,8 +59,9 @@ class OwnHandlers : public testing::Test {
   }
   // A handler of the full form, with `members` and the body `call`.
   std::string full(const std::string& name, const std::string& call, const std::string& members = "",
-                   const std::string& parameters = "", const std::string& state = "") const {
-    return write(name, "#include <ipcq/handler.hpp>\nstruct Mine {\n" + members +
+                   const std::string& parameters = "", const std::string& state = "",
+                   const std::string& before = "") const {
+    return write(name, "#include <ipcq/handler.hpp>\n" + before + "struct Mine {\n" + members +
                            "\n  template <class Team>\n"
                            "  IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& m, Team team" +
                            state + ") const {\n" + call + "\n  }\n};\nIPCQ_HANDLER(Mine" + parameters + ")\n");
@@ -68,6 +69,23 @@ class OwnHandlers : public testing::Test {
   // Adds one to each byte.
   std::string next_byte(const std::string& name = "next.cu") const {
     return handler(name, "      data[i] = static_cast<std::byte>(static_cast<int>(data[i]) + 1);");
+  }
+
+  // The same, and one to the first word of the state, after `first`; with `before` in front of the type.
+  std::string counts(const std::string& name, const std::string& first = "", const std::string& before = "") const {
+    return full(name,
+                first +
+                    "\n    if (team.rank() == 0) ++*reinterpret_cast<std::uint64_t*>(state.data);\n"
+                    "    for (std::uint64_t i = team.rank(); i < m.length; i += team.size()) "
+                    "m.data[i] = static_cast<std::byte>(static_cast<int>(m.data[i]) + 1);",
+                "", "", ", ipcq::State state", before);
+  }
+  // The first word of the queue's state.
+  std::uint64_t saved_count(const std::string& queue = "q") {
+    broker().save_state(queue, path("saved"));
+    std::uint64_t count = ~std::uint64_t{0};
+    std::ifstream(path("saved"), std::ios::binary).read(reinterpret_cast<char*>(&count), sizeof count);
+    return count;
   }
 
   Broker& broker() {

@@ -112,9 +112,9 @@ void read_into(int memory_file, std::uint64_t bytes, const std::string& path, co
 
 void write_out(int memory_file, const std::string& path, const std::string& object) {
   const std::string what = object + ": state file '" + printable(path) + "'";
+  // The rename would replace anything but a directory.
   struct stat there {};
-  if (::lstat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode) &&
-      !S_ISDIR(there.st_mode)) {  // the rename would replace it
+  if (::lstat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode)) {
     throw UsageError(what + ": is no regular file; name a new file, or one to be replaced");
   }
   Unfinished made{path + ".XXXXXX"};

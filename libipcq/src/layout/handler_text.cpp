@@ -101,8 +101,7 @@ void check_state(const HandlerReport& report, std::uint64_t state_bytes, const s
   if (report.takes_state == 0 && state_bytes != 0) {
     throw UsageError(object + ": does not take the " + format_bytes(state_bytes) +
                      " of state that the queue has; leave state out, or give its call a last parameter, ipcq::State (a "
-                     "C function that was built "
-                     "ahead has none; name its source file)");
+                     "C function that was built ahead has none; name its source file)");
   }
 }
 
