@@ -31,6 +31,7 @@ struct Options {
   std::string config;
   int ready_fd = -1;
   bool json = false;
+  bool empty = false;
 };
 
 void describe(CommandLine& line, Options& o) {
@@ -40,7 +41,7 @@ void describe(CommandLine& line, Options& o) {
                   "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines line "
                   "batch=messages|records handler=NAME|FILE (.cu .cpp .so .ptx .ltoir) define=NAME=VALUE include=DIR "
                   "quick_start=yes|no handler_deadline=SECONDS state=SIZE state_file=FILE isolate=yes|no pool "
-                  "backpressure=block|reject|drop-oldest group=NAME[:lossy] "
+                  "backpressure=block|reject|drop-oldest group=NAME[:lossy][:paused] paused=yes|no "
                   "threads wait=spin|hybrid|sleep endpoints held backend=auto|host|cuda, on a GPU device=N "
                   "mirror=none|full host_readable=yes|no executor=auto|persistent|stream; may be repeated")
       .one_value_each();
@@ -53,6 +54,16 @@ void describe(CommandLine& line, Options& o) {
       .environment("IPCQ_CONFIG");
   line.add_option("--unix-group", o.flags.unix_group, "Unix group whose members may attach [this user only]")
       .check(not_empty());
+  line.add_option("--admin-group", o.flags.admin_group,
+                  "Unix group whose members may create, delete, pause, resume and drain queues; they need --unix-group "
+                  "too [this user and root only]")
+      .check(not_empty());
+  line.add_option("--max-queues", o.flags.max_queues, "Queues that there may be when a client creates one [any number]")
+      .check(not_empty());
+  line.add_option("--max-memory", o.flags.max_memory,
+                  "What all queues and pools may then take, as 2GiB, in /dev/shm and on GPUs [any]")
+      .check(not_empty());
+  line.add_flag("--empty", o.empty, "Begin without a queue, if none is given: `ipcq create` makes them");
   line.add_option("--backend", o.flags.backend, "auto, host or cuda, for queues and pools that leave it open [auto]")
       .check(one_of({"auto", "host", "cuda"}));
   line.add_option("--drain-seconds", o.flags.drain_seconds, "Longest drain of a graceful stop [5]")
@@ -83,9 +94,10 @@ BrokerConfig gather(Options& o) {
   }
   for (auto& pool : config.pools) pool.default_backend(config.backend.value_or("auto"));
   for (auto& queue : config.queues) queue.default_backend(config.backend.value_or("auto"));
-  if (config.queues.empty()) {
+  if (config.queues.empty() && !o.empty) {
     throw UsageError(
-        "no queue to create: give --queue NAME=SIZE,... (such as frames=4k-rgb,slots=8) or a --config FILE");
+        "no queue to create: give --queue NAME=SIZE,... (such as frames=4k-rgb,slots=8) or a --config FILE; or begin "
+        "with none (--empty)");
   }
   return config;
 }
@@ -141,8 +153,12 @@ int serve(Options& o, Signals& signals) {
     if (b != nullptr && (count == 2 || !serving.load(std::memory_order_acquire))) b->stop(Duration::zero());
     if (count > 2) std::_Exit(kFailure);
   });
-  Broker& broker = made.emplace(
-      BrokerOptions{.name = config.name.value_or(""), .group = config.unix_group.value_or(""), .log = library_log()});
+  Broker& broker = made.emplace(BrokerOptions{.name = config.name.value_or(""),
+                                              .group = config.unix_group.value_or(""),
+                                              .admin_group = config.admin_group.value_or(""),
+                                              .max_queues = static_cast<std::uint32_t>(max_queues_of(config)),
+                                              .max_memory = max_memory_of(config),
+                                              .log = library_log()});
   there.store(&broker, std::memory_order_release);
   try {
     for (const auto& pool : config.pools) create(signals, [&] { broker.create_pool(pool.name(), pool.options()); });

@@ -71,6 +71,7 @@ struct HostRunner::Queue {
   std::uint32_t threads = 1;
   std::uint64_t deadline_ns = 0;
   std::atomic<bool> is_held{false};    // between two messages
+  bool rests = false;                  // so until resume_queue
   std::unique_ptr<StateMemory> state;  // null: none
   std::unique_ptr<QueueMap> queue;
   std::unique_ptr<PoolMap> pool;
@@ -128,6 +129,10 @@ RunnerReply HostRunner::answer(const RunnerRequest& request, Fd attachment) {
     case RunnerOp::replace_handler:
       replace_handler(request, std::move(attachment));
       return {};
+    case RunnerOp::pause_queue:
+    case RunnerOp::resume_queue:
+      set_rest(queue(request), request.op == RunnerOp::pause_queue);
+      return {};
     case RunnerOp::allocate:
     case RunnerOp::free:
       break;
@@ -146,7 +151,9 @@ RunnerReply HostRunner::start_queue(const RunnerRequest& request, Fd image) {
   q->pool = PoolMap::open(get_text(request.pool_segment, sizeof request.pool_segment), deadline());
   q->handler = q->load(request, std::move(image));
   q->executor = make_host_executor(*q->queue, *q->pool, q->handler.call(), request.threads, wait_of(request),
-                                   request.first_ticket);
+                                   {.first = request.first_ticket, .paused = request.paused != 0});
+  q->rests = request.paused != 0;
+  q->is_held.store(q->rests);
   RunnerReply reply;
   reply.id = ++last_id_;
   queues_[reply.id] = std::move(q);
@@ -175,39 +182,40 @@ HostRunner::Queue& HostRunner::queue(const RunnerRequest& request) {
   return *it->second;
 }
 
-namespace {
-
-// Between two messages of a queue while it lives.
-class Between {
+// Between two messages of a queue while it lives. One that rests is there already.
+class HostRunner::Between {
  public:
-  Between(HostExecutor& executor, std::atomic<bool>& is_held, const std::string& object)
-      : executor_(executor), is_held_(is_held) {
-    if (!executor.pause(deadline_after(kPlacePatience))) {
-      throw BackendError(object + ": its handler has been working on a message for more than " +
+  explicit Between(Queue& q) : q_(q) {
+    if (q.rests) return;
+    if (!q.executor->pause(deadline_after(kPlacePatience))) {
+      throw BackendError(q.object() + ": its handler has been working on a message for more than " +
                          std::to_string(kPlacePatience.count()) + " s, so nothing was done; try again");
     }
-    is_held_.store(true);
+    q.is_held.store(true);
   }
   ~Between() {
-    is_held_.store(false);
-    executor_.resume();
+    if (q_.rests) return;
+    q_.is_held.store(false);
+    q_.executor->resume();
   }
   Between(const Between&) = delete;
   Between& operator=(const Between&) = delete;
 
  private:
-  HostExecutor& executor_;
-  std::atomic<bool>& is_held_;
+  Queue& q_;
 };
 
-}  // namespace
+void HostRunner::set_rest(Queue& q, bool rests) {
+  const Between between(q);
+  q.rests = rests;
+}
 
 void HostRunner::copy_state(const RunnerRequest& request, const Fd& file) {
   Queue& q = queue(request);
   if (!q.state || q.state->get().bytes != request.bytes) {
     throw BackendError(q.object() + ": its state has another size than the broker says");
   }
-  const Between between(*q.executor, q.is_held, q.object());
+  const Between between(q);
   if (request.op == RunnerOp::save_state) {
     q.state->save(file, q.object());
   } else {
@@ -218,7 +226,7 @@ void HostRunner::copy_state(const RunnerRequest& request, const Fd& file) {
 void HostRunner::replace_handler(const RunnerRequest& request, Fd image) {
   Queue& q = queue(request);
   Queue::Handler handler = q.load(request, std::move(image));
-  const Between between(*q.executor, q.is_held, q.object());
+  const Between between(q);
   q.executor->set_call(handler.call());
   std::swap(q.handler, handler);
   auto old = std::make_shared<Queue::Handler>(std::move(handler));

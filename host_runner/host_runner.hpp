@@ -24,10 +24,12 @@ class HostRunner final : public Service {
 
  private:
   struct Queue;
+  class Between;
   detail::RunnerReply start_queue(const detail::RunnerRequest& request, detail::Fd image);
   detail::RunnerReply make_state(const detail::RunnerRequest& request, const detail::Fd& content);
   std::unique_ptr<StateMemory> take_state(std::uint64_t id);
   Queue& queue(const detail::RunnerRequest& request);
+  static void set_rest(Queue& q, bool rests);
   void copy_state(const detail::RunnerRequest& request, const detail::Fd& file);
   void replace_handler(const detail::RunnerRequest& request, detail::Fd image);
 

@@ -44,6 +44,8 @@ QueueRunner::QueueRunner(const Gpu& gpu, GpuArbiter& arbiter, const Plan& plan, 
   waker_ = std::make_unique<CompletionWaker>(queue_.map(), queue_.pool());
   watch(get_text(queue_.map().config().handler, kNameBytes));
   launch_in_vain();
+  rests_ = hold_asked_ = plan.rests;
+  set_leave();
   require_thread(thread_, queue_.object(), [this] { run_executors(); });
 }
 
@@ -121,9 +123,14 @@ bool QueueRunner::hold(std::uint64_t deadline) {
   return false;
 }
 
+void QueueRunner::set_rest(bool rests) {
+  const std::scoped_lock lock(mutex_);
+  rests_ = rests;
+}
+
 void QueueRunner::release() {
   const std::scoped_lock lock(mutex_);
-  hold_asked_ = false;
+  hold_asked_ = rests_;
   set_leave();
   changed_.notify_all();
 }

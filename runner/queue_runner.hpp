@@ -51,6 +51,7 @@ class QueueRunner final : public PausableQueue {
     ExecutorKind executor = ExecutorKind::persistent;
     std::uint64_t park_after_ns = 0;
     std::uint64_t deadline_ns = 0;  // of a call of the handler; 0: none
+    bool rests = false;             // begins so
   };
   // Maps and pins the queue, and starts its thread, which may launch at once. `payloads`: the pool's block of VRAM;
   // null for a queue of inline messages. Throws BackendError, LayoutError (the pool's header contradicts `payloads`),
@@ -71,6 +72,8 @@ class QueueRunner final : public PausableQueue {
   // returned before `deadline`, and all goes on.
   bool hold(std::uint64_t deadline);
   void release();
+  // While the queue is held: whether release() leaves it so, until another call of this within a hold().
+  void set_rest(bool rests);
   // While the queue is held, and all queues are paused.
   void set_handler(std::shared_ptr<const HandlerKernels> handler, const std::string& label);
   StateBlock* state() const noexcept { return state_.get(); }
@@ -108,6 +111,7 @@ class QueueRunner final : public PausableQueue {
   unsigned paused_ = 0;        // pauses asked for and not resumed
   bool kernel_stays_ = false;  // a persistent kernel is launched, begun or not
   std::atomic<std::uint64_t> runs_since_{0};
+  bool rests_ = false;       // release() leaves it held
   bool hold_asked_ = false;  // the queue's thread is to rest
   bool held_ = false;        // it does
   std::atomic<bool> stop_{false};

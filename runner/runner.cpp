@@ -77,6 +77,10 @@ RunnerReply Runner::answer(const RunnerRequest& request, Fd attachment) {
     case RunnerOp::replace_handler:
       replace_handler(request, attachment);
       return reply;
+    case RunnerOp::pause_queue:
+    case RunnerOp::resume_queue:
+      set_rest(queue(request), request.op == RunnerOp::pause_queue);
+      return reply;
   }
   throw UsageError("unknown request");
 }
@@ -123,7 +127,8 @@ RunnerReply Runner::start_queue(const RunnerRequest& request, const Fd& attachme
                                .handler = kernels_of(request, attachment, state.get()),
                                .executor = request.executor,
                                .park_after_ns = request.park_after_ns,
-                               .deadline_ns = request.deadline_ns};
+                               .deadline_ns = request.deadline_ns,
+                               .rests = request.paused != 0};
   auto queue = std::make_unique<QueueRunner>(gpu_, arbiter_, plan,
                                              pinned_pool(get_text(request.pool_segment, sizeof request.pool_segment)),
                                              std::move(payloads));
@@ -175,6 +180,11 @@ class Held {
 };
 
 }  // namespace
+
+void Runner::set_rest(QueueRunner& q, bool rests) {
+  const Held held(q);
+  q.set_rest(rests);
+}
 
 void Runner::copy_state(const RunnerRequest& request, const Fd& file) {
   QueueRunner& q = queue(request);

@@ -29,6 +29,7 @@ class Runner final : public Service {
   std::shared_ptr<StateBlock> take_state(std::uint64_t id);
   void copy_state(const detail::RunnerRequest& request, const detail::Fd& file);
   void replace_handler(const detail::RunnerRequest& request, const detail::Fd& image);
+  static void set_rest(QueueRunner& q, bool rests);
   QueueRunner& queue(const detail::RunnerRequest& request);
   std::shared_ptr<const HandlerKernels> kernels_of(const detail::RunnerRequest& request, const detail::Fd& attachment,
                                                    const StateBlock* state) const;

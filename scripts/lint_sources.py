@@ -29,6 +29,7 @@ SIZED = re.compile(r"(^|/)(CMakeLists\.txt|[^/]+\.(hpp|cpp|cuh|cu|h|cc|inc|ipp|p
 NO_HEADER = {
     "libipcq/cuda/receives_watch.cpp": "the part of receives.hpp's class that runs in the poll thread",
     "libipcq/src/broker/registry_losses.cpp": "the part of registry.hpp's class for runners that die",
+    "libipcq/src/broker/registry_removal.cpp": "the part of registry.hpp's class for removal and limits",
     "runner/main.cpp": "the program's entry",
     "host_runner/main.cpp": "the program's entry",
     "compiler/main.cpp": "the program's entry",

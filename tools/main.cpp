@@ -1,4 +1,4 @@
-// ipcq: shows brokers, switches executors, cleans up after dead brokers, checks the machine.
+// ipcq: shows brokers, changes their queues, cleans up after dead brokers, checks the machine.
 #include <unistd.h>
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include "doctor.hpp"
 #include "handler.hpp"
 #include "housekeeping.hpp"
+#include "lifecycle.hpp"
 #include "program/command_line.hpp"
 #include "program/exit_code.hpp"
 #include "program/inherited_descriptors.hpp"
@@ -113,7 +114,8 @@ CommandLine add_handler_check(CommandLine& handler, HandlerCheck& check) {
 int run(int argc, char** argv) {
   Signals signals;
   Options o;
-  CommandLine line("Looks at libipcq brokers, tidies up after dead ones, examines this machine.");
+  CommandLine line(
+      "Looks at libipcq brokers and changes their queues, tidies up after dead ones, examines this machine.");
   line.add_common_options("ipcq");
   line.require_command();
   const auto add_json = [&](CommandLine& command) { command.add_flag("--json", o.json, "JSON on stdout"); };
@@ -155,8 +157,10 @@ int run(int argc, char** argv) {
   HandlerCheck check;
   const auto check_command = add_handler_check(handler, check);
   const auto replace = add_handler_replace(handler, o);
+  const LifeCycle life_cycle(line);
 
   if (const auto code = line.parse(argc, argv)) return *code;
+  if (int code = kOk; life_cycle.run(code)) return code;
   if (check_command.is_chosen()) return handler_check_command(check);
   if (replace.is_chosen()) replace_handler(o.queue, o.file, o.broker);
   if (state.is_chosen()) (o.action == "save" ? save_state : load_state)(o.queue, o.file, o.broker);

@@ -99,8 +99,66 @@ struct NobodyReads : rl::test_suite<NobodyReads, 3> {
   }
 };
 
+// A group that is paused twice while two members take, and a producer discards for it in between. While it is paused no
+// member takes; each message is taken once or discarded, in the order of the cursor.
+struct PausesAndGoesOn : rl::test_suite<PausesAndGoesOn, 4> {
+  static constexpr unsigned kMessages = 4;
+  ModelQueue<1, 2, 1, 0, 0, 1, 4> q;
+  unsigned seen[kMessages] = {};
+  unsigned gone = 0;
+  bool paused = false;
+
+  void take(unsigned block) {
+    ModelMember member = q.member(0, block, 3 + block);
+    while (gone < kMessages) {
+      std::uint32_t entry = 0;
+      if (!member.has_work() || !take_one(member, q.ring, entry)) {
+        yield();
+        continue;
+      }
+      std::uint64_t n = 0;
+      std::memcpy(&n, member.held(entry).data.view(), sizeof n);
+      RL_ASSERT(n < kMessages);
+      ++seen[n];
+      ++gone;
+      bool freed = false;
+      RL_ASSERT(member.release(entry, 0, q.pool, freed));
+    }
+  }
+  void discard() {
+    const Cursor v = q.ring.cursor(1);
+    bool dropped = false;
+    bool freed = false;
+    if (drop_one(q.ring, q.pool, 0, v.next, 2, dropped, freed) && dropped) ++seen[v.next], ++gone;
+  }
+  void thread(unsigned i) {
+    if (i == 1 || i == 2) return take(i - 1);
+    if (i == 0) {
+      LastClaim last;
+      for (unsigned n = 0; n < kMessages; ++n) publish_number(q.ring, 2, n, last);
+      return discard();
+    }
+    for (unsigned round = 0; round < 2; ++round) {
+      const std::uint64_t at = pause_in_set(q.ring, 0, true);
+      for (unsigned look = 0; look < 2; ++look) {
+        const Cursor v = q.ring.stable_cursor(1);
+        RL_ASSERT(v.paused && v.next >= at);
+        RL_ASSERT(v.next == at || v.client == 2);  // the producer, who discards
+        yield();
+      }
+      (void)pause_in_set(q.ring, 0, false);
+      yield();
+    }
+  }
+  void after() {
+    for (const unsigned n : seen) RL_ASSERT(n == 1);
+    RL_ASSERT(!q.ring.cursor(1).paused);
+  }
+};
+
 TEST(GroupSetModel, KeepsTheOrderWhileGroupsJoinAndLeave) { expect_sound<ComesAndGoes>(40'000); }
 TEST(GroupSetModel, KeepsTheOrderWithoutGroups) { expect_sound<NobodyReads>(40'000); }
+TEST(GroupSetModel, GivesNothingToMembersWhileItIsPaused) { expect_sound<PausesAndGoesOn>(40'000); }
 
 }  // namespace
 }  // namespace ipcq::detail::model

@@ -31,7 +31,7 @@ using namespace ipcq::detail;
 struct StandInQueue {
   std::unique_ptr<QueueMap> queue;
   std::unique_ptr<PoolMap> pool;
-  std::unique_ptr<Executor> executor;  // after the maps: ends first
+  std::unique_ptr<HostExecutor> executor;  // after the maps: ends first
 };
 
 class StandIn {
@@ -53,6 +53,12 @@ class StandIn {
           queues_.erase(r.id);
           break;
         case RunnerOp::check:
+          break;
+        case RunnerOp::pause_queue:
+          (void)queues_.at(r.id).executor->pause(kNever);
+          break;
+        case RunnerOp::resume_queue:
+          queues_.at(r.id).executor->resume();
           break;
         case RunnerOp::make_state:
         case RunnerOp::save_state:
@@ -76,7 +82,8 @@ class StandIn {
     if (q.pool->on_device() && !q.pool->has_host_payloads()) throw UsageError("the stand-in needs a mirror");
     const HostHandler handler = find_host_handler(get_text(r.handler, sizeof r.handler));
     if (handler == nullptr) throw UsageError("the stand-in does not know this handler");
-    q.executor = make_host_executor(*q.queue, *q.pool, {.builtin = handler}, 1, Wait::hybrid());
+    q.executor =
+        make_host_executor(*q.queue, *q.pool, {.builtin = handler}, 1, Wait::hybrid(), {.paused = r.paused != 0});
     queues_[++last_id_] = std::move(q);
     return last_id_;
   }

@@ -19,6 +19,7 @@
 #include "program/file_descriptor.hpp"
 #include "program/inherited_descriptors.hpp"
 #include "program/size_text.hpp"
+#include "program/spec_values.hpp"
 
 namespace ipcq::program {
 namespace {
@@ -129,10 +130,21 @@ std::vector<Spec> specs_of_variable(const char* name) {
 void BrokerConfig::fill_from(const BrokerConfig& other) {
   fill(name, other.name);
   fill(unix_group, other.unix_group);
+  fill(admin_group, other.admin_group);
+  fill(max_queues, other.max_queues);
+  fill(max_memory, other.max_memory);
   fill(drain_seconds, other.drain_seconds);
   fill(backend, other.backend);
   fill(pools, other.pools);
   fill(queues, other.queues);
+}
+
+std::uint64_t max_queues_of(const BrokerConfig& config) {
+  return config.max_queues ? parse_number(*config.max_queues, "max-queues", 1, UINT32_MAX) : 0;
+}
+
+std::uint64_t max_memory_of(const BrokerConfig& config) {
+  return config.max_memory ? parse_size(*config.max_memory, "max-memory") : 0;
 }
 
 void refuse_duplicates(const BrokerConfig& config, std::string_view source) {
@@ -153,6 +165,12 @@ BrokerConfig parse_broker_config(std::string_view text, const std::string& sourc
       config.name = as_name(node, source, key);
     } else if (key == "group") {
       config.unix_group = as_name(node, source, key);
+    } else if (key == "admin_group") {
+      config.admin_group = as_name(node, source, key);
+    } else if (key == "max_queues") {
+      config.max_queues = as_name(node, source, key);
+    } else if (key == "max_memory") {
+      config.max_memory = as_name(node, source, key);
     } else if (key == "drain_seconds") {
       config.drain_seconds = as_seconds(node, source, key);
     } else if (key == "backend") {
@@ -164,7 +182,8 @@ BrokerConfig parse_broker_config(std::string_view text, const std::string& sourc
       config.queues = read_specs<QueueSpec>(node, source, "queue");
     } else {
       refuse(source, node.source(),
-             fmt::format("unknown key '{}'; there are name, group, drain_seconds, backend, [[pool]], [[queue]]",
+             fmt::format("unknown key '{}'; there are name, group, admin_group, max_queues, max_memory, drain_seconds, "
+                         "backend, [[pool]], [[queue]]",
                          key.str()));
     }
   }

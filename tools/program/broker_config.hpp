@@ -2,6 +2,7 @@
 //
 //   name = "default"
 //   group = "video"            # Unix group that may attach
+//   admin_group = "video"      # Unix group that may create queues; max_queues = 32, max_memory = "2GiB"
 //   drain_seconds = 5
 //   backend = "auto"
 //   [[pool]]
@@ -17,6 +18,7 @@
 //   executor = "stream"        # with backend = "cuda": device, mirror, host_readable = true | false, executor
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,6 +31,9 @@ namespace ipcq::program {
 struct BrokerConfig {
   std::optional<std::string> name;
   std::optional<std::string> unix_group;
+  std::optional<std::string> admin_group;
+  std::optional<std::string> max_queues;  // a number
+  std::optional<std::string> max_memory;  // a size
   std::optional<double> drain_seconds;
   std::optional<std::string> backend;
   std::vector<PoolSpec> pools;
@@ -37,6 +42,10 @@ struct BrokerConfig {
   // Takes from `other` all that is not set here, and the queues and pools whose names are not in this one.
   void fill_from(const BrokerConfig& other);
 };
+
+// BrokerOptions::max_queues and max_memory; 0 where nothing is said. Throw UsageError.
+std::uint64_t max_queues_of(const BrokerConfig& config);
+std::uint64_t max_memory_of(const BrokerConfig& config);
 
 // Throws UsageError when one source describes a pool or a queue twice. Between sources there is no such error: the
 // first one wins (fill_from()).

@@ -10,18 +10,18 @@
 
 #include "layout/limits.hpp"
 #include "program/size_text.hpp"
+#include "program/spec_values.hpp"
 
 namespace ipcq::program {
 namespace {
 
 constexpr std::string_view kQueueKeys =
     "size, slots, lines, line, batch, handler, define, include, quick_start, handler_deadline, "
-    "state, state_file, isolate, pool, backpressure, group, threads, "
+    "state, state_file, isolate, pool, backpressure, group, paused, threads, "
     "wait, endpoints, "
     "held, backend, "
     "device, mirror, host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
-constexpr std::uint64_t kMaxDevice = 1023;
 using Seconds = std::chrono::duration<double>;
 
 // The first key that needs a GPU; empty if none does. A key at its default needs none, so that a configuration may
@@ -70,65 +70,7 @@ Spec parse_spec(std::string_view text, std::string_view kind, std::string_view e
   return spec;
 }
 
-GroupOptions parse_group(std::string_view text, const std::string& what) {
-  GroupOptions group;
-  const auto colon = text.find(':');
-  group.name = text.substr(0, colon);
-  if (colon != std::string_view::npos) {
-    const auto policy = text.substr(colon + 1);
-    if (policy == "lossy") {
-      group.policy = GroupPolicy::lossy;
-    } else if (policy != "must") {
-      throw UsageError(fmt::format("{}: '{}' is no policy; write NAME, NAME:must or NAME:lossy", what, policy));
-    }
-  }
-  if (group.name.empty()) throw UsageError(fmt::format("{}: a group needs a name", what));
-  return group;
-}
-
-Backpressure parse_backpressure(std::string_view text, const std::string& what) {
-  if (text == "block") return Backpressure::block;
-  if (text == "reject") return Backpressure::reject;
-  if (text == "drop-oldest") return Backpressure::drop_oldest;
-  throw UsageError(fmt::format("{}: '{}' is none of block, reject, drop-oldest", what, text));
-}
-
-Batch parse_batch(std::string_view text, const std::string& what) {
-  for (const auto batch : {Batch::messages, Batch::records}) {
-    if (text == to_string(batch)) return batch;
-  }
-  throw UsageError(fmt::format("{}: '{}' is none of messages, records", what, text));
-}
-
-int parse_device(std::string_view text, const std::string& what) {
-  return static_cast<int>(parse_number(text, what, 0, kMaxDevice));
-}
-
-Mirror parse_mirror(std::string_view text, const std::string& what) {
-  if (text == "none") return Mirror::none;
-  if (text == "full") return Mirror::full;
-  throw UsageError(fmt::format("{}: '{}' is none of none, full", what, text));
-}
-
-bool parse_yes_no(std::string_view text, const std::string& what) {
-  if (text == "yes") return true;
-  if (text == "no") return false;
-  throw UsageError(fmt::format("{}: '{}' is none of yes, no", what, text));
-}
-
-ExecutorKind parse_executor(std::string_view text, const std::string& what) {
-  for (const auto kind : {ExecutorKind::auto_, ExecutorKind::persistent, ExecutorKind::stream}) {
-    if (text == to_string(kind)) return kind;
-  }
-  throw UsageError(fmt::format("{}: '{}' is none of auto, persistent, stream", what, text));
-}
-
 }  // namespace
-
-std::string parse_backend(std::string_view text, const std::string& what) {
-  if (text == "auto" || text == "host" || text == "cuda") return std::string(text);
-  throw UsageError(fmt::format("{}: '{}' is none of auto, host, cuda", what, text));
-}
 
 QueueSpec::QueueSpec(std::string name) : name_(std::move(name)) {}
 
@@ -168,6 +110,8 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     options_.backpressure = parse_backpressure(value, what(key));
   } else if (key == "group") {
     add_group(parse_group(value, what(key)));
+  } else if (key == "paused") {
+    options_.paused = parse_yes_no(value, what(key));
   } else if (key == "threads") {
     options_.threads = number(1, detail::kMaxThreads);
   } else if (key == "wait") {

@@ -4,8 +4,8 @@
 //   frames=4k-rgb,slots=64,handler=invert,backend=cuda,device=1,mirror=none,executor=stream
 //
 // The first word may be the size of a slot, without a key. Keys: size slots lines line batch handler define include
-// pool backpressure group threads wait endpoints held backend, and on a GPU device mirror host_readable executor; of a
-// pool: size slots backend device mirror.
+// pool backpressure group paused threads wait endpoints held backend, and on a GPU device mirror host_readable
+// executor; of a pool: size slots backend device mirror.
 #pragma once
 
 #include <functional>
@@ -15,9 +15,6 @@
 #include <string_view>
 
 namespace ipcq::program {
-
-// "auto", "host" or "cuda"; `what` names it in the UsageError of anything else.
-std::string parse_backend(std::string_view text, const std::string& what);
 
 class QueueSpec {
  public:

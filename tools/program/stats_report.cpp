@@ -9,14 +9,23 @@ namespace ipcq::program {
 namespace {
 
 Json to_json(const GroupStats& group) {
-  return {{"name", group.name},           {"durable", group.durable},
-          {"lossy", group.lossy},         {"members", group.members},
-          {"joined_at", group.joined_at}, {"published", group.published},
-          {"waiting", group.waiting},     {"held", group.held},
-          {"delivered", group.delivered}, {"filtered", group.filtered},
-          {"dropped", group.dropped},     {"expired", group.expired},
-          {"lost", group.lost},           {"dead_lettered", group.dead_lettered},
-          {"records", group.records},     {"redelivered", group.redelivered}};
+  return {{"name", group.name},
+          {"durable", group.durable},
+          {"lossy", group.lossy},
+          {"paused", group.paused},
+          {"members", group.members},
+          {"joined_at", group.joined_at},
+          {"published", group.published},
+          {"waiting", group.waiting},
+          {"held", group.held},
+          {"delivered", group.delivered},
+          {"filtered", group.filtered},
+          {"dropped", group.dropped},
+          {"expired", group.expired},
+          {"lost", group.lost},
+          {"records", group.records},
+          {"dead_lettered", group.dead_lettered},
+          {"redelivered", group.redelivered}};
 }
 
 Json to_json(const EndpointStats& endpoint) {
@@ -67,6 +76,7 @@ Json to_json(const QueueStats& queue) {
           {"parked", queue.parked},
           {"backpressure", queue.backpressure},
           {"state", queue.state},
+          {"paused", queue.paused},
           {"slots", queue.slots},
           {"slot_bytes", queue.slot_bytes},
           {"lines", queue.lines},
@@ -110,8 +120,8 @@ Json to_json(const BrokerStats& broker) {
 std::string to_text(const QueueStats& told) {
   const QueueStats queue = shown(told);
   auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
-                          queue.state, queue.backend, or_dash(queue.executor), queue.parked ? " (parked)" : "",
-                          or_dash(queue.handler), queue.backpressure);
+                          queue.state + (queue.paused ? ", paused" : ""), queue.backend, or_dash(queue.executor),
+                          queue.parked ? " (parked)" : "", or_dash(queue.handler), queue.backpressure);
   text += fmt::format("  pool {}: {} slots of {}; {} lines of {}, {} inline; batch {}\n", or_dash(queue.pool),
                       queue.slots, human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes),
                       human_bytes(queue.inline_bytes), or_dash(queue.batch));
@@ -142,7 +152,8 @@ std::string to_text(const QueueStats& told) {
                         "EXPIRED", "DEADLTR", "LOST", "REDELIVERED", "RECORDS");
   }
   for (const auto& g : queue.groups) {
-    const auto kind = fmt::format("{}{}", g.durable ? "durable" : "ephemeral", g.lossy ? ",lossy" : "");
+    const auto kind =
+        fmt::format("{}{}{}", g.durable ? "durable" : "ephemeral", g.lossy ? ",lossy" : "", g.paused ? ",paused" : "");
     text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
                         g.name, kind, g.members, g.published, g.waiting, g.held, g.delivered, g.filtered, g.dropped,
                         g.expired, g.dead_lettered, g.lost, g.redelivered, g.records);

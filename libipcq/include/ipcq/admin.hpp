@@ -5,6 +5,7 @@
 // (invalid name of a broker or queue), PermissionError, SystemError and LayoutError (a broker of another release).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,20 @@ IPCQ_API void set_executor(const std::string& queue, ExecutorKind kind, const st
 IPCQ_API void save_state(const std::string& queue, const std::string& file, const std::string& broker = {});
 IPCQ_API void load_state(const std::string& queue, const std::string& file, const std::string& broker = {});
 IPCQ_API void replace_handler(const std::string& queue, const std::string& handler, const std::string& broker = {});
+
+// Broker::create(), create_pool(), remove(), remove_pool(), pause(), resume() and drain() of a running broker, which
+// takes them from its own user, from root, and from members of its admin group, who may name no file of a handler or
+// state (PermissionError). Relative paths are made absolute here; the broker reads the files. Creations are refused
+// beyond the broker's limits, BrokerOptions::max_queues and max_memory (UsageError). Wait as those, and for 15 minutes
+// at most where they compile.
+IPCQ_API void create_queue(const std::string& queue, QueueOptions options = {}, const std::string& broker = {});
+IPCQ_API void create_pool(const std::string& pool, PoolOptions options = {}, const std::string& broker = {});
+IPCQ_API std::uint64_t remove_queue(const std::string& queue, Removal how = Removal::if_unused,
+                                    const std::string& broker = {});
+IPCQ_API void remove_pool(const std::string& pool, const std::string& broker = {});
+IPCQ_API void pause(const std::string& queue, const std::string& group = {}, const std::string& broker = {});
+IPCQ_API void resume(const std::string& queue, const std::string& group = {}, const std::string& broker = {});
+IPCQ_API std::uint64_t drain(const std::string& queue, Timeout drain_for = kForever, const std::string& broker = {});
 
 // A broker of this user that has a file in run_directory() or in shared memory.
 struct BrokerEntry {

@@ -44,10 +44,17 @@ enum class GroupPolicy : std::uint8_t {
   lossy,  // no: no producer waits for it; the oldest messages are skipped instead, and counted (GroupStats::dropped)
 };
 
+// How Broker::remove() treats a queue that is in use.
+enum class Removal : std::uint8_t {
+  if_unused,  // it is refused
+  at_once,    // its clients are told that it is closed, and what is in it is gone
+};
+
 // A declared group is durable: it retains messages while it has no member.
 struct GroupOptions {
   std::string name = "default";
   GroupPolicy policy = GroupPolicy::must;
+  bool paused = false;  // begins so: its members take nothing before Broker::resume() of it
 };
 
 // Whether a pool in device memory has a copy of each slot in pinned host memory. Clients without a GPU read and write
@@ -120,6 +127,7 @@ struct QueueOptions {
   Wait wait = Wait::hybrid();  // how these threads wait; without a handler only the default
   Backpressure backpressure = Backpressure::block;
   std::vector<GroupOptions> groups = {GroupOptions{}};  // durable groups, 8 at most
+  bool paused = false;                                  // begins so: nothing leaves it before Broker::resume()
   std::uint32_t endpoints = 64;                         // producers and consumers open at once, 1 .. 1024
   std::uint32_t held = 128;                             // messages one consumer may hold at once, 1 .. 4096
 };

@@ -19,6 +19,7 @@ struct GroupStats {
   std::string name;
   bool durable = false;             // declared in QueueOptions::groups; else ephemeral
   bool lossy = false;               // GroupPolicy::lossy
+  bool paused = false;              // by itself; QueueStats::paused pauses all groups
   std::uint32_t members = 0;        // consumers that are open now
   std::uint64_t joined_at = 0;      // first ticket of the group
   std::uint64_t published = 0;      // for this group
@@ -59,6 +60,7 @@ struct QueueStats {
   bool parked = false;               // persistent, and no kernel runs, since there is nothing to process yet
   std::string backpressure;          // to_string(Backpressure)
   std::string state;                 // "open", "draining" (takes nothing more) or "closed"
+  bool paused = false;               // nothing leaves it: neither its handler nor its groups take messages
   std::uint64_t slots = 0;           // of its pool
   std::uint64_t slot_bytes = 0;      // payload capacity of one slot; 0 without slots
   std::uint64_t lines = 0;           // messages that may wait

@@ -2,7 +2,10 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <new>
+#include <vector>
 
 namespace ipcq::detail {
 namespace {
@@ -17,6 +20,26 @@ bool get_peer(int socket, Peer& peer) noexcept {
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return false;
   peer = {credentials.pid, credentials.uid};
   return true;
+}
+
+bool peer_is_in_group(int socket, gid_t gid) noexcept {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 && credentials.gid == gid) return true;
+  gid_t few[64];
+  size = sizeof few;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, few, &size) == 0) {
+    return std::find(few, few + size / sizeof *few, gid) != few + size / sizeof *few;
+  }
+  if (errno != ERANGE) return false;
+  std::vector<gid_t> many;  // size has been set to what they need
+  try {
+    many.resize(size / sizeof(gid_t));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, many.data(), &size) != 0) return false;
+  return std::find(many.begin(), many.end(), gid) != many.end();
 }
 
 bool ask_for_senders(int socket) noexcept {

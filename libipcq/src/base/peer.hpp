@@ -16,6 +16,9 @@ struct Peer {
 // False with errno set.
 bool get_peer(int socket, Peer& peer) noexcept;
 
+// Whether that process was a member of the group, as of then: by its effective or a supplementary group.
+bool peer_is_in_group(int socket, gid_t gid) noexcept;
+
 // From now on the kernel adds the sender's credentials (SCM_CREDENTIALS) to each message that this socket, or one
 // accepted from it, receives. False with errno set.
 bool ask_for_senders(int socket) noexcept;

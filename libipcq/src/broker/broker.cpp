@@ -32,8 +32,32 @@ Broker& Broker::operator=(Broker&& other) noexcept {
 Broker::~Broker() {
   if (core_ && core_->is_forked_child()) detail::keep_for_ever(std::move(core_));
 }
-void Broker::create_pool(const std::string& name, PoolOptions options) { usable(core_).create_pool(name, options); }
-void Broker::create(const std::string& queue, QueueOptions options) { usable(core_).create_queue(queue, options); }
+void Broker::create_pool(const std::string& name, PoolOptions options) {
+  usable(core_).administration().create_pool(name, options);
+}
+void Broker::create(const std::string& queue, QueueOptions options) {
+  usable(core_).administration().create_queue(queue, options);
+}
+std::uint64_t Broker::remove(const std::string& queue, Removal how) {
+  return usable(core_).administration().remove_queue(queue, how);
+}
+void Broker::remove_pool(const std::string& name) { usable(core_).administration().remove_pool(name); }
+void Broker::pause(const std::string& queue, const std::string& group) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  core.administration().pause(queue, group);
+}
+void Broker::resume(const std::string& queue, const std::string& group) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  core.administration().resume(queue, group);
+}
+std::uint64_t Broker::drain(const std::string& queue, Timeout drain_for) {
+  detail::BrokerCore& core = usable(core_);
+  detail::check_name(queue, "queue");
+  detail::Deadline deadline(drain_for);
+  return core.administration().drain(queue, deadline);
+}
 void Broker::end_of_stream(const std::string& queue) {
   detail::BrokerCore& core = usable(core_);
   detail::check_name(queue, "queue");

@@ -12,18 +12,35 @@ namespace {
 
 constexpr std::uint64_t kComplainEveryNs = 1'000'000'000;
 
-Segment::Access access_for(const std::string& group) {
-  if (group.empty()) return {};
+std::int64_t gid_of(const std::string& group) {
   check_c_string(group, "unix group");
   const ::group* entry = ::getgrnam(group.c_str());
   if (entry == nullptr) throw UsageError("unix group '" + group + "': does not exist on this system");
-  return {.mode = 0660, .gid = static_cast<std::int64_t>(entry->gr_gid)};
+  return static_cast<std::int64_t>(entry->gr_gid);
+}
+
+Segment::Access access_for(const std::string& group) {
+  if (group.empty()) return {};
+  return {.mode = 0660, .gid = gid_of(group)};
+}
+
+std::int64_t admin_gid_of(const BrokerOptions& options) {
+  if (options.admin_group.empty()) return -1;
+  if (options.group.empty()) {
+    throw UsageError("unix group '" + printable(options.admin_group) +
+                     "': its members are to administrate (admin_group), and nobody but this user may connect; name the "
+                     "group of those who may, too (group), which may be the same");
+  }
+  return gid_of(options.admin_group);
 }
 
 }  // namespace
 
 BrokerContext::BrokerContext(const BrokerOptions& options)
     : access((reserve_standard_descriptors(), access_for(options.group))),  // before it opens anything
+      admin_gid(admin_gid_of(options)),
+      max_queues(options.max_queues),
+      max_memory(options.max_memory),
       name(options.name),
       started_at_ns(now_ns()),
       quit(make_eventfd()),

@@ -78,6 +78,9 @@ class BrokerContext {
   // Constant after construction.
   const std::uint32_t epoch = fork_epoch();
   Segment::Access access;
+  const std::int64_t admin_gid;    // of administrators; -1: none
+  const std::uint32_t max_queues;  // BrokerOptions
+  const std::uint64_t max_memory;
   BrokerName name;
   std::uint64_t started_at_ns = 0;
   Fd quit;  // readable once the threads are to end

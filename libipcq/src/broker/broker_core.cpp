@@ -21,7 +21,7 @@ constexpr auto kDrainLookEvery = std::chrono::milliseconds(5);
 
 struct Draining {
   std::shared_ptr<const QueueMap> map;
-  std::uint64_t groups = 0;  // those that have members, one bit each
+  std::uint64_t groups = 0;  // those that have members and are not paused, one bit each
 };
 
 bool is_drained(const Draining& q) {
@@ -36,7 +36,8 @@ bool is_drained(const Draining& q) {
 Draining draining(const QueueEntry& q) {
   Draining d{q.map, 0};
   for (unsigned g = 0; g < kMaxGroups; ++g) {
-    if (is_kept(q.groups[g]) && q.groups[g].members != 0) d.groups |= std::uint64_t{1} << g;
+    const bool takes = q.groups[g].members != 0 && !q.groups[g].paused && !q.options.paused;
+    if (is_kept(q.groups[g]) && takes) d.groups |= std::uint64_t{1} << g;
   }
   return d;
 }
@@ -111,8 +112,8 @@ std::uint64_t BrokerCore::stop(Deadline& drained_by) {
   return left_;
 }
 
-// Waits, without the mutex, until every group that has members has taken all messages, or until the earliest deadline
-// that any stop() has given.
+// Waits, without the mutex, until every group that has members, and is not paused, has taken all messages, or until the
+// earliest deadline that any stop() has given.
 void BrokerCore::drain() const {
   for (;;) {
     std::vector<Draining> waited_for;

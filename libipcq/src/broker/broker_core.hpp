@@ -30,10 +30,7 @@ class BrokerCore {
   BrokerCore(const BrokerCore&) = delete;
   BrokerCore& operator=(const BrokerCore&) = delete;
 
-  void create_pool(const std::string& name, const PoolOptions& options) { parts_.registry.create_pool(name, options); }
-  void create_queue(const std::string& name, const QueueOptions& options) {
-    parts_.inliner.look_after(name, parts_.registry.create_queue(name, options));
-  }
+  Administration& administration() noexcept { return parts_.administration; }
   void end_of_stream(const std::string& queue);
   void save_state(const std::string& queue, const std::string& file);
   void load_state(const std::string& queue, const std::string& file);

@@ -4,6 +4,7 @@
 // Thread safety: that of each part. Invariant: a part uses only parts above it.
 #pragma once
 
+#include "broker/administration.hpp"
 #include "broker/broker_context.hpp"
 #include "broker/clients.hpp"
 #include "broker/closer.hpp"
@@ -32,6 +33,7 @@ struct BrokerParts {
   Endpoints endpoints{context, registry, supervisor, switches, outliving};
   LiveChanges changes{context, registry};
   Inliner inliner{context, registry, changes};
+  Administration administration{context, registry, changes, inliner};
   Statistics statistics{context, registry, supervisor, clients};
 };
 

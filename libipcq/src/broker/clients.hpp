@@ -33,6 +33,7 @@ struct ConnectedClient {
   std::int32_t pid = 0;
   std::uint32_t uid = 0;
   std::uint64_t accepted_at_ns = 0;
+  bool administrates = false;  // of the broker's user, root or the administrators' group
   bool attached = false;
   bool suspect = false;
   bool asking = false;  // a question for statistics or a dump is open, or an errand

@@ -79,6 +79,9 @@ void ControlSocket::take_in(Fd socket, bool on_reserve) {
   }
   client->pid = peer.pid;
   client->uid = peer.uid;
+  client->administrates =
+      is_owner(peer.uid) ||
+      (context_.admin_gid >= 0 && peer_is_in_group(client->socket.get(), static_cast<gid_t>(context_.admin_gid)));
   client->accepted_at_ns = now_ns();
   const std::string ours = context_.self() + ": ";
   const std::string user = "user " + std::to_string(peer.uid);

@@ -1,8 +1,8 @@
-// The requests of clients that take their time: what LiveChanges does. Threads of their own carry them out, without
-// the broker's mutex, so that one does not wait for the compiler that another has started.
+// The requests of clients that take their time: what LiveChanges and Administration do. Threads of their own carry them
+// out, without the broker's mutex, so that one does not wait for the compiler that another has started.
 //
 // Thread safety: take() is called by the control thread with the broker's mutex held; the threads take the mutex
-// themselves. Invariant: only requests of the broker's own user and of root are taken.
+// themselves. Invariant: only requests of those who may ask for them are taken.
 #pragma once
 
 #include <condition_variable>
@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "broker/administration.hpp"
 #include "broker/broker_context.hpp"
 #include "broker/clients.hpp"
 #include "broker/live_changes.hpp"
@@ -21,13 +22,27 @@
 
 namespace ipcq::detail {
 
+// Whether the request is of a queue's handler or state. (Its upload without another purpose is a state.)
+bool is_of_handler(const Request& request) noexcept;
+// Whether it needs what the client has uploaded.
+bool uses_upload(Op op) noexcept;
+// Whether the client may ask for it, one of these errands, or an upload or a drain.
+bool may_ask_for(const ConnectedClient& client, const Request& request) noexcept;
+// "queue 'q'", or the pool.
+std::string object_of(const Request& request);
+
 class Errands {
  public:
   // Sends a reply to a client that is still connected. Called with the mutex held.
   using Send = std::function<void(ConnectedClient&, Reply&, const Fd& attachment)>;
 
-  Errands(BrokerContext& context, LiveChanges& changes, const Clients& clients, Send send)
-      : context_(context), changes_(changes), clients_(clients), send_(std::move(send)) {}
+  Errands(BrokerContext& context, LiveChanges& changes, Administration& administration, const Clients& clients,
+          Send send)
+      : context_(context),
+        changes_(changes),
+        administration_(administration),
+        clients_(clients),
+        send_(std::move(send)) {}
   Errands(const Errands&) = delete;
   Errands& operator=(const Errands&) = delete;
 
@@ -40,9 +55,8 @@ class Errands {
  private:
   struct Errand {
     std::uint64_t client = 0;  // ConnectedClient::number
-    std::uint32_t serial = 0;
-    Op op = Op::save_state;
-    std::string queue;
+    Request request;
+    bool of_owner = false;  // of the broker's own user or root
     Fd upload;
   };
 
@@ -50,14 +64,18 @@ class Errands {
     Refusal refusal = Refusal::none;
     std::string text{};                           // why
     std::shared_ptr<const KeptState> saved = {};  // by save_state
+    std::uint64_t messages = 0;                   // left by remove_queue
   };
 
   void run() noexcept;
-  Outcome carry_out(Errand& errand) noexcept;
+  Outcome outcome_of(Errand& errand) noexcept;
+  void carry_out(Errand& errand, Outcome& outcome);
+  void create_queue(Errand& errand, const std::string& name);
   void deliver(const Errand& errand, const Outcome& outcome);
 
   BrokerContext& context_;
   LiveChanges& changes_;
+  Administration& administration_;
   const Clients& clients_;
   const Send send_;
   std::vector<Errand> errands_;

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "base/os.hpp"
+#include "ipcq/error.hpp"
 #include "repair/membership.hpp"
 
 namespace ipcq::detail {
@@ -30,6 +32,7 @@ void found_group(QueueEntry& q, unsigned g, const std::string& name, bool lossy)
   set_text(shared.name, sizeof shared.name, name);
   shared.policy.store(lossy ? kGroupLossy : 0, std::memory_order_relaxed);
   group.joined_at = join_group(*q.map, g);
+  pause_group(*q.map, g, q.options.paused);  // before its first member knows of it
   group.damaged_before = q.map->control().damaged.load(std::memory_order_relaxed);
 }
 
@@ -76,6 +79,31 @@ bool dissolve_groups(QueueEntry& q) {
     }
   }
   return all;
+}
+
+void apply_pauses(const QueueEntry& q) {
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (is_kept(q.groups[g])) pause_group(*q.map, g, q.options.paused || q.groups[g].paused);
+  }
+}
+
+void pause_one_group(QueueEntry& q, const std::string& name, bool paused) {
+  std::string known;
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    GroupEntry& group = q.groups[g];
+    if (!is_kept(group)) continue;
+    if (group.name != name) {
+      known += (known.empty() ? "" : ", ") + group.name;
+      continue;
+    }
+    group.paused = paused;
+    for (GroupOptions& o : q.options.groups) {
+      if (o.name == name) o.paused = paused;  // also for a recreation of the queue
+    }
+    return apply_pauses(q);
+  }
+  throw NotFoundError("group '" + printable(name) + "': queue '" + q.name + "' has no such group; it has " +
+                      (known.empty() ? "none" : known));
 }
 
 // This is the group `default` of a queue whose options name none, or the one that they name.

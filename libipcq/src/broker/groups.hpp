@@ -21,6 +21,10 @@ bool remove_member(QueueEntry& q, unsigned g);
 // Ends the groups that are being dissolved. False: call again later, because a producer has claimed a ticket for one
 // and not published, or a GPU may still write a payload.
 bool dissolve_groups(QueueEntry& q);
+// Has the groups' members take messages, or not, as the queue and each group say.
+void apply_pauses(const QueueEntry& q);
+// Pauses one group, or lets it go on. Throws NotFoundError, which lists those that there are.
+void pause_one_group(QueueEntry& q, const std::string& name, bool paused);
 // Whether the queue's only durable group keeps its messages and has no member, so that producers will wait once the
 // queue is full. True once per queue.
 bool is_default_unread(QueueEntry& q);

@@ -6,8 +6,10 @@
 #include "base/deadline.hpp"
 #include "base/memory_file.hpp"
 #include "base/os.hpp"
+#include "broker/groups.hpp"
 #include "broker/option_checks.hpp"
 #include "broker/runner_executor.hpp"
+#include "executor/host_executor.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
 
@@ -54,7 +56,7 @@ LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(
     context_.check_running("queue '" + queue + "'");
     const QueueEntry& q = registry_.find(queue);
     check(q);
-    const bool needs_runner = on_host_too || q.map->on_device();
+    const bool needs_runner = q.executed_by && (on_host_too || q.map->on_device());
     if (!needs_runner || !q.executed_by->is_lost() || now_ns() >= deadline) {
       return {q.name,     q.map->config().segment.generation,
               q.options,  runner_on(q.device, q),
@@ -87,9 +89,9 @@ void LiveChanges::ask(const Target& target, const RunnerRequest& request, const 
 void LiveChanges::commit(const Target& target, const std::function<void(QueueEntry& q)>& change) {
   const Lock lock(context_.mutex);
   QueueEntry* const q = registry_.find_generation(target.name, target.generation);
-  if (q == nullptr || q->executed_by != target.runner || target.runner->is_lost()) {
+  if (q == nullptr || q->executed_by != target.runner || (target.runner && target.runner->is_lost())) {
     throw BackendError(target.object() +
-                       ": its runner ended meanwhile, and its state and handler are what they were before; try again");
+                       ": its runner ended meanwhile, or it was removed, and nothing has changed; try again");
   }
   change(*q);
 }
@@ -153,6 +155,26 @@ void LiveChanges::replace_handler(const std::string& queue, const std::string& h
   }
   context_.log(LogLevel::info, "queue '" + queue + "': its handler is now '" + printable(handler) + "', in place of '" +
                                    printable(before.options.handler) + "'");
+}
+
+// The threads of a built-in handler are the broker's own, and end their pause at once.
+void LiveChanges::set_paused(const std::string& queue, bool paused) {
+  const auto order = order_of(queue);
+  const std::scoped_lock one(*order);
+  const Target t = target(queue, [](const QueueEntry&) {});
+  if (t.runner) ask(t, request_for(t, paused ? RunnerOp::pause_queue : RunnerOp::resume_queue), {});
+  commit(t, [&](QueueEntry& q) {
+    if (auto* const threads = dynamic_cast<HostExecutor*>(q.executor.get()); threads != nullptr) {
+      if (paused) {
+        (void)threads->pause(kNever);
+      } else {
+        threads->resume();
+      }
+    }
+    q.options.paused = paused;
+    apply_pauses(q);
+  });
+  context_.log(LogLevel::info, t.object() + (paused ? ": paused" : ": goes on"));
 }
 
 bool LiveChanges::swap_at_start(const std::string& queue, const std::string& handler,

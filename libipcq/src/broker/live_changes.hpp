@@ -1,5 +1,5 @@
-// What is done to a queue's handler between two of its messages: its state is saved or loaded, or another handler takes
-// its place. The runner does it; this asks for it, and keeps what comes of it for the runner's death.
+// What is done to a queue's handler between two of its messages: it is paused, its state is saved or loaded, or another
+// handler takes its place. The runner does it; this asks for it, and keeps what comes of it for the runner's death.
 //
 // Thread safety: any thread may call these, without the broker's mutex: they wait for the runner, or a compiler.
 // Invariant: what the broker keeps is what a live runner has; where a call throws both are as they were, unless the
@@ -36,6 +36,9 @@ class LiveChanges {
   // Puts `whole`, another image of the same handler, in the place of `linked`. False: the queue has another image.
   bool replace_image(const std::string& queue, const std::shared_ptr<const HandlerImage>& linked,
                      const std::shared_ptr<const HandlerImage>& whole);
+
+  // From here on the queue's handler and its groups take no message, or they do again. Idempotent.
+  void set_paused(const std::string& queue, bool paused);
 
   // With the mutex. A memory file for the content of load().
   static Fd file_for_state(const QueueEntry& q);

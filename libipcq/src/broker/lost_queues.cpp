@@ -8,8 +8,18 @@
 
 namespace ipcq::detail {
 
-void end_lost_queue(const BrokerContext& context, const QueueEntry& q, const std::string& how) {
+Leftover end_queue(const QueueEntry& q) {
   const Leftover left = close_queue(q);
+  release_late_payloads(*q.map, *q.pool->map);
+  bury_unprocessed(*q.map, *q.pool->map);
+  wake_everybody(*q.map, *q.pool->map);
+  q.map->segment().unlink();
+  if (q.options.pool.empty()) q.pool->map->segment().unlink();
+  return left;
+}
+
+void end_lost_queue(const BrokerContext& context, const QueueEntry& q, const std::string& how) {
+  const Leftover left = end_queue(q);
   // Which kernel has failed CUDA does not say.
   const bool is_suspect = q.image && left.messages != 0;
   context.log(
@@ -19,11 +29,6 @@ void end_lost_queue(const BrokerContext& context, const QueueEntry& q, const std
           (left.held == 0 ? std::string() : " and what consumers hold (" + std::to_string(left.held) + ")") +
           (is_suspect ? "; its handler, '" + printable(q.options.handler) + "', may be what failed" : std::string()) +
           "; its clients are told that it is closed, and it is created anew");
-  release_late_payloads(*q.map, *q.pool->map);
-  bury_unprocessed(*q.map, *q.pool->map);
-  wake_everybody(*q.map, *q.pool->map);
-  q.map->segment().unlink();
-  if (q.options.pool.empty()) q.pool->map->segment().unlink();
 }
 
 // Under MPS a fault mostly fails the contexts of all clients of the server, which then accepts no process, not even the

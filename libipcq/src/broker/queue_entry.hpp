@@ -41,6 +41,7 @@ struct GroupEntry {
   bool durable = false;
   bool lossy = false;
   bool warned = false;  // a log line said that nobody reads it
+  bool paused = false;  // by itself: its members take nothing
   std::uint64_t joined_at = 0;
   std::uint32_t members = 0;
   bool leaving = false;
@@ -83,6 +84,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   int device = 0;                             // of a device queue
   Relapses relapses;                          // of a handler in the host runner
   std::shared_ptr<PendingHandler> pending;    // for its next start there
+  bool draining = false;                      // a user has closed its intake
   bool lost = false;                          // its runner answers no more: nothing goes in, nobody attaches
   std::vector<EndpointEntry> endpoints;
   // For each endpoint, the number of its held entries that former owners left in use: given back, or taken over by

@@ -6,8 +6,10 @@
 
 #include "base/crash_point.hpp"
 #include "base/deadline.hpp"
+#include "broker/groups.hpp"
 #include "broker/option_checks.hpp"
 #include "broker/runner_executor.hpp"
+#include "broker/stream_end.hpp"
 #include "executor/host_executor.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
@@ -15,32 +17,11 @@
 namespace ipcq::detail {
 namespace {
 
-std::string object_of_pool(const std::string& name) { return "pool '" + name + "'"; }
-std::string object_of_queue(const std::string& name) { return "queue '" + name + "'"; }
 // A call of a linked handler may take much longer than its user knows it to.
 bool may_begin_linked(const QueueOptions& o) { return o.quick_start && o.handler_deadline == Duration::zero(); }
 bool has_gpu() { return ::access("/dev/nvidiactl", F_OK) == 0 && !RunnerLink::find_program(0).empty(); }
 
 }  // namespace
-
-// Reserves a name while its pool or queue is built. Constructed with the mutex held, destroyed without it.
-class Registry::Reservation {
- public:
-  Reservation(Registry& registry, std::string object) : registry_(registry), object_(std::move(object)) {
-    if (!registry_.reserved_.insert(object_).second) throw UsageError(object_ + ": is being created already");
-  }
-  ~Reservation() {
-    const Lock lock(registry_.context_.mutex);
-    registry_.reserved_.erase(object_);
-    registry_.context_.changed.notify_all();
-  }
-  Reservation(const Reservation&) = delete;
-  Reservation& operator=(const Reservation&) = delete;
-
- private:
-  Registry& registry_;
-  std::string object_;
-};
 
 // Ends the runner that a queue was given for itself, unless the queue is created. The supervisor, which tries again,
 // keeps it meanwhile. Destroyed without the mutex, after what was built with that runner.
@@ -64,14 +45,15 @@ Registry::Registry(BrokerContext& context, RunnerSupervisor& supervisor) : conte
   supervisor_.set_user(*this);
 }
 
-void Registry::create_pool(const std::string& name, const PoolOptions& options) {
+void Registry::create_pool(const std::string& name, const PoolOptions& options, const Limits& limits) {
   check_name(name, "pool");
-  add_pool(name, options, By::user);
+  add_pool(name, options, By::user, limits);
 }
 
-std::shared_ptr<const HandlerImage> Registry::create_queue(const std::string& name, const QueueOptions& options) {
+std::shared_ptr<const HandlerImage> Registry::create_queue(const std::string& name, const QueueOptions& options,
+                                                           const Limits& limits) {
   check_name(name, "queue");
-  return add_queue(name, options, By::user, {});
+  return add_queue(name, options, By::user, {}, limits);
 }
 
 // ---- under the mutex: what can be refused ----
@@ -127,13 +109,14 @@ void Registry::check_new_queue(const std::string& name, const QueueOptions& o, B
 
 // ---- the two phases ----
 
-void Registry::add_pool(const std::string& name, const PoolOptions& options, By by) {
+void Registry::add_pool(const std::string& name, const PoolOptions& options, By by, const Limits& limits) {
   std::optional<Reservation> reserved;
   std::uint64_t generation = 0;
   {
     const Lock lock(context_.mutex);
     check_new_pool(name, options, by);
-    reserved.emplace(*this, object_of_pool(name));
+    const std::string object = object_of_pool(name);
+    reserved.emplace(*this, object, check_limits(object, limits, memory_needs(options), 0));
     generation = context_.new_generation();
   }
   const std::shared_ptr<PoolEntry> pool = build_pool(name, options, generation);
@@ -145,7 +128,7 @@ void Registry::add_pool(const std::string& name, const PoolOptions& options, By 
 }
 
 std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name, const QueueOptions& options, By by,
-                                                        Lasting lasting) {
+                                                        Lasting lasting, const Limits& limits) {
   std::optional<Reservation> reserved;
   std::optional<Reservation> own_pool;
   QueuePlan plan;
@@ -155,7 +138,8 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
   {
     const Lock lock(context_.mutex);
     check_new_queue(name, options, by);
-    reserved.emplace(*this, object_of_queue(name));
+    const std::string object = object_of_queue(name);
+    reserved.emplace(*this, object, check_limits(object, limits, needs_of(options), 1));
     if (options.pool.empty()) {
       own_pool.emplace(*this, object_of_pool(name));
     } else {
@@ -250,7 +234,11 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
     q.groups[g].name = q.options.groups[g].name;
     q.groups[g].durable = true;
     q.groups[g].lossy = q.options.groups[g].policy == GroupPolicy::lossy;
+    q.groups[g].paused = q.options.groups[g].paused;
   }
+  apply_pauses(q);
+  q.draining = plan.lasting.draining;
+  if (q.draining) begin_draining(q);
   q.rate_at_ns = now_ns();
   start_executor(q, executed);
   if (plan.lasting.state) context_.log(LogLevel::warning, object + ": its state is " + q.state->as);
@@ -263,7 +251,7 @@ void Registry::start_executor(QueueEntry& q, QueueMap::Executed executed) {
   if (executed == QueueMap::Executed::none) return;
   if (!by_device && !q.image) {
     q.executor = make_host_executor(*q.map, *q.pool->map, {.builtin = find_host_handler(q.options.handler)},
-                                    q.options.threads, q.options.wait);
+                                    q.options.threads, q.options.wait, {.paused = q.options.paused});
     return;
   }
   auto runner =

@@ -3,16 +3,18 @@
 // Creation has three steps. Under the mutex the options are checked and the names reserved. Then everything is built
 // without the mutex: a runner is started, memory reserved, an executor started. At last, under the mutex, it is
 // committed, if all that it needs is still there. What was built and is not committed is destroyed without the mutex.
+// Removal goes the other way: what may go is taken out under the mutex, and ended without it.
 //
-// Thread safety: guarded by the broker's mutex; only create_pool() and create_queue() lock it by themselves. Invariant:
-// a name is in `reserved_` from the check until after the commit, so no two threads build the same.
+// Thread safety: guarded by the broker's mutex; only functions that say "without the mutex" lock it by themselves.
+// Invariant: a name is in `reserved_` from the check until after the commit, or the removal, so no two threads build or
+// remove the same.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "broker/broker_context.hpp"
@@ -20,8 +22,18 @@
 #include "broker/pool_entry.hpp"
 #include "broker/queue_entry.hpp"
 #include "broker/runner_supervisor.hpp"
+#include "ipcq/error.hpp"
 
 namespace ipcq::detail {
+
+inline std::string object_of_pool(const std::string& name) { return "pool '" + name + "'"; }
+inline std::string object_of_queue(const std::string& name) { return "queue '" + name + "'"; }
+
+// What all queues and pools may be together, for who creates another. 0: any.
+struct Limits {
+  std::uint32_t queues = 0;
+  std::uint64_t bytes = 0;  // in /dev/shm and on GPUs
+};
 
 class Registry final : public RunnerUser {
  public:
@@ -34,9 +46,15 @@ class Registry final : public RunnerUser {
   Registry& operator=(const Registry&) = delete;
 
   // Without the mutex. Throw UsageError, BackendError, SystemError.
-  void create_pool(const std::string& name, const PoolOptions& options);
+  void create_pool(const std::string& name, const PoolOptions& options, const Limits& limits = {});
   // Returns the image of its handler, if that is the user's.
-  std::shared_ptr<const HandlerImage> create_queue(const std::string& name, const QueueOptions& options);
+  std::shared_ptr<const HandlerImage> create_queue(const std::string& name, const QueueOptions& options,
+                                                   const Limits& limits = {});
+
+  // Without the mutex (registry_removal.cpp). Returns how many messages were left. Throw NotFoundError; UsageError: it
+  // is in use.
+  std::uint64_t remove_queue(const std::string& name, Removal how);
+  void remove_pool(const std::string& name);
 
   // Without the mutex. Compiles the handler that the options name, for a queue that lies there. Throws as
   // compile_handler(); BackendError: there is no such runner.
@@ -56,7 +74,7 @@ class Registry final : public RunnerUser {
   const Queues& queues() const noexcept { return queues_; }
   // The ids of the endpoints of all queues.
   ClientIds& ids() noexcept { return ids_; }
-  // Whether some creation is under way.
+  // Whether some creation or removal is under way.
   bool is_creating() const noexcept { return !reserved_.empty(); }
 
   // Called by the control thread: a runner answers no more; its process has ended.
@@ -64,7 +82,27 @@ class Registry final : public RunnerUser {
   Aftermath on_runner_gone(const GoneRunner& runner) override;
 
  private:
-  class Reservation;
+  // The name of what is being created or removed, and the memory that it will take. Constructed with the mutex held,
+  // destroyed without it. Nobody else creates or removes what has the name meanwhile, and stop() waits for it.
+  class Reservation {
+   public:
+    Reservation(Registry& registry, std::string object, std::uint64_t bytes = 0)
+        : registry_(registry), object_(std::move(object)) {
+      if (registry_.reserved_.emplace(object_, bytes).second) return;
+      throw UsageError(object_ + ": is being created or removed already; try again");
+    }
+    ~Reservation() {
+      const Lock lock(registry_.context_.mutex);
+      registry_.reserved_.erase(object_);
+      registry_.context_.changed.notify_all();
+    }
+    Reservation(const Reservation&) = delete;
+    Reservation& operator=(const Reservation&) = delete;
+
+   private:
+    Registry& registry_;
+    std::string object_;
+  };
   class OwnRunner;
   // The caller: a user, for whom a name that is being created anew is taken, or the supervisor.
   enum class By : std::uint8_t { user, supervisor };
@@ -72,6 +110,7 @@ class Registry final : public RunnerUser {
   struct Lasting {
     std::shared_ptr<const HandlerImage> image;  // null: to be compiled, if its handler is the user's
     std::shared_ptr<const KeptState> state;     // null: as the options say
+    bool draining = false;
   };
   struct QueuePlan {
     std::string name;
@@ -82,9 +121,14 @@ class Registry final : public RunnerUser {
     std::uint64_t generation = 0;
   };
 
-  void add_pool(const std::string& name, const PoolOptions& options, By by);
+  void add_pool(const std::string& name, const PoolOptions& options, By by, const Limits& limits = {});
   std::shared_ptr<const HandlerImage> add_queue(const std::string& name, const QueueOptions& options, By by,
-                                                Lasting lasting);
+                                                Lasting lasting, const Limits& limits = {});
+  // What the options need at most: `auto` may choose the GPU.
+  MemoryNeeds needs_of(const QueueOptions& options) const;
+  // Throws UsageError where that is too much. Returns the bytes that count.
+  std::uint64_t check_limits(const std::string& object, const Limits& limits, const MemoryNeeds& needs,
+                             std::uint32_t queues) const;
   void check_not_reserved(const std::string& object) const;
   void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;
@@ -100,6 +144,10 @@ class Registry final : public RunnerUser {
   void commit_pool(const std::shared_ptr<PoolEntry>& pool);
   void commit_queue(QueueEntry& q);
 
+  // registry_removal.cpp
+  void check_removable(const QueueEntry& q, Removal how) const;
+  bool shares_its_pool(const QueueEntry& q) const;
+
   // registry_losses.cpp
   std::vector<QueueEntry> take_queues_of(const RunnerKey& key);
   std::vector<std::shared_ptr<PoolEntry>> take_pools_of(const RunnerKey& key, const std::vector<QueueEntry>& ended);
@@ -111,7 +159,7 @@ class Registry final : public RunnerUser {
 
   BrokerContext& context_;
   RunnerSupervisor& supervisor_;
-  std::set<std::string> reserved_;  // "queue 'q'", "pool 'p'"
+  std::map<std::string, std::uint64_t> reserved_;  // "queue 'q'", "pool 'p'", with the memory that they will take
   Pools pools_;
   Queues queues_;
   ClientIds ids_;

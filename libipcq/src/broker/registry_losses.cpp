@@ -76,7 +76,7 @@ Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
   for (auto& q : ended) {
     after.recreate.push_back({q.options.pool.empty() ? Recreation::Kind::queue : Recreation::Kind::sharing, q.name,
                               q.options.pool,
-                              [this, name = q.name, o = q.options, lasting = Lasting{q.image, q.state}] {
+                              [this, name = q.name, o = q.options, lasting = Lasting{q.image, q.state, q.draining}] {
                                 add_queue(name, o, By::supervisor, lasting);
                               },
                               runner.under_mps});

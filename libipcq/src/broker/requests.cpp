@@ -8,6 +8,7 @@
 
 #include "base/memory_file.hpp"
 #include "base/peer.hpp"
+#include "broker/errands.hpp"
 #include "broker/live_changes.hpp"
 #include "broker/stream_end.hpp"
 #include "ipcq/error.hpp"
@@ -68,44 +69,70 @@ Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t 
       return {};
     case Op::set_executor:
       return switches_.set(registry_.find(queue_of(request)), request.executor);
+    case Op::drain:
+      return drain(client, request);
     case Op::open_upload:
       return open_upload(client, request, attachment);
     case Op::save_state:
     case Op::load_state:
     case Op::replace_handler:
+    case Op::create_queue:
+    case Op::create_pool:
+    case Op::remove_queue:
+    case Op::remove_pool:
+    case Op::pause:
+    case Op::resume:
       return refuse_errand(client, request);
   }
   return refuse(Refusal::usage,
                 context_.self() + ": unknown request " + std::to_string(static_cast<std::uint32_t>(request.op)));
 }
 
-// What a client does to a handler, it does to code that runs as the broker's user, or to what that code has learnt.
+Reply Requests::drain(const ConnectedClient& client, const Request& request) {
+  if (!may_ask_for(client, request)) return refuse_errand(client, request);
+  Reply reply;
+  const bool counts = (request.flags & kOnlyCount) != 0;
+  reply.messages =
+      counts ? administration_.count_left(queue_of(request)) : administration_.begin_drain(queue_of(request));
+  return reply;
+}
+
 Reply Requests::refuse_errand(const ConnectedClient& client, const Request& request) const {
-  const std::string object = "queue '" + queue_of(request) + "': ";
-  if (!is_owner(client.uid)) {
-    return refuse(Refusal::permission, object + "its handler and state are for the broker's own user and root; user " +
-                                           std::to_string(client.uid) + " is neither");
+  const std::string object = object_of(request) + ": ";
+  if (!may_ask_for(client, request)) {
+    const std::string user = "user " + std::to_string(client.uid) + " is ";
+    if (is_of_handler(request)) {
+      return refuse(Refusal::permission,
+                    object + "its handler and state are for the broker's own user and root; " + user + "neither");
+    }
+    return refuse(Refusal::permission,
+                  object + "to create, remove, pause, resume and drain is for the broker's own user, root" +
+                      (context_.admin_gid < 0 ? " and the members of an admin group, of which there is none; "
+                                              : " and the members of its admin group; ") +
+                      user + "none of these");
   }
   if (client.asking) {
     return refuse(Refusal::busy,
                   object + "client pid " + std::to_string(client.pid) + " asks before its last question was answered");
   }
-  if (request.op != Op::save_state && !client.upload) {
+  if (uses_upload(request.op) && !client.upload) {
     return refuse(Refusal::usage, object + "client pid " + std::to_string(client.pid) + " has uploaded nothing for it");
   }
   return refuse(Refusal::shortage, object + context_.self() + " can start no thread for it; try again");
 }
 
 Reply Requests::open_upload(ConnectedClient& client, const Request& request, Fd& attachment) {
-  if (!is_owner(client.uid)) return refuse_errand(client, request);
-  const QueueEntry& q = registry_.find(queue_of(request));
-  if ((request.flags & kForHandler) != 0) {
-    LiveChanges::check_replaceable(q);
-    client.upload = make_memory_file(kHandlerUploadBytes, "queue '" + q.name + "'");
-  } else {
-    client.upload = LiveChanges::file_for_state(q);
+  if (!may_ask_for(client, request)) return refuse_errand(client, request);
+  const std::string object = object_of(request);
+  const bool is_text = (request.flags & (kForHandler | kForCreation)) != 0;
+  if ((request.flags & kForHandler) != 0) LiveChanges::check_replaceable(registry_.find(queue_of(request)));
+  if (is_text && (request.bytes == 0 || request.bytes > kMostUploadBytes)) {
+    return refuse(Refusal::usage, object + ": an upload of " + std::to_string(request.bytes) + " bytes; there may be " +
+                                      std::to_string(kMostUploadBytes));
   }
-  attachment = copy_of(client.upload, "queue '" + q.name + "'");
+  client.upload = is_text ? make_memory_file(request.bytes, object)
+                          : LiveChanges::file_for_state(registry_.find(queue_of(request)));
+  attachment = copy_of(client.upload, object);
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include "broker/administration.hpp"
 #include "broker/answers.hpp"
 #include "broker/broker_context.hpp"
 #include "broker/clients.hpp"
@@ -19,8 +20,13 @@ namespace ipcq::detail {
 class Requests {
  public:
   Requests(BrokerContext& context, Registry& registry, Endpoints& endpoints, ExecutorSwitch& switches,
-           const Answers& answers)
-      : context_(context), registry_(registry), endpoints_(endpoints), switches_(switches), answers_(answers) {}
+           Administration& administration, const Answers& answers)
+      : context_(context),
+        registry_(registry),
+        endpoints_(endpoints),
+        switches_(switches),
+        administration_(administration),
+        answers_(answers) {}
 
   // Carries the request out, or refuses it and says why. `sender`: the process that sent it, as the kernel states it.
   Reply answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
@@ -28,6 +34,7 @@ class Requests {
  private:
   Reply dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
   Reply hello(ConnectedClient& client, pid_t sender);
+  Reply drain(const ConnectedClient& client, const Request& request);
   Reply open_upload(ConnectedClient& client, const Request& request, Fd& attachment);
   Reply refuse_errand(const ConnectedClient& client, const Request& request) const;
 
@@ -35,6 +42,7 @@ class Requests {
   Registry& registry_;
   Endpoints& endpoints_;
   ExecutorSwitch& switches_;
+  Administration& administration_;
   const Answers& answers_;
 };
 

@@ -60,6 +60,7 @@ std::unique_ptr<RunnerExecutor> start_runner_executor(std::shared_ptr<RunnerLink
   r.wait = static_cast<std::uint8_t>(options.wait.kind());
   r.spin_for_ns = static_cast<std::uint64_t>(options.wait.spin_for().count());
   r.has_image = own.image != nullptr ? 1 : 0;
+  r.paused = options.paused ? 1 : 0;
   r.executor = first_executor(options);
   r.id = pool.map->on_device() ? pool.block : 0;
   r.park_after_ns = kParkAfterNs;

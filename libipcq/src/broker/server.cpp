@@ -31,11 +31,11 @@ Server::Server(BrokerParts& parts, const std::string& unix_group)
                [this](ConnectedClient& client, Reply& reply, const Fd& attachment) {
                  if (!send_reply(client, reply, attachment)) lose_connection(client);
                }),
-      errands_(context_, parts.changes, clients_,
+      errands_(context_, parts.changes, parts.administration, clients_,
                [this](ConnectedClient& client, Reply& reply, const Fd& attachment) {
                  if (!send_reply(client, reply, attachment)) lose_connection(client);
                }),
-      requests_(context_, parts.registry, parts.endpoints, parts.switches, answers_) {
+      requests_(context_, parts.registry, parts.endpoints, parts.switches, parts.administration, answers_) {
   require_thread(thread_, context_.self(), [this] { run(); });
 }
 

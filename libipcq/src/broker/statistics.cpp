@@ -37,6 +37,7 @@ GroupStats group_stats(const QueueEntry& q, unsigned g, std::uint64_t next, std:
   s.name = state.name;
   s.durable = state.durable;
   s.lossy = state.lossy;
+  s.paused = state.paused;
   s.members = state.members;
   s.joined_at = state.joined_at;
   s.published = minus(minus(next, state.joined_at), count_between(q.tombstones, state.joined_at, next));
@@ -118,6 +119,7 @@ QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) 
   }
   s.backpressure = to_string(q.options.backpressure);
   s.state = name_of(static_cast<QueueState>(q.map->control().state.load(std::memory_order_relaxed)));
+  s.paused = q.options.paused;
   s.slots = q.pool->map->config().slots;
   s.slot_bytes = s.slots != 0 ? q.pool->map->config().slot_bytes : 0;
   s.lines = q.map->ring().lines();

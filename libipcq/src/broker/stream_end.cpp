@@ -52,25 +52,46 @@ void begin_draining(const QueueEntry& q) {
   close_intake(*q.map);
 }
 
-// Closes the groups first and counts then, so that no message is both handed out and counted as left.
-Leftover close_queue(const QueueEntry& q) {
-  set_state(q, QueueState::closed);
+void end_draining(const QueueEntry& q) {
+  set_state(q, QueueState::open);
+  open_intake(*q.map);
+}
+
+namespace {
+
+// `taken`: by group, the tickets before it were.
+Leftover leftover(const QueueEntry& q, const std::uint64_t (&taken)[kMaxGroups], const HeldCounts& counts) {
   const std::uint64_t next = q.map->ring().cursor(kProducers).next;
-  std::uint64_t waiting[kMaxGroups] = {};
-  for (unsigned g = 0; g < kMaxGroups; ++g) {
-    if (!is_kept(q.groups[g])) continue;
-    const std::uint64_t taken = std::min(close_group(*q.map, g), next);
-    const auto from = std::lower_bound(q.tombstones.begin(), q.tombstones.end(), taken);
-    waiting[g] = next - taken - static_cast<std::uint64_t>(q.tombstones.end() - from);
-  }
-  const HeldCounts counts = withdraw_given_back(*q.map, held_blocks(q));
   Leftover left;
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     if (!is_kept(q.groups[g])) continue;
-    left.messages = std::max(left.messages, waiting[g] + counts.given_back[g]);
+    const std::uint64_t from = std::min(taken[g], next);
+    const auto tombstones = q.tombstones.end() - std::lower_bound(q.tombstones.begin(), q.tombstones.end(), from);
+    const std::uint64_t waiting = next - from - static_cast<std::uint64_t>(tombstones);
+    left.messages = std::max(left.messages, waiting + counts.given_back[g]);
     left.held = std::max(left.held, counts.held[g]);
+    left.of_one = std::max(left.of_one, waiting + counts.given_back[g] + counts.held[g]);
   }
   return left;
+}
+
+}  // namespace
+
+// Closes the groups first and counts then, so that no message is both handed out and counted as left.
+Leftover close_queue(const QueueEntry& q) {
+  set_state(q, QueueState::closed);
+  std::uint64_t taken[kMaxGroups] = {};
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    if (is_kept(q.groups[g])) taken[g] = close_group(*q.map, g);
+  }
+  return leftover(q, taken, withdraw_given_back(*q.map, held_blocks(q)));
+}
+
+// What a member takes meanwhile may be counted twice, and nothing is left out: the cursors come first.
+Leftover left_in(const QueueEntry& q) {
+  std::uint64_t taken[kMaxGroups] = {};
+  for (unsigned g = 0; g < kMaxGroups; ++g) taken[g] = q.map->ring().cursor(1 + g).next;
+  return leftover(q, taken, count_held(*q.map, held_blocks(q)));
 }
 
 }  // namespace ipcq::detail

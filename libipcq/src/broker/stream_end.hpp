@@ -22,15 +22,19 @@ void take_end_back(const QueueEntry& q) noexcept;
 // Called when the broker has published a control message: an end that was announced moves to the ticket after it.
 void move_end(const QueueEntry& q) noexcept;
 
-// From here on no ticket can be claimed.
+// From here on no ticket can be claimed; after end_draining() they can again.
 void begin_draining(const QueueEntry& q);
-// What is left in a closed queue: the most messages that one group has not taken or has given back, and the most that
-// one group's members hold.
+void end_draining(const QueueEntry& q);
+// What is left in a queue: the most messages that one group has not taken or has given back, the most that one group's
+// members hold, and the most that are either of one group.
 struct Leftover {
   std::uint64_t messages = 0;
   std::uint64_t held = 0;
+  std::uint64_t of_one = 0;
 };
 // After begin_draining(): from here on no member can take a message.
 Leftover close_queue(const QueueEntry& q);
+// As it is now, in a queue that goes on.
+Leftover left_in(const QueueEntry& q);
 
 }  // namespace ipcq::detail

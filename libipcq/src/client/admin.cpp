@@ -8,6 +8,7 @@
 
 #include "base/memory_file.hpp"
 #include "control/connection.hpp"
+#include "control/options_codec.hpp"
 #include "control/stats_codec.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
@@ -54,29 +55,53 @@ class Conversation {
   Conversation& operator=(const Conversation&) = delete;
 
   // Throws what a refusal stands for. Returns the descriptor of the answer.
-  Fd ask(Op op, std::uint32_t flags = 0) {
+  Fd ask(Op op, std::uint32_t flags = 0, std::uint32_t bytes = 0) {
     request_.op = op;
     request_.flags = flags;
+    request_.bytes = bytes;
     ++request_.serial;
     const std::uint64_t deadline = deadline_after(kErrandWithin);
     send_request(connection_, broker_, request_, deadline);
     Fd attachment;
     const Reply reply = receive_reply(connection_, broker_, attachment, deadline);
+    messages_ = reply.messages;
     if (reply.refusal == Refusal::none) return attachment;
     if (attachment) throw_refusal(reply.refusal, read_memfd(attachment.get()));  // for a text that the reply cuts off
     throw_refusal(reply);
   }
-  Fd ask_for_file(Op op, std::uint32_t flags = 0) {
-    Fd file = ask(op, flags);
+  Fd ask_for_file(Op op, std::uint32_t flags = 0, std::uint32_t bytes = 0) {
+    Fd file = ask(op, flags, bytes);
     if (!file) throw LayoutError("broker '" + broker_ + "': answered without content");
     return file;
   }
+  // `flags`: what the upload is for.
+  void ask_with(const std::string& content, Op op, std::uint32_t flags, const std::string& object) {
+    if (content.size() > kMostUploadBytes) {
+      throw UsageError(object + ": what it is to be takes " + std::to_string(content.size()) +
+                       " bytes to say; there may be " + std::to_string(kMostUploadBytes));
+    }
+    const Fd upload = ask_for_file(Op::open_upload, flags, static_cast<std::uint32_t>(content.size()));
+    write_at_begin(upload.get(), content, object);
+    (void)ask(op);
+  }
+  void set_group(const std::string& group) { set_text(request_.group, sizeof request_.group, group); }
+  // How many the last answer has counted.
+  std::uint64_t messages() const noexcept { return messages_; }
 
  private:
   const std::string broker_;
   Connection connection_;
   Request request_{.serial = 1};  // of the hello
+  std::uint64_t messages_ = 0;
 };
+
+void ask_of_group(Op op, const std::string& queue, const std::string& group, const std::string& broker) {
+  check_name(queue, "queue");
+  if (!group.empty()) check_name(group, "group");
+  Conversation with(broker, queue);
+  with.set_group(group);
+  (void)with.ask(op);
+}
 
 // Of a handler's file; its arguments stay.
 std::string with_absolute_path(const std::string& handler) {
@@ -105,15 +130,53 @@ void load_state(const std::string& queue, const std::string& file, const std::st
 void replace_handler(const std::string& queue, const std::string& handler, const std::string& broker) {
   check_name(queue, "queue");
   check_c_string(handler, "handler");
-  const std::string text = with_absolute_path(handler);
-  if (text.size() >= kHandlerUploadBytes) {
-    throw UsageError("queue '" + queue + "': its new handler has " + std::to_string(text.size()) +
-                     " characters; there may be " + std::to_string(kHandlerUploadBytes - 1));
-  }
+  std::string text = with_absolute_path(handler);
+  text.push_back('\0');
+  Conversation(broker, queue).ask_with(text, Op::replace_handler, kForHandler, "queue '" + queue + "'");
+}
+
+void create_queue(const std::string& queue, QueueOptions options, const std::string& broker) {
+  check_name(queue, "queue");
+  options.handler = with_absolute_path(options.handler);
+  for (std::string& folder : options.includes) folder = (std::filesystem::current_path() / folder).string();
+  if (!options.state_file.empty()) options.state_file = std::filesystem::current_path() / options.state_file;
+  Conversation(broker, queue).ask_with(encode(options), Op::create_queue, kForCreation, "queue '" + queue + "'");
+}
+
+void create_pool(const std::string& pool, PoolOptions options, const std::string& broker) {
+  check_name(pool, "pool");
+  Conversation(broker, pool).ask_with(encode(options), Op::create_pool, kForCreation, "pool '" + pool + "'");
+}
+
+std::uint64_t remove_queue(const std::string& queue, Removal how, const std::string& broker) {
+  check_name(queue, "queue");
   Conversation with(broker, queue);
-  const Fd upload = with.ask_for_file(Op::open_upload, kForHandler);
-  write_at_begin(upload.get(), text, "queue '" + queue + "'");
-  (void)with.ask(Op::replace_handler);
+  (void)with.ask(Op::remove_queue, how == Removal::at_once ? std::uint32_t{kAtOnce} : 0);
+  return with.messages();
+}
+
+void remove_pool(const std::string& pool, const std::string& broker) {
+  check_name(pool, "pool");
+  (void)Conversation(broker, pool).ask(Op::remove_pool);
+}
+
+void pause(const std::string& queue, const std::string& group, const std::string& broker) {
+  ask_of_group(Op::pause, queue, group, broker);
+}
+
+void resume(const std::string& queue, const std::string& group, const std::string& broker) {
+  ask_of_group(Op::resume, queue, group, broker);
+}
+
+std::uint64_t drain(const std::string& queue, Timeout drain_for, const std::string& broker) {
+  check_name(queue, "queue");
+  Deadline deadline(drain_for);
+  Conversation with(broker, queue);
+  for (std::uint32_t flags = 0;; flags = kOnlyCount) {
+    (void)with.ask(Op::drain, flags);
+    if (with.messages() == 0 || deadline.has_passed()) return with.messages();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
 }
 
 BrokerStats fetch_stats(const std::string& broker, Timeout wait_for) {

@@ -72,6 +72,8 @@ enum class RunnerOp : std::uint32_t {
   save_state = 7,       // bytes, and a descriptor of a file of that size, into which the state is copied
   load_state = 8,       // bytes, and a descriptor with the content
   replace_handler = 9,  // handler, arguments, and a descriptor with the image; where it fails the old one stays
+  pause_queue = 10,     // the handler gets no message before resume_queue
+  resume_queue = 11,    // queue
 };
 
 struct RunnerRequest {
@@ -81,8 +83,8 @@ struct RunnerRequest {
   ExecutorKind executor = ExecutorKind::persistent;
   std::uint8_t wait = 0;  // Wait::Kind
   std::uint8_t has_image = 0;
-  std::uint8_t reserved = 0;
-  std::uint64_t id = 0;  // of a block or a queue
+  std::uint8_t paused = 0;  // start_queue: 1, as after pause_queue
+  std::uint64_t id = 0;     // of a block or a queue
   std::uint64_t bytes = 0;
   std::uint64_t park_after_ns = 0;
   char queue_segment[kSegmentNameBytes] = {};
@@ -100,12 +102,13 @@ static_assert(sizeof(RunnerRequest) == 1168 && std::is_trivially_copyable_v<Runn
 static_assert(offsetof(RunnerRequest, magic) == 0 && offsetof(RunnerRequest, abi) == 4 &&
               offsetof(RunnerRequest, op) == 8 && offsetof(RunnerRequest, executor) == 12 &&
               offsetof(RunnerRequest, wait) == 13 && offsetof(RunnerRequest, has_image) == 14 &&
-              offsetof(RunnerRequest, id) == 16 && offsetof(RunnerRequest, bytes) == 24 &&
-              offsetof(RunnerRequest, park_after_ns) == 32 && offsetof(RunnerRequest, queue_segment) == 40 &&
-              offsetof(RunnerRequest, pool_segment) == 296 && offsetof(RunnerRequest, handler) == 552 &&
-              offsetof(RunnerRequest, spin_for_ns) == 616 && offsetof(RunnerRequest, threads) == 624 &&
-              offsetof(RunnerRequest, arguments) == 632 && offsetof(RunnerRequest, deadline_ns) == 1144 &&
-              offsetof(RunnerRequest, first_ticket) == 1152 && offsetof(RunnerRequest, state) == 1160);
+              offsetof(RunnerRequest, paused) == 15 && offsetof(RunnerRequest, id) == 16 &&
+              offsetof(RunnerRequest, bytes) == 24 && offsetof(RunnerRequest, park_after_ns) == 32 &&
+              offsetof(RunnerRequest, queue_segment) == 40 && offsetof(RunnerRequest, pool_segment) == 296 &&
+              offsetof(RunnerRequest, handler) == 552 && offsetof(RunnerRequest, spin_for_ns) == 616 &&
+              offsetof(RunnerRequest, threads) == 624 && offsetof(RunnerRequest, arguments) == 632 &&
+              offsetof(RunnerRequest, deadline_ns) == 1144 && offsetof(RunnerRequest, first_ticket) == 1152 &&
+              offsetof(RunnerRequest, state) == 1160);
 
 inline constexpr std::uint32_t kBackendFailure = 1;
 inline constexpr std::uint32_t kUsageFailure = 2;  // of what a user has said

@@ -30,14 +30,16 @@ constexpr auto kPauseLook = std::chrono::microseconds(100);
 class HostThreads final : public HostExecutor {
  public:
   HostThreads(const QueueMap& queue, const PoolMap& pool, HostCall call, std::uint32_t threads, Wait wait,
-              std::uint64_t first)
+              HostBeginning begin)
       : queue_(queue),
         pool_(pool),
         ring_(queue.ring()),
         call_(std::move(call)),
         is_image_(call_.image != nullptr),
         wait_(wait),
-        next_(first) {
+        next_(begin.first),
+        paused_(begin.paused),
+        interrupt_(begin.paused) {
     const std::string object = "executor of queue '" + get_text(queue.config().segment.name, kNameBytes) + "'";
     workers_.reserve(threads);
     try {
@@ -59,6 +61,7 @@ class HostThreads final : public HostExecutor {
     stop_.store(true, std::memory_order_release);
     interrupt_.store(true, std::memory_order_release);
     ring_always(queue_.control().work);
+    wake_paused();
     for (auto& w : workers_) w.join();
     workers_.clear();
   }
@@ -68,6 +71,10 @@ class HostThreads final : public HostExecutor {
     paused_.store(true);
     interrupt_.store(true);
     ring_always(queue_.control().work);
+    if (!is_image_) {
+      const std::scoped_lock last_is_taken(scout_);
+      return true;
+    }
     while (in_work_.load() != 0) {
       if (now_ns() >= deadline) {
         resume();
@@ -80,6 +87,7 @@ class HostThreads final : public HostExecutor {
   void resume() noexcept override {
     interrupt_.store(stop_.load());
     paused_.store(false);
+    wake_paused();
   }
   void set_call(HostCall call) override { call_ = std::move(call); }
 
@@ -91,16 +99,14 @@ class HostThreads final : public HostExecutor {
     const WorksOn works_on(queue_.segment().name().c_str());
     for (;;) {
       std::uint64_t ticket = 0;
+      wait_while_paused();
       {
         const std::scoped_lock scout(scout_);
         const auto published = [&] { return is_tagged(ring_.in(next_), ring_.lap(next_)); };
         const Interruption interruption{nullptr, nullptr, &interrupt_};
         const Status s = wait_until(queue_.control().work, wait_, kNever, interruption, published);
         if (stop_.load(std::memory_order_acquire)) return;
-        if (s != Status::ok || !enter()) {
-          std::this_thread::sleep_for(kPauseLook);
-          continue;
-        }
+        if (s != Status::ok || !enter()) continue;
         ticket = next_++;
         queue_.control().taken.store(next_, std::memory_order_relaxed);
       }
@@ -109,10 +115,23 @@ class HostThreads final : public HostExecutor {
     }
   }
 
-  // Whether a message may be taken. Counts it before the look at paused_: either pause() observes the count, or this
-  // observes the pause. Built-in handlers, which nobody pauses, are spared the count.
+  void wait_while_paused() const noexcept {
+    for (;;) {
+      const std::uint32_t seen = changes_.load();
+      if (!paused_.load() || stop_.load()) return;
+      changes_.wait(seen);
+    }
+  }
+  // After a change of paused_ or stop_.
+  void wake_paused() noexcept {
+    changes_.fetch_add(1);
+    changes_.notify_all();
+  }
+
+  // Whether the scout may take a message. Counts it before the look at paused_: either pause() observes the count, or
+  // this observes the pause. Built-in handlers, for whose return no pause waits, are spared the count.
   bool enter() noexcept {
-    if (!is_image_) return true;
+    if (!is_image_) return !paused_.load();
     in_work_.fetch_add(1);
     if (!paused_.load()) return true;
     in_work_.fetch_sub(1);
@@ -198,8 +217,9 @@ class HostThreads final : public HostExecutor {
   std::mutex scout_;
   std::uint64_t next_;  // under scout_
   std::atomic<bool> stop_{false};
-  std::atomic<bool> paused_{false};
-  std::atomic<bool> interrupt_{false};     // one of both: the scout leaves its wait
+  std::atomic<bool> paused_;
+  std::atomic<bool> interrupt_;            // one of both: the scout leaves its wait
+  std::atomic<std::uint32_t> changes_{0};  // of both: workers wait for one while paused_
   std::atomic<std::uint32_t> in_work_{0};  // messages
   std::vector<std::thread> workers_;
 };
@@ -207,8 +227,8 @@ class HostThreads final : public HostExecutor {
 }  // namespace
 
 std::unique_ptr<HostExecutor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostCall call,
-                                                 std::uint32_t threads, Wait wait, std::uint64_t first) {
-  return std::make_unique<HostThreads>(queue, pool, std::move(call), threads, wait, first);
+                                                 std::uint32_t threads, Wait wait, HostBeginning begin) {
+  return std::make_unique<HostThreads>(queue, pool, std::move(call), threads, wait, begin);
 }
 
 }  // namespace ipcq::detail

@@ -27,19 +27,25 @@ struct HostCall {
 
 class HostExecutor : public Executor {
  public:
-  // Of an executor that calls an image; by the thread that made it.
-  // Waits until no message is in work; then none is taken before resume(): the handler has seen all messages before one
-  // place in the order, and none after it. False: the handler has not returned before `deadline`, and all goes on.
+  // By one thread at a time.
+  // From here on no message is taken before resume(): the handler sees all messages before one place in the order, and
+  // none after it. One that is not built in has also returned from all of them, or, with false, has not before
+  // `deadline`, and all goes on.
   virtual bool pause(std::uint64_t deadline) = 0;
   virtual void resume() noexcept = 0;
-  // While it is paused: calls another handler from then on.
+  // While it is paused, of an executor that calls an image: calls another handler from then on.
   virtual void set_call(HostCall call) = 0;
 };
 
+// How an executor begins.
+struct HostBeginning {
+  std::uint64_t first = 0;  // the ticket (interrupted.hpp)
+  bool paused = false;      // as after pause()
+};
+
 // Starts `threads` worker threads in this process, for a pool in host memory. `queue` and `pool` must outlive the
-// executor. `wait`: how the scout waits for lines. `first`: the ticket with which it begins (interrupted.hpp). Throws
-// SystemError if a thread cannot be started.
+// executor. `wait`: how the scout waits for lines. Throws SystemError if a thread cannot be started.
 std::unique_ptr<HostExecutor> make_host_executor(const QueueMap& queue, const PoolMap& pool, HostCall call,
-                                                 std::uint32_t threads, Wait wait, std::uint64_t first = 0);
+                                                 std::uint32_t threads, Wait wait, HostBeginning begin = {});
 
 }  // namespace ipcq::detail

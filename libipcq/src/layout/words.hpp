@@ -27,6 +27,9 @@ inline constexpr std::uint32_t kBrokerClient = 1;  // the broker's own id as a c
 //
 //   open --> closed:  close_intake (producers' cursor), close_group (group's cursor), both the broker: closed = 1,
 //                     the other fields kept. No ticket is taken any more.
+//   closed --> open:  open_intake (the broker; producers' cursor only): closed = 0, the other fields kept.
+//   open <-> paused:  pause_group (the broker; group's cursor only): paused = 1 or 0, the other fields kept. Meanwhile
+//                     no member takes a ticket; drop_one still does, and leaves paused = 1.
 //
 // start: QueueMap::create; start_group (broker) for a group that joins, before the producers' set has it.
 struct Cursor {
@@ -36,7 +39,10 @@ struct Cursor {
   std::uint8_t groups = 0;  // producers' cursor: groups that see every ticket from `next` on
   bool closed = false;      // no further ticket is taken
   bool reading = false;     // group's cursor: the taker shows the messages to its user in their lines
+  bool paused = false;      // group's cursor: members take no ticket
   std::uint32_t rest = 0;   // no meaning; unpacked so that a compare-and-swap from a damaged cursor can match
+  // Whether members must leave the cursor as it is.
+  constexpr bool is_shut() const { return closed || paused; }
   friend bool operator==(const Cursor&, const Cursor&) = default;
 };
 // Of the high half; the low one is `next`.
@@ -46,16 +52,18 @@ struct CursorBits {
   using Groups = Bits<38, kMaxGroups>;
   using Closed = Bits<46, 1>;
   using Reading = Bits<47, 1>;
-  using Rest = Bits<48, 16>;
+  using Paused = Bits<48, 1>;
+  using Rest = Bits<49, 15>;
 };
 static_assert(fill_a_word<CursorBits::Client, CursorBits::Count, CursorBits::Groups, CursorBits::Closed,
-                          CursorBits::Reading, CursorBits::Rest>());
+                          CursorBits::Reading, CursorBits::Paused, CursorBits::Rest>());
 inline constexpr std::uint32_t kMaxClaim = CursorBits::Count::kMax;
 
 constexpr Pair pack(const Cursor& c) {
   return {c.next, CursorBits::Client::put(c.client) | CursorBits::Count::put(c.count) |
                       CursorBits::Groups::put(c.groups) | CursorBits::Closed::put(c.closed) |
-                      CursorBits::Reading::put(c.reading) | CursorBits::Rest::put(c.rest)};
+                      CursorBits::Reading::put(c.reading) | CursorBits::Paused::put(c.paused) |
+                      CursorBits::Rest::put(c.rest)};
 }
 constexpr Cursor unpack_cursor(Pair p) {
   return {p.lo,
@@ -64,6 +72,7 @@ constexpr Cursor unpack_cursor(Pair p) {
           static_cast<std::uint8_t>(CursorBits::Groups::get(p.hi)),
           CursorBits::Closed::get(p.hi) != 0,
           CursorBits::Reading::get(p.hi) != 0,
+          CursorBits::Paused::get(p.hi) != 0,
           static_cast<std::uint32_t>(CursorBits::Rest::get(p.hi))};
 }
 

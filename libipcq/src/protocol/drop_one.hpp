@@ -25,7 +25,9 @@ bool drop_one(const Ring<A>& ring, const Pool<A>& pool, unsigned group, std::uin
   const LineRead read = ring.look(v.next, d);
   if (read == LineRead::absent) return false;
   if (v.client != client) ring.help(c, v);
-  if (!ring.swap_cursor(c, v, {v.next + 1, client, 1, 0, false})) return true;  // another party has taken it
+  Cursor to{v.next + 1, client, 1};
+  to.paused = v.paused;
+  if (!ring.swap_cursor(c, v, to)) return true;  // another party has taken it
   IPCQ_CRASH_POINT("drop.claimed");
   if (read == LineRead::present && carries_message(d)) {
     dropped = true;

@@ -89,10 +89,10 @@ class GroupMember : public Holder<A> {
 
   // Whether a receive could return something now.
   bool has_work() const {
-    const std::uint64_t next = ring_.cursor(1 + w_.group).next;
+    const Cursor v = ring_.cursor(1 + w_.group);
     // Prefetches the line's first 128 bytes, so that a spinning reader gets both cache lines together.
-    A::prefetch_for_read(ring_.out(next));
-    return may_have_orphans(w_.orphans->load(std::memory_order_acquire)) || ring_.readable(next);
+    A::prefetch_for_read(ring_.out(v.next));
+    return !v.paused && (may_have_orphans(w_.orphans->load(std::memory_order_acquire)) || ring_.readable(v.next));
   }
   std::uint64_t next_ticket() const { return ring_.cursor(1 + w_.group).next; }
 
@@ -147,9 +147,10 @@ class GroupMember : public Holder<A> {
   template <std::size_t Most>
   [[gnu::always_inline]] Taken take_up_to(std::span<std::uint32_t> entries, std::uint64_t expected) {
     Taken t;
-    // In a closed group the broker takes the given-back messages over and counts them as left.
+    // In a closed group the broker takes the given-back messages over and counts them as left; in a paused one they lie
+    // where they are.
     if (may_have_orphans(w_.orphans->load(std::memory_order_acquire))) [[unlikely]] {
-      if (!ring_.cursor(1 + w_.group).closed && take_orphan(entries[0])) {
+      if (!ring_.cursor(1 + w_.group).is_shut() && take_orphan(entries[0])) {
         t.outcome = TakeOutcome::taken;
         t.count = 1;
         return t;
@@ -164,7 +165,7 @@ class GroupMember : public Holder<A> {
     while (t.count == 0) {
       const Pair word = ring_.cursor_word(c);
       const Cursor v = unpack_cursor(word);
-      if (v.closed) return t;  // the broker has counted the tickets from v.next on as left
+      if (v.is_shut()) return t;  // closed: the broker has counted the tickets from v.next on as left
       // Copied before the claim, into entries that stay free: a line does not change while no member of the group has
       // taken its ticket. If the swap fails the copies are discarded.
       Copied copied[Most];

@@ -1,6 +1,6 @@
-// Groups that join and leave a running queue. The producers' cursor holds the set of groups; one compare-and-swap
-// changes it, and every ticket before that is for the old set, every later one for the new set. docs/design/ring.md,
-// "Groups that come and go".
+// Groups that join and leave a running queue, and pause in it. The producers' cursor holds the set of groups; one
+// compare-and-swap changes it, and every ticket before that is for the old set, every later one for the new set.
+// docs/design/ring.md, "Groups that come and go".
 //
 // Only the broker calls these, one call at a time per queue; the queue's clients keep running. Templates over the
 // atomics policy, so that the model checker runs this code.
@@ -44,6 +44,19 @@ std::uint64_t leave_set(const Ring<A>& ring, unsigned g) {
     Cursor to = v;
     to.groups = static_cast<std::uint8_t>(v.groups & ~(1u << g));
     if (ring.swap_cursor(kProducers, v, to)) return v.next;
+  }
+}
+
+// From here on no member of the group takes a ticket, nor a message that was given back, but for a member that was just
+// taking one of these over; or they do again. Keeps the last taker in the cursor, whose claim may have no log entry
+// yet. Returns the first ticket that is not taken.
+template <class A>
+std::uint64_t pause_in_set(const Ring<A>& ring, unsigned g, bool paused) {
+  for (;;) {
+    const Cursor v = ring.stable_cursor(1 + g);
+    Cursor to = v;
+    to.paused = paused;
+    if (v.paused == paused || ring.swap_cursor(1 + g, v, to)) return v.next;
   }
 }
 

@@ -68,7 +68,7 @@ class InPlaceReader {
     for (;;) {
       const Pair word = ring_.cursor_word(cursor());
       const Cursor v = unpack_cursor(word);
-      if (v.closed) return 0;
+      if (v.is_shut()) return 0;
       const LineRead read = ring_.read_fitting(v.next, d, data, room);
       const bool message = read == LineRead::present && carries_message(d);
       if (read == LineRead::absent) {
@@ -107,7 +107,7 @@ class InPlaceReader {
     for (;;) {
       const Pair word = ring_.cursor_word(cursor());
       const Cursor v = unpack_cursor(word);
-      if (v.closed) return 0;
+      if (v.is_shut()) return 0;
       std::uint64_t k = 0;
       Next next = Next::in_line;
       for (; k < most && (next = next_at(lines, v.next + k)) == Next::in_line; ++k) {

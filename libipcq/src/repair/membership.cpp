@@ -73,6 +73,21 @@ std::uint64_t close_intake(const QueueMap& queue) {
   return ring.cursor(kProducers).next;
 }
 
+void open_intake(const QueueMap& queue) {
+  const auto& ring = queue.ring();
+  for (;;) {
+    const Cursor v = ring.stable_cursor(kProducers);
+    Cursor to = v;
+    to.closed = false;
+    if (!v.closed || ring.swap_cursor(kProducers, v, to)) return;
+  }
+}
+
+void pause_group(const QueueMap& queue, unsigned g, bool paused) {
+  (void)pause_in_set(queue.ring(), g, paused);
+  if (!paused) ring_always(queue.control().ready[g]);
+}
+
 std::uint64_t close_group(const QueueMap& queue, unsigned g) {
   const auto& ring = queue.ring();
   for (;;) {
@@ -83,6 +98,16 @@ std::uint64_t close_group(const QueueMap& queue, unsigned g) {
     if (ring.swap_cursor(1 + g, v, to)) return v.next;
   }
 }
+
+namespace {
+
+void count_being_read(const QueueMap& queue, HeldCounts& n) {
+  for (unsigned g = 0; g < kMaxGroups; ++g) {
+    for_each_being_read(queue.ring(), g, [&](std::uint64_t, std::uint32_t) { ++n.held[g]; });
+  }
+}
+
+}  // namespace
 
 HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uint32_t>& blocks) {
   HeldCounts n;
@@ -103,9 +128,18 @@ HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uin
     if (w.state != HeldState::free) ++n.held[w.group];
     return true;
   });
-  for (unsigned g = 0; g < kMaxGroups; ++g) {
-    for_each_being_read(queue.ring(), g, [&](std::uint64_t, std::uint32_t) { ++n.held[g]; });
-  }
+  count_being_read(queue, n);
+  return n;
+}
+
+HeldCounts count_held(const QueueMap& queue, const std::vector<std::uint32_t>& blocks) {
+  HeldCounts n;
+  (void)for_each_held(queue, &blocks, [&](const Held& h) {
+    const HeldWord w = unpack_held(h.word.load(std::memory_order_acquire));
+    if (w.state != HeldState::free) ++(w.state == HeldState::orphan ? n.given_back : n.held)[w.group];
+    return true;
+  });
+  count_being_read(queue, n);
   return n;
 }
 

@@ -26,6 +26,13 @@ bool drain_left_group(const QueueMap& queue, const PoolMap& pool, unsigned g, st
 
 // Closes the producers' cursor: no ticket can be claimed any more. Returns the first that was not.
 std::uint64_t close_intake(const QueueMap& queue);
+// Opens it again, in a queue that is not closed.
+void open_intake(const QueueMap& queue);
+
+// From here on no member of the group takes a ticket, nor a message that was given back, but for a member that was just
+// taking one of these over; or they do again, and are woken. What members have taken stays theirs, and producers may
+// still discard for the group.
+void pause_group(const QueueMap& queue, unsigned g, bool paused);
 
 // Closes the group's cursor: no member can take a ticket any more. Returns the first that was not taken.
 std::uint64_t close_group(const QueueMap& queue, unsigned g);
@@ -37,6 +44,8 @@ struct HeldCounts {
 // In a closed queue: takes over the messages that were given back, so that no member can, and counts them and those
 // that members hold. `blocks`: the endpoints whose held entries may be in use.
 HeldCounts withdraw_given_back(const QueueMap& queue, const std::vector<std::uint32_t>& blocks);
+// The same counts in a queue that goes on, at one instant or another.
+HeldCounts count_held(const QueueMap& queue, const std::vector<std::uint32_t>& blocks);
 
 // Ends the wait for a payload whose writer is gone: stores the lease to the slot's tomb word, then to gpub (release). A
 // waiter that observes gpub finds the tomb. False if the payload was complete.

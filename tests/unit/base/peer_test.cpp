@@ -5,8 +5,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "base/poll_until.hpp"
 #include "eventually.hpp"
@@ -62,6 +64,18 @@ TEST_F(PeerTest, IsWhoConnectedAndWhoListens) {
   EXPECT_EQ(peer.uid, ::geteuid());
   accepted.reset();
   EXPECT_EQ(child.exit_code(), 0);
+}
+
+TEST_F(PeerTest, IsInItsGroups) {
+  const Fd connected = connect();
+  const Fd accepted = accept();
+  EXPECT_TRUE(peer_is_in_group(accepted.get(), ::getegid()));
+  EXPECT_FALSE(peer_is_in_group(accepted.get(), ::getegid() + 4711));
+  const int count = ::getgroups(0, nullptr);
+  std::vector<gid_t> groups(static_cast<std::size_t>(std::max(count, 0)));
+  ASSERT_EQ(::getgroups(count, groups.data()), count);
+  for (const gid_t gid : groups) EXPECT_TRUE(peer_is_in_group(accepted.get(), gid)) << gid;
+  EXPECT_FALSE(peer_is_in_group(-1, ::getegid()));
 }
 
 TEST_F(PeerTest, OfWhatIsNoConnectionThereIsNone) {

@@ -48,7 +48,7 @@ class BrokerStopTest : public BrokerCoreFixture {
 
 TEST_F(BrokerStopTest, AStopClosesTheQueuesAndTheConnectionsAndRemovesEveryName) {
   create_unread();
-  core_->create_pool("p", {.slots = 4, .size = 64});
+  core_->administration().create_pool("p", {.slots = 4, .size = 64});
   EXPECT_GE(names().size(), 6u) << "lock file, socket, record; the queue and two pools";
   EXPECT_EQ(stop(Deadline::none()), kUnread);
   EXPECT_THAT(names(), IsEmpty());
@@ -57,7 +57,7 @@ TEST_F(BrokerStopTest, AStopClosesTheQueuesAndTheConnectionsAndRemovesEveryName)
   EXPECT_TRUE(eventually([&] { return !session_.connected(); }));
   EXPECT_THROW((void)connect({.broker = path_}), NotFoundError);
   EXPECT_THAT(error_of<UsageError>([&] { create("late"); }), HasSubstr("the broker has stopped"));
-  EXPECT_THROW(core_->create_pool("late", {}), UsageError);
+  EXPECT_THROW(core_->administration().create_pool("late", {}), UsageError);
   EXPECT_THAT(names(), IsEmpty());
 }
 
@@ -69,7 +69,7 @@ TEST_F(BrokerStopTest, NoSocketOfABrokerIsLeftOnceItHasStopped) {
 
 TEST_F(BrokerStopTest, NoThreadOfABrokerIsLeftOnceItHasStopped) {
   BrokerCore other({.name = directory_.at("other")});
-  other.create_queue("q", {.slots = 4, .size = 64, .handler = "identity", .threads = 2});
+  other.administration().create_queue("q", {.slots = 4, .size = 64, .handler = "identity", .threads = 2});
   EXPECT_EQ(fetch_stats(directory_.at("other")).queues.size(), 1u);
   const auto during = threads();  // with those that serve, answer with statistics, and run the handler
   Deadline at_once = Deadline::none();

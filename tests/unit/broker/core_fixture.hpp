@@ -38,7 +38,9 @@ class BrokerCoreFixture : public testing::Test {
               log_.emplace_back(text);
             }};
   }
-  void create(const std::string& queue) { core_->create_queue(queue, {.slots = 4, .size = 64, .lines = 4}); }
+  void create(const std::string& queue) {
+    core_->administration().create_queue(queue, {.slots = 4, .size = 64, .lines = 4});
+  }
   // A queue with kUnread messages, and a member of its group that has taken none.
   void create_unread(const std::string& queue = "q") {
     create(queue);

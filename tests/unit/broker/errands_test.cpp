@@ -9,6 +9,7 @@
 
 #include "base/memory_file.hpp"
 #include "broker/parts.hpp"
+#include "control/options_codec.hpp"
 #include "eventually.hpp"
 #include "layout/text_field.hpp"
 
@@ -42,6 +43,15 @@ class ErrandsTest : public testing::Test {
     Reply reply;
     std::string attached;
   };
+  Sent create(const std::string& queue, const QueueOptions& options) {
+    const std::string text = encode(options);
+    client_.upload = make_memory_file(text.size(), "it");
+    write_at_begin(client_.upload.get(), text, "it");
+    Request r = request(Op::create_queue);
+    set_text(r.name, sizeof r.name, queue);
+    EXPECT_TRUE(take(r));
+    return answer();
+  }
   // The answer to the last errand that was taken.
   Sent answer() {
     EXPECT_TRUE(ipcq_test::eventually([&] {
@@ -58,7 +68,7 @@ class ErrandsTest : public testing::Test {
   QueueEntry& q_ = parts_.create("q", Parts::small());
   ConnectedClient& client_ = parts_.connect();
   std::vector<Sent> sent_;
-  Errands errands_{parts_.context, parts_.changes, parts_.clients,
+  Errands errands_{parts_.context, parts_.changes, parts_.administration, parts_.clients,
                    [this](ConnectedClient&, Reply& reply, const Fd& attachment) {
                      sent_.push_back({reply, attachment ? read_memfd(attachment.get()) : ""});
                    }};
@@ -72,6 +82,56 @@ TEST_F(ErrandsTest, AreThoseOfTheBrokersUserAlone) {
   for (const Op op : {Op::save_state, Op::load_state, Op::replace_handler}) EXPECT_FALSE(take(request(op)));
   EXPECT_TRUE(client_.upload);
   EXPECT_FALSE(client_.asking);
+}
+
+TEST_F(ErrandsTest, ThoseOfQueuesAreForAdministratorsToo) {
+  client_.uid = ::geteuid() + 1;
+  const auto all = {Op::create_queue, Op::create_pool, Op::remove_queue, Op::remove_pool, Op::pause, Op::resume};
+  for (const Op op : all) {
+    client_.administrates = false;
+    client_.upload = make_memory_file(10, "it");
+    EXPECT_FALSE(take(request(op)));
+    client_.administrates = true;
+    EXPECT_TRUE(take(request(op)));
+    (void)answer();
+  }
+  client_.upload.reset();
+  EXPECT_FALSE(take(request(Op::create_queue))) << "nothing is uploaded";
+}
+
+TEST_F(ErrandsTest, AnAdministratorCreatesAndPausesAndRemoves) {
+  client_.administrates = true;
+  client_.uid = ::geteuid() + 1;
+  EXPECT_THAT(create("new", Parts::small()).reply.text, testing::StrEq(""));
+  Request r = request(Op::pause);
+  set_text(r.name, sizeof r.name, std::string("new"));
+  ASSERT_TRUE(take(r));
+  EXPECT_EQ(answer().reply.refusal, Refusal::none);
+  EXPECT_TRUE(parts_.registry.find("new").options.paused);
+  ASSERT_TRUE(send(parts_.registry.find("new"), 9));
+  r.op = Op::remove_queue;
+  ASSERT_TRUE(take(r));
+  EXPECT_THAT(answer().reply.text, HasSubstr("has 1 message"));
+  r.flags = kAtOnce;
+  ASSERT_TRUE(take(r));
+  const Sent sent = answer();
+  EXPECT_EQ(sent.reply.refusal, Refusal::none);
+  EXPECT_EQ(sent.reply.messages, 1u);
+  EXPECT_EQ(parts_.registry.queues().size(), 1u);
+}
+
+TEST_F(ErrandsTest, AnAdministratorNamesNoFile) {
+  client_.administrates = true;
+  client_.uid = ::geteuid() + 1;
+  QueueOptions o = Parts::small();
+  o.handler = "/tmp/x.cu";
+  Sent sent = create("new", o);
+  EXPECT_EQ(sent.reply.refusal, Refusal::permission);
+  EXPECT_THAT(sent.reply.text, HasSubstr("'/tmp/x.cu', which only the broker's own user and root may"));
+  o = Parts::small();
+  o.state_file = "/etc/shadow";
+  EXPECT_EQ(create("new", o).reply.refusal, Refusal::permission);
+  EXPECT_EQ(parts_.registry.queues().size(), 1u);
 }
 
 TEST_F(ErrandsTest, ARefusalCarriesTheSerialOfItsRequest) {

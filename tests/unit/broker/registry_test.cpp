@@ -105,7 +105,7 @@ TEST_F(RegistryTest, WhileSomethingIsBuiltTheMutexIsOpenAndItsNameTaken) {
     again = error_of<UsageError>([&] { registry_.create_pool("p", {}); });
   });
   registry_.create_pool("p", {});
-  EXPECT_THAT(again, HasSubstr("is being created already"));
+  EXPECT_THAT(again, HasSubstr("is being created or removed already"));
 }
 
 TEST_F(RegistryTest, ACreationThatAStopOvertakesLeavesNothing) {

@@ -55,7 +55,8 @@ class RequestsTest : public testing::Test {
   ConnectedClient& client_ = parts_.connect();
   Answers answers_{parts_.context, parts_.registry, parts_.statistics, parts_.clients,
                    [](ConnectedClient&, Reply&, const Fd&) {}};
-  Requests requests_{parts_.context, parts_.registry, parts_.endpoints, parts_.switches, answers_};
+  Requests requests_{parts_.context,  parts_.registry,       parts_.endpoints,
+                     parts_.switches, parts_.administration, answers_};
   Fd attachment_;
 };
 
@@ -216,6 +217,41 @@ TEST_F(RequestsTest, AnUploadNeedsWhatItIsFor) {
   }
   client_.asking = true;
   EXPECT_EQ(ask(Op::save_state).refusal, Refusal::busy);
+}
+
+TEST_F(RequestsTest, AnUploadForACreationIsAsLongAsItIsSaid) {
+  client_.administrates = true;
+  Request upload = request(Op::open_upload, "new");
+  upload.flags = kForCreation;
+  for (const std::uint32_t bytes : {0u, kMostUploadBytes + 1}) {
+    upload.bytes = bytes;
+    const Reply r = ask(client_, upload);
+    EXPECT_EQ(r.refusal, Refusal::usage);
+    EXPECT_THAT(r.text, HasSubstr("an upload of " + std::to_string(bytes) + " bytes"));
+  }
+  upload.bytes = 5;
+  EXPECT_EQ(ask(client_, upload).refusal, Refusal::none);
+  EXPECT_EQ(read_memfd(client_.upload.get()), std::string(5, '\0'));
+}
+
+TEST_F(RequestsTest, QueuesAreCreatedAndDrainedByAdministratorsAlone) {
+  ASSERT_TRUE(send(q_, 9));
+  client_.administrates = false;
+  Request upload = request(Op::open_upload, "new");
+  upload.flags = kForCreation;
+  upload.bytes = 5;
+  for (const Request& r : {upload, request(Op::drain), request(Op::create_queue), request(Op::remove_pool)}) {
+    const Reply refused = ask(client_, r);
+    EXPECT_EQ(refused.refusal, Refusal::permission);
+    EXPECT_THAT(refused.text, HasSubstr("an admin group, of which there is none"));
+  }
+  EXPECT_FALSE(client_.upload);
+  EXPECT_FALSE(q_.draining);
+  client_.administrates = true;
+  EXPECT_EQ(ask(Op::drain).messages, 1u);
+  EXPECT_TRUE(q_.draining);
+  EXPECT_EQ(ask(Op::drain).messages, 1u);
+  EXPECT_EQ(ask(Op::drain, "r").refusal, Refusal::not_found);
 }
 
 TEST_F(RequestsTest, AnUploadIsAFileOfTheBrokersThatTheClientFills) {

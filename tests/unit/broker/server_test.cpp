@@ -208,7 +208,7 @@ TEST_F(ServerSleepTest, WithClientsThatDoNothingTheThreadSleeps) {
 TEST(ServerStop, EndsTheConnectionsOfAllClientsAndTheThread) {
   const ipcq_test::Watchdog watchdog(ipcq_test::kBound, [] { return std::string("stop() does not return"); });
   BrokerCore broker({.name = unique_name()});
-  broker.create_queue("q", Parts::small());
+  broker.administration().create_queue("q", Parts::small());
   RawClient half_open(broker.socket_path());
   RawClient attached(broker.socket_path());
   RawClient asks(broker.socket_path());

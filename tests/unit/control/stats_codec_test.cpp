@@ -17,8 +17,8 @@ using testing::HasSubstr;
 
 // A value of its own in each field: one that is left out, or changes places with another, shows.
 BrokerStats some_stats() {
-  GroupStats g1{"g1", true, false, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
-  GroupStats g2{"g2", false, true, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33};
+  GroupStats g1{"g1", true, false, true, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+  GroupStats g2{"g2", false, true, false, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33};
   EndpointStats e{41, -42, 43, "consumer", "g1", "running", 44, 47, 45, 46};
   QueueStats q;
   q.name = "q";
@@ -27,6 +27,7 @@ BrokerStats some_stats() {
   q.backend = "host";
   q.executor = "persistent";
   q.parked = true;
+  q.paused = true;
   q.backpressure = "reject";
   q.state = "draining";
   q.slots = 51, q.slot_bytes = 52, q.lines = 53, q.published = 54, q.tombstones = 55, q.processed = 56;
@@ -68,6 +69,7 @@ TEST(StatsCodec, EachFieldOfAQueueComesBack) {
   EXPECT_EQ(q.backend, "host");
   EXPECT_EQ(q.executor, "persistent");
   EXPECT_TRUE(q.parked);
+  EXPECT_TRUE(q.paused);
   EXPECT_EQ(q.backpressure, "reject");
   EXPECT_EQ(q.state, "draining");
   const std::uint64_t numbers[] = {q.slots,     q.slot_bytes,     q.lines,   q.published,  q.tombstones,

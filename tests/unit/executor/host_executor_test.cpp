@@ -328,9 +328,22 @@ TEST_P(PausedExecutorTest, AnotherHandlerGoesOn) {
   EXPECT_EQ(image_calls.load(), 1);
 }
 
-TEST_P(PausedExecutorTest, EndsWhilePaused) {
-  ASSERT_TRUE(images_->pause(in_time()));
-  images_->stop();
+TEST_P(PausedExecutorTest, MayBeginPausedAndPauseAgainWhileItIs) {
+  images_.reset();
+  send("a");
+  for (const bool built_in : {false, true}) {
+    const HostCall call = built_in ? HostCall{.builtin = find_host_handler("upper")} : HostCall{.image = count_calls};
+    const std::uint64_t before = processed();
+    const auto e =
+        make_host_executor(s_.queue(), s_.pool_map(), call, 2, Wait::sleep(), {.first = before, .paused = true});
+    EXPECT_TRUE(e->pause(in_time()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    EXPECT_EQ(processed(), before);
+    e->resume();
+    EXPECT_TRUE(eventually([&] { return processed() == before + 1; }));
+    EXPECT_TRUE(e->pause(in_time()));  // and ends so
+    send("b");
+  }
 }
 
 }  // namespace

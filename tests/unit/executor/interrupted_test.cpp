@@ -71,7 +71,7 @@ class InterruptedTest : public testing::Test {
     return c.ticket;
   }
   std::unique_ptr<Executor> executor(std::uint64_t first, std::uint32_t threads = 1) {
-    return make_host_executor(s_.queue(), s_.pool_map(), {.image = fragile}, threads, Wait::hybrid(), first);
+    return make_host_executor(s_.queue(), s_.pool_map(), {.image = fragile}, threads, Wait::hybrid(), {.first = first});
   }
   // A process works on the queue until it dies at this step of the protocol, or of its handler.
   void work_and_die(const char* step = "", std::uint64_t first = 0) {

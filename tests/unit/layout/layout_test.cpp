@@ -29,7 +29,8 @@ TEST(Layout, EachFieldOfAPackedWordHasItsBits) {
   constexpr std::uint32_t kClient = 0x2abcde;
   EXPECT_EQ(pack(Cursor{5, kClient, 0xbeef, 0xa5, true}), (Pair{5, 0x0000696fbbeabcde}));
   EXPECT_EQ(pack(Cursor{5, 0, 0, 0, false, true}).hi, 0x0000800000000000);
-  EXPECT_EQ(pack(Cursor{5, 0, 0, 0, false, false, 0xabcd}).hi, 0xabcd000000000000);
+  EXPECT_EQ(pack(Cursor{5, 0, 0, 0, false, false, true}).hi, 0x0001000000000000);
+  EXPECT_EQ(pack(Cursor{5, 0, 0, 0, false, false, false, 0x55e6}).hi, 0xabcc000000000000);
   EXPECT_EQ(pack_own(0x123456789a, OwnState::done, kClient), 0x123456789aaabcde);
   EXPECT_EQ(pack(Slot{7, kClient, SlotState::message, 0xa5, 0xdeadbeef}), (Pair{7, 0xdeadbeefa5aabcde}));
   EXPECT_EQ(pack_parent(0xdeadbeef, 6), 0x00000006deadbeef);

@@ -1,0 +1,170 @@
+// The part of Registry for what is removed while the broker runs, and for the limits of what it may hold.
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "base/os.hpp"
+#include "broker/lost_queues.hpp"
+#include "broker/registry.hpp"
+#include "broker/stream_end.hpp"
+
+namespace ipcq::detail {
+
+namespace {
+std::uint64_t bytes_of(const MemoryNeeds& needs) { return needs.shared_memory + needs.device_memory; }
+}  // namespace
+
+MemoryNeeds Registry::needs_of(const QueueOptions& options) const {
+  const auto on = [&](const std::string& backend) {
+    QueueOptions o = options;
+    o.backend = backend;
+    return o.pool.empty() ? memory_needs(o) : memory_needs(o, &pools_.at(o.pool)->options);
+  };
+  if (options.backend != "auto" || options.handler.empty()) return on(options.backend);
+  const MemoryNeeds host = on("host");
+  const MemoryNeeds gpu = on("cuda");
+  return bytes_of(gpu) > bytes_of(host) ? gpu : host;
+}
+
+std::uint64_t Registry::check_limits(const std::string& object, const Limits& limits, const MemoryNeeds& needs,
+                                     std::uint32_t queues) const {
+  const std::uint64_t bytes = bytes_of(needs);
+  std::uint64_t there = queues_.size();
+  std::uint64_t taken = 0;
+  for (const auto& [name, will_take] : reserved_) {
+    there += name.compare(0, 5, "queue") == 0 ? 1 : 0;
+    taken += will_take;
+  }
+  for (const auto& [name, q] : queues_) taken += q.map->segment().size();
+  for (const auto& [name, pool] : pools_) {
+    taken += pool->map->segment().size();
+    if (pool->map->on_device()) taken += PoolMap::needs(object_of_pool(name), pool->options).device_memory;
+  }
+  if (limits.queues != 0 && queues != 0 && there >= limits.queues) {
+    throw UsageError(object + ": " + context_.self() + " has " + std::to_string(there) + " queues, of " +
+                     std::to_string(limits.queues) + " that it may have (max-queues); remove one first");
+  }
+  if (limits.bytes != 0 && (bytes > limits.bytes || taken > limits.bytes - bytes)) {
+    throw UsageError(object + ": needs " + format_bytes(bytes) + ", and of the " + format_bytes(limits.bytes) +
+                     " that " + context_.self() + " may take (max-memory) " +
+                     format_bytes(limits.bytes - std::min(limits.bytes, taken)) +
+                     " are free; make it smaller, or "
+                     "remove something first");
+  }
+  return bytes;
+}
+
+// ---- removal ----
+
+namespace {
+
+std::string pids_of_clients(const QueueEntry& q, bool only_cuda) {
+  std::string pids;
+  std::set<std::int32_t> said;
+  for (const EndpointEntry& e : q.endpoints) {
+    if (e.client == 0 || (only_cuda && !e.uses_cuda) || !said.insert(e.pid).second) continue;
+    pids += (pids.empty() ? "pid " : ", ") + std::to_string(e.pid);
+  }
+  return pids;
+}
+
+std::string text_of(std::uint64_t messages) {
+  return std::to_string(messages) + (messages == 1 ? " message" : " messages");
+}
+
+}  // namespace
+
+bool Registry::shares_its_pool(const QueueEntry& q) const {
+  return std::any_of(queues_.begin(), queues_.end(),
+                     [&](const auto& other) { return other.second.pool == q.pool && other.second.name != q.name; });
+}
+
+// A queue that others share a pool with is removed once it is empty: what its messages, and its clients, hold of the
+// pool could not be told from what is the others'. GPU memory is not taken from under clients that have it mapped.
+void Registry::check_removable(const QueueEntry& q, Removal how) const {
+  const std::string object = object_of_queue(q.name) + ": ";
+  const bool shares = shares_its_pool(q) || !q.options.pool.empty();
+  if (q.options.pool.empty() && shares_its_pool(q)) {
+    throw UsageError(object + "other queues share its pool, which has its name; remove them first");
+  }
+  const bool may_be_used = how == Removal::at_once && !shares;
+  const std::string users = pids_of_clients(q, may_be_used);
+  if (may_be_used && !users.empty() && q.pool->map->on_device()) {
+    throw UsageError(object + users +
+                     " has its GPU memory mapped (ipcq::cuda), which cannot be taken away; close its "
+                     "producers and consumers, or end it, and try again");
+  }
+  if (may_be_used) return;
+  if (shares && std::any_of(std::begin(q.groups), std::end(q.groups), [](const GroupEntry& g) { return g.leaving; })) {
+    throw UsageError(object + "a group that its last member has left still gives its slots back; try again");
+  }
+  const char* const way = shares ? "" : ", or remove it at once (--force), with what is in it";
+  if (!users.empty()) {
+    throw UsageError(object + users + " has it open; close its producers and consumers first" + way);
+  }
+  if (const std::uint64_t left = left_in(q).messages; left != 0) {
+    throw UsageError(object + "has " + text_of(left) + " not taken yet; have all taken first (ipcq drain " + q.name +
+                     ")" + way);
+  }
+}
+
+std::uint64_t Registry::remove_queue(const std::string& name, Removal how) {
+  check_name(name, "queue");
+  const std::string object = object_of_queue(name);
+  std::optional<Reservation> reserved;
+  std::optional<Reservation> own_pool;
+  std::optional<QueueEntry> q;
+  {
+    const Lock lock(context_.mutex);
+    context_.check_running(object);
+    QueueEntry& there = find(name);
+    check_removable(there, how);
+    reserved.emplace(*this, object);
+    if (there.options.pool.empty()) own_pool.emplace(*this, object_of_pool(name));
+    begin_draining(there);
+    for (const EndpointEntry& e : there.endpoints) ids_.give_back(e.client);
+    q.emplace(std::move(there));
+    queues_.erase(name);
+    if (own_pool) pools_.erase(name);
+  }
+  if (q->executor) q->executor->stop();
+  const Leftover left = end_queue(*q);
+  context_.log(LogLevel::info,
+               object + ": removed" +
+                   (left.messages == 0 ? std::string() : ", with " + text_of(left.messages) + " not taken yet"));
+  const bool isolated = q->options.isolate;
+  q.reset();
+  if (isolated) supervisor_.dismiss_own(name);
+  return left.messages;
+}
+
+void Registry::remove_pool(const std::string& name) {
+  check_name(name, "pool");
+  const std::string object = object_of_pool(name);
+  std::optional<Reservation> reserved;
+  std::shared_ptr<PoolEntry> pool;
+  {
+    const Lock lock(context_.mutex);
+    context_.check_running(object);
+    const auto there = pools_.find(name);
+    if (there == pools_.end()) {
+      std::string known;
+      for (const auto& [known_name, p] : pools_) known += (known.empty() ? "" : ", ") + known_name;
+      throw NotFoundError(object + ": " + context_.self() + " has no such pool; it has " +
+                          (known.empty() ? "none" : known));
+    }
+    for (const auto& [queue, q] : queues_) {
+      if (q.pool != there->second) continue;
+      throw UsageError(object + ": " + object_of_queue(queue) + " has its slots there; remove that first");
+    }
+    reserved.emplace(*this, object);
+    pool = std::move(there->second);
+    pools_.erase(there);
+  }
+  pool->map->segment().unlink();
+  context_.log(LogLevel::info, object + ": removed");
+}
+
+}  // namespace ipcq::detail
