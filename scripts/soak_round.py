@@ -6,9 +6,10 @@ come and go; every wait must end within the broker's patience.
 """
 import glob
 import os
+import random
 import time
 
-from soak_broker import Broker
+from soak_broker import Broker, groups_of
 from soak_clients import Clients
 from soak_records import Records
 from soak_report import summary
@@ -22,6 +23,8 @@ class Round:
         self.broker = Broker(o, seed, self.records)
         self.clients = Clients(o, seed, self.records, self.broker)
         self.terms = Terms(o, self.records, self.broker)
+        self.random = random.Random(seed + 1)
+        self.paused = []  # what `ipcq pause` was asked for
 
     # ---- while clients come and go ----
 
@@ -48,10 +51,25 @@ class Round:
         if said and said.returncode:
             self.records.endings.append(f"ipcq executor: {said.stderr.strip()}")
 
+    def pause_or_go_on(self):
+        """Half of the pauses are of a whole queue, the others of one of its groups."""
+        if not self.paused:
+            queue = self.random.choice(sorted(self.broker.specs))
+            group = self.random.choice(["", *groups_of(queue)])
+            self.paused = [queue, *(["--group", group] if group else [])]
+            said = self.broker.ask("pause", *self.paused)
+        else:
+            said = self.broker.ask("resume", *self.paused)
+        if said and said.returncode:  # its runner has just ended
+            self.records.endings.append(f"ipcq pause or resume: {said.stderr.strip()}")
+        elif self.paused and said and said.args[1] == "resume":
+            self.paused = []
+
     def come_and_go(self, kills):
         end = time.time() + self.o.seconds
         next_kill = time.time() + (self.o.kill_runner or float("inf"))
         next_switch = time.time() + (1 if self.o.switch else float("inf"))
+        next_pause = time.time() + (0.5 if self.o.pause else float("inf"))
         executors = ["stream", "persistent"]
         self.progress, self.next_look = {}, 0
         while time.time() < end and self.broker.is_running() and sum(self.records.kills.values()) < kills:
@@ -66,7 +84,13 @@ class Round:
                 self.switch_executor(executors[0])
                 executors.reverse()
                 next_switch = time.time() + 1
+            if time.time() > next_pause:
+                self.pause_or_go_on()
+                next_pause = time.time() + self.random.uniform(0.05, 0.5)
             time.sleep(0.01)
+        while self.paused and self.broker.is_running():
+            self.pause_or_go_on()
+            time.sleep(0.05)
 
     # ---- until nobody is left ----
 
