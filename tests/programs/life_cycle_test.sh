@@ -70,5 +70,13 @@ expect 0 "1 message went with it" ipcq delete q --force
 expect 3 "queue 'q'" ipcq delete q
 expect 3 "none answers" ipcq pause q --broker other
 
+# The guide's program.
+if ! timeout 60 "$bin/../tests/life_cycle_program" >"$run_dir/said" 2>&1 || [[ $(<"$run_dir/said") != "2 left" ]]; then
+  echo "life_cycle_test: the guide's program failed, or does not say '2 left':" >&2
+  cat "$run_dir/said" >&2
+  failures=$((failures + 1))
+fi
+expect 3 "has no queue 'jobs'" ipcq stats jobs
+
 ((failures == 0)) || exit 1
 echo "life_cycle_test: passed"

@@ -1,0 +1,31 @@
+# Programs of the documents, word for word: the first C++ block behind a heading.
+function(ipcq_document_program program document heading)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${document}")
+  file(READ "${PROJECT_SOURCE_DIR}/${document}" text)
+  foreach(mark "\n${heading}\n" "```cpp\n")
+    string(FIND "${text}" "${mark}" at)
+    if(at EQUAL -1)
+      message(FATAL_ERROR "${document}: no '${mark}' behind '${heading}', where ${program} is taken from")
+    endif()
+    string(SUBSTRING "${text}" ${at} -1 text)
+  endforeach()
+  string(REGEX REPLACE "^```cpp\n" "" text "${text}")
+  string(FIND "${text}" "```" at)
+  string(SUBSTRING "${text}" 0 ${at} text)
+  set(source "${CMAKE_CURRENT_BINARY_DIR}/${program}.cpp")
+  file(WRITE "${source}.new" "${text}")
+  configure_file("${source}.new" "${source}" COPYONLY)
+  add_executable(${program} "${source}")
+  ipcq_target_defaults(${program})
+  target_link_libraries(${program} PRIVATE ipcq::ipcq)
+  set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+endfunction()
+
+ipcq_document_program(readme_program README.md "## The API")
+add_test(NAME readme_program COMMAND "${CMAKE_COMMAND}" -E env "XDG_RUNTIME_DIR=${CMAKE_CURRENT_BINARY_DIR}" $<TARGET_FILE:readme_program>)
+set_tests_properties(readme_program PROPERTIES
+  LABELS process TIMEOUT 60 RUN_SERIAL ON PASS_REGULAR_EXPRESSION "^4096 bytes\n4 bytes\n$")
+ipcq_test_needs(readme_program readme_program)
+
+# programs/life_cycle_test.sh runs it.
+ipcq_document_program(life_cycle_program docs/guide/life-cycle.md "## In C++")
