@@ -17,8 +17,8 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   for (const auto& c : kKillCases) tested.insert(c.step);
   tested.insert("attach.answered");  // KilledWhileAttaching
   // Of the broker, not of a client: serving_test holds it up there, and counts.
-  for (const char* step :
-       {"create.pool_made", "create.queue_made", "create.committed", "endpoint.block", "stats.block", "stats.scan"}) {
+  for (const char* step : {"create.pool_made", "create.queue_made", "create.committed", "remove.taken", "remove.ended",
+                           "endpoint.block", "stats.block", "stats.scan"}) {
     tested.insert(step);
   }
   // Of an executor: executor/interrupted_test kills it there.

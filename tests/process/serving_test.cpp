@@ -158,6 +158,49 @@ TEST_F(Serving, GoesOnWhileMemoryIsReserved) {
   }
 }
 
+// Its clients die meanwhile, are told, and ask for one of the same name.
+TEST_F(Serving, GoesOnWhileAQueueIsRemoved) {
+  embed_broker();
+  broker_->create("q");
+  for (const char* step : {"remove.taken", "remove.ended"}) {
+    broker_->create("gone");
+    Session session = connect({.broker = name_});
+    Producer left = session.producer("gone");
+    Peer& dies = spawn_ready("producer", {"queue=gone", "id=1", "count=5", "go=1"});
+    Gate gate(step);
+    auto removed = std::async(std::launch::async, [&] { return broker_->remove("gone", Removal::at_once); });
+    ASSERT_TRUE(bounded("the removal", [&] { return gate.count() == 1; }));
+    EXPECT_TRUE(attaches("q")) << step;
+    dies.signal(SIGKILL);
+    EXPECT_EQ(end_of(dies), "signal 9");
+    EXPECT_EQ(left.send("text", kBound), Status::closed);
+    EXPECT_THROW((void)session.producer("gone"), NotFoundError);
+    EXPECT_THROW(broker_->create("gone"), UsageError);
+    EXPECT_THROW(broker_->create_pool("gone", {}), UsageError);
+    EXPECT_THROW(broker_->remove("gone"), NotFoundError);
+    EXPECT_EQ(broker_->stats().queues.size(), 1u);
+    gate.open();
+    EXPECT_EQ(removed.get(), 0u);
+    broker_->create("gone");
+    EXPECT_TRUE(attaches("gone"));
+    broker_->remove("gone");
+  }
+}
+
+TEST_F(Serving, AStopWaitsForWhatIsBeingRemovedAndLeavesNoName) {
+  embed_broker();
+  broker_->create("q");
+  Gate gate("remove.taken");
+  auto removed = std::async(std::launch::async, [&] { return broker_->remove("q", Removal::at_once); });
+  ASSERT_TRUE(bounded("the removal", [&] { return gate.count() == 1; }));
+  auto stopped = std::async(std::launch::async, [&] { return broker_->stop(); });
+  EXPECT_EQ(stopped.wait_for(kMoment), std::future_status::timeout);
+  gate.open();
+  EXPECT_EQ(removed.get(), 0u);
+  EXPECT_EQ(stopped.get(), 0u);
+  for (const auto& b : list_brokers()) EXPECT_NE(b.name, name_);
+}
+
 TEST_F(Serving, AStopWaitsForWhatIsBeingCreatedAndLeavesNoName) {
   embed_broker();
   Gate gate("create.pool_made");

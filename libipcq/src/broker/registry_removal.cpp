@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/crash_point.hpp"
 #include "base/os.hpp"
 #include "broker/lost_queues.hpp"
 #include "broker/registry.hpp"
@@ -129,8 +130,10 @@ std::uint64_t Registry::remove_queue(const std::string& name, Removal how) {
     queues_.erase(name);
     if (own_pool) pools_.erase(name);
   }
+  IPCQ_CRASH_POINT("remove.taken");
   if (q->executor) q->executor->stop();
   const Leftover left = end_queue(*q);
+  IPCQ_CRASH_POINT("remove.ended");
   context_.log(LogLevel::info,
                object + ": removed" +
                    (left.messages == 0 ? std::string() : ", with " + text_of(left.messages) + " not taken yet"));
