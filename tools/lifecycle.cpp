@@ -27,9 +27,14 @@ LifeCycle::LifeCycle(CommandLine& line)
     : create_(add(line, "create", "Create a queue, or a pool")),
       delete_(add(line, "delete", "Remove a queue that nobody uses, or a pool")),
       pause_(add(line, "pause", "Let nothing leave a queue, or a group: its handler and consumers get no message")),
-      resume_(add(line, "resume", "Let a paused queue or group go on; open the intake of a drained queue again")),
+      resume_(add(line, "resume",
+                  "Let a paused queue go on, and open its intake again if it was drained; a group that was paused by "
+                  "name goes on by name")),
       drain_(add(line, "drain", "Close a queue's intake and wait until all groups have taken everything")) {
-  create_.add_option("SPEC", spec_, "NAME=SIZE,KEY=VALUE,... as ipcq-broker --queue, or --pool")
+  create_
+      .add_option("SPEC", spec_,
+                  "NAME=SIZE,KEY=VALUE,..., as jobs=4KiB,slots=64,handler=upper: `ipcq-broker --help` has the keys "
+                  "of --queue and --pool")
       .required()
       .check(not_empty());
   create_.add_flag("--pool", is_pool_, "It is a pool");
@@ -55,8 +60,25 @@ int LifeCycle::remove() const {
   return kOk;
 }
 
+// What of the queue is paused, for people; empty: nothing.
+std::string LifeCycle::paused() const {
+  std::string text;
+  for (const QueueStats& queue : fetch_stats(broker_).queues) {
+    if (queue.name != name_) continue;
+    if (queue.paused) text = "the queue is paused";
+    for (const GroupStats& group : queue.groups) {
+      if (group.paused) text += fmt::format("{}group '{}' is paused", text.empty() ? "" : ", ", group.name);
+    }
+  }
+  return text;
+}
+
 int LifeCycle::drain() const {
-  const std::uint64_t left = ipcq::drain(name_, timeout_ < 0 ? kForever : to_duration(timeout_), broker_);
+  std::uint64_t left = ipcq::drain(name_, Duration::zero(), broker_);
+  if (const auto text = left == 0 ? std::string() : paused(); !text.empty()) {
+    log::warn("queue '{}': {}, so nothing is taken until that ends (`ipcq resume`)", name_, text);
+  }
+  if (left != 0) left = ipcq::drain(name_, timeout_ < 0 ? kForever : to_duration(timeout_), broker_);
   if (left == 0) return kOk;
   throw Failure(kTimeout, fmt::format("queue '{}': {} left that a group has not taken and released; its intake is "
                                       "closed (`ipcq stats {}` shows the groups, `ipcq resume {}` opens it again)",

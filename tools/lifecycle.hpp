@@ -18,6 +18,7 @@ class LifeCycle {
  private:
   CommandLine add(CommandLine& line, const char* name, const char* help);
   int drain() const;
+  std::string paused() const;
   int remove() const;
 
   std::string broker_, spec_, name_, group_;

@@ -147,14 +147,14 @@ std::string to_text(const QueueStats& told) {
                         queue.blocked_by_group);
   }
   if (!queue.groups.empty()) {
-    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
+    text += fmt::format("  {:<16} {:<22} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
                         "GROUP", "KIND", "MEMBERS", "PUBLISHED", "WAITING", "HELD", "DELIVERED", "FILTERED", "DROPPED",
                         "EXPIRED", "DEADLTR", "LOST", "REDELIVERED", "RECORDS");
   }
   for (const auto& g : queue.groups) {
     const auto kind =
         fmt::format("{}{}{}", g.durable ? "durable" : "ephemeral", g.lossy ? ",lossy" : "", g.paused ? ",paused" : "");
-    text += fmt::format("  {:<16} {:<15} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
+    text += fmt::format("  {:<16} {:<22} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",
                         g.name, kind, g.members, g.published, g.waiting, g.held, g.delivered, g.filtered, g.dropped,
                         g.expired, g.dead_lettered, g.lost, g.redelivered, g.records);
   }

@@ -1,8 +1,9 @@
 // Questions and requests of tools to a running broker, and the removal of what a dead one left. Thread-safe.
 //
 // Each call that names a broker makes its own connection, and waits 10 s at most for an answer (SystemError,
-// ETIMEDOUT). `broker` as in ConnectOptions. All of them throw NotFoundError (no such broker or queue), UsageError
-// (invalid name of a broker or queue), PermissionError, SystemError and LayoutError (a broker of another release).
+// ETIMEDOUT), unless it says more. `broker` as in ConnectOptions. All of them throw NotFoundError (no such broker or
+// queue), UsageError (invalid name of a broker or queue), PermissionError, SystemError and LayoutError (a broker of
+// another release).
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,9 @@ IPCQ_API void replace_handler(const std::string& queue, const std::string& handl
 // Broker::create(), create_pool(), remove(), remove_pool(), pause(), resume() and drain() of a running broker, which
 // takes them from its own user, from root, and from members of its admin group, who may name no file of a handler or
 // state (PermissionError). Relative paths are made absolute here; the broker reads the files. Creations are refused
-// beyond the broker's limits, BrokerOptions::max_queues and max_memory (UsageError). Wait as those, and for 15 minutes
-// at most where they compile.
+// beyond the broker's limits, BrokerOptions::max_queues and max_memory (UsageError). Each waits for what it does, 15
+// minutes at most: for memory, a compiler, a handler that is to return. remove_queue() returns how many messages were
+// left. drain() waits up to `drain_for` and returns how many are left; 0: it is drained. A time-out is no error.
 IPCQ_API void create_queue(const std::string& queue, QueueOptions options = {}, const std::string& broker = {});
 IPCQ_API void create_pool(const std::string& pool, PoolOptions options = {}, const std::string& broker = {});
 IPCQ_API std::uint64_t remove_queue(const std::string& queue, Removal how = Removal::if_unused,

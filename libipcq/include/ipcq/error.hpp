@@ -19,13 +19,15 @@ class IPCQ_API Error : public std::runtime_error {
   explicit Error(const std::string& what);
 };
 
-// The caller asked for something that can never work (bad option, use after fork, unknown handler).
+// The caller asked for something that cannot work: never (bad option, use after fork, unknown handler), or not as
+// things are (a name that is taken, a queue that is to be removed and is in use, a limit that is reached).
 class IPCQ_API UsageError : public Error {
  public:
   using Error::Error;
 };
 
-// No broker of that name answers, or it has no such queue. Tools exit with 3.
+// No broker of that name answers, or it has no such queue, pool or group; a handler's or a state's file is not there.
+// Tools exit with 3.
 class IPCQ_API NotFoundError : public Error {
  public:
   using Error::Error;
@@ -37,7 +39,8 @@ class IPCQ_API PermissionError : public Error {
   using Error::Error;
 };
 
-// The backend asked for cannot run here (no GPU, no driver, not built in). Tools exit with 6.
+// The backend asked for cannot run here (no GPU, no driver, not built in), its runner has ended, or a handler does not
+// return, for which a pause or a change waits. Tools exit with 6.
 class IPCQ_API BackendError : public Error {
  public:
   using Error::Error;

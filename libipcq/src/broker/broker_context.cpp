@@ -27,9 +27,9 @@ Segment::Access access_for(const std::string& group) {
 std::int64_t admin_gid_of(const BrokerOptions& options) {
   if (options.admin_group.empty()) return -1;
   if (options.group.empty()) {
-    throw UsageError("unix group '" + printable(options.admin_group) +
-                     "': its members are to administrate (admin_group), and nobody but this user may connect; name the "
-                     "group of those who may, too (group), which may be the same");
+    throw UsageError("admin group '" + printable(options.admin_group) +
+                     "': only this user may connect; name a group whose members may, too (group, --unix-group), which "
+                     "may be the same");
   }
   return gid_of(options.admin_group);
 }

@@ -15,6 +15,23 @@ namespace ipcq::detail {
 namespace {
 constexpr std::size_t kMostThreads = 8;
 
+const char* word_for(Op op) {
+  switch (op) {
+    case Op::create_queue:
+    case Op::create_pool:
+      return "created";
+    case Op::remove_queue:
+    case Op::remove_pool:
+      return "removed";
+    case Op::pause:
+      return "paused";
+    case Op::resume:
+      return "resumed";
+    default:
+      return "changed";
+  }
+}
+
 bool is_errand(Op op) noexcept {
   return op == Op::save_state || uses_upload(op) || op == Op::remove_queue || op == Op::remove_pool ||
          op == Op::pause || op == Op::resume;
@@ -37,7 +54,8 @@ bool may_ask_for(const ConnectedClient& client, const Request& request) noexcept
 }
 
 std::string object_of(const Request& request) {
-  const bool of_pool = request.op == Op::create_pool || request.op == Op::remove_pool;
+  const bool of_pool = request.op == Op::create_pool || request.op == Op::remove_pool ||
+                       (request.op == Op::open_upload && (request.flags & kOfPool) != 0);
   return (of_pool ? "pool '" : "queue '") + queue_of(request) + "'";
 }
 
@@ -52,6 +70,7 @@ bool Errands::take(ConnectedClient& client, const Request& request) {
   errands_.push_back({.client = client.number,
                       .request = request,
                       .of_owner = is_owner(client.uid),
+                      .who = "client pid " + std::to_string(client.pid) + " of user " + std::to_string(client.uid),
                       .upload = uses_upload(request.op) ? std::move(client.upload) : Fd()});
   client.asking = true;
   asked_.notify_one();
@@ -124,6 +143,10 @@ Errands::Outcome Errands::outcome_of(Errand& errand) noexcept {
   try {
     Outcome outcome;
     carry_out(errand, outcome);
+    if (!is_of_handler(errand.request)) {
+      context_.log(LogLevel::info, object_of(errand.request) + ": " + word_for(errand.request.op) + ", as " +
+                                       errand.who + " has asked");
+    }
     return outcome;
   } catch (const NotFoundError& e) {
     return {Refusal::not_found, e.what()};
@@ -132,7 +155,7 @@ Errands::Outcome Errands::outcome_of(Errand& errand) noexcept {
   } catch (const BackendError& e) {
     return {Refusal::backend, e.what()};
   } catch (const SystemError& e) {
-    return {Refusal::shortage, context_.self() + ": " + e.what()};
+    return {Refusal::shortage, context_.self() + ": " + naming(object_of(errand.request), e.what()), e.code()};
   } catch (const std::exception& e) {
     return {Refusal::usage, e.what()};
   }
@@ -147,6 +170,7 @@ void Errands::deliver(const Errand& errand, const Outcome& outcome) {
   Reply reply = refuse(outcome.refusal, outcome.text);
   reply.serial = errand.request.serial;
   reply.messages = outcome.messages;
+  reply.error = outcome.error;
   Fd long_text;
   if (outcome.text.size() >= sizeof reply.text) {
     try {

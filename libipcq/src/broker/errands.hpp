@@ -57,12 +57,14 @@ class Errands {
     std::uint64_t client = 0;  // ConnectedClient::number
     Request request;
     bool of_owner = false;  // of the broker's own user or root
+    std::string who;
     Fd upload;
   };
 
   struct Outcome {
     Refusal refusal = Refusal::none;
     std::string text{};                           // why
+    std::int32_t error = 0;                       // of a shortage: errno
     std::shared_ptr<const KeptState> saved = {};  // by save_state
     std::uint64_t messages = 0;                   // left by remove_queue
   };

@@ -67,7 +67,12 @@ void Registry::check_not_reserved(const std::string& object) const {
 void Registry::check_new_pool(const std::string& name, const PoolOptions& options, By by) const {
   const std::string object = object_of_pool(name);
   context_.check_running(object);
-  if (pools_.count(name) != 0) throw UsageError(object + ": exists already");
+  if (pools_.count(name) != 0) {
+    const bool own = queues_.count(name) != 0;
+    throw UsageError(object + ": exists already" +
+                     (own ? ", and belongs to " + object_of_queue(name) + "; take another name"
+                          : std::string("; remove it first, or take another name")));
+  }
   if (by == By::supervisor) check_not_reserved(object);
   if (by == By::user && supervisor_.recreates_pool(name)) {
     throw UsageError(object + ": is being created anew already");
@@ -78,7 +83,7 @@ void Registry::check_new_pool(const std::string& name, const PoolOptions& option
 void Registry::check_new_queue(const std::string& name, const QueueOptions& o, By by) const {
   const std::string object = object_of_queue(name);
   context_.check_running(object);
-  if (queues_.count(name) != 0) throw UsageError(object + ": exists already");
+  if (queues_.count(name) != 0) throw UsageError(object + ": exists already; remove it first, or take another name");
   if (by == By::supervisor) {
     check_not_reserved(object);
     if (o.pool.empty()) check_not_reserved(object_of_pool(name));
@@ -98,8 +103,8 @@ void Registry::check_new_queue(const std::string& name, const QueueOptions& o, B
   if (o.pool.empty()) return;
   const auto pool = pools_.find(o.pool);
   if (pool == pools_.end()) {
-    throw UsageError(object + ": pool '" + printable(o.pool) + "' does not exist; create it before the queue (--pool " +
-                     printable(o.pool) + "=SIZE,slots=N), or name the queue whose own pool it is");
+    throw UsageError(object + ": pool '" + printable(o.pool) + "' does not exist; create it before the queue (" +
+                     printable(o.pool) + "=SIZE,slots=N behind --pool), or name the queue whose own pool it is");
   }
   if (is_lost(*pool->second)) {
     throw BackendError(object + ": pool '" + o.pool + "' was lost with its runner; try again");
@@ -139,7 +144,7 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
     const Lock lock(context_.mutex);
     check_new_queue(name, options, by);
     const std::string object = object_of_queue(name);
-    reserved.emplace(*this, object, check_limits(object, limits, needs_of(options), 1));
+    reserved.emplace(*this, object, check_limits(object, limits, needs_of(object, options), 1));
     if (options.pool.empty()) {
       own_pool.emplace(*this, object_of_pool(name));
     } else {

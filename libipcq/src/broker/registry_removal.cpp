@@ -17,11 +17,17 @@ namespace {
 std::uint64_t bytes_of(const MemoryNeeds& needs) { return needs.shared_memory + needs.device_memory; }
 }  // namespace
 
-MemoryNeeds Registry::needs_of(const QueueOptions& options) const {
+MemoryNeeds Registry::needs_of(const std::string& object, const QueueOptions& options) const {
   const auto on = [&](const std::string& backend) {
     QueueOptions o = options;
     o.backend = backend;
-    return o.pool.empty() ? memory_needs(o) : memory_needs(o, &pools_.at(o.pool)->options);
+    try {
+      return o.pool.empty() ? memory_needs(o) : memory_needs(o, &pools_.at(o.pool)->options);
+    } catch (const UsageError& e) {
+      constexpr std::string_view kNameless = "queue: ";
+      const std::string why = e.what();
+      throw UsageError(why.starts_with(kNameless) ? object + ": " + why.substr(kNameless.size()) : why);
+    }
   };
   if (options.backend != "auto" || options.handler.empty()) return on(options.backend);
   const MemoryNeeds host = on("host");
@@ -101,13 +107,13 @@ void Registry::check_removable(const QueueEntry& q, Removal how) const {
   if (shares && std::any_of(std::begin(q.groups), std::end(q.groups), [](const GroupEntry& g) { return g.leaving; })) {
     throw UsageError(object + "a group that its last member has left still gives its slots back; try again");
   }
-  const char* const way = shares ? "" : ", or remove it at once (--force), with what is in it";
+  const char* const way = shares ? "" : ", or remove it at once (Removal::at_once, --force), with what is in it";
   if (!users.empty()) {
     throw UsageError(object + users + " has it open; close its producers and consumers first" + way);
   }
   if (const std::uint64_t left = left_in(q).messages; left != 0) {
-    throw UsageError(object + "has " + text_of(left) + " not taken yet; have all taken first (ipcq drain " + q.name +
-                     ")" + way);
+    throw UsageError(object + "has " + text_of(left) + " not taken yet; let consumers take all (ipcq drain " + q.name +
+                     " waits for that)" + way);
   }
 }
 
@@ -160,6 +166,9 @@ void Registry::remove_pool(const std::string& name) {
     }
     for (const auto& [queue, q] : queues_) {
       if (q.pool != there->second) continue;
+      if (q.options.pool.empty()) {
+        throw UsageError(object + ": belongs to " + object_of_queue(queue) + " and goes with it; remove the queue");
+      }
       throw UsageError(object + ": " + object_of_queue(queue) + " has its slots there; remove that first");
     }
     reserved.emplace(*this, object);

@@ -105,11 +105,13 @@ Reply Requests::refuse_errand(const ConnectedClient& client, const Request& requ
       return refuse(Refusal::permission,
                     object + "its handler and state are for the broker's own user and root; " + user + "neither");
     }
-    return refuse(Refusal::permission,
-                  object + "to create, remove, pause, resume and drain is for the broker's own user, root" +
-                      (context_.admin_gid < 0 ? " and the members of an admin group, of which there is none; "
-                                              : " and the members of its admin group; ") +
-                      user + "none of these");
+    return refuse(
+        Refusal::permission,
+        object + "to create, remove, pause, resume and drain is for the broker's own user, root" +
+            (context_.admin_gid < 0 ? " and the members of an admin group; start the broker with one (admin_group, "
+                                      "--admin-group), or ask "
+                                    : " and the members of group " + std::to_string(context_.admin_gid) + "; ask ") +
+            "one of them, as " + user + "none");
   }
   if (client.asking) {
     return refuse(Refusal::busy,

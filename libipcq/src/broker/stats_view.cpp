@@ -147,12 +147,15 @@ double publish_rate(const QueueView& q) {
   return lines_tell == 0 ? 0 : count * 1e9 / static_cast<double>(lines_tell);
 }
 
-// The group for which producers wait for ever: it keeps its messages, and has no member.
+// The group for which producers wait for ever: it keeps its messages, and has no member. For one that is paused they
+// wait as long as it is, which is shown.
 std::string blocked_by_group(const QueueView& q) {
+  if (q.stats.paused) return {};
   const bool no_slot = q.stats.slots != 0 && q.stats.empty == 0;
   for (std::size_t i = 0; i < q.stats.groups.size(); ++i) {
     const GroupStats& g = q.stats.groups[i];
-    if (q.keeps[i] && g.members == 0 && (q.next - q.taken[i] >= q.map->ring().lines() || (no_slot && g.waiting != 0))) {
+    if (q.keeps[i] && !g.paused && g.members == 0 &&
+        (q.next - q.taken[i] >= q.map->ring().lines() || (no_slot && g.waiting != 0))) {
       return g.name;
     }
   }

@@ -66,7 +66,7 @@ class Conversation {
     const Reply reply = receive_reply(connection_, broker_, attachment, deadline);
     messages_ = reply.messages;
     if (reply.refusal == Refusal::none) return attachment;
-    if (attachment) throw_refusal(reply.refusal, read_memfd(attachment.get()));  // for a text that the reply cuts off
+    if (attachment) throw_refusal(reply, read_memfd(attachment.get()));  // for a text that the reply cuts off
     throw_refusal(reply);
   }
   Fd ask_for_file(Op op, std::uint32_t flags = 0, std::uint32_t bytes = 0) {
@@ -145,7 +145,7 @@ void create_queue(const std::string& queue, QueueOptions options, const std::str
 
 void create_pool(const std::string& pool, PoolOptions options, const std::string& broker) {
   check_name(pool, "pool");
-  Conversation(broker, pool).ask_with(encode(options), Op::create_pool, kForCreation, "pool '" + pool + "'");
+  Conversation(broker, pool).ask_with(encode(options), Op::create_pool, kForCreation | kOfPool, "pool '" + pool + "'");
 }
 
 std::uint64_t remove_queue(const std::string& queue, Removal how, const std::string& broker) {

@@ -154,10 +154,10 @@ Introduction introduce(const std::string& broker, const Request& request, Deadli
   }
 }
 
-void throw_refusal(const Reply& reply) { throw_refusal(reply.refusal, get_text(reply.text, sizeof reply.text)); }
+void throw_refusal(const Reply& reply) { throw_refusal(reply, get_text(reply.text, sizeof reply.text)); }
 
-void throw_refusal(Refusal refusal, const std::string& text) {
-  switch (refusal) {
+void throw_refusal(const Reply& reply, const std::string& text) {
+  switch (reply.refusal) {
     case Refusal::not_found:
       throw NotFoundError(text);
     case Refusal::permission:
@@ -165,7 +165,7 @@ void throw_refusal(Refusal refusal, const std::string& text) {
     case Refusal::backend:
       throw BackendError(text);
     case Refusal::shortage:
-      throw SystemError(ENOBUFS, text);
+      throw SystemError(reply.error > 0 ? reply.error : ENOBUFS, text);
     case Refusal::none:
     case Refusal::usage:
     case Refusal::busy:

@@ -47,6 +47,7 @@ Introduction introduce(const std::string& broker, const Request& request, Deadli
 
 // Throws the exception that a refusal stands for, with its text.
 [[noreturn]] void throw_refusal(const Reply& reply);
-[[noreturn]] void throw_refusal(Refusal refusal, const std::string& text);
+// The same, with a longer text.
+[[noreturn]] void throw_refusal(const Reply& reply, const std::string& text);
 
 }  // namespace ipcq::detail

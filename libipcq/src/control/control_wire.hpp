@@ -47,6 +47,7 @@ enum RequestFlag : std::uint32_t {
   kForHandler = 16,   // open_upload: for replace_handler
   kForCreation = 32,  // open_upload: for create_queue or create_pool; without either flag for load_state
   kAtOnce = 64,       // remove_queue: Removal::at_once
+  kOfPool = 256,      // open_upload with kForCreation: of a pool
   kOnlyCount = 128,   // drain: refused if the intake has been opened again
 };
 inline constexpr std::uint32_t kMostUploadBytes = 1 << 20;  // but of a state
@@ -90,8 +91,8 @@ struct Reply {
   std::uint32_t group = 0;
   std::uint32_t durable = 0;
   std::int32_t broker_pid = 0;
-  std::uint32_t serial = 0;  // 0: answers no request; the broker hangs up, for the reason in `text`
-  std::uint32_t reserved = 0;
+  std::uint32_t serial = 0;      // 0: answers no request; the broker hangs up, for the reason in `text`
+  std::int32_t error = 0;        // of a shortage: errno, if it is known
   std::uint64_t generation = 0;  // of the queue's segment
   char queue_segment[kSegmentNameBytes] = {};
   char pool_segment[kSegmentNameBytes] = {};
@@ -102,7 +103,8 @@ static_assert(sizeof(Reply) == 952 && std::is_trivially_copyable_v<Reply>);
 static_assert(offsetof(Reply, magic) == 0 && offsetof(Reply, abi) == 4 && offsetof(Reply, refusal) == 8 &&
               offsetof(Reply, client) == 12 && offsetof(Reply, endpoint) == 16 && offsetof(Reply, group) == 20 &&
               offsetof(Reply, durable) == 24 && offsetof(Reply, broker_pid) == 28 && offsetof(Reply, serial) == 32 &&
-              offsetof(Reply, generation) == 40 && offsetof(Reply, queue_segment) == 48 &&
-              offsetof(Reply, pool_segment) == 304 && offsetof(Reply, text) == 560 && offsetof(Reply, messages) == 944);
+              offsetof(Reply, error) == 36 && offsetof(Reply, generation) == 40 &&
+              offsetof(Reply, queue_segment) == 48 && offsetof(Reply, pool_segment) == 304 &&
+              offsetof(Reply, text) == 560 && offsetof(Reply, messages) == 944);
 
 }  // namespace ipcq::detail

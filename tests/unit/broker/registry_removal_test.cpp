@@ -36,7 +36,7 @@ TEST_F(RegistryRemovalTest, APoolThatOthersShareKeepsItsQueue) {
   for (const Removal how : {Removal::if_unused, Removal::at_once}) {
     EXPECT_THAT(error_of<UsageError>([&] { registry_.remove_queue("a", how); }), HasSubstr("share its pool"));
   }
-  EXPECT_THAT(error_of<UsageError>([&] { registry_.remove_pool("a"); }), HasSubstr("queue 'a' has its slots there"));
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.remove_pool("a"); }), HasSubstr("belongs to queue 'a' and goes with it"));
   registry_.remove_queue("b", Removal::at_once);
   registry_.remove_queue("a", Removal::if_unused);
   EXPECT_TRUE(registry_.pools().empty());

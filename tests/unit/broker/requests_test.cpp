@@ -243,7 +243,7 @@ TEST_F(RequestsTest, QueuesAreCreatedAndDrainedByAdministratorsAlone) {
   for (const Request& r : {upload, request(Op::drain), request(Op::create_queue), request(Op::remove_pool)}) {
     const Reply refused = ask(client_, r);
     EXPECT_EQ(refused.refusal, Refusal::permission);
-    EXPECT_THAT(refused.text, HasSubstr("an admin group, of which there is none"));
+    EXPECT_THAT(refused.text, HasSubstr("start the broker with one (admin_group, --admin-group)"));
   }
   EXPECT_FALSE(client_.upload);
   EXPECT_FALSE(q_.draining);
