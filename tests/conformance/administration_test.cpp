@@ -184,7 +184,7 @@ TEST_P(Administrated, ADrainEndsWhereTheQueueIsResumed) {
     });
     ASSERT_TRUE(eventually([&] { return stats().state == "draining"; }));
     broker_.resume("q");
-    EXPECT_THAT(draining.get(), HasSubstr("was resumed before"));
+    EXPECT_THAT(draining.get(), HasSubstr("was resumed before it was drained"));
     EXPECT_EQ(stats().state, "open");
   }
 }

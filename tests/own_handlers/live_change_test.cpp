@@ -15,6 +15,13 @@ class LiveChangeTest : public OwnHandlers {
   static QueueOptions options(const std::string& file) {
     return {.slots = 8, .size = 4096, .handler = file, .backend = "host"};
   }
+  // From here on a compiler takes four seconds more, and makes a file `begun`.
+  void slow_compiler() const {
+    const std::string compiler =
+        write("slow-compiler", "#!/bin/sh\ntouch '" + path("begun") + "'\nsleep 4\nexec c++ \"$@\"\n");
+    std::filesystem::permissions(compiler, std::filesystem::perms::owner_all);
+    ::setenv("IPCQ_CXX", compiler.c_str(), 1);
+  }
   void expect_next_byte(const std::string& queue) {
     auto c = session().consumer(queue);
     auto p = session().producer(queue);
@@ -88,15 +95,46 @@ TEST_F(LiveChangeTest, OneWhoseDestructorsCrashIsReplaced) {
   expect_next_byte("r");
 }
 
+// The name that a compiled handler comes back to may be another queue's by then.
+TEST_F(LiveChangeTest, OneThatIsCompiledForARemovedQueueDoesNotGetIntoItsSuccessor) {
+  broker().create("q", options(handler("same.cu", "")));
+  slow_compiler();
+  std::string why;
+  std::thread replacing([&] { why = error_of<NotFoundError>([&] { broker().replace_handler("q", next_byte()); }); });
+  EXPECT_TRUE(eventually([&] { return std::filesystem::exists(path("begun")); }));
+  ::unsetenv("IPCQ_CXX");
+  broker().remove("q", Removal::at_once);
+  broker().create("q", options(handler("same.cu", "")));
+  replacing.join();
+  EXPECT_THAT(why, HasSubstr("was removed meanwhile"));
+  auto c = session().consumer("q");
+  auto p = session().producer("q");
+  EXPECT_EQ(text_of(*exchange(p, c, "abc")), "abc");
+}
+
+// Its next start may wait until its handler may run again, and comes then.
+TEST_F(LiveChangeTest, AQueueThatIsRemovedBetweenItsRunnersLeavesNone) {
+  for (int n = 0; n < 4; ++n) {
+    QueueOptions o = options(handler("crashes.cu", "      __builtin_trap();"));
+    o.isolate = true;
+    broker().create("q", o);
+    const std::uint64_t deaths = broker().stats().runner_deaths;
+    auto p = session().producer("q");
+    for (int i = 0; i < 8; ++i) ASSERT_EQ(p.send("abc", 3, kBound), Status::ok);
+    const auto enough = static_cast<std::uint64_t>(2 + n);
+    ASSERT_TRUE(eventually([&] { return broker().stats().runner_deaths >= deaths + enough; }));
+    broker().remove("q", Removal::at_once);
+  }
+  std::this_thread::sleep_for(500ms);  // what was planned comes meanwhile
+  EXPECT_TRUE(eventually([&] { return host_runners().empty(); })) << host_runners().size() << " are left";
+}
+
 TEST_F(LiveChangeTest, ASaveDoesNotWaitForAnotherQueuesCompiler) {
   QueueOptions o = options(counts("good.cu"));
   o.state_bytes = 64;
   broker().create("q", o);
   broker().create("r", options(next_byte("r.cu")));
-  const std::string compiler =
-      write("slow-compiler", "#!/bin/sh\ntouch '" + path("begun") + "'\nsleep 4\nexec c++ \"$@\"\n");
-  std::filesystem::permissions(compiler, std::filesystem::perms::owner_all);
-  ::setenv("IPCQ_CXX", compiler.c_str(), 1);
+  slow_compiler();
   std::atomic<bool> replaced{false};
   std::thread replacing([&] {
     replace_handler("r", next_byte("other.cu"), name_);

@@ -58,7 +58,8 @@ std::uint64_t Administration::count_left(const std::string& queue) const {
   context_.check_running("queue '" + queue + "'");
   const QueueEntry& q = registry_.find(queue);
   if (q.draining) return left_in(q).of_one;
-  throw UsageError("queue '" + queue + "': it was resumed before it was drained, and takes messages again");
+  throw UsageError("queue '" + queue +
+                   "': it takes messages again: it was resumed before it was drained, or removed and created anew");
 }
 
 std::uint64_t Administration::drain(const std::string& queue, Deadline& deadline) {

@@ -48,20 +48,31 @@ std::shared_ptr<std::mutex> LiveChanges::order_of(const std::string& queue) {
   return order;
 }
 
-LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(const QueueEntry& q),
-                                        bool on_host_too) {
+QueueEntry& LiveChanges::find(const std::string& queue, std::uint64_t birth) {
+  QueueEntry& q = registry_.find(queue);
+  if (birth == 0 || q.birth == birth) return q;
+  throw NotFoundError("queue '" + queue + "': was removed meanwhile; what has its name now is another, and unchanged");
+}
+
+LiveChanges::Target LiveChanges::target(const std::string& queue, void (*check)(const QueueEntry& q), bool on_host_too,
+                                        std::uint64_t birth) {
   const std::uint64_t deadline = deadline_after(kRestartPatience);
   Lock lock(context_.mutex);
   for (;;) {
     context_.check_running("queue '" + queue + "'");
-    const QueueEntry& q = registry_.find(queue);
+    const QueueEntry& q = find(queue, birth);
     check(q);
     const bool needs_runner = q.executed_by && (on_host_too || q.map->on_device());
     if (!needs_runner || !q.executed_by->is_lost() || now_ns() >= deadline) {
-      return {q.name,     q.map->config().segment.generation,
-              q.options,  runner_on(q.device, q),
-              q.image,    q.executed_by,
-              q.id_there, !q.map->on_device()};
+      return {q.name,
+              q.map->config().segment.generation,
+              q.birth,
+              q.options,
+              runner_on(q.device, q),
+              q.image,
+              q.executed_by,
+              q.id_there,
+              !q.map->on_device()};
     }
     context_.changed.wait_for(lock, kRestartLook);
   }
@@ -88,10 +99,11 @@ void LiveChanges::ask(const Target& target, const RunnerRequest& request, const 
 // A runner that is not lost now is followed by one that gets what is committed here.
 void LiveChanges::commit(const Target& target, const std::function<void(QueueEntry& q)>& change) {
   const Lock lock(context_.mutex);
+  context_.check_running(target.object());
   QueueEntry* const q = registry_.find_generation(target.name, target.generation);
+  if (q == nullptr && !registry_.comes_back(target.name)) (void)find(target.name, target.birth);
   if (q == nullptr || q->executed_by != target.runner || (target.runner && target.runner->is_lost())) {
-    throw BackendError(target.object() +
-                       ": its runner ended meanwhile, or it was removed, and nothing has changed; try again");
+    throw BackendError(target.object() + ": its runner ended meanwhile, and nothing has changed; try again");
   }
   change(*q);
 }
@@ -144,8 +156,8 @@ void LiveChanges::replace_handler(const std::string& queue, const std::string& h
   const auto order = order_of(queue);
   const std::scoped_lock one(*order);
   const std::uint64_t deadline = deadline_after(kRestartPatience);
-  while (!swap_at_start(queue, handler, image, deadline)) {
-    const Target t = target(queue, check_replaceable);
+  while (!swap_at_start(before, handler, image, deadline)) {
+    const Target t = target(queue, check_replaceable, true, before.birth);
     try {
       swap(t, handler, image);
       break;
@@ -177,13 +189,13 @@ void LiveChanges::set_paused(const std::string& queue, bool paused) {
   context_.log(LogLevel::info, t.object() + (paused ? ": paused" : ": goes on"));
 }
 
-bool LiveChanges::swap_at_start(const std::string& queue, const std::string& handler,
+bool LiveChanges::swap_at_start(const Target& before, const std::string& handler,
                                 const std::shared_ptr<const HandlerImage>& image, std::uint64_t deadline) {
   const auto pending = std::make_shared<PendingHandler>(PendingHandler{handler, image});
   Lock lock(context_.mutex);
   for (;;) {
-    context_.check_running("queue '" + queue + "'");
-    QueueEntry& q = registry_.find(queue);
+    context_.check_running(before.object());
+    QueueEntry& q = find(before.name, before.birth);
     check_replaceable(q);
     if (pending->done) return true;
     if (pending->refused) std::rethrow_exception(pending->refused);

@@ -50,6 +50,7 @@ class LiveChanges {
   struct Target {
     std::string name;
     std::uint64_t generation = 0;
+    std::uint64_t birth = 0;
     QueueOptions options;
     RunnerKey gpu;
     std::shared_ptr<const HandlerImage> image;
@@ -59,15 +60,19 @@ class LiveChanges {
     std::string object() const { return "queue '" + name + "'"; }
   };
   // Waits some seconds for a runner that is started again; `on_host_too`: also for the host's.
-  Target target(const std::string& queue, void (*check)(const QueueEntry& q), bool on_host_too = true);
+  // `birth`: that of the queue which is meant; 0: any.
+  Target target(const std::string& queue, void (*check)(const QueueEntry& q), bool on_host_too = true,
+                std::uint64_t birth = 0);
+  // The same without waiting, with the mutex. Throws NotFoundError.
+  QueueEntry& find(const std::string& queue, std::uint64_t birth);
   static RunnerRequest request_for(const Target& target, RunnerOp op);
   // The errors name the queue.
   static void ask(const Target& target, const RunnerRequest& request, const Fd& file);
   std::shared_ptr<std::mutex> order_of(const std::string& queue);
   // For the next start of a queue whose host runner is gone, which may end again before it can be asked. False: it is
   // not gone, or not for long enough.
-  bool swap_at_start(const std::string& queue, const std::string& handler,
-                     const std::shared_ptr<const HandlerImage>& image, std::uint64_t deadline);
+  bool swap_at_start(const Target& before, const std::string& handler, const std::shared_ptr<const HandlerImage>& image,
+                     std::uint64_t deadline);
   // Has the runner load the image, as the handler of that name, and keeps both.
   void swap(const Target& target, const std::string& handler, const std::shared_ptr<const HandlerImage>& image);
   void commit(const Target& target, const std::function<void(QueueEntry& q)>& change);

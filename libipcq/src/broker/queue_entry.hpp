@@ -84,6 +84,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   int device = 0;                             // of a device queue
   Relapses relapses;                          // of a handler in the host runner
   std::shared_ptr<PendingHandler> pending;    // for its next start there
+  std::uint64_t birth = 0;                    // of its first creation; another queue of its name has another
   bool draining = false;                      // a user has closed its intake
   bool lost = false;                          // its runner answers no more: nothing goes in, nobody attaches
   std::vector<EndpointEntry> endpoints;

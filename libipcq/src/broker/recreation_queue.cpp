@@ -7,6 +7,13 @@ namespace ipcq::detail {
 
 using Kind = Recreation::Kind;
 
+std::string RecreationQueue::awaiting(const std::string& pool) const {
+  for (const auto& [key, w] : waiting_) {
+    if (key.first == Recreation::Kind::sharing && w.recreation.pool == pool) return key.second;
+  }
+  return {};
+}
+
 void RecreationQueue::add(Recreation recreation) {
   recreation.number = ++last_number_;
   Key k = key(recreation);

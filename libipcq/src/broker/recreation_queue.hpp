@@ -37,6 +37,8 @@ class RecreationQueue {
 
   bool awaits_queue(const std::string& name) const;
   bool awaits_pool(const std::string& name) const;  // also a queue's own
+  // A queue that needs the pool; empty: none.
+  std::string awaiting(const std::string& pool) const;
   bool empty() const noexcept { return waiting_.empty(); }
   // Replaces the entry of the same kind and name.
   void add(Recreation recreation);

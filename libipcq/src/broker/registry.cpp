@@ -121,13 +121,14 @@ void Registry::add_pool(const std::string& name, const PoolOptions& options, By 
     const Lock lock(context_.mutex);
     check_new_pool(name, options, by);
     const std::string object = object_of_pool(name);
-    reserved.emplace(*this, object, check_limits(object, limits, memory_needs(options), 0));
+    reserved.emplace(*this, object, Reserved{.bytes = check_limits(object, limits, memory_needs(options), 0)});
     generation = context_.new_generation();
   }
   const std::shared_ptr<PoolEntry> pool = build_pool(name, options, generation);
   {
     const Lock lock(context_.mutex);
     commit_pool(pool);
+    reserved->commit();
   }
   IPCQ_CRASH_POINT("create.committed");
 }
@@ -144,7 +145,10 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
     const Lock lock(context_.mutex);
     check_new_queue(name, options, by);
     const std::string object = object_of_queue(name);
-    reserved.emplace(*this, object, check_limits(object, limits, needs_of(object, options), 1));
+    reserved.emplace(*this, object,
+                     Reserved{.bytes = check_limits(object, limits, needs_of(object, options), 1),
+                              .is_queue = true,
+                              .pool = options.pool});
     if (options.pool.empty()) {
       own_pool.emplace(*this, object_of_pool(name));
     } else {
@@ -159,6 +163,7 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
   {
     const Lock lock(context_.mutex);
     commit_queue(q);
+    reserved->commit();
     own_runner.keep();
   }
   IPCQ_CRASH_POINT("create.committed");
@@ -242,6 +247,7 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
     q.groups[g].paused = q.options.groups[g].paused;
   }
   apply_pauses(q);
+  q.birth = plan.lasting.birth != 0 ? plan.lasting.birth : plan.generation;
   q.draining = plan.lasting.draining;
   if (q.draining) begin_draining(q);
   q.rate_at_ns = now_ns();

@@ -35,6 +35,14 @@ struct Limits {
   std::uint64_t bytes = 0;  // in /dev/shm and on GPUs
 };
 
+// What is being created or removed.
+struct Reserved {
+  std::uint64_t bytes = 0;  // of memory that it will take
+  bool is_queue = false;
+  std::string pool{};     // the pool that it shares
+  bool is_there = false;  // committed: it counts with what there is
+};
+
 class Registry final : public RunnerUser {
  public:
   using Pools = std::map<std::string, std::shared_ptr<PoolEntry>>;
@@ -82,13 +90,13 @@ class Registry final : public RunnerUser {
   Aftermath on_runner_gone(const GoneRunner& runner) override;
 
  private:
-  // The name of what is being created or removed, and the memory that it will take. Constructed with the mutex held,
-  // destroyed without it. Nobody else creates or removes what has the name meanwhile, and stop() waits for it.
+  // The name of that. Constructed and committed with the mutex held, destroyed without it. Nobody else creates or
+  // removes what has the name meanwhile, and stop() waits for it.
   class Reservation {
    public:
-    Reservation(Registry& registry, std::string object, std::uint64_t bytes = 0)
+    Reservation(Registry& registry, std::string object, Reserved what = {})
         : registry_(registry), object_(std::move(object)) {
-      if (registry_.reserved_.emplace(object_, bytes).second) return;
+      if (registry_.reserved_.emplace(object_, std::move(what)).second) return;
       throw UsageError(object_ + ": is being created or removed already; try again");
     }
     ~Reservation() {
@@ -98,6 +106,7 @@ class Registry final : public RunnerUser {
     }
     Reservation(const Reservation&) = delete;
     Reservation& operator=(const Reservation&) = delete;
+    void commit() { registry_.reserved_.at(object_).is_there = true; }
 
    private:
     Registry& registry_;
@@ -111,6 +120,7 @@ class Registry final : public RunnerUser {
     std::shared_ptr<const HandlerImage> image;  // null: to be compiled, if its handler is the user's
     std::shared_ptr<const KeptState> state;     // null: as the options say
     bool draining = false;
+    std::uint64_t birth = 0;  // QueueEntry's; 0: it is born
   };
   struct QueuePlan {
     std::string name;
@@ -147,6 +157,8 @@ class Registry final : public RunnerUser {
   // registry_removal.cpp
   void check_removable(const QueueEntry& q, Removal how) const;
   bool shares_its_pool(const QueueEntry& q) const;
+  // Throws UsageError where a queue in that pool is being created, or created anew.
+  void check_not_awaited(const std::string& object, const std::string& pool) const;
 
   // registry_losses.cpp
   std::vector<QueueEntry> take_queues_of(const RunnerKey& key);
@@ -156,10 +168,12 @@ class Registry final : public RunnerUser {
   // Lets a queue's handler go on in the next host runner of that key, with the ticket `first`. Throws BackendError.
   void give_up(const std::string& name, std::uint64_t generation, PendingHandler& pending);
   void restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation, std::uint64_t first);
+  // Without the mutex. Ends the runner that was started for a queue alone, if that has been removed meanwhile.
+  void dismiss_if_removed(const RunnerKey& key);
 
   BrokerContext& context_;
   RunnerSupervisor& supervisor_;
-  std::map<std::string, std::uint64_t> reserved_;  // "queue 'q'", "pool 'p'", with the memory that they will take
+  std::map<std::string, Reserved> reserved_;  // "queue 'q'", "pool 'p'"
   Pools pools_;
   Queues queues_;
   ClientIds ids_;

@@ -74,12 +74,12 @@ Aftermath Registry::on_runner_gone(const GoneRunner& runner) {
                               runner.under_mps});
   }
   for (auto& q : ended) {
-    after.recreate.push_back({q.options.pool.empty() ? Recreation::Kind::queue : Recreation::Kind::sharing, q.name,
-                              q.options.pool,
-                              [this, name = q.name, o = q.options, lasting = Lasting{q.image, q.state, q.draining}] {
-                                add_queue(name, o, By::supervisor, lasting);
-                              },
-                              runner.under_mps});
+    after.recreate.push_back(
+        {q.options.pool.empty() ? Recreation::Kind::queue : Recreation::Kind::sharing, q.name, q.options.pool,
+         [this, name = q.name, o = q.options, lasting = Lasting{q.image, q.state, q.draining, q.birth}] {
+           add_queue(name, o, By::supervisor, lasting);
+         },
+         runner.under_mps});
     after.remains.push_back(std::make_shared<QueueEntry>(std::move(q)));
   }
   after.remains.insert(after.remains.end(), pools.begin(), pools.end());
@@ -151,6 +151,10 @@ void Registry::give_up(const std::string& name, std::uint64_t generation, Pendin
 // Without the mutex.
 void Registry::restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation,
                                 std::uint64_t first) {
+  {
+    const Lock lock(context_.mutex);
+    if (find_generation(name, generation) == nullptr) return;  // removed: no runner is to be started for it
+  }
   const auto runner = supervisor_.require("queue '" + name + "'", key);
   QueueOptions options;
   std::shared_ptr<QueueMap> map;
@@ -160,16 +164,17 @@ void Registry::restart_executor(const RunnerKey& key, const std::string& name, s
   std::shared_ptr<PendingHandler> pending;
   {
     const Lock lock(context_.mutex);
-    QueueEntry* const q = find_generation(name, generation);
-    if (q == nullptr) return;
-    options = q->options;
-    map = q->map;
-    pool = q->pool;
-    image = q->image;
-    state = q->state;
-    pending = q->pending;
-    q->relapses.is_starting = true;
+    if (QueueEntry* const q = find_generation(name, generation); q != nullptr) {
+      options = q->options;
+      map = q->map;
+      pool = q->pool;
+      image = q->image;
+      state = q->state;
+      pending = q->pending;
+      q->relapses.is_starting = true;
+    }
   }
+  if (!map) return dismiss_if_removed(key);
   if (pending) {
     options.handler = pending->handler;
     image = pending->image;
@@ -204,6 +209,20 @@ void Registry::restart_executor(const RunnerKey& key, const std::string& name, s
     }
   }
   context_.changed.notify_all();
-}  // the old executor, of a runner that is gone, ends here
+  executor.reset();  // the old one, of a runner that is gone; or the new one, of a queue that was removed meanwhile
+  dismiss_if_removed(key);
+}
+
+void Registry::dismiss_if_removed(const RunnerKey& key) {
+  if (key.queue.empty()) return;
+  std::optional<Reservation> nobody_creates_it;
+  {
+    const Lock lock(context_.mutex);
+    const std::string object = object_of_queue(key.queue);
+    if (queues_.count(key.queue) != 0 || reserved_.count(object) != 0) return;
+    nobody_creates_it.emplace(*this, object);
+  }
+  supervisor_.dismiss_own(key.queue);
+}
 
 }  // namespace ipcq::detail

@@ -29,7 +29,9 @@ MemoryNeeds Registry::needs_of(const std::string& object, const QueueOptions& op
       throw UsageError(why.starts_with(kNameless) ? object + ": " + why.substr(kNameless.size()) : why);
     }
   };
-  if (options.backend != "auto" || options.handler.empty()) return on(options.backend);
+  if (options.backend != "auto") return on(options.backend);
+  if (!options.pool.empty()) return on(pools_.at(options.pool)->map->on_device() ? "cuda" : "host");
+  if (options.handler.empty()) return on("host");
   const MemoryNeeds host = on("host");
   const MemoryNeeds gpu = on("cuda");
   return bytes_of(gpu) > bytes_of(host) ? gpu : host;
@@ -40,9 +42,10 @@ std::uint64_t Registry::check_limits(const std::string& object, const Limits& li
   const std::uint64_t bytes = bytes_of(needs);
   std::uint64_t there = queues_.size();
   std::uint64_t taken = 0;
-  for (const auto& [name, will_take] : reserved_) {
-    there += name.compare(0, 5, "queue") == 0 ? 1 : 0;
-    taken += will_take;
+  for (const auto& [name, coming] : reserved_) {
+    if (coming.is_there) continue;
+    there += coming.is_queue ? 1 : 0;
+    taken += coming.bytes;
   }
   for (const auto& [name, q] : queues_) taken += q.map->segment().size();
   for (const auto& [name, pool] : pools_) {
@@ -88,6 +91,15 @@ bool Registry::shares_its_pool(const QueueEntry& q) const {
                      [&](const auto& other) { return other.second.pool == q.pool && other.second.name != q.name; });
 }
 
+void Registry::check_not_awaited(const std::string& object, const std::string& pool) const {
+  std::string by = supervisor_.awaiting(pool);
+  if (!by.empty()) by = object_of_queue(by) + ", which is created anew,";
+  for (const auto& [name, coming] : reserved_) {
+    if (coming.is_queue && coming.pool == pool) by = name + ", which is being created,";
+  }
+  if (!by.empty()) throw UsageError(object + by + " is to have its slots there; try again");
+}
+
 // A queue that others share a pool with is removed once it is empty: what its messages, and its clients, hold of the
 // pool could not be told from what is the others'. GPU memory is not taken from under clients that have it mapped.
 void Registry::check_removable(const QueueEntry& q, Removal how) const {
@@ -96,6 +108,7 @@ void Registry::check_removable(const QueueEntry& q, Removal how) const {
   if (q.options.pool.empty() && shares_its_pool(q)) {
     throw UsageError(object + "other queues share its pool, which has its name; remove them first");
   }
+  if (q.options.pool.empty()) check_not_awaited(object, q.name);
   const bool may_be_used = how == Removal::at_once && !shares;
   const std::string users = pids_of_clients(q, may_be_used);
   if (may_be_used && !users.empty() && q.pool->map->on_device()) {
@@ -171,6 +184,7 @@ void Registry::remove_pool(const std::string& name) {
       }
       throw UsageError(object + ": " + object_of_queue(queue) + " has its slots there; remove that first");
     }
+    check_not_awaited(object + ": ", name);
     reserved.emplace(*this, object);
     pool = std::move(there->second);
     pools_.erase(there);

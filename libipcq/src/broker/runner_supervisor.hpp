@@ -78,6 +78,8 @@ class RunnerSupervisor {
 
   bool recreates_queue(const std::string& name) const { return recreations_.awaits_queue(name); }
   bool recreates_pool(const std::string& name) const { return recreations_.awaits_pool(name); }
+  // A queue that is created anew in that pool; empty: none.
+  std::string awaiting(const std::string& pool) const { return recreations_.awaiting(pool); }
   std::uint64_t deaths() const noexcept { return deaths_; }
 
   // Not with the mutex held, once `stopped` is set and `changed` notified. Waits for the thread, which takes the mutex.

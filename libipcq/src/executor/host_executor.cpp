@@ -86,6 +86,7 @@ class HostThreads final : public HostExecutor {
   }
   void resume() noexcept override {
     interrupt_.store(stop_.load());
+    if (stop_.load()) interrupt_.store(true);  // set meanwhile
     paused_.store(false);
     wake_paused();
   }

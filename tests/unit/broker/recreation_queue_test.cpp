@@ -46,6 +46,17 @@ TEST_F(RecreationQueueTest, ComeInAnOrderThatCanWork) {
   EXPECT_TRUE(waiting_.empty());
 }
 
+TEST_F(RecreationQueueTest, APoolIsAwaitedUntilAllInItAreThere) {
+  add(Kind::pool, "p");
+  add(Kind::sharing, "a", "p");
+  EXPECT_EQ(waiting_.awaiting("p"), "a");
+  EXPECT_EQ(waiting_.awaiting("a"), "");
+  succeed();
+  EXPECT_EQ(waiting_.awaiting("p"), "a");
+  succeed();
+  EXPECT_EQ(waiting_.awaiting("p"), "");
+}
+
 TEST_F(RecreationQueueTest, APatientOneIsTriedOnAndSaysSoOnce) {
   waiting_.add({Kind::queue, "q", {}, [] {}, true});
   EXPECT_THAT(fail(1), IsEmpty());

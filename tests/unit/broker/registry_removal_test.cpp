@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 
 #include <string>
+#include <string_view>
+#include <utility>
 
-#include "broker/groups.hpp"
+#include "base/crash_point.hpp"
 #include "broker/parts.hpp"
 #include "errors.hpp"
 #include "eventually.hpp"
@@ -36,7 +38,8 @@ TEST_F(RegistryRemovalTest, APoolThatOthersShareKeepsItsQueue) {
   for (const Removal how : {Removal::if_unused, Removal::at_once}) {
     EXPECT_THAT(error_of<UsageError>([&] { registry_.remove_queue("a", how); }), HasSubstr("share its pool"));
   }
-  EXPECT_THAT(error_of<UsageError>([&] { registry_.remove_pool("a"); }), HasSubstr("belongs to queue 'a' and goes with it"));
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.remove_pool("a"); }),
+              HasSubstr("belongs to queue 'a' and goes with it"));
   registry_.remove_queue("b", Removal::at_once);
   registry_.remove_queue("a", Removal::if_unused);
   EXPECT_TRUE(registry_.pools().empty());
@@ -111,6 +114,55 @@ TEST_F(RegistryRemovalTest, ALimitOfMemoryCountsWhatIsThereAndWhatComes) {
   registry_.create_pool("c", pool, limits);
   EXPECT_THROW(registry_.create_queue("q", Parts::small(), limits), UsageError);
   EXPECT_THROW(registry_.create_queue("q", Parts::small(), {.bytes = 1}), UsageError);
+}
+
+// Whose name is reserved a moment longer.
+TEST_F(RegistryRemovalTest, WhatIsThereCountsOnceAtItsCommit) {
+  static Registry* registry = nullptr;
+  static std::string refused;
+  registry = &registry_;
+  refused.clear();
+  set_crash_point_hook([](const char* name) {
+    if (std::string_view(name) != "create.committed" || registry == nullptr) return;
+    Registry& r = *std::exchange(registry, nullptr);
+    try {
+      r.create_queue("b", Parts::small(), {.queues = 2});
+    } catch (const UsageError& e) {
+      refused = e.what();
+    }
+  });
+  registry_.create_queue("a", Parts::small());
+  set_crash_point_hook(nullptr);
+  EXPECT_EQ(refused, "");
+  EXPECT_EQ(registry_.queues().size(), 2u);
+}
+
+TEST_F(RegistryRemovalTest, APoolStaysWhileAQueueIsCreatedInIt) {
+  registry_.create_pool("p", {.slots = 4, .size = 64});
+  static Registry* registry = nullptr;
+  static std::string refused;
+  registry = &registry_;
+  set_crash_point_hook([](const char* name) {
+    if (std::string_view(name) == "create.queue_made") {
+      refused = error_of<UsageError>([] { registry->remove_pool("p"); });
+    }
+  });
+  registry_.create_queue("q", sharing("p"));
+  set_crash_point_hook(nullptr);
+  EXPECT_THAT(refused, HasSubstr("queue 'q', which is being created, is to have its slots there"));
+}
+
+// The pool decides, as where it is created without limits.
+TEST_F(RegistryRemovalTest, AQueueInAPoolOnTheHostMayHaveAnyLines) {
+  registry_.create_pool("p", {.slots = 4, .size = 64});
+  QueueOptions o = sharing("p");
+  o.handler = "upper";
+  o.line = 512;
+  registry_.create_queue("q", o, {.queues = 9, .bytes = 1 << 30});
+  o.pool.clear();
+  o.line = 100;
+  o.backend = "host";
+  EXPECT_THAT(error_of<UsageError>([&] { registry_.create_queue("r", o); }), HasSubstr("queue 'r': line is 100"));
 }
 
 TEST_F(RegistryRemovalTest, AFailedCreationLeavesTheMemoryToOthers) {
