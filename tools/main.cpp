@@ -75,6 +75,17 @@ void add_queue_name(CommandLine& command, Options& o) {
   command.add_option("QUEUE", o.queue, "Queue").required().check(object_name());
 }
 
+CommandLine add_executor(CommandLine& line, Options& o) {
+  auto executor =
+      line.add_command("executor", "Switch a queue on a GPU to another executor, at one place in its order");
+  add_broker_option(executor, o);
+  add_queue_name(executor, o);
+  executor.add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
+      .required()
+      .check(one_of({"persistent", "stream"}));
+  return executor;
+}
+
 CommandLine add_state(CommandLine& line, Options& o) {
   auto state = line.add_command("state", "Save or load the state of a queue's handler, at one place in its order");
   add_broker_option(state, o);
@@ -144,13 +155,7 @@ int run(int argc, char** argv) {
   auto end = line.add_command("end", "Say that no further producer will come: consumers see the end");
   add_broker(end);
   add_queue(end);
-  auto executor =
-      line.add_command("executor", "Switch a queue on a GPU to another executor, at one place in its order");
-  add_broker(executor);
-  add_queue(executor);
-  executor.add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
-      .required()
-      .check(one_of({"persistent", "stream"}));
+  const auto executor = add_executor(line, o);
   const auto state = add_state(line, o);
   auto handler = line.add_command("handler", "Handlers of your own");
   handler.require_command();

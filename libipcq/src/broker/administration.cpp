@@ -24,7 +24,6 @@ void Administration::change_group(const std::string& queue, const std::string& g
   const Lock lock(context_.mutex);
   context_.check_running("queue '" + queue + "'");
   pause_one_group(registry_.find(queue), group, paused);
-  context_.log(LogLevel::info, "queue '" + queue + "': group '" + group + (paused ? "' paused" : "' goes on"));
 }
 
 void Administration::pause(const std::string& queue, const std::string& group) {

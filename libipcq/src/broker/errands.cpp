@@ -144,8 +144,9 @@ Errands::Outcome Errands::outcome_of(Errand& errand) noexcept {
     Outcome outcome;
     carry_out(errand, outcome);
     if (!is_of_handler(errand.request)) {
-      context_.log(LogLevel::info, object_of(errand.request) + ": " + word_for(errand.request.op) + ", as " +
-                                       errand.who + " has asked");
+      const std::string group = get_text(errand.request.group, sizeof errand.request.group);
+      context_.log(LogLevel::info, object_of(errand.request) + (group.empty() ? "" : ", group '" + group + "'") + ": " +
+                                       word_for(errand.request.op) + " by " + errand.who);
     }
     return outcome;
   } catch (const NotFoundError& e) {

@@ -186,7 +186,6 @@ void LiveChanges::set_paused(const std::string& queue, bool paused) {
     q.options.paused = paused;
     apply_pauses(q);
   });
-  context_.log(LogLevel::info, t.object() + (paused ? ": paused" : ": goes on"));
 }
 
 bool LiveChanges::swap_at_start(const Target& before, const std::string& handler,

@@ -168,6 +168,7 @@ class Registry final : public RunnerUser {
   // Lets a queue's handler go on in the next host runner of that key, with the ticket `first`. Throws BackendError.
   void give_up(const std::string& name, std::uint64_t generation, PendingHandler& pending);
   void restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation, std::uint64_t first);
+  bool is_there(const std::string& queue, std::uint64_t generation);  // without the mutex
   // Without the mutex. Ends the runner that was started for a queue alone, if that has been removed meanwhile.
   void dismiss_if_removed(const RunnerKey& key);
 

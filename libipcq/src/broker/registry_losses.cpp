@@ -148,13 +148,15 @@ void Registry::give_up(const std::string& name, std::uint64_t generation, Pendin
   context_.changed.notify_all();
 }
 
+bool Registry::is_there(const std::string& queue, std::uint64_t generation) {
+  const Lock lock(context_.mutex);
+  return find_generation(queue, generation) != nullptr;
+}
+
 // Without the mutex.
 void Registry::restart_executor(const RunnerKey& key, const std::string& name, std::uint64_t generation,
                                 std::uint64_t first) {
-  {
-    const Lock lock(context_.mutex);
-    if (find_generation(name, generation) == nullptr) return;  // removed: no runner is to be started for it
-  }
+  if (!is_there(name, generation)) return;  // removed: no runner is to be started for it
   const auto runner = supervisor_.require("queue '" + name + "'", key);
   QueueOptions options;
   std::shared_ptr<QueueMap> map;
