@@ -145,10 +145,10 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
     const Lock lock(context_.mutex);
     check_new_queue(name, options, by);
     const std::string object = object_of_queue(name);
-    reserved.emplace(*this, object,
-                     Reserved{.bytes = check_limits(object, limits, needs_of(object, options), 1),
-                              .is_queue = true,
-                              .pool = options.pool});
+    reserved.emplace(
+        *this, object,
+        Reserved{
+            .bytes = check_limits(object, limits, needs_of(name, options), 1), .is_queue = true, .pool = options.pool});
     if (options.pool.empty()) {
       own_pool.emplace(*this, object_of_pool(name));
     } else {

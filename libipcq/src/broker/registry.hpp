@@ -135,7 +135,7 @@ class Registry final : public RunnerUser {
   std::shared_ptr<const HandlerImage> add_queue(const std::string& name, const QueueOptions& options, By by,
                                                 Lasting lasting, const Limits& limits = {});
   // What the options need at most: `auto` may choose the GPU.
-  MemoryNeeds needs_of(const std::string& object, const QueueOptions& options) const;
+  MemoryNeeds needs_of(const std::string& name, const QueueOptions& options) const;
   // Throws UsageError where that is too much. Returns the bytes that count.
   std::uint64_t check_limits(const std::string& object, const Limits& limits, const MemoryNeeds& needs,
                              std::uint32_t queues) const;

@@ -3,7 +3,6 @@
 #include <iterator>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <utility>
 
 #include "base/crash_point.hpp"
@@ -18,20 +17,15 @@ namespace {
 std::uint64_t bytes_of(const MemoryNeeds& needs) { return needs.shared_memory + needs.device_memory; }
 }  // namespace
 
-MemoryNeeds Registry::needs_of(const std::string& object, const QueueOptions& options) const {
-  const auto on = [&](const std::string& backend) {
+MemoryNeeds Registry::needs_of(const std::string& name, const QueueOptions& options) const {
+  const PoolEntry* const shared = options.pool.empty() ? nullptr : pools_.at(options.pool).get();
+  const auto on = [&](const char* backend) {
     QueueOptions o = options;
     o.backend = backend;
-    try {
-      return o.pool.empty() ? memory_needs(o) : memory_needs(o, &pools_.at(o.pool)->options);
-    } catch (const UsageError& e) {
-      constexpr std::string_view kNameless = "queue: ";
-      const std::string why = e.what();
-      throw UsageError(why.starts_with(kNameless) ? object + ": " + why.substr(kNameless.size()) : why);
-    }
+    return QueueMap::needs(name, o, shared != nullptr ? &shared->options : nullptr);
   };
-  if (options.backend != "auto") return on(options.backend);
-  if (!options.pool.empty()) return on(pools_.at(options.pool)->map->on_device() ? "cuda" : "host");
+  if (options.backend != "auto") return on(options.backend.c_str());
+  if (shared != nullptr) return on(shared->map->on_device() ? "cuda" : "host");
   if (options.handler.empty()) return on("host");
   const MemoryNeeds host = on("host");
   const MemoryNeeds gpu = on("cuda");

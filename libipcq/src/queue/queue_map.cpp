@@ -87,9 +87,12 @@ void check_line(const std::string& object, std::uint32_t line, bool plain) {
   }
 }
 
+// Of a queue; empty: it has no name yet.
+std::string object_of_queue(const std::string& name) { return name.empty() ? "queue" : "queue '" + name + "'"; }
+
 QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap::Executed executed,
                        const PoolHeader& pool) {
-  const std::string object = name.empty() ? "queue" : "queue '" + name + "'";
+  const std::string object = object_of_queue(name);
   std::uint64_t lines = o.lines;
   if (lines == 0) lines = std::max<std::uint64_t>(1024, std::uint64_t{2} * pool.slots);
   check_range(object, "lines", lines, kMinLines, kMaxLines);
@@ -293,6 +296,21 @@ void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept {
   ring_always(pool.control().free);
 }
 
+MemoryNeeds QueueMap::needs(const std::string& name, const QueueOptions& options, const PoolOptions* shared) {
+  const PoolOptions own = PoolMap::of_queue(options);
+  const std::string object = object_of_queue(name);
+  const PoolHeader pool = header_for(shared != nullptr ? "pool" : object, "", shared != nullptr ? *shared : own);
+  const auto executor = executed(options, pool);
+  const QueueHeader h = header_for(name, options, executor, pool);
+  MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs(object, own);
+  n.shared_memory += h.segment.total_bytes;
+  if (executor == Executed::by_device) {
+    n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;
+    n.device_memory += options.state_bytes;
+  }
+  return n;
+}
+
 }  // namespace ipcq::detail
 
 namespace ipcq {
@@ -302,17 +320,7 @@ using namespace detail;
 MemoryNeeds memory_needs(const PoolOptions& options) { return PoolMap::needs("pool", options); }
 
 MemoryNeeds memory_needs(const QueueOptions& options, const PoolOptions* shared) {
-  const PoolOptions own = PoolMap::of_queue(options);
-  const PoolHeader pool = header_for(shared != nullptr ? "pool" : "queue", "", shared != nullptr ? *shared : own);
-  const auto executor = QueueMap::executed(options, pool);
-  const QueueHeader h = header_for("", options, executor, pool);
-  MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs("queue", own);
-  n.shared_memory += h.segment.total_bytes;
-  if (executor == QueueMap::Executed::by_device) {
-    n.pinned += sizeof(QueueControl) + h.held_offset - h.in_offset;
-    n.device_memory += options.state_bytes;
-  }
-  return n;
+  return QueueMap::needs({}, options, shared);
 }
 
 }  // namespace ipcq

@@ -64,6 +64,8 @@ class QueueMap {
   enum class Executed : std::uint8_t { none, by_host, by_device };
   // For a queue in this pool. `options.backend` is not "auto" any more.
   static Executed executed(const QueueOptions& options, const PoolHeader& pool) noexcept;
+  // As ipcq::memory_needs(). The name is that in errors.
+  static MemoryNeeds needs(const std::string& name, const QueueOptions& options, const PoolOptions* shared);
   static std::unique_ptr<QueueMap> create(const std::string& segment, const std::string& name,
                                           const QueueOptions& options, Executed executed, const PoolHeader& pool,
                                           std::uint64_t generation, const Segment::Access& access);
