@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "program/attach.hpp"
 #include "program/exit_code.hpp"
 #include "program/logging.hpp"
 #include "program/queue_spec.hpp"
@@ -19,7 +20,7 @@ std::string messages(std::uint64_t count) { return fmt::format("{} message{}", c
 
 CommandLine LifeCycle::add(CommandLine& line, const char* name, const char* help) {
   auto command = line.add_command(name, help);
-  command.add_option("--broker", broker_, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
+  add_broker_option(command, broker_);
   return command;
 }
 

@@ -12,6 +12,7 @@
 #include "handler.hpp"
 #include "housekeeping.hpp"
 #include "lifecycle.hpp"
+#include "program/attach.hpp"
 #include "program/command_line.hpp"
 #include "program/exit_code.hpp"
 #include "program/inherited_descriptors.hpp"
@@ -66,11 +67,6 @@ int dump_command(const Options& o) {
   return kOk;
 }
 
-void add_broker_option(CommandLine& command, Options& o) {
-  command.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]")
-      .check(not_empty());
-}
-
 void add_queue_name(CommandLine& command, Options& o) {
   command.add_option("QUEUE", o.queue, "Queue").required().check(object_name());
 }
@@ -78,7 +74,7 @@ void add_queue_name(CommandLine& command, Options& o) {
 CommandLine add_executor(CommandLine& line, Options& o) {
   auto executor =
       line.add_command("executor", "Switch a queue on a GPU to another executor, at one place in its order");
-  add_broker_option(executor, o);
+  add_broker_option(executor, o.broker);
   add_queue_name(executor, o);
   executor.add_option("KIND", o.executor, "persistent: lowest latency; stream: nothing spins on the GPU")
       .required()
@@ -88,7 +84,7 @@ CommandLine add_executor(CommandLine& line, Options& o) {
 
 CommandLine add_state(CommandLine& line, Options& o) {
   auto state = line.add_command("state", "Save or load the state of a queue's handler, at one place in its order");
-  add_broker_option(state, o);
+  add_broker_option(state, o.broker);
   add_queue_name(state, o);
   state.add_option("ACTION", o.action, "save: to a new file; load: what FILE lacks becomes zero")
       .required()
@@ -99,7 +95,7 @@ CommandLine add_state(CommandLine& line, Options& o) {
 
 CommandLine add_handler_replace(CommandLine& handler, Options& o) {
   auto replace = handler.add_command("replace", "Let another handler go on, at one place in a queue's order");
-  add_broker_option(replace, o);
+  add_broker_option(replace, o.broker);
   add_queue_name(replace, o);
   replace.add_option("FILE[:NAME=VALUE...]", o.file, "The new handler").required().check(not_empty());
   return replace;
@@ -130,7 +126,7 @@ int run(int argc, char** argv) {
   line.add_common_options("ipcq");
   line.require_command();
   const auto add_json = [&](CommandLine& command) { command.add_flag("--json", o.json, "JSON on stdout"); };
-  const auto add_broker = [&](CommandLine& command) { add_broker_option(command, o); };
+  const auto add_broker = [&](CommandLine& command) { add_broker_option(command, o.broker); };
   const auto add_queue = [&](CommandLine& command) { add_queue_name(command, o); };
 
   auto list = line.add_command("list", "Brokers of this user, living and dead");

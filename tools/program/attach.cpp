@@ -36,9 +36,13 @@ auto attempt_then_wait(const std::string& whom, Duration wait_for, const Attempt
 
 }  // namespace
 
+void add_broker_option(CommandLine& line, std::string& broker) {
+  line.add_option("--broker", broker, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
+}
+
 void add_attach_options(CommandLine& line, AttachOptions& o) {
   line.add_option("--wait", o.wait, "spin, hybrid or sleep").environment("IPCQ_WAIT").show_default();
-  line.add_option("--broker", o.broker, "Broker name or socket path [$IPCQ_BROKER, else default]").check(not_empty());
+  add_broker_option(line, o.broker);
   line.add_option("--wait-for", o.wait_for, "Seconds to wait for broker and queue to appear")
       .environment("IPCQ_WAIT_FOR")
       .transform(not_negative())

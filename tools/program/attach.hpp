@@ -19,6 +19,8 @@ struct AttachOptions {
   double wait_for = 5;  // s
 };
 
+// --broker.
+void add_broker_option(CommandLine& line, std::string& broker);
 void add_attach_options(CommandLine& line, AttachOptions& options);
 
 class Attachment {

@@ -121,7 +121,9 @@ void Registry::add_pool(const std::string& name, const PoolOptions& options, By 
     const Lock lock(context_.mutex);
     check_new_pool(name, options, by);
     const std::string object = object_of_pool(name);
-    reserved.emplace(*this, object, Reserved{.bytes = check_limits(object, limits, memory_needs(options), 0)});
+    const Reserved coming{.bytes = bytes_of(PoolMap::needs(object, options))};
+    check_limits(object, limits, coming);
+    reserved.emplace(*this, object, coming);
     generation = context_.new_generation();
   }
   const std::shared_ptr<PoolEntry> pool = build_pool(name, options, generation);
@@ -145,10 +147,9 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
     const Lock lock(context_.mutex);
     check_new_queue(name, options, by);
     const std::string object = object_of_queue(name);
-    reserved.emplace(
-        *this, object,
-        Reserved{
-            .bytes = check_limits(object, limits, needs_of(name, options), 1), .is_queue = true, .pool = options.pool});
+    const Reserved coming{.bytes = bytes_for(name, options), .is_queue = true, .pool = options.pool};
+    check_limits(object, limits, coming);
+    reserved.emplace(*this, object, coming);
     if (options.pool.empty()) {
       own_pool.emplace(*this, object_of_pool(name));
     } else {
@@ -323,10 +324,8 @@ const QueueEntry& Registry::find(const std::string& queue) const {
   if (comes_back(queue)) {
     throw NotFoundError(object_of_queue(queue) + ": its runner was lost, and it is being created anew; wait for it");
   }
-  std::string known;
-  for (const auto& [name, q] : queues_) known += (known.empty() ? "" : ", ") + name;
   throw NotFoundError(object_of_queue(queue) + ": " + context_.self() + " has no such queue; it has " +
-                      (known.empty() ? "none" : known));
+                      names_in(queues_));
 }
 
 bool Registry::comes_back(const std::string& queue) const {

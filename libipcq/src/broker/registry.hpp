@@ -29,6 +29,15 @@ namespace ipcq::detail {
 inline std::string object_of_pool(const std::string& name) { return "pool '" + name + "'"; }
 inline std::string object_of_queue(const std::string& name) { return "queue '" + name + "'"; }
 
+inline std::uint64_t bytes_of(const MemoryNeeds& needs) { return needs.shared_memory + needs.device_memory; }
+// The names in a map, for an error; "none".
+template <class Map>
+std::string names_in(const Map& map) {
+  std::string names;
+  for (const auto& [name, entry] : map) names += (names.empty() ? "" : ", ") + name;
+  return names.empty() ? "none" : names;
+}
+
 // What all queues and pools may be together, for who creates another. 0: any.
 struct Limits {
   std::uint32_t queues = 0;
@@ -134,11 +143,10 @@ class Registry final : public RunnerUser {
   void add_pool(const std::string& name, const PoolOptions& options, By by, const Limits& limits = {});
   std::shared_ptr<const HandlerImage> add_queue(const std::string& name, const QueueOptions& options, By by,
                                                 Lasting lasting, const Limits& limits = {});
-  // What the options need at most: `auto` may choose the GPU.
-  MemoryNeeds needs_of(const std::string& name, const QueueOptions& options) const;
-  // Throws UsageError where that is too much. Returns the bytes that count.
-  std::uint64_t check_limits(const std::string& object, const Limits& limits, const MemoryNeeds& needs,
-                             std::uint32_t queues) const;
+  // The bytes that the options need at most: `auto` may choose the GPU.
+  std::uint64_t bytes_for(const std::string& name, const QueueOptions& options) const;
+  // Throws UsageError where it is too much.
+  void check_limits(const std::string& object, const Limits& limits, const Reserved& coming) const;
   void check_not_reserved(const std::string& object) const;
   void check_new_pool(const std::string& name, const PoolOptions& options, By by) const;
   void check_new_queue(const std::string& name, const QueueOptions& options, By by) const;

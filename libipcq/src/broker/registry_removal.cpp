@@ -13,52 +13,43 @@
 
 namespace ipcq::detail {
 
-namespace {
-std::uint64_t bytes_of(const MemoryNeeds& needs) { return needs.shared_memory + needs.device_memory; }
-}  // namespace
-
-MemoryNeeds Registry::needs_of(const std::string& name, const QueueOptions& options) const {
+std::uint64_t Registry::bytes_for(const std::string& name, const QueueOptions& options) const {
   const PoolEntry* const shared = options.pool.empty() ? nullptr : pools_.at(options.pool).get();
   const auto on = [&](const char* backend) {
     QueueOptions o = options;
     o.backend = backend;
-    return QueueMap::needs(name, o, shared != nullptr ? &shared->options : nullptr);
+    return bytes_of(QueueMap::needs(name, o, shared != nullptr ? &shared->options : nullptr));
   };
   if (options.backend != "auto") return on(options.backend.c_str());
   if (shared != nullptr) return on(shared->map->on_device() ? "cuda" : "host");
   if (options.handler.empty()) return on("host");
-  const MemoryNeeds host = on("host");
-  const MemoryNeeds gpu = on("cuda");
-  return bytes_of(gpu) > bytes_of(host) ? gpu : host;
+  return std::max(on("host"), on("cuda"));
 }
 
-std::uint64_t Registry::check_limits(const std::string& object, const Limits& limits, const MemoryNeeds& needs,
-                                     std::uint32_t queues) const {
-  const std::uint64_t bytes = bytes_of(needs);
+void Registry::check_limits(const std::string& object, const Limits& limits, const Reserved& coming) const {
   std::uint64_t there = queues_.size();
   std::uint64_t taken = 0;
-  for (const auto& [name, coming] : reserved_) {
-    if (coming.is_there) continue;
-    there += coming.is_queue ? 1 : 0;
-    taken += coming.bytes;
+  for (const auto& [name, other] : reserved_) {
+    if (other.is_there) continue;
+    there += other.is_queue ? 1 : 0;
+    taken += other.bytes;
   }
   for (const auto& [name, q] : queues_) taken += q.map->segment().size();
   for (const auto& [name, pool] : pools_) {
     taken += pool->map->segment().size();
     if (pool->map->on_device()) taken += PoolMap::needs(object_of_pool(name), pool->options).device_memory;
   }
-  if (limits.queues != 0 && queues != 0 && there >= limits.queues) {
+  if (limits.queues != 0 && coming.is_queue && there >= limits.queues) {
     throw UsageError(object + ": " + context_.self() + " has " + std::to_string(there) + " queues, of " +
                      std::to_string(limits.queues) + " that it may have (max-queues); remove one first");
   }
-  if (limits.bytes != 0 && (bytes > limits.bytes || taken > limits.bytes - bytes)) {
-    throw UsageError(object + ": needs " + format_bytes(bytes) + ", and of the " + format_bytes(limits.bytes) +
+  if (limits.bytes != 0 && (coming.bytes > limits.bytes || taken > limits.bytes - coming.bytes)) {
+    throw UsageError(object + ": needs " + format_bytes(coming.bytes) + ", and of the " + format_bytes(limits.bytes) +
                      " that " + context_.self() + " may take (max-memory) " +
                      format_bytes(limits.bytes - std::min(limits.bytes, taken)) +
                      " are free; make it smaller, or "
                      "remove something first");
   }
-  return bytes;
 }
 
 // ---- removal ----
@@ -99,11 +90,13 @@ void Registry::check_not_awaited(const std::string& object, const std::string& p
 // pool could not be told from what is the others'. GPU memory is not taken from under clients that have it mapped.
 void Registry::check_removable(const QueueEntry& q, Removal how) const {
   const std::string object = object_of_queue(q.name) + ": ";
-  const bool shares = shares_its_pool(q) || !q.options.pool.empty();
-  if (q.options.pool.empty() && shares_its_pool(q)) {
-    throw UsageError(object + "other queues share its pool, which has its name; remove them first");
+  const bool shares = !q.options.pool.empty();
+  if (!shares) {
+    if (shares_its_pool(q)) {
+      throw UsageError(object + "other queues share its pool, which has its name; remove them first");
+    }
+    check_not_awaited(object, q.name);
   }
-  if (q.options.pool.empty()) check_not_awaited(object, q.name);
   const bool may_be_used = how == Removal::at_once && !shares;
   const std::string users = pids_of_clients(q, may_be_used);
   if (may_be_used && !users.empty() && q.pool->map->on_device()) {
@@ -167,10 +160,7 @@ void Registry::remove_pool(const std::string& name) {
     context_.check_running(object);
     const auto there = pools_.find(name);
     if (there == pools_.end()) {
-      std::string known;
-      for (const auto& [known_name, p] : pools_) known += (known.empty() ? "" : ", ") + known_name;
-      throw NotFoundError(object + ": " + context_.self() + " has no such pool; it has " +
-                          (known.empty() ? "none" : known));
+      throw NotFoundError(object + ": " + context_.self() + " has no such pool; it has " + names_in(pools_));
     }
     for (const auto& [queue, q] : queues_) {
       if (q.pool != there->second) continue;
