@@ -5,6 +5,7 @@
 //   latency/persistent  producer process, persistent kernel (identity), consumer process, both spin, one message of 48
 //   latency/stream      bytes at a time; from the clock read before send() to the one read after receive().
 //                       The consumer acknowledges through a shared word, which is not timed
+//   latency/call        a process calls the handler (identity) of the persistent kernel, spins, and gets the reply
 //   inline/bare         a block of 512 threads moves 48-byte lines from ring to ring; one thread writes, one reads
 //   inline/ipcq         send_many and receive_many in batches of 256 through the persistent kernel; from the first
 //                       receipt to the last; delivered means received, its number checked, and released
@@ -101,6 +102,7 @@ void print_last_lines() {
   lines.figure("48 B, process to process through the stream executor, p50", "latency/stream", 1, "us");
   lines.figure("48 B, bare round trip through one warp, p50", "latency/bare", 1, "us");
   lines.ratio("48 B p50: persistent / bare", "latency/persistent", "latency/bare");
+  lines.ratio("48 B p50: call to the handler and back / persistent", "latency/call", "latency/persistent", at_most(1.1));
   lines.ratio("48 B p50: stream / bare", "latency/stream", "latency/bare");
   lines.figure("48 B messages through the persistent kernel", "inline/ipcq", 1e6, "M/s");
   lines.ratio("48 B messages: ipcq / bare block", "inline/ipcq", "inline/bare");
@@ -130,6 +132,7 @@ void print_last_lines() {
 BENCHMARK(latency_bare)->Name("latency/bare")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(latency_persistent)->Name("latency/persistent")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(latency_stream)->Name("latency/stream")->Iterations(1)->Unit(benchmark::kMillisecond);
+BENCHMARK(latency_call)->Name("latency/call")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(inline_bare)->Name("inline/bare")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(inline_ipcq)->Name("inline/ipcq")->Iterations(1)->Unit(benchmark::kMillisecond);
 BENCHMARK(inline_6x6)->Name("inline/6x6")->Iterations(1)->Unit(benchmark::kMillisecond);

@@ -23,6 +23,7 @@ void bulk_bare(benchmark::State& state);
 // gpu_bench_queue.cpp
 void latency_persistent(benchmark::State& state);
 void latency_stream(benchmark::State& state);
+void latency_call(benchmark::State& state);
 void inline_ipcq(benchmark::State& state);
 void inline_6x6(benchmark::State& state);
 void records_ipcq(benchmark::State& state);

@@ -118,6 +118,35 @@ void measure_latency(const std::string& handler, ExecutorKind executor, std::uin
   consumer.join();
 }
 
+void latency_call(benchmark::State& state) {
+  const SharedMemory<std::uint64_t> ns(scaled(200'000));
+  for (auto _ : state) {
+    Peer caller([&] {
+      auto session = attach();
+      auto client = session.client("q", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(60)});
+      std::byte message[kBytes] = {};
+      for (std::size_t n = 0; n < ns.values().size(); ++n) {
+        const std::uint64_t start = now_ns();
+        std::memcpy(message, &start, sizeof start);
+        auto call = client.request(message);
+        if (!call) fail("request not sent");
+        const auto reply = call->receive();
+        ns[n] = now_ns() - start;
+        if (!reply || reply->length() != kBytes || std::memcmp(reply->bytes().data(), message, kBytes) != 0) {
+          fail("wrong reply");
+        }
+      }
+    });
+    const Broker broker = start_broker({.slots = 0,
+                                        .handler = "identity",
+                                        .backend = "cuda",
+                                        .executor = ExecutorKind::persistent,
+                                        .calls = 16});
+    caller.join();
+  }
+  report_latency(state, "latency/call", ns.values());
+}
+
 void latency_persistent(benchmark::State& state) { latency(state, "latency/persistent", ExecutorKind::persistent); }
 void latency_stream(benchmark::State& state) { latency(state, "latency/stream", ExecutorKind::stream); }
 

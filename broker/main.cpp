@@ -42,7 +42,8 @@ void describe(CommandLine& line, Options& o) {
                   "batch=messages|records handler=NAME|FILE (.cu .cpp .so .ptx .ltoir) define=NAME=VALUE include=DIR "
                   "quick_start=yes|no handler_deadline=SECONDS state=SIZE state_file=FILE isolate=yes|no pool "
                   "backpressure=block|reject|drop-oldest group=NAME[:lossy][:paused] paused=yes|no "
-                  "threads wait=spin|hybrid|sleep endpoints held backend=auto|host|cuda, on a GPU device=N "
+                  "threads wait=spin|hybrid|sleep endpoints held calls=N on_server_death=fail|redeliver "
+                  "backend=auto|host|cuda, on a GPU device=N "
                   "mirror=none|full host_readable=yes|no executor=auto|persistent|stream; may be repeated")
       .one_value_each();
   line.add_option("--pool", o.pools,

@@ -42,6 +42,11 @@ std::optional<Ending> ending_of(Status status) noexcept {
     case Status::too_large:
     case Status::not_held:
     case Status::unreachable:
+    case Status::cancelled:  // these five are of calls
+    case Status::failed:
+    case Status::no_server:
+    case Status::server_died:
+    case Status::expired:
       return std::nullopt;
   }
   return std::nullopt;

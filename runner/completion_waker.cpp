@@ -41,13 +41,20 @@ bool CompletionWaker::somebody_sleeps() const noexcept {
   for (std::uint64_t left = ring_.live_groups(); left != 0; left &= left - 1) {
     if (is_armed(control.ready[static_cast<unsigned>(std::countr_zero(left))])) return true;
   }
+  return queue_.handler_answers() && a_caller_sleeps();
+}
+
+bool CompletionWaker::a_caller_sleeps() const noexcept {
+  for (std::uint32_t e = 0; e < queue_.config().endpoints; ++e) {
+    if (is_armed(queue_.call_bell(e))) return true;
+  }
   return false;
 }
 
 // Whether tickets have been processed since the last call.
 bool CompletionWaker::advance() noexcept {
-  const std::uint64_t before = std::exchange(done_, PublishedView<SharedAtomics>(ring_).first_unprocessed(done_));
-  return done_ != before;
+  before_ = std::exchange(done_, PublishedView<SharedAtomics>(ring_).first_unprocessed(done_));
+  return done_ != before_;
 }
 
 void CompletionWaker::run() noexcept {
@@ -57,6 +64,7 @@ void CompletionWaker::run() noexcept {
   while (!stop_.load(std::memory_order_acquire)) {
     if (advance()) {
       wake_after_processing(queue_, pool_);
+      wake_callers(queue_, before_, done_);
       since = 0;
       continue;
     }

@@ -22,12 +22,14 @@ class CompletionWaker {
  private:
   void run() noexcept;
   bool somebody_sleeps() const noexcept;
+  bool a_caller_sleeps() const noexcept;
   bool advance() noexcept;
 
   const detail::QueueMap& queue_;
   const detail::PoolMap& pool_;
   const detail::Ring<detail::SharedAtomics>& ring_;
-  std::uint64_t done_ = 0;  // all tickets before this one have been processed
+  std::uint64_t done_ = 0;    // all tickets before this one have been processed
+  std::uint64_t before_ = 0;  // done_ before the last advance()
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -29,3 +29,10 @@ ipcq_test_needs(readme_program readme_program)
 
 # programs/life_cycle_test.sh runs it.
 ipcq_document_program(life_cycle_program docs/guide/life-cycle.md "## In C++")
+
+ipcq_document_program(calls_program docs/guide/calls.md "## In C++")
+add_test(NAME calls_program COMMAND "${CMAKE_COMMAND}" -E env "XDG_RUNTIME_DIR=${CMAKE_CURRENT_BINARY_DIR}" $<TARGET_FILE:calls_program>)
+set_tests_properties(calls_program PROPERTIES
+  LABELS process TIMEOUT 60 RUN_SERIAL ON PASS_REGULAR_EXPRESSION
+  "^alpha: re: alpha\nbeta: re: beta\ngamma: re: gamma\ncount: one\ncount: two\ncount: three\ndivide by 0: 33, not a number\nslow: expired\nslow: cancelled\n$")
+ipcq_test_needs(calls_program calls_program)

@@ -114,6 +114,42 @@ inline constexpr KillCase kKillCases[] = {
     {"forward.published", Victim::forwarder, 4, 1088},
 };
 
+// The deaths of call_kill_test.
+struct CallKillCase {
+  const char* step;
+  bool server;  // dies; else a client
+  int count;    // when it gets there for the count-th time
+};
+inline constexpr CallKillCase kCallKillCases[] = {
+    {"call.opened", false, 1},     {"call.opened", false, 9},
+    {"publish.claimed", false, 4}, {"publish.slot_marked", false, 3},
+    {"publish.tagged", false, 7},  {"wait.armed", false, 2},
+    {"call.slot_freed", false, 1}, {"call.slot_freed", false, 4},
+    {"release.last", false, 2},    {"loan.taken", false, 3},
+    {"take.claimed", true, 1},     {"take.claimed", true, 6},
+    {"take.held", true, 1},        {"take.held", true, 7},
+    {"take.finished", true, 5},    {"answer.writing", true, 1},
+    {"answer.writing", true, 2},   {"answer.writing", true, 8},
+    {"answer.written", true, 1},   {"answer.written", true, 2},
+    {"answer.written", true, 4},   {"answer.answered", true, 1},
+    {"answer.answered", true, 2},  {"answer.answered", true, 3},
+    {"answer.answered", true, 4},  {"answer.answered", true, 9},
+    {"release.started", true, 2},  {"release.slot_done", true, 2},
+    {"ring.incremented", true, 3}, {"ring.incremented", false, 3},
+    {"wait.armed", true, 2},
+};
+
+// Deaths of a client whose queue's handler answers.
+inline constexpr CallKillCase kHandlerCallKillCases[] = {
+    {"call.opened", false, 3},      {"publish.claimed", false, 2},   {"publish.tagged", false, 5},
+    {"take.claimed", false, 1},     {"take.claimed", false, 7},      {"take.held", false, 1},
+    {"take.held", false, 8},        {"take.finished", false, 6},     {"answer.writing", false, 1},
+    {"answer.writing", false, 9},   {"answer.written", false, 1},    {"answer.written", false, 6},
+    {"answer.answered", false, 1},  {"answer.answered", false, 2},   {"answer.answered", false, 7},
+    {"release.started", false, 2},  {"release.slot_done", false, 2}, {"call.slot_freed", false, 2},
+    {"ring.incremented", false, 2}, {"wait.armed", false, 2},
+};
+
 inline std::string kill_case_name(const testing::TestParamInfo<KillCase>& info_) {
   constexpr const char* kNames[] = {"Producer",   "SlowProducer", "BlockedProducer", "BatchProducer", "LoanDropper",
                                     "Overwriter", "Consumer",     "IdleConsumer",    "BatchConsumer", "Nacker",

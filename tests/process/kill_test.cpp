@@ -15,7 +15,8 @@ namespace {
 TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   std::set<std::string> tested, named;
   for (const auto& c : kKillCases) tested.insert(c.step);
-  tested.insert("attach.answered");  // KilledWhileAttaching
+  tested.insert("attach.answered");                            // KilledWhileAttaching
+  for (const auto& c : kCallKillCases) tested.insert(c.step);  // call_kill_test
   // Of the broker, not of a client: serving_test holds it up there, and counts.
   for (const char* step : {"create.pool_made", "create.queue_made", "create.committed", "remove.taken", "remove.ended",
                            "endpoint.block", "stats.block", "stats.scan"}) {

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "ipcq/ipcq.hpp"
+#include "process/call_peers.hpp"
 #include "process/records.hpp"
 #include "process/scribbler.hpp"
 #include "process/without.hpp"
@@ -224,6 +225,19 @@ int run_forwarder(const Options& o) {
   return 0;
 }
 
+CallPeer call_peer(const Options& o) {
+  return {.broker = o.text("broker"),
+          .queue = o.text("queue", "q"),
+          .wait = o.wait(),
+          .timeout = o.timeout(),
+          .delay = o.delay(),
+          .id = static_cast<std::uint32_t>(o.number("id")),
+          .count = o.number("count"),
+          .window = o.number("window", 1),
+          .cancel_every = o.number("cancel_every"),
+          .by_handler = o.number("by_handler") != 0};
+}
+
 // Serves until SIGTERM.
 int run_broker(const Options& o) {
   sigset_t term;
@@ -242,6 +256,7 @@ int run_broker(const Options& o) {
                     .handler = handler,
                     .wait = handler.empty() ? Wait::hybrid() : Wait::sleep()});
   }
+  if (const auto calls = static_cast<std::uint32_t>(o.number("calls")); calls != 0) b.create("calls", {.calls = calls});
   log.add(Event::ready);
   int signal = 0;
   sigwait(&term, &signal);
@@ -285,6 +300,8 @@ int run(const std::string& role, const Options& o) {
   if (role == "producer") return run_producer(o);
   if (role == "consumer") return run_consumer(o);
   if (role == "forwarder") return run_forwarder(o);
+  if (role == "caller") return run_caller(call_peer(o), RecordWriter(o.text("log")));
+  if (role == "server") return run_server(call_peer(o), RecordWriter(o.text("log")));
   if (role == "broker") return run_broker(o);
   if (role == "scribbler") {
     return scribble(o.text("segments"), {.seed = o.number("seed", 1),

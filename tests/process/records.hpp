@@ -19,6 +19,7 @@ enum class Event : std::uint32_t {
   sent,      // after it
   received,  // (producer, sequence, redeliveries)
   stopped,   // the status that ended the loop, in `sequence`
+  lost,      // (producer, sequence): of a call, its server died
 };
 
 struct Record {

@@ -124,7 +124,7 @@ TEST_F(OutputTest, ASignalEndsAConsumerWhoseReaderIsSlow) {
 
 TEST_F(OutputTest, ASignalEndsAProgramWhoseTextIsReadSlowly) {
   std::string queues;
-  for (int i = 0; i < 400; ++i) queues += "queue" + std::to_string(i) + "=inline,lines=2,endpoints=1,held=1 ";
+  for (int i = 0; i < 300; ++i) queues += "queue" + std::to_string(i) + "=inline,lines=2,endpoints=1,held=1 ";
   Command& server = start("export IPCQ_QUEUES='" + queues + "'; exec ipcq-broker --name $IPCQ_BROKER");
   ASSERT_TRUE(eventually([&] { return server.err().find("serving at") != std::string::npos || server.ended(); }));
   const std::size_t text = run("exec ipcq stats --json").out().size();

@@ -19,7 +19,7 @@ constexpr std::string_view kQueueKeys =
     "size, slots, lines, line, batch, handler, define, include, quick_start, handler_deadline, "
     "state, state_file, isolate, pool, backpressure, group, paused, threads, "
     "wait, endpoints, "
-    "held, backend, "
+    "held, calls, on_server_death, backend, "
     "device, mirror, host_readable, executor";
 constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
 using Seconds = std::chrono::duration<double>;
@@ -124,6 +124,10 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     options_.endpoints = number(1, detail::kMaxEndpoints);
   } else if (key == "held") {
     options_.held = number(1, detail::kMaxHeld);
+  } else if (key == "calls") {
+    options_.calls = number(1, detail::kMaxCalls);
+  } else if (key == "on_server_death") {
+    options_.on_server_death = parse_on_server_death(value, what(key));
   } else if (key == "backend") {
     options_.backend = parse_backend(value, what(key));
   } else if (key == "device") {

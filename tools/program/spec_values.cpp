@@ -52,6 +52,13 @@ Batch parse_batch(std::string_view text, const std::string& what) {
   throw UsageError(fmt::format("{}: '{}' is none of messages, records", what, text));
 }
 
+OnServerDeath parse_on_server_death(std::string_view text, const std::string& what) {
+  for (const auto choice : {OnServerDeath::fail, OnServerDeath::redeliver}) {
+    if (text == to_string(choice)) return choice;
+  }
+  throw UsageError(fmt::format("{}: '{}' is none of fail, redeliver", what, text));
+}
+
 int parse_device(std::string_view text, const std::string& what) {
   return static_cast<int>(parse_number(text, what, 0, kMaxDevice));
 }

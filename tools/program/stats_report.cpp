@@ -49,7 +49,7 @@ void make_printable(Texts&... texts) {
 // The statistics with all names made printable.
 QueueStats shown(QueueStats queue) {
   make_printable(queue.name, queue.pool, queue.handler, queue.backend, queue.executor, queue.backpressure, queue.state,
-                 queue.batch, queue.blocked_by_group);
+                 queue.batch, queue.blocked_by_group, queue.on_server_death);
   for (auto& group : queue.groups) make_printable(group.name);
   for (auto& endpoint : queue.endpoints) make_printable(endpoint.role, endpoint.group, endpoint.state);
   return queue;
@@ -92,6 +92,12 @@ Json to_json(const QueueStats& queue) {
           {"producers_lost", queue.producers_lost},
           {"blocked_by_pid", queue.blocked_by_pid},
           {"blocked_by_group", queue.blocked_by_group},
+          {"calls",
+           {{"of_one_client", queue.calls},
+            {"on_server_death", queue.on_server_death},
+            {"open", queue.calls_open},
+            {"answered", queue.calls_answered},
+            {"cancelled", queue.calls_cancelled}}},
           {"depth",
            {{"empty", queue.empty},
             {"claimed", queue.claimed},
@@ -130,6 +136,12 @@ std::string to_text(const QueueStats& told) {
                       queue.handler_errors, queue.tombstones);
   text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,
                       queue.claimed, queue.ready, queue.inflight, queue.done, queue.reading);
+  if (queue.calls != 0) {
+    text += fmt::format(
+        "  calls: {} of a client at once, open {}, answered and not read {}, cancelled {}; {}\n", queue.calls,
+        queue.calls_open, queue.calls_answered, queue.calls_cancelled,
+        queue.on_server_death == "redeliver" ? "redelivered when their server dies" : "failed when their server dies");
+  }
   if (queue.quarantined != 0) {
     text += fmt::format("  {} slots out of use: GPU work of a dead client may still write them\n", queue.quarantined);
   }

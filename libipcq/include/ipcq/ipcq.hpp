@@ -4,6 +4,7 @@
 #include "ipcq/admin.hpp"
 #include "ipcq/broker.hpp"
 #include "ipcq/builtin_handlers.hpp"
+#include "ipcq/calls.hpp"
 #include "ipcq/consumer.hpp"
 #include "ipcq/error.hpp"
 #include "ipcq/handler.hpp"

@@ -23,6 +23,7 @@ namespace ipcq {
 namespace detail {
 class ProducerCore;
 class ConsumerCore;
+class CallSender;
 class CopyingReceive;
 class Forwarding;
 class RecordReader;
@@ -63,6 +64,7 @@ class IPCQ_API Loan {
 
  private:
   friend class detail::ProducerCore;
+  friend class detail::CallSender;
   void give_back() noexcept;
   detail::ProducerCore* core_ = nullptr;
   std::byte* data_ = nullptr;

@@ -44,6 +44,15 @@ enum class GroupPolicy : std::uint8_t {
   lossy,  // no: no producer waits for it; the oldest messages are skipped instead, and counted (GroupStats::dropped)
 };
 
+// What becomes of a call whose server has died, or has closed, before it had answered.
+enum class OnServerDeath : std::uint8_t {
+  fail = 0,       // the caller is told at once (Status::server_died)
+  redeliver = 1,  // another server gets the request, unless the caller has had a reply: a server may get one that
+                  // another has worked on
+};
+// "fail" or "redeliver"; "unknown" for other values.
+IPCQ_API std::string_view to_string(OnServerDeath what) noexcept;
+
 // How Broker::remove() treats a queue that is in use.
 enum class Removal : std::uint8_t {
   if_unused,  // it is refused
@@ -130,6 +139,11 @@ struct QueueOptions {
   bool paused = false;                                  // begins so: nothing leaves it before Broker::resume()
   std::uint32_t endpoints = 64;                         // producers and consumers open at once, 1 .. 1024
   std::uint32_t held = 128;                             // messages one consumer may hold at once, 1 .. 4096
+  // Makes it a queue of calls (ipcq/calls.hpp), with clients and servers in place of producers and consumers: calls of
+  // one client that may be open at once, 1 .. 65'536; 0: no calls. Each takes about a line's size of memory, for each
+  // of `endpoints`. Its one group is `servers`.
+  std::uint32_t calls = 0;
+  OnServerDeath on_server_death = OnServerDeath::fail;  // with calls
 };
 
 // Bytes of memory that a pool or a queue takes.

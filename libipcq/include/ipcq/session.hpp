@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "ipcq/calls.hpp"
 #include "ipcq/consumer.hpp"
 #include "ipcq/log.hpp"
 #include "ipcq/options.hpp"
@@ -44,11 +45,15 @@ class IPCQ_API Session {
   // consumer is to join, or whose place it needs, consumer() waits for that, up to a second even if `wait_for` is less.
   // interrupt() ends all but the waits for answers. Throw NotFoundError (no such queue within `wait_for`), UsageError
   // (invalid name, no endpoint or group free, a group that is being dissolved still, a lossy group that exists and is
-  // not, an empty session, use after fork), BackendError (payloads in device memory only, and the endpoint is not for
-  // ipcq::cuda), PermissionError, LayoutError (segments of another release, or damaged), SystemError (ECONNRESET: the
-  // broker is gone; ETIMEDOUT: no answer).
+  // not, a queue of calls, an empty session, use after fork), BackendError (payloads in device memory only, and the
+  // endpoint is not for ipcq::cuda), PermissionError, LayoutError (segments of another release, or damaged),
+  // SystemError (ECONNRESET: the broker is gone; ETIMEDOUT: no answer).
   Producer producer(const std::string& queue, ProducerOptions options = {});
   Consumer consumer(const std::string& queue, ConsumerOptions options = {});
+
+  // The same for a queue of calls (QueueOptions::calls), whose only endpoints these are.
+  Client client(const std::string& queue, ClientOptions options = {});
+  Server server(const std::string& queue, ServerOptions options = {});
 
   // Ends every wait of this session's endpoints, now and until resume(): a call that would have to wait, or to return
   // empty or full, returns Status::interrupted, whatever its time-out. A call that can be done at once is done, so a

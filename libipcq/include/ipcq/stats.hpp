@@ -41,10 +41,10 @@ struct EndpointStats {
   std::uint32_t id = 0;  // of a producer: Message::producer()
   std::int32_t pid = 0;  // as the broker sees it
   std::uint32_t uid = 0;
-  std::string role;   // "producer" or "consumer"
+  std::string role;   // "producer" or "consumer"; of a queue of calls "client" or "server"
   std::string group;  // of a consumer
   std::string state;  // "running", "stopped" (SIGSTOP or a debugger), "suspect" (connection lost, process alive)
-  std::uint64_t messages = 0;  // published, or received for the first time
+  std::uint64_t messages = 0;  // published (of a client: requests), or received for the first time
   std::uint64_t records = 0;   // payloads of these
   std::uint64_t bytes = 0;     // of payload, published or received
   std::uint64_t held = 0;      // loans of a producer, messages of a consumer
@@ -85,6 +85,13 @@ struct QueueStats {
   std::uint32_t producers_lost = 0;  // died or broke off and not replaced by another: the stream does not end
   std::int32_t blocked_by_pid = 0;   // process that claimed the oldest ticket not published, and holds up later ones
   std::string blocked_by_group;      // group without a member that must get every message and holds the queue full
+  // Of a queue of calls. Calls that are under way: `calls_open` are not answered, of these `waiting` and `held` of the
+  // group servers are requests that nobody, or somebody, works on; `calls_answered`: the caller has not read what came.
+  std::uint64_t calls = 0;      // of one client at once; 0: the queue takes none
+  std::string on_server_death;  // to_string(OnServerDeath); empty without calls
+  std::uint64_t calls_open = 0;
+  std::uint64_t calls_answered = 0;
+  std::uint64_t calls_cancelled = 0;  // that servers found so: nobody waited for an answer any more
   std::vector<GroupStats> groups;
   std::vector<EndpointStats> endpoints;
 };

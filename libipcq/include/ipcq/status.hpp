@@ -32,6 +32,11 @@ enum class Status : std::uint8_t {
   too_large = 8,    // the payload exceeds what one message of this queue can carry
   not_held = 9,     // the loan or message was already published, released, forwarded or given back
   unreachable = 10, // the payload lies in device memory alone, where the CPU can neither read nor write it
+  cancelled = 11,   // of a request: its caller does not wait any more
+  failed = 12,      // of a call: the server says that it failed (Call::failure_code())
+  no_server = 13,   // of a call that is not to wait for one: no server is attached
+  server_died = 14, // of a call: its server has died, has closed, or has let it go, without the last reply
+  expired = 15,     // of a call: its deadline has passed
 };
 // clang-format on
 

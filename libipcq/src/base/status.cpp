@@ -30,6 +30,16 @@ std::string_view to_string(Status status) noexcept {
       return "not_held";
     case Status::unreachable:
       return "unreachable";
+    case Status::cancelled:
+      return "cancelled";
+    case Status::failed:
+      return "failed";
+    case Status::no_server:
+      return "no_server";
+    case Status::server_died:
+      return "server_died";
+    case Status::expired:
+      return "expired";
   }
   return "unknown";
 }
@@ -50,6 +60,16 @@ std::string_view to_string(Wait::Kind kind) noexcept {
       return "hybrid";
     case Wait::Kind::sleep:
       return "sleep";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(OnServerDeath what) noexcept {
+  switch (what) {
+    case OnServerDeath::fail:
+      return "fail";
+    case OnServerDeath::redeliver:
+      return "redeliver";
   }
   return "unknown";
 }

@@ -35,6 +35,19 @@ std::string Endpoints::device_refusal(const QueueEntry& q, bool consumer, bool u
   return {};
 }
 
+// Why a producer or consumer cannot use a queue of calls, or a client or server another; empty when it can.
+std::string Endpoints::calls_refusal(const QueueEntry& q, bool consumer, std::uint32_t flags) {
+  const bool for_calls = (flags & kForCalls) != 0;
+  if (for_calls == q.map->takes_calls()) {
+    return for_calls && (flags & kUsesCuda) != 0 ? "queue '" + q.name + "': clients and servers use no ipcq::cuda" : "";
+  }
+  const char* const what = consumer ? (for_calls ? "server" : "consumer") : (for_calls ? "client" : "producer");
+  const char* const other = consumer ? (for_calls ? "consumer" : "server") : (for_calls ? "producer" : "client");
+  return "queue '" + q.name + "': takes " + (for_calls ? "messages" : "calls") + ", for which a " + what +
+         " is not made; open a " + other +
+         (for_calls ? ", or create a queue of calls (calls=N)" : ", or create a queue without calls");
+}
+
 Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
   const std::string whose = "client pid " + std::to_string(client.pid);
   if (!client.attached) return refuse(Refusal::usage, whose + ": said no hello");
@@ -46,7 +59,15 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
   if (const std::string why = device_refusal(q, consumer, uses_cuda); !why.empty()) {
     return refuse(Refusal::backend, why);
   }
-  const std::uint32_t index = choose_endpoint(q, consumer);
+  if (const std::string why = calls_refusal(q, consumer, request.flags); !why.empty()) {
+    return refuse(Refusal::usage, why);
+  }
+  if (consumer && q.map->handler_answers()) {
+    return refuse(Refusal::usage, "queue '" + q.name + "': its handler '" + printable(q.options.handler) +
+                                      "' answers its calls, so it has no servers; create one without a handler");
+  }
+  const bool takes = consumer || q.map->handler_answers();
+  const std::uint32_t index = choose_endpoint(q, takes);
   if (index == q.endpoints.size()) {
     return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
                                       " endpoints are in use; create it with more (endpoints=N)");
@@ -67,6 +88,7 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
   e.uid = client.uid;
   e.session = client.socket.get();
   e.uses_cuda = uses_cuda;
+  e.takes = takes;
   publish_endpoint(q, index);
   count_in(q, e);
   reply.client = e.client;
@@ -87,7 +109,7 @@ void Endpoints::publish_endpoint(QueueEntry& q, std::uint32_t index) const {
   shared.uid = e.uid;
   shared.group = e.group;
   for (Word* w : {&shared.messages, &shared.bytes, &shared.redelivered, &shared.damaged, &shared.more_records,
-                  &shared.filtered}) {
+                  &shared.filtered, &shared.cancelled}) {
     w->store(0, std::memory_order_relaxed);
   }
   shared.client.store(e.client, std::memory_order_release);
@@ -96,6 +118,7 @@ void Endpoints::publish_endpoint(QueueEntry& q, std::uint32_t index) const {
 void Endpoints::count_in(QueueEntry& q, EndpointEntry& e) {
   if (e.kind == EndpointKind::consumer) {
     ++q.groups[e.group].members;
+    if (q.map->takes_calls()) show_servers(q);
     if (q.groups[e.group].durable || !is_default_unread(q)) return;
     context_.log(LogLevel::warning,
                  "queue '" + q.name + "': a consumer reads in a group of its own, and none in '" + q.groups[0].name +
@@ -103,11 +126,16 @@ void Endpoints::count_in(QueueEntry& q, EndpointEntry& e) {
                      "there, create the queue with the groups that it is to have (group=NAME)");
     return;
   }
+  if (e.takes) ++q.groups[e.group].members;
   ++q.producers;
   ++q.producers_opened;
   e.took_place = q.producers_lost > 0;
   if (e.took_place) --q.producers_lost;
   take_end_back(q);
+}
+
+void Endpoints::show_servers(const QueueEntry& q) {
+  q.map->control().servers.store(q.groups[0].members, std::memory_order_release);
 }
 
 void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, bool alive) {
@@ -125,8 +153,8 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
   log_repair(q, e, report);
   Endpoint& shared = q.map->endpoint(index);
   const bool consumer = e.kind == EndpointKind::consumer;
-  if (consumer || q.kept[index] != 0) count_kept(q, index);
-  if (consumer) {
+  if (e.takes || q.kept[index] != 0) count_kept(q, index);
+  if (e.takes) {
     q.groups[e.group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
     q.groups[e.group].filtered += shared.filtered.load(std::memory_order_relaxed);
     q.groups[e.group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
@@ -136,8 +164,13 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
   shared.client.store(0, std::memory_order_release);
   const EndpointEntry was = e;
   e = EndpointEntry{};
+  if (was.takes) dissolving_ = remove_member(q, was.group) || dissolving_;
+  if (was.takes && q.map->takes_calls()) q.cancelled += shared.cancelled.load(std::memory_order_relaxed);
   if (consumer) {
-    dissolving_ = remove_member(q, was.group) || dissolving_;
+    if (q.map->takes_calls()) {  // after the repair: what this server had is answered, or given back
+      show_servers(q);
+      q.map->ring_call_bells();
+    }
   } else {
     count_out_producer(q, was, how);
   }
@@ -147,12 +180,11 @@ void Endpoints::log_repair(const QueueEntry& q, const EndpointEntry& e, const Re
   const std::uint64_t tombstones = r.tombstones.size();
   if (r.loans + tombstones + r.orphans + r.finished + r.lost + r.unwritten + r.quarantined == 0) return;
   context_.log(LogLevel::info,
-               "queue '" + q.name + "': after " + (e.kind == EndpointKind::consumer ? "consumer" : "producer") +
-                   " of pid " + std::to_string(e.pid) + ": " + std::to_string(r.loans) + " slots freed, " +
-                   std::to_string(tombstones) + " tombstones, " + std::to_string(r.orphans) + " messages given back, " +
-                   std::to_string(r.finished) + " steps finished, " + std::to_string(r.lost) + " lost, " +
-                   std::to_string(r.unwritten) + " never completed by its GPU, " + std::to_string(r.quarantined) +
-                   " slots quarantined");
+               "queue '" + q.name + "': after " + role_of(*q.map, e.kind) + " of pid " + std::to_string(e.pid) + ": " +
+                   std::to_string(r.loans) + " slots freed, " + std::to_string(tombstones) + " tombstones, " +
+                   std::to_string(r.orphans) + " messages given back, " + std::to_string(r.finished) +
+                   " steps finished, " + std::to_string(r.lost) + " lost, " + std::to_string(r.unwritten) +
+                   " never completed by its GPU, " + std::to_string(r.quarantined) + " slots quarantined");
 }
 
 // Gives the id back, unless slots were put in quarantine and nothing watches for its end: these bear the id from now
@@ -165,6 +197,7 @@ void Endpoints::keep_outliving(const QueueEntry& q, const EndpointEntry& e, cons
 
 void Endpoints::count_out_producer(QueueEntry& q, const EndpointEntry& was, Closing how) {
   --q.producers;
+  if (q.map->takes_calls()) return;  // servers wait for the next client: there is no stream that could end
   if (how == Closing::never_used) {
     --q.producers_opened;
     if (was.took_place) ++q.producers_lost;

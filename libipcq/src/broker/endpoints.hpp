@@ -47,6 +47,8 @@ class Endpoints {
 
  private:
   static std::string device_refusal(const QueueEntry& q, bool consumer, bool uses_cuda);
+  static std::string calls_refusal(const QueueEntry& q, bool consumer, std::uint32_t flags);
+  static void show_servers(const QueueEntry& q);
   void publish_endpoint(QueueEntry& q, std::uint32_t index) const;
   void count_in(QueueEntry& q, EndpointEntry& e);
   // `alive`: the client's process lives, and its GPU work goes on.

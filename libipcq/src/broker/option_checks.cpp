@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/os.hpp"
+#include "control/control_wire.hpp"
 #include "control/runner_wire.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
@@ -124,6 +125,28 @@ void check_groups(const std::string& object, const QueueOptions& o) {
   }
 }
 
+// What of a queue of calls is settled, or is not there.
+void check_calls(const std::string& object, const QueueOptions& o) {
+  if (o.calls == 0) {
+    if (o.on_server_death == OnServerDeath::fail) return;
+    throw UsageError(object + ": on_server_death says nothing here: it is of a queue of calls; give it calls=N, or " +
+                     "leave it out");
+  }
+  if (o.on_server_death > OnServerDeath::redeliver) {
+    throw UsageError(object + ": on_server_death is " + std::to_string(static_cast<unsigned>(o.on_server_death)) +
+                     ", which is none of its values; use OnServerDeath::fail or OnServerDeath::redeliver");
+  }
+  const bool declares_groups = o.groups.size() != 1 || o.groups[0].policy != GroupPolicy::must || o.groups[0].paused ||
+                               (o.groups[0].name != GroupOptions{}.name && o.groups[0].name != group_of_calls(o));
+  const char* const wrong =
+      o.batch != Batch::messages ? "batch 'records', and a request is one message; leave it out"
+      : o.backpressure == Backpressure::drop_oldest
+          ? "backpressure 'drop-oldest', and a request that is dropped is never answered; use block or reject"
+      : declares_groups ? "groups, and has one of its own; leave them out"
+                        : nullptr;
+  if (wrong != nullptr) throw UsageError(object + ": it takes calls and is given " + wrong);
+}
+
 }  // namespace
 
 void check_pool_options(const std::string& object, const PoolOptions& o) {
@@ -142,6 +165,7 @@ void check_queue_options(const std::string& object, const QueueOptions& o) {
   check_threads(object, o);
   check_line_of_auto(object, o);
   check_batch(object, o);
+  check_calls(object, o);
   if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else the error would name its pool
   check_groups(object, o);
 }

@@ -80,8 +80,18 @@ void dump_slots(std::ostream& out, const QueueDump& q) {
 void dump_endpoints(std::ostream& out, const QueueDump& q) {
   for (const auto& e : q.endpoints) {
     if (e.client == 0) continue;
-    out << (e.kind == EndpointKind::producer ? "producer " : "consumer ") << e.client << ": pid " << e.pid
-        << (is_stopped(e.pid) ? " (stopped)" : "") << ", group " << e.group << "\n";
+    out << role_of(*q.map, e.kind) << " " << e.client << ": pid " << e.pid << (is_stopped(e.pid) ? " (stopped)" : "")
+        << ", group " << e.group << "\n";
+  }
+}
+
+void dump_calls(std::ostream& out, const QueueMap& map) {
+  for (std::uint32_t i = 0; i < map.calls().size(); ++i) {
+    const CallWord w = unpack_call(map.calls()[i].word.load(std::memory_order_relaxed));
+    if (w.state == CallState::free) continue;
+    out << "call entry " << i << ": state " << static_cast<unsigned>(w.state) << ", number " << w.number << ", client "
+        << w.client << ", answer " << static_cast<unsigned>(w.answer) << (w.in_slot ? ", in slot" : "")
+        << (w.more ? ", more" : "") << (w.begun ? ", begun" : "") << "\n";
   }
 }
 
@@ -107,6 +117,7 @@ std::string to_text(const QueueDump& q) {
   dump_lines(out, q);
   dump_held(out, q);
   dump_slots(out, q);
+  dump_calls(out, *q.map);
   dump_endpoints(out, q);
   return out.str();
 }

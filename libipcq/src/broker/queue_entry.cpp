@@ -26,13 +26,18 @@ bool lies_with(const QueueEntry& q, const RunnerKey& runner) {
          (q.pool->map->on_device() && q.pool->lies_with() == runner);
 }
 
+const char* role_of(const QueueMap& queue, EndpointKind kind) {
+  if (kind == EndpointKind::producer) return queue.takes_calls() ? "client" : "producer";
+  return queue.takes_calls() ? "server" : "consumer";
+}
+
 // Other blocks have no entry in use: a member takes messages into its own block only, and after it has closed the
 // number in use there only falls.
 std::vector<std::uint32_t> held_blocks(const QueueEntry& q) {
   std::vector<std::uint32_t> blocks;
   for (std::uint32_t i = 0; i < q.endpoints.size(); ++i) {
     const EndpointEntry& e = q.endpoints[i];
-    if (q.kept[i] != 0 || (e.client != 0 && e.kind == EndpointKind::consumer)) blocks.push_back(i);
+    if (q.kept[i] != 0 || (e.client != 0 && e.takes)) blocks.push_back(i);
   }
   return blocks;
 }
@@ -40,15 +45,15 @@ std::vector<std::uint32_t> held_blocks(const QueueEntry& q) {
 // An endpoint's held entries may still have messages that a former owner left. A producer needs no entries and gets the
 // free endpoint with the most such messages, a consumer the one with the fewest. If every one has some by `kept`, which
 // is an upper bound, this counts them again, one endpoint after another, until one has half of its entries free.
-std::uint32_t choose_endpoint(QueueEntry& q, bool consumer) {
+std::uint32_t choose_endpoint(QueueEntry& q, bool takes) {
   const auto count = static_cast<std::uint32_t>(q.endpoints.size());
   std::uint32_t best = count;
   const auto take_better = [&](std::uint32_t i) {
     if (q.endpoints[i].client != 0) return;
-    if (best == count || (consumer ? q.kept[i] < q.kept[best] : q.kept[i] > q.kept[best])) best = i;
+    if (best == count || (takes ? q.kept[i] < q.kept[best] : q.kept[i] > q.kept[best])) best = i;
   };
   for (std::uint32_t i = 0; i < count; ++i) take_better(i);
-  if (!consumer || best == count || q.kept[best] == 0) return best;
+  if (!takes || best == count || q.kept[best] == 0) return best;
   const std::uint32_t enough = q.map->config().held_per_endpoint / 2;
   for (std::uint32_t i = 0; i < count; ++i) {
     if (q.endpoints[i].client != 0) continue;

@@ -30,6 +30,7 @@ struct EndpointEntry {
   std::uint32_t uid = 0;
   int session = -1;  // socket of its client
   bool uses_cuda = false;
+  bool takes = false;       // messages: a consumer, or a client that collects what the handler answers
   bool took_place = false;  // a producer: it counts in place of one that died
 };
 
@@ -96,6 +97,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::uint32_t producers_lost = 0;          // died, and no later one has replaced them
   std::uint64_t producers_opened = 0;        // ever
   std::uint64_t records = 0;                 // records_of() producers that have closed
+  std::uint64_t cancelled = 0;               // calls that servers which have closed found cancelled
   bool end_asked = false;                    // by end_stream()
   ExecutorKind asked = ExecutorKind::auto_;  // of a device queue: the last executor that was asked for
   bool wants_stream = false;                 // a switch to stream waits for a place in the queue
@@ -110,10 +112,12 @@ RunnerKey runner_on(int device, const std::string& name, const QueueOptions& opt
 inline RunnerKey runner_on(int device, const QueueEntry& q) { return runner_on(device, q.name, q.options); }
 // Whether the queue's executor, or its payloads, are with this runner.
 bool lies_with(const QueueEntry& q, const RunnerKey& runner);
+// What users call an endpoint of this kind: "producer", "consumer", "client" or "server".
+const char* role_of(const QueueMap& queue, EndpointKind kind);
 // Blocks of held entries in which one may be in use.
 std::vector<std::uint32_t> held_blocks(const QueueEntry& q);
-// A free endpoint for a producer or a consumer; q.endpoints.size() when there is none.
-std::uint32_t choose_endpoint(QueueEntry& q, bool consumer);
+// A free endpoint for one that takes messages, or for one that takes none; q.endpoints.size() when there is none.
+std::uint32_t choose_endpoint(QueueEntry& q, bool takes);
 // Counts anew what the endpoint's former owners left in use.
 void count_kept(QueueEntry& q, std::uint32_t endpoint);
 // Payloads that an endpoint has published, or received for the first time: its own count, for display. An endpoint that

@@ -142,6 +142,7 @@ std::shared_ptr<const HandlerImage> Registry::add_queue(const std::string& name,
   QueuePlan plan;
   plan.name = name;
   plan.options = options;
+  if (options.calls != 0) plan.options.groups = {{.name = group_of_calls(options)}};
   plan.lasting = std::move(lasting);
   {
     const Lock lock(context_.mutex);

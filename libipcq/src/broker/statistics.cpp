@@ -57,7 +57,7 @@ EndpointStats endpoint_stats(const QueueEntry& q, std::size_t index) {
   s.id = e.client;
   s.pid = e.pid;
   s.uid = e.uid;
-  s.role = e.kind == EndpointKind::producer ? "producer" : "consumer";
+  s.role = role_of(*q.map, e.kind);
   if (e.kind == EndpointKind::consumer) s.group = q.groups[e.group].name;
   s.state = "running";
   s.messages = shared.messages.load(std::memory_order_relaxed);
@@ -78,7 +78,7 @@ void view_groups(const QueueEntry& q, QueueView& v) {
   }
   for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
     const EndpointEntry& e = q.endpoints[i];
-    if (e.client == 0 || e.kind != EndpointKind::consumer) continue;
+    if (e.client == 0 || !e.takes) continue;
     GroupStats& s = v.stats.groups[place[e.group]];  // has a member, so it is not leaving
     const Endpoint& shared = q.map->endpoint(static_cast<std::uint32_t>(i));
     s.lost += shared.damaged.load(std::memory_order_relaxed);
@@ -97,6 +97,24 @@ std::uint64_t published_records(const QueueEntry& q, std::uint64_t published) {
     if (open) records += records_of(q, static_cast<std::uint32_t>(i));
   }
   return records;
+}
+
+void count_calls(const QueueEntry& q, QueueStats& s) {
+  s.calls = q.map->config().calls_per_endpoint;
+  if (!q.map->takes_calls()) return;
+  s.on_server_death = to_string(q.options.on_server_death);
+  s.calls_cancelled = q.cancelled;
+  for (std::uint32_t e = 0; e < q.endpoints.size(); ++e) {
+    if (q.endpoints[e].client == 0) continue;
+    s.calls_cancelled += q.map->endpoint(e).cancelled.load(std::memory_order_relaxed);
+    if (q.endpoints[e].kind == EndpointKind::consumer) continue;
+    const std::uint32_t n = q.map->config().calls_per_endpoint;
+    for (std::uint32_t i = e * n; i != (e + 1) * n; ++i) {
+      const CallState state = unpack_call(q.map->calls()[i].word.load(std::memory_order_relaxed)).state;
+      s.calls_open += state == CallState::open || state == CallState::writing ? 1 : 0;
+      s.calls_answered += state == CallState::answered ? 1 : 0;
+    }
+  }
 }
 
 }  // namespace
@@ -132,6 +150,7 @@ QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) 
   s.processed = q.map->control().processed.load(std::memory_order_relaxed);
   s.handler_errors = q.map->control().failed.load(std::memory_order_relaxed);
   s.producers_lost = q.producers_lost;
+  count_calls(q, s);
   v.before_published = std::exchange(q.rate_published, s.published);
   v.before_ns = std::exchange(q.rate_at_ns, now_ns());
   view_groups(q, v);

@@ -21,7 +21,7 @@ using namespace detail;
 
 std::string ask(const std::string& broker, Op op, const std::string& queue, Deadline& appears_by, bool wants_answer) {
   const std::string name = broker_name_or_default(broker);
-  Request r;
+  detail::Request r;
   r.op = op;
   set_text(r.name, sizeof r.name, queue);
   const Introduction asked = introduce(name, r, appears_by);
@@ -38,7 +38,7 @@ class Conversation {
  public:
   Conversation(const std::string& broker, const std::string& queue) : broker_(broker_name_or_default(broker)) {
     set_text(request_.name, sizeof request_.name, queue);
-    Request hello;
+    detail::Request hello;
     Deadline appears_by = Deadline::none();
     Introduction made = introduce(broker_, hello, appears_by);
     if (made.reply.refusal != Refusal::none) throw_refusal(made.reply);
@@ -63,7 +63,7 @@ class Conversation {
     const std::uint64_t deadline = deadline_after(kErrandWithin);
     send_request(connection_, broker_, request_, deadline);
     Fd attachment;
-    const Reply reply = receive_reply(connection_, broker_, attachment, deadline);
+    const detail::Reply reply = receive_reply(connection_, broker_, attachment, deadline);
     messages_ = reply.messages;
     if (reply.refusal == Refusal::none) return attachment;
     if (attachment) throw_refusal(reply, read_memfd(attachment.get()));  // for a text that the reply cuts off
@@ -91,7 +91,7 @@ class Conversation {
  private:
   const std::string broker_;
   Connection connection_;
-  Request request_{.serial = 1};  // of the hello
+  detail::Request request_{.serial = 1};  // of the hello
   std::uint64_t messages_ = 0;
 };
 
@@ -199,14 +199,14 @@ void end_of_stream(const std::string& queue, const std::string& broker) {
 void set_executor(const std::string& queue, ExecutorKind kind, const std::string& broker) {
   check_name(queue, "queue");
   const std::string name = broker_name_or_default(broker);
-  Request r;
+  detail::Request r;
   r.op = Op::set_executor;
   r.executor = kind;
   set_text(r.name, sizeof r.name, queue);
   const std::uint64_t place_by = deadline_after(std::chrono::seconds(1));
   for (;;) {
     Deadline appears_by = Deadline::none();
-    const Reply reply = introduce(name, r, appears_by).reply;
+    const detail::Reply reply = introduce(name, r, appears_by).reply;
     if (reply.refusal == Refusal::none) break;
     if (reply.refusal != Refusal::busy || now_ns() >= place_by) throw_refusal(reply);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));

@@ -79,6 +79,7 @@ class ConsumerCore {
 
  private:
   friend class Consumption;
+  friend class ServerCore;
   friend class CopyingReceive;
   friend class RecordReader;
   // Waits until attempt() has taken messages into held entries, as `member` does. `entry` refers to where it writes the

@@ -68,6 +68,7 @@ Status Forwarding::by_alias(const Descriptor& from) noexcept {
   d.lease = from.lease;
   d.alias = alias.slot;
   d.alias_lease = alias.lease;
+  d.sequence = to_.sequence_++;
   d.published_at_ns = now_ns();
   to_.publish_line(c.ticket, c.groups, d);
   IPCQ_CRASH_POINT("forward.published");

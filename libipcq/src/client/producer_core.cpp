@@ -133,7 +133,6 @@ bool ProducerCore::make_room(bool for_slot) noexcept { return discard_oldest(*qu
 
 void ProducerCore::publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d) noexcept {
   d.producer = client_;
-  d.sequence = sequence_++;
   bytes_ += d.length;
   const SlotLoan loan = held_by(d);
   if (groups == 0) {  // no group reads it: the slot goes back, unless a GPU may still write it
@@ -314,6 +313,7 @@ Status ProducerCore::publish_slot(const SlotLoan& loan, std::size_t length, std:
   d.length = static_cast<std::uint32_t>(length);
   d.slot = loan.slot;
   d.lease = loan.lease;
+  d.sequence = sequence_++;
   d.published_at_ns = now_ns();
   kept = c.groups == 0 && (flags & kPayloadReady) == 0;
   publish_line(c.ticket, c.groups, d);

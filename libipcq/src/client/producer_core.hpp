@@ -62,6 +62,7 @@ class ProducerCore {
   std::uint32_t client() const noexcept { return client_; }
 
  private:
+  friend class CallSender;
   friend class Forwarding;
   friend class RecordPacker;
 
@@ -84,8 +85,8 @@ class ProducerCore {
   // Discards one message, if the policies allow it, for a slot (`for_slot`) or for a line. True: try again, since this
   // or another party has discarded or taken one.
   bool make_room(bool for_slot) noexcept;
-  // Writes the claimed line of a message in a slot. If no group is to read it, it becomes a tombstone, and a complete
-  // payload's slot or alias goes back.
+  // Writes the claimed line of a message in a slot, of which `d` lacks the producer alone. If no group is to read it,
+  // it becomes a tombstone, and a complete payload's slot or alias goes back.
   void publish_line(std::uint64_t ticket, std::uint8_t groups, Descriptor& d) noexcept;
   // The same for inline messages, one for each ticket of the claim. `batch`: at least so many.
   void publish_inline(const PublishClaim& c, const std::span<const std::byte>* batch) noexcept;

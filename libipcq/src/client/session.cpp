@@ -1,13 +1,16 @@
 #include "ipcq/session.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "base/os.hpp"
+#include "client/caller_core.hpp"
 #include "client/consumer_core.hpp"
 #include "client/producer_core.hpp"
 #include "client/record_packer.hpp"
 #include "client/record_reader.hpp"
+#include "client/server_core.hpp"
 #include "client/session_core.hpp"
 #include "ipcq/error.hpp"
 
@@ -68,6 +71,36 @@ Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
   auto consumer = std::make_unique<detail::ConsumerCore>(core_, attachment, options);
   detail::show_records(*consumer);
   return Consumer(std::move(consumer));
+}
+
+Client Session::client(const std::string& queue, ClientOptions options) {
+  detail::check_name(queue, "queue");
+  detail::Request r;
+  r.op = detail::Op::open_producer;
+  r.flags = detail::kForCalls;
+  detail::set_text(r.name, sizeof r.name, queue);
+  detail::Deadline deadline(options.wait_for);
+  const auto attachment = core(queue).attach(r, deadline);
+  auto caller = std::make_unique<detail::CallerCore>(core_, attachment, options);
+  const std::size_t most = std::max(caller->producer().slot_bytes(), caller->inline_reply_bytes());
+  if (options.reply_bytes > most) {
+    throw UsageError("queue '" + queue + "': reply_bytes is " + std::to_string(options.reply_bytes) +
+                     ", and a reply of this queue has " + std::to_string(most) +
+                     " bytes at most; create it with larger slots (size)");
+  }
+  return Client(std::move(caller));
+}
+
+Server Session::server(const std::string& queue, ServerOptions options) {
+  detail::check_name(queue, "queue");
+  detail::Request r;
+  r.op = detail::Op::open_consumer;
+  r.flags = detail::kForCalls;
+  detail::set_text(r.name, sizeof r.name, queue);
+  detail::set_text(r.group, sizeof r.group, detail::group_of_calls({}));
+  detail::Deadline deadline(options.wait_for);
+  const auto attachment = core(queue).attach(r, deadline);
+  return Server(std::make_unique<detail::ServerCore>(core_, attachment, options));
 }
 
 }  // namespace ipcq

@@ -49,7 +49,10 @@ enum RequestFlag : std::uint32_t {
   kAtOnce = 64,       // remove_queue: Removal::at_once
   kOfPool = 256,      // open_upload with kForCreation: of a pool
   kOnlyCount = 128,   // drain: refused if the intake has been opened again
+  kForCalls = 512,    // open_producer, open_consumer: a client, a server
 };
+// The one group of a queue of calls: its servers; or, where its handler answers, its clients, which collect replies.
+inline const char* group_of_calls(const QueueOptions& o) { return o.handler.empty() ? "servers" : "callers"; }
 inline constexpr std::uint32_t kMostUploadBytes = 1 << 20;  // but of a state
 
 struct Request {

@@ -33,7 +33,7 @@ void visit_fields(Visitor& v, S& s, QueueOptions*) {
   v(s.slots), v(s.size), v(s.pool), v(s.lines), v(s.line), v(s.batch);
   v(s.handler), v(s.defines), v(s.includes), v(s.quick_start), v(s.state_bytes), v(s.state_file), v(s.isolate);
   v(s.backend), v(s.device), v(s.mirror), v(s.host_readable), v(s.executor), v(s.threads);
-  v(s.backpressure), v(s.groups), v(s.paused), v(s.endpoints), v(s.held);
+  v(s.backpressure), v(s.groups), v(s.paused), v(s.endpoints), v(s.held), v(s.calls), v(s.on_server_death);
 }
 
 namespace {
@@ -82,6 +82,7 @@ QueueOptions decode_queue_options(const std::string& text) {
   check_at_most(o.batch, Batch::records);
   check_at_most(o.mirror, Mirror::full);
   check_at_most(o.executor, ExecutorKind::stream);
+  check_at_most(o.on_server_death, OnServerDeath::redeliver);
   check_at_most(o.backpressure, Backpressure::drop_oldest);
   for (const GroupOptions& g : o.groups) check_at_most(g.policy, GroupPolicy::lossy);
   return o;

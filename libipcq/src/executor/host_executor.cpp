@@ -153,6 +153,7 @@ class HostThreads final : public HostExecutor {
     IPCQ_CRASH_POINT("execute.handled");
     ring_.write_out(ticket, d, data.bytes);
     wake_after_processing(queue_, pool_);
+    wake_callers(queue_, ticket, ticket + 1);
   }
 
   // Of a batch the records tell which of them were refused, and the line says nothing; but where the handler threw, the

@@ -48,6 +48,7 @@ Interrupted finish_interrupted(const QueueMap& queue, const PoolMap& pool) noexc
   }
   queue.control().taken.store(result.next, std::memory_order_relaxed);
   wake_after_processing(queue, pool);  // also for lines that were passed on when the process died
+  queue.ring_call_bells();
   return result;
 }
 

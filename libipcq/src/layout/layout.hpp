@@ -64,7 +64,8 @@ enum QueueFlag : std::uint32_t {
   kQueueMovesOnly = 8,     // the executor has no handler: it moves payloads and changes none
   kQueuePlainLines = 16,   // lines are plain, of `line_bytes`; else tagged
   kQueueRecords = 32,      // several payloads that are sent together are records of one message
-  kQueueImage = 64         // the handler is the user's own: no process but its executor knows what it accepts
+  kQueueImage = 64,        // the handler is the user's own: no process but its executor knows what it accepts
+  kQueueRedelivers = 128   // the request of a server that has died goes to another; else its call is answered so
 };
 
 struct QueueHeader {
@@ -72,20 +73,24 @@ struct QueueHeader {
   char pool[kNameBytes];
   char handler[kNameBytes];  // empty: none
   std::uint64_t pool_generation;
-  std::uint32_t lines;              // M, power of two
-  std::uint32_t endpoints;          // E
-  std::uint32_t held_per_endpoint;  // entries of one endpoint's block
-  std::uint32_t backpressure;       // ipcq::Backpressure
-  std::uint64_t control_offset;     // QueueControl
-  std::uint64_t endpoints_offset;   // Endpoint[E]
-  std::uint64_t own_offset;         // Word[kCursors][M]
-  std::uint64_t in_offset;          // lines [M]
-  std::uint64_t out_offset;         // lines [M]; == in_offset for a direct queue
-  std::uint64_t held_offset;        // held entries [E * held_per_endpoint], of held_bytes(inline_bytes) each
-  std::uint32_t line_bytes;         // of a line
-  std::uint32_t inline_bytes;       // longest payload that travels in a line
+  std::uint32_t lines;               // M, power of two
+  std::uint32_t endpoints;           // E
+  std::uint32_t held_per_endpoint;   // entries of one endpoint's block
+  std::uint32_t backpressure;        // ipcq::Backpressure
+  std::uint64_t control_offset;      // QueueControl
+  std::uint64_t endpoints_offset;    // Endpoint[E]
+  std::uint64_t own_offset;          // Word[kCursors][M]
+  std::uint64_t in_offset;           // lines [M]
+  std::uint64_t out_offset;          // lines [M]; == in_offset for a direct queue
+  std::uint64_t held_offset;         // held entries [E * held_per_endpoint], of held_bytes(inline_bytes) each
+  std::uint32_t line_bytes;          // of a line
+  std::uint32_t inline_bytes;        // longest payload that travels in a line
+  std::uint64_t call_bells_offset;   // Doorbell[E], where there are calls
+  std::uint64_t calls_offset;        // call entries [E * calls_per_endpoint], of call_bytes(inline_bytes) each
+  std::uint32_t calls_per_endpoint;  // 0: the queue takes no calls
+  std::uint32_t reserved;
 };
-static_assert(sizeof(QueueHeader) == 312 && sizeof(QueueHeader) <= kHeaderBytes);
+static_assert(sizeof(QueueHeader) == 336 && sizeof(QueueHeader) <= kHeaderBytes);
 static_assert(std::is_trivially_copyable_v<QueueHeader>);
 static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handler) == 168 &&
               offsetof(QueueHeader, pool_generation) == 232 && offsetof(QueueHeader, lines) == 240 &&
@@ -94,7 +99,8 @@ static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handle
               offsetof(QueueHeader, endpoints_offset) == 264 && offsetof(QueueHeader, own_offset) == 272 &&
               offsetof(QueueHeader, in_offset) == 280 && offsetof(QueueHeader, out_offset) == 288 &&
               offsetof(QueueHeader, held_offset) == 296 && offsetof(QueueHeader, line_bytes) == 304 &&
-              offsetof(QueueHeader, inline_bytes) == 308);
+              offsetof(QueueHeader, inline_bytes) == 308 && offsetof(QueueHeader, call_bells_offset) == 312 &&
+              offsetof(QueueHeader, calls_offset) == 320 && offsetof(QueueHeader, calls_per_endpoint) == 328);
 
 // How other processes map payloads in the memory of a GPU. The runner exports it in its reply; the broker copies it
 // into the pool's header.
@@ -186,7 +192,8 @@ struct QueueControl {
   Word live_groups;                // bit g: a line is free only once group g is done with it
   Word end_ticket;                 // kNoTicket, or: the stream has ended before this ticket
   Word end_count;                  // number of ends so far; written before end_ticket
-  std::uint8_t pad0[kLineBytes - 4 * 8];
+  Word servers;                    // of a queue with calls: how many are open
+  std::uint8_t pad0[kLineBytes - 5 * 8];
   // Written only by the executor, on the host or on a GPU. In the order of ExecutorCounter.
   alignas(kLineBytes) Word processed;
   Word failed;   // of these, refused by the handler
@@ -207,7 +214,7 @@ struct QueueControl {
 static_assert(sizeof(QueueControl) == 3968 && std::is_standard_layout_v<QueueControl>);
 static_assert(offsetof(QueueControl, cursor) == 0 && offsetof(QueueControl, state) == 1152 &&
               offsetof(QueueControl, live_groups) == 1160 && offsetof(QueueControl, end_ticket) == 1168 &&
-              offsetof(QueueControl, end_count) == 1176);
+              offsetof(QueueControl, end_count) == 1176 && offsetof(QueueControl, servers) == 1184);
 static_assert(offsetof(QueueControl, processed) == 1280 && offsetof(QueueControl, failed) == 1288 &&
               offsetof(QueueControl, damaged) == 1296 && offsetof(QueueControl, taken) == 1304);
 static_assert(offsetof(QueueControl, failed) == offsetof(QueueControl, processed) + sizeof(Word) * kFailedCounter &&
@@ -234,14 +241,16 @@ struct alignas(kLineBytes) Endpoint {
   Word damaged;       // lines skipped because their content was invalid
   Word more_records;  // payloads beyond `messages`: of each record batch all records but the first
   Word filtered;      // messages that the handler has dropped
-  std::uint8_t pad1[kLineBytes - 48];
+  Word cancelled;     // of a server: calls that nobody waited for any more
+  std::uint8_t pad1[kLineBytes - 56];
 };
 static_assert(sizeof(Endpoint) == 256 && std::is_standard_layout_v<Endpoint>);
 static_assert(offsetof(Endpoint, client) == 0 && offsetof(Endpoint, kind) == 8 && offsetof(Endpoint, pid) == 12 &&
               offsetof(Endpoint, uid) == 16 && offsetof(Endpoint, group) == 20);
 static_assert(offsetof(Endpoint, messages) == 128 && offsetof(Endpoint, bytes) == 136 &&
               offsetof(Endpoint, redelivered) == 144 && offsetof(Endpoint, damaged) == 152 &&
-              offsetof(Endpoint, more_records) == 160 && offsetof(Endpoint, filtered) == 168);
+              offsetof(Endpoint, more_records) == 160 && offsetof(Endpoint, filtered) == 168 &&
+              offsetof(Endpoint, cancelled) == 176);
 
 struct PoolControl {
   Doorbell free;  // producers sleep on it; rung when a slot was freed

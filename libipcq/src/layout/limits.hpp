@@ -21,6 +21,7 @@ inline constexpr std::uint32_t kMostLineBytes = 2048;       // likewise
 inline constexpr std::uint32_t kDeliveredInlineBytes = 96;
 inline constexpr std::uint32_t kMaxEndpoints = 1024;                      // of a queue
 inline constexpr std::uint32_t kMaxHeld = 4096;                           // held entries of one endpoint
+inline constexpr std::uint32_t kMaxCalls = 65'536;                        // call entries of one endpoint
 inline constexpr std::uint32_t kMaxThreads = 256;                         // of the host executor of a queue
 inline constexpr std::uint64_t kMostStateBytes = std::uint64_t{1} << 40;  // of a queue's handler; memory ends before
 

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "ipcq/options.hpp"
+#include "layout/call.hpp"
 #include "layout/held.hpp"
 
 namespace ipcq::detail {
@@ -40,7 +41,8 @@ bool has_possible_counts(const PoolHeader& h) noexcept {
 bool has_possible_counts(const QueueHeader& h) noexcept {
   return std::has_single_bit(h.lines) && h.lines >= kMinLines && h.lines <= kMaxLines && h.endpoints >= 1 &&
          h.endpoints <= kMaxEndpoints && h.held_per_endpoint >= 1 && h.held_per_endpoint <= kMaxHeld &&
-         h.backpressure <= static_cast<std::uint32_t>(Backpressure::drop_oldest) && has_possible_lines(h);
+         h.calls_per_endpoint <= kMaxCalls && h.backpressure <= static_cast<std::uint32_t>(Backpressure::drop_oldest) &&
+         has_possible_lines(h);
 }
 
 void lay_out(PoolHeader& h) noexcept {
@@ -72,6 +74,9 @@ void lay_out(QueueHeader& h) noexcept {
   h.in_offset = r.add(std::uint64_t{h.lines} * h.line_bytes);
   h.out_offset = handler ? r.add(std::uint64_t{h.lines} * h.line_bytes) : h.in_offset;
   h.held_offset = r.add(std::uint64_t{h.endpoints} * h.held_per_endpoint * held_bytes(h.inline_bytes));
+  const std::uint64_t calls = std::uint64_t{h.endpoints} * h.calls_per_endpoint;
+  h.call_bells_offset = r.add(calls != 0 ? h.endpoints * sizeof(Doorbell) : 0);
+  h.calls_offset = r.add(calls * call_bytes(h.inline_bytes));
   h.segment.total_bytes = r.end();
 }
 

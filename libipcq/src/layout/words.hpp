@@ -233,4 +233,76 @@ constexpr std::uint64_t found_none(std::uint64_t v) {
   return OrphanBits::GivenBack::put(all) | OrphanBits::Seen::put(all);
 }
 
+// Word of a call entry: how far the call with this number has come. Compare-and-swap, except where noted. docs/design/
+// calls.md has the whole.
+//
+//              open             begin             publish, finish           close
+//   free(n-1) ------> open(n) ---------> writing ----------------> answered -----> free(n)
+//                     ^  |  |              |  |                      ^   |
+//                     |  |  +-----finish---|--|----------------------+   |
+//                     |  +------close------|--|---> free(n)              |
+//                     +---------finish-----+  +-close-> cancelled --publish, finish--> free(n)
+//                     +-----------------------go_on, where there is more-+
+//
+//   open     the caller. Store, release
+//   begin    whoever has the request, and is `client` until it has answered
+//   publish  the same: a reply or a failure
+//   finish   the same, which answers no further, or its repair: the end, or server_died; also of an answer with more to
+//            come, which is the last then. Open again where the request goes to another server
+//   go_on    the caller, which has read the answer
+//   close    the caller, which has read the answer or wants none; its repair
+enum class CallState : std::uint64_t { free = 0, open = 1, writing = 2, answered = 3, cancelled = 4 };
+// What the caller is told of an answered call. reply_and_death: it may read the reply, and more will not come.
+enum class Answer : std::uint64_t { reply = 0, failure = 1, server_died = 2, reply_and_death = 3, end = 4 };
+struct CallWord {
+  std::uint32_t number = 0;
+  CallState state = CallState::free;
+  std::uint32_t client = 0;  // writing, cancelled: who answers
+  Answer answer = Answer::reply;
+  bool in_slot = false;  // the answer lies in the request's slot; it is the caller's, unless there is more
+  bool more = false;     // the server sends further replies, and has the request still
+  bool begun = false;    // open, writing: the caller has had a reply, or the request's bytes may have changed
+  friend bool operator==(const CallWord&, const CallWord&) = default;
+};
+struct CallBits {
+  using Client = Bits<0, kClientBits>;
+  using State = Bits<22, 3>;
+  using Answered = Bits<25, 3>;
+  using InSlot = Bits<28, 1>;
+  using More = Bits<29, 1>;
+  using Begun = Bits<30, 1>;
+  using Number = Bits<32, 32>;
+};
+static_assert(are_disjoint<CallBits::Client, CallBits::State, CallBits::Answered, CallBits::InSlot, CallBits::More,
+                           CallBits::Begun, CallBits::Number>());
+
+constexpr std::uint64_t pack(const CallWord& c) {
+  return CallBits::Client::put(c.client) | CallBits::State::put(static_cast<std::uint64_t>(c.state)) |
+         CallBits::Answered::put(static_cast<std::uint64_t>(c.answer)) | CallBits::InSlot::put(c.in_slot) |
+         CallBits::More::put(c.more) | CallBits::Begun::put(c.begun) | CallBits::Number::put(c.number);
+}
+constexpr CallWord unpack_call(std::uint64_t v) {
+  return {static_cast<std::uint32_t>(CallBits::Number::get(v)),
+          static_cast<CallState>(CallBits::State::get(v)),
+          static_cast<std::uint32_t>(CallBits::Client::get(v)),
+          static_cast<Answer>(CallBits::Answered::get(v)),
+          CallBits::InSlot::get(v) != 0,
+          CallBits::More::get(v) != 0,
+          CallBits::Begun::get(v) != 0};
+}
+
+// A call's id, which its request carries as its sequence: the entry's index and the call's number.
+struct CallIdBits {
+  using Number = Bits<0, 32>;
+  using Entry = Bits<32, 32>;
+};
+static_assert(fill_a_word<CallIdBits::Number, CallIdBits::Entry>());
+constexpr std::uint64_t pack_call_id(std::uint32_t entry, std::uint32_t number) {
+  return CallIdBits::Entry::put(entry) | CallIdBits::Number::put(number);
+}
+constexpr std::uint32_t call_entry(std::uint64_t id) { return static_cast<std::uint32_t>(CallIdBits::Entry::get(id)); }
+constexpr std::uint32_t call_number(std::uint64_t id) {
+  return static_cast<std::uint32_t>(CallIdBits::Number::get(id));
+}
+
 }  // namespace ipcq::detail

@@ -98,6 +98,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   check_range(object, "lines", lines, kMinLines, kMaxLines);
   check_range(object, "endpoints", o.endpoints, 1, kMaxEndpoints);
   check_range(object, "held", o.held, 1, kMaxHeld);
+  check_range(object, "calls", o.calls, 0, kMaxCalls);
   if (o.groups.size() > kMaxGroups) {
     throw UsageError(object + ": " + std::to_string(o.groups.size()) + " groups; a queue has " +
                      std::to_string(kMaxGroups) + " at most");
@@ -119,6 +120,8 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   h.endpoints = o.endpoints;
   h.held_per_endpoint = o.held;
   h.backpressure = static_cast<std::uint32_t>(o.backpressure);
+  h.calls_per_endpoint = o.calls;
+  if (o.on_server_death == OnServerDeath::redeliver) h.segment.flags |= kQueueRedelivers;
   lay_out(h);
   return h;
 }
@@ -217,6 +220,7 @@ std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std
   init(c.completion_waker);
   init(c.space);
   for (auto& bell : c.ready) init(bell);
+  for (std::uint32_t e = 0; map->takes_calls() && e < h.endpoints; ++e) init(map->call_bell(e));
   // Declared groups are in the set from the first ticket on.
   std::uint8_t groups = 0;
   for (std::size_t g = 0; g < options.groups.size(); ++g) {
@@ -242,6 +246,9 @@ QueueMap::QueueMap(Segment segment, const QueueHeader& config) : segment_(std::m
   endpoints_ = at<Endpoint>(segment_, config.endpoints_offset);
   held_ = {at<std::byte>(segment_, config.held_offset), held_bytes(config.inline_bytes),
            config.endpoints * config.held_per_endpoint};
+  call_bells_ = at<Doorbell>(segment_, config.call_bells_offset);
+  calls_ = {at<std::byte>(segment_, config.calls_offset), call_bytes(config.inline_bytes),
+            config.endpoints * config.calls_per_endpoint};
   RingWords<SharedAtomics> w;
   for (unsigned c = 0; c < kCursors; ++c) {
     w.cursor[c] = &control_->cursor[c].word;
@@ -289,6 +296,11 @@ void QueueMap::ring_all_bells() const noexcept {
   ring_always(control_->completion_waker);
   ring_always(control_->space);
   for (auto& bell : control_->ready) ring_always(bell);
+  ring_call_bells();
+}
+
+void QueueMap::ring_call_bells() const noexcept {
+  for (std::uint32_t e = 0; takes_calls() && e < config_.endpoints; ++e) ring_always(call_bells_[e]);
 }
 
 void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "ipcq/options.hpp"
+#include "layout/call.hpp"
 #include "protocol/doorbell.hpp"
 #include "protocol/group.hpp"
 #include "protocol/in_place.hpp"
@@ -85,6 +86,16 @@ class QueueMap {
   bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
   // Whether producers pack what they are given at once as records of one message.
   bool packs_records() const noexcept { return (config_.segment.flags & kQueueRecords) != 0; }
+  // Whether its messages are requests, which are answered (protocol/calls.hpp).
+  bool takes_calls() const noexcept { return config_.calls_per_endpoint != 0; }
+  // Whether the request of a server that has died goes to another.
+  bool redelivers_calls() const noexcept { return (config_.segment.flags & kQueueRedelivers) != 0; }
+  // Whether its handler answers them: what is processed is the reply, and clients collect it.
+  bool handler_answers() const noexcept { return takes_calls() && changes_payloads(); }
+  const CallEntries<SharedAtomics>& calls() const noexcept { return calls_; }
+  // For the client that is this endpoint: rung when one of its calls was answered. Also for who streams replies to it:
+  // rung when it has read one.
+  Doorbell& call_bell(std::uint32_t endpoint) const noexcept { return call_bells_[endpoint]; }
   // The second bell of wait_until() for sleepers on this queue's bells; null on the host.
   Doorbell* attendant() const noexcept { return on_device() ? &control_->completion_waker : nullptr; }
   Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }
@@ -100,6 +111,8 @@ class QueueMap {
                                                                             std::uint32_t client) const;
   // The same member, which reads messages in their lines.
   InPlaceReader<SharedAtomics> in_place_reader(unsigned group, std::uint32_t endpoint, std::uint32_t client) const;
+  // Wakes every client of a queue of calls, and every server that waits for one.
+  void ring_call_bells() const noexcept;
   // Wakes every sleeper of the queue.
   void ring_all_bells() const noexcept;
 
@@ -112,6 +125,8 @@ class QueueMap {
   QueueControl* control_;
   Endpoint* endpoints_;
   HeldEntries<SharedAtomics> held_;
+  Doorbell* call_bells_;
+  CallEntries<SharedAtomics> calls_;
 };
 
 // Rings every bell of the queue and the bell of the pool.
@@ -128,6 +143,19 @@ inline void wake_after_processing(const QueueMap& queue, const PoolMap& pool) no
   }
   ring(control.space);
   ring(pool.control().free);
+}
+
+// After wake_after_processing() of the tickets [first, end): wakes the clients whose calls these are, and those of the
+// tickets behind that are processed already: these could not collect theirs before.
+inline void wake_callers(const QueueMap& queue, std::uint64_t first, std::uint64_t end) noexcept {
+  if (!queue.handler_answers()) return;
+  const auto& ring_of = queue.ring();
+  for (std::uint64_t t = first; t < end || ring_of.readable(t); ++t) {
+    // If the line has the next lap's message already, this one was collected, by who has woken its client.
+    const std::uint64_t id = ring_of.out(t)[1].load(std::memory_order_relaxed).lo;
+    if (call_entry(id) < queue.calls().size())
+      ring(queue.call_bell(call_entry(id) / queue.config().calls_per_endpoint));
+  }
 }
 
 // The half of is_sound() for a message in a slot.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/calls.hpp"
 #include "protocol/doorbell.hpp"
 #include "protocol/published_view.hpp"
 #include "repair/held_blocks.hpp"
@@ -25,9 +26,11 @@ class Repair {
         ring_(queue.ring()),
         client_(ended.client),
         is_producer_(ended.kind == EndpointKind::producer),
+        discards_(is_producer_ && !queue.handler_answers()),
         uses_cuda_(ended.uses_cuda),
         alive_(ended.alive),
         gpu_may_live_on_(ended.alive || ended.gpu_may_outlive),
+        endpoint_(ended.endpoint),
         blocks_(ended.blocks),
         own_block_(queue.held_block(ended.endpoint)) {}
 
@@ -44,6 +47,7 @@ class Repair {
     finish_aliases();
     for (unsigned g = 0; g < kMaxGroups; ++g) settle_taken(g);
     settle_held();
+    if (is_producer_) close_calls();
     pool_.restore_free_bits();
     return std::move(report_);
   }
@@ -157,11 +161,11 @@ class Repair {
       InlineData data;
       LineRead read = ring_.read(ticket, d, data.bytes);
       // It took the ticket early, for a stream, and the executor is not done: the next taker will wait for that.
-      if (read == LineRead::absent && !is_producer_) {
+      if (read == LineRead::absent && !discards_) {
         read = PublishedView<SharedAtomics>(ring_).read(ticket, d, data.bytes);
       }
       if (read == LineRead::present && carries_message(d) && !is_held(g, ticket)) {
-        if (is_producer_) {
+        if (discards_) {
           if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
           queue_.control().group[g].dropped.fetch_add(1, std::memory_order_relaxed);
           ++report_.finished;
@@ -201,6 +205,7 @@ class Repair {
       orphan(h, 0, g, deliveries);
       return;
     }
+    if (queue_.takes_calls()) (void)settle_call(d);
     if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
     ++report_.lost;
   }
@@ -227,6 +232,25 @@ class Repair {
     }
   }
 
+  // Calls of a client that has ended: whoever answers one finds nobody.
+  void close_calls() {
+    const std::uint32_t n = queue_.config().calls_per_endpoint;
+    for (std::uint32_t i = endpoint_ * n; i != (endpoint_ + 1) * n; ++i) {
+      const CallerSide<SharedAtomics> call(queue_.calls()[i]);
+      if (call.look().state == CallState::free) continue;
+      (void)call.close([this](const CallSlot& s) { (void)pool_.release(s.slot, s.lease, kServers); });
+      ++report_.finished;
+    }
+  }
+  // What becomes of a request that it held: its call is answered with its death, or another server gets it.
+  AnswerSide<SharedAtomics>::After settle_call(const Descriptor& d) {
+    const std::uint32_t entry = call_entry(d.sequence);
+    if (entry >= queue_.calls().size()) return AnswerSide<SharedAtomics>::After::release;  // damaged
+    const AnswerSide<SharedAtomics> call(queue_.calls()[entry], call_number(d.sequence), client_);
+    const CallSlot own = d.kind == LineKind::slot ? CallSlot{d.slot, d.lease} : CallSlot{};
+    return call.finish(call.kDied, queue_.redelivers_calls() || queue_.handler_answers(), own);
+  }
+
   // False: the entry has changed since it was loaded, call again.
   bool settle_entry(Held& h) {
     const std::uint64_t seen = h.word.load(std::memory_order_acquire);
@@ -235,6 +259,15 @@ class Repair {
     const Descriptor d = h.descriptor.load();
     if (w.state == HeldState::releasing) {
       Member::release_slot(d, pool_, w.group);
+    } else if (queue_.takes_calls()) {
+      const auto after = settle_call(d);
+      if (after == AnswerSide<SharedAtomics>::After::give_back) {
+        return orphan(h, seen, w.group, std::min(w.deliveries + 1, kMaxDeliveries));
+      }
+      // The lease says whether the slot still is this message's.
+      if (after == AnswerSide<SharedAtomics>::After::release && d.kind == LineKind::slot) {
+        Member::release_slot(d, pool_, w.group);
+      }
     } else if (d.kind != LineKind::slot || !is_forwarded(d, w.group)) {
       return orphan(h, seen, w.group, std::min(w.deliveries + 1, kMaxDeliveries));
     }
@@ -272,9 +305,11 @@ class Repair {
   const Ring<SharedAtomics>& ring_;
   const std::uint32_t client_;
   const bool is_producer_;
+  const bool discards_;  // what it takes of a group; else it is given to whoever the message is for
   const bool uses_cuda_;
   const bool alive_;
   const bool gpu_may_live_on_;
+  const std::uint32_t endpoint_;
   const std::vector<std::uint32_t>* const blocks_;
   const HeldEntries<SharedAtomics> own_block_;  // of the ended endpoint
   std::optional<std::vector<std::pair<std::uint64_t, std::uint64_t>>> forwarded_;

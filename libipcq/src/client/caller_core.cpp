@@ -1,0 +1,261 @@
+#include "client/caller_core.hpp"
+
+#include <algorithm>
+
+namespace ipcq::detail {
+namespace {
+
+constexpr std::uint64_t kRequestRound = 1'000'000;  // ns
+
+}  // namespace
+
+CallerCore::CallerCore(std::shared_ptr<SessionCore> session, const Attachment& attachment, const ClientOptions& options)
+    : producer_(std::move(session), attachment, options.wait),
+      sender_(producer_),
+      first_(attachment.endpoint * attachment.queue->config().calls_per_endpoint),
+      entries_(attachment.queue->config().calls_per_endpoint),
+      bell_(attachment.queue->call_bell(attachment.endpoint)),
+      answer_bytes_(answer_bytes(attachment.queue->config().inline_bytes)),
+      wait_(options.wait),
+      in_slots_(options.reply_bytes > answer_bytes_),
+      needs_server_(options.needs_server),
+      entry_(entries_) {
+  if (queue().handler_answers()) {
+    collector_.emplace(queue(), pool(), attachment.endpoint, attachment.client);
+  }
+  under_way_.reserve(entries_);
+  free_.reserve(entries_);
+}
+
+std::uint32_t CallerCore::take_entry() noexcept {
+  if (free_.empty() && under_way_.size() < entries_) {
+    // At first, and when all that are left were cancelled while their servers wrote, who free them.
+    for (std::uint32_t i = entries_; i-- > 0;) {
+      const bool mine = entry_[i].place < under_way_.size() && under_way_[entry_[i].place] == i;
+      if (!mine && side(i).look().state == CallState::free) free_.push_back(i);
+    }
+  }
+  if (free_.empty()) return kNone;
+  const std::uint32_t taken = free_.back();
+  free_.pop_back();
+  return taken;
+}
+
+bool CallerCore::close_entry(std::uint32_t in_block) noexcept {
+  bool freed = false;
+  const bool closed = side(in_block).close(
+      [&](const CallSlot& s) { freed = pool().pool().release(s.slot, s.lease, kServers) || freed; });
+  publisher_fence();
+  if (freed) ring(pool().control().free);
+  ring(bell_);  // a server that streams may wait for the caller to go on
+  return closed;
+}
+
+Status CallerCore::in_rounds(Deadline& deadline, const auto& attempt) noexcept {
+  for (;;) {
+    Deadline round = deadline.round(kRequestRound);
+    const Status s = attempt(round);
+    if (s != Status::ok && collector_) (void)collector_->collect();  // answers may lie in lines and slots
+    if (s != Status::timeout || deadline.has_passed() || keeps_room()) return s;
+  }
+}
+
+template <class Send>
+Result<Call> CallerCore::make_call(Deadline& deadline, const Send& send) noexcept {
+  if (is_closed()) return Status::closed;
+  if (!deadline.was_given_time()) return Status::expired;
+  if (lacks_server()) return Status::no_server;
+  const std::uint32_t i = take_entry();
+  if (i == kNone) return Status::full;
+  deadline.start();
+  const std::uint64_t id = pack_call_id(entry_of(i), side(i).open(deadline.at_ns()));
+  Status s = in_rounds(deadline, [&](Deadline& round) { return send(id, round); });
+  if (s == Status::timeout && !deadline.has_passed()) s = Status::full;
+  if (s != Status::ok) {
+    (void)close_entry(i);
+    free_.push_back(i);
+    return s;
+  }
+  entry_[i] = {.deadline = deadline.at_ns(), .place = static_cast<std::uint32_t>(under_way_.size())};
+  under_way_.push_back(i);
+  Call call;
+  call.core_ = this;
+  call.id_ = id;
+  return call;
+}
+
+Result<Call> CallerCore::request(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
+  return make_call(deadline,
+                   [&](std::uint64_t id, Deadline& round) { return sender_.send(id, bytes, in_slots_, round); });
+}
+
+Result<Loan> CallerCore::loan(Deadline& deadline) noexcept {
+  if (is_closed()) return Status::closed;
+  Result<Loan> loan = Status::full;
+  (void)in_rounds(deadline, [&](Deadline& round) {
+    loan = producer_.loan(round);
+    return loan.status();
+  });
+  if (loan.status() == Status::timeout && !deadline.has_passed()) return Status::full;
+  return loan;
+}
+
+Result<Call> CallerCore::request(Loan& loan, std::size_t length, Deadline& deadline) noexcept {
+  if (!sender_.has_lent(loan)) return Status::not_held;
+  return make_call(deadline,
+                   [&](std::uint64_t id, Deadline& round) { return sender_.publish(id, loan, length, round); });
+}
+
+bool CallerCore::keeps_room() const noexcept {
+  return std::any_of(under_way_.begin(), under_way_.end(), [this](std::uint32_t i) {
+    const CallWord w = side(i).look();
+    return w.state == CallState::answered && (w.in_slot || w.more);
+  });
+}
+
+void CallerCore::end(Call& call, Status over) noexcept {
+  const std::uint32_t i = in_block(call);
+  if (!is_closed() && close_entry(i)) free_.push_back(i);  // once closed, the broker frees them
+  const std::uint32_t last = under_way_.back();
+  under_way_[entry_[i].place] = last;
+  entry_[last].place = entry_[i].place;
+  under_way_.pop_back();
+  call.core_ = nullptr;
+  call.over_ = over;
+}
+
+void CallerCore::cancel(Call& call) noexcept { end(call, Status::cancelled); }
+
+bool CallerCore::go_on(std::uint32_t in_block) noexcept {
+  const auto here = side(in_block);
+  const CallWord w = here.look();
+  if (!w.more || !here.go_on(w)) return false;  // the server has ended the call since, if there was more
+  entry_[in_block].read = false;
+  publisher_fence();
+  ring(bell_);  // the server waits to send the next
+  return true;
+}
+
+bool CallerCore::go_on_or_end(Call& call) noexcept {
+  if (go_on(in_block(call))) return true;
+  const CallWord now = side(in_block(call)).look();
+  end(call, now.answer == Answer::reply_and_death ? Status::server_died : Status::end);
+  return false;
+}
+
+Status CallerCore::show(Call& call, const CallWord& word, ipcq::Reply& reply) noexcept {
+  const CallEntry& e = queue().calls()[call_entry(call.id_)];
+  const std::uint64_t where = e.where.load(std::memory_order_relaxed);
+  const std::uint64_t length = CallPlaceBits::Length::get(where);
+  const CallSlot slot = slot_of(e);
+  if (word.answer == Answer::server_died || word.answer == Answer::end) {
+    const Status over = word.answer == Answer::end ? Status::end : Status::server_died;
+    end(call, over);
+    return over;
+  }
+  const bool sound = word.in_slot ? pool().pool().is_payload(slot.slot) && length <= pool().config().slot_bytes &&
+                                        (word.more || pool().pool().is_reading(slot.slot, slot.lease, kServers))
+                                  : length <= answer_bytes_;
+  if (!sound) {  // shared words are damaged
+    end(call, Status::server_died);
+    return Status::server_died;
+  }
+  entry_[in_block(call)].read = true;
+  entry_[in_block(call)].more = false;
+  if (word.answer == Answer::failure) {
+    call.code_ = static_cast<std::uint32_t>(CallPlaceBits::SlotOrCode::get(where));
+    return Status::failed;
+  }
+  reply.bytes_ = {word.in_slot ? pool().payload(slot.slot) : e.data.view(), length};
+  reply.has_more_ = entry_[in_block(call)].more = word.more || word.answer == Answer::reply_and_death;
+  return Status::ok;
+}
+
+Status CallerCore::wait_for_answer(std::uint64_t until, const auto& look) noexcept {
+  const Interruption interruption = producer_.shared_session()->interruption(queue());
+  if (!collector_) return wait_until(bell_, wait_, until, interruption, look, queue().attendant());
+  const auto ready = [&] { return look() || collector_->has_work(); };
+  for (;;) {
+    while (!look() && collector_->collect()) {
+    }
+    if (look()) return Status::ok;
+    // Where shared words are damaged, or the queue has closed, there may be work of which nothing can be taken.
+    if (const Status s = interruption.check(); s != Status::ok) return s;
+    if (until != kNever && now_ns() >= until) return Status::timeout;
+    const Status s = wait_until(bell_, wait_, until, interruption, ready, queue().attendant());
+    if (s != Status::ok) return look() ? Status::ok : s;
+  }
+}
+
+Status CallerCore::receive(Call& call, Deadline& deadline, ipcq::Reply& reply) noexcept {
+  if (is_closed()) return Status::closed;
+  const std::uint32_t i = in_block(call);
+  if (entry_[i].read) {
+    if (side(i).look().answer == Answer::failure) return Status::failed;  // its text stays readable
+    if (!go_on_or_end(call)) return call.over_;
+  }
+  CallWord w;
+  const auto is_answered = [&] {
+    w = side(i).look();
+    return w.state == CallState::answered;
+  };
+  if (is_answered()) [[likely]]
+    return show(call, w, reply);
+  const std::uint64_t until = std::min(deadline.at_ns(), entry_[i].deadline);
+  const Status s = wait_for_answer(until, [&] { return is_answered() || lacks_server(); });
+  // A server that is no longer counted has answered, or the repair has, what it had.
+  if (is_answered()) return show(call, w, reply);
+  if (s == Status::ok) {
+    end(call, Status::no_server);
+  } else if (s == Status::timeout) {
+    if (entry_[i].deadline == kNever || now_ns() < entry_[i].deadline) return deadline.outcome(Status::empty);
+    end(call, Status::expired);
+  } else {
+    return s;
+  }
+  return call.over_;
+}
+
+std::string_view CallerCore::failure_text(const Call& call) const noexcept {
+  if (is_closed() || !entry_[in_block(call)].read || side(in_block(call)).look().answer != Answer::failure) return {};
+  const CallEntry& e = queue().calls()[call_entry(call.id_)];
+  const std::uint64_t length = CallPlaceBits::Length::get(e.where.load(std::memory_order_relaxed));
+  return {reinterpret_cast<const char*>(e.data.view()), std::min<std::size_t>(length, answer_bytes_)};
+}
+
+bool CallerCore::has_news(std::uint32_t in_block, std::uint64_t now) noexcept {
+  // Of what was read to its end the caller knows. Where more was to come receive() says that it does not.
+  if (entry_[in_block].read && !go_on(in_block)) return entry_[in_block].more;
+  const CallWord w = side(in_block).look();
+  return w.state == CallState::answered || entry_[in_block].deadline <= now;
+}
+
+Result<std::uint64_t> CallerCore::wait_any(Deadline& deadline) noexcept {
+  if (is_closed()) return Status::closed;
+  if (under_way_.empty()) return Status::empty;
+  std::uint32_t found = kNone;
+  const auto look = [&] {
+    const std::uint64_t now = now_ns();
+    for (std::size_t n = under_way_.size(); n != 0; --n) {
+      if (next_look_ >= under_way_.size()) next_look_ = 0;
+      const std::uint32_t i = under_way_[next_look_++];
+      if (has_news(i, now)) {
+        found = i;
+        return true;
+      }
+    }
+    if (lacks_server()) found = under_way_.front();
+    return found != kNone;
+  };
+  if (!look()) {
+    std::uint64_t until = deadline.at_ns();
+    for (const std::uint32_t i : under_way_) until = std::min(until, entry_[i].deadline);
+    Status s = wait_for_answer(until, look);
+    if (s == Status::timeout && look()) s = Status::ok;  // a call's deadline
+    if (s == Status::timeout) return deadline.outcome(Status::empty);
+    if (s != Status::ok) return s;
+  }
+  return pack_call_id(entry_of(found), side(found).look().number);
+}
+
+}  // namespace ipcq::detail

@@ -1,0 +1,65 @@
+// The server's side of calls: receives requests and answers them. docs/design/calls.md. For the server's thread.
+//
+// Invariant: a request is held, as a message is, until its call's word says that it is answered. So the death of the
+// server at any instant leaves one of the two to tell what is to be repaired.
+#pragma once
+
+#include <memory>
+
+#include "client/consumer_core.hpp"
+#include "ipcq/calls.hpp"
+#include "protocol/calls.hpp"
+
+namespace ipcq::detail {
+
+class ServerCore {
+ public:
+  ServerCore(std::shared_ptr<SessionCore> session, const Attachment& attachment, const ServerOptions& options);
+
+  // Into an empty request.
+  Status receive(ipcq::Request& request, Duration timeout) noexcept;
+  // One answer. `more`: others follow. `code`: of a failure, whose text `bytes` are.
+  Status answer(ipcq::Request& request, Answer kind, std::span<const std::byte> bytes, std::uint32_t code, bool more,
+                Deadline& deadline) noexcept;
+  Status end(ipcq::Request& request) noexcept;
+  Status nack(ipcq::Request& request) noexcept;
+  void let_go(ipcq::Request& request) noexcept;
+  std::uint64_t deadline_of(const ipcq::Request& request) const noexcept;
+  bool is_cancelled(const ipcq::Request& request) const noexcept;
+  // For the user to write it.
+  std::span<std::byte> open_room(const ipcq::Request& request) const noexcept;
+  std::uint64_t cancelled() const noexcept { return cancelled_; }
+
+  void close() noexcept { consumer_.close(); }
+  bool is_forked_child() const noexcept { return consumer_.is_forked_child(); }
+  bool is_referred_to() const noexcept { return consumer_.holds_any(); }
+  const std::shared_ptr<SessionCore>& shared_session() const noexcept { return consumer_.shared_session(); }
+
+ private:
+  const QueueMap& queue() const noexcept { return *consumer_.queue(); }
+  AnswerSide<SharedAtomics> side(std::uint64_t id) const noexcept {
+    return {queue().calls()[call_entry(id)], call_number(id), client_};
+  }
+  Doorbell& bell_of(std::uint64_t id) const noexcept {
+    return queue().call_bell(call_entry(id) / queue().config().calls_per_endpoint);
+  }
+  bool is_worth_it(const Message& message) const noexcept;
+  std::span<std::byte> room(const ipcq::Request& request) const noexcept;
+  CallSlot slot_of_request(const ipcq::Request& request) const noexcept;
+  // Waits until the caller has read the last reply, but no longer than it waits itself (cancelled).
+  Status begin(std::uint64_t id, bool over_request, Deadline& deadline) const noexcept;
+  // Ends what this server has of the request, after its call was finished.
+  Status finish(ipcq::Request& request, AnswerSide<SharedAtomics>::After after) noexcept;
+  Status finish_cancelled(ipcq::Request& request) noexcept;
+  void count_cancelled() noexcept;
+  void ring_caller(std::uint64_t id) const noexcept;
+
+  ConsumerCore consumer_;
+  const std::uint32_t client_;
+  Endpoint& endpoint_;
+  const std::size_t answer_bytes_;
+  const Wait wait_;
+  std::uint64_t cancelled_ = 0;
+};
+
+}  // namespace ipcq::detail
