@@ -123,7 +123,7 @@ void latency_call(benchmark::State& state) {
   for (auto _ : state) {
     Peer caller([&] {
       auto session = attach();
-      auto client = session.client("q", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(60)});
+      auto client = session.client("stream", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(60)});
       std::byte message[kBytes] = {};
       for (std::size_t n = 0; n < ns.values().size(); ++n) {
         const std::uint64_t start = now_ns();

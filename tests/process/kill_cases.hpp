@@ -147,7 +147,7 @@ inline constexpr CallKillCase kHandlerCallKillCases[] = {
     {"answer.writing", false, 9},   {"answer.written", false, 1},    {"answer.written", false, 6},
     {"answer.answered", false, 1},  {"answer.answered", false, 2},   {"answer.answered", false, 7},
     {"release.started", false, 2},  {"release.slot_done", false, 2}, {"call.slot_freed", false, 2},
-    {"ring.incremented", false, 2}, {"wait.armed", false, 2},
+    {"ring.incremented", false, 2},
 };
 
 inline std::string kill_case_name(const testing::TestParamInfo<KillCase>& info_) {

@@ -19,6 +19,7 @@ CallerCore::CallerCore(std::shared_ptr<SessionCore> session, const Attachment& a
       wait_(options.wait),
       in_slots_(options.reply_bytes > answer_bytes_),
       needs_server_(options.needs_server),
+      is_rejecting_(attachment.queue->config().backpressure == static_cast<std::uint32_t>(Backpressure::reject)),
       entry_(entries_) {
   if (queue().handler_answers()) {
     collector_.emplace(queue(), pool(), attachment.endpoint, attachment.client);
@@ -52,6 +53,8 @@ bool CallerCore::close_entry(std::uint32_t in_block) noexcept {
 }
 
 Status CallerCore::in_rounds(Deadline& deadline, const auto& attempt) noexcept {
+  Deadline none = Deadline::none();  // so that a call that need not wait need not read the clock
+  if (const Status s = attempt(none); s != Status::full || is_rejecting_) return s;
   for (;;) {
     Deadline round = deadline.round(kRequestRound);
     const Status s = attempt(round);
@@ -196,6 +199,7 @@ Status CallerCore::receive(Call& call, Deadline& deadline, ipcq::Reply& reply) n
   }
   CallWord w;
   const auto is_answered = [&] {
+    side(i).fetch();
     w = side(i).look();
     return w.state == CallState::answered;
   };

@@ -93,6 +93,7 @@ class CallerCore {
   const Wait wait_;
   const bool in_slots_;
   const bool needs_server_;
+  const bool is_rejecting_;  // the queue's backpressure
   std::vector<UnderWay> entry_;           // of the block
   std::vector<std::uint32_t> under_way_;  // of the block, in no order
   std::vector<std::uint32_t> free_;       // likewise

@@ -21,9 +21,7 @@ ServerCore::ServerCore(std::shared_ptr<SessionCore> session, const Attachment& a
       wait_(options.wait) {}
 
 bool ServerCore::is_worth_it(const Message& message) const noexcept {
-  const std::uint64_t id = message.sequence();
-  if (call_entry(id) >= queue().calls().size()) return false;  // shared words are damaged
-  const auto here = side(id);
+  const auto here = side(message.sequence());
   const std::uint64_t deadline = here.deadline();
   return here.is_awaited() && (deadline == kNever || now_ns() < deadline);
 }
@@ -32,10 +30,13 @@ Status ServerCore::receive(ipcq::Request& request, Duration timeout) noexcept {
   Deadline deadline(timeout);
   deadline.start();
   for (std::uint64_t passed = 0;;) {
-    const Status s =
-        passed == 0 ? consumer_.receive(request.message_, timeout) : consumer_.receive_any(request.message_, deadline);
+    // What comes while this waits has just been asked. Only what lay there may be nobody's by now, which costs a look at
+    // the caller's entry.
+    Status s = consumer_.receive(request.message_, Duration::zero());
+    const bool lay_there = s == Status::ok;
+    if (s == Status::empty && deadline.was_given_time()) s = consumer_.receive_any(request.message_, deadline);
     if (s != Status::ok) return s;
-    if (is_worth_it(request.message_)) {
+    if (is_sound(request.message_) && (!lay_there || is_worth_it(request.message_))) {
       request.core_ = this;
       return Status::ok;
     }
@@ -100,6 +101,7 @@ Status ServerCore::answer(ipcq::Request& request, Answer kind, std::span<const s
   if (consumer_.is_unusable()) return Status::closed;
   const std::uint64_t id = request.id();
   const auto here = side(id);
+  here.fetch();
   if (kind == Answer::failure) bytes = bytes.first(std::min(bytes.size(), answer_bytes_));
   const bool in_slot = bytes.size() > answer_bytes_;
   const std::span<std::byte> room = in_slot ? this->room(request) : std::span<std::byte>();

@@ -43,6 +43,11 @@ class ServerCore {
   Doorbell& bell_of(std::uint64_t id) const noexcept {
     return queue().call_bell(call_entry(id) / queue().config().calls_per_endpoint);
   }
+  // Not: shared words are damaged.
+  bool is_sound(const Message& message) const noexcept {
+    return call_entry(message.sequence()) < queue().calls().size();
+  }
+  // Whether somebody waits for its answer.
   bool is_worth_it(const Message& message) const noexcept;
   std::span<std::byte> room(const ipcq::Request& request) const noexcept;
   CallSlot slot_of_request(const ipcq::Request& request) const noexcept;
