@@ -1,5 +1,5 @@
 # Tests of users' handlers in queues on a GPU; handler_tests.cmake has those on the host, of the same sources.
-set(own_handler_sources own_handlers/compiled_handler_test.cpp own_handlers/handler_message_test.cpp
+set(own_handler_sources own_handlers/calls_test.cpp own_handlers/compiled_handler_test.cpp own_handlers/handler_message_test.cpp
   own_handlers/handler_team_test.cpp own_handlers/isolate_test.cpp own_handlers/local_memory_test.cpp own_handlers/own_handler_test.cpp
   own_handlers/pause_test.cpp own_handlers/replace_test.cpp own_handlers/state_test.cpp)
 if(IPCQ_WITH_CUDA AND IPCQ_BUILD_PROGRAMS)
