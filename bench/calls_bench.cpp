@@ -7,8 +7,8 @@
 //                      1024 requests each and answer them in random order; 48 B; every reply's call is checked. From
 //                      the first request to the last reply
 //
-// The last lines give the ratios. Figures in counters: times in ns, rates per second. IPCQ_BENCH_SCALE=0.1 makes a tenth
-// of the calls.
+// The last lines give the ratios. Figures in counters: times in ns, rates per second. IPCQ_BENCH_SCALE=0.1 makes a
+// tenth of the calls.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -78,7 +78,7 @@ void hops(benchmark::State& state) {
   auto session = connect({.broker = name});
   auto requests = session.producer("request", {.wait = Wait::spin()});
   auto answers = session.consumer("answer", {.wait = Wait::spin()});
-  time_trips(state, "hops", [&](const std::byte (&message)[kBytes]) {
+  time_trips(state, "hops", [&](const std::byte(&message)[kBytes]) {
     if (requests.send(message) != Status::ok) fail("request not sent");
     auto answer = answers.receive();
     if (!answer) fail("no answer");
@@ -89,7 +89,7 @@ void hops(benchmark::State& state) {
 
 void time_calls(benchmark::State& state, const char* name, Session& session) {
   auto client = session.client("ask", {.wait = Wait::spin()});
-  time_trips(state, name, [&](const std::byte (&message)[kBytes]) {
+  time_trips(state, name, [&](const std::byte(&message)[kBytes]) {
     auto call = client.request(message);
     if (!call) fail("request not sent");
     const auto reply = call->receive();

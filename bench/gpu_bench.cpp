@@ -102,7 +102,8 @@ void print_last_lines() {
   lines.figure("48 B, process to process through the stream executor, p50", "latency/stream", 1, "us");
   lines.figure("48 B, bare round trip through one warp, p50", "latency/bare", 1, "us");
   lines.ratio("48 B p50: persistent / bare", "latency/persistent", "latency/bare");
-  lines.ratio("48 B p50: call to the handler and back / persistent", "latency/call", "latency/persistent", at_most(1.1));
+  lines.ratio("48 B p50: call to the handler and back / persistent", "latency/call", "latency/persistent",
+              at_most(1.1));
   lines.ratio("48 B p50: stream / bare", "latency/stream", "latency/bare");
   lines.figure("48 B messages through the persistent kernel", "inline/ipcq", 1e6, "M/s");
   lines.ratio("48 B messages: ipcq / bare block", "inline/ipcq", "inline/bare");

@@ -137,11 +137,8 @@ void latency_call(benchmark::State& state) {
         }
       }
     });
-    const Broker broker = start_broker({.slots = 0,
-                                        .handler = "identity",
-                                        .backend = "cuda",
-                                        .executor = ExecutorKind::persistent,
-                                        .calls = 16});
+    const Broker broker = start_broker(
+        {.slots = 0, .handler = "identity", .backend = "cuda", .executor = ExecutorKind::persistent, .calls = 16});
     caller.join();
   }
   report_latency(state, "latency/call", ns.values());

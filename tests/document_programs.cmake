@@ -36,3 +36,9 @@ set_tests_properties(calls_program PROPERTIES
   LABELS process TIMEOUT 60 RUN_SERIAL ON PASS_REGULAR_EXPRESSION
   "^alpha: re: alpha\nbeta: re: beta\ngamma: re: gamma\ncount: one\ncount: two\ncount: three\ndivide by 0: 33, not a number\nslow: expired\nslow: cancelled\n$")
 ipcq_test_needs(calls_program calls_program)
+
+ipcq_document_program(event_loops_program docs/guide/event-loops.md "## In C++")
+add_test(NAME event_loops_program COMMAND "${CMAKE_COMMAND}" -E env "XDG_RUNTIME_DIR=${CMAKE_CURRENT_BINARY_DIR}" $<TARGET_FILE:event_loops_program>)
+set_tests_properties(event_loops_program PROPERTIES
+  LABELS process TIMEOUT 60 RUN_SERIAL ON PASS_REGULAR_EXPRESSION "^reply: 0\nnews: one\nnews: two\n2 seen\n$")
+ipcq_test_needs(event_loops_program event_loops_program)

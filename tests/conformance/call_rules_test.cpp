@@ -127,6 +127,43 @@ TEST_P(CallRules, ACallExpiresAtItsDeadline) {
   EXPECT_EQ(c.request("no time", Duration::zero()).status(), Status::expired);
 }
 
+TEST_P(CallRules, ACallThatWasReadBoundsNoWait) {
+  create_calls({.slots = 4});
+  auto s = server();
+  auto c = client();
+  Call read = ask(c, "read", kMoment), open = ask(c, "open");
+  EXPECT_EQ(next(s).reply("x"), Status::ok);
+  Request later = next(s);
+  EXPECT_EQ(read.receive(kBound).status(), Status::ok);
+  std::this_thread::sleep_for(2 * kMoment);
+  auto waiting = std::async(std::launch::async, [&] { return c.wait_any(kBound).status(); });
+  EXPECT_EQ(waiting.wait_for(kMoment), std::future_status::timeout);
+  EXPECT_EQ(later.reply("y"), Status::ok);
+  EXPECT_EQ(waiting.get(), Status::ok);
+}
+
+// Nothing can come of what was read, or has failed, and is kept.
+TEST_P(CallRules, WaitingForAnyKnowsWhatIsOver) {
+  create_calls({.slots = 4});
+  auto s = server();
+  auto c = client(), needy = client({.needs_server = true});
+  Call read = ask(c, "read"), failed = ask(c, "failed");
+  EXPECT_EQ(next(s).reply("x"), Status::ok);
+  EXPECT_EQ(next(s).fail(1, "y"), Status::ok);
+  EXPECT_EQ(read.receive(kBound).status(), Status::ok);
+  EXPECT_EQ(failed.receive(kBound).status(), Status::failed);
+  EXPECT_EQ(c.wait_any().status(), Status::empty);
+  EXPECT_EQ(c.calls_under_way(), 2u);
+  Call over = ask(needy, "over"), open = ask(needy, "open");
+  EXPECT_EQ(next(s).fail(1, "z"), Status::ok);
+  EXPECT_EQ(over.receive(kBound).status(), Status::failed);
+  s.close();
+  const auto id = needy.wait_any(kBound);
+  ASSERT_EQ(id.status(), Status::ok);
+  EXPECT_EQ(*id, open.id());
+  EXPECT_EQ(open.poll().status(), Status::no_server);
+}
+
 TEST_P(CallRules, ACallMayNeedAServer) {
   create_calls({.slots = 4});
   auto c = client({.needs_server = true}), patient = client();
@@ -249,6 +286,7 @@ TEST_P(CallRules, AQueueOfCallsIsForClientsAndServers) {
   EXPECT_THAT(error_of<UsageError>([&] { (void)producer(); }), HasSubstr("queue 'q': takes calls"));
   EXPECT_THAT(error_of<UsageError>([&] { (void)consumer(); }), HasSubstr("open a server"));
   EXPECT_THAT(error_of<UsageError>([&] { (void)session_.client("messages"); }), HasSubstr("takes messages"));
+  EXPECT_THAT(error_of<UsageError>([&] { end_of_stream("q", name_); }), HasSubstr("has no stream that could end"));
   EXPECT_THAT(error_of<UsageError>([&] { (void)session_.server("messages"); }), HasSubstr("open a consumer"));
   EXPECT_THAT(error_of<UsageError>([&] { (void)session_.client("q", {.reply_bytes = 1 << 20}); }),
               HasSubstr("reply_bytes"));
@@ -274,6 +312,8 @@ TEST_P(CallRules, OptionsThatContradictCallsAreRefused) {
   EXPECT_THAT(refused({.groups = {{"a"}, {"b"}}, .calls = 4}), HasSubstr("groups"));
   EXPECT_THAT(refused({.calls = 100'000}), HasSubstr("calls is 100000"));
   EXPECT_THAT(refused({.on_server_death = OnServerDeath::redeliver}), HasSubstr("on_server_death"));
+  EXPECT_THAT(refused({.handler = "identity", .calls = 4, .on_server_death = OnServerDeath::redeliver}),
+              HasSubstr("its handler answers"));
 }
 
 TEST_P(CallRules, WaitsEndWithTheQueueAndWithInterruption) {

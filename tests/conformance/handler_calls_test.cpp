@@ -105,6 +105,79 @@ TEST_P(HandlerCallRules, WhatTheHandlerRefusesFails) {
   EXPECT_TRUE(eventually([&] { return stats().handler_errors == 2; }));
 }
 
+// Its text is longer than the entry of a short line.
+TEST_P(HandlerCallRules, AFailuresTextIsCutOff) {
+  if (on_gpu()) GTEST_SKIP() << "a GPU's lines have 128 bytes";
+  create_answering("vector_add", {.slots = 0, .line = 64});
+  auto c = client();
+  std::vector<Call> calls;
+  for (int i = 0; i < 4; ++i) calls.push_back(ask(c, pattern(7, 1)));
+  for (Call& call : calls) {
+    EXPECT_EQ(call.receive(kBound).status(), Status::failed);
+    EXPECT_EQ(call.failure_text().size(), c.inline_reply_bytes());
+  }
+}
+
+// Somebody else's results fill the ring, and its client does not look.
+TEST_P(HandlerCallRules, ARejectingQueueCollectsBeforeItRejects) {
+  create_answering("identity", {.slots = 0, .lines = 4, .backpressure = Backpressure::reject});
+  auto lazy = client(), busy = client();
+  std::vector<Call> calls;
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(all_processed());
+    calls.push_back(ask(lazy, std::to_string(i)));
+  }
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(all_processed());
+    Call call = ask(busy, "x");
+    expect_reply(call, "x");
+  }
+}
+
+// What nobody waits for is left by nobody.
+TEST_P(HandlerCallRules, AnswersOfTheGoneHoldNeitherSlotsNorADrainUp) {
+  create_pool("pool", {.slots = 4, .size = 1000});
+  create_as_is("q", {.pool = "pool", .handler = "identity", .calls = 8});
+  create_as_is("other", {.pool = "pool"});
+  auto c = client();
+  std::vector<Call> calls;
+  for (int i = 0; i < 4; ++i) calls.push_back(ask(c, pattern(900, 1)));
+  ASSERT_TRUE(all_processed());
+  c.close();
+  calls.clear();
+  auto p = producer("other");
+  EXPECT_EQ(p.send(pattern(900, 1), kBound), Status::ok);
+  EXPECT_EQ(group_stats("callers").waiting, 0u);
+  p.break_off();
+  auto idle = client();
+  Call cancelled = ask(idle, "x"), open = ask(idle, "y");
+  cancelled.cancel();
+  ASSERT_TRUE(all_processed());
+  EXPECT_EQ(broker_.drain("q", kMoment), 1u);
+  expect_reply(open, "y");
+  EXPECT_EQ(broker_.drain("q", kBound), 0u);
+  idle.close();
+  broker_.remove("q");
+  auto reader = consumer("other");
+  EXPECT_EQ(reader.receive(kBound).status(), Status::ok);
+}
+
+TEST_P(HandlerCallRules, GoingOnWakesItsClients) {
+  create_answering("identity");
+  auto c = session_.client("q", {.wait = Wait::sleep()});
+  for (int i = 0; i < 3; ++i) {
+    broker_.pause("q", "callers");
+    Call call = ask(c, "x");
+    ASSERT_TRUE(all_processed());
+    EXPECT_EQ(call.receive(kMoment).status(), Status::timeout);
+    auto waiting = std::async(std::launch::async, [&] { return call.receive().status(); });
+    EXPECT_EQ(waiting.wait_for(kMoment), std::future_status::timeout);
+    broker_.resume("q", "callers");
+    EXPECT_EQ(waiting.wait_for(2s), std::future_status::ready);  // a sleeper looks by itself after five
+    EXPECT_EQ(waiting.get(), Status::ok);
+  }
+}
+
 TEST_P(HandlerCallRules, WhatIsCancelledIsDiscarded) {
   create_answering("identity", {.slots = 2, .size = 4096});
   auto c = client(), other = client();

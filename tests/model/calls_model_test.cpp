@@ -84,7 +84,7 @@ struct RepliesOneAtATime : rl::test_suite<RepliesOneAtATime, 2> {
         CallWord w;
         while ((w = caller.look()).state != CallState::answered) yield();
         RL_ASSERT(w.answer == Answer::reply && read(entry) == n);
-        if (w.more && caller.go_on(w)) continue;
+        if (w.more && caller.go_on()) continue;
         w = caller.look();  // ended since
         RL_ASSERT(n == kReplies - 1 && w.answer == Answer::reply && !w.more && read(entry) == n);
         RL_ASSERT(caller.close([](const CallSlot&) { RL_ASSERT(false); }));
@@ -137,7 +137,7 @@ struct ServerDies : rl::test_suite<ServerDies<kRedelivers, kCancels>, 2> {
       CallWord w;
       while ((w = caller.look()).state != CallState::answered) yield();
       ++seen;
-      if (w.more && caller.go_on(w)) continue;
+      if (w.more && caller.go_on()) continue;
       w = caller.look();
       RL_ASSERT(!w.more);
       RL_ASSERT(caller.close(free_slot));

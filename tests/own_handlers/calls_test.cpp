@@ -28,14 +28,15 @@ class OwnCallsTest : public ByEachExecutor {
 INSTANTIATE_TEST_SUITE_P(Executors, OwnCallsTest, testing::ValuesIn(ByEachExecutor::all()), ByEachExecutor::name_of);
 
 TEST_P(OwnCallsTest, ItSaysWhatItsCallerIsTold) {
-  create(full("tells.cu",
-              "    const std::byte first = m.data[0];\n"
-              "    if (first == std::byte{'f'}) m.fail(7);\n"
-              "    if (first == std::byte{'d'}) m.drop();\n"
-              "    if (first != std::byte{'g'}) return;\n"
-              "    const std::uint64_t before = m.length;\n"
-              "    if (!m.resize(m.capacity)) return;\n"
-              "    for (std::uint64_t i = before + team.rank(); i < m.length; i += team.size()) m.data[i] = std::byte{'+'};"));
+  create(full(
+      "tells.cu",
+      "    const std::byte first = m.data[0];\n"
+      "    if (first == std::byte{'f'}) m.fail(7);\n"
+      "    if (first == std::byte{'d'}) m.drop();\n"
+      "    if (first != std::byte{'g'}) return;\n"
+      "    const std::uint64_t before = m.length;\n"
+      "    if (!m.resize(m.capacity)) return;\n"
+      "    for (std::uint64_t i = before + team.rank(); i < m.length; i += team.size()) m.data[i] = std::byte{'+'};"));
   auto client = session().client("q", {.reply_bytes = 8192});
   Call fails = ask(client, "fails"), is_dropped = ask(client, "dropped"), grows = ask(client, "grows"),
        stays = ask(client, "stays");

@@ -132,11 +132,16 @@ class IPCQ_API Client {
   // and: not_held: it is no loan of this client's, or was sent.
   [[nodiscard]] Result<Call> request(Loan& loan, std::size_t length, Timeout deadline = kForever) noexcept;
 
-  // Waits until receive() of one of this client's calls would not wait, and returns the id of that call: of any that
-  // has something new, in turn. Calls whose reply was received and has more to come are let go on, which ends what that
-  // reply shows. Statuses: ok; empty (no call is under way, or zero time-out); timeout; interrupted; closed; peer_dead.
-  // Looks at each call that is under way.
+  // Waits until receive() of one of this client's calls would return something that it has not returned before, and
+  // returns the id of that call: of any that has something new, in turn. Calls whose reply was received and has more to
+  // come are let go on, which ends what that reply shows. Statuses: ok; empty: a zero time-out, or no call is under way
+  // but such whose last reply, or failure, was received; timeout; interrupted; closed; peer_dead. Looks at each call
+  // that is under way.
   [[nodiscard]] Result<std::uint64_t> wait_any(Timeout timeout = kForever) noexcept;
+
+  // As Consumer::fd(): readable while wait_any() may have something to return, until wait_any(), or a call's receive(),
+  // has come to empty or timeout and no other call of this client has news. It does not tell of a call's deadline.
+  int fd();
 
   std::size_t calls_under_way() const noexcept;
   // Largest request in bytes; capacity of a slot (0: no slots); largest request, and largest reply, that needs no slot.
@@ -233,6 +238,9 @@ class IPCQ_API Server {
   // over. Waits `timeout` at most. Statuses: ok; empty (zero time-out); timeout; closed; peer_dead; interrupted; full:
   // this server has QueueOptions::held requests already.
   [[nodiscard]] Result<Request> receive(Timeout timeout = kForever) noexcept;
+
+  // As Consumer::fd(), of receive().
+  int fd();
 
   // Calls that this server found cancelled or past their deadline, when it would have received them or when it
   // answered.

@@ -139,11 +139,11 @@ struct QueueOptions {
   bool paused = false;                                  // begins so: nothing leaves it before Broker::resume()
   std::uint32_t endpoints = 64;                         // producers and consumers open at once, 1 .. 1024
   std::uint32_t held = 128;                             // messages one consumer may hold at once, 1 .. 4096
-  // Makes it a queue of calls (ipcq/calls.hpp), with clients and servers in place of producers and consumers: calls of
+  // Makes it a queue of calls (ipcq/calls.hpp): clients and servers in place of producers and consumers. Calls of
   // one client that may be open at once, 1 .. 65'536; 0: no calls. Each takes about a line's size of memory, for each
-  // of `endpoints`. Its one group is `servers`.
+  // of `endpoints`. Its one group is `servers`; with a handler, which answers then, `callers`.
   std::uint32_t calls = 0;
-  OnServerDeath on_server_death = OnServerDeath::fail;  // with calls
+  OnServerDeath on_server_death = OnServerDeath::fail;  // with calls and without a handler
 };
 
 // Bytes of memory that a pool or a queue takes.

@@ -85,13 +85,13 @@ struct QueueStats {
   std::uint32_t producers_lost = 0;  // died or broke off and not replaced by another: the stream does not end
   std::int32_t blocked_by_pid = 0;   // process that claimed the oldest ticket not published, and holds up later ones
   std::string blocked_by_group;      // group without a member that must get every message and holds the queue full
-  // Of a queue of calls. Calls that are under way: `calls_open` are not answered, of these `waiting` and `held` of the
-  // group servers are requests that nobody, or somebody, works on; `calls_answered`: the caller has not read what came.
+  // Of a queue of calls. Calls that are under way: `calls_open` are not answered; of these `waiting` and `held` of the
+  // group `servers` are requests that nobody, or somebody, works on. `calls_answered`: what came is not done with.
   std::uint64_t calls = 0;      // of one client at once; 0: the queue takes none
-  std::string on_server_death;  // to_string(OnServerDeath); empty without calls
+  std::string on_server_death;  // to_string(OnServerDeath); empty without servers
   std::uint64_t calls_open = 0;
   std::uint64_t calls_answered = 0;
-  std::uint64_t calls_cancelled = 0;  // that servers found so: nobody waited for an answer any more
+  std::uint64_t calls_cancelled = 0;  // nobody waited any more when they were taken or answered
   std::vector<GroupStats> groups;
   std::vector<EndpointStats> endpoints;
 };

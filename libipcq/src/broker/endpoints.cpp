@@ -44,7 +44,7 @@ std::string Endpoints::calls_refusal(const QueueEntry& q, bool consumer, std::ui
   const char* const what = consumer ? (for_calls ? "server" : "consumer") : (for_calls ? "client" : "producer");
   const char* const other = consumer ? (for_calls ? "consumer" : "server") : (for_calls ? "producer" : "client");
   return "queue '" + q.name + "': takes " + (for_calls ? "messages" : "calls") + ", for which a " + what +
-         " is not made; open a " + other +
+         " is not made; open a " + (q.map->handler_answers() ? "client" : other) +
          (for_calls ? ", or create a queue of calls (calls=N)" : ", or create a queue without calls");
 }
 
@@ -55,8 +55,9 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
   QueueEntry& q = registry_.find(get_text(request.name, sizeof request.name));
   if (context_.stopped) return refuse(Refusal::not_found, "queue '" + q.name + "': its broker is stopping");
   const bool consumer = request.op == Op::open_consumer;
+  const bool takes = consumer || q.map->handler_answers();
   const bool uses_cuda = (request.flags & kUsesCuda) != 0;
-  if (const std::string why = device_refusal(q, consumer, uses_cuda); !why.empty()) {
+  if (const std::string why = device_refusal(q, takes, uses_cuda); !why.empty()) {
     return refuse(Refusal::backend, why);
   }
   if (const std::string why = calls_refusal(q, consumer, request.flags); !why.empty()) {
@@ -66,7 +67,6 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
     return refuse(Refusal::usage, "queue '" + q.name + "': its handler '" + printable(q.options.handler) +
                                       "' answers its calls, so it has no servers; create one without a handler");
   }
-  const bool takes = consumer || q.map->handler_answers();
   const std::uint32_t index = choose_endpoint(q, takes);
   if (index == q.endpoints.size()) {
     return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
@@ -165,6 +165,7 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
   const EndpointEntry was = e;
   e = EndpointEntry{};
   if (was.takes) dissolving_ = remove_member(q, was.group) || dissolving_;
+  if (q.map->handler_answers() && q.groups[0].members == 0) dissolving_ = true;
   if (was.takes && q.map->takes_calls()) q.cancelled += shared.cancelled.load(std::memory_order_relaxed);
   if (consumer) {
     if (q.map->takes_calls()) {  // after the repair: what this server had is answered, or given back

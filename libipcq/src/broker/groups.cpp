@@ -69,6 +69,11 @@ bool remove_member(QueueEntry& q, unsigned g) {
 bool dissolve_groups(QueueEntry& q) {
   if (q.lost) return true;
   bool all = true;
+  if (q.map->handler_answers() && q.groups[0].members == 0 && !q.options.paused) {  // answers that nobody waits for
+    const std::vector<std::uint32_t> blocks = held_blocks(q);
+    const std::uint64_t next = q.map->ring().cursor(kProducers).next;
+    all = drain_left_group(*q.map, *q.pool->map, 0, next, &blocks);
+  }
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     if (!q.groups[g].leaving) continue;
     const std::vector<std::uint32_t> blocks = held_blocks(q);
@@ -85,6 +90,7 @@ void apply_pauses(const QueueEntry& q) {
   for (unsigned g = 0; g < kMaxGroups; ++g) {
     if (is_kept(q.groups[g])) pause_group(*q.map, g, q.options.paused || q.groups[g].paused);
   }
+  if (q.map->handler_answers()) q.map->ring_call_bells();  // on which the members of its group sleep
 }
 
 void pause_one_group(QueueEntry& q, const std::string& name, bool paused) {

@@ -132,17 +132,22 @@ void check_calls(const std::string& object, const QueueOptions& o) {
     throw UsageError(object + ": on_server_death says nothing here: it is of a queue of calls; give it calls=N, or " +
                      "leave it out");
   }
+  if (!o.handler.empty() && o.on_server_death != OnServerDeath::fail) {
+    throw UsageError(object + ": on_server_death says nothing here: its handler answers its calls; leave one of the " +
+                     "two out");
+  }
   if (o.on_server_death > OnServerDeath::redeliver) {
     throw UsageError(object + ": on_server_death is " + std::to_string(static_cast<unsigned>(o.on_server_death)) +
                      ", which is none of its values; use OnServerDeath::fail or OnServerDeath::redeliver");
   }
   const bool declares_groups = o.groups.size() != 1 || o.groups[0].policy != GroupPolicy::must || o.groups[0].paused ||
                                (o.groups[0].name != GroupOptions{}.name && o.groups[0].name != group_of_calls(o));
+  const std::string groups = std::string("groups, and its one group is '") + group_of_calls(o) + "'; leave them out";
   const char* const wrong =
       o.batch != Batch::messages ? "batch 'records', and a request is one message; leave it out"
       : o.backpressure == Backpressure::drop_oldest
           ? "backpressure 'drop-oldest', and a request that is dropped is never answered; use block or reject"
-      : declares_groups ? "groups, and has one of its own; leave them out"
+      : declares_groups ? groups.c_str()
                         : nullptr;
   if (wrong != nullptr) throw UsageError(object + ": it takes calls and is given " + wrong);
 }

@@ -72,6 +72,20 @@ std::uint64_t records_of(const QueueEntry& q, std::uint32_t endpoint) {
   return q.map->packs_records() ? messages + shared.more_records.load(std::memory_order_relaxed) : messages;
 }
 
+CallCounts count_calls(const QueueEntry& q) {
+  CallCounts counts;
+  const std::uint32_t n = q.map->config().calls_per_endpoint;
+  for (std::uint32_t e = 0; e < q.endpoints.size(); ++e) {
+    if (q.endpoints[e].client == 0 || q.endpoints[e].kind != EndpointKind::producer) continue;
+    for (std::uint32_t i = e * n; i != (e + 1) * n; ++i) {
+      const CallState state = unpack_call(q.map->calls()[i].word.load(std::memory_order_relaxed)).state;
+      counts.open += state == CallState::open || state == CallState::writing ? 1 : 0;
+      counts.answered += state == CallState::answered ? 1 : 0;
+    }
+  }
+  return counts;
+}
+
 void add_tombstones(QueueEntry& q, const std::vector<std::uint64_t>& tickets) {
   q.tombstones.insert(q.tombstones.end(), tickets.begin(), tickets.end());
   std::sort(q.tombstones.begin(), q.tombstones.end());

@@ -124,6 +124,12 @@ void count_kept(QueueEntry& q, std::uint32_t endpoint);
 // was killed may have published, or received, a message that is not in it. Where no records are packed each message is
 // one, and endpoints do not count them apart.
 std::uint64_t records_of(const QueueEntry& q, std::uint32_t endpoint);
+// Calls of the queue's clients that are open now.
+struct CallCounts {
+  std::uint64_t open = 0;
+  std::uint64_t answered = 0;  // and not done with
+};
+CallCounts count_calls(const QueueEntry& q);
 // Adds tickets that were taken and never published.
 void add_tombstones(QueueEntry& q, const std::vector<std::uint64_t>& tickets);
 

@@ -84,7 +84,7 @@ void view_groups(const QueueEntry& q, QueueView& v) {
     s.lost += shared.damaged.load(std::memory_order_relaxed);
     s.filtered += shared.filtered.load(std::memory_order_relaxed);
     s.redelivered += shared.redelivered.load(std::memory_order_relaxed);
-    s.records += records_of(q, static_cast<std::uint32_t>(i));
+    if (e.kind == EndpointKind::consumer) s.records += records_of(q, static_cast<std::uint32_t>(i));
   }
 }
 
@@ -99,21 +99,16 @@ std::uint64_t published_records(const QueueEntry& q, std::uint64_t published) {
   return records;
 }
 
-void count_calls(const QueueEntry& q, QueueStats& s) {
+void show_calls(const QueueEntry& q, QueueStats& s) {
   s.calls = q.map->config().calls_per_endpoint;
   if (!q.map->takes_calls()) return;
-  s.on_server_death = to_string(q.options.on_server_death);
+  if (!q.map->handler_answers()) s.on_server_death = to_string(q.options.on_server_death);
+  const CallCounts counts = count_calls(q);
+  s.calls_open = counts.open;
+  s.calls_answered = counts.answered;
   s.calls_cancelled = q.cancelled;
   for (std::uint32_t e = 0; e < q.endpoints.size(); ++e) {
-    if (q.endpoints[e].client == 0) continue;
-    s.calls_cancelled += q.map->endpoint(e).cancelled.load(std::memory_order_relaxed);
-    if (q.endpoints[e].kind == EndpointKind::consumer) continue;
-    const std::uint32_t n = q.map->config().calls_per_endpoint;
-    for (std::uint32_t i = e * n; i != (e + 1) * n; ++i) {
-      const CallState state = unpack_call(q.map->calls()[i].word.load(std::memory_order_relaxed)).state;
-      s.calls_open += state == CallState::open || state == CallState::writing ? 1 : 0;
-      s.calls_answered += state == CallState::answered ? 1 : 0;
-    }
+    if (q.endpoints[e].client != 0) s.calls_cancelled += q.map->endpoint(e).cancelled.load(std::memory_order_relaxed);
   }
 }
 
@@ -150,7 +145,7 @@ QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) 
   s.processed = q.map->control().processed.load(std::memory_order_relaxed);
   s.handler_errors = q.map->control().failed.load(std::memory_order_relaxed);
   s.producers_lost = q.producers_lost;
-  count_calls(q, s);
+  show_calls(q, s);
   v.before_published = std::exchange(q.rate_published, s.published);
   v.before_ns = std::exchange(q.rate_at_ns, now_ns());
   view_groups(q, v);

@@ -172,9 +172,10 @@ void scan(QueueView& q, const PoolCounts& pool) {
     s.reading += g.held;
     // The remainder: so it needs no counter of a process that may have been killed.
     g.delivered = minus(g.published, g.waiting + g.held + g.filtered + g.dropped + g.lost);
+    if (q.map->handler_answers()) g.records = g.delivered;  // clients count what they send
   }
   for (EndpointStats& e : s.endpoints) {
-    const auto& counts = e.role == "producer" ? pool.loans : held;
+    const auto& counts = e.role == "producer" || e.role == "client" ? pool.loans : held;
     if (const auto n = counts.find(e.id); n != counts.end()) e.held = n->second;
     if (is_stopped(e.pid)) e.state = "stopped";
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ipcq/error.hpp"
 #include "protocol/doorbell.hpp"
 #include "repair/membership.hpp"
 
@@ -26,6 +27,10 @@ void set_state(const QueueEntry& q, QueueState state) noexcept {
 }  // namespace
 
 void end_stream(QueueEntry& q) {
+  if (q.map->takes_calls()) {
+    throw UsageError("queue '" + q.name +
+                     "': it takes calls, and has no stream that could end; remove it, or drain it");
+  }
   q.producers_lost = 0;
   q.end_asked = true;
   announce_end_if_due(q);
@@ -89,6 +94,11 @@ Leftover close_queue(const QueueEntry& q) {
 
 // What a member takes meanwhile may be counted twice, and nothing is left out: the cursors come first.
 Leftover left_in(const QueueEntry& q) {
+  if (q.map->handler_answers()) {  // the calls that are open: of cancelled ones nobody waits for what lies in lines
+    Leftover left;
+    left.messages = left.of_one = count_calls(q).open;
+    return left;
+  }
   std::uint64_t taken[kMaxGroups] = {};
   for (unsigned g = 0; g < kMaxGroups; ++g) taken[g] = q.map->ring().cursor(1 + g).next;
   return leftover(q, taken, count_held(*q.map, held_blocks(q)));

@@ -1,5 +1,6 @@
 #include "client/answer_collector.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -71,7 +72,8 @@ AnswerSide<SharedAtomics>::After AnswerCollector::answer(const Descriptor& d, co
     endpoint_.cancelled.store(++cancelled_, std::memory_order_relaxed);
     return Side::After::release;
   }
-  const auto length = static_cast<std::uint32_t>(r.bytes.size());
+  // A failure's text may be cut off.
+  const auto length = static_cast<std::uint32_t>(r.is_long ? r.bytes.size() : std::min(r.bytes.size(), answer_bytes_));
   if (!r.is_long && length != 0) std::memcpy(call.data(), r.bytes.data(), length);
   call.place(length, r.answer == Answer::failure ? r.code : d.slot, d.lease);
   if (!call.publish(r.answer, r.is_long, false)) {
@@ -89,6 +91,11 @@ void AnswerCollector::deliver(std::uint32_t entry) noexcept {
   const Descriptor d = h.descriptor.load();  // checked in this copy
   const bool sound = is_sound(d, queue_, pool_) && call_entry(d.sequence) < queue_.calls().size() &&
                      (d.kind != LineKind::slot || d.alias == kNone);
+  if (!sound && call_entry(d.sequence) < queue_.calls().size()) {  // its call, if it is one, is told
+    const AnswerSide<SharedAtomics> call(queue_.calls()[call_entry(d.sequence)], call_number(d.sequence), client_);
+    (void)call.finish(call.kDied, false, {});
+    ring(queue_.call_bell(call_entry(d.sequence) / queue_.config().calls_per_endpoint));
+  }
   if (!sound) endpoint_.damaged.store(++damaged_, std::memory_order_relaxed);
   if (sound && answer(d, result_of(h, d)) == AnswerSide<SharedAtomics>::After::handed_over) {
     (void)member_.hand_over(entry, deliveries);

@@ -17,6 +17,10 @@ class CallSender {
   Status send(std::uint64_t id, std::span<const std::byte> bytes, bool in_slot, Deadline& deadline) noexcept;
   // What the loan has; it is kept on any status but ok.
   Status publish(std::uint64_t id, Loan& loan, std::size_t length, Deadline& deadline) noexcept;
+  // Once, in the log: why there is no room.
+  void warn_of_unread() noexcept {
+    if (!producer_.warned_) producer_.warn_of_unread(false);
+  }
   // Whether the loan was made by this client.
   bool has_lent(const Loan& loan) const noexcept { return loan.core_ == &producer_; }
 

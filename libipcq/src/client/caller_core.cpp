@@ -5,7 +5,9 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr std::uint64_t kRequestRound = 1'000'000;  // ns
+constexpr std::uint64_t kFirstRound = 1'000'000;     // ns; no comparison with other values is recorded
+constexpr std::uint64_t kLongestRound = 20'000'000;  // a reply may have come meanwhile
+constexpr std::uint64_t kWarnAfter = 1'000'000'000;
 
 }  // namespace
 
@@ -17,7 +19,8 @@ CallerCore::CallerCore(std::shared_ptr<SessionCore> session, const Attachment& a
       bell_(attachment.queue->call_bell(attachment.endpoint)),
       answer_bytes_(answer_bytes(attachment.queue->config().inline_bytes)),
       wait_(options.wait),
-      in_slots_(options.reply_bytes > answer_bytes_),
+      in_slots_(options.reply_bytes >
+                (queue().handler_answers() ? attachment.queue->config().inline_bytes : answer_bytes_)),
       needs_server_(options.needs_server),
       is_rejecting_(attachment.queue->config().backpressure == static_cast<std::uint32_t>(Backpressure::reject)),
       entry_(entries_) {
@@ -54,12 +57,17 @@ bool CallerCore::close_entry(std::uint32_t in_block) noexcept {
 
 Status CallerCore::in_rounds(Deadline& deadline, const auto& attempt) noexcept {
   Deadline none = Deadline::none();  // so that a call that need not wait need not read the clock
-  if (const Status s = attempt(none); s != Status::full || is_rejecting_) return s;
-  for (;;) {
-    Deadline round = deadline.round(kRequestRound);
-    const Status s = attempt(round);
-    if (s != Status::ok && collector_) (void)collector_->collect();  // answers may lie in lines and slots
+  Status s = attempt(none);
+  while (s == Status::full && collector_ && collector_->collect()) s = attempt(none);  // answers lay in the way
+  if (s != Status::full || is_rejecting_) return s;
+  std::uint64_t waited = 0;
+  for (std::uint64_t length = kFirstRound;; length = std::min(2 * length, kLongestRound)) {
+    Deadline round = deadline.round(length);
+    s = attempt(round);
+    if (s != Status::ok && collector_) (void)collector_->collect();
     if (s != Status::timeout || deadline.has_passed() || keeps_room()) return s;
+    waited += length;
+    if (waited > kWarnAfter) sender_.warn_of_unread();
   }
 }
 
@@ -130,9 +138,7 @@ void CallerCore::end(Call& call, Status over) noexcept {
 void CallerCore::cancel(Call& call) noexcept { end(call, Status::cancelled); }
 
 bool CallerCore::go_on(std::uint32_t in_block) noexcept {
-  const auto here = side(in_block);
-  const CallWord w = here.look();
-  if (!w.more || !here.go_on(w)) return false;  // the server has ended the call since, if there was more
+  if (!side(in_block).go_on()) return false;
   entry_[in_block].read = false;
   publisher_fence();
   ring(bell_);  // the server waits to send the next
@@ -227,33 +233,59 @@ std::string_view CallerCore::failure_text(const Call& call) const noexcept {
   return {reinterpret_cast<const char*>(e.data.view()), std::min<std::size_t>(length, answer_bytes_)};
 }
 
-bool CallerCore::has_news(std::uint32_t in_block, std::uint64_t now) noexcept {
-  // Of what was read to its end the caller knows. Where more was to come receive() says that it does not.
-  if (entry_[in_block].read && !go_on(in_block)) return entry_[in_block].more;
+bool CallerCore::has_news(std::uint32_t in_block, std::uint64_t now) const noexcept {
+  const UnderWay& e = entry_[in_block];
   const CallWord w = side(in_block).look();
-  return w.state == CallState::answered || entry_[in_block].deadline <= now;
+  // Of what was read to its end the caller knows. Where more was to come receive() says that it does not.
+  if (e.read) return e.more && !w.more;
+  return w.state == CallState::answered || e.deadline <= now;
+}
+
+int CallerCore::fd() {
+  if (!ready_fd_) {
+    ready_fd_ = std::make_unique<ReadyFd>(producer_.shared_session()->bell_watches(), bell_, queue().attendant());
+  }
+  return ready_fd_->get();
+}
+
+void CallerCore::rest() noexcept {
+  if (!ready_fd_) return;
+  ready_fd_->rest([this] {
+    const std::uint64_t now = now_ns();
+    return has_collectable() || producer_.shared_session()->interruption(queue()).check() != Status::ok ||
+           (lacks_server() && !under_way_.empty()) ||
+           std::any_of(under_way_.begin(), under_way_.end(), [&](std::uint32_t i) { return has_news(i, now); });
+  });
 }
 
 Result<std::uint64_t> CallerCore::wait_any(Deadline& deadline) noexcept {
   if (is_closed()) return Status::closed;
-  if (under_way_.empty()) return Status::empty;
+  while (collector_ && collector_->collect()) {  // also others' answers, which may keep everybody from the ring
+  }
+  const auto may_have_news = [this](std::uint32_t i) { return !entry_[i].read || entry_[i].more; };
+  if (std::none_of(under_way_.begin(), under_way_.end(), may_have_news)) return Status::empty;
   std::uint32_t found = kNone;
   const auto look = [&] {
     const std::uint64_t now = now_ns();
     for (std::size_t n = under_way_.size(); n != 0; --n) {
       if (next_look_ >= under_way_.size()) next_look_ = 0;
       const std::uint32_t i = under_way_[next_look_++];
+      if (entry_[i].read) (void)go_on(i);
       if (has_news(i, now)) {
         found = i;
         return true;
       }
     }
-    if (lacks_server()) found = under_way_.front();
+    if (!lacks_server()) return false;
+    const auto open = std::find_if(under_way_.begin(), under_way_.end(), may_have_news);
+    found = open != under_way_.end() ? *open : kNone;
     return found != kNone;
   };
   if (!look()) {
     std::uint64_t until = deadline.at_ns();
-    for (const std::uint32_t i : under_way_) until = std::min(until, entry_[i].deadline);
+    for (const std::uint32_t i : under_way_) {
+      if (!entry_[i].read) until = std::min(until, entry_[i].deadline);
+    }
     Status s = wait_for_answer(until, look);
     if (s == Status::timeout && look()) s = Status::ok;  // a call's deadline
     if (s == Status::timeout) return deadline.outcome(Status::empty);

@@ -27,7 +27,12 @@ class CallerCore {
   void cancel(Call& call) noexcept;
   Result<std::uint64_t> wait_any(Deadline& deadline) noexcept;
 
-  void close() noexcept { producer_.close(false); }
+  int fd();
+  void rest() noexcept;  // after a call that has found nothing
+  void close() noexcept {
+    ready_fd_.reset();
+    producer_.close(false);
+  }
   bool is_forked_child() const noexcept { return producer_.is_forked_child(); }
   // Whether calls or loans refer to this object.
   bool is_referred_to() const noexcept { return !under_way_.empty() || producer_.has_loans(); }
@@ -80,8 +85,8 @@ class CallerCore {
   bool go_on(std::uint32_t in_block) noexcept;
   // The same. False: the call is over.
   bool go_on_or_end(Call& call) noexcept;
-  // Whether receive() of the call would return something new. Of one that was read it lets the server go on.
-  bool has_news(std::uint32_t in_block, std::uint64_t now) noexcept;
+  // Whether receive() of the call would return something new.
+  bool has_news(std::uint32_t in_block, std::uint64_t now) const noexcept;
 
   ProducerCore producer_;
   CallSender sender_;
@@ -93,7 +98,8 @@ class CallerCore {
   const Wait wait_;
   const bool in_slots_;
   const bool needs_server_;
-  const bool is_rejecting_;  // the queue's backpressure
+  const bool is_rejecting_;               // the queue's backpressure
+  std::unique_ptr<ReadyFd> ready_fd_;     // once it was asked for
   std::vector<UnderWay> entry_;           // of the block
   std::vector<std::uint32_t> under_way_;  // of the block, in no order
   std::vector<std::uint32_t> free_;       // likewise

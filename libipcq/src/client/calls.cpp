@@ -6,6 +6,7 @@
 #include "base/deadline.hpp"
 #include "client/caller_core.hpp"
 #include "client/server_core.hpp"
+#include "ipcq/error.hpp"
 
 namespace ipcq {
 
@@ -35,6 +36,7 @@ Result<Reply> Call::receive(Timeout timeout) noexcept {
   Deadline deadline(timeout);
   Reply reply;
   const Status s = core_->receive(*this, deadline, reply);
+  if (detail::has_found_nothing(s)) core_->rest();
   if (s != Status::ok) return s;
   return reply;
 }
@@ -76,7 +78,15 @@ Result<Call> Client::request(Loan& loan, std::size_t length, Timeout deadline) n
 }
 Result<std::uint64_t> Client::wait_any(Timeout timeout) noexcept {
   Deadline deadline(timeout);
-  return core_ ? core_->wait_any(deadline) : Status::closed;
+  const auto id = core_ ? core_->wait_any(deadline) : Status::closed;
+  if (detail::has_found_nothing(id.status())) core_->rest();
+  return id;
+}
+int Client::fd() {
+  if (!core_ || core_->is_forked_child()) {
+    throw UsageError("a client that is not open, or from before a fork, has no descriptor");
+  }
+  return core_->fd();
 }
 std::size_t Client::calls_under_way() const noexcept { return core_ ? core_->calls_under_way() : 0; }
 std::size_t Client::max_bytes() const noexcept { return std::max(slot_bytes(), inline_bytes()); }
@@ -127,8 +137,15 @@ Result<Request> Server::receive(Timeout timeout) noexcept {
   if (!core_) return Status::closed;
   Request request;
   const Status s = core_->receive(request, timeout);
+  if (detail::has_found_nothing(s)) core_->rest();
   if (s != Status::ok) return s;
   return request;
+}
+int Server::fd() {
+  if (!core_ || core_->is_forked_child()) {
+    throw UsageError("a server that is not open, or from before a fork, has no descriptor");
+  }
+  return core_->fd();
 }
 std::uint64_t Server::cancelled() const noexcept { return core_ ? core_->cancelled() : 0; }
 

@@ -32,6 +32,7 @@ ConsumerCore::~ConsumerCore() { close(); }
 void ConsumerCore::close() noexcept {
   close_device_side();
   if (closed_.exchange(true)) return;
+  ready_fd_.reset();
   session_->detach(client_, 0);
   keep_.reset();
 }

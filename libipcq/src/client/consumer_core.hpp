@@ -11,6 +11,7 @@
 #include "base/deadline.hpp"
 #include "client/early_payload.hpp"
 #include "client/message_wait.hpp"
+#include "client/ready_fd.hpp"
 #include "client/record_source.hpp"
 #include "ipcq/consumer.hpp"
 #include "queue/device_side.hpp"
@@ -57,6 +58,19 @@ class ConsumerCore {
   // Whether a held entry of the queue still has a message of this consumer.
   bool holds_any() const noexcept;
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
+
+  // As Consumer::fd(), of one that is open and uses no ipcq::cuda. From the consumer's thread; so is rest(), which
+  // follows each call that has found nothing.
+  int fd() {
+    if (!ready_fd_) {
+      Doorbell& bell = queue_->control().ready[member_.group()];
+      ready_fd_ = std::make_unique<ReadyFd>(session_->bell_watches(), bell, queue_->attendant());
+    }
+    return ready_fd_->get();
+  }
+  void rest() noexcept {
+    if (ready_fd_) ready_fd_->rest([this] { return message_wait_.has_news(member_); });
+  }
 
   void use_records(std::unique_ptr<RecordSource> records) noexcept { records_ = std::move(records); }
   // Gives back what the consumer holds itself: the rest of a record batch.
@@ -198,6 +212,7 @@ class ConsumerCore {
   std::atomic<bool> closed_{false};
   const std::uint32_t epoch_ = fork_epoch();
   std::shared_ptr<DeviceSide> device_side_;  // once ipcq::cuda is used
+  std::unique_ptr<ReadyFd> ready_fd_;        // once it was asked for
   std::unique_ptr<RecordSource> records_;    // in a queue with batch=records
 };
 

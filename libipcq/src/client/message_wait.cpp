@@ -29,6 +29,10 @@ std::uint64_t MessageWait::await_batch(const Member& member, std::size_t room) c
   return next;
 }
 
+bool MessageWait::has_news(const Member& member) const noexcept {
+  return member.has_work() || is_at_end(member) || session_.interruption(queue_).check() != Status::ok;
+}
+
 Status MessageWait::go_on(Deadline& deadline) const noexcept {
   if (const Status s = session_.interruption(queue_).check(); s != Status::ok) return s;
   return deadline.has_passed() ? deadline.outcome(Status::empty) : Status::ok;

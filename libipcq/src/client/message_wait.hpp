@@ -55,6 +55,9 @@ class MessageWait {
   // be readable: a hint.
   std::uint64_t await_batch(const Member& member, std::size_t room) const noexcept;
 
+  // Whether a receive would return another status than empty.
+  bool has_news(const Member& member) const noexcept;
+
   // Whether a call that has nothing to deliver yet may try again: ok, or the status that it returns.
   Status go_on(Deadline& deadline) const noexcept;
 

@@ -30,8 +30,8 @@ Status ServerCore::receive(ipcq::Request& request, Duration timeout) noexcept {
   Deadline deadline(timeout);
   deadline.start();
   for (std::uint64_t passed = 0;;) {
-    // What comes while this waits has just been asked. Only what lay there may be nobody's by now, which costs a look at
-    // the caller's entry.
+    // What comes while this waits has just been asked. Only what lay there may be nobody's by now, which costs a look
+    // at the caller's entry.
     Status s = consumer_.receive(request.message_, Duration::zero());
     const bool lay_there = s == Status::ok;
     if (s == Status::empty && deadline.was_given_time()) s = consumer_.receive_any(request.message_, deadline);

@@ -85,8 +85,8 @@ Client Session::client(const std::string& queue, ClientOptions options) {
   const std::size_t most = std::max(caller->producer().slot_bytes(), caller->inline_reply_bytes());
   if (options.reply_bytes > most) {
     throw UsageError("queue '" + queue + "': reply_bytes is " + std::to_string(options.reply_bytes) +
-                     ", and a reply of this queue has " + std::to_string(most) +
-                     " bytes at most; create it with larger slots (size)");
+                     ", and a reply of this queue has " + std::to_string(most) + " bytes at most; create it with " +
+                     (caller->producer().slot_bytes() != 0 ? "larger slots (size)" : "slots (slots, size)"));
   }
   return Client(std::move(caller));
 }

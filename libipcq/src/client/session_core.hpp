@@ -11,6 +11,7 @@
 
 #include "base/deadline.hpp"
 #include "base/log_queue.hpp"
+#include "client/ready_fd.hpp"
 #include "client/session_maps.hpp"
 #include "control/request_channel.hpp"
 #include "ipcq/session.hpp"
@@ -53,6 +54,7 @@ class SessionCore {
   IPCQ_INTERNAL_API void retire(std::shared_ptr<void> core);
   // Keeps `what`, by which a GPU reaches this map of a queue or pool, as long as the session has the map.
   IPCQ_INTERNAL_API void keep_with(const void* map, std::shared_ptr<void> what);
+  BellWatches& bell_watches() noexcept { return bell_watches_; }
   IPCQ_INTERNAL_API void log(LogLevel level, const std::string& text) const;
 
  private:
@@ -69,6 +71,7 @@ class SessionCore {
   std::atomic<bool> disconnected_{false};
   std::atomic<bool> interrupted_{false};
   SessionMaps maps_;
+  BellWatches bell_watches_;
   std::mutex retiring_;
   std::vector<std::shared_ptr<void>> retired_;
   std::thread poll_thread_;

@@ -40,10 +40,7 @@ class CallerSide {
 
   // A spinning caller gets the first 128 bytes together.
   void fetch() const { A::prefetch_for_read(&e_); }
-  CallWord look() const {
-    // SYNC call-answered (acquire): the answer behind the word. Pairs with: publish, finish.
-    return unpack_call(e_.word.load(std::memory_order_acquire));
-  }
+  CallWord look() const { return unpack_call(load()); }
   // Precondition: the entry is free. Returns the call's number.
   std::uint32_t open(std::uint64_t deadline) const {
     const std::uint32_t number = look().number + 1;
@@ -53,17 +50,21 @@ class CallerSide {
     IPCQ_CRASH_POINT("call.opened");
     return number;
   }
-  // Done with the reply that was seen in `seen`, with more to come: the server may write the next. False: the word has
-  // changed, look again.
-  bool go_on(const CallWord& seen) const {
-    return swap(seen, {.number = seen.number, .state = CallState::open, .begun = true});
+  // Done with a reply, with more to come: the server may write the next. False: there is no more, since the server has
+  // ended the call.
+  bool go_on() const {
+    const std::uint64_t seen = load();
+    const CallWord w = unpack_call(seen);
+    return w.state == CallState::answered && w.more &&
+           swap(seen, {.number = w.number, .state = CallState::open, .begun = true});
   }
   // Ends the call in any state. `free_slot(CallSlot)` gives back a slot that is the caller's, before the entry is free.
   // False: somebody is writing the answer, who frees the entry.
   template <class FreeSlot>
   bool close(const FreeSlot& free_slot) const {
     for (;;) {
-      const CallWord w = look();
+      const std::uint64_t seen = load();
+      const CallWord w = unpack_call(seen);
       if (w.state == CallState::free || w.state == CallState::cancelled) return w.state == CallState::free;
       CallWord to{.number = w.number, .state = CallState::free};
       if (w.state == CallState::writing) to.state = CallState::cancelled, to.client = w.client;
@@ -71,14 +72,19 @@ class CallerSide {
         free_slot(slot_of(e_));
         IPCQ_CRASH_POINT("call.slot_freed");
       }
-      if (swap(w, to)) return to.state == CallState::free;
+      if (swap(seen, to)) return to.state == CallState::free;
     }
   }
 
  private:
-  bool swap(const CallWord& from, const CallWord& to) const {
+  std::uint64_t load() const {
+    // SYNC call-answered (acquire): the answer behind the word. Pairs with: publish, finish.
+    return e_.word.load(std::memory_order_acquire);
+  }
+  // From the word as it was loaded: one that is damaged has bits that no field has.
+  bool swap(std::uint64_t from, const CallWord& to) const {
     // SYNC call-word (release): the loads of the answer before the word. Pairs with: begin.
-    return e_.word.cas(pack(from), pack(to), std::memory_order_acq_rel);
+    return e_.word.cas(from, pack(to), std::memory_order_acq_rel);
   }
   CallOf<A>& e_;
 };
@@ -90,8 +96,8 @@ class AnswerSide {
   // `me`: the client id of who answers.
   AnswerSide(CallOf<A>& entry, std::uint32_t number, std::uint32_t me) : e_(entry), number_(number), me_(me) {}
 
-  // Just before begin(): the entry, which lies in the caller's cache, comes once, for writing. Any look before that would
-  // have it come twice, since the caller looks at it, too.
+  // Just before begin(): the entry, which lies in the caller's cache, comes once, for writing. Any look before that
+  // would have it come twice, since the caller looks at it, too.
   void fetch() const { A::prefetch_for_write(&e_); }
   // Whether the caller still waits. A look: it may have gone by the time that this returns.
   bool is_awaited() const {

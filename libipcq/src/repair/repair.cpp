@@ -205,7 +205,7 @@ class Repair {
       orphan(h, 0, g, deliveries);
       return;
     }
-    if (queue_.takes_calls()) (void)settle_call(d);
+    if (queue_.takes_calls()) (void)settle_call(d, false);
     if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
     ++report_.lost;
   }
@@ -243,12 +243,12 @@ class Repair {
     }
   }
   // What becomes of a request that it held: its call is answered with its death, or another server gets it.
-  AnswerSide<SharedAtomics>::After settle_call(const Descriptor& d) {
+  AnswerSide<SharedAtomics>::After settle_call(const Descriptor& d, bool may_give_back) {
     const std::uint32_t entry = call_entry(d.sequence);
     if (entry >= queue_.calls().size()) return AnswerSide<SharedAtomics>::After::release;  // damaged
     const AnswerSide<SharedAtomics> call(queue_.calls()[entry], call_number(d.sequence), client_);
     const CallSlot own = d.kind == LineKind::slot ? CallSlot{d.slot, d.lease} : CallSlot{};
-    return call.finish(call.kDied, queue_.redelivers_calls() || queue_.handler_answers(), own);
+    return call.finish(call.kDied, may_give_back && (queue_.redelivers_calls() || queue_.handler_answers()), own);
   }
 
   // False: the entry has changed since it was loaded, call again.
@@ -260,7 +260,7 @@ class Repair {
     if (w.state == HeldState::releasing) {
       Member::release_slot(d, pool_, w.group);
     } else if (queue_.takes_calls()) {
-      const auto after = settle_call(d);
+      const auto after = settle_call(d, true);
       if (after == AnswerSide<SharedAtomics>::After::give_back) {
         return orphan(h, seen, w.group, std::min(w.deliveries + 1, kMaxDeliveries));
       }
