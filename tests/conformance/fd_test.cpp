@@ -82,9 +82,11 @@ TEST_P(ReadyDescriptor, EachCallThatFindsNothingMakesItQuiet) {
   std::vector<std::byte> buffer(300);
   for (int how = 0; how < 4; ++how) {
     ASSERT_EQ(send(p, 1, 0), Status::ok);
-    ASSERT_EQ(loop.wait(kBound).size(), 1u) << how;
     std::size_t got = 0;
-    for (Status s = Status::ok; s == Status::ok;) {
+    for (Status s = Status::empty; got == 0 || s == Status::ok;) {
+      if (s == Status::empty) {
+        ASSERT_EQ(loop.wait(kBound).size(), 1u) << how;
+      }
       if (how == 0) s = c.receive(Duration::zero()).status();
       if (how == 1) s = c.receive_many(batch, Duration::zero()).status;
       if (how == 2) s = c.receive_into(buffer, Duration::zero()).status();

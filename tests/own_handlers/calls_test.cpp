@@ -56,10 +56,10 @@ TEST_P(OwnCallsTest, ARunnersDeathLeavesNoCallHanging) {
   const int kills = text != nullptr ? std::atoi(text) : 3;
   create(next_byte());
   std::atomic<bool> stop{false};
+  std::atomic<unsigned> answered{0};
   std::thread caller([&] {
     std::optional<Client> client;
-    unsigned answered = 0;
-    while (!stop || answered == 0) {
+    while (!stop) {
       if (!client) client = session().client("q", {.wait_for = kBound});
       auto call = client->request("abc", kBound);
       Status s = call.status();
@@ -76,10 +76,17 @@ TEST_P(OwnCallsTest, ARunnersDeathLeavesNoCallHanging) {
     }
   });
   std::mt19937 random(3);
-  for (int i = 0; i < kills; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20 + random() % 30));
-    if (eventually([&] { return (kOnGpu ? runners() : host_runners()).size() == 1; })) kill_runner();
+  const auto answers_again = [&] {
+    const unsigned before = answered;
+    return eventually([&] { return answered > before + 1; });
+  };
+  bool answers = answers_again();
+  for (int i = 0; i < kills && answers; ++i) {
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 5000));
+    kill_runner();
+    answers = answers_again();
   }
+  EXPECT_TRUE(answers);
   stop = true;
   caller.join();
   EXPECT_EQ(broker().stats().runner_deaths, static_cast<std::uint64_t>(kills));

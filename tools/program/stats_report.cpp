@@ -156,8 +156,10 @@ std::string to_text(const QueueStats& told) {
                         queue.blocked_by_pid);
   }
   if (!queue.blocked_by_group.empty()) {
-    text += fmt::format("  full for group {}: it keeps its messages and nobody reads it, so producers wait\n",
-                        queue.blocked_by_group);
+    text += queue.calls != 0
+                ? std::string("  full of requests: no server is attached, so clients wait\n")
+                : fmt::format("  full for group {}: it keeps its messages and nobody reads it, so producers wait\n",
+                              queue.blocked_by_group);
   }
   if (!queue.groups.empty()) {
     text += fmt::format("  {:<16} {:<22} {:>7} {:>11} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>6} {:>11} {:>11}\n",

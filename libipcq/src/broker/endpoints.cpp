@@ -55,7 +55,8 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
   QueueEntry& q = registry_.find(get_text(request.name, sizeof request.name));
   if (context_.stopped) return refuse(Refusal::not_found, "queue '" + q.name + "': its broker is stopping");
   const bool consumer = request.op == Op::open_consumer;
-  const bool takes = consumer || q.map->handler_answers();
+  const EndpointKind kind = consumer ? EndpointKind::consumer : EndpointKind::producer;
+  const bool takes = takes_messages(*q.map, kind);
   const bool uses_cuda = (request.flags & kUsesCuda) != 0;
   if (const std::string why = device_refusal(q, takes, uses_cuda); !why.empty()) {
     return refuse(Refusal::backend, why);
@@ -82,13 +83,12 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
   if (uses_cuda) switches_.prefer_stream(q);  // a client that is refused switches nothing
   EndpointEntry& e = q.endpoints[index];
   e.client = registry_.ids().take([this](std::uint32_t id) { return outliving_.bears(id); });
-  e.kind = consumer ? EndpointKind::consumer : EndpointKind::producer;
+  e.kind = kind;
   e.group = *group;
   e.pid = client.pid;
   e.uid = client.uid;
   e.session = client.socket.get();
   e.uses_cuda = uses_cuda;
-  e.takes = takes;
   publish_endpoint(q, index);
   count_in(q, e);
   reply.client = e.client;
@@ -126,7 +126,7 @@ void Endpoints::count_in(QueueEntry& q, EndpointEntry& e) {
                      "there, create the queue with the groups that it is to have (group=NAME)");
     return;
   }
-  if (e.takes) ++q.groups[e.group].members;
+  if (takes_messages(*q.map, e.kind)) ++q.groups[e.group].members;
   ++q.producers;
   ++q.producers_opened;
   e.took_place = q.producers_lost > 0;
@@ -153,8 +153,9 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
   log_repair(q, e, report);
   Endpoint& shared = q.map->endpoint(index);
   const bool consumer = e.kind == EndpointKind::consumer;
-  if (e.takes || q.kept[index] != 0) count_kept(q, index);
-  if (e.takes) {
+  const bool takes = takes_messages(*q.map, e.kind);
+  if (takes || q.kept[index] != 0) count_kept(q, index);
+  if (takes) {
     q.groups[e.group].lost += shared.damaged.load(std::memory_order_relaxed) + report.lost;
     q.groups[e.group].filtered += shared.filtered.load(std::memory_order_relaxed);
     q.groups[e.group].redelivered += shared.redelivered.load(std::memory_order_relaxed);
@@ -164,9 +165,9 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
   shared.client.store(0, std::memory_order_release);
   const EndpointEntry was = e;
   e = EndpointEntry{};
-  if (was.takes) dissolving_ = remove_member(q, was.group) || dissolving_;
+  if (takes) dissolving_ = remove_member(q, was.group) || dissolving_;
   if (q.map->handler_answers() && q.groups[0].members == 0) dissolving_ = true;
-  if (was.takes && q.map->takes_calls()) q.cancelled += shared.cancelled.load(std::memory_order_relaxed);
+  if (takes && q.map->takes_calls()) q.cancelled += shared.cancelled.load(std::memory_order_relaxed);
   if (consumer) {
     if (q.map->takes_calls()) {  // after the repair: what this server had is answered, or given back
       show_servers(q);

@@ -147,6 +147,8 @@ void check_calls(const std::string& object, const QueueOptions& o) {
       o.batch != Batch::messages ? "batch 'records', and a request is one message; leave it out"
       : o.backpressure == Backpressure::drop_oldest
           ? "backpressure 'drop-oldest', and a request that is dropped is never answered; use block or reject"
+      : o.mirror != Mirror::full || !o.host_readable
+          ? "mirror=none or host_readable=no, and clients and servers use no GPU; leave it out"
       : declares_groups ? groups.c_str()
                         : nullptr;
   if (wrong != nullptr) throw UsageError(object + ": it takes calls and is given " + wrong);

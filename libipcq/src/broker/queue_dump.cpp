@@ -89,9 +89,12 @@ void dump_calls(std::ostream& out, const QueueMap& map) {
   for (std::uint32_t i = 0; i < map.calls().size(); ++i) {
     const CallWord w = unpack_call(map.calls()[i].word.load(std::memory_order_relaxed));
     if (w.state == CallState::free) continue;
-    out << "call entry " << i << ": state " << static_cast<unsigned>(w.state) << ", number " << w.number << ", client "
-        << w.client << ", answer " << static_cast<unsigned>(w.answer) << (w.in_slot ? ", in slot" : "")
-        << (w.more ? ", more" : "") << (w.begun ? ", begun" : "") << "\n";
+    const std::uint64_t of = map.endpoint(i / map.config().calls_per_endpoint).client.load(std::memory_order_relaxed);
+    constexpr const char* kStates[] = {"free", "open", "being answered", "answered", "cancelled"};
+    const auto state = static_cast<std::size_t>(w.state);
+    out << "call entry " << i << ": " << (state < std::size(kStates) ? kStates[state] : "damaged") << ", of client "
+        << of << ", number " << w.number << ", by " << w.client << ", answer " << static_cast<unsigned>(w.answer)
+        << (w.in_slot ? ", in slot" : "") << (w.more ? ", more" : "") << (w.begun ? ", begun" : "") << "\n";
   }
 }
 

@@ -26,6 +26,10 @@ bool lies_with(const QueueEntry& q, const RunnerKey& runner) {
          (q.pool->map->on_device() && q.pool->lies_with() == runner);
 }
 
+bool takes_messages(const QueueMap& queue, EndpointKind kind) {
+  return kind == EndpointKind::consumer || (kind == EndpointKind::producer && queue.handler_answers());
+}
+
 const char* role_of(const QueueMap& queue, EndpointKind kind) {
   if (kind == EndpointKind::producer) return queue.takes_calls() ? "client" : "producer";
   return queue.takes_calls() ? "server" : "consumer";
@@ -37,7 +41,7 @@ std::vector<std::uint32_t> held_blocks(const QueueEntry& q) {
   std::vector<std::uint32_t> blocks;
   for (std::uint32_t i = 0; i < q.endpoints.size(); ++i) {
     const EndpointEntry& e = q.endpoints[i];
-    if (q.kept[i] != 0 || (e.client != 0 && e.takes)) blocks.push_back(i);
+    if (q.kept[i] != 0 || (e.client != 0 && takes_messages(*q.map, e.kind))) blocks.push_back(i);
   }
   return blocks;
 }

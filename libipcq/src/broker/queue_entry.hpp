@@ -30,7 +30,6 @@ struct EndpointEntry {
   std::uint32_t uid = 0;
   int session = -1;  // socket of its client
   bool uses_cuda = false;
-  bool takes = false;       // messages: a consumer, or a client that collects what the handler answers
   bool took_place = false;  // a producer: it counts in place of one that died
 };
 
@@ -112,6 +111,8 @@ RunnerKey runner_on(int device, const std::string& name, const QueueOptions& opt
 inline RunnerKey runner_on(int device, const QueueEntry& q) { return runner_on(device, q.name, q.options); }
 // Whether the queue's executor, or its payloads, are with this runner.
 bool lies_with(const QueueEntry& q, const RunnerKey& runner);
+// Whether an endpoint of this kind takes messages: a consumer, or a client that collects what the handler answers.
+bool takes_messages(const QueueMap& queue, EndpointKind kind);
 // What users call an endpoint of this kind: "producer", "consumer", "client" or "server".
 const char* role_of(const QueueMap& queue, EndpointKind kind);
 // Blocks of held entries in which one may be in use.

@@ -110,7 +110,8 @@ void Registry::check_removable(const QueueEntry& q, Removal how) const {
   }
   const char* const way = shares ? "" : ", or remove it at once (Removal::at_once, --force), with what is in it";
   if (!users.empty()) {
-    throw UsageError(object + users + " has it open; close its producers and consumers first" + way);
+    throw UsageError(object + users + " has it open; close its " +
+                     (q.map->takes_calls() ? "clients and servers" : "producers and consumers") + " first" + way);
   }
   if (const std::uint64_t left = left_in(q).messages; left != 0) {
     throw UsageError(object + "has " + text_of(left) + " not taken yet; let consumers take all (ipcq drain " + q.name +

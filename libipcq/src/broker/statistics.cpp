@@ -78,7 +78,7 @@ void view_groups(const QueueEntry& q, QueueView& v) {
   }
   for (std::size_t i = 0; i < q.endpoints.size(); ++i) {
     const EndpointEntry& e = q.endpoints[i];
-    if (e.client == 0 || !e.takes) continue;
+    if (e.client == 0 || !takes_messages(*q.map, e.kind)) continue;
     GroupStats& s = v.stats.groups[place[e.group]];  // has a member, so it is not leaving
     const Endpoint& shared = q.map->endpoint(static_cast<std::uint32_t>(i));
     s.lost += shared.damaged.load(std::memory_order_relaxed);

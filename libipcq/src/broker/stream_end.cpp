@@ -94,7 +94,7 @@ Leftover close_queue(const QueueEntry& q) {
 
 // What a member takes meanwhile may be counted twice, and nothing is left out: the cursors come first.
 Leftover left_in(const QueueEntry& q) {
-  if (q.map->handler_answers()) {  // the calls that are open: of cancelled ones nobody waits for what lies in lines
+  if (q.map->takes_calls()) {  // calls that are open: of others nobody waits for what lies in lines
     Leftover left;
     left.messages = left.of_one = count_calls(q).open;
     return left;

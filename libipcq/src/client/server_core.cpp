@@ -30,10 +30,10 @@ Status ServerCore::receive(ipcq::Request& request, Duration timeout) noexcept {
   Deadline deadline(timeout);
   deadline.start();
   for (std::uint64_t passed = 0;;) {
-    // What comes while this waits has just been asked. Only what lay there may be nobody's by now, which costs a look
-    // at the caller's entry.
+    // What comes while this waits has just been asked, where no executor has had it. Only what lay there may be
+    // nobody's by now, which costs a look at the caller's entry.
     Status s = consumer_.receive(request.message_, Duration::zero());
-    const bool lay_there = s == Status::ok;
+    const bool lay_there = s == Status::ok || queue().ring().has_handler();
     if (s == Status::empty && deadline.was_given_time()) s = consumer_.receive_any(request.message_, deadline);
     if (s != Status::ok) return s;
     if (is_sound(request.message_) && (!lay_there || is_worth_it(request.message_))) {

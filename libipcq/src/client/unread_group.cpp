@@ -59,6 +59,10 @@ std::string warning_of_unread(const QueueMap& queue, bool for_slot) {
   }
   const std::string group = unread_group(queue, for_slot);
   if (group.empty()) return {};
+  if (queue.takes_calls()) {
+    return "queue '" + get_text(name, sizeof name) +
+           "': is full of requests, and no server is attached: clients wait until one is";
+  }
   return object + group +
          "', which keeps its messages, has no consumer: producers wait until one reads there; if nobody is to, create "
          "the queue without that group (group=NAME lists those that it has)";
