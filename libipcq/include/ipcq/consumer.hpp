@@ -141,14 +141,14 @@ class IPCQ_API Consumer {
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
-  // A descriptor for epoll and other people's event loops: readable while receive() may have something to return, also
-  // the end of the stream or of the broker. Level-triggered: it stays readable until a call of this consumer has come
-  // to empty or timeout; so receive with a zero time-out until that. Perhaps readable though there is nothing: once
-  // after fd(), when another member was faster, and every five seconds. It belongs to the consumer: do not read, write
-  // or close it; it ends with close(). The first call has the session start a thread, for up to 127 consumers, clients
-  // and servers together, which sleeps on their bells; without it nothing is slower. Does not wait. Throws UsageError
-  // (not open, use after fork, {.cuda = true}), SystemError (ENOSYS, EPERM: no futex_waitv, Linux 5.16; no descriptor
-  // or thread).
+  // A descriptor for epoll and other event loops: readable while receive() may have something to return, also the end
+  // of the stream or of the broker. Level-triggered: it stays readable until a call of this consumer has come to empty
+  // or timeout; so receive with a zero time-out until that. Perhaps readable though there is nothing: once after fd(),
+  // when what it told of was taken before, by this or another member, and every five seconds. It belongs to the
+  // consumer: do not read, write or close it; it ends with close(). The first call has the session start a thread, for
+  // up to 127 consumers, clients and servers together, which sleeps on their bells; without it nothing is slower. Does
+  // not wait. Throws UsageError (not open, use after fork, {.cuda = true}), SystemError (ENOSYS, EPERM: no futex_waitv,
+  // which is Linux 5.16; no descriptor or thread).
   int fd();
 
   // Leaves the group, and gives back the messages still held. Waits for the broker's answer, 10 s at most; a consumer

@@ -87,6 +87,8 @@ Result<Call> CallerCore::make_call(Deadline& deadline, const Send& send) noexcep
     free_.push_back(i);
     return s;
   }
+  // Whose descriptor is at rest has armed its bell before the request was there for the attendant to look after.
+  if (ready_fd_ && queue().attendant() != nullptr) ring(*queue().attendant());
   entry_[i] = {.deadline = deadline.at_ns(), .place = static_cast<std::uint32_t>(under_way_.size())};
   under_way_.push_back(i);
   Call call;
