@@ -137,7 +137,6 @@ Result<Request> Server::receive(Timeout timeout) noexcept {
   if (!core_) return Status::closed;
   Request request;
   const Status s = core_->receive(request, timeout);
-  if (detail::has_found_nothing(s)) core_->rest();
   if (s != Status::ok) return s;
   return request;
 }

@@ -39,7 +39,6 @@ Result<Message> Consumer::receive(Timeout timeout) noexcept {
   Result<Message> message(std::in_place);  // filled in place, without a move
   const Status s = core_ ? core_->receive(*message, timeout) : Status::closed;
   if (s != Status::ok) message = s;
-  if (detail::has_found_nothing(s)) core_->rest();
   return message;
 }
 
@@ -55,24 +54,18 @@ int Consumer::fd() {
 
 BatchResult Consumer::receive_many(std::span<Message> batch, Timeout timeout) noexcept {
   detail::Deadline deadline(timeout);
-  const BatchResult done = core_ ? core_->receive_many(batch, deadline) : BatchResult{Status::closed, 0};
-  if (detail::has_found_nothing(done.status)) core_->rest();
-  return done;
+  return core_ ? core_->receive_many(batch, deadline) : BatchResult{Status::closed, 0};
 }
 
 Result<MessageView> Consumer::receive_into(std::span<std::byte> buffer, Timeout timeout) noexcept {
   Result<MessageView> view(std::in_place);
   const Status s = core_ ? detail::CopyingReceive(*core_, buffer, *view).run(timeout) : Status::closed;
   if (s != Status::ok) view = s;
-  if (detail::has_found_nothing(s)) core_->rest();
   return view;
 }
 BatchResult Consumer::consume_with(const detail::MessageCallback& callback, Timeout timeout, std::size_t limit) {
   detail::Deadline deadline(timeout);
-  const BatchResult done =
-      core_ ? detail::Consumption(*core_, callback).run(limit, deadline) : BatchResult{Status::closed, 0};
-  if (core_ && detail::has_found_nothing(done.status)) core_->rest();  // a callback may have closed it
-  return done;
+  return core_ ? detail::Consumption(*core_, callback).run(limit, deadline) : BatchResult{Status::closed, 0};
 }
 
 Message Consumer::next_or_end() {

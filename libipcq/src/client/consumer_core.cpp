@@ -202,13 +202,13 @@ Status ConsumerCore::receive_message(Message& message, Deadline& deadline) noexc
   }
   for (std::uint64_t passed = 0;;) {
     std::uint32_t entry = kNone;
-    if (const Status s = take_one(member_, entry, deadline); s != Status::ok) return s;
+    if (const Status s = take_one(member_, entry, deadline); s != Status::ok) return rest_after(s);
     const Payload payload = fill(message, entry, unwinding_now(), deadline);
     show_counters();
     if (payload == Payload::there) return Status::ok;
     if (payload == Payload::filtered && goes_on_after(passed)) continue;
     // A message that was put back would be taken again at once.
-    if (const Status s = message_wait_.go_on(deadline); s != Status::ok) return s;
+    if (const Status s = message_wait_.go_on(deadline); s != Status::ok) return rest_after(s);
   }
 }
 
@@ -249,7 +249,7 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
     };
     Taken taken;
     result.status = take(member_, attempt, entries[0], deadline, taken);
-    if (result.status != Status::ok) return result;
+    if (result.status != Status::ok) return {rest_after(result.status), result.count};
     const std::uint8_t unwinding = unwinding_now();
     Payload payload = Payload::there;
     for (std::size_t i = 0; i < taken.count; ++i) {
@@ -271,7 +271,7 @@ BatchResult ConsumerCore::receive_many(std::span<Message> batch, Deadline& deadl
     }
     show_counters();
     if (result.count != 0 || (payload == Payload::filtered && goes_on_after(passed))) continue;
-    result.status = message_wait_.go_on(deadline);
+    result.status = rest_after(message_wait_.go_on(deadline));
   }
   return result;
 }

@@ -59,8 +59,8 @@ class ConsumerCore {
   bool holds_any() const noexcept;
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
 
-  // As Consumer::fd(), of one that is open and uses no ipcq::cuda. From the consumer's thread; so is rest(), which
-  // follows each call that has found nothing.
+  // As Consumer::fd(), of one that is open and uses no ipcq::cuda. From the consumer's thread, as rest_after(), by which
+  // each call returns that may have found nothing.
   int fd() {
     if (!ready_fd_) {
       Doorbell& bell = queue_->control().ready[member_.group()];
@@ -68,8 +68,10 @@ class ConsumerCore {
     }
     return ready_fd_->get();
   }
-  void rest() noexcept {
-    if (ready_fd_) ready_fd_->rest([this] { return message_wait_.has_news(member_); });
+  Status rest_after(Status s) noexcept {
+    if (ready_fd_ && has_found_nothing(s)) [[unlikely]]
+      ready_fd_->rest([this] { return message_wait_.has_news(member_); });
+    return s;
   }
 
   void use_records(std::unique_ptr<RecordSource> records) noexcept { records_ = std::move(records); }

@@ -50,7 +50,7 @@ BatchResult Consumption::run(std::size_t limit, Deadline& deadline) {
       if (core_.filtered_ - filtered >= core_.ring_.lines()) s = core_.message_wait_.go_on(deadline);
     }
     if (s == Status::ok) continue;
-    if (first) result.status = s;
+    if (first) result.status = core_.rest_after(s);
     break;
   }
   return result;

@@ -37,7 +37,7 @@ Status CopyingReceive::run_any(Deadline& deadline) noexcept {
     return t;
   };
   const Status s = core_.message_wait_.until_taken(core_.member_, attempt, deadline, taken, core_.damaged_);
-  if (s != Status::ok) return s;
+  if (s != Status::ok) return core_.rest_after(s);
   if (taken.outcome == TakeOutcome::needs_entry) return run_with_entry(deadline);
   if (taken.outcome == TakeOutcome::too_large) return Status::too_large;
   core_.show_counters();

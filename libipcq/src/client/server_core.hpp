@@ -31,7 +31,6 @@ class ServerCore {
   std::uint64_t cancelled() const noexcept { return cancelled_; }
 
   int fd() { return consumer_.fd(); }
-  void rest() noexcept { consumer_.rest(); }
   void close() noexcept { consumer_.close(); }
   bool is_forked_child() const noexcept { return consumer_.is_forked_child(); }
   bool is_referred_to() const noexcept { return consumer_.holds_any(); }
