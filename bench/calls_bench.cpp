@@ -25,13 +25,14 @@
 #include "common/clock.hpp"
 #include "common/peer.hpp"
 #include "common/report.hpp"
+#include "common/two_hops.hpp"
 #include "ipcq/ipcq.hpp"
 
 namespace ipcq::bench {
 
 namespace {
 
-constexpr std::size_t kBytes = 64;
+constexpr std::size_t kBytes = kHopBytes;
 constexpr std::size_t kRoundTrips = 200'000;
 constexpr std::size_t kWarmUp = 20'000;
 constexpr auto kAppears = std::chrono::seconds(5);
@@ -63,28 +64,7 @@ void expect_same(std::span<const std::byte> answer, const std::byte (&message)[k
 }
 
 void hops(benchmark::State& state) {
-  const std::string& name = broker_name();
-  const Peer peer([&] {
-    auto session = connect({.broker = name, .wait_for = kAppears});
-    auto requests = session.consumer("request", {.wait = Wait::spin(), .wait_for = kAppears});
-    auto answers = session.producer("answer", {.wait = Wait::spin(), .wait_for = kAppears});
-    for (auto& m : requests) {
-      if (answers.send(m.bytes()) != Status::ok) fail("answer not sent");
-    }
-  });
-  Broker broker({.name = name});
-  broker.create("request", {.slots = 0});
-  broker.create("answer", {.slots = 0});
-  auto session = connect({.broker = name});
-  auto requests = session.producer("request", {.wait = Wait::spin()});
-  auto answers = session.consumer("answer", {.wait = Wait::spin()});
-  time_trips(state, "hops", [&](const std::byte(&message)[kBytes]) {
-    if (requests.send(message) != Status::ok) fail("request not sent");
-    auto answer = answers.receive();
-    if (!answer) fail("no answer");
-    expect_same(answer->bytes(), message);
-  });
-  requests.close();
+  with_two_hops([&](const auto& trip) { time_trips(state, "hops", trip); });
 }
 
 void time_calls(benchmark::State& state, const char* name, Session& session) {

@@ -26,6 +26,7 @@
 #include "common/numbered.hpp"
 #include "common/peer.hpp"
 #include "common/report.hpp"
+#include "common/two_hops.hpp"
 #include "ipcq/ipcq.hpp"
 
 namespace ipcq::bench {
@@ -80,33 +81,13 @@ void roundtrip_bare(benchmark::State& state) {
 }
 
 void roundtrip_ipcq(benchmark::State& state) {
-  const std::string& name = broker_name();
-  const Peer peer([&] {
-    auto session = connect({.broker = name, .wait_for = std::chrono::seconds(5)});
-    auto requests = session.consumer("request", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(5)});
-    auto answers = session.producer("answer", {.wait = Wait::spin(), .wait_for = std::chrono::seconds(5)});
-    for (auto& m : requests) {
-      if (answers.send(m.bytes()) != Status::ok) fail("answer not sent");
-    }
-  });
-  Broker broker({.name = name});
-  broker.create("request", {.slots = 0});
-  broker.create("answer", {.slots = 0});
-  auto session = connect({.broker = name});
-  {
-    auto requests = session.producer("request", {.wait = Wait::spin()});
-    auto answers = session.consumer("answer", {.wait = Wait::spin()});
-    std::byte message[kBytes] = {};
+  with_two_hops([&](const auto& trip) {
+    HopMessage message = {};
     time_round_trips(state, "roundtrip/ipcq", [&](std::size_t i) {
       std::memcpy(message, &i, sizeof i);
-      if (requests.send(message) != Status::ok) fail("request not sent");
-      const auto answer = answers.receive();
-      if (!answer) fail("no answer");
-      if (std::memcmp(const_cast<Result<Message>&>(answer)->bytes().data(), message, kBytes) != 0) {
-        fail("wrong answer");
-      }
+      trip(message);
     });
-  }
+  });
 }
 
 void roundtrip_boost(benchmark::State& state) {

@@ -12,7 +12,7 @@ using Caller = CallerSide<RelacyAtomics>;
 using Server = AnswerSide<RelacyAtomics>;
 
 constexpr std::uint32_t kFirst = 11;  // client ids of servers
-constexpr CallSlot kNoSlot{};
+constexpr SlotLoan kNoSlot{};
 
 void write(const Server& server, std::uint64_t number) {
   std::memcpy(server.data(), &number, sizeof number);
@@ -61,7 +61,7 @@ struct OneAnswerForEachCall : rl::test_suite<OneAnswerForEachCall, 3> {
         RL_ASSERT(got / 100 == n && caller.look().number == n);
         ++taken[n];
       }
-      (void)caller.close([](const CallSlot&) { RL_ASSERT(false); });
+      (void)caller.close([](const SlotLoan&) { RL_ASSERT(false); });
     }
   }
   void after() {
@@ -87,12 +87,12 @@ struct RepliesOneAtATime : rl::test_suite<RepliesOneAtATime, 2> {
         if (w.more && caller.go_on()) continue;
         w = caller.look();  // ended since
         RL_ASSERT(n == kReplies - 1 && w.answer == Answer::reply && !w.more && read(entry) == n);
-        RL_ASSERT(caller.close([](const CallSlot&) { RL_ASSERT(false); }));
+        RL_ASSERT(caller.close([](const SlotLoan&) { RL_ASSERT(false); }));
         return;
       }
       while (caller.look().state != CallState::answered) yield();
       RL_ASSERT(caller.look().answer == Answer::end);
-      RL_ASSERT(caller.close([](const CallSlot&) { RL_ASSERT(false); }));
+      RL_ASSERT(caller.close([](const SlotLoan&) { RL_ASSERT(false); }));
       return;
     }
     const Server server(entry, 1, kFirst);
@@ -115,7 +115,7 @@ struct RepliesOneAtATime : rl::test_suite<RepliesOneAtATime, 2> {
 // server; meanwhile the caller reads what comes, or cancels. The slot is freed by one party, once.
 template <bool kRedelivers, bool kCancels>
 struct ServerDies : rl::test_suite<ServerDies<kRedelivers, kCancels>, 2> {
-  static constexpr CallSlot kOwn{0, 7};
+  static constexpr SlotLoan kOwn{0, 7};
   Entry entry;
   unsigned freed = 0;  // the request's slot
   unsigned given_back = 0;
@@ -125,7 +125,7 @@ struct ServerDies : rl::test_suite<ServerDies<kRedelivers, kCancels>, 2> {
   void thread(unsigned i) { i == 0 ? call() : serve(); }
   void call() {
     const Caller caller(entry);
-    const auto free_slot = [this](const CallSlot& s) {
+    const auto free_slot = [this](const SlotLoan& s) {
       RL_ASSERT(s == kOwn);
       ++freed;
     };

@@ -103,7 +103,6 @@ int run_caller(const CallPeer& peer, const RecordWriter& log) {
       }
       log.add(Event::sent, made, peer.id);
       const std::uint64_t sequence = made++;
-      if (peer.cancel_every != 0 && sequence % peer.cancel_every == 0) continue;  // destroyed
       const std::uint64_t id = call->id();
       pending.emplace(id, Pending{std::move(*call), sequence, 0});
     }

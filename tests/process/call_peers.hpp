@@ -20,8 +20,7 @@ struct CallPeer {
   std::uint32_t id = 0;
   std::uint64_t count = 0;   // calls
   std::uint64_t window = 1;  // of these under way at once
-  std::uint64_t cancel_every = 0;
-  bool by_handler = false;  // the queue's handler answers, which leaves requests as they are
+  bool by_handler = false;   // the queue's handler answers, which leaves requests as they are
 };
 
 // Exit codes as process_peer. A call that its server's death has ended is recorded as `lost`, and made no more.

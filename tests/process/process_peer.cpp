@@ -234,7 +234,6 @@ CallPeer call_peer(const Options& o) {
           .id = static_cast<std::uint32_t>(o.number("id")),
           .count = o.number("count"),
           .window = o.number("window", 1),
-          .cancel_every = o.number("cancel_every"),
           .by_handler = o.number("by_handler") != 0};
 }
 

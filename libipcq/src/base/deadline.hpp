@@ -5,6 +5,8 @@
 // returns `timeout`. Not thread-safe; for the caller's stack.
 #pragma once
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -20,6 +22,10 @@ IPCQ_INTERNAL_API std::uint64_t now_ns() noexcept;
 inline constexpr std::uint64_t kNever = ~std::uint64_t{0};
 // When a time-out from now ends; 0: it was none.
 IPCQ_INTERNAL_API std::uint64_t deadline_after(Duration timeout) noexcept;
+// Of now_ns(), for a system call.
+constexpr timespec to_timespec(std::uint64_t ns) noexcept {
+  return {.tv_sec = static_cast<time_t>(ns / 1'000'000'000u), .tv_nsec = static_cast<long>(ns % 1'000'000'000u)};
+}
 
 class Deadline {
  public:

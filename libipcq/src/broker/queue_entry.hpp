@@ -96,7 +96,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::uint32_t producers_lost = 0;          // died, and no later one has replaced them
   std::uint64_t producers_opened = 0;        // ever
   std::uint64_t records = 0;                 // records_of() producers that have closed
-  std::uint64_t cancelled = 0;               // calls that servers which have closed found cancelled
+  std::uint64_t cancelled = 0;               // calls that endpoints which have closed found cancelled
   bool end_asked = false;                    // by end_stream()
   ExecutorKind asked = ExecutorKind::auto_;  // of a device queue: the last executor that was asked for
   bool wants_stream = false;                 // a switch to stream waits for a place in the queue

@@ -65,41 +65,44 @@ AnswerCollector::Result AnswerCollector::result_of(const Held& held, const Descr
   return r;
 }
 
-AnswerSide<SharedAtomics>::After AnswerCollector::answer(const Descriptor& d, const Result& r) noexcept {
+bool AnswerCollector::tell(const Descriptor& d, const Result& r) noexcept {
   using Side = AnswerSide<SharedAtomics>;
-  const Side call(queue_.calls()[call_entry(d.sequence)], call_number(d.sequence), client_);
-  if (call.begin(false) != Side::Begun::yes) {
-    endpoint_.cancelled.store(++cancelled_, std::memory_order_relaxed);
-    return Side::After::release;
-  }
+  const Side call(queue_.call(d.sequence), call_number(d.sequence), client_);
+  if (call.begin(false) != Side::Begun::yes) return false;
   // A failure's text may be cut off.
   const auto length = static_cast<std::uint32_t>(r.is_long ? r.bytes.size() : std::min(r.bytes.size(), answer_bytes_));
   if (!r.is_long && length != 0) std::memcpy(call.data(), r.bytes.data(), length);
   call.place(length, r.answer == Answer::failure ? r.code : d.slot, d.lease);
-  if (!call.publish(r.answer, r.is_long, false)) {
+  return call.publish(r.answer, r.is_long, false);
+}
+
+// Whether the message's slot is its caller's then.
+bool AnswerCollector::answer(const Descriptor& d, const Result& r) noexcept {
+  if (!tell(d, r)) {
     endpoint_.cancelled.store(++cancelled_, std::memory_order_relaxed);
-    return Side::After::release;
+    return false;
   }
-  publisher_fence();
-  ring(queue_.call_bell(call_entry(d.sequence) / queue_.config().calls_per_endpoint));
-  return r.is_long ? Side::After::handed_over : Side::After::release;
+  wake_caller(queue_, d.sequence);
+  return r.is_long;
 }
 
 void AnswerCollector::deliver(std::uint32_t entry) noexcept {
   const Held& h = member_.held(entry);
   const std::uint32_t deliveries = unpack_held(h.word.load(std::memory_order_relaxed)).deliveries;
   const Descriptor d = h.descriptor.load();  // checked in this copy
-  const bool sound = is_sound(d, queue_, pool_) && call_entry(d.sequence) < queue_.calls().size() &&
-                     (d.kind != LineKind::slot || d.alias == kNone);
-  if (!sound && call_entry(d.sequence) < queue_.calls().size()) {  // its call, if it is one, is told
-    const AnswerSide<SharedAtomics> call(queue_.calls()[call_entry(d.sequence)], call_number(d.sequence), client_);
-    (void)call.finish(call.kDied, false, {});
-    ring(queue_.call_bell(call_entry(d.sequence) / queue_.config().calls_per_endpoint));
-  }
-  if (!sound) endpoint_.damaged.store(++damaged_, std::memory_order_relaxed);
-  if (sound && answer(d, result_of(h, d)) == AnswerSide<SharedAtomics>::After::handed_over) {
-    (void)member_.hand_over(entry, deliveries);
-    return;
+  const bool names_a_call = queue_.has_call(d.sequence);
+  if (names_a_call && is_sound(d, queue_, pool_) && (d.kind != LineKind::slot || d.alias == kNone)) {
+    if (answer(d, result_of(h, d))) {
+      (void)member_.hand_over(entry, deliveries);
+      return;
+    }
+  } else {
+    endpoint_.damaged.store(++damaged_, std::memory_order_relaxed);
+    if (names_a_call) {  // which is told, if it is one
+      const AnswerSide<SharedAtomics> call(queue_.call(d.sequence), call_number(d.sequence), client_);
+      (void)call.finish(call.kDied, false, {});
+      wake_caller(queue_, d.sequence);
+    }
   }
   bool freed = false;
   (void)member_.release(entry, deliveries, pool_.pool(), freed);

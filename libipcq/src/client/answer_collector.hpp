@@ -25,7 +25,9 @@ class AnswerCollector {
   struct Result;
   void deliver(std::uint32_t entry) noexcept;
   Result result_of(const Held& held, const Descriptor& d) const noexcept;
-  AnswerSide<SharedAtomics>::After answer(const Descriptor& d, const Result& result) noexcept;
+  // Writes the result to its call. False: nobody waits for it.
+  bool tell(const Descriptor& d, const Result& result) noexcept;
+  bool answer(const Descriptor& d, const Result& result) noexcept;
 
   const QueueMap& queue_;
   const PoolMap& pool_;

@@ -48,7 +48,7 @@ std::uint32_t CallerCore::take_entry() noexcept {
 bool CallerCore::close_entry(std::uint32_t in_block) noexcept {
   bool freed = false;
   const bool closed = side(in_block).close(
-      [&](const CallSlot& s) { freed = pool().pool().release(s.slot, s.lease, kServers) || freed; });
+      [&](const SlotLoan& s) { freed = pool().pool().release(s.slot, s.lease, kServers) || freed; });
   publisher_fence();
   if (freed) ring(pool().control().free);
   ring(bell_);  // a server that streams may wait for the caller to go on
@@ -155,10 +155,10 @@ bool CallerCore::go_on_or_end(Call& call) noexcept {
 }
 
 Status CallerCore::show(Call& call, const CallWord& word, ipcq::Reply& reply) noexcept {
-  const CallEntry& e = queue().calls()[call_entry(call.id_)];
+  const CallEntry& e = queue().call(call.id_);
   const std::uint64_t where = e.where.load(std::memory_order_relaxed);
   const std::uint64_t length = CallPlaceBits::Length::get(where);
-  const CallSlot slot = slot_of(e);
+  const SlotLoan slot = slot_of(e);
   if (word.answer == Answer::server_died || word.answer == Answer::end) {
     const Status over = word.answer == Answer::end ? Status::end : Status::server_died;
     end(call, over);
@@ -230,7 +230,7 @@ Status CallerCore::receive(Call& call, Deadline& deadline, ipcq::Reply& reply) n
 
 std::string_view CallerCore::failure_text(const Call& call) const noexcept {
   if (is_closed() || !entry_[in_block(call)].read || side(in_block(call)).look().answer != Answer::failure) return {};
-  const CallEntry& e = queue().calls()[call_entry(call.id_)];
+  const CallEntry& e = queue().call(call.id_);
   const std::uint64_t length = CallPlaceBits::Length::get(e.where.load(std::memory_order_relaxed));
   return {reinterpret_cast<const char*>(e.data.view()), std::min<std::size_t>(length, answer_bytes_)};
 }

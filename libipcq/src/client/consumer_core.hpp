@@ -59,8 +59,8 @@ class ConsumerCore {
   bool holds_any() const noexcept;
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
 
-  // As Consumer::fd(), of one that is open and uses no ipcq::cuda. From the consumer's thread, as rest_after(), by which
-  // each call returns that may have found nothing.
+  // As Consumer::fd(), of one that is open and uses no ipcq::cuda. From the consumer's thread, as rest_after(), by
+  // which each call returns that may have found nothing.
   int fd() {
     if (!ready_fd_) {
       Doorbell& bell = queue_->control().ready[member_.group()];

@@ -14,9 +14,6 @@
 namespace ipcq::detail {
 namespace {
 
-constexpr std::uint64_t kLongest = 5'000'000'000;  // as any sleeper on a bell (doorbell.cpp)
-constexpr std::uint64_t kNap = 1'000'000;
-
 // As the kernel has it from Linux 5.16 on; headers of Debian 12 have neither struct nor number.
 struct FutexWait {
   std::uint64_t value;
@@ -33,9 +30,7 @@ FutexWait wait_for(const void* address, std::uint32_t value) noexcept {
 
 // Returns at the latest at `until`, and at once if a word has not its value. Returns the error, or 0.
 int wait_for_any(const FutexWait* waits, std::size_t count, std::uint64_t until) noexcept {
-  timespec t{};
-  t.tv_sec = static_cast<time_t>(until / 1'000'000'000u);
-  t.tv_nsec = static_cast<long>(until % 1'000'000'000u);
+  const timespec t = to_timespec(until);
   return syscall(kFutexWaitV, waits, count, 0, &t, CLOCK_MONOTONIC) < 0 ? errno : 0;
 }
 
@@ -78,7 +73,7 @@ void BellWatch::change() noexcept {
 
 void BellWatch::watch(ReadyFd& fd, std::uint32_t sequence, bool seen) noexcept {
   const std::scoped_lock lock(mutex_);
-  watched_.push_back({&fd, sequence, now_ns() + (seen ? kLongest : kNap)});  // there is room
+  watched_.push_back({&fd, sequence, now_ns() + (seen ? kLongestSleep : kSleepUnseen)});  // there is room
   change();
 }
 

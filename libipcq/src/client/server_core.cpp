@@ -1,7 +1,6 @@
 #include "client/server_core.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 namespace ipcq::detail {
@@ -36,7 +35,7 @@ Status ServerCore::receive(ipcq::Request& request, Duration timeout) noexcept {
     const bool lay_there = s == Status::ok || queue().ring().has_handler();
     if (s == Status::empty && deadline.was_given_time()) s = consumer_.receive_any(request.message_, deadline);
     if (s != Status::ok) return s;
-    if (is_sound(request.message_) && (!lay_there || is_worth_it(request.message_))) {
+    if (queue().has_call(request.message_.sequence()) && (!lay_there || is_worth_it(request.message_))) {
       request.core_ = this;
       return Status::ok;
     }
@@ -49,18 +48,12 @@ Status ServerCore::receive(ipcq::Request& request, Duration timeout) noexcept {
 
 void ServerCore::count_cancelled() noexcept { endpoint_.cancelled.store(++cancelled_, std::memory_order_relaxed); }
 
-void ServerCore::ring_caller(std::uint64_t id) const noexcept {
-  publisher_fence();
-  ring(bell_of(id));
-}
-
-CallSlot ServerCore::slot_of_request(const ipcq::Request& request) const noexcept {
-  const Descriptor d = consumer_.descriptor(request.message_);
-  return d.kind == LineKind::slot ? CallSlot{d.slot, d.lease} : CallSlot{};
+SlotLoan ServerCore::slot_of_request(const ipcq::Request& request) const noexcept {
+  return slot_of(consumer_.descriptor(request.message_));
 }
 
 std::span<std::byte> ServerCore::room(const ipcq::Request& request) const noexcept {
-  const CallSlot slot = slot_of_request(request);
+  const SlotLoan slot = slot_of_request(request);
   const PoolMap& pool = consumer_.pool();
   if (!pool.pool().is_payload(slot.slot) || !pool.has_host_payloads()) return {};
   return {pool.payload(slot.slot), pool.config().slot_bytes};
@@ -88,8 +81,8 @@ Status ServerCore::begin(std::uint64_t id, bool over_request, Deadline& deadline
     const Begun b = here.begin(over_request);
     if (b != Begun::unread) return b == Begun::yes ? Status::ok : Status::cancelled;
     const std::uint64_t until = std::min(deadline.at_ns(), here.deadline());
-    const Status s = wait_until(bell_of(id), wait_, until, consumer_.shared_session()->interruption(queue()),
-                                [&] { return !here.is_unread(); });
+    const Status s = wait_until(queue().bell_of_call(id), wait_, until,
+                                consumer_.shared_session()->interruption(queue()), [&] { return !here.is_unread(); });
     if (s == Status::ok) continue;
     if (s != Status::timeout) return s;
     return now_ns() < here.deadline() ? deadline.outcome(Status::full) : Status::cancelled;
@@ -109,14 +102,22 @@ Status ServerCore::answer(ipcq::Request& request, Answer kind, std::span<const s
   if (const Status s = begin(id, in_slot, deadline); s != Status::ok) {
     return s == Status::cancelled ? finish_cancelled(request) : s;
   }
-  const CallSlot slot = in_slot ? slot_of_request(request) : CallSlot{};
+  const SlotLoan slot = in_slot ? slot_of_request(request) : SlotLoan{};
   if (!bytes.empty()) std::memmove(in_slot ? room.data() : here.data(), bytes.data(), bytes.size());
   here.place(static_cast<std::uint32_t>(bytes.size()), kind == Answer::failure ? code : slot.slot, slot.lease);
   if (!here.publish(kind, in_slot, more)) return finish_cancelled(request);
-  ring_caller(id);
+  wake_caller(queue(), id);
   if (more) return Status::ok;
   using After = AnswerSide<SharedAtomics>::After;
   return finish(request, in_slot ? After::handed_over : After::release);
+}
+
+AnswerSide<SharedAtomics>::After ServerCore::finish_call(const ipcq::Request& request,
+                                                         const AnswerSide<SharedAtomics>::Last& last,
+                                                         bool redelivers) noexcept {
+  const auto after = side(request.id()).finish(last, redelivers, slot_of_request(request));
+  wake_caller(queue(), request.id());
+  return after;
 }
 
 Status ServerCore::finish(ipcq::Request& request, AnswerSide<SharedAtomics>::After after) noexcept {
@@ -140,31 +141,21 @@ Status ServerCore::finish_cancelled(ipcq::Request& request) noexcept {
 
 Status ServerCore::end(ipcq::Request& request) noexcept {
   if (consumer_.is_unusable()) return Status::closed;
-  const std::uint64_t id = request.id();
-  const auto here = side(id);
+  const auto here = side(request.id());
   if (!here.is_awaited()) return finish_cancelled(request);
-  const auto after = here.finish(here.kEnded, false, slot_of_request(request));
-  ring_caller(id);
-  return finish(request, after);
+  return finish(request, finish_call(request, here.kEnded, false));
 }
 
 Status ServerCore::nack(ipcq::Request& request) noexcept {
   if (consumer_.is_unusable()) return Status::closed;
-  const std::uint64_t id = request.id();
-  const auto here = side(id);
-  const auto after = here.finish(here.kDied, true, slot_of_request(request));
-  ring_caller(id);
+  const auto after = finish_call(request, AnswerSide<SharedAtomics>::kDied, true);
   const Status s = finish(request, after);
   return after == AnswerSide<SharedAtomics>::After::give_back ? s : Status::cancelled;
 }
 
 void ServerCore::let_go(ipcq::Request& request) noexcept {
   if (consumer_.is_unusable()) return;
-  const std::uint64_t id = request.id();
-  const auto here = side(id);
-  const auto after = here.finish(here.kDied, false, slot_of_request(request));
-  ring_caller(id);
-  (void)finish(request, after);
+  (void)finish(request, finish_call(request, AnswerSide<SharedAtomics>::kDied, false));
 }
 
 }  // namespace ipcq::detail

@@ -39,26 +39,21 @@ class ServerCore {
  private:
   const QueueMap& queue() const noexcept { return *consumer_.queue(); }
   AnswerSide<SharedAtomics> side(std::uint64_t id) const noexcept {
-    return {queue().calls()[call_entry(id)], call_number(id), client_};
-  }
-  Doorbell& bell_of(std::uint64_t id) const noexcept {
-    return queue().call_bell(call_entry(id) / queue().config().calls_per_endpoint);
-  }
-  // Not: shared words are damaged.
-  bool is_sound(const Message& message) const noexcept {
-    return call_entry(message.sequence()) < queue().calls().size();
+    return {queue().call(id), call_number(id), client_};
   }
   // Whether somebody waits for its answer.
   bool is_worth_it(const Message& message) const noexcept;
   std::span<std::byte> room(const ipcq::Request& request) const noexcept;
-  CallSlot slot_of_request(const ipcq::Request& request) const noexcept;
+  SlotLoan slot_of_request(const ipcq::Request& request) const noexcept;
   // Waits until the caller has read the last reply, but no longer than it waits itself (cancelled).
   Status begin(std::uint64_t id, bool over_request, Deadline& deadline) const noexcept;
+  // AnswerSide::finish() for the request's call, whose client is woken.
+  AnswerSide<SharedAtomics>::After finish_call(const ipcq::Request& request,
+                                               const AnswerSide<SharedAtomics>::Last& last, bool redelivers) noexcept;
   // Ends what this server has of the request, after its call was finished.
   Status finish(ipcq::Request& request, AnswerSide<SharedAtomics>::After after) noexcept;
   Status finish_cancelled(ipcq::Request& request) noexcept;
   void count_cancelled() noexcept;
-  void ring_caller(std::uint64_t id) const noexcept;
 
   ConsumerCore consumer_;
   const std::uint32_t client_;

@@ -45,12 +45,24 @@ detail::SessionCore& Session::core(const std::string& queue) const {
   return *core_;
 }
 
-Producer Session::producer(const std::string& queue, ProducerOptions options) {
+namespace {
+
+// The request for an endpoint; `group`: a consumer's. Throws UsageError for a name that is none.
+detail::Request opening(detail::Op op, const std::string& queue, std::uint32_t flags, const std::string& group = {}) {
   detail::check_name(queue, "queue");
+  if (op == detail::Op::open_consumer) detail::check_name(group, "group");
   detail::Request r;
-  r.op = detail::Op::open_producer;
-  r.flags = options.cuda ? std::uint32_t{detail::kUsesCuda} : 0;
+  r.op = op;
+  r.flags = flags;
   detail::set_text(r.name, sizeof r.name, queue);
+  detail::set_text(r.group, sizeof r.group, group);
+  return r;
+}
+
+}  // namespace
+
+Producer Session::producer(const std::string& queue, ProducerOptions options) {
+  const auto r = opening(detail::Op::open_producer, queue, options.cuda ? std::uint32_t{detail::kUsesCuda} : 0);
   detail::Deadline deadline(options.wait_for);
   const auto attachment = core(queue).attach(r, deadline);
   auto producer = std::make_unique<detail::ProducerCore>(core_, attachment, options.wait);
@@ -59,13 +71,10 @@ Producer Session::producer(const std::string& queue, ProducerOptions options) {
 }
 
 Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
-  detail::check_name(queue, "queue");
-  detail::check_name(options.group, "group");
-  detail::Request r;
-  r.op = detail::Op::open_consumer;
-  r.flags = (options.lossy ? std::uint32_t{detail::kLossy} : 0) | (options.cuda ? std::uint32_t{detail::kUsesCuda} : 0);
-  detail::set_text(r.name, sizeof r.name, queue);
-  detail::set_text(r.group, sizeof r.group, options.group);
+  const auto r = opening(
+      detail::Op::open_consumer, queue,
+      (options.lossy ? std::uint32_t{detail::kLossy} : 0) | (options.cuda ? std::uint32_t{detail::kUsesCuda} : 0),
+      options.group);
   detail::Deadline deadline(options.wait_for);
   const auto attachment = core(queue).attach(r, deadline);
   auto consumer = std::make_unique<detail::ConsumerCore>(core_, attachment, options);
@@ -74,11 +83,7 @@ Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
 }
 
 Client Session::client(const std::string& queue, ClientOptions options) {
-  detail::check_name(queue, "queue");
-  detail::Request r;
-  r.op = detail::Op::open_producer;
-  r.flags = detail::kForCalls;
-  detail::set_text(r.name, sizeof r.name, queue);
+  const auto r = opening(detail::Op::open_producer, queue, detail::kForCalls);
   detail::Deadline deadline(options.wait_for);
   const auto attachment = core(queue).attach(r, deadline);
   auto caller = std::make_unique<detail::CallerCore>(core_, attachment, options);
@@ -92,12 +97,7 @@ Client Session::client(const std::string& queue, ClientOptions options) {
 }
 
 Server Session::server(const std::string& queue, ServerOptions options) {
-  detail::check_name(queue, "queue");
-  detail::Request r;
-  r.op = detail::Op::open_consumer;
-  r.flags = detail::kForCalls;
-  detail::set_text(r.name, sizeof r.name, queue);
-  detail::set_text(r.group, sizeof r.group, detail::group_of_calls({}));
+  const auto r = opening(detail::Op::open_consumer, queue, detail::kForCalls, detail::group_of_calls({}));
   detail::Deadline deadline(options.wait_for);
   const auto attachment = core(queue).attach(r, deadline);
   return Server(std::make_unique<detail::ServerCore>(core_, attachment, options));

@@ -13,6 +13,7 @@
 
 #include "base/crash_point.hpp"
 #include "layout/call.hpp"
+#include "protocol/pool.hpp"
 
 namespace ipcq::detail {
 
@@ -20,16 +21,14 @@ namespace ipcq::detail {
 inline constexpr unsigned kServers = 0;
 
 // Where a long answer lies: the request's slot.
-struct CallSlot {
-  std::uint32_t slot = kNone;
-  std::uint64_t lease = 0;
-  friend bool operator==(const CallSlot&, const CallSlot&) = default;
-};
-
 template <class A>
-CallSlot slot_of(const CallOf<A>& e) {
+SlotLoan slot_of(const CallOf<A>& e) {
   return {static_cast<std::uint32_t>(CallPlaceBits::SlotOrCode::get(e.where.load(std::memory_order_relaxed))),
           e.lease.load(std::memory_order_relaxed)};
+}
+// That of a request; none of one in its line.
+constexpr SlotLoan slot_of(const Descriptor& request) {
+  return request.kind == LineKind::slot ? held_by(request) : SlotLoan{};
 }
 
 // The caller's side of one entry, and of the repair that acts for it.
@@ -58,7 +57,7 @@ class CallerSide {
     return w.state == CallState::answered && w.more &&
            swap(seen, {.number = w.number, .state = CallState::open, .begun = true});
   }
-  // Ends the call in any state. `free_slot(CallSlot)` gives back a slot that is the caller's, before the entry is free.
+  // Ends the call in any state. `free_slot(SlotLoan)` gives back a slot that is the caller's, before the entry is free.
   // False: somebody is writing the answer, who frees the entry.
   template <class FreeSlot>
   bool close(const FreeSlot& free_slot) const {
@@ -183,7 +182,7 @@ class AnswerSide {
   static constexpr Last kDied{Answer::server_died, Answer::reply_and_death};
   // Ends the call, also in the midst of an answer of this party, by itself or by its repair. `redelivers`: opens it
   // again, if it has not begun. `own`: the slot of this party's request.
-  After finish(const Last& last, bool redelivers, const CallSlot& own) const {
+  After finish(const Last& last, bool redelivers, const SlotLoan& own) const {
     for (;;) {
       const std::uint64_t seen = e_.word.load(std::memory_order_acquire);
       const CallWord w = unpack_call(seen);

@@ -73,6 +73,12 @@ struct Interruption {
 
 inline void cpu_pause() noexcept { _mm_pause(); }
 
+// The protocol loses no wake. A process that overwrites the bell, or is stopped between increment and wake, can cause a
+// missed wake: a sleeper checks again after this time (ns).
+inline constexpr std::uint64_t kLongestSleep = 5'000'000'000;
+// Longest sleep after membarrier was refused, when a ringer may not observe that the bell is armed.
+inline constexpr std::uint64_t kSleepUnseen = 1'000'000;
+
 // Sleeps until `sequence` changes, the deadline (ns of now_ns()) or the longest sleep: 5 s, or 1 ms where ringers may
 // not observe that the bell is armed (`seen` false, from sleeper_fence()). May return early; the caller looks again.
 void sleep_on(Doorbell& bell, std::uint32_t sequence, std::uint64_t deadline, bool seen) noexcept;

@@ -30,6 +30,7 @@ struct PoolWords {
 struct SlotLoan {
   std::uint32_t slot = kNone;
   std::uint64_t lease = 0;
+  friend bool operator==(const SlotLoan&, const SlotLoan&) = default;
 };
 
 // By which a message of kind `slot` holds its payload: its alias if it has one, else the slot itself.

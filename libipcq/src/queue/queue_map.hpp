@@ -93,6 +93,12 @@ class QueueMap {
   // Whether its handler answers them: what is processed is the reply, and clients collect it.
   bool handler_answers() const noexcept { return takes_calls() && changes_payloads(); }
   const CallEntries<SharedAtomics>& calls() const noexcept { return calls_; }
+  // Whether a call may have this id, which comes from shared memory; then its entry, and the bell of its client.
+  bool has_call(std::uint64_t id) const noexcept { return call_entry(id) < calls_.size(); }
+  CallEntry& call(std::uint64_t id) const noexcept { return calls_[call_entry(id)]; }
+  Doorbell& bell_of_call(std::uint64_t id) const noexcept {
+    return call_bell(call_entry(id) / config_.calls_per_endpoint);
+  }
   // For the client that is this endpoint: rung when one of its calls was answered. Also for who streams replies to it:
   // rung when it has read one.
   Doorbell& call_bell(std::uint32_t endpoint) const noexcept { return call_bells_[endpoint]; }
@@ -153,9 +159,14 @@ inline void wake_callers(const QueueMap& queue, std::uint64_t first, std::uint64
   for (std::uint64_t t = first; t < end || ring_of.readable(t); ++t) {
     // If the line has the next lap's message already, this one was collected, by who has woken its client.
     const std::uint64_t id = ring_of.out(t)[1].load(std::memory_order_relaxed).lo;
-    if (call_entry(id) < queue.calls().size())
-      ring(queue.call_bell(call_entry(id) / queue.config().calls_per_endpoint));
+    if (queue.has_call(id)) ring(queue.bell_of_call(id));
   }
+}
+
+// After an answer to a call: wakes its client.
+inline void wake_caller(const QueueMap& queue, std::uint64_t id) noexcept {
+  publisher_fence();
+  ring(queue.bell_of_call(id));
 }
 
 // The half of is_sound() for a message in a slot.

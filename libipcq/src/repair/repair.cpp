@@ -238,17 +238,16 @@ class Repair {
     for (std::uint32_t i = endpoint_ * n; i != (endpoint_ + 1) * n; ++i) {
       const CallerSide<SharedAtomics> call(queue_.calls()[i]);
       if (call.look().state == CallState::free) continue;
-      (void)call.close([this](const CallSlot& s) { (void)pool_.release(s.slot, s.lease, kServers); });
+      (void)call.close([this](const SlotLoan& s) { (void)pool_.release(s.slot, s.lease, kServers); });
       ++report_.finished;
     }
   }
   // What becomes of a request that it held: its call is answered with its death, or another server gets it.
   AnswerSide<SharedAtomics>::After settle_call(const Descriptor& d, bool may_give_back) {
-    const std::uint32_t entry = call_entry(d.sequence);
-    if (entry >= queue_.calls().size()) return AnswerSide<SharedAtomics>::After::release;  // damaged
-    const AnswerSide<SharedAtomics> call(queue_.calls()[entry], call_number(d.sequence), client_);
-    const CallSlot own = d.kind == LineKind::slot ? CallSlot{d.slot, d.lease} : CallSlot{};
-    return call.finish(call.kDied, may_give_back && (queue_.redelivers_calls() || queue_.handler_answers()), own);
+    if (!queue_.has_call(d.sequence)) return AnswerSide<SharedAtomics>::After::release;  // damaged
+    const AnswerSide<SharedAtomics> call(queue_.call(d.sequence), call_number(d.sequence), client_);
+    const bool redelivers = may_give_back && (queue_.redelivers_calls() || queue_.handler_answers());
+    return call.finish(call.kDied, redelivers, slot_of(d));
   }
 
   // False: the entry has changed since it was loaded, call again.

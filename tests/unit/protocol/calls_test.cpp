@@ -22,7 +22,7 @@ TEST(CallsTest, AnOverwrittenWordHoldsNobodyUp) {
     (void)server.publish(Answer::reply, false, false);
     server.begin_to_change();
     (void)server.finish(server.kDied, true, {});
-    (void)caller.close([](const CallSlot&) {});
+    (void)caller.close([](const SlotLoan&) {});
     const CallState left = caller.look().state;
     EXPECT_TRUE(left == CallState::free || left == CallState::cancelled || left > CallState::cancelled);
   }
