@@ -43,12 +43,14 @@ void describe(CommandLine& line, Options& o) {
                   "quick_start=yes|no handler_deadline=SECONDS state=SIZE state_file=FILE isolate=yes|no pool "
                   "backpressure=block|reject|drop-oldest group=NAME[:lossy][:paused] paused=yes|no "
                   "threads wait=spin|hybrid|sleep endpoints held calls=N on_server_death=fail|redeliver "
+                  "schema=TEXT result_schema=TEXT metadata=BYTES "
                   "backend=auto|host|cuda, on a GPU device=N "
                   "mirror=none|full host_readable=yes|no executor=auto|persistent|stream; may be repeated")
       .one_value_each();
-  line.add_option("--pool", o.pools,
-                  "NAME=SIZE,slots=N: slots that several queues share; keys as of a queue: backend device mirror; may "
-                  "be repeated")
+  line.add_option(
+          "--pool", o.pools,
+          "NAME=SIZE,slots=N: slots that several queues share; keys as of a queue: metadata backend device mirror; may "
+          "be repeated")
       .one_value_each();
   line.add_option("--config", o.config, "TOML file [$XDG_CONFIG_HOME/ipcq/broker.toml, then /etc/ipcq/broker.toml]")
       .check(not_empty())

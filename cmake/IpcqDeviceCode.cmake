@@ -23,9 +23,12 @@ set(IPCQ_DEVICE_HEADERS
   libipcq/cuda/device/stream.cuh
   libipcq/cuda/device/worker.cuh
   libipcq/include/ipcq/export.hpp
+  libipcq/include/ipcq/flat.hpp
+  libipcq/include/ipcq/for_each.hpp
   libipcq/include/ipcq/handler.h
   libipcq/include/ipcq/handler.hpp
   libipcq/include/ipcq/records.hpp
+  libipcq/include/ipcq/tensor.hpp
   libipcq/src/layout/bits.hpp
   libipcq/src/layout/executor_memory.hpp
   libipcq/src/layout/handle_records.hpp
@@ -41,9 +44,12 @@ set(IPCQ_HOST_HEADERS
   compiler/host/run_handler.hpp
   compiler/host/table.hpp
   libipcq/include/ipcq/export.hpp
+  libipcq/include/ipcq/flat.hpp
+  libipcq/include/ipcq/for_each.hpp
   libipcq/include/ipcq/handler.h
   libipcq/include/ipcq/handler.hpp
   libipcq/include/ipcq/records.hpp
+  libipcq/include/ipcq/tensor.hpp
   libipcq/src/layout/abi.hpp
   libipcq/src/layout/handler_arguments.hpp
   libipcq/src/layout/handler_stamp.hpp

@@ -22,7 +22,7 @@ namespace {
 struct Options {
   std::string queue, group = "default", output;
   std::optional<std::string> handler;
-  bool verify = false, follow = false, lossy = false, json = false;
+  bool verify = false, follow = false, lossy = false, json = false, decode = false;
   double timeout = 0;
   Limits limits{.batch = 0};
   AttachOptions attach;
@@ -40,6 +40,7 @@ void describe(CommandLine& line, Options& o) {
   line.add_option("--handler", o.handler, "What --verify expects the queue to have done [what the broker says]")
       .check(not_empty());
   line.add_option("--output", o.output, "File for the payloads, - for standard output").check(not_empty());
+  line.add_flag("--decode", o.decode, "With --output: each message as a line of JSON, as the queue's schema says");
   line.add_option("--count", o.limits.count, "Messages to take [no limit]").transform(whole_number(1));
   line.add_option("--batch", o.limits.batch, "Messages to take together, on the CPU [64 small ones, 1 large one]")
       .transform(whole_number(1, 4096));
@@ -71,6 +72,15 @@ std::unique_ptr<GpuDevice> choose_gpu(const Options& o, const QueueStats& queue)
   if (o.output.empty()) return choose_gpu(o.gpu, queue);
   if (o.gpu.device) throw UsageError("--device: --output is written by the CPU; leave out one of them");
   return nullptr;
+}
+
+// The text of the queue's schema. Throws UsageError where it has none.
+std::string schema_of(const Consumer& consumer, const std::string& queue) {
+  std::string text = consumer.schema();
+  if (!text.empty()) return text;
+  throw UsageError("queue '" + queue +
+                   "': what comes out of it has no type, which --decode needs: create it with one (schema; with a "
+                   "handler result_schema), or let a typed endpoint open it first");
 }
 
 // The queue's statistics now, or `before` if the broker is gone.
@@ -117,6 +127,7 @@ int run(Options& o, Signals& signals) {
   Attachment attachment(o.attach.broker, to_duration(o.attach.wait_for));
   gpu = choose_gpu(o, attachment.stats(o.queue));
   std::optional<Output> output;
+  if (o.decode && o.output.empty()) throw UsageError("--decode: says how --output writes messages; give both");
   if (!o.output.empty()) output.emplace(o.output, signals);
   const auto until = o.follow ? Until::forever : Until::end;
   Consumer consumer = attachment.consumer(
@@ -126,6 +137,10 @@ int run(Options& o, Signals& signals) {
     attachment.session().interrupt();
   });
   const QueueStats queue = attachment.stats(o.queue);
+  if (o.decode) {
+    static_cast<void>(schema_of(consumer, o.queue));
+    output->decode_by([&] { return schema_of(consumer, o.queue); });
+  }
   std::optional<std::string> handler;
   if (o.verify) handler = o.handler.value_or(queue.handler);
   if (o.limits.batch == 0) o.limits.batch = queue.slot_bytes <= (64U << 10) ? 64 : 1;

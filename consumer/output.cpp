@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ipcq/error.hpp>
 #include <utility>
 
 #include <fmt/format.h>
@@ -74,8 +75,9 @@ void Output::begin() {
 
 Output::Written Output::write(std::span<Message> messages, const std::function<void(const Message&)>& count) {
   written_ = torn_ = 0;
+  if (schema_now_) decode(messages);
   const int error = write_all(messages);
-  if (torn_ != 0) warn_of_torn(messages[written_]);
+  if (torn_ != 0) warn_of_torn(text_of(messages, written_).size());
   // A release fails only when the broker is gone, as the next receive reports.
   for (Message& message : messages.first(written_)) {
     count(message);
@@ -89,32 +91,52 @@ Output::Written Output::write(std::span<Message> messages, const std::function<v
                                       std::strerror(error)));
 }
 
+// The queue may have been given another type since the last write().
+void Output::decode(std::span<Message> messages) {
+  const std::string text = schema_now_();
+  if (!schema_ || schema_->text() != text) schema_ = Schema::parse(text);
+  lines_.clear();
+  for (const Message& message : messages) lines_.push_back(decoded(message));
+}
+
+std::string Output::decoded(const Message& message) const {
+  try {
+    return schema_->to_json(message.bytes(), message.metadata()) + '\n';
+  } catch (const UsageError& error) {
+    log::warn("ticket {}: {}", message.ticket(), error.what());
+    return "null\n";
+  }
+}
+
+// What is written of a message.
+std::span<const std::byte> Output::text_of(std::span<Message> messages, std::size_t i) const {
+  return schema_now_ ? std::as_bytes(std::span(lines_[i])) : messages[i].bytes();
+}
+
 // Sets written_ to the number of messages written whole. Returns 0 if these are all, else an errno.
 int Output::write_all(std::span<Message> messages) {
   while (written_ < messages.size()) {
     if (torn_ == 0 && signals_.stop_requested()) return ECANCELED;
     std::array<iovec, 64> parts;
-    const auto rest = messages.subspan(written_, std::min(parts.size(), messages.size() - written_));
-    for (std::size_t i = 0; i < rest.size(); ++i) {
-      const auto bytes = rest[i].bytes().subspan(i == 0 ? torn_ : 0);
+    const std::size_t rest = std::min(parts.size(), messages.size() - written_);
+    for (std::size_t i = 0; i < rest; ++i) {
+      const auto bytes = text_of(messages, written_ + i).subspan(i == 0 ? torn_ : 0);
       parts[i] = {const_cast<std::byte*>(bytes.data()), bytes.size()};  // NOLINT: writev only reads
     }
     // After a stop request only the message that is begun is finished.
-    const std::size_t wanted = signals_.stop_requested() ? 1 : rest.size();
+    const std::size_t wanted = signals_.stop_requested() ? 1 : rest;
     const ssize_t count = write_some(fd_.get(), std::span(parts).first(wanted), &signals_, grace_);
     if (count < 0) return static_cast<int>(-count);
     torn_ += static_cast<std::size_t>(count);
-    while (written_ < messages.size() && torn_ >= messages[written_].bytes().size()) {
-      torn_ -= messages[written_].bytes().size();
-      ++written_;
+    for (; written_ < messages.size() && torn_ >= text_of(messages, written_).size(); ++written_) {
+      torn_ -= text_of(messages, written_).size();
     }
   }
   return 0;
 }
 
-void Output::warn_of_torn(const Message& message) const {
-  log::warn("{} has the first {} of the {} bytes of a message that went back to the queue", name_, torn_,
-            message.bytes().size());
+void Output::warn_of_torn(std::size_t bytes) const {
+  log::warn("{} has the first {} of the {} bytes of a message that went back to the queue", name_, torn_, bytes);
 }
 
 void Output::close() {

@@ -1,4 +1,5 @@
-// Output: writes payloads straight out of shared memory to a file or standard output. For one thread.
+// Output: writes payloads straight out of shared memory to a file or standard output, or messages as lines of JSON. For
+// one thread.
 //
 // Invariants: a message is released only after write(2) has taken all its bytes; the others are given back to the
 // queue. The former content of a file stays until begin(), so that a consumer that cannot attach does not destroy it.
@@ -6,8 +7,12 @@
 
 #include <functional>
 #include <ipcq/message.hpp>
+#include <ipcq/schema.hpp>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "program/file_descriptor.hpp"
 #include "program/signals.hpp"
@@ -21,6 +26,9 @@ class Output {
   // if the output cannot be written.
   Output(const std::string& path, const Signals& signals);
 
+  // Has each message written as a line of JSON, as the schema says whose text `schema_now` returns, asked for with each
+  // write(). A message that is none of it becomes the line null, with a warning.
+  void decode_by(std::function<std::string()> schema_now) { schema_now_ = std::move(schema_now); }
   // Truncates or creates the file. Called before write(). Throws Failure.
   void begin();
 
@@ -38,8 +46,11 @@ class Output {
  private:
   void open_existing(int flags);
   void require_directory() const;
+  void decode(std::span<Message> messages);
+  std::string decoded(const Message& message) const;
+  std::span<const std::byte> text_of(std::span<Message> messages, std::size_t i) const;
   int write_all(std::span<Message> messages);
-  void warn_of_torn(const Message& message) const;
+  void warn_of_torn(std::size_t bytes) const;
 
   std::string path_;
   std::string name_;
@@ -49,7 +60,10 @@ class Output {
   bool is_file_ = true;  // begin() truncates or creates it
   std::size_t written_ = 0;
   std::uint64_t returned_ = 0;
-  std::size_t torn_ = 0;  // bytes written of the first message that is not written whole
+  std::function<std::string()> schema_now_;  // none: payloads are written
+  std::optional<Schema> schema_;
+  std::vector<std::string> lines_;  // of the messages that write() has, where they are decoded
+  std::size_t torn_ = 0;            // bytes written of the first message that is not written whole
 };
 
 }  // namespace ipcq::program

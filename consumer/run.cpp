@@ -47,6 +47,7 @@ std::optional<Ending> ending_of(Status status) noexcept {
     case Status::no_server:
     case Status::server_died:
     case Status::expired:
+    case Status::malformed:  // of typed endpoints
       return std::nullopt;
   }
   return std::nullopt;

@@ -37,6 +37,13 @@ set_tests_properties(calls_program PROPERTIES
   "^alpha: re: alpha\nbeta: re: beta\ngamma: re: gamma\ncount: one\ncount: two\ncount: three\ndivide by 0: 33, not a number\nslow: expired\nslow: cancelled\n$")
 ipcq_test_needs(calls_program calls_program)
 
+ipcq_document_program(types_program docs/guide/types.md "## In C++")
+add_test(NAME types_program COMMAND "${CMAKE_COMMAND}" -E env "XDG_RUNTIME_DIR=${CMAKE_CURRENT_BINARY_DIR}" $<TARGET_FILE:types_program>)
+set_tests_properties(types_program PROPERTIES
+  LABELS process TIMEOUT 60 RUN_SERIAL ON PASS_REGULAR_EXPRESSION
+  "^ACME 99.5\nTick{time u64 @0; price f64 @8; symbol char.8. @16}24\n{\"time\":1,\"price\":99.5,\"symbol\":\"ACME\"}\nrefused: queue 'ticks': its messages are 'Tick{[^\n]*Wrong{[^\n]*\nsensor 7: 499500 mV\nsensor 8: 0 V\nframe 3: 1920 x 1080, first byte 255, 136 bytes beside it\n$")
+ipcq_test_needs(types_program types_program)
+
 ipcq_document_program(event_loops_program docs/guide/event-loops.md "## In C++")
 add_test(NAME event_loops_program COMMAND "${CMAKE_COMMAND}" -E env "XDG_RUNTIME_DIR=${CMAKE_CURRENT_BINARY_DIR}" $<TARGET_FILE:event_loops_program>)
 set_tests_properties(event_loops_program PROPERTIES

@@ -136,7 +136,7 @@ expect "sources that the map does not name" 'no row of the tables names libipcq/
   'no row of the tables names libipcq/cuda/device/more.cu'
 change $map 's/`Deadline::outcome`/`Nonsense::outcome`/' 's/`PoolMap::payload`/`PoolMap::executed`/'
 expect "members of another class" "there is no 'Nonsense::outcome' in libipcq/src/base/deadline.hpp" \
-  "there is no 'PoolMap::executed' in libipcq/src/queue/queue_map.hpp"
+  "there is no 'PoolMap::executed' in libipcq/src/queue/pool_map.hpp"
 change $map 's/`Server::run`/`Server::walk`/' 's/`client_died`/`client_dies`/'
 expect "names that are not there" "there is no 'Server::walk' in libipcq/src/broker/server.cpp" "no 'client_dies'"
 append $map 'See [this](nowhere.md) and `[that](code.md)`.'

@@ -24,6 +24,10 @@ Loan::~Loan() {
 std::byte* Loan::device() const noexcept { return state_ != nullptr ? state_->side->device(*state_) : nullptr; }
 std::size_t Loan::capacity() const noexcept { return state_ != nullptr ? state_->side->capacity() : 0; }
 
+Status Loan::set_metadata(std::span<const std::byte> bytes) noexcept {
+  return state_ != nullptr ? state_->side->set_metadata(*state_, bytes) : Status::not_held;
+}
+
 Status Loan::publish(std::size_t length, Timeout timeout) noexcept {
   if (state_ == nullptr) return Status::not_held;
   ipcq::detail::Deadline deadline(timeout);
@@ -89,6 +93,10 @@ std::uint64_t Message::ticket() const noexcept {
 std::uint64_t Message::published_at_ns() const noexcept {
   const auto* s = came(state_);
   return s != nullptr ? s->descriptor.published_at_ns : 0;
+}
+std::span<const std::byte> Message::metadata() const noexcept {
+  const auto* s = came(state_);
+  return s != nullptr ? s->message.metadata() : std::span<const std::byte>();
 }
 bool Message::resolved() const noexcept {
   return state_ != nullptr && state_->resolved.load(std::memory_order_acquire);

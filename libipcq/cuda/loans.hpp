@@ -53,6 +53,10 @@ class LoanSide final : public DeviceSide, public std::enable_shared_from_this<Lo
   void drop(LoanState& state) noexcept;
   std::byte* device(const LoanState& state) const noexcept { return state.view->payload(state.loan.slot); }
   std::size_t capacity() const noexcept { return memory_.pool().config().slot_bytes; }
+  Status set_metadata(const LoanState& state, std::span<const std::byte> bytes) const noexcept {
+    if (closed_ || epoch_ != fork_epoch()) return Status::closed;  // another producer may have the slot
+    return memory_.pool().give_metadata(state.loan, bytes);
+  }
 
   Status await_receives(Deadline&) noexcept override { return Status::ok; }
   void close() noexcept override;

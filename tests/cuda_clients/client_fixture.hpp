@@ -90,6 +90,13 @@ class Gpu {
                      Findings* f) {
     launch(check_payload_, 16, s, p, seed, mask, number, f);
   }
+  void fill_tensor(CUstream s, std::byte* data, std::uint32_t count, std::uint64_t seed) {
+    launch(fill_tensor_, 16, s, data, count, seed);
+  }
+  void check_tensor(CUstream s, const cuda::Payload& p, const Tensor& beside, std::uint64_t seed, unsigned mask,
+                    Findings* f) {
+    launch(check_tensor_, 16, s, p, beside, seed, mask, f);
+  }
   void scribble(CUstream s, std::byte* data, std::size_t bytes, std::uint64_t ns, std::uint32_t* begun) {
     launch(scribble_, 16, s, data, std::uint64_t{bytes}, ns, begun);
   }
@@ -115,6 +122,8 @@ class Gpu {
     find(check_, "check");
     find(check_header_, "check_header");
     find(check_payload_, "check_payload");
+    find(fill_tensor_, "fill_tensor");
+    find(check_tensor_, "check_tensor");
     find(scribble_, "scribble");
     find(spin_, "spin");
     constexpr unsigned kStreams = 24;
@@ -136,6 +145,8 @@ class Gpu {
   CUfunction check_ = nullptr;
   CUfunction check_header_ = nullptr;
   CUfunction check_payload_ = nullptr;
+  CUfunction fill_tensor_ = nullptr;
+  CUfunction check_tensor_ = nullptr;
   CUfunction scribble_ = nullptr;
   CUfunction spin_ = nullptr;
   std::mutex mutex_;

@@ -1,6 +1,7 @@
 // Kernels of the GPU tests: write a pattern, check it, take their time.
 #include "device/memory.cuh"
 #include "ipcq/cuda.hpp"
+#include "ipcq/flat.hpp"
 #include "pattern.hpp"
 
 namespace {
@@ -67,6 +68,40 @@ __global__ void check_payload(ipcq::cuda::Payload payload, std::uint64_t seed, u
   if (status != ipcq::Status::ok) return;
   check_bytes(reinterpret_cast<const std::uint8_t*>(payload.data), payload.length, payload.sequence + seed, mask,
               findings);
+}
+
+// Writes a tensor of `count` bytes with its header in front of it, as a producer that builds it on the GPU.
+__global__ void fill_tensor(std::byte* data, std::uint32_t count, std::uint64_t seed) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    ipcq::Tensor tensor;
+    tensor.dtype = ipcq::kDTypeOf<std::uint8_t>;
+    tensor.dimensions = 1;
+    tensor.at = sizeof tensor;
+    tensor.shape[0] = count;
+    tensor.strides[0] = 1;
+    *reinterpret_cast<ipcq::Tensor*>(data) = tensor;
+  }
+  const std::uint64_t stride = std::uint64_t{gridDim.x} * blockDim.x;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += stride) {
+    data[sizeof(ipcq::Tensor) + i] = static_cast<std::byte>(ipcq_test::pattern_byte(seed, i));
+  }
+}
+
+// Checks the bytes of a tensor that is `beside` the payload, or with `beside.dimensions` of 0 at its beginning. A
+// tensor that does not fit counts as one wrong byte.
+__global__ void check_tensor(ipcq::cuda::Payload payload, ipcq::Tensor beside, std::uint64_t seed, unsigned mask,
+                             ipcq_test::Findings* findings) {
+  if (payload.status() != ipcq::Status::ok) return;
+  const ipcq::FlatView<ipcq::Tensor> view = beside.dimensions != 0
+                                                ? ipcq::FlatView<ipcq::Tensor>(beside, payload.data, payload.length)
+                                                : ipcq::FlatView<ipcq::Tensor>(payload.data, payload.length);
+  ipcq::Range<const std::uint8_t> bytes;
+  if (view && view.is_sound()) bytes = view.get(*view).elements<std::uint8_t>();
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    atomicAdd(&findings->messages, 1ull);
+    if (bytes.empty()) atomicAdd(&findings->wrong_bytes, 1ull);
+  }
+  check_bytes(bytes.data(), bytes.size(), seed, mask, findings);
 }
 
 __global__ void spin(unsigned long long ns) { spin_for(ns); }

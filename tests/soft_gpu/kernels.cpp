@@ -23,6 +23,8 @@ const std::map<std::string, Kernel>& all() {
       {"check", make(check)},
       {"check_header", make(check_header)},
       {"check_payload", make(check_payload)},
+      {"fill_tensor", make(fill_tensor)},
+      {"check_tensor", make(check_tensor)},
       {"scribble", make(scribble)},
       {"spin", make(spin)},
   };

@@ -19,9 +19,9 @@ constexpr std::string_view kQueueKeys =
     "size, slots, lines, line, batch, handler, define, include, quick_start, handler_deadline, "
     "state, state_file, isolate, pool, backpressure, group, paused, threads, "
     "wait, endpoints, "
-    "held, calls, on_server_death, backend, "
+    "held, calls, on_server_death, schema, result_schema, metadata, backend, "
     "device, mirror, host_readable, executor";
-constexpr std::string_view kPoolKeys = "size, slots, backend, device, mirror";
+constexpr std::string_view kPoolKeys = "size, slots, metadata, backend, device, mirror";
 using Seconds = std::chrono::duration<double>;
 
 // The first key that needs a GPU; empty if none does. A key at its default needs none, so that a configuration may
@@ -128,6 +128,12 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     options_.calls = number(1, detail::kMaxCalls);
   } else if (key == "on_server_death") {
     options_.on_server_death = parse_on_server_death(value, what(key));
+  } else if (key == "metadata") {
+    options_.metadata = number(0, detail::kMostMetadataBytes);
+  } else if (key == "schema") {
+    options_.schema = parse_schema(value, what(key));
+  } else if (key == "result_schema") {
+    options_.result_schema = parse_schema(value, what(key));
   } else if (key == "backend") {
     options_.backend = parse_backend(value, what(key));
   } else if (key == "device") {
@@ -200,6 +206,10 @@ void QueueSpec::finish() {
                      ": records travel in slots, and a queue of size 'inline' has none; give it a size in bytes, or "
                      "leave batch out");
   }
+  if (has("pool") && has("metadata")) {
+    throw UsageError(
+        fmt::format("queue '{}': pool '{}' says how much its slots have; leave out metadata", name_, options_.pool));
+  }
   if (has("pool") && (has("size") || has("slots"))) {
     throw UsageError(fmt::format(
         "queue '{}': a queue in pool '{}' takes its slots from there; leave out size and slots", name_, options_.pool));
@@ -267,6 +277,8 @@ void PoolSpec::set(std::string_view key, std::string_view value) {
     options_.size = parse_size(value, what);
   } else if (key == "slots") {
     options_.slots = static_cast<std::uint32_t>(parse_number(value, what, 1, detail::kMaxSlots));
+  } else if (key == "metadata") {
+    options_.metadata = static_cast<std::uint32_t>(parse_number(value, what, 0, detail::kMostMetadataBytes));
   } else if (key == "backend") {
     options_.backend = parse_backend(value, what);
   } else if (key == "device") {

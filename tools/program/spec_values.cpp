@@ -1,6 +1,7 @@
 #include "program/spec_values.hpp"
 
 #include <ipcq/error.hpp>
+#include <ipcq/schema.hpp>
 
 #include <fmt/format.h>
 
@@ -50,6 +51,14 @@ Batch parse_batch(std::string_view text, const std::string& what) {
     if (text == to_string(batch)) return batch;
   }
   throw UsageError(fmt::format("{}: '{}' is none of messages, records", what, text));
+}
+
+std::string parse_schema(std::string_view text, const std::string& what) {
+  try {
+    return Schema::parse(text).text();
+  } catch (const UsageError& error) {
+    throw UsageError(what + ": " + error.what());
+  }
 }
 
 OnServerDeath parse_on_server_death(std::string_view text, const std::string& what) {

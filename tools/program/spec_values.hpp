@@ -14,6 +14,7 @@ std::string parse_backend(std::string_view text, const std::string& what);
 GroupOptions parse_group(std::string_view text, const std::string& what);
 Backpressure parse_backpressure(std::string_view text, const std::string& what);
 Batch parse_batch(std::string_view text, const std::string& what);
+std::string parse_schema(std::string_view text, const std::string& what);
 OnServerDeath parse_on_server_death(std::string_view text, const std::string& what);
 int parse_device(std::string_view text, const std::string& what);
 Mirror parse_mirror(std::string_view text, const std::string& what);

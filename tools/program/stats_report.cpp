@@ -49,7 +49,7 @@ void make_printable(Texts&... texts) {
 // The statistics with all names made printable.
 QueueStats shown(QueueStats queue) {
   make_printable(queue.name, queue.pool, queue.handler, queue.backend, queue.executor, queue.backpressure, queue.state,
-                 queue.batch, queue.blocked_by_group, queue.on_server_death);
+                 queue.batch, queue.blocked_by_group, queue.on_server_death, queue.schema, queue.result_schema);
   for (auto& group : queue.groups) make_printable(group.name);
   for (auto& endpoint : queue.endpoints) make_printable(endpoint.role, endpoint.group, endpoint.state);
   return queue;
@@ -83,6 +83,9 @@ Json to_json(const QueueStats& queue) {
           {"line_bytes", queue.line_bytes},
           {"inline_bytes", queue.inline_bytes},
           {"batch", queue.batch},
+          {"schema", queue.schema},
+          {"result_schema", queue.result_schema},
+          {"metadata_bytes", queue.metadata_bytes},
           {"published", queue.published},
           {"records", queue.records},
           {"tombstones", queue.tombstones},
@@ -131,6 +134,8 @@ std::string to_text(const QueueStats& told) {
   text += fmt::format("  pool {}: {} slots of {}; {} lines of {}, {} inline; batch {}\n", or_dash(queue.pool),
                       queue.slots, human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes),
                       human_bytes(queue.inline_bytes), or_dash(queue.batch));
+  if (!queue.schema.empty()) text += fmt::format("  schema {}\n", queue.schema);
+  if (!queue.result_schema.empty()) text += fmt::format("  result schema {}\n", queue.result_schema);
   text += fmt::format("  published {} ({}/s), records {}, processed {}, handler errors {}, tombstones {}\n",
                       queue.published, human_rate(queue.publish_rate), queue.records, queue.processed,
                       queue.handler_errors, queue.tombstones);

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -35,11 +36,17 @@ struct ClientOptions {
   std::size_t reply_bytes = 0;
   // A call that no server has does not wait for one: it comes to Status::no_server as soon as none is attached.
   bool needs_server = false;
+  // The types of requests and of replies (ipcq/schema.hpp), which must be the queue's; empty: any bytes. TypedClient
+  // sets them.
+  std::string schema{};
+  std::string result_schema{};
 };
 
 struct ServerOptions {
   Wait wait = Wait::hybrid();
   Timeout wait_for = Duration::zero();  // how long to wait for the queue to appear
+  std::string schema{};                 // as ClientOptions
+  std::string result_schema{};
 };
 
 // What came for a call. A view: valid until the call's next receive(), its cancel() or end; where more may come, also
@@ -149,6 +156,12 @@ class IPCQ_API Client {
   std::size_t slot_bytes() const noexcept;
   std::size_t inline_bytes() const noexcept;
   std::size_t inline_reply_bytes() const noexcept;
+  // Most bytes that a request in a slot can have beside its payload (Loan::set_metadata()).
+  std::size_t metadata_bytes() const noexcept;
+  std::size_t metadata_for_values() const noexcept;  // as Producer
+  // The types of the queue's requests and replies (ipcq/schema.hpp), as of now; empty: any bytes.
+  std::string schema() const;
+  std::string result_schema() const;
 
   // Cancels what is under way. Waits for the broker's answer, 10 s at most. Idempotent; the destructor calls it.
   void close() noexcept;
@@ -177,9 +190,10 @@ class IPCQ_API Request {
 
   // The request's payload, until it was answered or room() was written.
   std::span<const std::byte> bytes() const noexcept { return message_.bytes(); }
-  std::uint64_t id() const noexcept { return message_.sequence(); }                // Call::id()
-  std::uint32_t client() const noexcept { return message_.producer(); }            // id of the caller's endpoint
-  std::uint32_t redeliveries() const noexcept { return message_.redeliveries(); }  // servers that had it before
+  std::span<const std::byte> metadata() const noexcept { return message_.metadata(); }  // Message::metadata()
+  std::uint64_t id() const noexcept { return message_.sequence(); }                     // Call::id()
+  std::uint32_t client() const noexcept { return message_.producer(); }                 // id of the caller's endpoint
+  std::uint32_t redeliveries() const noexcept { return message_.redeliveries(); }       // servers that had it before
   // When the caller stops waiting, in ns of CLOCK_MONOTONIC; all ones: never.
   std::uint64_t deadline_ns() const noexcept;
   // Whether nobody waits for an answer any more. A look at shared memory, for long work to stop early.
@@ -245,6 +259,10 @@ class IPCQ_API Server {
   // Calls that this server found cancelled or past their deadline, when it would have received them or when it
   // answered.
   std::uint64_t cancelled() const noexcept;
+
+  // As of Client.
+  std::string schema() const;
+  std::string result_schema() const;
 
   // QueueOptions::on_server_death says what becomes of requests that it has received and not answered. Waits for the
   // broker's answer, 10 s at most. Idempotent; the destructor calls it.

@@ -16,6 +16,8 @@ namespace ipcq {
 
 namespace detail {
 struct CudaAccess;
+// Throws ClosedError: a range over a consumer stops with that status.
+[[noreturn]] IPCQ_API void throw_no_message(Status why);
 // A callable whose type is forgotten. Returns whether it wants more messages.
 struct MessageCallback {
   void* object = nullptr;
@@ -39,6 +41,8 @@ struct ConsumerOptions {
   // ephemeral, and is not lossy: it could block producers.
   bool lossy = false;
   bool cuda = false;  // this consumer uses <ipcq/cuda.hpp>
+  // The type of what it receives (ipcq/schema.hpp), which must be the queue's; empty: any bytes. TypedConsumer sets it.
+  std::string schema{};
 };
 
 class IPCQ_API Consumer {
@@ -150,6 +154,13 @@ class IPCQ_API Consumer {
   // not wait. Throws UsageError (not open, use after fork, {.cuda = true}), SystemError (ENOSYS, EPERM: no futex_waitv,
   // which is Linux 5.16; no descriptor or thread).
   int fd();
+
+  // Most bytes that a message can have beside its payload (Message::metadata()).
+  std::size_t metadata_bytes() const noexcept;
+  std::size_t metadata_for_values() const noexcept;  // as Producer
+  // The type of what it receives (ipcq/schema.hpp), as of now: of the queue's messages as they come out of its handler.
+  // Empty: any bytes.
+  std::string schema() const;
 
   // Leaves the group, and gives back the messages still held. Waits for the broker's answer, 10 s at most; a consumer
   // that has used ipcq::cuda first waits until its streams have read the messages that were released on them, for

@@ -38,6 +38,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include "ipcq/consumer.hpp"
@@ -142,6 +143,9 @@ class IPCQ_API Loan {
   std::byte* device() const noexcept;
   std::size_t capacity() const noexcept;
 
+  // Gives the message metadata, as ipcq::Loan::set_metadata(): the CPU writes it, at once.
+  [[nodiscard]] Status set_metadata(std::span<const std::byte> bytes) noexcept;
+
   // Publishes the first `length` bytes with the contents that they have when the stream reaches this point, and takes a
   // place in the queue's order now. Waits on the CPU for a free line, and in the cases above for the stream, `timeout`
   // at most. On ok the object is empty; on any other status the loan is kept and may be published again. Statuses as
@@ -184,6 +188,8 @@ class IPCQ_API Message {
   std::uint32_t producer() const noexcept;
   std::uint64_t ticket() const noexcept;
   std::uint64_t published_at_ns() const noexcept;
+  // As ipcq::Message::metadata(), readable by the CPU before the payload is complete.
+  std::span<const std::byte> metadata() const noexcept;
 
   // Whether the outcome of the receive is known: always after receive(); after receive_ahead() once a message is
   // complete, or there will be none.

@@ -73,8 +73,8 @@ class IPCQ_API StatusError : public Error {
   Status status_;
 };
 
-// A range over a consumer stopped before the end of the stream. status(): closed, peer_dead, interrupted, or full (the
-// consumer holds QueueOptions::held messages).
+// A range over a consumer stopped before the end of the stream. status(): closed, peer_dead, interrupted, full (the
+// consumer holds QueueOptions::held messages), or malformed (of a typed one).
 class IPCQ_API ClosedError : public StatusError {
  public:
   using StatusError::StatusError;

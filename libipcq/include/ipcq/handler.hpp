@@ -35,6 +35,7 @@
 #include <cstring>
 
 #include "ipcq/export.hpp"
+#include "ipcq/for_each.hpp"
 
 // Names the handler of a source file and its parameters, of which a queue sets 16 at most; once, outside of every
 // namespace. (Declares a function that nobody calls, and one that visits the parameters.) A type with a comma in it
@@ -44,16 +45,9 @@
   template <class IpcqVisitor>                                                                                 \
   IPCQ_HOST_DEVICE void ipcq_visit_parameters([[maybe_unused]] ipcq_type& ipcq_handler, IpcqVisitor& ipcq_v) { \
     (void)ipcq_v;                                                                                              \
-    __VA_OPT__(IPCQ_HANDLER_EXPAND(IPCQ_HANDLER_VISIT(__VA_ARGS__)))                                           \
+    IPCQ_FOR_EACH(IPCQ_HANDLER_PARAMETER, __VA_ARGS__)                                                         \
   }
-#define IPCQ_HANDLER_VISIT(ipcq_member, ...)      \
-  ipcq_v(#ipcq_member, ipcq_handler.ipcq_member); \
-  __VA_OPT__(IPCQ_HANDLER_AGAIN IPCQ_HANDLER_CALL(__VA_ARGS__))
-#define IPCQ_HANDLER_AGAIN() IPCQ_HANDLER_VISIT
-#define IPCQ_HANDLER_CALL ()
-#define IPCQ_HANDLER_EXPAND(...) IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(IPCQ_HANDLER_MORE(__VA_ARGS__))))
-#define IPCQ_HANDLER_MORE(...) IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(IPCQ_HANDLER_SCAN(__VA_ARGS__))))
-#define IPCQ_HANDLER_SCAN(...) __VA_ARGS__
+#define IPCQ_HANDLER_PARAMETER(ipcq_member) ipcq_v(#ipcq_member, ipcq_handler.ipcq_member);
 
 // What a call of team.sync() or team.scratch() says when it is compiled, where the team has none.
 #define IPCQ_NO_SYNC                                                                                                   \

@@ -56,6 +56,11 @@ class IPCQ_API Loan {
   // The slot's whole capacity, in bytes; empty after publish. Contents are unspecified.
   std::span<std::byte> bytes() const noexcept { return {data_, capacity_}; }
 
+  // Gives the message metadata: a copy of these bytes beside the payload, in host memory wherever the payload is
+  // (Message::metadata()). The last call counts. Statuses: ok; too_large: more than Producer::metadata_bytes();
+  // not_held: already published; closed: its producer is.
+  [[nodiscard]] Status set_metadata(std::span<const std::byte> bytes) noexcept;
+
   // Publishes the first `length` bytes as one message. Takes its place in the queue's order now, not at loan time.
   // Waits for a free line as the queue's backpressure says, `timeout` at most. On any status but `ok` the loan is kept
   // and may be published again. Statuses: ok, full (policy reject, or a zero time-out), timeout, closed, peer_dead,
@@ -153,6 +158,11 @@ class IPCQ_API Message : public MessageView {
   }
 
   explicit operator bool() const noexcept { return hold_.core != nullptr; }
+
+  // What the producer has put beside the payload (Loan::set_metadata()): a view, valid as bytes() are. Readable by the
+  // CPU also where the payload is in device memory alone. Empty: nothing, or the message is not held; of a record; of a
+  // message that is in no slot.
+  std::span<const std::byte> metadata() const noexcept;
 
   // Releases the message: its slot becomes free once every group has released it. Does not wait. Statuses: ok; not_held
   // (already released, or no longer this consumer's); closed (the consumer is closed). None needs a reaction.

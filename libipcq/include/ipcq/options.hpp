@@ -86,6 +86,9 @@ struct PoolOptions {
   std::string backend = "auto";  // "auto" (host), "host" or "cuda": where the payloads are
   int device = 0;                // "cuda": number of the GPU, as CUDA counts them
   Mirror mirror = Mirror::full;  // "cuda"
+  // Bytes that a message may have beside its payload, in host memory wherever the payload is (Loan::set_metadata()), 0
+  // to 4096; 0: none.
+  std::uint32_t metadata = 0;
 };
 
 struct QueueOptions {
@@ -144,6 +147,12 @@ struct QueueOptions {
   // of `endpoints`. Its one group is `servers`; with a handler, which answers then, `callers`.
   std::uint32_t calls = 0;
   OnServerDeath on_server_death = OnServerDeath::fail;  // with calls and without a handler
+  std::uint32_t metadata = 0;                           // of the queue's own pool: PoolOptions::metadata
+  // The type of its messages, as a text (ipcq/schema.hpp): an endpoint of another type is refused. `result_schema`: of
+  // what its handler makes of them, or of the replies to calls; only of such queues. Empty: that of the first typed
+  // endpoint which is opened, until none is open and nothing is left in the queue.
+  std::string schema{};
+  std::string result_schema{};
 };
 
 // Bytes of memory that a pool or a queue takes.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <ranges>
 #include <span>
+#include <string>
 #include <type_traits>
 
 #include "ipcq/message.hpp"
@@ -50,6 +51,8 @@ struct ProducerOptions {
   Wait wait = Wait::hybrid();
   Timeout wait_for = Duration::zero();  // how long to wait for the queue to appear
   bool cuda = false;                    // this producer uses <ipcq/cuda.hpp>
+  // The type of what it sends (ipcq/schema.hpp), which must be the queue's; empty: any bytes. TypedProducer sets it.
+  std::string schema{};
 };
 
 class IPCQ_API Producer {
@@ -110,13 +113,13 @@ class IPCQ_API Producer {
     return done;
   }
 
-  // Publishes a received message to this producer's queue, and releases it in its own. The payload is not copied if
-  // both queues share a pool. It is copied, as by send(), if they do not, if the message is inline or a record (which
-  // needs a slot while its batch has one: give the queues pools of their own), or if other groups
-  // still read a payload that a handler would change. On any status but `ok` the message stays held. The slot is free
-  // again when both queues have released it. A crash in between may deliver the message once more. Statuses as send(),
-  // and: not_held: the message is not held any more; unreachable also if a payload must be copied that is in device
-  // memory alone (the message's queue has host_readable=no or no mirror).
+  // Publishes a received message with its metadata to this producer's queue, and releases it in its own. The payload is
+  // not copied if both queues share a pool. It is copied, as by send(), if they do not, if the message is inline or a
+  // record (which needs a slot while its batch has one: give the queues pools of their own), or if other groups still
+  // read a payload that a handler would change. On any status but `ok` the message stays held. The slot is free again
+  // when both queues have released it. A crash in between may deliver the message once more. Statuses as send(), and:
+  // not_held: the message is not held any more; too_large also: its metadata exceeds metadata_bytes(); unreachable also
+  // if a payload must be copied that is in device memory alone (the message's queue has host_readable=no or no mirror).
   [[nodiscard]] Status forward(Message& message, Timeout timeout = kForever) noexcept;
 
   // Largest message in bytes, capacity of a slot (0: no slots), and largest message that needs no slot. 0 for an empty
@@ -124,6 +127,12 @@ class IPCQ_API Producer {
   std::size_t max_bytes() const noexcept;
   std::size_t slot_bytes() const noexcept;
   std::size_t inline_bytes() const noexcept;
+  // Most bytes that a message in a slot can have beside its payload (Loan::set_metadata()).
+  std::size_t metadata_bytes() const noexcept;
+  // Of these, what is there for typed values (ipcq/typed.hpp): all, or none where the queue has a handler.
+  std::size_t metadata_for_values() const noexcept;
+  // The type of the queue's messages as they go in (ipcq/schema.hpp), as of now; empty: any bytes.
+  std::string schema() const;
   // This producer's id, as Message::producer() shows it; 0 for an empty object.
   std::uint32_t id() const noexcept;
 

@@ -4,14 +4,19 @@
 // UsageError there, any other returns Status::closed, and destructors leave the parent's queue untouched.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "ipcq/calls.hpp"
 #include "ipcq/consumer.hpp"
 #include "ipcq/log.hpp"
 #include "ipcq/options.hpp"
 #include "ipcq/producer.hpp"
+#include "ipcq/typed.hpp"
+#include "ipcq/typed_calls.hpp"
 
 namespace ipcq {
 
@@ -44,16 +49,42 @@ class IPCQ_API Session {
   // `wait_for` says, and 10 s at most for each answer of the broker. Where a group is still being dissolved that the
   // consumer is to join, or whose place it needs, consumer() waits for that, up to a second even if `wait_for` is less.
   // interrupt() ends all but the waits for answers. Throw NotFoundError (no such queue within `wait_for`), UsageError
-  // (invalid name, no endpoint or group free, a group that is being dissolved still, a lossy group that exists and is
-  // not, a queue of calls, an empty session, use after fork), BackendError (payloads in device memory only, and the
-  // endpoint is not for ipcq::cuda), PermissionError, LayoutError (segments of another release, or damaged),
-  // SystemError (ECONNRESET: the broker is gone; ETIMEDOUT: no answer).
+  // (invalid name, no endpoint or group free, messages of another type, a group that is being dissolved still, a lossy
+  // group that exists and is not, a queue of calls, an empty session, use after fork), BackendError (payloads in device
+  // memory only, and the endpoint is not for ipcq::cuda), PermissionError, LayoutError (segments of another release, or
+  // damaged), SystemError (ECONNRESET: the broker is gone; ETIMEDOUT: no answer).
   Producer producer(const std::string& queue, ProducerOptions options = {});
   Consumer consumer(const std::string& queue, ConsumerOptions options = {});
 
   // The same for a queue of calls (QueueOptions::calls), whose only endpoints these are.
   Client client(const std::string& queue, ClientOptions options = {});
   Server server(const std::string& queue, ServerOptions options = {});
+
+  // The same for messages that hold a T (ipcq/typed.hpp), and for calls of a Q that are answered by an A. Also
+  // UsageError: the queue has another type, or no message of it has room for a T (no reply for an A).
+  template <class T>
+  TypedProducer<T> producer(const std::string& queue, ProducerOptions options = {}) {
+    options.schema = schema_text<T>();
+    return TypedProducer<T>(producer(queue, std::move(options)));
+  }
+  template <class T>
+  TypedConsumer<T> consumer(const std::string& queue, ConsumerOptions options = {}) {
+    options.schema = schema_text<T>();
+    return TypedConsumer<T>(consumer(queue, std::move(options)));
+  }
+  template <class Q, class A>
+  TypedClient<Q, A> client(const std::string& queue, ClientOptions options = {}) {
+    options.schema = schema_text<Q>();
+    options.result_schema = schema_text<A>();
+    options.reply_bytes = std::max(options.reply_bytes, sizeof(A));
+    return TypedClient<Q, A>(client(queue, std::move(options)));
+  }
+  template <class Q, class A>
+  TypedServer<Q, A> server(const std::string& queue, ServerOptions options = {}) {
+    options.schema = schema_text<Q>();
+    options.result_schema = schema_text<A>();
+    return TypedServer<Q, A>(server(queue, std::move(options)));
+  }
 
   // Ends every wait of this session's endpoints, now and until resume(): a call that would have to wait, or to return
   // empty or full, returns Status::interrupted, whatever its time-out. A call that can be done at once is done, so a

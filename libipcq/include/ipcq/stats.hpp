@@ -67,6 +67,9 @@ struct QueueStats {
   std::uint64_t line_bytes = 0;      // of a line
   std::uint64_t inline_bytes = 0;    // a payload of up to so many bytes travels in its line, without a slot
   std::string batch;                 // to_string(Batch)
+  std::string schema;                // of its messages (ipcq/schema.hpp); empty: any bytes
+  std::string result_schema;         // of what its handler makes of them, or of replies; likewise
+  std::uint64_t metadata_bytes = 0;  // that a message may have beside its payload
   std::uint64_t published = 0;       // tickets claimed, without tombstones
   std::uint64_t records = 0;         // payloads of these
   std::uint64_t tombstones = 0;      // tickets without a message: their producer died, or the executor was switched

@@ -33,10 +33,12 @@ enum class Status : std::uint8_t {
   not_held = 9,     // the loan or message was already published, released, forwarded or given back
   unreachable = 10, // the payload lies in device memory alone, where the CPU can neither read nor write it
   cancelled = 11,   // of a request: its caller does not wait any more
-  failed = 12,      // of a call: the server says that it failed (Call::failure_code())
+  failed = 12,      // of a call: the server says that it failed (Call::failure_code()). Of a typed consumer: the
+                    // message's handler refused it, or failed on it
   no_server = 13,   // of a call that is not to wait for one: no server is attached
   server_died = 14, // of a call: its server has died, has closed, or has let it go, without the last reply
   expired = 15,     // of a call: its deadline has passed
+  malformed = 16,   // of a typed endpoint: what came is no value of its type (ipcq/typed.hpp)
 };
 // clang-format on
 

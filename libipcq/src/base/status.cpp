@@ -36,6 +36,8 @@ std::string_view to_string(Status status) noexcept {
       return "failed";
     case Status::no_server:
       return "no_server";
+    case Status::malformed:
+      return "malformed";
     case Status::server_died:
       return "server_died";
     case Status::expired:

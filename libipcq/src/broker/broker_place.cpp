@@ -12,6 +12,7 @@
 #include <sstream>
 #include <vector>
 
+#include "base/fnv1a.hpp"
 #include "ipcq/error.hpp"
 
 namespace ipcq::detail {
@@ -43,13 +44,6 @@ std::string canonical(const std::string& path) {
   std::string text = found;
   std::free(found);
   return text;
-}
-
-// FNV-1a: every build of the library must compute the same value.
-std::uint64_t hash_of(const std::string& text) noexcept {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return hash;
 }
 
 // For people who look into /dev/shm; only the hash tells brokers apart.
@@ -102,7 +96,7 @@ std::string user_prefix() { return "ipcq+" + std::to_string(geteuid()) + "+"; }
 
 std::string tag_of(const std::string& socket_path) {
   char hash[24];
-  std::snprintf(hash, sizeof hash, "+%016llx", static_cast<unsigned long long>(hash_of(socket_path)));
+  std::snprintf(hash, sizeof hash, "+%016llx", static_cast<unsigned long long>(fnv1a(socket_path)));
   return readable_part(file_of(socket_path)) + hash;
 }
 

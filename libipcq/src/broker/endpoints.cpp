@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "broker/groups.hpp"
+#include "broker/schemas.hpp"
 #include "broker/stream_end.hpp"
 #include "ipcq/error.hpp"
 
@@ -48,7 +49,7 @@ std::string Endpoints::calls_refusal(const QueueEntry& q, bool consumer, std::ui
          (for_calls ? ", or create a queue of calls (calls=N)" : ", or create a queue without calls");
 }
 
-Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
+Reply Endpoints::open(const ConnectedClient& client, const Request& request, const SchemaClaim& claim) {
   const std::string whose = "client pid " + std::to_string(client.pid);
   if (!client.attached) return refuse(Refusal::usage, whose + ": said no hello");
   if (has_ended(client.pidfd)) return refuse(Refusal::usage, whose + ": has ended");
@@ -68,6 +69,7 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
     return refuse(Refusal::usage, "queue '" + q.name + "': its handler '" + printable(q.options.handler) +
                                       "' answers its calls, so it has no servers; create one without a handler");
   }
+  check_claim(q, kind, claim);
   const std::uint32_t index = choose_endpoint(q, takes);
   if (index == q.endpoints.size()) {
     return refuse(Refusal::usage, "queue '" + q.name + "': all " + std::to_string(q.endpoints.size()) +
@@ -89,6 +91,7 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request) {
   e.uid = client.uid;
   e.session = client.socket.get();
   e.uses_cuda = uses_cuda;
+  bind_claim(q, e, claim);
   publish_endpoint(q, index);
   count_in(q, e);
   reply.client = e.client;

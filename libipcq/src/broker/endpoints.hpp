@@ -14,6 +14,7 @@
 #include "broker/outliving_work.hpp"
 #include "broker/registry.hpp"
 #include "control/control.hpp"
+#include "control/schema_claim.hpp"
 #include "repair/repair.hpp"
 
 namespace ipcq::detail {
@@ -32,7 +33,7 @@ class Endpoints {
       : context_(context), registry_(registry), supervisor_(supervisor), switches_(switches), outliving_(outliving) {}
 
   // Throws NotFoundError, UsageError.
-  Reply open(const ConnectedClient& client, const Request& request);
+  Reply open(const ConnectedClient& client, const Request& request, const SchemaClaim& claim = {});
   // Closes the endpoint with that id, if it is this session's.
   void close(const ConnectedClient& session, std::uint32_t id, Closing how);
   // Closes all endpoints of sessions whose process has died (broken_off), or of one that says bye (never_used).

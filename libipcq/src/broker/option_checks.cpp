@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/os.hpp"
+#include "broker/schemas.hpp"
 #include "control/control_wire.hpp"
 #include "control/runner_wire.hpp"
 #include "ipcq/builtin_handlers.hpp"
@@ -125,6 +126,13 @@ void check_groups(const std::string& object, const QueueOptions& o) {
   }
 }
 
+void check_metadata(const std::string& object, const QueueOptions& o) {
+  if (o.metadata == 0 || o.slots != 0 || !o.pool.empty()) return;
+  throw UsageError(object +
+                   ": metadata says nothing here: it is of messages in slots, and the queue has none; give it " +
+                   "some (slots, size), or leave metadata out");
+}
+
 // What of a queue of calls is settled, or is not there.
 void check_calls(const std::string& object, const QueueOptions& o) {
   if (o.calls == 0) {
@@ -173,6 +181,8 @@ void check_queue_options(const std::string& object, const QueueOptions& o) {
   check_line_of_auto(object, o);
   check_batch(object, o);
   check_calls(object, o);
+  check_schema_options(object, o);
+  check_metadata(object, o);
   if (o.pool.empty()) (void)PoolMap::needs(object, PoolMap::of_queue(o));  // else the error would name its pool
   check_groups(object, o);
 }

@@ -31,6 +31,7 @@ struct EndpointEntry {
   int session = -1;  // socket of its client
   bool uses_cuda = false;
   bool took_place = false;  // a producer: it counts in place of one that died
+  std::uint8_t typed = 0;   // bit p: it has claimed the schema of SchemaPlace p
 };
 
 // A consumer group.
@@ -87,6 +88,7 @@ struct QueueEntry {  // NOLINT(bugprone-reserved-identifier,readability-identifi
   std::uint64_t birth = 0;                    // of its first creation; another queue of its name has another
   bool draining = false;                      // a user has closed its intake
   bool lost = false;                          // its runner answers no more: nothing goes in, nobody attaches
+  std::string schemas[kSchemas];              // of SchemaPlace; as its segment has them (broker/schemas.hpp)
   std::vector<EndpointEntry> endpoints;
   // For each endpoint, the number of its held entries that former owners left in use: given back, or taken over by
   // other members. An upper bound.

@@ -223,6 +223,8 @@ QueueEntry Registry::build_queue(const QueuePlan& plan) {
   QueueEntry q;
   q.name = plan.name;
   q.options = plan.options;
+  q.schemas[kSchemaIn] = q.options.schema;
+  q.schemas[kSchemaOut] = q.options.result_schema;
   q.options.backend = choose_backend(plan);
   const bool pool_on_device = plan.shared && plan.shared->map->on_device();
   q.device = pool_on_device ? plan.shared->options.device : q.options.device;

@@ -23,12 +23,25 @@ Closing closing_of(const Request& request) {
 
 }  // namespace
 
-Reply Requests::answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {
+// A refusal whose text the reply cuts off has all of it beside it.
+Reply Requests::refuse_at_length(const std::string& text, Fd& attachment) const {
+  const Reply reply = refuse(Refusal::usage, text);
+  if (text.size() < sizeof reply.text) return reply;
+  try {
+    attachment = make_memfd(text);
+  } catch (const SystemError& e) {
+    context_.complain(context_.self() + ": " + e.what());  // its beginning has to do
+  }
+  return reply;
+}
+
+Reply Requests::answer(ConnectedClient& client, const Request& request, std::string_view behind, pid_t sender,
+                       Fd& attachment) {
   // Only these may be dispatched a second time, with a descriptor of the reserve: they change nothing.
   const bool repeatable = request.op == Op::stats || request.op == Op::dump;
   try {
     return context_.with_descriptor(repeatable && is_owner(client.uid),
-                                    [&] { return dispatch(client, request, sender, attachment); });
+                                    [&] { return dispatch(client, request, behind, sender, attachment); });
   } catch (const NotFoundError& e) {
     return refuse(Refusal::not_found, e.what());
   } catch (const SystemError& e) {
@@ -36,13 +49,14 @@ Reply Requests::answer(ConnectedClient& client, const Request& request, pid_t se
     context_.complain(text);
     return refuse(Refusal::shortage, text);
   } catch (const std::exception& e) {
-    return refuse(Refusal::usage, e.what());
+    return refuse_at_length(e.what(), attachment);
   }
 }
 
 // Only the process that connected may use the connection. So this process has opened every endpoint of it, and they end
 // with the process that the pidfd names: docs/design/sockets.md, "Control socket".
-Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment) {
+Reply Requests::dispatch(ConnectedClient& client, const Request& request, std::string_view behind, pid_t sender,
+                         Fd& attachment) {
   const std::string whose = "client pid " + std::to_string(client.pid) + ": ";
   if (client.attached && sender != client.pid) {
     return refuse(Refusal::permission,
@@ -53,7 +67,7 @@ Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t 
       return hello(client, sender);
     case Op::open_producer:
     case Op::open_consumer:
-      return endpoints_.open(client, request);
+      return open(client, request, behind);
     case Op::close_endpoint:
       endpoints_.close(client, request.client, closing_of(request));
       return {};
@@ -86,6 +100,14 @@ Reply Requests::dispatch(ConnectedClient& client, const Request& request, pid_t 
   }
   return refuse(Refusal::usage,
                 context_.self() + ": unknown request " + std::to_string(static_cast<std::uint32_t>(request.op)));
+}
+
+Reply Requests::open(const ConnectedClient& client, const Request& request, std::string_view behind) {
+  SchemaClaim claim;
+  if (take_claim(request, behind, claim)) return endpoints_.open(client, request, claim);
+  return refuse(Refusal::usage, "client pid " + std::to_string(client.pid) +
+                                    ": its request and the texts behind it contradict each other; use one release of "
+                                    "libipcq for client and broker");
 }
 
 Reply Requests::drain(const ConnectedClient& client, const Request& request) {

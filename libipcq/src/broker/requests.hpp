@@ -6,6 +6,9 @@
 
 #include <sys/types.h>
 
+#include <string>
+#include <string_view>
+
 #include "broker/administration.hpp"
 #include "broker/answers.hpp"
 #include "broker/broker_context.hpp"
@@ -28,11 +31,15 @@ class Requests {
         administration_(administration),
         answers_(answers) {}
 
-  // Carries the request out, or refuses it and says why. `sender`: the process that sent it, as the kernel states it.
-  Reply answer(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
+  // Carries the request out, or refuses it and says why. `behind`: the texts behind it. `sender`: the process that sent
+  // it, as the kernel states it.
+  Reply answer(ConnectedClient& client, const Request& request, std::string_view behind, pid_t sender, Fd& attachment);
 
  private:
-  Reply dispatch(ConnectedClient& client, const Request& request, pid_t sender, Fd& attachment);
+  Reply dispatch(ConnectedClient& client, const Request& request, std::string_view behind, pid_t sender,
+                 Fd& attachment);
+  Reply open(const ConnectedClient& client, const Request& request, std::string_view behind);
+  Reply refuse_at_length(const std::string& text, Fd& attachment) const;
   Reply hello(ConnectedClient& client, pid_t sender);
   Reply drain(const ConnectedClient& client, const Request& request);
   Reply open_upload(ConnectedClient& client, const Request& request, Fd& attachment);

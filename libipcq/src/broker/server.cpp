@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <string_view>
 
 #include "base/poll_until.hpp"
 #include "base/thread.hpp"
@@ -96,9 +97,13 @@ void Server::go_on() {
 
 void Server::serve_client(ConnectedClient& client) {
   const int fd = client.socket.get();
-  Request request;
+  struct {
+    Request request;
+    char behind[kMostClaimBytes];
+  } got;
+  const Request& request = got.request;
   Incoming message;
-  switch (peek_next(fd, &request, sizeof request, message)) {
+  switch (peek_next(fd, &got, sizeof got, message)) {
     case Peek::nothing:
       return;  // the event was for an earlier owner of this number
     case Peek::closed:
@@ -111,7 +116,9 @@ void Server::serve_client(ConnectedClient& client) {
     return break_with(client, Refusal::usage, whose + "sent a descriptor with its request; no request has one");
   }
   drop_next(fd);
-  if (message.bytes != sizeof request || request.magic != kControlMagic) {
+  const bool opens = request.op == Op::open_producer || request.op == Op::open_consumer;
+  if (message.bytes < sizeof request || message.bytes > (opens ? sizeof got : sizeof request) ||
+      request.magic != kControlMagic) {
     return break_with(client, Refusal::usage,
                       whose + "sent " + std::to_string(message.bytes) +
                           " bytes that are no request; use one release of libipcq for client and broker");
@@ -124,7 +131,8 @@ void Server::serve_client(ConnectedClient& client) {
   const bool may_ask = !client.attached || message.sender == client.pid;
   if (may_ask && (answers_.take(client, request) || errands_.take(client, request))) return;
   Fd attachment;
-  Reply reply = requests_.answer(client, request, message.sender, attachment);
+  const std::string_view behind(got.behind, message.bytes - sizeof request);
+  Reply reply = requests_.answer(client, request, behind, message.sender, attachment);
   reply.serial = request.serial;
   const bool bye = request.op == Op::bye && reply.refusal == Refusal::none;
   const bool goes_on = send_reply(client, reply, attachment);

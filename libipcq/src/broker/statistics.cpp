@@ -139,6 +139,9 @@ QueueView view_of(const QueueEntry& q, const std::unordered_set<int>& suspects) 
   s.line_bytes = q.map->config().line_bytes;
   s.inline_bytes = q.map->config().inline_bytes;
   s.batch = to_string(q.options.batch);
+  s.schema = q.schemas[kSchemaIn];
+  s.result_schema = q.schemas[kSchemaOut];
+  s.metadata_bytes = q.pool->map->config().metadata_bytes;
   s.tombstones = q.tombstones.size();
   s.published = minus(v.next, s.tombstones);
   s.records = published_records(q, s.published);

@@ -25,7 +25,10 @@ std::string ask(const std::string& broker, Op op, const std::string& queue, Dead
   r.op = op;
   set_text(r.name, sizeof r.name, queue);
   const Introduction asked = introduce(name, r, appears_by);
-  if (asked.reply.refusal != Refusal::none) throw_refusal(asked.reply);
+  if (asked.reply.refusal != Refusal::none) {
+    if (asked.attachment) throw_refusal(asked.reply, read_memfd(asked.attachment.get()));
+    throw_refusal(asked.reply);
+  }
   if (!wants_answer) return {};
   if (!asked.attachment) throw LayoutError("broker '" + name + "': answered without content");
   return read_memfd(asked.attachment.get());

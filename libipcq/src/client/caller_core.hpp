@@ -38,6 +38,7 @@ class CallerCore {
   bool is_referred_to() const noexcept { return !under_way_.empty() || producer_.has_loans(); }
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return producer_.shared_session(); }
   const ProducerCore& producer() const noexcept { return producer_; }
+  const QueueMap& queue() const noexcept { return *producer_.queue(); }
   std::size_t inline_reply_bytes() const noexcept { return answer_bytes_; }
   std::size_t calls_under_way() const noexcept { return under_way_.size(); }
 
@@ -56,7 +57,6 @@ class CallerCore {
   CallerSide<SharedAtomics> side(std::uint32_t in_block) const noexcept {
     return CallerSide<SharedAtomics>(queue().calls()[entry_of(in_block)]);
   }
-  const QueueMap& queue() const noexcept { return *producer_.queue(); }
   const PoolMap& pool() const noexcept { return *producer_.pool(); }
   bool lacks_server() const noexcept {
     return needs_server_ && !collector_ && queue().control().servers.load(std::memory_order_acquire) == 0;

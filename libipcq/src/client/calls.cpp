@@ -93,6 +93,14 @@ std::size_t Client::max_bytes() const noexcept { return std::max(slot_bytes(), i
 std::size_t Client::slot_bytes() const noexcept { return core_ ? core_->producer().slot_bytes() : 0; }
 std::size_t Client::inline_bytes() const noexcept { return core_ ? core_->producer().inline_bytes() : 0; }
 std::size_t Client::inline_reply_bytes() const noexcept { return core_ ? core_->inline_reply_bytes() : 0; }
+std::size_t Client::metadata_bytes() const noexcept {
+  return core_ ? core_->producer().pool()->config().metadata_bytes : 0;
+}
+std::size_t Client::metadata_for_values() const noexcept {
+  return core_ ? detail::metadata_for_values(core_->queue(), *core_->producer().pool()) : 0;
+}
+std::string Client::schema() const { return core_ ? core_->queue().schema(detail::kSchemaIn) : std::string(); }
+std::string Client::result_schema() const { return core_ ? core_->queue().schema(detail::kSchemaOut) : std::string(); }
 
 // ---- Request ----
 
@@ -147,5 +155,7 @@ int Server::fd() {
   return core_->fd();
 }
 std::uint64_t Server::cancelled() const noexcept { return core_ ? core_->cancelled() : 0; }
+std::string Server::schema() const { return core_ ? core_->queue().schema(detail::kSchemaIn) : std::string(); }
+std::string Server::result_schema() const { return core_ ? core_->queue().schema(detail::kSchemaOut) : std::string(); }
 
 }  // namespace ipcq

@@ -42,6 +42,15 @@ Result<Message> Consumer::receive(Timeout timeout) noexcept {
   return message;
 }
 
+std::size_t Consumer::metadata_bytes() const noexcept { return core_ ? core_->pool().config().metadata_bytes : 0; }
+std::size_t Consumer::metadata_for_values() const noexcept {
+  return core_ ? detail::metadata_for_values(*core_->queue(), core_->pool()) : 0;
+}
+std::string Consumer::schema() const {
+  if (!core_) return {};
+  const detail::QueueMap& queue = *core_->queue();
+  return queue.schema(queue.has_schema_of_results() ? detail::kSchemaOut : detail::kSchemaIn);
+}
 int Consumer::fd() {
   if (!core_ || core_->is_unusable()) {
     throw UsageError("a consumer that is not open, or from before a fork, has no descriptor");
@@ -72,13 +81,22 @@ Message Consumer::next_or_end() {
   auto m = receive();
   if (m) return std::move(*m);
   if (m.status() == Status::end) return {};
-  if (m.status() == Status::full) {
-    throw ClosedError(m.status(),
+  detail::throw_no_message(m.status());
+}
+
+void detail::throw_no_message(Status why) {
+  if (why == Status::full) {
+    throw ClosedError(why,
                       "consumer: holds as many messages as it may (full); release some before it goes on, or "
                       "create the queue with more (held=N)");
   }
-  throw ClosedError(m.status(), "consumer: the queue stopped before the end of the stream (" +
-                                    std::string(to_string(m.status())) + "); receive() tells this by its status");
+  if (why == Status::malformed) {
+    throw ClosedError(why,
+                      "consumer: a message is no value of the consumer's type (malformed); have its producer open the "
+                      "queue with that type, or receive() pass it over");
+  }
+  throw ClosedError(why, "consumer: the queue stopped before the end of the stream (" + std::string(to_string(why)) +
+                             "); receive() tells this by its status");
 }
 
 }  // namespace ipcq

@@ -1,5 +1,7 @@
 #include "client/forwarding.hpp"
 
+#include <cstring>
+
 namespace ipcq::detail {
 namespace {
 
@@ -18,8 +20,18 @@ Status Forwarding::run() noexcept {
 
 Status Forwarding::by_copy(Deadline& deadline) noexcept {
   if (message_.bytes().size() != message_.length()) return Status::unreachable;
-  if (const Status s = to_.send_any(message_.bytes(), deadline); s != Status::ok) return s;
-  return message_.release();
+  const Status s =
+      message_.metadata().empty() ? to_.send_any(message_.bytes(), deadline) : copy_with_metadata(deadline);
+  return s == Status::ok ? message_.release() : s;
+}
+
+Status Forwarding::copy_with_metadata(Deadline& deadline) noexcept {
+  if (message_.length() > to_.slot_bytes()) return Status::too_large;
+  Result<Loan> loan = to_.loan(deadline);
+  if (!loan) return loan.status();
+  if (const Status s = loan->set_metadata(message_.metadata()); s != Status::ok) return s;
+  std::memcpy(loan->bytes().data(), message_.bytes().data(), message_.length());
+  return to_.publish(*loan, message_.length(), deadline);
 }
 
 Status Forwarding::by_alias(const Descriptor& from) noexcept {

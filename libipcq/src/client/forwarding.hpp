@@ -21,6 +21,7 @@ class Forwarding {
  private:
   Status by_alias(const Descriptor& from) noexcept;
   Status by_copy(Deadline& deadline) noexcept;
+  Status copy_with_metadata(Deadline& deadline) noexcept;
 
   ProducerCore& to_;
   ConsumerCore* const reader_;  // null: the message is not held

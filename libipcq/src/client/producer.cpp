@@ -62,6 +62,11 @@ std::size_t Producer::max_bytes() const noexcept {
 }
 std::size_t Producer::slot_bytes() const noexcept { return core_ ? core_->slot_bytes() : 0; }
 std::size_t Producer::inline_bytes() const noexcept { return core_ ? core_->inline_bytes() : 0; }
+std::size_t Producer::metadata_bytes() const noexcept { return core_ ? core_->pool()->config().metadata_bytes : 0; }
+std::size_t Producer::metadata_for_values() const noexcept {
+  return core_ ? detail::metadata_for_values(*core_->queue(), *core_->pool()) : 0;
+}
+std::string Producer::schema() const { return core_ ? core_->queue()->schema(detail::kSchemaIn) : std::string(); }
 std::uint32_t Producer::id() const noexcept { return core_ ? core_->client() : 0; }
 
 }  // namespace ipcq

@@ -55,6 +55,7 @@ class ProducerCore {
 
   void close(bool broken_off) noexcept;
   bool is_forked_child() const noexcept { return epoch_ != fork_epoch(); }
+  bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
   bool has_loans() const noexcept { return loans_ != 0; }
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return keep_; }
   std::size_t slot_bytes() const noexcept { return pool_->config().slots == 0 ? 0 : pool_->config().slot_bytes; }
@@ -66,7 +67,6 @@ class ProducerCore {
   friend class Forwarding;
   friend class RecordPacker;
 
-  bool is_unusable() const noexcept { return closed_ || is_forked_child(); }
   // send() where it may have to wait, or needs a slot, or the last claim was not this producer's of one ticket.
   Status send_any(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   [[gnu::noinline]] Status send_any_within(std::span<const std::byte> bytes, Duration timeout) noexcept;

@@ -30,6 +30,7 @@ class ServerCore {
   std::span<std::byte> open_room(const ipcq::Request& request) const noexcept;
   std::uint64_t cancelled() const noexcept { return cancelled_; }
 
+  const QueueMap& queue() const noexcept { return *consumer_.queue(); }
   int fd() { return consumer_.fd(); }
   void close() noexcept { consumer_.close(); }
   bool is_forked_child() const noexcept { return consumer_.is_forked_child(); }
@@ -37,7 +38,6 @@ class ServerCore {
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return consumer_.shared_session(); }
 
  private:
-  const QueueMap& queue() const noexcept { return *consumer_.queue(); }
   AnswerSide<SharedAtomics> side(std::uint64_t id) const noexcept {
     return {queue().call(id), call_number(id), client_};
   }

@@ -13,6 +13,7 @@
 #include "client/server_core.hpp"
 #include "client/session_core.hpp"
 #include "ipcq/error.hpp"
+#include "ipcq/schema.hpp"
 
 namespace ipcq {
 
@@ -47,6 +48,13 @@ detail::SessionCore& Session::core(const std::string& queue) const {
 
 namespace {
 
+// Throws UsageError for a text that no request has room for.
+detail::SchemaClaim claim(const std::string& sent, const std::string& received) {
+  if (sent.size() > Schema::kMostBytes) (void)Schema::parse(sent);
+  if (received.size() > Schema::kMostBytes) (void)Schema::parse(received);
+  return {sent, received};
+}
+
 // The request for an endpoint; `group`: a consumer's. Throws UsageError for a name that is none.
 detail::Request opening(detail::Op op, const std::string& queue, std::uint32_t flags, const std::string& group = {}) {
   detail::check_name(queue, "queue");
@@ -64,7 +72,7 @@ detail::Request opening(detail::Op op, const std::string& queue, std::uint32_t f
 Producer Session::producer(const std::string& queue, ProducerOptions options) {
   const auto r = opening(detail::Op::open_producer, queue, options.cuda ? std::uint32_t{detail::kUsesCuda} : 0);
   detail::Deadline deadline(options.wait_for);
-  const auto attachment = core(queue).attach(r, deadline);
+  const auto attachment = core(queue).attach(r, claim(options.schema, {}), deadline);
   auto producer = std::make_unique<detail::ProducerCore>(core_, attachment, options.wait);
   detail::pack_records(*producer);
   return Producer(std::move(producer));
@@ -76,7 +84,7 @@ Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
       (options.lossy ? std::uint32_t{detail::kLossy} : 0) | (options.cuda ? std::uint32_t{detail::kUsesCuda} : 0),
       options.group);
   detail::Deadline deadline(options.wait_for);
-  const auto attachment = core(queue).attach(r, deadline);
+  const auto attachment = core(queue).attach(r, claim({}, options.schema), deadline);
   auto consumer = std::make_unique<detail::ConsumerCore>(core_, attachment, options);
   detail::show_records(*consumer);
   return Consumer(std::move(consumer));
@@ -85,7 +93,7 @@ Consumer Session::consumer(const std::string& queue, ConsumerOptions options) {
 Client Session::client(const std::string& queue, ClientOptions options) {
   const auto r = opening(detail::Op::open_producer, queue, detail::kForCalls);
   detail::Deadline deadline(options.wait_for);
-  const auto attachment = core(queue).attach(r, deadline);
+  const auto attachment = core(queue).attach(r, claim(options.schema, options.result_schema), deadline);
   auto caller = std::make_unique<detail::CallerCore>(core_, attachment, options);
   const std::size_t most = std::max(caller->producer().slot_bytes(), caller->inline_reply_bytes());
   if (options.reply_bytes > most) {
@@ -99,7 +107,7 @@ Client Session::client(const std::string& queue, ClientOptions options) {
 Server Session::server(const std::string& queue, ServerOptions options) {
   const auto r = opening(detail::Op::open_consumer, queue, detail::kForCalls, detail::group_of_calls({}));
   detail::Deadline deadline(options.wait_for);
-  const auto attachment = core(queue).attach(r, deadline);
+  const auto attachment = core(queue).attach(r, claim(options.schema, options.result_schema), deadline);
   return Server(std::make_unique<detail::ServerCore>(core_, attachment, options));
 }
 

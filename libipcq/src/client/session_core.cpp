@@ -8,11 +8,28 @@
 #include "base/crash_point.hpp"
 #include "base/thread.hpp"
 #include "ipcq/error.hpp"
+#include "ipcq/schema.hpp"
 
 namespace ipcq::detail {
 namespace {
 
 constexpr auto kAskAgainEvery = std::chrono::milliseconds(20);
+
+// Throws UsageError where no message has room for a value that the endpoint is to send, or no reply for what comes.
+void check_room(const std::string& queue, const Attachment& a, const SchemaClaim& claim) {
+  const std::size_t slot_bytes = a.pool->config().slots != 0 ? a.pool->config().slot_bytes : 0;
+  const auto check = [&](const std::string& schema, std::size_t in_line, const char* what, std::size_t beside) {
+    const std::size_t needs = schema.empty() ? 0 : Schema::parse(schema).bytes();
+    const std::size_t room = std::max({slot_bytes, in_line, beside});
+    if (needs <= room) return;
+    throw UsageError("queue '" + queue + "': its " + what + " have " + std::to_string(room) +
+                     " bytes at most, and a '" + schema + "' has " + std::to_string(needs) +
+                     "; create it with larger slots (size)");
+  };
+  const std::uint32_t inline_bytes = a.queue->config().inline_bytes;
+  check(claim.sent, inline_bytes, "messages", metadata_for_values(*a.queue, *a.pool));
+  check(claim.received, answer_bytes(inline_bytes), "replies", 0);
+}
 
 }  // namespace
 
@@ -57,20 +74,22 @@ void SessionCore::throw_lost() const {
                     "broker '" + broker_ + "' (" + path_ + "): closed the connection; connect again to its successor");
 }
 
-Reply SessionCore::request(const Request& request) {
+Reply SessionCore::request(const Request& request, const std::string& behind, std::string& refusal) {
   if (is_forked_child()) {
     throw UsageError("session with broker '" + broker_ + "': used after fork; connect anew in the child");
   }
   if (!connected()) throw_lost();
-  return channel_.ask(request);
+  return channel_.ask(request, behind, refusal);
 }
 
-Attachment SessionCore::attach(Request request, Deadline& deadline) {
+Attachment SessionCore::attach(Request request, const SchemaClaim& claim, Deadline& deadline) {
   deadline.start();
+  const std::string behind = put_claim(request, claim);
+  std::string refusal;
   const std::uint64_t busy_until = deadline_after(std::chrono::seconds(1));
   std::string missing;  // a segment that the broker named and that does not exist
   for (;;) {
-    const Reply reply = this->request(request);
+    const Reply reply = this->request(request, behind, refusal);
     if (reply.refusal == Refusal::none) {
       IPCQ_CRASH_POINT("attach.answered");
       // If anything fails from here on, the endpoint that the broker has opened is closed again.
@@ -89,6 +108,7 @@ Attachment SessionCore::attach(Request request, Deadline& deadline) {
           throw LayoutError("queue '" + get_text(request.name, sizeof request.name) +
                             "': its segments and the broker's answer contradict each other; restart the broker");
         }
+        if (request.op == Op::open_producer) check_room(get_text(request.name, sizeof request.name), a, claim);
         if (request.op == Op::open_consumer && reply.durable == 0) {
           log(LogLevel::info, "group '" + get_text(request.group, sizeof request.group) +
                                   "' is not declared: ephemeral, starts at the newest message");
@@ -113,12 +133,12 @@ Attachment SessionCore::attach(Request request, Deadline& deadline) {
       }
     }
     const bool may_come = reply.refusal == Refusal::not_found || reply.refusal == Refusal::busy;
-    if (!may_come || interrupted_.load(std::memory_order_relaxed)) throw_refusal(reply);
+    if (!may_come || interrupted_.load(std::memory_order_relaxed)) throw_refusal(reply, refusal);
     // A group that is being dissolved is soon gone, unless a stopped producer delays that: worth up to a second even to
     // a caller that does not wait for queues.
     const std::uint64_t until =
         reply.refusal == Refusal::busy ? std::max(deadline.at_ns(), busy_until) : deadline.at_ns();
-    if (until == 0 || now_ns() >= until) throw_refusal(reply);
+    if (until == 0 || now_ns() >= until) throw_refusal(reply, refusal);
     std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kAskAgainEvery);
   }
 }

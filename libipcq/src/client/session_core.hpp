@@ -14,6 +14,7 @@
 #include "client/ready_fd.hpp"
 #include "client/session_maps.hpp"
 #include "control/request_channel.hpp"
+#include "control/schema_claim.hpp"
 #include "ipcq/session.hpp"
 #include "protocol/doorbell.hpp"
 
@@ -36,8 +37,8 @@ class SessionCore {
   SessionCore(const SessionCore&) = delete;
   SessionCore& operator=(const SessionCore&) = delete;
 
-  // Opens an endpoint and maps its queue. Retries until the queue exists or `deadline` has passed.
-  Attachment attach(Request request, Deadline& deadline);
+  // Opens an endpoint of that claim and maps its queue. Retries until the queue exists or `deadline` has passed.
+  Attachment attach(Request request, const SchemaClaim& claim, Deadline& deadline);
   // Closes the endpoint at the broker, and ends its use of the maps. Waits for the answer as RequestChannel::tell().
   // Failures are ignored: the broker closes the endpoint at the latest when it sees the process end.
   // `flags`: RequestFlag of close_endpoint.
@@ -58,7 +59,7 @@ class SessionCore {
   IPCQ_INTERNAL_API void log(LogLevel level, const std::string& text) const;
 
  private:
-  Reply request(const Request& request);
+  Reply request(const Request& request, const std::string& behind, std::string& refusal);
   void poll_broker() noexcept;
   [[noreturn]] void throw_lost() const;
 

@@ -95,8 +95,10 @@ Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by
   }
 }
 
-void send_request(const Connection& to, const std::string& broker, const Request& request, std::uint64_t deadline) {
-  while (!send_message(to.socket.get(), &request, sizeof request)) {
+void send_request(const Connection& to, const std::string& broker, const Request& request, std::uint64_t deadline,
+                  const std::string& behind) {
+  const std::string message = std::string(reinterpret_cast<const char*>(&request), sizeof request) + behind;
+  while (!send_message(to.socket.get(), message.data(), message.size())) {
     if (errno != EAGAIN) return;
     pollfd p[2] = {{to.socket.get(), POLLOUT, 0}, {to.process.get(), POLLIN, 0}};
     const int ready = poll_until(p, 2, deadline);

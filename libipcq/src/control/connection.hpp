@@ -27,9 +27,10 @@ std::uint64_t answer_deadline() noexcept;
 // `deadline` anew, so that the request has its time. Throws NotFoundError, PermissionError, SystemError.
 Connection connect_to_broker(const std::string& broker, std::uint64_t appears_by, std::uint64_t& deadline);
 
-// One request. Throws SystemError: the broker did not take it before `deadline`. Returns also if the broker has hung
-// up: receive_reply() then throws, with the broker's reason if it sent one.
-void send_request(const Connection& to, const std::string& broker, const Request& request, std::uint64_t deadline);
+// One request, and the texts behind it. Throws SystemError: the broker did not take it before `deadline`. Returns also
+// if the broker has hung up: receive_reply() then throws, with the broker's reason if it sent one.
+void send_request(const Connection& to, const std::string& broker, const Request& request, std::uint64_t deadline,
+                  const std::string& behind = {});
 // The broker's next reply. Throws SystemError (none came before `deadline`; the broker has gone), LayoutError (of
 // another ABI), and what the broker says when it hangs up for a reason.
 Reply receive_reply(const Connection& from, const std::string& broker, Fd& attachment, std::uint64_t deadline);

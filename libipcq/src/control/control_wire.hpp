@@ -1,5 +1,5 @@
-// The messages between clients and brokers: one request, one reply, both of fixed size. Twin document:
-// docs/design/sockets.md, "Control socket".
+// The messages between clients and brokers: one request, one reply, both of fixed size; behind a request that opens an
+// endpoint may stand texts (schema_claim.hpp). Twin document: docs/design/sockets.md, "Control socket".
 //
 // Invariant: every field has a fixed offset within an ABI (kAbiVersion); bytes that are not used are 0.
 #pragma once
@@ -64,7 +64,7 @@ struct Request {
   std::uint32_t serial = 0;  // of the connection, from 1; the reply carries it
   ExecutorKind executor = ExecutorKind::auto_;
   std::uint8_t reserved[3] = {};
-  std::uint32_t bytes = 0;
+  std::uint32_t bytes = 0;  // of an upload; of the first text behind the request
   char name[kNameBytes] = {};
   char group[kNameBytes] = {};
 };

@@ -26,7 +26,7 @@ void visit_fields(Visitor& v, S& s, GroupOptions*) {
 }
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, PoolOptions*) {
-  v(s.slots), v(s.size), v(s.backend), v(s.device), v(s.mirror);
+  v(s.slots), v(s.size), v(s.backend), v(s.device), v(s.mirror), v(s.metadata);
 }
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, QueueOptions*) {
@@ -34,6 +34,7 @@ void visit_fields(Visitor& v, S& s, QueueOptions*) {
   v(s.handler), v(s.defines), v(s.includes), v(s.quick_start), v(s.state_bytes), v(s.state_file), v(s.isolate);
   v(s.backend), v(s.device), v(s.mirror), v(s.host_readable), v(s.executor), v(s.threads);
   v(s.backpressure), v(s.groups), v(s.paused), v(s.endpoints), v(s.held), v(s.calls), v(s.on_server_death);
+  v(s.metadata), v(s.schema), v(s.result_schema);
 }
 
 namespace {

@@ -32,9 +32,9 @@ class RequestChannel::UnderWay {
 
 RequestChannel::RequestChannel(std::string broker) : broker_(std::move(broker)), wake_(make_eventfd()) {}
 
-Reply RequestChannel::ask(const Request& request) {
+Reply RequestChannel::ask(const Request& request, const std::string& behind, std::string& refusal) {
   const UnderWay under_way(*this);
-  const Reply reply = exchange(request);
+  const Reply reply = exchange(request, behind, refusal);
   send_closes();
   return reply;
 }
@@ -46,7 +46,8 @@ void RequestChannel::tell(const Request& request) noexcept {
   const std::uint32_t before = sent_;
   try {
     if (!deaf_) {
-      (void)exchange(request);
+      std::string unread;
+      (void)exchange(request, {}, unread);
     } else if (to_close_.empty()) {  // in order: the broker reads a bye after all closes
       (void)try_to_send(request);
     }
@@ -63,18 +64,20 @@ void RequestChannel::take_late_answers() noexcept {
   awaits_.store(is_behind(), std::memory_order_release);
 }
 
-Reply RequestChannel::exchange(Request request) {
+Reply RequestChannel::exchange(Request request, const std::string& behind, std::string& refusal) {
   const std::uint64_t deadline = answer_deadline();
   request.serial = sent_ + 1;
   try {
-    send_request(connection_, broker_, request, deadline);
+    send_request(connection_, broker_, request, deadline, behind);
     sent_ = request.serial;
     for (;;) {
-      Fd unused;
-      const Reply reply = receive_reply(connection_, broker_, unused, deadline);
+      Fd long_text;
+      const Reply reply = receive_reply(connection_, broker_, long_text, deadline);
       if (reply.serial == request.serial) {
         answered_ = sent_;
         deaf_ = false;
+        if (reply.refusal == Refusal::none) return reply;
+        refusal = long_text ? read_memfd(long_text.get()) : get_text(reply.text, sizeof reply.text);
         return reply;
       }
       if (reply.serial == 0) throw_refusal(reply);

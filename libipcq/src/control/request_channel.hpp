@@ -26,8 +26,9 @@ class RequestChannel {
   void begin(Connection connection) noexcept { connection_ = std::move(connection); }
   const Connection& connection() const noexcept { return connection_; }
 
-  // Throws SystemError: no answer within ten seconds, or the broker has gone. A refusal is returned.
-  Reply ask(const Request& request);
+  // Throws SystemError: no answer within ten seconds, or the broker has gone. A refusal is returned, and its text,
+  // which may be longer than the reply's, in `refusal`. `behind`: the texts behind the request.
+  Reply ask(const Request& request, const std::string& behind, std::string& refusal);
   // For requests whose answer says nothing: close_endpoint, bye. Waits for it unless the broker is deaf.
   void tell(const Request& request) noexcept;
 
@@ -45,7 +46,7 @@ class RequestChannel {
   };
   class UnderWay;
 
-  Reply exchange(Request request);
+  Reply exchange(Request request, const std::string& behind, std::string& refusal);
   bool try_to_send(Request request) noexcept;
   void take(const Reply& reply);
   void drain() noexcept;

@@ -23,6 +23,7 @@ void visit_fields(Visitor& v, S& s, QueueStats*) {
   v(s.publish_rate), v(s.empty), v(s.claimed), v(s.ready), v(s.inflight), v(s.done), v(s.reading), v(s.quarantined);
   v(s.producers_lost), v(s.blocked_by_pid), v(s.blocked_by_group), v(s.calls), v(s.on_server_death), v(s.calls_open),
       v(s.calls_answered), v(s.calls_cancelled), v(s.groups), v(s.endpoints);
+  v(s.schema), v(s.result_schema), v(s.metadata_bytes);
 }
 template <class Visitor, class S>
 void visit_fields(Visitor& v, S& s, BrokerStats*) {

@@ -89,8 +89,9 @@ struct QueueHeader {
   std::uint64_t calls_offset;        // call entries [E * calls_per_endpoint], of call_bytes(inline_bytes) each
   std::uint32_t calls_per_endpoint;  // 0: the queue takes no calls
   std::uint32_t reserved;
+  std::uint64_t schemas_offset;  // SchemaWords[kSchemas]
 };
-static_assert(sizeof(QueueHeader) == 336 && sizeof(QueueHeader) <= kHeaderBytes);
+static_assert(sizeof(QueueHeader) == 344 && sizeof(QueueHeader) <= kHeaderBytes);
 static_assert(std::is_trivially_copyable_v<QueueHeader>);
 static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handler) == 168 &&
               offsetof(QueueHeader, pool_generation) == 232 && offsetof(QueueHeader, lines) == 240 &&
@@ -100,7 +101,8 @@ static_assert(offsetof(QueueHeader, pool) == 104 && offsetof(QueueHeader, handle
               offsetof(QueueHeader, in_offset) == 280 && offsetof(QueueHeader, out_offset) == 288 &&
               offsetof(QueueHeader, held_offset) == 296 && offsetof(QueueHeader, line_bytes) == 304 &&
               offsetof(QueueHeader, inline_bytes) == 308 && offsetof(QueueHeader, call_bells_offset) == 312 &&
-              offsetof(QueueHeader, calls_offset) == 320 && offsetof(QueueHeader, calls_per_endpoint) == 328);
+              offsetof(QueueHeader, calls_offset) == 320 && offsetof(QueueHeader, calls_per_endpoint) == 328 &&
+              offsetof(QueueHeader, schemas_offset) == 336);
 
 // How other processes map payloads in the memory of a GPU. The runner exports it in its reply; the broker copies it
 // into the pool's header.
@@ -120,10 +122,10 @@ inline constexpr unsigned kSlotsPerFreeWord = 64;  // one bit per slot
 
 struct PoolHeader {
   SegmentHeader segment;
-  std::uint32_t slots;       // N: slots with a payload
-  std::uint32_t aliases;     // slot words without a payload, from `alias_base` on
-  std::uint32_t alias_base;  // N rounded up to kSlotsPerFreeWord
-  std::uint32_t reserved;
+  std::uint32_t slots;           // N: slots with a payload
+  std::uint32_t aliases;         // slot words without a payload, from `alias_base` on
+  std::uint32_t alias_base;      // N rounded up to kSlotsPerFreeWord
+  std::uint32_t metadata_bytes;  // of a slot; 0: none has any
   std::uint64_t slot_bytes;
   std::uint64_t slot_stride;       // bytes from one payload to the next
   std::uint64_t control_offset;    // PoolControl
@@ -134,14 +136,16 @@ struct PoolHeader {
   std::uint64_t tomb_offset;       // Word[N]: lease whose payload will never be complete
   std::uint64_t payload_offset;    // host pool: payloads; device pool: pinned mirror, or 0 bytes
   std::uint64_t payload_bytes;
-  DeviceMemory device;    // of a device pool; zero on the host
-  std::uint32_t backend;  // PoolBackend
-  std::uint32_t mirror;   // ipcq::Mirror
+  DeviceMemory device;            // of a device pool; zero on the host
+  std::uint32_t backend;          // PoolBackend
+  std::uint32_t mirror;           // ipcq::Mirror
+  std::uint64_t metadata_offset;  // SlotMetadata[N], metadata_stride() each
 };
-static_assert(sizeof(PoolHeader) == 304 && sizeof(PoolHeader) <= kHeaderBytes);
+static_assert(sizeof(PoolHeader) == 312 && sizeof(PoolHeader) <= kHeaderBytes);
 static_assert(std::is_trivially_copyable_v<PoolHeader>);
 static_assert(offsetof(PoolHeader, slots) == 104 && offsetof(PoolHeader, aliases) == 108 &&
-              offsetof(PoolHeader, alias_base) == 112 && offsetof(PoolHeader, slot_bytes) == 120 &&
+              offsetof(PoolHeader, alias_base) == 112 && offsetof(PoolHeader, metadata_bytes) == 116 &&
+              offsetof(PoolHeader, metadata_offset) == 304 && offsetof(PoolHeader, slot_bytes) == 120 &&
               offsetof(PoolHeader, slot_stride) == 128 && offsetof(PoolHeader, control_offset) == 136 &&
               offsetof(PoolHeader, free_bits_offset) == 144 && offsetof(PoolHeader, slots_offset) == 152 &&
               offsetof(PoolHeader, parents_offset) == 160 && offsetof(PoolHeader, gpub_offset) == 168 &&

@@ -23,6 +23,7 @@ inline constexpr std::uint32_t kMaxEndpoints = 1024;                      // of 
 inline constexpr std::uint32_t kMaxHeld = 4096;                           // held entries of one endpoint
 inline constexpr std::uint32_t kMaxCalls = 65'536;                        // call entries of one endpoint
 inline constexpr std::uint32_t kMaxThreads = 256;                         // of the host executor of a queue
+inline constexpr std::uint32_t kMostMetadataBytes = 4096;                 // of a slot
 inline constexpr std::uint64_t kMostStateBytes = std::uint64_t{1} << 40;  // of a queue's handler; memory ends before
 
 inline constexpr std::uint32_t kNone = 0xffffffff;  // no slot, no alias, no entry

@@ -5,6 +5,8 @@
 #include "ipcq/options.hpp"
 #include "layout/call.hpp"
 #include "layout/held.hpp"
+#include "layout/schema_words.hpp"
+#include "layout/slot_metadata.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -35,7 +37,7 @@ bool has_possible_lines(const QueueHeader& h) noexcept {
 
 bool has_possible_counts(const PoolHeader& h) noexcept {
   return h.slots <= kMaxSlots && h.aliases <= kMaxSlots && h.slot_bytes >= 1 && h.slot_bytes <= kMaxSlotBytes &&
-         h.backend <= static_cast<std::uint32_t>(PoolBackend::cuda);
+         h.metadata_bytes <= kMostMetadataBytes && h.backend <= static_cast<std::uint32_t>(PoolBackend::cuda);
 }
 
 bool has_possible_counts(const QueueHeader& h) noexcept {
@@ -55,6 +57,7 @@ void lay_out(PoolHeader& h) noexcept {
   h.free_bits_offset = r.add(round_up(words, kSlotsPerFreeWord) / kSlotsPerFreeWord * sizeof(Word));
   h.slots_offset = r.add(words * sizeof(Wide));
   h.parents_offset = r.add(h.aliases * sizeof(AliasParent));
+  h.metadata_offset = r.add(h.slots * metadata_stride(h.metadata_bytes));
   h.gpub_offset = r.add(h.slots * sizeof(Word));
   h.tomb_offset = r.add(h.slots * sizeof(Word));
   const bool on_host = h.backend == static_cast<std::uint32_t>(PoolBackend::host) || h.mirror != 0;
@@ -77,6 +80,7 @@ void lay_out(QueueHeader& h) noexcept {
   const std::uint64_t calls = std::uint64_t{h.endpoints} * h.calls_per_endpoint;
   h.call_bells_offset = r.add(calls != 0 ? h.endpoints * sizeof(Doorbell) : 0);
   h.calls_offset = r.add(calls * call_bytes(h.inline_bytes));
+  h.schemas_offset = r.add(kSchemas * sizeof(SchemaWords));
   h.segment.total_bytes = r.end();
 }
 

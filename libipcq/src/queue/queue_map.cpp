@@ -6,65 +6,16 @@
 #include <cstring>
 #include <utility>
 
+#include "base/fnv1a.hpp"
 #include "ipcq/builtin_handlers.hpp"
 #include "ipcq/error.hpp"
 #include "layout/handler_text.hpp"
 #include "layout/held.hpp"
-#include "layout/regions.hpp"
 #include "protocol/doorbell.hpp"
+#include "queue/map_header.hpp"
 
 namespace ipcq::detail {
 namespace {
-
-template <std::size_t N>
-void copy_name(char (&to)[N], const std::string& from) {
-  std::memset(to, 0, N);
-  std::memcpy(to, from.data(), std::min(from.size(), N - 1));
-}
-
-template <class Header>
-Header checked_layout(const Segment& segment, const Header& copy) {
-  const bool possible = has_possible_counts(copy);
-  Header expected = copy;
-  if (possible) lay_out(expected);
-  if (!possible || std::memcmp(&expected, &copy, sizeof copy) != 0) {
-    throw LayoutError("segment " + segment.name() +
-                      ": damaged: its counts and offsets contradict each other; restart "
-                      "its broker");
-  }
-  return copy;
-}
-
-void check_range(const std::string& object, const char* what, std::uint64_t value, std::uint64_t low,
-                 std::uint64_t high) {
-  if (value < low || value > high) {
-    throw UsageError(object + ": " + what + " is " + std::to_string(value) + "; allowed are " + std::to_string(low) +
-                     " to " + std::to_string(high));
-  }
-}
-
-constexpr std::uint32_t kManyAliases = 1u << 16;
-
-// `object` names the object in errors: the queue, for a queue's own pool.
-PoolHeader header_for(const std::string& object, const std::string& name, const PoolOptions& o) {
-  check_range(object, "slots", o.slots, 0, kMaxSlots);
-  check_range(object, "size", o.size, 1, kMaxSlotBytes);
-  PoolHeader h{};
-  h.segment.magic = kPoolMagic;
-  copy_name(h.segment.name, name);
-  h.slots = o.slots;
-  // Eight per slot: a slot can be forwarded eight times while earlier readers still hold it, so that consecutive stages
-  // that forward do not wait for each other's aliases. Large pools have fewer per slot: not all of their slots are
-  // forwarded at once.
-  h.aliases = std::max(o.slots, std::min(8 * o.slots, kManyAliases));
-  h.slot_bytes = o.size;
-  if (o.backend == "cuda") {
-    h.backend = static_cast<std::uint32_t>(PoolBackend::cuda);
-    h.mirror = static_cast<std::uint32_t>(o.mirror);
-  }
-  lay_out(h);
-  return h;
-}
 
 // A GPU's executor reads tagged lines, and a client with a GPU copies what they carry.
 bool has_plain_lines(QueueMap::Executed executed, const PoolHeader& pool) {
@@ -126,73 +77,7 @@ QueueHeader header_for(const std::string& name, const QueueOptions& o, QueueMap:
   return h;
 }
 
-// An IPC handle exports a whole 2 MiB block, so no block is shared between pools.
-std::uint64_t device_bytes(const PoolHeader& h) {
-  constexpr std::uint64_t kDeviceBlock = std::uint64_t{2} << 20;
-  return (h.slots * h.slot_stride + kDeviceBlock - 1) / kDeviceBlock * kDeviceBlock;
-}
-
-template <class T>
-T* at(const Segment& segment, std::uint64_t offset) {
-  return reinterpret_cast<T*>(segment.data() + offset);
-}
-
 }  // namespace
-
-PoolOptions PoolMap::of_queue(const QueueOptions& o) {
-  return {.slots = o.slots,
-          .size = o.size,
-          .backend = o.backend == "cuda" && o.slots != 0 ? "cuda" : "host",
-          .device = o.device,
-          .mirror = o.mirror};
-}
-
-MemoryNeeds PoolMap::needs(const std::string& object, const PoolOptions& options) {
-  const PoolHeader h = header_for(object, "", options);
-  MemoryNeeds n;
-  n.shared_memory = h.segment.total_bytes;
-  if (h.backend == static_cast<std::uint32_t>(PoolBackend::cuda)) {
-    n.device_memory = device_bytes(h);
-    n.pinned = h.segment.total_bytes - h.gpub_offset;
-  }
-  return n;
-}
-
-std::unique_ptr<PoolMap> PoolMap::create(const std::string& segment, const std::string& name,
-                                         const PoolOptions& options, const DeviceMemory* device,
-                                         std::uint64_t generation, const Segment::Access& access) {
-  PoolHeader h = header_for("pool '" + name + "'", name, options);
-  if (device != nullptr) h.device = *device;
-  h.segment.generation = generation;
-  h.segment.broker_pid = getpid();
-  Segment s = Segment::create(segment, h.segment.total_bytes, access);
-  std::unique_ptr<PoolMap> map(new PoolMap(std::move(s), h));
-  init(map->control_->free);
-  map->pool_.restore_free_bits();
-  publish_header(map->segment_, h);
-  return map;
-}
-
-std::unique_ptr<PoolMap> PoolMap::open(const std::string& segment, std::uint64_t deadline) {
-  Segment s = Segment::open(segment, kPoolMagic, deadline);
-  const PoolHeader config = checked_layout(s, checked_header<PoolHeader>(s));
-  return std::unique_ptr<PoolMap>(new PoolMap(std::move(s), config));
-}
-
-PoolMap::PoolMap(Segment segment, const PoolHeader& config) : segment_(std::move(segment)), config_(config) {
-  control_ = at<PoolControl>(segment_, config.control_offset);
-  payload_ = at<std::byte>(segment_, config.payload_offset);
-  gpub_ = at<Word>(segment_, config.gpub_offset);
-  tomb_ = at<Word>(segment_, config.tomb_offset);
-  PoolWords<SharedAtomics> w;
-  w.slots = at<Wide>(segment_, config.slots_offset);
-  w.free_bits = at<Word>(segment_, config.free_bits_offset);
-  w.parents = at<AliasParent>(segment_, config.parents_offset);
-  w.payload_slots = config.slots;
-  w.alias_base = config.alias_base;
-  w.aliases = config.aliases;
-  pool_ = Pool<SharedAtomics>(w);
-}
 
 QueueMap::Executed QueueMap::executed(const QueueOptions& options, const PoolHeader& pool) noexcept {
   const bool on_device = pool.backend == static_cast<std::uint32_t>(PoolBackend::cuda);
@@ -230,6 +115,8 @@ std::unique_ptr<QueueMap> QueueMap::create(const std::string& segment, const std
     c.group[g].policy.store(lossy | kGroupDurable, std::memory_order_relaxed);
   }
   c.live_groups.store(groups, std::memory_order_relaxed);
+  map->set_schema(kSchemaIn, options.schema);
+  map->set_schema(kSchemaOut, options.result_schema);
   c.cursor[kProducers].word.init(pack(Cursor{0, 0, 0, groups, false}));
   publish_header(map->segment_, h);
   return map;
@@ -249,6 +136,7 @@ QueueMap::QueueMap(Segment segment, const QueueHeader& config) : segment_(std::m
   call_bells_ = at<Doorbell>(segment_, config.call_bells_offset);
   calls_ = {at<std::byte>(segment_, config.calls_offset), call_bytes(config.inline_bytes),
             config.endpoints * config.calls_per_endpoint};
+  schemas_ = at<SchemaWords>(segment_, config.schemas_offset);
   RingWords<SharedAtomics> w;
   for (unsigned c = 0; c < kCursors; ++c) {
     w.cursor[c] = &control_->cursor[c].word;
@@ -299,6 +187,38 @@ void QueueMap::ring_all_bells() const noexcept {
   ring_call_bells();
 }
 
+std::string QueueMap::schema(SchemaPlace place) const {
+  const SchemaWords& words = schemas_[place];
+  for (int tries = 0; tries < 3; ++tries) {
+    // SYNC schema (acquire): the text of this id is there. Pairs with: set_schema.
+    const std::uint64_t id = words.id.load(std::memory_order_acquire);
+    const std::uint64_t length = words.length.load(std::memory_order_relaxed);
+    if (id == 0 || length > kMostSchemaBytes) return {};
+    std::string text(kMostSchemaBytes, '\0');
+    for (std::size_t at = 0; at < length; at += sizeof(Word)) {
+      const std::uint64_t part = words.text[at / sizeof(Word)].load(std::memory_order_relaxed);
+      std::memcpy(text.data() + at, &part, sizeof part);
+    }
+    text.resize(length);
+    if (fnv1a(text) == id) return text;
+  }
+  return {};  // the broker writes it now, or somebody has written over it
+}
+
+void QueueMap::set_schema(SchemaPlace place, std::string_view text) const noexcept {
+  SchemaWords& words = schemas_[place];
+  words.id.store(0, std::memory_order_relaxed);
+  if (text.empty()) return;
+  words.length.store(text.size(), std::memory_order_relaxed);
+  for (std::size_t at = 0; at < text.size(); at += sizeof(Word)) {
+    std::uint64_t part = 0;
+    std::memcpy(&part, text.data() + at, std::min(sizeof part, text.size() - at));
+    words.text[at / sizeof(Word)].store(part, std::memory_order_relaxed);
+  }
+  // SYNC schema (release): the text. Pairs with: schema.
+  words.id.store(fnv1a(text), std::memory_order_release);
+}
+
 void QueueMap::ring_call_bells() const noexcept {
   for (std::uint32_t e = 0; takes_calls() && e < config_.endpoints; ++e) ring_always(call_bells_[e]);
 }
@@ -311,7 +231,7 @@ void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept {
 MemoryNeeds QueueMap::needs(const std::string& name, const QueueOptions& options, const PoolOptions* shared) {
   const PoolOptions own = PoolMap::of_queue(options);
   const std::string object = object_of_queue(name);
-  const PoolHeader pool = header_for(shared != nullptr ? "pool" : object, "", shared != nullptr ? *shared : own);
+  const PoolHeader pool = PoolMap::planned(shared != nullptr ? "pool" : object, shared != nullptr ? *shared : own);
   const auto executor = executed(options, pool);
   const QueueHeader h = header_for(name, options, executor, pool);
   MemoryNeeds n = shared != nullptr ? MemoryNeeds{} : PoolMap::needs(object, own);

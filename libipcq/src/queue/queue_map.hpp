@@ -1,63 +1,26 @@
-// The segments of a queue and of a pool, as mapped in this process. Creating or opening one checks its header once and
-// copies it; afterwards no count or offset is read from shared memory. Immutable but for segment(), so thread-safe;
-// what the pointers refer to is shared memory, with the rules of layout.hpp.
+// The segment of a queue, as mapped in this process. Creating or opening one checks its header once and copies it;
+// afterwards no count or offset is read from shared memory. Immutable but for segment(), so thread-safe; what the
+// pointers refer to is shared memory, with the rules of layout.hpp.
 #pragma once
 
 #include <bit>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "ipcq/options.hpp"
 #include "layout/call.hpp"
+#include "layout/schema_words.hpp"
 #include "protocol/doorbell.hpp"
 #include "protocol/group.hpp"
 #include "protocol/in_place.hpp"
-#include "protocol/pool.hpp"
 #include "protocol/published_view.hpp"
 #include "protocol/ring.hpp"
+#include "queue/pool_map.hpp"
 #include "queue/segment.hpp"
 
 namespace ipcq::detail {
-
-class PoolMap {
- public:
-  // Options of the pool that a queue without a shared pool gets. `options.backend` is not "auto" any more.
-  static PoolOptions of_queue(const QueueOptions& options);
-  // As ipcq::memory_needs(). `object` names the object in errors, such as "queue 'q'".
-  static MemoryNeeds needs(const std::string& object, const PoolOptions& options);
-  // Both throw as Segment does. `device`: the payloads in device memory; null for a host pool. `deadline` in ns of
-  // now_ns().
-  static std::unique_ptr<PoolMap> create(const std::string& segment, const std::string& name,
-                                         const PoolOptions& options, const DeviceMemory* device,
-                                         std::uint64_t generation, const Segment::Access& access);
-  static std::unique_ptr<PoolMap> open(const std::string& segment, std::uint64_t deadline);
-
-  const PoolHeader& config() const noexcept { return config_; }
-  const Segment& segment() const noexcept { return segment_; }
-  Segment& segment() noexcept { return segment_; }
-  const Pool<SharedAtomics>& pool() const noexcept { return pool_; }
-  PoolControl& control() const noexcept { return *control_; }
-  bool on_device() const noexcept { return config_.backend == static_cast<std::uint32_t>(PoolBackend::cuda); }
-  // Whether the CPU can access payloads: in a host pool, or in a device pool with a mirror.
-  bool has_host_payloads() const noexcept { return config_.payload_bytes != 0; }
-  // The payload of a host pool, or the mirror of a device pool's; null without a mirror.
-  std::byte* payload(std::uint32_t slot) const noexcept {
-    return has_host_payloads() ? payload_ + std::uint64_t{slot} * config_.slot_stride : nullptr;
-  }
-  Word& gpub(std::uint32_t slot) const noexcept { return gpub_[slot]; }
-  Word& tomb(std::uint32_t slot) const noexcept { return tomb_[slot]; }
-
- private:
-  PoolMap(Segment segment, const PoolHeader& config);
-  Segment segment_;
-  PoolHeader config_;
-  Pool<SharedAtomics> pool_;
-  PoolControl* control_;
-  std::byte* payload_;
-  Word* gpub_;
-  Word* tomb_;
-};
 
 class QueueMap {
  public:
@@ -102,6 +65,12 @@ class QueueMap {
   // For the client that is this endpoint: rung when one of its calls was answered. Also for who streams replies to it:
   // rung when it has read one.
   Doorbell& call_bell(std::uint32_t endpoint) const noexcept { return call_bells_[endpoint]; }
+  // What goes in, or comes out, as its text; empty: any bytes. `out` differs from `in` where a handler or a server
+  // makes something else of what goes in.
+  bool has_schema_of_results() const noexcept { return changes_payloads() || takes_calls(); }
+  std::string schema(SchemaPlace place) const;
+  // For the broker. A text of kMostSchemaBytes at most.
+  void set_schema(SchemaPlace place, std::string_view text) const noexcept;
   // The second bell of wait_until() for sleepers on this queue's bells; null on the host.
   Doorbell* attendant() const noexcept { return on_device() ? &control_->completion_waker : nullptr; }
   Endpoint& endpoint(std::uint32_t index) const noexcept { return endpoints_[index]; }
@@ -133,7 +102,14 @@ class QueueMap {
   HeldEntries<SharedAtomics> held_;
   Doorbell* call_bells_;
   CallEntries<SharedAtomics> calls_;
+  SchemaWords* schemas_;
 };
+
+// Room for a typed value in the metadata of the queue's messages. None where a handler changes payloads: it sees no
+// metadata, and could make nothing of the value.
+inline std::size_t metadata_for_values(const QueueMap& queue, const PoolMap& pool) noexcept {
+  return queue.changes_payloads() ? 0 : pool.config().metadata_bytes;
+}
 
 // Rings every bell of the queue and the bell of the pool.
 void wake_everybody(const QueueMap& queue, const PoolMap& pool) noexcept;
@@ -169,33 +145,11 @@ inline void wake_caller(const QueueMap& queue, std::uint64_t id) noexcept {
   ring(queue.bell_of_call(id));
 }
 
-// The half of is_sound() for a message in a slot.
-inline bool is_sound_in_slot(std::uint32_t slot, std::uint32_t alias, std::uint64_t length,
-                             const PoolMap& pool) noexcept {
-  return pool.pool().is_payload(slot) && length <= pool.config().slot_bytes &&
-         (alias == kNone || pool.pool().is_alias(alias));
-}
-
 // Whether the descriptor of a message is within the bounds of the queue's lines and of the pool. A record batch lies in
 // a slot: its handler and its readers work on it there. `d` must be a private copy.
 inline bool is_sound(const Descriptor& d, const QueueMap& queue, const PoolMap& pool) noexcept {
   if (d.kind == LineKind::inlined) return d.length <= queue.config().inline_bytes && (d.flags & kRecords) == 0;
   return d.kind == LineKind::slot && is_sound_in_slot(d.slot, d.alias, d.length, pool);
-}
-
-// Whether the payload is complete. A message may be published before its payload, which a stream then still writes.
-inline bool is_written(const Descriptor& d, const PoolMap& pool) noexcept {
-  if (d.kind != LineKind::slot || (d.flags & kPayloadReady) != 0 || !pool.pool().is_payload(d.slot)) return true;
-  // SYNC gpub (acquire, system): the caller observes the payload, or the tomb. Pairs with: the loaner's stream,
-  // bury_payload.
-  return pool.gpub(d.slot).load(std::memory_order_acquire) >= d.lease;
-}
-
-// Whether the payload will never be complete: the slot's tomb word has reached the lease. A later lease's tomb says the
-// same: the slot was lent again only because this message was over.
-inline bool is_buried(const Descriptor& d, const PoolMap& pool) noexcept {
-  return d.kind == LineKind::slot && pool.pool().is_payload(d.slot) &&
-         pool.tomb(d.slot).load(std::memory_order_acquire) >= d.lease;
 }
 
 }  // namespace ipcq::detail

@@ -32,7 +32,7 @@ class RequestsTest : public testing::Test {
   Reply ask(ConnectedClient& client, const Request& r, pid_t sender = ::getpid()) {
     attachment_.reset();
     const Lock lock(parts_.context.mutex);
-    return requests_.answer(client, r, sender, attachment_);
+    return requests_.answer(client, r, {}, sender, attachment_);
   }
   Reply ask(Op op, const std::string& queue = "q") { return ask(client_, request(op, queue)); }
   // Closes an endpoint of the client with these flags.

@@ -107,7 +107,7 @@ class SessionCoreTest : public testing::Test {
   }
   Attachment attach(const Request& request, Duration wait_for) {
     Deadline deadline(wait_for);
-    return core_->attach(request, deadline);
+    return core_->attach(request, {}, deadline);
   }
   // Of an attach() whose answer was changed.
   template <class E>

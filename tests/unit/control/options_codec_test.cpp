@@ -23,6 +23,8 @@ QueueOptions all_set() {
   o.backend = "cuda", o.device = 2, o.mirror = Mirror::none, o.host_readable = false;
   o.executor = ExecutorKind::stream, o.threads = 4, o.wait = Wait::hybrid(std::chrono::nanoseconds(77));
   o.backpressure = Backpressure::drop_oldest, o.paused = true, o.endpoints = 6, o.held = 11;
+  o.calls = 12, o.on_server_death = OnServerDeath::redeliver;
+  o.metadata = 13, o.schema = "u8", o.result_schema = "u16";
   o.groups = {{"a", GroupPolicy::lossy, true}, {"b"}};
   return o;
 }
@@ -33,6 +35,11 @@ TEST(OptionsCodecTest, AQueuesOptionsComeBackAsTheyWere) {
   EXPECT_NE(encode(o), encode(QueueOptions{}));
   EXPECT_EQ(o.size, 5'000'000'000u);
   EXPECT_EQ(o.defines, all_set().defines);
+  EXPECT_EQ(o.calls, 12u);
+  EXPECT_EQ(o.on_server_death, OnServerDeath::redeliver);
+  EXPECT_EQ(o.metadata, 13u);
+  EXPECT_EQ(o.schema, "u8");
+  EXPECT_EQ(o.result_schema, "u16");
   EXPECT_EQ(o.handler_deadline, std::chrono::milliseconds(7));
   EXPECT_EQ(o.wait.kind(), Wait::Kind::hybrid);
   EXPECT_EQ(o.wait.spin_for(), std::chrono::nanoseconds(77));
@@ -46,13 +53,14 @@ TEST(OptionsCodecTest, AQueuesOptionsComeBackAsTheyWere) {
 }
 
 TEST(OptionsCodecTest, APoolsOptionsComeBackAsTheyWere) {
-  const PoolOptions o = decode_pool_options(
-      encode(PoolOptions{.slots = 3, .size = 9, .backend = "cuda", .device = 1, .mirror = Mirror::none}));
+  const PoolOptions o = decode_pool_options(encode(
+      PoolOptions{.slots = 3, .size = 9, .backend = "cuda", .device = 1, .mirror = Mirror::none, .metadata = 5}));
   EXPECT_EQ(o.slots, 3u);
   EXPECT_EQ(o.size, 9u);
   EXPECT_EQ(o.backend, "cuda");
   EXPECT_EQ(o.device, 1);
   EXPECT_EQ(o.mirror, Mirror::none);
+  EXPECT_EQ(o.metadata, 5u);
 }
 
 TEST(OptionsCodecTest, WhatNobodyCanHaveEncodedIsRefused) {

@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include <functional>
+#include <string>
 #include <thread>
 
 #include "errors.hpp"
@@ -36,6 +37,7 @@ class RequestChannelTest : public testing::Test {
     r.client = client;
     return r;
   }
+  Reply ask() { return channel_.ask({}, {}, refusal_); }
   bool is_awake() const {
     pollfd p{channel_.wake(), POLLIN, 0};
     return ::poll(&p, 1, 0) == 1;
@@ -44,6 +46,7 @@ class RequestChannelTest : public testing::Test {
   FakeBroker broker_;
   RequestChannel channel_{"b"};
   Fd there_;
+  std::string refusal_;  // of the last answer
 };
 
 TEST_F(RequestChannelTest, CountsItsRequestsFromTheHelloOn) {
@@ -58,8 +61,8 @@ TEST_F(RequestChannelTest, CountsItsRequestsFromTheHelloOn) {
         }
       },
       [&] {
-        EXPECT_EQ(channel_.ask({}).endpoint, 20u);
-        EXPECT_EQ(channel_.ask({}).endpoint, 30u);
+        EXPECT_EQ(ask().endpoint, 20u);
+        EXPECT_EQ(ask().endpoint, 30u);
         channel_.tell(close_of(5));  // which is answered as well
       });
   EXPECT_FALSE(channel_.awaits_late_answers());
@@ -68,7 +71,8 @@ TEST_F(RequestChannelTest, CountsItsRequestsFromTheHelloOn) {
 
 TEST_F(RequestChannelTest, ReturnsARefusal) {
   serve_while([&] { FakeBroker::answer(there_, refuse(Refusal::not_found, "no"), FakeBroker::take(there_).serial); },
-              [&] { EXPECT_EQ(channel_.ask({}).refusal, Refusal::not_found); });
+              [&] { EXPECT_EQ(ask().refusal, Refusal::not_found); });
+  EXPECT_EQ(refusal_, "no");
 }
 
 TEST_F(RequestChannelTest, ThrowsWhatTheBrokerSaysWhenItHangsUp) {
@@ -79,8 +83,8 @@ TEST_F(RequestChannelTest, ThrowsWhatTheBrokerSaysWhenItHangsUp) {
         there_.reset();
       },
       [&] {
-        EXPECT_EQ(error_of<PermissionError>([&] { (void)channel_.ask({}); }), "not you");
-        EXPECT_THAT(error_of<SystemError>([&] { (void)channel_.ask({}); }), HasSubstr("closed the connection"));
+        EXPECT_EQ(error_of<PermissionError>([&] { (void)ask(); }), "not you");
+        EXPECT_THAT(error_of<SystemError>([&] { (void)ask(); }), HasSubstr("closed the connection"));
         channel_.tell(close_of(5));  // says nothing
       });
 }
@@ -95,7 +99,7 @@ TEST_F(RequestChannelTest, AnAnswerToAnEarlierRequestIsPassedOverAndItsEndpointC
         FakeBroker::answer(there_, late, r.serial - 1);
         FakeBroker::answer(there_, {}, r.serial);
       },
-      [&] { EXPECT_EQ(channel_.ask({}).client, 0u); });
+      [&] { EXPECT_EQ(ask().client, 0u); });
   const Request close = FakeBroker::take(there_);
   EXPECT_EQ(close.op, Op::close_endpoint);
   EXPECT_EQ(close.client, 77u);
@@ -120,7 +124,7 @@ TEST_F(RequestChannelTest, ARefusalThatComesLateOpenedNothing) {
         FakeBroker::answer(there_, late, r.serial - 1);
         FakeBroker::answer(there_, {}, r.serial);
       },
-      [&] { (void)channel_.ask({}); });
+      [&] { (void)ask(); });
   EXPECT_FALSE(channel_.awaits_late_answers());
 }
 

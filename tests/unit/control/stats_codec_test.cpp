@@ -35,6 +35,7 @@ BrokerStats some_stats() {
   q.empty = 59, q.claimed = 60, q.ready = 61, q.inflight = 62, q.done = 63, q.reading = 64, q.quarantined = 65;
   q.producers_lost = 66, q.blocked_by_pid = 67, q.blocked_by_group = "g2";
   q.batch = "records", q.records = 68, q.line_bytes = 69, q.inline_bytes = 70;
+  q.schema = "u8", q.result_schema = "u16", q.metadata_bytes = 78;
   q.groups = {g1, g2};
   q.endpoints = {e};
   BrokerStats s;
@@ -81,6 +82,9 @@ TEST(StatsCodec, EachFieldOfAQueueComesBack) {
   EXPECT_EQ(q.records, 68u);
   EXPECT_EQ(q.line_bytes, 69u);
   EXPECT_EQ(q.inline_bytes, 70u);
+  EXPECT_EQ(q.schema, "u8");
+  EXPECT_EQ(q.result_schema, "u16");
+  EXPECT_EQ(q.metadata_bytes, 78u);
   EXPECT_EQ(q.producers_lost, 66u);
   EXPECT_EQ(q.blocked_by_pid, 67);
   EXPECT_EQ(q.blocked_by_group, "g2");

@@ -8,6 +8,7 @@
 
 #include "layout/held.hpp"
 #include "layout/regions.hpp"
+#include "layout/slot_metadata.hpp"
 #include "layout/words.hpp"
 
 namespace ipcq::detail {
@@ -124,6 +125,20 @@ TEST(Regions, OfAPoolFollowFromItsCounts) {
   EXPECT_EQ(h.segment.total_bytes, 57344u);
 }
 
+TEST(Regions, MetadataOfSlotsLieBeforeWhatAGpuPins) {
+  PoolHeader h{};
+  h.slots = 70;
+  h.slot_bytes = 100;
+  lay_out(h);
+  EXPECT_EQ(h.metadata_offset, h.gpub_offset);
+  for (const auto& [bytes, stride] : {std::pair{1u, 64u}, {48u, 64u}, {49u, 128u}, {4096u, 4160u}}) {
+    h.metadata_bytes = bytes;
+    lay_out(h);
+    EXPECT_EQ(metadata_stride(bytes), stride);
+    EXPECT_EQ(h.gpub_offset - h.metadata_offset, (70 * stride + 4095) / 4096 * 4096);
+  }
+}
+
 TEST(Regions, SlotsOfAPageOrMoreBeginOnPages) {
   PoolHeader h{};
   for (const auto& [bytes, stride] :
@@ -162,12 +177,13 @@ TEST(Regions, OfAQueueFollowFromItsCounts) {
   EXPECT_EQ(h.in_offset, 86016u);
   EXPECT_EQ(h.out_offset, 217088u);
   EXPECT_EQ(h.held_offset, 348160u);
-  EXPECT_EQ(h.segment.total_bytes, 352256u);
+  EXPECT_EQ(h.schemas_offset, 352256u);
+  EXPECT_EQ(h.segment.total_bytes, 360448u);
   h.segment.flags = 0;  // a direct queue
   lay_out(h);
   EXPECT_EQ(h.out_offset, h.in_offset);
   EXPECT_EQ(h.held_offset, 217088u);
-  EXPECT_EQ(h.segment.total_bytes, 221184u);
+  EXPECT_EQ(h.segment.total_bytes, 229376u);
   EXPECT_EQ(h.inline_bytes, 72u);
 }
 
@@ -188,7 +204,7 @@ TEST(Regions, OfPlainLinesFollowFromTheirSize) {
     const auto pages = [](std::uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; };
     EXPECT_EQ(h.out_offset - h.in_offset, pages(8 * s.line));
     EXPECT_EQ(h.held_offset - h.out_offset, pages(8 * s.line));
-    EXPECT_EQ(h.segment.total_bytes - h.held_offset, pages(8 * s.held));
+    EXPECT_EQ(h.segment.total_bytes - h.held_offset, pages(8 * s.held) + 8192);
   }
 }
 
@@ -221,9 +237,10 @@ TEST(Regions, CountsBeyondTheirLimitsAreRefused) {
   PoolHeader p{};
   p.slots = p.aliases = kMaxSlots;
   p.slot_bytes = kMaxSlotBytes;
+  p.metadata_bytes = kMostMetadataBytes;
   EXPECT_TRUE(has_possible_counts(p));
   for (auto change : {+[](PoolHeader& h) { ++h.slots; }, +[](PoolHeader& h) { ++h.aliases; },
-                      +[](PoolHeader& h) { ++h.slot_bytes; }}) {
+                      +[](PoolHeader& h) { ++h.slot_bytes; }, +[](PoolHeader& h) { ++h.metadata_bytes; }}) {
     PoolHeader h = p;
     change(h);
     EXPECT_FALSE(has_possible_counts(h));

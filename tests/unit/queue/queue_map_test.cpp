@@ -233,6 +233,9 @@ TEST_F(MapTest, CountsOfAPoolThatCannotBeAreDamaged) {
       [](auto& h) { h.tomb_offset -= 4096; },
       [](auto& h) { h.payload_offset = ~std::uint64_t{0} - 7; },
       [](auto& h) { h.payload_bytes += 1; },
+      [](auto& h) { h.metadata_bytes = 1; },
+      [](auto& h) { h.metadata_bytes = 5000; },
+      [](auto& h) { h.metadata_offset += 4096; },
       [](auto& h) { h.backend = static_cast<std::uint32_t>(PoolBackend::cuda); }};  // whose payloads are not here
   for (std::size_t i = 0; i < std::size(edits); ++i) {
     PoolHeader h = pool_->config();
