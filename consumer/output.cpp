@@ -100,6 +100,10 @@ void Output::decode(std::span<Message> messages) {
 }
 
 std::string Output::decoded(const Message& message) const {
+  if (!message.processed()) {
+    log::warn("ticket {}: the queue's handler refused it or failed on it, so it is no value", message.ticket());
+    return "null\n";
+  }
   try {
     return schema_->to_json(message.bytes(), message.metadata()) + '\n';
   } catch (const UsageError& error) {

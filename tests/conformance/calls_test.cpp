@@ -123,5 +123,21 @@ TEST_P(Calls, FullPoolsHoldNoAnswerUp) {
   EXPECT_EQ(slots_in_use(), 0u);
 }
 
+TEST_P(Calls, WhatAPauseHasHeldUpIsLookedAt) {
+  create_calls();
+  auto s = server();
+  auto c = client();
+  broker_.pause("q");
+  Call gone = ask(c, "gone"), call = ask(c, "x");
+  gone.cancel();
+  auto waiting = std::async(std::launch::async, [&] { return next(s); });
+  std::this_thread::sleep_for(kMoment);
+  broker_.resume("q");
+  Request r = waiting.get();
+  EXPECT_EQ(text_of(r.bytes()), "x");
+  EXPECT_EQ(r.reply("y"), Status::ok);
+  expect_reply(call, "y");
+}
+
 }  // namespace
 }  // namespace ipcq_test

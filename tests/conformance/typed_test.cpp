@@ -154,7 +154,13 @@ TEST_P(Typed, WhatIsNoValueIsToldAndPassedOver) {
   EXPECT_EQ(c.consume(note, kBound).status, Status::ok);
   EXPECT_THAT(seen, testing::ElementsAre(3));
   send_junk(7);
-  EXPECT_THROW(static_cast<void>(c.begin() == c.end()), ClosedError);
+  ASSERT_EQ(p.send(tick(4), kBound), Status::ok);
+  auto range = c.begin();
+  EXPECT_THROW(static_cast<void>(range == c.end()), ClosedError);
+  EXPECT_FALSE(range == c.end()) << "it goes on behind it";
+  EXPECT_EQ((*range)->time, 4u);
+  EXPECT_EQ(range->raw().release(), Status::ok);
+  EXPECT_FALSE(*range);
   EXPECT_EQ(stats().empty, stats().slots);
 }
 
@@ -318,9 +324,13 @@ TEST_P(Typed, MetadataIsForwarded) {
     ASSERT_TRUE(forwarded);
     expect_scene(*forwarded, 9);
   }
+  create_as_is("handled", {.pool = "pool", .lines = 8, .handler = "identity"});
   expect_sent(p, 9);
   auto m = c.receive(kBound);
   ASSERT_TRUE(m);
+  auto handled = typed_producer<Scene>("handled");
+  EXPECT_EQ(handled.forward(*m, kBound), Status::too_large) << "its handler would not see the value";
+  EXPECT_TRUE(*m);
   auto none = producer("none");
   EXPECT_EQ(none.forward(m->raw(), kBound), Status::too_large) << "it has no room for the metadata";
   EXPECT_TRUE(*m);

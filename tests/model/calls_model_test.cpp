@@ -177,6 +177,97 @@ struct ServerDies : rl::test_suite<ServerDies<kRedelivers, kCancels>, 2> {
   }
 };
 
+// A server passes its request on, and dies at one of its steps or not at all. Whoever gets the request answers under
+// the call's next number; meanwhile the caller reads what comes, or cancels. The slot is freed by one party, once.
+template <bool kCancels>
+struct RequestGoesOn : rl::test_suite<RequestGoesOn<kCancels>, 3> {
+  static constexpr SlotLoan kOwn{0, 7};
+  enum : std::uint32_t { kPending, kPublished, kNever };
+  Entry entry;
+  rl::atomic<std::uint32_t> message;  // of the second queue
+  rl::atomic<unsigned> freed;         // how often the request's slot was
+  unsigned seen = 0;
+  std::uint32_t again = 0;  // number of the entry's next call
+
+  void before() {
+    message.store(kPending, rl::mo_relaxed, RL_INFO);
+    freed.store(0, rl::mo_relaxed, RL_INFO);
+    RL_ASSERT(Caller(entry).open(kNoTicket) == 1);
+  }
+  void free_slot() { freed.fetch_add(1, rl::mo_relaxed, RL_INFO); }
+  void thread(unsigned i) { i == 0 ? call() : i == 1 ? pass_on() : serve(); }
+  void call() {
+    const Caller caller(entry);
+    const auto free_own = [this](const SlotLoan& s) {
+      RL_ASSERT(s == kOwn);
+      free_slot();
+    };
+    if (!kCancels) {
+      while (caller.look().state != CallState::answered) yield();
+      ++seen;
+    }
+    (void)caller.close(free_own);
+    if (kCancels && caller.look().state == CallState::free) {
+      // Another call of the entry, which nobody of these has a request of.
+      const std::uint32_t number = caller.open(kNoTicket);
+      again = number;
+    }
+  }
+  // As the repair finds it: by the number and the party that the word has.
+  std::uint32_t number_now() {
+    const CallWord w = Caller(entry).look();
+    return w.state == CallState::open && w.number == 2 && w.client == kFirst ? 2 : 1;
+  }
+  // What the repair does for one that has died: whether the message was published it knows from the second queue.
+  void repair(const Server& as) {
+    if (as.finish(Server::kDied, false, kOwn) == Server::After::release) free_slot();
+  }
+  void pass_on() {
+    const unsigned step = rl::rand(4);
+    const Server first(entry, 1, kFirst);
+    if (step == 0) {
+      repair(first);
+      message.store(kNever, rl::mo_release, RL_INFO);
+      return;
+    }
+    if (first.pass_on() != Server::Begun::yes) {
+      repair(Server(entry, number_now(), kFirst));  // as if it had died before it knew
+      message.store(kNever, rl::mo_release, RL_INFO);
+      return;
+    }
+    if (step == 1) {
+      repair(Server(entry, number_now(), kFirst));
+      message.store(kNever, rl::mo_release, RL_INFO);
+      return;
+    }
+    message.store(kPublished, rl::mo_release, RL_INFO);
+  }
+  void serve() {
+    std::uint32_t m = kPending;
+    while ((m = message.load(rl::mo_acquire, RL_INFO)) == kPending) yield();
+    if (m == kNever) return;
+    const Server second(entry, 2, kFirst + 1);
+    if (rl::rand(2) == 0) {  // it dies with the request
+      if (second.finish(Server::kDied, false, kOwn) == Server::After::release) free_slot();
+      return;
+    }
+    const bool in_slot = rl::rand(2) == 0;
+    bool handed_over = false;
+    if (second.begin(in_slot) == Server::Begun::yes) {
+      write(second, 9);
+      if (in_slot) second.place(8, kOwn.slot, kOwn.lease);
+      handed_over = second.publish(Answer::reply, in_slot, false) && in_slot;
+    }
+    if (!handed_over) free_slot();
+  }
+  void after() {
+    const CallWord w = unpack_call(entry.word.load(std::memory_order::relaxed));
+    RL_ASSERT(again != 0 ? w.state == CallState::open && w.number == again : w.state == CallState::free);
+    RL_ASSERT(freed.load(rl::mo_relaxed, RL_INFO) == 1);
+    RL_ASSERT(kCancels || seen == 1);
+  }
+};
+
 TEST(CallsModel, GivesEachCallOneAnswerOfItsOwn) { expect_sound<OneAnswerForEachCall>(30'000); }
 TEST(CallsModel, StreamsOneReplyAtATime) { expect_sound<RepliesOneAtATime>(20'000); }
 TEST(CallsModel, AnswersForADeadServer) { expect_sound<ServerDies<false, false>>(20'000); }
@@ -184,6 +275,11 @@ TEST(CallsModel, GivesTheRequestOfADeadServerToAnother) { expect_sound<ServerDie
 TEST(CallsModel, FreesTheSlotOnceWhereTheCallerCancels) {
   expect_sound<ServerDies<false, true>>(20'000);
   expect_sound<ServerDies<true, true>>(20'000);
+}
+
+TEST(CallsModel, PassesARequestOnToOneThatAnswers) {
+  expect_sound<RequestGoesOn<false>>(30'000);
+  expect_sound<RequestGoesOn<true>>(30'000);
 }
 
 TEST(CallsModel, FindsAnAnswerThatIsSeenBeforeItsBytes) {

@@ -30,7 +30,7 @@ bool is_told_to_end() {
 }
 
 unsigned answer_kind(const CallPeer& peer, std::uint64_t sequence) {
-  return peer.by_handler ? 0 : answer_kind(sequence);
+  return peer.by_handler || peer.in_lines ? 0 : answer_kind(sequence);
 }
 
 // Whether these bytes are an answer to this call.
@@ -39,8 +39,9 @@ bool is_mine(std::span<const std::byte> bytes, std::uint32_t id, std::uint64_t s
   return s && s->producer == id && s->sequence == sequence;
 }
 
-Status answer(Request& r, const Stamp& s, Duration timeout) {
-  switch (answer_kind(s.sequence)) {
+Status answer(const CallPeer& peer, Request& r, const Stamp& s) {
+  const Duration timeout = peer.timeout;
+  switch (answer_kind(peer, s.sequence)) {
     case 0:
       return r.reply(stamped(s.producer, s.sequence, kShort), timeout);
     case 1:
@@ -90,12 +91,12 @@ bool is_over(Pending& p, const Result<Reply>& reply, const CallPeer& peer, const
 
 int run_caller(const CallPeer& peer, const RecordWriter& log) {
   auto session = connect({.broker = peer.broker, .wait_for = 10s});
-  auto c = session.client(peer.queue, {.wait = peer.wait, .wait_for = 10s, .reply_bytes = kLong});
+  auto c = session.client(peer.queue, {.wait = peer.wait, .wait_for = 10s, .reply_bytes = peer.in_lines ? 0 : kLong});
   log.add(Event::ready);
   std::map<std::uint64_t, Pending> pending;
   for (std::uint64_t made = 0; made < peer.count || !pending.empty();) {
     while (made < peer.count && pending.size() < peer.window) {
-      auto call = c.request(stamped(peer.id, made, request_bytes(made)), peer.timeout);
+      auto call = c.request(stamped(peer.id, made, peer.in_lines ? kShort : request_bytes(made)), peer.timeout);
       if (call.status() == Status::full && !pending.empty()) break;  // until it has read what it has
       if (!call) {
         log.add(Event::stopped, static_cast<std::uint64_t>(call.status()));
@@ -127,6 +128,8 @@ int run_caller(const CallPeer& peer, const RecordWriter& log) {
 int run_server(const CallPeer& peer, const RecordWriter& log) {
   auto session = connect({.broker = peer.broker, .wait_for = 10s});
   auto s = session.server(peer.queue, {.wait = peer.wait, .wait_for = 10s});
+  Client onward;
+  if (!peer.onward.empty()) onward = session.client(peer.onward, {.wait = peer.wait, .wait_for = 10s});
   log.add(Event::ready);
   while (!is_told_to_end()) {
     auto r = s.receive(20ms);
@@ -136,7 +139,7 @@ int run_server(const CallPeer& peer, const RecordWriter& log) {
     if (!stamp) return 90;
     log.add(Event::received, stamp->sequence, stamp->producer, r->redeliveries());
     if (peer.delay > Duration::zero()) std::this_thread::sleep_for(peer.delay);
-    const Status answered = answer(*r, *stamp, peer.timeout);
+    const Status answered = peer.onward.empty() ? answer(peer, *r, *stamp) : onward.forward(*r, peer.timeout);
     if (answered != Status::ok && answered != Status::cancelled) return code_of(answered);
   }
   return 0;

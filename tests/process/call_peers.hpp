@@ -20,6 +20,8 @@ struct CallPeer {
   std::uint32_t id = 0;
   std::uint64_t count = 0;   // calls
   std::uint64_t window = 1;  // of these under way at once
+  std::string onward;        // of a server: the queue to which it passes every request on
+  bool in_lines = false;     // requests and answers are short: none needs a slot
   bool by_handler = false;   // the queue's handler answers, which leaves requests as they are
 };
 

@@ -150,6 +150,64 @@ inline constexpr CallKillCase kHandlerCallKillCases[] = {
     {"ring.incremented", false, 2},
 };
 
+// The deaths of forwarded_call_kill_test.
+enum class CallVictim {
+  caller,
+  forwarder,  // passes requests on
+  server,     // of the queue to which they are passed
+};
+struct ForwardedCallKillCase {
+  const char* step;
+  CallVictim victim;
+  int count;
+};
+inline constexpr ForwardedCallKillCase kForwardedCallKillCases[] = {
+    {"take.held", CallVictim::forwarder, 1},
+    {"take.held", CallVictim::forwarder, 4},
+    {"publish.claimed", CallVictim::forwarder, 3},
+    {"pass_on.claimed", CallVictim::forwarder, 1},
+    {"pass_on.claimed", CallVictim::forwarder, 4},
+    {"pass_on.noted", CallVictim::forwarder, 1},
+    {"pass_on.noted", CallVictim::forwarder, 4},
+    {"pass_on.renumbered", CallVictim::forwarder, 1},
+    {"pass_on.renumbered", CallVictim::forwarder, 2},
+    {"pass_on.renumbered", CallVictim::forwarder, 9},
+    {"pass_on.published", CallVictim::forwarder, 1},
+    {"pass_on.published", CallVictim::forwarder, 2},
+    {"pass_on.published", CallVictim::forwarder, 9},
+
+    {"take.claimed", CallVictim::server, 3},
+    {"take.held", CallVictim::server, 1},
+    {"take.held", CallVictim::server, 6},
+    {"answer.writing", CallVictim::server, 1},
+    {"answer.writing", CallVictim::server, 2},
+    {"answer.written", CallVictim::server, 2},
+    {"answer.written", CallVictim::server, 4},
+    {"answer.answered", CallVictim::server, 1},
+    {"answer.answered", CallVictim::server, 2},
+    {"answer.answered", CallVictim::server, 3},
+    {"answer.answered", CallVictim::server, 7},
+    {"forwarded.slot_freed", CallVictim::server, 1},
+    {"forwarded.slot_freed", CallVictim::server, 4},
+
+    {"call.opened", CallVictim::caller, 4},
+    {"call.slot_freed", CallVictim::caller, 2},
+};
+
+// The same where requests and answers are in lines.
+inline constexpr ForwardedCallKillCase kShortForwardedCallKillCases[] = {
+    {"pass_on.claimed", CallVictim::forwarder, 2},
+    {"pass_on.noted", CallVictim::forwarder, 3},
+    {"pass_on.renumbered", CallVictim::forwarder, 1},
+    {"pass_on.renumbered", CallVictim::forwarder, 5},
+    {"pass_on.published", CallVictim::forwarder, 3},
+
+    {"take.held", CallVictim::server, 3},
+    {"answer.written", CallVictim::server, 3},
+    {"answer.answered", CallVictim::server, 3},
+    {"forwarded.slot_freed", CallVictim::server, 3},
+};
+
 inline std::string kill_case_name(const testing::TestParamInfo<KillCase>& info_) {
   constexpr const char* kNames[] = {"Producer",   "SlowProducer", "BlockedProducer", "BatchProducer", "LoanDropper",
                                     "Overwriter", "Consumer",     "IdleConsumer",    "BatchConsumer", "Nacker",

@@ -17,6 +17,7 @@ TEST(KillSteps, EveryStepOfTheSourcesIsTested) {
   for (const auto& c : kKillCases) tested.insert(c.step);
   tested.insert("attach.answered");                            // KilledWhileAttaching
   for (const auto& c : kCallKillCases) tested.insert(c.step);  // call_kill_test
+  for (const auto& c : kForwardedCallKillCases) tested.insert(c.step);
   // Of the broker, not of a client: serving_test holds it up there, and counts.
   for (const char* step : {"create.pool_made", "create.queue_made", "create.committed", "remove.taken", "remove.ended",
                            "endpoint.block", "stats.block", "stats.scan"}) {

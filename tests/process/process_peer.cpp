@@ -234,6 +234,8 @@ CallPeer call_peer(const Options& o) {
           .id = static_cast<std::uint32_t>(o.number("id")),
           .count = o.number("count"),
           .window = o.number("window", 1),
+          .onward = o.text("onward"),
+          .in_lines = o.number("in_lines") != 0,
           .by_handler = o.number("by_handler") != 0};
 }
 

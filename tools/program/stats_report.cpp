@@ -131,9 +131,10 @@ std::string to_text(const QueueStats& told) {
   auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
                           queue.state + (queue.paused ? ", paused" : ""), queue.backend, or_dash(queue.executor),
                           queue.parked ? " (parked)" : "", or_dash(queue.handler), queue.backpressure);
-  text += fmt::format("  pool {}: {} slots of {}; {} lines of {}, {} inline; batch {}\n", or_dash(queue.pool),
+  text += fmt::format("  pool {}: {} slots of {}; {} lines of {}, {} inline; batch {}{}\n", or_dash(queue.pool),
                       queue.slots, human_bytes(queue.slot_bytes), queue.lines, human_bytes(queue.line_bytes),
-                      human_bytes(queue.inline_bytes), or_dash(queue.batch));
+                      human_bytes(queue.inline_bytes), or_dash(queue.batch),
+                      queue.metadata_bytes != 0 ? fmt::format("; metadata {}", human_bytes(queue.metadata_bytes)) : "");
   if (!queue.schema.empty()) text += fmt::format("  schema {}\n", queue.schema);
   if (!queue.result_schema.empty()) text += fmt::format("  result schema {}\n", queue.result_schema);
   text += fmt::format("  published {} ({}/s), records {}, processed {}, handler errors {}, tombstones {}\n",

@@ -24,8 +24,12 @@ namespace ipcq {
 
 namespace detail {
 class CallerCore;
+class CallForwarding;
 class ServerCore;
+struct ForwardedRequest;
 }  // namespace detail
+
+class Request;
 
 struct ClientOptions {
   Wait wait = Wait::hybrid();
@@ -139,6 +143,16 @@ class IPCQ_API Client {
   // and: not_held: it is no loan of this client's, or was sent.
   [[nodiscard]] Result<Call> request(Loan& loan, std::size_t length, Timeout deadline = kForever) noexcept;
 
+  // Passes a request that this process has received on to this client's queue, of the same broker: whoever takes it
+  // there answers in its server's place, and the caller notices nothing. Not copied but for what travelled in its line.
+  // This client has no call of it. Waits for a line, and for a slot where the request needs one, as request(). On any
+  // status but ok and cancelled the request stays. Statuses: ok; cancelled: nobody waits for an answer; as request() of
+  // full, timeout, closed, peer_dead, interrupted; full also: the caller has not read the last reply of stream();
+  // too_large: no message of this queue has room for it; unreachable: this queue's handler answers its calls, its slots
+  // are on a GPU, or it is another broker's; not_held: the request was answered. A death in between is its server's
+  // (QueueOptions::on_server_death, of the queue whose client asks).
+  [[nodiscard]] Status forward(Request& request, Timeout timeout = kForever) noexcept;
+
   // Waits until receive() of one of this client's calls would return something that it has not returned before, and
   // returns the id of that call: of any that has something new, in turn. Calls whose reply was received and has more to
   // come are let go on, which ends what that reply shows. Statuses: ok; empty: a zero time-out, or no call is under way
@@ -174,10 +188,14 @@ class IPCQ_API Client {
 class IPCQ_API Request {
  public:
   Request() noexcept = default;
-  Request(Request&& other) noexcept : core_(std::exchange(other.core_, nullptr)), message_(std::move(other.message_)) {}
+  Request(Request&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)),
+        forwarded_(std::exchange(other.forwarded_, nullptr)),
+        message_(std::move(other.message_)) {}
   Request& operator=(Request&& other) noexcept {
     Request taken(std::move(other));
     std::swap(core_, taken.core_);
+    std::swap(forwarded_, taken.forwarded_);
     std::swap(message_, taken.message_);
     return *this;
   }
@@ -189,11 +207,18 @@ class IPCQ_API Request {
   explicit operator bool() const noexcept { return core_ != nullptr; }
 
   // The request's payload, until it was answered or room() was written.
-  std::span<const std::byte> bytes() const noexcept { return message_.bytes(); }
-  std::span<const std::byte> metadata() const noexcept { return message_.metadata(); }  // Message::metadata()
-  std::uint64_t id() const noexcept { return message_.sequence(); }                     // Call::id()
-  std::uint32_t client() const noexcept { return message_.producer(); }                 // id of the caller's endpoint
-  std::uint32_t redeliveries() const noexcept { return message_.redeliveries(); }       // servers that had it before
+  std::span<const std::byte> bytes() const noexcept {
+    return forwarded_ == nullptr ? message_.bytes() : forwarded_bytes();
+  }
+  // As Message::metadata().
+  std::span<const std::byte> metadata() const noexcept {
+    return forwarded_ == nullptr ? message_.metadata() : forwarded_metadata();
+  }
+  // Call::id(); of a request that was passed on (Client::forward()) it is another.
+  std::uint64_t id() const noexcept { return message_.sequence(); }
+  // Id of the caller's endpoint, or of the client by which the request was passed on.
+  std::uint32_t client() const noexcept { return message_.producer(); }
+  std::uint32_t redeliveries() const noexcept { return message_.redeliveries(); }  // servers that had it before
   // When the caller stops waiting, in ns of CLOCK_MONOTONIC; all ones: never.
   std::uint64_t deadline_ns() const noexcept;
   // Whether nobody waits for an answer any more. A look at shared memory, for long work to stop early.
@@ -233,9 +258,13 @@ class IPCQ_API Request {
   Status nack() noexcept;
 
  private:
+  friend class detail::CallForwarding;
   friend class detail::ServerCore;
+  std::span<const std::byte> forwarded_bytes() const noexcept;
+  std::span<const std::byte> forwarded_metadata() const noexcept;
   void let_go() noexcept;
   detail::ServerCore* core_ = nullptr;
+  detail::ForwardedRequest* forwarded_ = nullptr;  // the server's, of a request that another has passed on
   Message message_;
 };
 
@@ -249,8 +278,10 @@ class IPCQ_API Server {
   ~Server();  // close()
 
   // Takes the next request: each goes to one of the queue's servers. Those for which nobody waits any more are passed
-  // over. Waits `timeout` at most. Statuses: ok; empty (zero time-out); timeout; closed; peer_dead; interrupted; full:
-  // this server has QueueOptions::held requests already.
+  // over. Waits `timeout` at most; for the first that was passed on from another queue (Client::forward()) also for the
+  // broker's answer. Statuses: ok; empty (zero time-out); timeout; closed; peer_dead; interrupted; full: this server
+  // has QueueOptions::held requests already; unreachable: this process cannot map the queue from which a request was
+  // passed on, which went back to the group (the log says why).
   [[nodiscard]] Result<Request> receive(Timeout timeout = kForever) noexcept;
 
   // As Consumer::fd(), of receive().

@@ -74,7 +74,7 @@ class IPCQ_API StatusError : public Error {
 };
 
 // A range over a consumer stopped before the end of the stream. status(): closed, peer_dead, interrupted, full (the
-// consumer holds QueueOptions::held messages), or malformed (of a typed one).
+// consumer holds QueueOptions::held messages); of a typed one also malformed, failed and unreachable.
 class IPCQ_API ClosedError : public StatusError {
  public:
   using StatusError::StatusError;

@@ -26,18 +26,33 @@
 
 // Names the fields of a type, in the type's own namespace, outside of every class: arithmetic types, enumerations,
 // char, arrays of these, List, Text, Tensor, and other types that are named so. Fields that it leaves out travel, and
-// no text tells of them. The type is trivially copyable, of standard layout, and aligned to 8 bytes at most.
+// no text tells of them. The type is trivially copyable, of standard layout, and aligned to 8 bytes at most. 64 fields
+// at most; a class template's instance needs a name of its own.
 #define IPCQ_SCHEMA(ipcq_type, ...)                                                                            \
-  template <class IpcqVisitor>                                                                                 \
-  IPCQ_HOST_DEVICE constexpr void ipcq_visit_schema([[maybe_unused]] IpcqVisitor& ipcq_v, const ipcq_type*) {  \
-    using IpcqType = ipcq_type;                                                                                \
+  IPCQ_NO_EXEC_CHECK                                                                                           \
+  template <class IpcqVisitor, class IpcqType> /* of no type that is derived from it */                        \
+  requires(::ipcq::detail::kSame<IpcqType, ipcq_type>) IPCQ_HOST_DEVICE constexpr void ipcq_visit_schema(      \
+      [[maybe_unused]] IpcqVisitor& ipcq_v, const IpcqType*) {                                                 \
     static_assert(__is_trivially_copyable(IpcqType), #ipcq_type " is copied as bytes: it must allow that");    \
     static_assert(__is_standard_layout(IpcqType), #ipcq_type " must lie in memory as its fields are written"); \
     static_assert(alignof(IpcqType) <= 8, #ipcq_type " begins at a multiple of 8 bytes, and asks for more");   \
+    static_assert(sizeof(#__VA_ARGS__) > 1, "IPCQ_SCHEMA names no field of " #ipcq_type);                      \
     ipcq_v.type(#ipcq_type);                                                                                   \
     IPCQ_FOR_EACH(IPCQ_SCHEMA_FIELD, __VA_ARGS__)                                                              \
   }
-#define IPCQ_SCHEMA_FIELD(ipcq_field) ipcq_v.field(#ipcq_field, &IpcqType::ipcq_field);
+#define IPCQ_SCHEMA_FIELD(ipcq_field)                                                                            \
+  static_assert(::ipcq::detail::kIsField<decltype(IpcqType::ipcq_field)>,                                        \
+                "field " #ipcq_field                                                                             \
+                " is of no type that can be sent: arithmetic types but long double, enumerations, char, arrays " \
+                "of these, ipcq::Text, ipcq::List, ipcq::Tensor, and types whose fields IPCQ_SCHEMA has named "  \
+                "before, in their own namespace");                                                               \
+  ipcq_v.field(#ipcq_field, &IpcqType::ipcq_field);
+// The visitors of the host are called from what device code could call too.
+#if defined(__NVCC__)
+#define IPCQ_NO_EXEC_CHECK _Pragma("nv_exec_check_disable")
+#else
+#define IPCQ_NO_EXEC_CHECK
+#endif
 
 namespace ipcq {
 
@@ -56,6 +71,11 @@ struct Text {
 };
 
 namespace detail {
+
+template <class A, class B>  // <type_traits> is not there for all device code
+inline constexpr bool kSame = false;
+template <class A>
+inline constexpr bool kSame<A, A> = true;
 
 // After copies from shared memory: the compiler must not read them there again.
 IPCQ_HOST_DEVICE inline void keep_copies(std::uint32_t& a, std::uint32_t& b) noexcept {
@@ -122,6 +142,33 @@ struct Risks<bool> {
 };
 template <class T>
 inline constexpr bool kChecked = Risks<T>::value != 0;
+
+// Whether a field, or a value by itself, may be a T.
+template <class T>
+struct IsField {
+  static constexpr bool value = __is_enum(T) || HasSchema<T, FindsRisks>;
+};
+template <class T>
+struct IsField<const T> : IsField<T> {};
+template <class T, std::size_t N>
+struct IsField<T[N]> : IsField<T> {};
+template <class T, std::size_t N>
+struct IsField<const T[N]> : IsField<T> {};
+template <template <class, std::size_t> class Array, class T, std::size_t N>
+struct IsField<Array<T, N>> : IsField<T> {};  // std::array, which device code may not have
+template <class E>
+struct IsField<List<E>> : IsField<E> {};
+#define IPCQ_IS_FIELD(ipcq_type)        \
+  template <>                           \
+  struct IsField<ipcq_type> {           \
+    static constexpr bool value = true; \
+  };
+IPCQ_FOR_EACH(IPCQ_IS_FIELD, Text, Tensor, bool, char, signed char, unsigned char, short, unsigned short, int,
+              unsigned int, long, unsigned long, long long, unsigned long long, float, double, wchar_t, char8_t,
+              char16_t, char32_t)
+#undef IPCQ_IS_FIELD
+template <class T>
+inline constexpr bool kIsField = IsField<T>::value;
 template <class T>
 inline constexpr bool kRefersElsewhere = (Risks<T>::value & kRefers) != 0;
 
@@ -129,8 +176,9 @@ inline constexpr bool kRefersElsewhere = (Risks<T>::value & kRefers) != 0;
 // so there are no more of them than bytes: beyond that lists name the same ones over and over, and it says no.
 class SoundCheck {
  public:
-  IPCQ_HOST_DEVICE SoundCheck(const std::byte* payload, std::uint64_t length) noexcept
-      : payload_(payload), length_(length), left_(length) {}
+  // `value_bytes`: of the value, which may lie elsewhere.
+  IPCQ_HOST_DEVICE SoundCheck(const std::byte* payload, std::uint64_t length, std::uint64_t value_bytes) noexcept
+      : payload_(payload), length_(length), left_(2 * (length + value_bytes)) {}
   template <class T>
   IPCQ_HOST_DEVICE bool is_sound(const T& value) noexcept {
     if constexpr (kChecked<T> && __is_enum(T)) {
@@ -150,15 +198,14 @@ class SoundCheck {
   IPCQ_HOST_DEVICE bool is_sound(const Tensor& tensor) noexcept {
     Tensor copy = tensor;
     keep_copy(copy);
-    return fits_in(copy, length_);
+    return is_none(copy) || fits_in(copy, length_);
   }
   template <class E>
   IPCQ_HOST_DEVICE bool is_sound(const List<E>& list) noexcept {
     std::uint32_t at = list.at;
     std::uint32_t count = list.count;
     keep_copies(at, count);
-    if (!fits_in(at, count, sizeof(E), alignof(E), length_) || count > left_) return false;
-    left_ -= count;
+    if (!fits_in(at, count, sizeof(E), alignof(E), length_)) return false;
     if constexpr (kChecked<E>) return all_sound(reinterpret_cast<const E*>(payload_ + at), count);
     return true;
   }
@@ -182,6 +229,8 @@ class SoundCheck {
   };
   template <class E>
   IPCQ_HOST_DEVICE bool all_sound(const E* elements, std::uint64_t count) noexcept {
+    if (count > left_) return false;
+    left_ -= count;
     for (std::uint64_t i = 0; i < count; ++i) {
       if (!is_sound(elements[i])) return false;
     }
@@ -189,7 +238,7 @@ class SoundCheck {
   }
   const std::byte* payload_;
   std::uint64_t length_;
-  std::uint64_t left_;  // elements that may be checked
+  std::uint64_t left_;  // elements that may be looked at
 };
 
 }  // namespace detail
@@ -198,6 +247,8 @@ class SoundCheck {
 // memory of the device.
 template <class T>
 class FlatView {
+  static_assert(detail::kIsField<T>, "name the type's fields by IPCQ_SCHEMA, in its own namespace, before it is used");
+
  public:
   FlatView() noexcept = default;
   // The value at the beginning of a payload, which begins at a multiple of 8. Empty if that is shorter.
@@ -238,7 +289,7 @@ class FlatView {
     if constexpr (!detail::kRefersElsewhere<T>) {
       if (static_cast<const void*>(value_) == payload_ && length_ != sizeof(T)) return false;
     }
-    return detail::SoundCheck(payload_, length_).is_sound(*value_);
+    return detail::SoundCheck(payload_, length_, sizeof(T)).is_sound(*value_);
   }
 
  private:

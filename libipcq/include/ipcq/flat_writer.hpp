@@ -28,6 +28,8 @@ namespace ipcq {
 // never moved; a field that is made twice takes room twice.
 template <class T>
 class FlatWriter {
+  static_assert(detail::kIsField<T>, "name the type's fields by IPCQ_SCHEMA, in its own namespace, before it is used");
+
  public:
   struct Beside {};
   FlatWriter() noexcept = default;
@@ -52,18 +54,22 @@ class FlatWriter {
   const T* operator->() const noexcept { return value(); }
 
   // Makes room for elements, and sets the field: of the value, or of an element of one of its lists. The elements are
-  // unspecified until they are written. Empty: there is no room for them, and from then on is_full().
+  // E{} if they have lists, text, tensors or bools, which must be sound; else unspecified until they are written.
+  // Empty: there is no room for them, and from then on is_full().
   template <class E>
   std::span<E> make(List<E>& field, std::size_t count) noexcept {
+    check_that_fields_are_named();
     E* const data = static_cast<E*>(reserve(count, sizeof(E), alignof(E)));
     if (data == nullptr) return {};
+    if constexpr (detail::kChecked<E>) std::uninitialized_value_construct_n(data, count);
     field = {static_cast<std::uint32_t>(at_of(data)), static_cast<std::uint32_t>(count)};
     return {data, count};
   }
   // A contiguous tensor of Es, the last dimension's elements one after the other. Also empty: more than eight
-  // dimensions.
+  // dimensions, or elements of no whole number of bytes.
   template <class E>
   std::span<E> make(Tensor& field, std::span<const std::uint32_t> shape) noexcept {
+    static_assert(alignof(E) <= 8, "payloads begin at a multiple of 8 bytes");
     static_assert(kDTypeOf<E>.bits != 0, "no dtype is known of the element's type: specialise ipcq::kDTypeOf");
     const std::span<std::byte> bytes = make(field, kDTypeOf<E>, shape);
     return {reinterpret_cast<E*>(bytes.data()), bytes.size() / sizeof(E)};
@@ -73,9 +79,10 @@ class FlatWriter {
     return make<E>(field, std::span(shape.begin(), shape.size()));
   }
   std::span<std::byte> make(Tensor& field, DType dtype, std::span<const std::uint32_t> shape) noexcept {
+    check_that_fields_are_named();
     Tensor made;
     made.dtype = dtype;
-    if (shape.size() > Tensor::kMostDimensions || dtype.bytes() == 0) {
+    if (shape.size() > Tensor::kMostDimensions || dtype.bytes() == 0 || dtype.bits * dtype.lanes % 8 != 0) {
       full_ = true;
       return {};
     }
@@ -106,6 +113,7 @@ class FlatWriter {
     return !full_;
   }
   bool put(Text& field, std::string_view text) noexcept {
+    check_that_fields_are_named();
     void* const to = reserve(text.size(), 1, 1);
     if (to == nullptr) return false;
     if (!text.empty()) std::memcpy(to, text.data(), text.size());
@@ -122,6 +130,10 @@ class FlatWriter {
   bool is_beside() const noexcept { return in_room_ == nullptr; }
 
  private:
+  static constexpr void check_that_fields_are_named() noexcept {
+    static_assert(detail::kRefersElsewhere<T>,
+                  "IPCQ_SCHEMA of the type names no list, text or tensor: name this field there");
+  }
   T* value() noexcept { return in_room_ != nullptr ? in_room_ : &beside_; }
   const T* value() const noexcept { return in_room_ != nullptr ? in_room_ : &beside_; }
   std::uint64_t at_of(const void* data) const noexcept {

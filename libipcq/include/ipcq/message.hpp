@@ -23,6 +23,7 @@ namespace ipcq {
 namespace detail {
 class ProducerCore;
 class ConsumerCore;
+class CallForwarding;
 class CallSender;
 class CopyingReceive;
 class Forwarding;

@@ -147,11 +147,11 @@ class IPCQ_API Schema {
   std::size_t bytes() const noexcept;
 
   // The value of a message as JSON on one line, without blanks: fields in their order; char[N] and text as strings;
-  // lists and arrays as arrays; a tensor as an object with dtype, shape, strides and elements; numbers that JSON does
-  // not have ("nan", "inf", "-inf") as strings. `metadata`: Message::metadata(), which has the value where it is
-  // as long as that. Of what is longer than `most_elements`, and of a text beyond 1 MiB, the rest is counted: "... and
-  // 9936 more". After 100 000 values or 16 MiB each value is "...". Throws UsageError if the message is no value of
-  // this schema.
+  // lists and arrays as arrays; a tensor as an object with dtype, shape, strides and elements, or null where it was not
+  // set; numbers that JSON does not have ("nan", "inf", "-inf") as strings. `metadata`: Message::metadata(), which has
+  // the value where it is as long as that. Of what is longer than `most_elements`, and of a text beyond 1 MiB, the rest
+  // is counted: "... and 9936 more". After 100 000 values or 16 MiB each value is "...". Throws UsageError if the
+  // message is no value of this schema.
   std::string to_json(std::span<const std::byte> payload, std::span<const std::byte> metadata = {},
                       std::size_t most_elements = 64) const;
 

@@ -61,7 +61,8 @@ class IPCQ_API Session {
   Server server(const std::string& queue, ServerOptions options = {});
 
   // The same for messages that hold a T (ipcq/typed.hpp), and for calls of a Q that are answered by an A. Also
-  // UsageError: the queue has another type, or no message of it has room for a T (no reply for an A).
+  // UsageError: the queue has another type; what is to be sent to it, or comes as a reply to a client, has no room
+  // there.
   template <class T>
   TypedProducer<T> producer(const std::string& queue, ProducerOptions options = {}) {
     options.schema = schema_text<T>();

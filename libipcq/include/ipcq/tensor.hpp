@@ -98,16 +98,17 @@ class TensorView {
   IPCQ_HOST_DEVICE DType dtype() const noexcept { return tensor_.dtype; }
   IPCQ_HOST_DEVICE Range<const std::uint32_t> shape() const noexcept { return {tensor_.shape, tensor_.dimensions}; }
   IPCQ_HOST_DEVICE Range<const std::int64_t> strides() const noexcept { return {tensor_.strides, tensor_.dimensions}; }
-  // Number of elements.
+  // Number of elements; at most 2^64 - 1, of a tensor that shows the same ones over and over.
   IPCQ_HOST_DEVICE std::uint64_t size() const noexcept {
-    std::uint64_t n = data_ != nullptr ? 1 : 0;
-    for (const std::uint32_t extent : shape()) n *= extent;  // wraps only where an element is shown over and over
+    if (data_ == nullptr || has_none()) return 0;
+    std::uint64_t n = 1;
+    for (const std::uint32_t extent : shape()) n = n > kMost / extent ? kMost : n * extent;
     return n;
   }
   // Whether the elements lie one after the other, the last dimension's first.
   IPCQ_HOST_DEVICE bool is_contiguous() const noexcept {
     if (data_ == nullptr) return false;
-    if (size() == 0) return true;
+    if (has_none()) return true;
     std::uint64_t step = 1;  // no more than the message has bytes, as long as the strides are those
     for (std::uint32_t d = tensor_.dimensions; d-- != 0;) {
       if (tensor_.shape[d] > 1 && static_cast<std::uint64_t>(tensor_.strides[d]) != step) return false;
@@ -119,6 +120,7 @@ class TensorView {
   // unsigned char: others may have written there what is no bool.
   template <class E>
   IPCQ_HOST_DEVICE Range<const E> elements() const noexcept {
+    static_assert(alignof(E) <= 8, "payloads begin at a multiple of 8 bytes");
     static_assert(!(kDTypeOf<E> == kDTypeOf<bool>), "read the elements of a bool tensor as unsigned char");
     const bool is_bool = dtype() == kDTypeOf<bool> && kDTypeOf<E> == kDTypeOf<unsigned char>;
     if ((!is_bool && !(dtype() == kDTypeOf<E>)) || !is_contiguous()) return {};
@@ -126,6 +128,13 @@ class TensorView {
   }
 
  private:
+  static constexpr std::uint64_t kMost = ~std::uint64_t{0};
+  IPCQ_HOST_DEVICE bool has_none() const noexcept {
+    for (const std::uint32_t extent : shape()) {
+      if (extent == 0) return true;
+    }
+    return false;
+  }
   Tensor tensor_;
   const std::byte* data_ = nullptr;
 };
@@ -141,6 +150,8 @@ IPCQ_HOST_DEVICE inline void keep_copy(Tensor& tensor) noexcept {
 #endif
 }
 
+// Whether it is none, as Tensor{}: a field that nobody has set.
+IPCQ_HOST_DEVICE constexpr bool is_none(const Tensor& t) noexcept { return t.dtype == DType{} && t.dimensions == 0; }
 // Whether all elements are in a payload of `length` bytes. `t` must be a private copy.
 IPCQ_HOST_DEVICE constexpr bool fits_in(const Tensor& t, std::uint64_t length) noexcept {
   if (t.dimensions > Tensor::kMostDimensions || t.dtype.lanes == 0 || t.dtype.bits == 0) return false;

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <iterator>
@@ -116,10 +117,11 @@ class TypedMessage {
   }
 
   // Whether there is a value: of what a receiving call has returned, until it is released, given back or forwarded.
-  explicit operator bool() const noexcept { return static_cast<bool>(view_); }
+  explicit operator bool() const noexcept { return view_ && message_; }
   // Precondition: there is a value. It lies in shared memory, and ends with the message.
   const T& operator*() const noexcept { return *view_; }
   const T* operator->() const noexcept { return view_.operator->(); }
+  const T& value() const noexcept { return *view_; }
   // What a field refers to: a Range<const E> of a List<E>, a Range<const char>, which converts to std::string_view, of
   // a Text, a TensorView of a Tensor.
   template <class Field>
@@ -157,7 +159,8 @@ class TypedProducer {
     return producer_.send(detail::value_bytes(value), timeout);
   }
   // Sends what was built, in a buffer, by a copy. Also too_large: something had no room there.
-  [[nodiscard]] Status send(const FlatWriter<T>& value, Timeout timeout = kForever) noexcept {
+  template <std::same_as<FlatWriter<T>> Writer>
+  [[nodiscard]] Status send(const Writer& value, Timeout timeout = kForever) noexcept {
     return value.is_full() || value.is_beside() ? Status::too_large : producer_.send(value.bytes(), timeout);
   }
   [[nodiscard]] BatchResult send_many(std::span<const T> values, Timeout timeout = kForever) {
@@ -170,7 +173,10 @@ class TypedProducer {
     if (!loan) return loan.status();
     return TypedLoan<T>(std::move(*loan), producer_.metadata_for_values());
   }
+  // Also too_large: the value lies in the message's metadata, and this queue has a handler, or no room there.
   [[nodiscard]] Status forward(TypedMessage<T>& message, Timeout timeout = kForever) noexcept {
+    const bool is_beside = message && static_cast<const void*>(&*message) != message.view_.payload();
+    if (is_beside && producer_.metadata_for_values() < sizeof(T)) return Status::too_large;
     const Status s = producer_.forward(message.message_, timeout);
     if (s == Status::ok) message.view_ = {};
     return s;
@@ -231,14 +237,20 @@ class TypedConsumer {
   template <class Callback>
   BatchResult consume(Callback&& callback, Timeout timeout = kForever, std::size_t limit = 256) {
     if (consumer_.metadata_for_values() >= sizeof(T)) return receive_each(callback, timeout, limit);
-    Status last = Status::ok;
+    BatchResult done;
     const auto call = [&](const MessageView& view) {
+      if (view.bytes().size() != view.length()) throw Unreachable();  // so that it is given back
+      ++done.count;
       const FlatView<T> value(view.bytes().data(), view.bytes().size());
-      last = !view.processed() ? Status::failed : value.is_sound() ? Status::ok : Status::malformed;
-      return last == Status::ok && goes_on_after(callback, value);
+      done.status = !view.processed() ? Status::failed : value.is_sound() ? Status::ok : Status::malformed;
+      return done.status == Status::ok && goes_on_after(callback, value);
     };
-    BatchResult done = consumer_.consume(call, timeout, limit);
-    if (last != Status::ok) done.status = last;
+    try {
+      const BatchResult raw = consumer_.consume(call, timeout, limit);
+      if (done.status == Status::ok) done = raw;
+    } catch (const Unreachable&) {
+      done.status = Status::unreachable;
+    }
     return done;
   }
 
@@ -264,12 +276,9 @@ class TypedConsumer {
     TypedMessage<T>& current() const {
       if (received_) return message_;
       Result<TypedMessage<T>> next = consumer_->receive();
+      if (!next && next.status() != Status::end) detail::throw_no_message(next.status());
       received_ = true;
-      if (next) {
-        message_ = std::move(*next);
-      } else if (next.status() != Status::end) {
-        detail::throw_no_message(next.status());
-      }
+      message_ = next ? std::move(*next) : TypedMessage<T>();
       return message_;
     }
     TypedConsumer* consumer_;
@@ -284,6 +293,7 @@ class TypedConsumer {
   void close() noexcept { consumer_.close(); }
 
  private:
+  struct Unreachable {};
   template <class Callback>
   static bool goes_on_after(Callback& callback, const FlatView<T>& value) {
     const auto call = [&]() -> decltype(auto) {
@@ -293,7 +303,10 @@ class TypedConsumer {
         return std::invoke(callback, value);
       }
     };
-    if constexpr (std::is_void_v<decltype(call())>) {
+    using Result = decltype(call());
+    static_assert(std::is_void_v<Result> || std::is_same_v<Result, bool>,
+                  "the callback returns nothing, or a bool: whether it wants more");
+    if constexpr (std::is_void_v<Result>) {
       call();
       return true;
     } else {
@@ -312,9 +325,11 @@ class TypedConsumer {
     while (done.count < limit) {
       const Result<TypedMessage<T>> message = receive(done.count == 0 ? timeout : Timeout(Duration::zero()));
       done.status = message.status();
-      if (done.count != 0 && done.status == Status::empty) done.status = Status::ok;
-      if (done.status != Status::ok || !message) {
-        done.count += done.status == Status::malformed || done.status == Status::failed ? 1 : 0;
+      if (!message) {
+        const bool was_one = done.status == Status::malformed || done.status == Status::failed;
+        if (was_one) ++done.count;
+        // What else there is to say the next call says.
+        if (!was_one && done.status != Status::unreachable && done.count != 0) done.status = Status::ok;
         return done;
       }
       ++done.count;

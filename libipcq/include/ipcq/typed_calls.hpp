@@ -9,9 +9,11 @@
 // Thin: each call is that of the endpoint below, raw(), with its waits and statuses. Like these for one thread.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "ipcq/calls.hpp"
@@ -33,6 +35,8 @@ class TypedReply {
   }
   explicit operator bool() const noexcept { return static_cast<bool>(view_); }
   // Precondition: it came with ok.
+  const A& operator*() const noexcept { return *view_; }
+  const A* operator->() const noexcept { return view_.operator->(); }
   const A& value() const noexcept { return *view_; }
   // What a field refers to, as TypedMessage::get().
   template <class Field>
@@ -46,6 +50,9 @@ class TypedReply {
   FlatView<A> view_;
   bool has_more_ = false;
 };
+
+template <class Q, class A>
+class TypedRequest;
 
 template <class A>
 class TypedCall {
@@ -85,7 +92,8 @@ class TypedClient {
     return typed(client_.request(detail::value_bytes(question), deadline));
   }
   // Sends what was built in a buffer. Also too_large: something had no room there.
-  [[nodiscard]] Result<TypedCall<A>> request(const FlatWriter<Q>& question, Timeout deadline = kForever) noexcept {
+  template <std::same_as<FlatWriter<Q>> Writer>
+  [[nodiscard]] Result<TypedCall<A>> request(const Writer& question, Timeout deadline = kForever) noexcept {
     if (question.is_full() || question.is_beside()) return Status::too_large;
     return typed(client_.request(question.bytes(), deadline));
   }
@@ -100,6 +108,15 @@ class TypedClient {
     Result<Call> call = client_.request(question.loan_, question.length(), deadline);
     if (call) question.writer() = FlatWriter<Q>();  // the slot is the server's now
     return typed(std::move(call));
+  }
+
+  // Client::forward().
+  template <class OtherA>
+  [[nodiscard]] Status forward(TypedRequest<Q, OtherA>& question, Timeout timeout = kForever) noexcept {
+    static_assert(std::is_same_v<A, OtherA>, "whoever asks waits for answers of another type");
+    const Status s = client_.forward(question.raw(), timeout);
+    if (!question.raw()) question.forget();
+    return s;
   }
 
   [[nodiscard]] Result<std::uint64_t> wait_any(Timeout timeout = kForever) noexcept {
@@ -131,6 +148,8 @@ class TypedRequest {
   explicit operator bool() const noexcept { return request_ && view_; }
   // Precondition: there is one. It ends with the request, and, where it lies in a slot, with what is written there: by
   // raw().room(), or as a reply of stream() that is longer than Client::inline_reply_bytes().
+  const Q& operator*() const noexcept { return *view_; }
+  const Q* operator->() const noexcept { return view_.operator->(); }
   const Q& value() const noexcept { return *view_; }
   // What a field refers to, as TypedMessage::get().
   template <class Field>
@@ -144,14 +163,16 @@ class TypedRequest {
     static_assert(!detail::kRefersElsewhere<A>, "what the answer refers to is sent by a FlatWriter");
     return request_.reply(detail::value_bytes(answer), timeout);
   }
-  [[nodiscard]] Status reply(const FlatWriter<A>& answer, Timeout timeout = kForever) noexcept {
+  template <std::same_as<FlatWriter<A>> Writer>
+  [[nodiscard]] Status reply(const Writer& answer, Timeout timeout = kForever) noexcept {
     return answer.is_full() || answer.is_beside() ? Status::too_large : request_.reply(answer.bytes(), timeout);
   }
   [[nodiscard]] Status stream(const A& answer, Timeout timeout = kForever) noexcept {
     static_assert(!detail::kRefersElsewhere<A>, "what the answer refers to is sent by a FlatWriter");
     return request_.stream(detail::value_bytes(answer), timeout);
   }
-  [[nodiscard]] Status stream(const FlatWriter<A>& answer, Timeout timeout = kForever) noexcept {
+  template <std::same_as<FlatWriter<A>> Writer>
+  [[nodiscard]] Status stream(const Writer& answer, Timeout timeout = kForever) noexcept {
     return answer.is_full() || answer.is_beside() ? Status::too_large : request_.stream(answer.bytes(), timeout);
   }
   Status end() noexcept { return request_.end(); }
@@ -162,6 +183,9 @@ class TypedRequest {
   Request& raw() noexcept { return request_; }
 
  private:
+  template <class OtherQ, class OtherA>
+  friend class TypedClient;
+  void forget() noexcept { view_ = {}; }
   Request request_;
   FlatView<Q> view_;
 };

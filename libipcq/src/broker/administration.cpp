@@ -5,6 +5,7 @@
 
 #include "base/os.hpp"
 #include "broker/groups.hpp"
+#include "broker/registered_homes.hpp"
 #include "broker/stream_end.hpp"
 
 namespace ipcq::detail {
@@ -50,13 +51,13 @@ std::uint64_t Administration::begin_drain(const std::string& queue) {
     begin_draining(q);
     context_.log(LogLevel::info, "queue '" + queue + "': takes no more messages");
   }
-  return left_in(q).of_one;
+  return left_in(q, RegisteredHomes(registry_)).of_one;
 }
 
 std::uint64_t Administration::count_left(const std::string& queue) const {
   context_.check_running("queue '" + queue + "'");
   const QueueEntry& q = registry_.find(queue);
-  if (q.draining) return left_in(q).of_one;
+  if (q.draining) return left_in(q, RegisteredHomes(registry_)).of_one;
   throw UsageError("queue '" + queue +
                    "': it takes messages again: it was resumed before it was drained, or removed and created anew");
 }

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "broker/groups.hpp"
+#include "broker/registered_homes.hpp"
 #include "broker/schemas.hpp"
 #include "broker/stream_end.hpp"
 #include "ipcq/error.hpp"
@@ -47,6 +48,12 @@ std::string Endpoints::calls_refusal(const QueueEntry& q, bool consumer, std::ui
   return "queue '" + q.name + "': takes " + (for_calls ? "messages" : "calls") + ", for which a " + what +
          " is not made; open a " + (q.map->handler_answers() ? "client" : other) +
          (for_calls ? ", or create a queue of calls (calls=N)" : ", or create a queue without calls");
+}
+
+void name_segments(const QueueEntry& q, Reply& reply) {
+  reply.generation = q.map->config().segment.generation;
+  set_text(reply.queue_segment, sizeof reply.queue_segment, q.map->segment().name());
+  set_text(reply.pool_segment, sizeof reply.pool_segment, q.pool->map->segment().name());
 }
 
 Reply Endpoints::open(const ConnectedClient& client, const Request& request, const SchemaClaim& claim) {
@@ -98,9 +105,7 @@ Reply Endpoints::open(const ConnectedClient& client, const Request& request, con
   reply.endpoint = index;
   reply.group = e.group;
   reply.durable = consumer && q.groups[e.group].durable ? 1 : 0;
-  reply.generation = q.map->config().segment.generation;
-  set_text(reply.queue_segment, sizeof reply.queue_segment, q.map->segment().name());
-  set_text(reply.pool_segment, sizeof reply.pool_segment, q.pool->map->segment().name());
+  name_segments(q, reply);
   return reply;
 }
 
@@ -144,6 +149,7 @@ void Endpoints::show_servers(const QueueEntry& q) {
 void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, bool alive) {
   const auto index = static_cast<std::uint32_t>(&e - q.endpoints.data());
   const std::vector<std::uint32_t> blocks = held_blocks(q);
+  const RegisteredHomes homes(registry_);
   const RepairReport report = repair_endpoint(*q.map, *q.pool->map,
                                               {.client = e.client,
                                                .endpoint = index,
@@ -151,7 +157,8 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
                                                .uses_cuda = e.uses_cuda,
                                                .alive = alive,
                                                .gpu_may_outlive = outliving_.may_outlive(q, e),
-                                               .blocks = &blocks});
+                                               .blocks = &blocks,
+                                               .homes = &homes});
   add_tombstones(q, report.tombstones);
   log_repair(q, e, report);
   Endpoint& shared = q.map->endpoint(index);
@@ -168,6 +175,7 @@ void Endpoints::close_endpoint(QueueEntry& q, EndpointEntry& e, Closing how, boo
   shared.client.store(0, std::memory_order_release);
   const EndpointEntry was = e;
   e = EndpointEntry{};
+  if (how == Closing::never_used) unbind_claim(q, was);
   if (takes) dissolving_ = remove_member(q, was.group) || dissolving_;
   if (q.map->handler_answers() && q.groups[0].members == 0) dissolving_ = true;
   if (takes && q.map->takes_calls()) q.cancelled += shared.cancelled.load(std::memory_order_relaxed);

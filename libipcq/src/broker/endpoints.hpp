@@ -26,6 +26,9 @@ enum class Closing : std::uint8_t {
   never_used,  // counts as if it had never been open
 };
 
+// Names the queue's segments in a reply.
+void name_segments(const QueueEntry& q, Reply& reply);
+
 class Endpoints {
  public:
   Endpoints(BrokerContext& context, Registry& registry, const RunnerSupervisor& supervisor, ExecutorSwitch& switches,

@@ -30,8 +30,9 @@ struct EndpointEntry {
   std::uint32_t uid = 0;
   int session = -1;  // socket of its client
   bool uses_cuda = false;
-  bool took_place = false;  // a producer: it counts in place of one that died
-  std::uint8_t typed = 0;   // bit p: it has claimed the schema of SchemaPlace p
+  bool took_place = false;     // a producer: it counts in place of one that died
+  std::uint8_t typed = 0;      // bit p: it has claimed the schema of SchemaPlace p
+  std::uint8_t has_bound = 0;  // likewise: and none was there, or another
 };
 
 // A consumer group.

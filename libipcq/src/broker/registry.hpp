@@ -164,6 +164,8 @@ class Registry final : public RunnerUser {
 
   // registry_removal.cpp
   void check_removable(const QueueEntry& q, Removal how) const;
+  void check_no_forwarded(const QueueEntry& q, bool may_be_used) const;
+  void free_forwarded(const QueueEntry& q) const;
   bool shares_its_pool(const QueueEntry& q) const;
   // Throws UsageError where a queue in that pool is being created, or created anew.
   void check_not_awaited(const std::string& object, const std::string& pool) const;

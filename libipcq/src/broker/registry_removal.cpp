@@ -1,5 +1,6 @@
 // The part of Registry for what is removed while the broker runs, and for the limits of what it may hold.
 #include <algorithm>
+#include <atomic>
 #include <iterator>
 #include <optional>
 #include <set>
@@ -8,6 +9,7 @@
 #include "base/crash_point.hpp"
 #include "base/os.hpp"
 #include "broker/lost_queues.hpp"
+#include "broker/registered_homes.hpp"
 #include "broker/registry.hpp"
 #include "broker/stream_end.hpp"
 
@@ -86,6 +88,29 @@ void Registry::check_not_awaited(const std::string& object, const std::string& p
   if (!by.empty()) throw UsageError(object + by + " is to have its slots there; try again");
 }
 
+// Of requests that were passed on, those that servers have go on: a server reads and writes in the slot.
+void Registry::check_no_forwarded(const QueueEntry& q, bool may_be_used) const {
+  const RegisteredHomes homes(*this);
+  const std::string object = object_of_queue(q.name) + ": ";
+  if (const std::uint64_t held = count_forwarded(*q.map, *q.pool->map, homes).held; held != 0) {
+    throw UsageError(object + "its servers have " + std::to_string(held) +
+                     " requests of other queues, that were passed on to it; let them answer these, or end them");
+  }
+  const std::uint64_t home = q.map->config().segment.generation;
+  for (const auto& [name, other] : queues_) {
+    if (may_be_used || count_forwarded(*other.map, *other.pool->map, homes, home).held == 0) continue;
+    throw UsageError(object + "servers of queue '" + name +
+                     "' have requests of its clients, that were passed on; let them finish these, or end them");
+  }
+}
+
+// Requests of this queue's clients that wait in others: nobody waits for them, and their slots are free.
+void Registry::free_forwarded(const QueueEntry& q) const {
+  const RegisteredHomes homes(*this);
+  const std::uint64_t home = q.map->config().segment.generation;
+  for (const auto& [name, other] : queues_) end_waiting_forwarded(*other.map, *other.pool->map, homes, home);
+}
+
 // A queue that others share a pool with is removed once it is empty: what its messages, and its clients, hold of the
 // pool could not be told from what is the others'. GPU memory is not taken from under clients that have it mapped.
 void Registry::check_removable(const QueueEntry& q, Removal how) const {
@@ -104,6 +129,7 @@ void Registry::check_removable(const QueueEntry& q, Removal how) const {
                      " has its GPU memory mapped (ipcq::cuda), which cannot be taken away; close its "
                      "producers and consumers, or end it, and try again");
   }
+  check_no_forwarded(q, may_be_used);
   if (may_be_used) return;
   if (shares && std::any_of(std::begin(q.groups), std::end(q.groups), [](const GroupEntry& g) { return g.leaving; })) {
     throw UsageError(object + "a group that its last member has left still gives its slots back; try again");
@@ -113,7 +139,7 @@ void Registry::check_removable(const QueueEntry& q, Removal how) const {
     throw UsageError(object + users + " has it open; close its " +
                      (q.map->takes_calls() ? "clients and servers" : "producers and consumers") + " first" + way);
   }
-  if (const std::uint64_t left = left_in(q).messages; left != 0) {
+  if (const std::uint64_t left = left_in(q, RegisteredHomes(*this)).messages; left != 0) {
     throw UsageError(object + "has " + text_of(left) + " not taken yet; let consumers take all (ipcq drain " + q.name +
                      " waits for that)" + way);
   }
@@ -133,6 +159,7 @@ std::uint64_t Registry::remove_queue(const std::string& name, Removal how) {
     reserved.emplace(*this, object);
     if (there.options.pool.empty()) own_pool.emplace(*this, object_of_pool(name));
     begin_draining(there);
+    free_forwarded(there);
     for (const EndpointEntry& e : there.endpoints) ids_.give_back(e.client);
     q.emplace(std::move(there));
     queues_.erase(name);
@@ -141,6 +168,12 @@ std::uint64_t Registry::remove_queue(const std::string& name, Removal how) {
   IPCQ_CRASH_POINT("remove.taken");
   if (q->executor) q->executor->stop();
   const Leftover left = end_queue(*q);
+  {
+    // No server takes any more what waits there of other queues: their callers are told.
+    const Lock lock(context_.mutex);
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // the end of the queue before the look; with end_if_closed()
+    end_waiting_forwarded(*q->map, *q->pool->map, RegisteredHomes(*this));
+  }
   IPCQ_CRASH_POINT("remove.ended");
   context_.log(LogLevel::info,
                object + ": removed" +

@@ -68,6 +68,8 @@ Reply Requests::dispatch(ConnectedClient& client, const Request& request, std::s
     case Op::open_producer:
     case Op::open_consumer:
       return open(client, request, behind);
+    case Op::find_home:
+      return client.attached ? find_home(request) : refuse(Refusal::usage, whose + "said no hello");
     case Op::close_endpoint:
       endpoints_.close(client, request.client, closing_of(request));
       return {};
@@ -108,6 +110,19 @@ Reply Requests::open(const ConnectedClient& client, const Request& request, std:
   return refuse(Refusal::usage, "client pid " + std::to_string(client.pid) +
                                     ": its request and the texts behind it contradict each other; use one release of "
                                     "libipcq for client and broker");
+}
+
+// Of a request that was passed on: the server that has it answers at the queue whose client has asked.
+Reply Requests::find_home(const Request& request) const {
+  const std::string generation = get_text(request.name, sizeof request.name);
+  for (const auto& [name, q] : registry_.queues()) {
+    if (std::to_string(q.map->config().segment.generation) != generation) continue;
+    Reply reply;
+    name_segments(q, reply);
+    return reply;
+  }
+  return refuse(Refusal::not_found, "queue of generation " + printable(generation) +
+                                        ": is not there any more, with whoever has asked there");
 }
 
 Reply Requests::drain(const ConnectedClient& client, const Request& request) {

@@ -41,6 +41,7 @@ class Requests {
   Reply open(const ConnectedClient& client, const Request& request, std::string_view behind);
   Reply refuse_at_length(const std::string& text, Fd& attachment) const;
   Reply hello(ConnectedClient& client, pid_t sender);
+  Reply find_home(const Request& request) const;
   Reply drain(const ConnectedClient& client, const Request& request);
   Reply open_upload(ConnectedClient& client, const Request& request, Fd& attachment);
   Reply refuse_errand(const ConnectedClient& client, const Request& request) const;

@@ -52,7 +52,7 @@ const char* noun(const QueueEntry& q, SchemaPlace place) {
   throw UsageError("queue '" + q.name + "': its " + noun(q, place) + " are '" + ours + "'" + why + ", and of this " +
                    role_of(*q.map, kind) + " they are '" + theirs + "'; they part at '" +
                    std::string(from_difference(ours, theirs)) + "' and '" + std::string(from_difference(theirs, ours)) +
-                   "'; build both sides from one declaration" + remedy);
+                   "'; build both sides from one declaration, " + remedy);
 }
 
 // A process that has an endpoint of that type open; 0: none has.
@@ -65,18 +65,20 @@ std::int32_t user_of(const QueueEntry& q, SchemaPlace place) {
 void check_place(const QueueEntry& q, EndpointKind kind, const SchemaClaim& claim, SchemaPlace place) {
   const std::string& theirs = claimed(q, kind, claim, place);
   if (theirs.empty()) return;
-  (void)Schema::parse(theirs);
   if (theirs == q.schemas[place] || q.schemas[place].empty()) return;
   if (!declared(q, place).empty()) {
-    refuse_claim(q, kind, place, theirs, " by its creation", ", or use another queue");
+    refuse_claim(q, kind, place, theirs, " by its creation",
+                 "or remove the queue and create it with the other text (" +
+                     std::string(place == kSchemaIn ? "schema)" : "result_schema)"));
   }
   if (const std::int32_t pid = user_of(q, place); pid != 0) {
-    refuse_claim(q, kind, place, theirs, " to process " + std::to_string(pid), ", or use another queue");
+    refuse_claim(q, kind, place, theirs, " to process " + std::to_string(pid),
+                 "and end that process if it is the older one, or use another queue");
   }
-  if (const std::uint64_t left = left_in(q).of_one; left != 0) {
-    refuse_claim(q, kind, place, theirs, ", of which " + std::to_string(left) + " are left",
-                 ", or let consumers take all (ipcq drain " + q.name + ", ipcq resume " + q.name +
-                     "): then the queue takes another type");
+  if (const std::uint64_t left = count_messages_in(q); left != 0) {
+    refuse_claim(
+        q, kind, place, theirs, ", and " + std::to_string(left) + (left == 1 ? " is left" : " are left"),
+        "and take what is left without a type (ipcq-consumer " + q.name + "): then the queue takes the other type");
   }
 }
 
@@ -85,6 +87,7 @@ void bind_place(QueueEntry& q, EndpointEntry& e, const SchemaClaim& claim, Schem
   if (theirs.empty()) return;
   e.typed = static_cast<std::uint8_t>(e.typed | bit_of(place));
   if (theirs == q.schemas[place]) return;
+  e.has_bound = static_cast<std::uint8_t>(e.has_bound | bit_of(place));
   q.schemas[place] = theirs;
   q.map->set_schema(place, theirs);
 }
@@ -107,8 +110,25 @@ void check_schema_options(const std::string& object, const QueueOptions& o) {
 }
 
 void check_claim(const QueueEntry& q, EndpointKind kind, const SchemaClaim& claim) {
+  for (const std::string* const text : {&claim.sent, &claim.received}) {
+    if (!text->empty()) (void)Schema::parse(*text);
+  }
+  const std::string& others = kind == EndpointKind::consumer ? claim.sent : claim.received;
+  if (!q.map->takes_calls() && !others.empty()) {
+    throw UsageError("queue '" + q.name + "': a " + role_of(*q.map, kind) +
+                     (kind == EndpointKind::consumer ? " sends nothing" : " receives nothing") +
+                     ", so it claims no type of that; use one release of libipcq for client and broker");
+  }
   check_place(q, kind, claim, kSchemaIn);
   check_place(q, kind, claim, kSchemaOut);
+}
+
+void unbind_claim(QueueEntry& q, const EndpointEntry& was) {
+  for (const SchemaPlace place : {kSchemaIn, kSchemaOut}) {
+    if ((was.has_bound & bit_of(place)) == 0 || user_of(q, place) != 0) continue;
+    q.schemas[place].clear();
+    q.map->set_schema(place, {});
+  }
 }
 
 void bind_claim(QueueEntry& q, EndpointEntry& e, const SchemaClaim& claim) {

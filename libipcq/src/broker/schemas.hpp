@@ -19,6 +19,8 @@ void check_schema_options(const std::string& object, const QueueOptions& options
 
 // Whether an endpoint with this claim may open. Throws UsageError, which names both texts.
 void check_claim(const QueueEntry& q, EndpointKind kind, const SchemaClaim& claim);
+// After one that was never used has closed: what it has bound is free again.
+void unbind_claim(QueueEntry& q, const EndpointEntry& was);
 // After check_claim(), for one that opens.
 void bind_claim(QueueEntry& q, EndpointEntry& e, const SchemaClaim& claim);
 

@@ -93,15 +93,24 @@ Leftover close_queue(const QueueEntry& q) {
 }
 
 // What a member takes meanwhile may be counted twice, and nothing is left out: the cursors come first.
-Leftover left_in(const QueueEntry& q) {
-  if (q.map->takes_calls()) {  // calls that are open: of others nobody waits for what lies in lines
-    Leftover left;
-    left.messages = left.of_one = count_calls(q).open;
-    return left;
-  }
+static Leftover messages_in(const QueueEntry& q) {
   std::uint64_t taken[kMaxGroups] = {};
   for (unsigned g = 0; g < kMaxGroups; ++g) taken[g] = q.map->ring().cursor(1 + g).next;
   return leftover(q, taken, count_held(*q.map, held_blocks(q)));
 }
+
+Leftover left_in(const QueueEntry& q, const CallHomes& homes) {
+  // Calls that are open, and those of other queues that are answered here: of others nobody waits for what lies in
+  // lines.
+  if (q.map->takes_calls()) {
+    Leftover left;
+    const ForwardedCounts others = count_forwarded(*q.map, *q.pool->map, homes);
+    left.messages = left.of_one = count_calls(q).open + others.waiting + others.held;
+    return left;
+  }
+  return messages_in(q);
+}
+
+std::uint64_t count_messages_in(const QueueEntry& q) { return messages_in(q).of_one; }
 
 }  // namespace ipcq::detail

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "broker/queue_entry.hpp"
+#include "repair/call_homes.hpp"
 
 namespace ipcq::detail {
 
@@ -34,7 +35,10 @@ struct Leftover {
 };
 // After begin_draining(): from here on no member can take a message.
 Leftover close_queue(const QueueEntry& q);
-// As it is now, in a queue that goes on.
-Leftover left_in(const QueueEntry& q);
+// Messages that wait in it or are held, whoever waits for them.
+std::uint64_t count_messages_in(const QueueEntry& q);
+// As it is now, in a queue that goes on. Of a queue of calls: calls that are open, its own and those that were passed
+// on to it.
+Leftover left_in(const QueueEntry& q, const CallHomes& homes);
 
 }  // namespace ipcq::detail

@@ -25,6 +25,7 @@ class CallSender {
   bool has_lent(const Loan& loan) const noexcept { return loan.core_ == &producer_; }
 
  private:
+  friend class CallForwarding;
   Status send_inline(std::uint64_t id, std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   // After a request was published.
   void count(std::uint8_t groups) noexcept;

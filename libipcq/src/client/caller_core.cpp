@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "client/call_forwarding.hpp"
+
 namespace ipcq::detail {
 namespace {
 
@@ -89,7 +91,8 @@ Result<Call> CallerCore::make_call(Deadline& deadline, const Send& send) noexcep
   }
   // Whose descriptor is at rest has armed its bell before the request was there for the attendant to look after.
   if (ready_fd_ && queue().attendant() != nullptr) ring(*queue().attendant());
-  entry_[i] = {.deadline = deadline.at_ns(), .place = static_cast<std::uint32_t>(under_way_.size())};
+  entry_[i] = {
+      .deadline = deadline.at_ns(), .number = call_number(id), .place = static_cast<std::uint32_t>(under_way_.size())};
   under_way_.push_back(i);
   Call call;
   call.core_ = this;
@@ -117,6 +120,10 @@ Result<Call> CallerCore::request(Loan& loan, std::size_t length, Deadline& deadl
   if (!sender_.has_lent(loan)) return Status::not_held;
   return make_call(deadline,
                    [&](std::uint64_t id, Deadline& round) { return sender_.publish(id, loan, length, round); });
+}
+
+Status CallerCore::forward(ipcq::Request& request, Deadline& deadline) noexcept {
+  return is_closed() ? Status::closed : CallForwarding(sender_, request).run(deadline);
 }
 
 bool CallerCore::keeps_room() const noexcept {
@@ -293,7 +300,7 @@ Result<std::uint64_t> CallerCore::wait_any(Deadline& deadline) noexcept {
     if (s == Status::timeout) return deadline.outcome(Status::empty);
     if (s != Status::ok) return s;
   }
-  return pack_call_id(entry_of(found), side(found).look().number);
+  return pack_call_id(entry_of(found), entry_[found].number);
 }
 
 }  // namespace ipcq::detail

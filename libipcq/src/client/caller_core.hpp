@@ -22,6 +22,7 @@ class CallerCore {
   Result<Call> request(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
   Result<Call> request(Loan& loan, std::size_t length, Deadline& deadline) noexcept;
   Result<Loan> loan(Deadline& deadline) noexcept;
+  Status forward(ipcq::Request& request, Deadline& deadline) noexcept;
   Status receive(Call& call, Deadline& deadline, ipcq::Reply& reply) noexcept;
   std::string_view failure_text(const Call& call) const noexcept;
   void cancel(Call& call) noexcept;
@@ -46,9 +47,10 @@ class CallerCore {
   // An entry of the block that has a call under way.
   struct UnderWay {
     std::uint64_t deadline = kNever;
-    std::uint32_t place = 0;  // in under_way_
-    bool read = false;        // the caller has what the word says
-    bool more = false;        // and was told that more may come
+    std::uint32_t number = 0;  // with which it began; it has another once its request was passed on
+    std::uint32_t place = 0;   // in under_way_
+    bool read = false;         // the caller has what the word says
+    bool more = false;         // and was told that more may come
   };
 
   bool is_closed() const noexcept { return producer_.shared_session() == nullptr || is_forked_child(); }

@@ -76,6 +76,10 @@ Result<Call> Client::request(Loan& loan, std::size_t length, Timeout deadline) n
   Deadline until(deadline);
   return core_ ? core_->request(loan, length, until) : Status::closed;
 }
+Status Client::forward(Request& request, Timeout timeout) noexcept {
+  Deadline deadline(timeout);
+  return core_ ? core_->forward(request, deadline) : Status::closed;
+}
 Result<std::uint64_t> Client::wait_any(Timeout timeout) noexcept {
   Deadline deadline(timeout);
   const auto id = core_ ? core_->wait_any(deadline) : Status::closed;
@@ -105,6 +109,10 @@ std::string Client::result_schema() const { return core_ ? core_->queue().schema
 // ---- Request ----
 
 std::uint64_t Request::deadline_ns() const noexcept { return core_ != nullptr ? core_->deadline_of(*this) : 0; }
+std::span<const std::byte> Request::forwarded_bytes() const noexcept { return forwarded_->bytes; }
+std::span<const std::byte> Request::forwarded_metadata() const noexcept {
+  return forwarded_->home.pool->metadata(forwarded_->slot.slot, forwarded_->slot.lease);
+}
 bool Request::is_cancelled() const noexcept { return core_ == nullptr || core_->is_cancelled(*this); }
 std::span<std::byte> Request::room() noexcept {
   return core_ != nullptr ? core_->open_room(*this) : std::span<std::byte>();

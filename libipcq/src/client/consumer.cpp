@@ -90,6 +90,14 @@ void detail::throw_no_message(Status why) {
                       "consumer: holds as many messages as it may (full); release some before it goes on, or "
                       "create the queue with more (held=N)");
   }
+  if (why == Status::failed || why == Status::unreachable) {
+    throw ClosedError(why,
+                      why == Status::failed
+                          ? "consumer: the queue's handler refused a message or failed on it (failed), so it is no "
+                            "value; the next receive() goes on behind it"
+                          : "consumer: a message's payload is in device memory alone (unreachable); receive it by "
+                            "ipcq::cuda");
+  }
   if (why == Status::malformed) {
     throw ClosedError(why,
                       "consumer: a message is no value of the consumer's type (malformed); have its producer open the "

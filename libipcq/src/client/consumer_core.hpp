@@ -87,6 +87,7 @@ class ConsumerCore {
     return (message.hold_.entry & RecordSource::kRecordBit) != 0;
   }
   Descriptor descriptor(const Message& message) const noexcept;
+  Held& held_of(const Message& message) const noexcept { return member_.held(message.hold_.entry); }
   // Frees the message's held entry and keeps the group's bit in the slot, which an alias clears later. False: the entry
   // was not this consumer's any more.
   bool hand_over(Message& message) noexcept;

@@ -63,6 +63,7 @@ class ProducerCore {
   std::uint32_t client() const noexcept { return client_; }
 
  private:
+  friend class CallForwarding;
   friend class CallSender;
   friend class Forwarding;
   friend class RecordPacker;

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "client/consumer_core.hpp"
+#include "client/forwarded_request.hpp"
 #include "ipcq/calls.hpp"
 #include "protocol/calls.hpp"
 
@@ -38,15 +40,35 @@ class ServerCore {
   const std::shared_ptr<SessionCore>& shared_session() const noexcept { return consumer_.shared_session(); }
 
  private:
-  AnswerSide<SharedAtomics> side(std::uint64_t id) const noexcept {
-    return {queue().call(id), call_number(id), client_};
+  friend class CallForwarding;
+  // The queue whose client has asked, and its pool: this server's, unless the request was passed on.
+  const QueueMap& home(const ipcq::Request& request) const noexcept {
+    return request.forwarded_ == nullptr ? queue() : *request.forwarded_->home.queue;
   }
-  // Whether somebody waits for its answer.
-  bool is_worth_it(const Message& message) const noexcept;
+  const PoolMap& home_pool(const ipcq::Request& request) const noexcept {
+    return request.forwarded_ == nullptr ? consumer_.pool() : *request.forwarded_->home.pool;
+  }
+  AnswerSide<SharedAtomics> side(const ipcq::Request& request) const noexcept {
+    return {home(request).call(request.id()), call_number(request.id()), client_};
+  }
+  void wake(const ipcq::Request& request) const noexcept { wake_caller(home(request), request.id()); }
+  // Throws as SessionCore::find_home().
+  const CallHome& home_of_generation(std::uint64_t generation);
+  enum class Worth : std::uint8_t {
+    to_be_answered,
+    nothing,  // nobody waits, the home is gone, or the message is damaged
+    unknown,  // this process cannot reach the home: logged
+  };
+  // Finds the home of a request that was passed on, which may take a question to the broker.
+  Worth open_forwarded(ipcq::Request& request) noexcept;
+  // Ends what this server has of a request that was passed on. `keeps_slot`: that of the request is the caller's.
+  void end_forwarded(ipcq::Request& request, bool keeps_slot) noexcept;
+  // Whether the request's call is one, and somebody waits for its answer, as far as that is looked at.
+  Worth worth_of(ipcq::Request& request, bool lay_there) noexcept;
   std::span<std::byte> room(const ipcq::Request& request) const noexcept;
   SlotLoan slot_of_request(const ipcq::Request& request) const noexcept;
   // Waits until the caller has read the last reply, but no longer than it waits itself (cancelled).
-  Status begin(std::uint64_t id, bool over_request, Deadline& deadline) const noexcept;
+  Status begin(const ipcq::Request& request, bool over_request, Deadline& deadline) const noexcept;
   // AnswerSide::finish() for the request's call, whose client is woken.
   AnswerSide<SharedAtomics>::After finish_call(const ipcq::Request& request,
                                                const AnswerSide<SharedAtomics>::Last& last, bool redelivers) noexcept;
@@ -58,8 +80,10 @@ class ServerCore {
   ConsumerCore consumer_;
   const std::uint32_t client_;
   Endpoint& endpoint_;
-  const std::size_t answer_bytes_;
   const Wait wait_;
+  std::vector<std::unique_ptr<ForwardedRequest>> forwarded_;  // of all requests that were passed on to this server
+  std::vector<ForwardedRequest*> spare_;                      // of these, those of no request
+  std::vector<CallHome> homes_;
   std::uint64_t cancelled_ = 0;
 };
 

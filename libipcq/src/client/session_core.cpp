@@ -24,7 +24,7 @@ void check_room(const std::string& queue, const Attachment& a, const SchemaClaim
     if (needs <= room) return;
     throw UsageError("queue '" + queue + "': its " + what + " have " + std::to_string(room) +
                      " bytes at most, and a '" + schema + "' has " + std::to_string(needs) +
-                     "; create it with larger slots (size)");
+                     "; create it with larger slots (size), or without slots with longer lines (line)");
   };
   const std::uint32_t inline_bytes = a.queue->config().inline_bytes;
   check(claim.sent, inline_bytes, "messages", metadata_for_values(*a.queue, *a.pool));
@@ -141,6 +141,24 @@ Attachment SessionCore::attach(Request request, const SchemaClaim& claim, Deadli
     if (until == 0 || now_ns() >= until) throw_refusal(reply, refusal);
     std::this_thread::sleep_for(reply.refusal == Refusal::busy ? std::chrono::milliseconds(1) : kAskAgainEvery);
   }
+}
+
+CallHome SessionCore::find_home(std::uint64_t generation) {
+  Request asks;
+  asks.op = Op::find_home;
+  set_text(asks.name, sizeof asks.name, std::to_string(generation));
+  std::string refusal;
+  const Reply reply = request(asks, {}, refusal);
+  if (reply.refusal != Refusal::none) throw_refusal(reply, refusal);
+  CallHome home;
+  home.queue = maps_.queue(get_text(reply.queue_segment, sizeof reply.queue_segment));
+  home.pool = maps_.pool(get_text(reply.pool_segment, sizeof reply.pool_segment));
+  const auto& config = home.queue->config();
+  if (config.segment.generation != generation || config.pool_generation != home.pool->config().segment.generation) {
+    throw LayoutError("queue '" + get_text(config.segment.name, kNameBytes) +
+                      "': its segments and the broker's answer contradict each other; restart the broker");
+  }
+  return home;
 }
 
 void SessionCore::detach(std::uint32_t client, std::uint32_t flags) noexcept {

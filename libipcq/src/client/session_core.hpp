@@ -11,6 +11,7 @@
 
 #include "base/deadline.hpp"
 #include "base/log_queue.hpp"
+#include "client/forwarded_request.hpp"
 #include "client/ready_fd.hpp"
 #include "client/session_maps.hpp"
 #include "control/request_channel.hpp"
@@ -39,6 +40,9 @@ class SessionCore {
 
   // Opens an endpoint of that claim and maps its queue. Retries until the queue exists or `deadline` has passed.
   Attachment attach(Request request, const SchemaClaim& claim, Deadline& deadline);
+  // The queue of that generation, whose client has asked what another queue's server is to answer. Throws
+  // NotFoundError: there is none any more; as attach().
+  CallHome find_home(std::uint64_t generation);
   // Closes the endpoint at the broker, and ends its use of the maps. Waits for the answer as RequestChannel::tell().
   // Failures are ignored: the broker closes the endpoint at the latest when it sees the process end.
   // `flags`: RequestFlag of close_endpoint.

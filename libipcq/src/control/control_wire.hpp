@@ -37,6 +37,7 @@ enum class Op : std::uint32_t {
   drain = 18,         // name; likewise, what is left as yet
   pause = 19,         // name, group (empty: the queue)
   resume = 20,        // name, group (likewise)
+  find_home = 21,     // name: the generation of a queue, decimal; the reply names its segments
 };
 
 enum RequestFlag : std::uint32_t {

@@ -23,6 +23,10 @@ struct alignas(64) HeldOf {
   typename A::template PlainTail<56> data;  // payload of an inline message
 };
 using Held = HeldOf<SharedAtomics>;
+// Descriptor::schema of the message.
+inline std::uint32_t schema_of(const Held& h) {
+  return static_cast<std::uint32_t>(h.descriptor.word[1].load(std::memory_order_relaxed) >> 32);
+}
 
 static_assert(sizeof(Held) == 128);
 static_assert(offsetof(Held, word) == 0 && offsetof(Held, ticket) == 8 && offsetof(Held, descriptor) == 16 &&

@@ -251,13 +251,15 @@ constexpr std::uint64_t found_none(std::uint64_t v) {
 //            come, which is the last then. Open again where the request goes to another server
 //   go_on    the caller, which has read the answer
 //   close    the caller, which has read the answer or wants none; its repair
+//
+// pass_on: open(n) to open(n+1), by whoever has the request and passes it on to another queue; is `client` then
 enum class CallState : std::uint64_t { free = 0, open = 1, writing = 2, answered = 3, cancelled = 4 };
 // What the caller is told of an answered call. reply_and_death: it may read the reply, and more will not come.
 enum class Answer : std::uint64_t { reply = 0, failure = 1, server_died = 2, reply_and_death = 3, end = 4 };
 struct CallWord {
   std::uint32_t number = 0;
   CallState state = CallState::free;
-  std::uint32_t client = 0;  // writing, cancelled: who answers
+  std::uint32_t client = 0;  // writing, cancelled: who answers; open: who has passed the request on last
   Answer answer = Answer::reply;
   bool in_slot = false;  // the answer lies in the request's slot; it is the caller's, unless there is more
   bool more = false;     // the server sends further replies, and has the request still
@@ -299,6 +301,11 @@ struct CallIdBits {
 static_assert(fill_a_word<CallIdBits::Number, CallIdBits::Entry>());
 constexpr std::uint64_t pack_call_id(std::uint32_t entry, std::uint32_t number) {
   return CallIdBits::Entry::put(entry) | CallIdBits::Number::put(number);
+}
+// Of a call that AnswerSide::pass_on() has given its next number.
+constexpr std::uint64_t id_passed_on(std::uint64_t id) {
+  return pack_call_id(static_cast<std::uint32_t>(CallIdBits::Entry::get(id)),
+                      static_cast<std::uint32_t>(CallIdBits::Number::get(id)) + 1);
 }
 constexpr std::uint32_t call_entry(std::uint64_t id) { return static_cast<std::uint32_t>(CallIdBits::Entry::get(id)); }
 constexpr std::uint32_t call_number(std::uint64_t id) {

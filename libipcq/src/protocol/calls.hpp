@@ -130,6 +130,23 @@ class AnswerSide {
       }
     }
   }
+  // Has the call go on under its next number, by which whoever this party passes its request on to knows it. After
+  // `yes` this party knows of it no more: its own number is over.
+  Begun pass_on() const {
+    for (;;) {
+      const std::uint64_t seen = e_.word.load(std::memory_order_acquire);
+      CallWord w = unpack_call(seen);
+      if (w.number != number_) return Begun::cancelled;
+      if (w.state == CallState::answered && w.more) return Begun::unread;
+      if (w.state != CallState::open) return Begun::cancelled;
+      ++w.number;
+      w.client = me_;  // by which the repair knows the step from a call that its client has opened anew
+      if (e_.word.cas(seen, pack(w), std::memory_order_acq_rel)) {
+        IPCQ_CRASH_POINT("pass_on.renumbered");
+        return Begun::yes;
+      }
+    }
+  }
   // Before this party changes the bytes of the request: no other server can be given it from then on.
   void begin_to_change() const {
     for (;;) {

@@ -32,6 +32,7 @@ class Repair {
         gpu_may_live_on_(ended.alive || ended.gpu_may_outlive),
         endpoint_(ended.endpoint),
         blocks_(ended.blocks),
+        homes_(ended.homes),
         own_block_(queue.held_block(ended.endpoint)) {}
 
   RepairReport run_late() {
@@ -205,7 +206,8 @@ class Repair {
       orphan(h, 0, g, deliveries);
       return;
     }
-    if (queue_.takes_calls()) (void)settle_call(d, false);
+    Descriptor lost = d;
+    if (queue_.takes_calls()) (void)settle_call(lost, data, {}, false);
     if (d.kind == LineKind::slot) Member::release_slot(d, pool_, g);
     ++report_.lost;
   }
@@ -242,12 +244,9 @@ class Repair {
       ++report_.finished;
     }
   }
-  // What becomes of a request that it held: its call is answered with its death, or another server gets it.
-  AnswerSide<SharedAtomics>::After settle_call(const Descriptor& d, bool may_give_back) {
-    if (!queue_.has_call(d.sequence)) return AnswerSide<SharedAtomics>::After::release;  // damaged
-    const AnswerSide<SharedAtomics> call(queue_.call(d.sequence), call_number(d.sequence), client_);
-    const bool redelivers = may_give_back && (queue_.redelivers_calls() || queue_.handler_answers());
-    return call.finish(call.kDied, redelivers, slot_of(d));
+  AnswerSide<SharedAtomics>::After settle_call(Descriptor& d, const std::byte* data, const Onward& onward,
+                                               bool may_give_back) {
+    return settle_request({queue_, map_, homes_, client_}, d, data, onward, may_give_back);
   }
 
   // False: the entry has changed since it was loaded, call again.
@@ -259,8 +258,12 @@ class Repair {
     if (w.state == HeldState::releasing) {
       Member::release_slot(d, pool_, w.group);
     } else if (queue_.takes_calls()) {
-      const auto after = settle_call(d, true);
+      Descriptor now = d;
+      const auto& words = h.descriptor.word;
+      const Onward onward{words[5].load(std::memory_order_relaxed), words[6].load(std::memory_order_relaxed)};
+      const auto after = settle_call(now, h.data.view(), onward, true);
       if (after == AnswerSide<SharedAtomics>::After::give_back) {
+        h.descriptor.store(now);
         return orphan(h, seen, w.group, std::min(w.deliveries + 1, kMaxDeliveries));
       }
       // The lease says whether the slot still is this message's.
@@ -310,6 +313,7 @@ class Repair {
   const bool gpu_may_live_on_;
   const std::uint32_t endpoint_;
   const std::vector<std::uint32_t>* const blocks_;
+  const CallHomes* const homes_;
   const HeldEntries<SharedAtomics> own_block_;  // of the ended endpoint
   std::optional<std::vector<std::pair<std::uint64_t, std::uint64_t>>> forwarded_;
   RepairReport report_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "queue/queue_map.hpp"
+#include "repair/call_homes.hpp"
 
 namespace ipcq::detail {
 
@@ -34,6 +35,7 @@ struct Ended {
   bool gpu_may_outlive = false;
   // The endpoints whose held entries may be in use; null: all.
   const std::vector<std::uint32_t>* blocks = nullptr;
+  const CallHomes* homes = nullptr;  // null: it has no request that was passed on
 };
 
 // Repairs, then rings every doorbell of the queue and its pool.

@@ -66,7 +66,7 @@ class JsonOfMessage {
       case Kind::boolean:
         return add_boolean(at);
       case Kind::character:
-        return add_string(std::string_view(reinterpret_cast<const char*>(at.data()), 1));
+        return add_string(std::string(1, load<char>(at)));
       case Kind::integer:
         return add_integer<std::int8_t, std::int16_t, std::int32_t, std::int64_t>(type.bytes, at);
       case Kind::unsigned_integer:
@@ -172,7 +172,8 @@ class JsonOfMessage {
   }
   void add_array(const SchemaType& type, Bytes at) {
     if (type.element->kind == Kind::character) {
-      const std::string copy(reinterpret_cast<const char*>(at.data()), type.count);
+      const std::string copy(reinterpret_cast<const char*>(at.data()),
+                             std::min(type.count, std::uint64_t{kMostTextBytes}));
       return add_string(std::string_view(copy).substr(0, copy.find('\0')));
     }
     add_elements(type.count, [&](std::uint64_t i) { add(*type.element, at.subspan(i * type.element->bytes)); });
@@ -201,6 +202,10 @@ class JsonOfMessage {
     return text;
   }
   void add_tensor(const Tensor& tensor) {
+    if (is_none(tensor)) {
+      json_ += "null";
+      return;
+    }
     if (!fits_in(tensor, payload_.size())) fail("a tensor of it reaches beyond the payload");
     json_ += "{\"dtype\":\"" + dtype_text(tensor.dtype) + "\",\"shape\":[";
     std::uint64_t size = 1;
@@ -232,7 +237,7 @@ class JsonOfMessage {
     if (dtype.lanes == 1 && has_width) {
       if (dtype.code == DType::kInt) return type.kind = Kind::integer, type;
       if (dtype.code == DType::kUint) return type.kind = Kind::unsigned_integer, type;
-      if (dtype.code == DType::kBool && dtype.bits == 8) return type.kind = Kind::boolean, type;
+      if (dtype.code == DType::kBool && dtype.bits == 8) return type.kind = Kind::unsigned_integer, type;
       if (dtype.code == DType::kFloat && dtype.bits >= 32) return type.kind = Kind::real, type;
     }
     SchemaType byte;

@@ -146,14 +146,23 @@ class Parser {
     std::uint64_t end = 0;
     do {
       SchemaField field;
+      const std::size_t begin = at_;
       field.name = name();
+      if (std::any_of(parsed.fields.begin(), parsed.fields.end(),
+                      [&](const auto& f) { return f.name == field.name; })) {
+        at_ = begin;
+        fail("a name that no field before it has");
+      }
       expect(" ");
       field.type = type(depth + 1);
       expect(" @");
+      const std::size_t place = at_;
       field.offset = number();
       if (field.offset < end || field.offset % field.type.alignment != 0) {
+        at_ = place;
         fail(
-            "an offset behind the fields before it (they stand in the order of their declaration), and at a multiple "
+            "an offset behind the fields before it (IPCQ_SCHEMA names them in the order of their declaration), and at "
+            "a multiple "
             "of " +
             std::to_string(field.type.alignment));
       }
@@ -164,8 +173,10 @@ class Parser {
     } while (take("; "));
     expect("}");
     if (parsed.depth > SchemaType::kDeepest) fail("fewer levels in it");
+    const std::size_t place = at_;
     parsed.bytes = number();
     if (parsed.bytes < end || parsed.bytes % parsed.alignment != 0) {
+      at_ = place;
       fail("a size of at least " + std::to_string(end) + ", and a multiple of " + std::to_string(parsed.alignment));
     }
     return parsed;

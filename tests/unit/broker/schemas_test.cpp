@@ -60,19 +60,38 @@ TEST_F(Schemas, AnotherTypeMayComeOnceNobodyHasItAndNothingIsLeft) {
   Producer p = producer(kOne);
   ASSERT_EQ(p.send(std::string(16, 'x')), Status::ok);
   p.close();
-  EXPECT_THAT(refusal(kTwo), AllOf(HasSubstr("of which 1 are left"), HasSubstr("ipcq drain q")));
+  EXPECT_THAT(refusal(kTwo), AllOf(HasSubstr("and 1 is left"), HasSubstr("ipcq-consumer q")));
   Consumer raw = consumer("");
   auto held = raw.receive(std::chrono::seconds(5));
   ASSERT_TRUE(held);
-  EXPECT_THAT(refusal(kTwo), HasSubstr("of which 1 are left")) << "it may be given back";
+  EXPECT_THAT(refusal(kTwo), HasSubstr("and 1 is left")) << "it may be given back";
   ASSERT_EQ(held->release(), Status::ok);
   (void)producer(kTwo);
   EXPECT_EQ(raw.schema(), kTwo);
 }
 
+TEST_F(Schemas, AnOpeningThatIsRefusedBindsNothing) {
+  broker_.create("q", {.slots = 2, .size = 100});
+  Producer raw = producer("");
+  ASSERT_EQ(raw.send(std::string(24, 'x')), Status::ok);
+  EXPECT_THAT(refusal("char[1000]"), HasSubstr("100 bytes at most"));
+  EXPECT_EQ(raw.schema(), "");
+  (void)producer(kOne);
+  EXPECT_EQ(raw.schema(), kOne);
+}
+
+TEST_F(Schemas, RequestsForWhichNobodyWaitsKeepTheirType) {
+  broker_.create("q", {.calls = 4});
+  {
+    Client client = session_.client("q", {.schema = kOne});
+    ASSERT_TRUE(client.request(std::string(16, 'x')));
+  }
+  EXPECT_THAT(error_of<UsageError>([&] { (void)session_.server("q", {.schema = kTwo}); }), HasSubstr("and 1 is left"));
+}
+
 TEST_F(Schemas, ADeclaredTypeStays) {
   broker_.create("q", {.schema = kOne});
-  EXPECT_THAT(refusal(kTwo), HasSubstr("by its creation"));
+  EXPECT_THAT(refusal(kTwo), AllOf(HasSubstr("by its creation"), HasSubstr("create it with the other text (schema)")));
   (void)producer(kOne);
   EXPECT_THAT(refusal(kTwo), HasSubstr("by its creation"));
 }

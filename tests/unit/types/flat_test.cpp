@@ -25,6 +25,11 @@ static_assert(!detail::kChecked<Point>);
 static_assert(detail::kRefersElsewhere<Track> && detail::kRefersElsewhere<Scene> && detail::kRefersElsewhere<Tensor>);
 static_assert(detail::kRefersElsewhere<Track[2]>);
 
+struct NotedPoint : Point {
+  const char* note = {};
+};
+static_assert(detail::kIsField<Point> && !detail::kIsField<NotedPoint> && !detail::kIsField<const char*>);
+
 // Exactly as large as asked, so that a sanitizer sees each byte beyond.
 struct Room {
   explicit Room(std::size_t bytes) : data(new std::byte[bytes]()), size(bytes) {}
@@ -84,8 +89,22 @@ TEST(Flat, WhatHasNoRoomIsSaid) {
   EXPECT_TRUE(tensors.make<double>(tensors->image, {1U << 31, 1U << 31, 1U << 31}).empty());
   FlatWriter<Scene> dimensions(room.span());
   EXPECT_TRUE(dimensions.make<float>(dimensions->image, {1, 1, 1, 1, 1, 1, 1, 1, 1}).empty());
+  FlatWriter<Scene> odd(room.span());
+  EXPECT_TRUE(odd.make(odd->image, DType{DType::kUint, 12, 1}, {}).empty());
+  EXPECT_TRUE(odd.is_full());
   FlatWriter<Scene> lists(room.span());
   EXPECT_TRUE(lists.make(lists->tracks, ~std::size_t{0} / 8).empty());
+}
+
+TEST(Flat, ElementsThatReferElsewhereBeginEmptyInAUsedRoom) {
+  const Room room(1024);
+  std::memset(room.data.get(), 0xff, room.size);
+  FlatWriter<Scene> w(room.span());
+  ASSERT_EQ(w.make(w->tracks, 5).size(), 5u);
+  const FlatView<Scene> view(w.bytes().data(), w.bytes().size());
+  ASSERT_TRUE(view.is_sound());
+  for (const Track& t : view.get(view->tracks)) EXPECT_TRUE(view.get(t.name).empty());
+  EXPECT_FALSE(view.get(view->image)) << "nobody has set it";
 }
 
 TEST(Flat, AValueBesideItsPayloadRefersToIt) {
@@ -222,13 +241,34 @@ TEST(Flat, AViewOfATensorTellsWhetherItsElementsLieInOrder) {
   EXPECT_FALSE(view(tensor(0, {{kMost, 0}, {kMost, 0}, {kMost, 0}})).is_contiguous());
 }
 
-// Lists that all name the same elements would take for ever to look at.
-TEST(Flat, ListsThatNameTheSameElementsOverAndOverAreNotSound) {
-  std::vector<Track> tracks(512);
-  for (Track& t : tracks) t.points = {0, 1024};
-  List<Track> all{0, 512};
-  const FlatView<List<Track>> view(all, reinterpret_cast<const std::byte*>(tracks.data()), 512 * sizeof(Track));
-  EXPECT_FALSE(view.is_sound());
+struct Tile {
+  bool mask[4096] = {};
+};
+IPCQ_SCHEMA(Tile, mask)
+struct Row {
+  List<Tile> tiles;
+};
+IPCQ_SCHEMA(Row, tiles)
+
+TEST(Flat, ArraysInElementsThatAreNamedOverAndOverAreNotSound) {
+  const Room room(1 << 20);
+  FlatWriter<List<Row>> w(room.span());
+  const std::span<Row> rows = w.make(*w, 10'000);
+  ASSERT_EQ(w.make(rows[0].tiles, 1).size(), 1u);
+  for (Row& r : rows) r.tiles = rows[0].tiles;
+  EXPECT_FALSE(FlatView<List<Row>>(w.bytes().data(), w.bytes().size()).is_sound());
+  for (std::size_t i = 1; i < rows.size(); ++i) rows[i] = {};
+  EXPECT_TRUE(FlatView<List<Row>>(w.bytes().data(), w.bytes().size()).is_sound());
+}
+
+TEST(Flat, ListsMayShareElementsThatNeedNoLook) {
+  struct {
+    alignas(8) List<Point> lists[64] = {};
+    Point points[4];
+  } m;
+  for (auto& list : m.lists) list = {offsetof(decltype(m), points), 4};
+  const auto* const bytes = reinterpret_cast<const std::byte*>(&m);
+  EXPECT_TRUE(FlatView<List<Point>[64]>(m.lists, bytes, sizeof m).is_sound());
 }
 
 // Every change of a message leaves a view that reads within the payload: a sanitizer, or a crash, would tell.

@@ -99,6 +99,14 @@ TEST(SchemaJson, PrintsALimitedNumberOfValues) {
   EXPECT_LT(Schema::parse("list<text>").to_json(std::as_bytes(std::span(texts))).size(), std::size_t{20} << 20);
 }
 
+TEST(SchemaJson, ABoolTensorIsShownAsNumbers) {
+  alignas(8) std::byte room[256];
+  FlatWriter<Tensor> w(room);
+  for (bool& b : w.make<bool>(*w, {2})) b = true;
+  EXPECT_THAT(Schema::parse("tensor").to_json(w.bytes()), HasSubstr("\"elements\":[1,1]"));
+  EXPECT_EQ(json(Tensor{}), "null") << "not set";
+}
+
 TEST(SchemaJson, WhatIsNoValueOfTheSchemaIsRefused) {
   const auto refusal = [](const char* text, std::span<const std::byte> bytes) {
     return error_of<UsageError>([&] { (void)Schema::parse(text).to_json(bytes); });

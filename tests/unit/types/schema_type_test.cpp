@@ -63,6 +63,8 @@ TEST(SchemaText, OfAnotherFormIsRefusedWithItsPlace) {
 
 TEST(SchemaText, WhoseFieldsDoNotFitIsRefused) {
   EXPECT_THAT(refusal("A{x u64 @0; y u8 @4}16"), HasSubstr("behind the fields before it"));
+  EXPECT_THAT(refusal("A{x u8 @0; x u8 @1}2"), HasSubstr("no field before it"));
+  EXPECT_THAT(refusal("A{x u64 @4}16"), HasSubstr("character 10 stands '4}16'"));
   EXPECT_THAT(refusal("A{x u64 @4}16"), HasSubstr("multiple of 8"));
   EXPECT_THAT(refusal("A{x u64 @0}4"), HasSubstr("at least 8"));
   EXPECT_THAT(refusal("A{x u64 @0; y u8 @8}9"), HasSubstr("multiple of 8"));
