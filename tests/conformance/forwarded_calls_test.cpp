@@ -216,6 +216,7 @@ TEST_P(ForwardedCalls, GoWhereThereIsRoom) {
   Server first = server(), second = server_of("b");
   Client onward = client_of("b");
   std::vector<Call> calls;
+  calls.reserve(3);
   for (int i = 0; i < 3; ++i) calls.push_back(ask(caller, pattern(300, 1)));
   Request r;
   for (int i = 0; i < 2; ++i) {

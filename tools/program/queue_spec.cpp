@@ -89,7 +89,7 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     return static_cast<std::uint32_t>(parse_number(value, what(key), low, high));
   };
   if (has(key) && key != "group" && key != "define" && key != "include") throw UsageError(what(key) + ": given twice");
-  if (set_of_handler(key, value)) {
+  if (set_of_handler(key, value) || set_of_messages(key, value)) {
     seen_.emplace(key);
     return;
   }
@@ -128,12 +128,6 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     options_.calls = number(1, detail::kMaxCalls);
   } else if (key == "on_server_death") {
     options_.on_server_death = parse_on_server_death(value, what(key));
-  } else if (key == "metadata") {
-    options_.metadata = number(0, detail::kMostMetadataBytes);
-  } else if (key == "schema") {
-    options_.schema = parse_schema(value, what(key));
-  } else if (key == "result_schema") {
-    options_.result_schema = parse_schema(value, what(key));
   } else if (key == "backend") {
     options_.backend = parse_backend(value, what(key));
   } else if (key == "device") {
@@ -148,6 +142,20 @@ void QueueSpec::set(std::string_view key, std::string_view value) {
     throw UsageError(fmt::format("queue '{}': unknown key '{}'; there are {}", name_, key, kQueueKeys));
   }
   seen_.emplace(key);
+}
+
+// False: it is not of what messages are.
+bool QueueSpec::set_of_messages(std::string_view key, std::string_view value) {
+  if (key == "metadata") {
+    options_.metadata = static_cast<std::uint32_t>(parse_number(value, what(key), 0, detail::kMostMetadataBytes));
+  } else if (key == "schema") {
+    options_.schema = parse_schema(value, what(key));
+  } else if (key == "result_schema") {
+    options_.result_schema = parse_schema(value, what(key));
+  } else {
+    return false;
+  }
+  return true;
 }
 
 // False: it is not of the handler.

@@ -39,6 +39,7 @@ class QueueSpec {
   std::string what(std::string_view key) const;
   bool has(std::string_view key) const;
   bool set_of_handler(std::string_view key, std::string_view value);
+  bool set_of_messages(std::string_view key, std::string_view value);
   void set_size(std::string_view value);
   void add_group(GroupOptions group);
 

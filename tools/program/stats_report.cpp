@@ -126,6 +126,14 @@ Json to_json(const BrokerStats& broker) {
           {"queues", array_of(broker.queues)}};
 }
 
+static std::string calls_text(const QueueStats& queue) {
+  return fmt::format("  calls: {} of a client at once, open {}, answered and not read {}, cancelled {}; {}\n",
+                     queue.calls, queue.calls_open, queue.calls_answered, queue.calls_cancelled,
+                     queue.on_server_death.empty()          ? "answered by the handler"
+                     : queue.on_server_death == "redeliver" ? "redelivered when their server dies"
+                                                            : "failed when their server dies");
+}
+
 std::string to_text(const QueueStats& told) {
   const QueueStats queue = shown(told);
   auto text = fmt::format("queue {}: {}, backend {}, executor {}{}, handler {}, backpressure {}\n", queue.name,
@@ -142,13 +150,7 @@ std::string to_text(const QueueStats& told) {
                       queue.handler_errors, queue.tombstones);
   text += fmt::format("  depth: empty {}, claimed {}, ready {}, inflight {}, done {}, reading {}\n", queue.empty,
                       queue.claimed, queue.ready, queue.inflight, queue.done, queue.reading);
-  if (queue.calls != 0) {
-    text += fmt::format("  calls: {} of a client at once, open {}, answered and not read {}, cancelled {}; {}\n",
-                        queue.calls, queue.calls_open, queue.calls_answered, queue.calls_cancelled,
-                        queue.on_server_death.empty()          ? "answered by the handler"
-                        : queue.on_server_death == "redeliver" ? "redelivered when their server dies"
-                                                               : "failed when their server dies");
-  }
+  if (queue.calls != 0) text += calls_text(queue);
   if (queue.quarantined != 0) {
     text += fmt::format("  {} slots out of use: GPU work of a dead client may still write them\n", queue.quarantined);
   }

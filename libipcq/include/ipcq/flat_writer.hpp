@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
 #include <memory>
 #include <ranges>
 #include <span>
@@ -159,5 +160,35 @@ class FlatWriter {
   bool full_ = false;
   T beside_{};
 };
+
+namespace detail {
+
+template <class T>
+std::span<const std::byte> value_bytes(const T& value) noexcept {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+// Values as a range of payloads, for send_many().
+template <class T>
+struct EachAsBytes {
+  struct Iterator {
+    using iterator_concept = std::forward_iterator_tag;
+    using value_type = std::span<const std::byte>;
+    using difference_type = std::ptrdiff_t;
+    const T* at = nullptr;
+    std::span<const std::byte> operator*() const noexcept { return value_bytes(*at); }
+    Iterator& operator++() noexcept {
+      ++at;
+      return *this;
+    }
+    Iterator operator++(int) noexcept { return {at++}; }
+    bool operator==(const Iterator& other) const noexcept { return at == other.at; }
+  };
+  std::span<const T> values;
+  Iterator begin() const noexcept { return {values.data()}; }
+  Iterator end() const noexcept { return {values.data() + values.size()}; }
+};
+
+}  // namespace detail
 
 }  // namespace ipcq

@@ -17,7 +17,7 @@ namespace ipcq {
 template <class E>
 class Range {
  public:
-  IPCQ_HOST_DEVICE constexpr Range() noexcept {}
+  constexpr Range() noexcept = default;
   IPCQ_HOST_DEVICE constexpr Range(E* data, std::uint64_t size) noexcept : data_(data), size_(size) {}
   IPCQ_HOST_DEVICE constexpr E* data() const noexcept { return data_; }
   IPCQ_HOST_DEVICE constexpr std::uint64_t size() const noexcept { return size_; }
@@ -27,10 +27,8 @@ class Range {
   IPCQ_HOST_DEVICE constexpr E& operator[](std::uint64_t i) const noexcept { return data_[i]; }
 #ifndef __CUDACC_RTC__
   // Of characters.
-  constexpr operator std::string_view() const noexcept
-      requires(__is_same(E, const char)) {  // NOLINT(google-explicit-constructor)
-    return {data_, size_};
-  }
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr operator std::string_view() const noexcept requires(__is_same(E, const char)) { return {data_, size_}; }
 #endif
 
  private:

@@ -19,7 +19,6 @@
 #include <cstddef>
 #include <functional>
 #include <iterator>
-#include <ranges>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -36,13 +35,6 @@ namespace ipcq {
 
 template <class T>
 class TypedProducer;
-
-namespace detail {
-template <class T>
-std::span<const std::byte> value_bytes(const T& value) noexcept {
-  return std::as_bytes(std::span(&value, 1));
-}
-}  // namespace detail
 
 // The value of a message: its metadata, if these may have values (Producer::metadata_for_values()) and are one, else
 // the beginning of its payload. Empty: it is no value.
@@ -165,7 +157,7 @@ class TypedProducer {
   }
   [[nodiscard]] BatchResult send_many(std::span<const T> values, Timeout timeout = kForever) {
     static_assert(!detail::kRefersElsewhere<T>, "what the values refer to is sent by a FlatWriter, or a loan");
-    return producer_.send_many(values | std::views::transform(detail::value_bytes<T>), timeout);
+    return producer_.send_many(detail::EachAsBytes<T>{values}, timeout);
   }
   // Builds a value in a slot.
   [[nodiscard]] Result<TypedLoan<T>> loan(Timeout timeout = kForever) noexcept {

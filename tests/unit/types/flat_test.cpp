@@ -133,20 +133,20 @@ TEST(Flat, ABoolThatIsNoneIsNotSound) {
 }
 
 enum class Switch : bool {};
-struct Constants {
-  const bool on = {};
-  const Switch position = {};
-  const List<Track> tracks = {};
+struct Switches {
+  bool on = {};
+  Switch position = {};
+  List<Track> tracks = {};
 };
-IPCQ_SCHEMA(Constants, on, position, tracks)
+IPCQ_SCHEMA(Switches, on, position, tracks)
 
-TEST(Flat, FieldsThatAreConstantOrNamedAreCheckedToo) {
-  for (const std::size_t spoiled :
-       {offsetof(Constants, on), offsetof(Constants, position), offsetof(Constants, tracks)}) {
-    alignas(8) std::byte bytes[sizeof(Constants)] = {};
-    EXPECT_TRUE(FlatView<Constants>(bytes, sizeof bytes).is_sound());
-    std::memset(bytes + spoiled, 2, spoiled == offsetof(Constants, tracks) ? sizeof(List<Track>) : 1);
-    EXPECT_FALSE(FlatView<Constants>(bytes, sizeof bytes).is_sound()) << spoiled;
+static_assert(detail::kChecked<const bool> && detail::kRefersElsewhere<const List<Track>[2]>);
+TEST(Flat, BoolsOfOtherNamesAreCheckedToo) {
+  for (const std::size_t spoiled : {offsetof(Switches, on), offsetof(Switches, position), offsetof(Switches, tracks)}) {
+    alignas(8) std::byte bytes[sizeof(Switches)] = {};
+    EXPECT_TRUE(FlatView<Switches>(bytes, sizeof bytes).is_sound());
+    std::memset(bytes + spoiled, 2, spoiled == offsetof(Switches, tracks) ? sizeof(List<Track>) : 1);
+    EXPECT_FALSE(FlatView<Switches>(bytes, sizeof bytes).is_sound()) << spoiled;
   }
 }
 

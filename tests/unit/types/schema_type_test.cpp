@@ -84,7 +84,7 @@ TEST(SchemaText, IsReadToALimitedDepth) {
 
 // Texts with one character changed: refused, or another type.
 TEST(SchemaText, WithAnyChangeIsNotTheSameType) {
-  const std::string text = schema_text<Scene>();
+  const std::string& text = schema_text<Scene>();
   std::mt19937 random(7);
   for (int i = 0; i < 20'000; ++i) {
     std::string changed = text;
