@@ -64,8 +64,7 @@ std::int32_t user_of(const QueueEntry& q, SchemaPlace place) {
 
 void check_place(const QueueEntry& q, EndpointKind kind, const SchemaClaim& claim, SchemaPlace place) {
   const std::string& theirs = claimed(q, kind, claim, place);
-  if (theirs.empty()) return;
-  if (theirs == q.schemas[place] || q.schemas[place].empty()) return;
+  if (theirs.empty() || q.schemas[place].empty() || theirs == q.schemas[place]) return;
   if (!declared(q, place).empty()) {
     refuse_claim(q, kind, place, theirs, " by its creation",
                  "or remove the queue and create it with the other text (" +
@@ -76,9 +75,9 @@ void check_place(const QueueEntry& q, EndpointKind kind, const SchemaClaim& clai
                  "and end that process if it is the older one, or use another queue");
   }
   if (const std::uint64_t left = count_messages_in(q); left != 0) {
-    refuse_claim(
-        q, kind, place, theirs, ", and " + std::to_string(left) + (left == 1 ? " is left" : " are left"),
-        "and take what is left without a type (ipcq-consumer " + q.name + "): then the queue takes the other type");
+    const std::string by = q.map->takes_calls() ? " (a server without a schema)" : " (ipcq-consumer " + q.name + ")";
+    refuse_claim(q, kind, place, theirs, ", and " + std::to_string(left) + (left == 1 ? " is left" : " are left"),
+                 "and take what is left without a type" + by + ": then the queue takes the other type");
   }
 }
 

@@ -207,19 +207,19 @@ class JsonOfMessage {
       return;
     }
     if (!fits_in(tensor, payload_.size())) fail("a tensor of it reaches beyond the payload");
-    json_ += "{\"dtype\":\"" + dtype_text(tensor.dtype) + "\",\"shape\":[";
-    std::uint64_t size = 1;
-    for (std::uint32_t d = 0; d < tensor.dimensions; ++d) {
-      json_ += (d != 0 ? "," : "") + std::to_string(tensor.shape[d]);
-      size = tensor.shape[d] == 0 ? 0 : size * tensor.shape[d];
-    }
-    json_ += "],\"strides\":[";
-    for (std::uint32_t d = 0; d < tensor.dimensions; ++d) {
-      json_ += (d != 0 ? "," : "") + std::to_string(tensor.strides[d]);
-    }
-    json_ += "],\"elements\":";
+    const auto add_each = [&](const char* name, const auto& of_dimension) {
+      json_ += std::string(",\"") + name + "\":[";
+      for (std::uint32_t d = 0; d < tensor.dimensions; ++d) {
+        json_ += (d != 0 ? "," : "") + std::to_string(of_dimension[d]);
+      }
+      json_ += ']';
+    };
+    json_ += "{\"dtype\":\"" + dtype_text(tensor.dtype) + '"';
+    add_each("shape", tensor.shape);
+    add_each("strides", tensor.strides);
+    json_ += ",\"elements\":";
     const SchemaType element = element_of(tensor.dtype);
-    add_elements(size, [&](std::uint64_t i) {
+    add_elements(TensorView(tensor, payload_.data() + tensor.at).size(), [&](std::uint64_t i) {
       std::int64_t steps = 0;
       for (std::uint32_t d = tensor.dimensions; d-- != 0; i /= tensor.shape[d]) {
         steps += static_cast<std::int64_t>(i % tensor.shape[d]) * tensor.strides[d];

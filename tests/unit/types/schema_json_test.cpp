@@ -87,6 +87,17 @@ TEST(SchemaJson, CountsWhatIsLeftOut) {
   EXPECT_THAT(schema.to_json(w.bytes()), HasSubstr("and 36 more"));
 }
 
+TEST(SchemaJson, ATensorOfMoreElementsThanANumberCanCountIsNotShownAsEmpty) {
+  std::vector<std::byte> room(256);
+  FlatWriter<Tensor> w(room);
+  w.make<std::uint8_t>(*w, {1})[0] = 7;
+  w->dimensions = 4;
+  for (std::size_t d = 0; d < 4; ++d) w->shape[d] = 1 << 16, w->strides[d] = 0;  // 2^64 times the same one
+  EXPECT_EQ(Schema::parse("tensor").to_json(w.bytes(), {}, 1),
+            R"({"dtype":"u8","shape":[65536,65536,65536,65536],"strides":[0,0,0,0],"elements":[7,"... and )"
+            R"(18446744073709551614 more"]})");
+}
+
 // Nested lists that name each other's elements: the text stays bounded.
 TEST(SchemaJson, PrintsALimitedNumberOfValues) {
   std::vector<List<List<List<std::uint8_t>>>> lists(64, {0, 64});
