@@ -172,8 +172,8 @@ inline constexpr bool kIsField = IsField<T>::value;
 template <class T>
 inline constexpr bool kRefersElsewhere = (Risks<T>::value & kRefers) != 0;
 
-// Whether what a value says of other places is within its payload, to any depth. Elements of lists have a place each,
-// so there are no more of them than bytes: beyond that lists name the same ones over and over, and it says no.
+// Whether what a value says of other places is within its payload, to any depth. Of elements that need a look of their
+// own it looks at twice as many as there are bytes: beyond that lists name the same ones over and over, and it says no.
 class SoundCheck {
  public:
   // `value_bytes`: of the value, which may lie elsewhere.

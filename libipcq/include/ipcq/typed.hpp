@@ -224,8 +224,9 @@ class TypedConsumer {
     value = *flat;
     return Status::ok;
   }
-  // Calls callback(const T&), or callback(const FlatView<T>&) where it takes that; as Consumer::consume(). Also
-  // malformed: the last message was no T; it is done with, and counted.
+  // Calls callback(const T&), or callback(const FlatView<T>&) where it takes that; as Consumer::consume(). Where values
+  // may be beside their payloads, messages are held one by one. Also malformed and failed: the last message was no T,
+  // or its handler failed; it is done with, and counted. Also unreachable, as receive().
   template <class Callback>
   BatchResult consume(Callback&& callback, Timeout timeout = kForever, std::size_t limit = 256) {
     if (consumer_.metadata_for_values() >= sizeof(T)) return receive_each(callback, timeout, limit);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/deadline.hpp"
+#include "control/control.hpp"
 
 namespace ipcq::detail {
 namespace {
@@ -65,6 +66,16 @@ void BrokerContext::complain(const std::string& text) {
   log(LogLevel::warning, text + (complaints_kept_ == 0 ? "" : "; and " + std::to_string(complaints_kept_) + " more"));
   complained_at_ns_ = now;
   complaints_kept_ = 0;
+}
+
+Fd BrokerContext::long_text(const std::string& text) {
+  if (text.size() < sizeof Reply::text) return {};
+  try {
+    return make_memfd(text);
+  } catch (const SystemError& e) {
+    complain(self() + ": " + e.what());
+    return {};
+  }
 }
 
 void BrokerContext::check_running(const std::string& object) const {

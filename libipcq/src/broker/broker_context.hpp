@@ -59,6 +59,9 @@ class BrokerContext {
   void close_log() const noexcept { log_.close(); }
   // Logs a warning that clients can cause at will: one line a second at most, with the number of those left out.
   void complain(const std::string& text);
+  // A file with all of a refusal's text that its reply cuts off; empty: the reply has all of it, or there is no file to
+  // be had, which is logged, and its beginning has to do.
+  Fd long_text(const std::string& text);
   // Throws UsageError, naming `object`, once the broker has begun to stop.
   void check_running(const std::string& object) const;
   // A number that no other segment of this name has had.

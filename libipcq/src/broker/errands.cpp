@@ -172,14 +172,7 @@ void Errands::deliver(const Errand& errand, const Outcome& outcome) {
   reply.serial = errand.request.serial;
   reply.messages = outcome.messages;
   reply.error = outcome.error;
-  Fd long_text;
-  if (outcome.text.size() >= sizeof reply.text) {
-    try {
-      long_text = make_memfd(outcome.text);
-    } catch (const SystemError& e) {
-      context_.complain(context_.self() + ": " + e.what());  // its beginning has to do
-    }
-  }
+  const Fd long_text = context_.long_text(outcome.text);
   send_(*client, reply, outcome.saved ? outcome.saved->content : long_text);
 }
 

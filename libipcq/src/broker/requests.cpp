@@ -23,18 +23,6 @@ Closing closing_of(const Request& request) {
 
 }  // namespace
 
-// A refusal whose text the reply cuts off has all of it beside it.
-Reply Requests::refuse_at_length(const std::string& text, Fd& attachment) const {
-  const Reply reply = refuse(Refusal::usage, text);
-  if (text.size() < sizeof reply.text) return reply;
-  try {
-    attachment = make_memfd(text);
-  } catch (const SystemError& e) {
-    context_.complain(context_.self() + ": " + e.what());  // its beginning has to do
-  }
-  return reply;
-}
-
 Reply Requests::answer(ConnectedClient& client, const Request& request, std::string_view behind, pid_t sender,
                        Fd& attachment) {
   // Only these may be dispatched a second time, with a descriptor of the reserve: they change nothing.
@@ -49,7 +37,8 @@ Reply Requests::answer(ConnectedClient& client, const Request& request, std::str
     context_.complain(text);
     return refuse(Refusal::shortage, text);
   } catch (const std::exception& e) {
-    return refuse_at_length(e.what(), attachment);
+    attachment = context_.long_text(e.what());
+    return refuse(Refusal::usage, e.what());
   }
 }
 

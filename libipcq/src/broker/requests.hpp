@@ -39,7 +39,6 @@ class Requests {
   Reply dispatch(ConnectedClient& client, const Request& request, std::string_view behind, pid_t sender,
                  Fd& attachment);
   Reply open(const ConnectedClient& client, const Request& request, std::string_view behind);
-  Reply refuse_at_length(const std::string& text, Fd& attachment) const;
   Reply hello(ConnectedClient& client, pid_t sender);
   Reply find_home(const Request& request) const;
   Reply drain(const ConnectedClient& client, const Request& request);

@@ -26,8 +26,7 @@ std::string ask(const std::string& broker, Op op, const std::string& queue, Dead
   set_text(r.name, sizeof r.name, queue);
   const Introduction asked = introduce(name, r, appears_by);
   if (asked.reply.refusal != Refusal::none) {
-    if (asked.attachment) throw_refusal(asked.reply, read_memfd(asked.attachment.get()));
-    throw_refusal(asked.reply);
+    throw_refusal(asked.reply, text_of_refusal(asked.reply, asked.attachment));
   }
   if (!wants_answer) return {};
   if (!asked.attachment) throw LayoutError("broker '" + name + "': answered without content");
@@ -69,8 +68,7 @@ class Conversation {
     const detail::Reply reply = receive_reply(connection_, broker_, attachment, deadline);
     messages_ = reply.messages;
     if (reply.refusal == Refusal::none) return attachment;
-    if (attachment) throw_refusal(reply, read_memfd(attachment.get()));  // for a text that the reply cuts off
-    throw_refusal(reply);
+    throw_refusal(reply, text_of_refusal(reply, attachment));
   }
   Fd ask_for_file(Op op, std::uint32_t flags = 0, std::uint32_t bytes = 0) {
     Fd file = ask(op, flags, bytes);

@@ -111,8 +111,7 @@ void CallForwarding::publish(const PublishClaim& claim, const ForwardedCall& cal
 // the other.
 void CallForwarding::end_if_closed(const ForwardedCall& call) noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  const std::uint64_t state = to_.queue_->control().state.load(std::memory_order_relaxed);
-  if (state != static_cast<std::uint64_t>(QueueState::closed)) return;
+  if (!to_.queue_->is_closed()) return;
   const std::uint64_t id = id_passed_on(request_.id());
   const QueueMap& home = server().home(request_);
   using Side = AnswerSide<SharedAtomics>;

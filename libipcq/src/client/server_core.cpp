@@ -41,9 +41,7 @@ const CallHome& ServerCore::home_of_generation(std::uint64_t generation) {
     return h.queue->config().segment.generation == generation;
   });
   if (known != homes_.end()) return *known;
-  const auto is_closed = [](const CallHome& h) {
-    return h.queue->control().state.load(std::memory_order_relaxed) == static_cast<std::uint64_t>(QueueState::closed);
-  };
+  const auto is_closed = [](const CallHome& h) { return h.queue->is_closed(); };
   homes_.erase(std::remove_if(homes_.begin(), homes_.end(), is_closed), homes_.end());
   homes_.push_back(consumer_.shared_session()->find_home(generation));
   return homes_.back();

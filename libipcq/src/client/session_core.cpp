@@ -31,6 +31,11 @@ void check_room(const std::string& queue, const Attachment& a, const SchemaClaim
   check(claim.received, answer_bytes(inline_bytes), "replies", 0);
 }
 
+[[noreturn]] void throw_contradiction(const std::string& queue) {
+  throw LayoutError("queue '" + queue +
+                    "': its segments and the broker's answer contradict each other; restart the broker");
+}
+
 }  // namespace
 
 SessionCore::SessionCore(const ConnectOptions& options)
@@ -105,8 +110,7 @@ Attachment SessionCore::attach(Request request, const SchemaClaim& claim, Deadli
         const auto& config = a.queue->config();
         if (config.segment.generation != reply.generation || a.endpoint >= config.endpoints || a.group >= kMaxGroups ||
             config.pool_generation != a.pool->config().segment.generation) {
-          throw LayoutError("queue '" + get_text(request.name, sizeof request.name) +
-                            "': its segments and the broker's answer contradict each other; restart the broker");
+          throw_contradiction(get_text(request.name, sizeof request.name));
         }
         if (request.op == Op::open_producer) check_room(get_text(request.name, sizeof request.name), a, claim);
         if (request.op == Op::open_consumer && reply.durable == 0) {
@@ -155,8 +159,7 @@ CallHome SessionCore::find_home(std::uint64_t generation) {
   home.pool = maps_.pool(get_text(reply.pool_segment, sizeof reply.pool_segment));
   const auto& config = home.queue->config();
   if (config.segment.generation != generation || config.pool_generation != home.pool->config().segment.generation) {
-    throw LayoutError("queue '" + get_text(config.segment.name, kNameBytes) +
-                      "': its segments and the broker's answer contradict each other; restart the broker");
+    throw_contradiction(get_text(config.segment.name, kNameBytes));
   }
   return home;
 }

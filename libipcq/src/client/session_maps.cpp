@@ -12,10 +12,6 @@ namespace {
 
 constexpr auto kOpenBound = std::chrono::seconds(1);
 
-bool is_closed(const QueueMap& queue) noexcept {
-  return queue.control().state.load(std::memory_order_relaxed) == static_cast<std::uint64_t>(QueueState::closed);
-}
-
 template <class Entries>
 auto find_segment(Entries& entries, const std::string& segment) {
   return std::find_if(entries.begin(), entries.end(),
@@ -36,7 +32,7 @@ Entries take_if(Entries& from, IsEnded is_ended) {
 SessionMaps::Ended SessionMaps::take_ended() {
   Ended ended;
   ended.queues = take_if(queues_, [this](const Mapped<QueueMap>& q) {
-    return is_closed(*q.map) &&
+    return q.map->is_closed() &&
            std::none_of(uses_.begin(), uses_.end(), [&](const Use& u) { return u.queue == q.map.get(); });
   });
   // A pool has no state of its own: it stays while an endpoint uses it or a mapped queue has it.

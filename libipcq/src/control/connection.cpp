@@ -156,6 +156,10 @@ Introduction introduce(const std::string& broker, const Request& request, Deadli
   }
 }
 
+std::string text_of_refusal(const Reply& reply, const Fd& attachment) {
+  return attachment ? read_memfd(attachment.get()) : get_text(reply.text, sizeof reply.text);
+}
+
 void throw_refusal(const Reply& reply) { throw_refusal(reply, get_text(reply.text, sizeof reply.text)); }
 
 void throw_refusal(const Reply& reply, const std::string& text) {

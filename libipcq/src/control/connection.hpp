@@ -46,6 +46,9 @@ struct Introduction {
 };
 Introduction introduce(const std::string& broker, const Request& request, Deadline& appears_by);
 
+// The text of a refusal, which is in the file beside the reply where the reply cuts it off.
+std::string text_of_refusal(const Reply& reply, const Fd& attachment);
+
 // Throws the exception that a refusal stands for, with its text.
 [[noreturn]] void throw_refusal(const Reply& reply);
 // The same, with a longer text.

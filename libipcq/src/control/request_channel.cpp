@@ -77,7 +77,7 @@ Reply RequestChannel::exchange(Request request, const std::string& behind, std::
         answered_ = sent_;
         deaf_ = false;
         if (reply.refusal == Refusal::none) return reply;
-        refusal = long_text ? read_memfd(long_text.get()) : get_text(reply.text, sizeof reply.text);
+        refusal = text_of_refusal(reply, long_text);
         return reply;
       }
       if (reply.serial == 0) throw_refusal(reply);

@@ -49,6 +49,10 @@ class QueueMap {
   bool is_host_readable() const noexcept { return (config_.segment.flags & kQueueHostReadable) != 0; }
   // Whether producers pack what they are given at once as records of one message.
   bool packs_records() const noexcept { return (config_.segment.flags & kQueueRecords) != 0; }
+  // Whether the broker has closed it: nothing goes in or comes out any more.
+  bool is_closed() const noexcept {
+    return control_->state.load(std::memory_order_relaxed) == static_cast<std::uint64_t>(QueueState::closed);
+  }
   // Whether its messages are requests, which are answered (protocol/calls.hpp).
   bool takes_calls() const noexcept { return config_.calls_per_endpoint != 0; }
   // Whether the request of a server that has died goes to another.

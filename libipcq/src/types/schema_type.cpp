@@ -162,8 +162,7 @@ class Parser {
         at_ = place;
         fail(
             "an offset behind the fields before it (IPCQ_SCHEMA names them in the order of their declaration), and at "
-            "a multiple "
-            "of " +
+            "a multiple of " +
             std::to_string(field.type.alignment));
       }
       end = field.offset + field.type.bytes;
