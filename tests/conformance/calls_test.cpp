@@ -123,6 +123,28 @@ TEST_P(Calls, FullPoolsHoldNoAnswerUp) {
   EXPECT_EQ(slots_in_use(), 0u);
 }
 
+TEST_P(Calls, ACallMayWaitLessForRoomThanForItsReply) {
+  create_calls({.slots = 1, .size = 4096});
+  auto s = server();
+  auto c = client();
+  auto loan = c.loan(kBound);  // the only slot
+  ASSERT_EQ(loan.status(), Status::ok);
+  const std::string long_request = pattern(3000, 1);
+  EXPECT_EQ(c.request(long_request, kBound, Duration::zero()).status(), Status::full);
+  EXPECT_EQ(c.request(long_request, kBound, 20ms).status(), Status::timeout);
+  EXPECT_EQ(c.request(long_request, 20ms, kBound).status(), Status::timeout);
+  EXPECT_EQ(c.request(long_request, Duration::zero(), kBound).status(), Status::expired);
+  EXPECT_EQ(c.calls_under_way(), 0u);
+  *loan = Loan();
+  auto call = c.request(long_request, kBound, Duration::zero());  // and now there is room at once
+  ASSERT_EQ(call.status(), Status::ok);
+  Request r = next(s);
+  EXPECT_GT(r.deadline_ns(), 0u);
+  std::this_thread::sleep_for(30ms);  // longer than it was to wait for room
+  EXPECT_EQ(r.reply("late"), Status::ok);
+  expect_reply(*call, "late");
+}
+
 TEST_P(Calls, WhatAPauseHasHeldUpIsLookedAt) {
   create_calls();
   auto s = server();

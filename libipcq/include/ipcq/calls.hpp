@@ -126,22 +126,25 @@ class IPCQ_API Client {
   ~Client();  // close()
 
   // Sends a request and returns its call. `deadline` counts from now, for all of it: the wait for a slot and a line,
-  // the server's work, and the wait for its last reply. Waits, and is too_large, as Producer::send(). Statuses: ok; as
-  // Producer::send(), where timeout says that it was not sent; full also: QueueOptions::calls are under way, or there
-  // is no room and one of this client's calls has a reply in a slot, or one of several, with which it is not done:
-  // receive that first; no_server (ClientOptions::needs_server); expired: a deadline of zero.
-  [[nodiscard]] Result<Call> request(std::span<const std::byte> bytes, Timeout deadline = kForever) noexcept;
+  // the server's work, and the wait for its last reply. Waits for these two, `room_for` at most, and is too_large, as
+  // Producer::send(). Statuses: ok; as Producer::send(), where timeout, and full where `room_for` is zero, say that it
+  // was not sent; full also: QueueOptions::calls are under way, or there is no room and one of this client's calls has
+  // a reply in a slot, or one of several, with which it is not done: receive that first; no_server
+  // (ClientOptions::needs_server); expired: a deadline of zero.
+  [[nodiscard]] Result<Call> request(std::span<const std::byte> bytes, Timeout deadline = kForever,
+                                     Timeout room_for = kForever) noexcept;
   template <Payload R>
   requires(!std::convertible_to<R&&, std::span<const std::byte>>)
-      [[nodiscard]] Result<Call> request(R&& range, Timeout deadline = kForever) noexcept {
-    return request(payload_bytes(range), deadline);
+      [[nodiscard]] Result<Call> request(R&& range, Timeout deadline = kForever, Timeout room_for = kForever) noexcept {
+    return request(payload_bytes(range), deadline, room_for);
   }
 
   // Borrows a slot for a request that is written in place, as Producer::loan(). full also as request().
   [[nodiscard]] Result<Loan> loan(Timeout timeout = kForever) noexcept;
   // Sends the first `length` bytes of a loan of this client. On any status but ok the loan is kept. Statuses as above,
   // and: not_held: it is no loan of this client's, or was sent.
-  [[nodiscard]] Result<Call> request(Loan& loan, std::size_t length, Timeout deadline = kForever) noexcept;
+  [[nodiscard]] Result<Call> request(Loan& loan, std::size_t length, Timeout deadline = kForever,
+                                     Timeout room_for = kForever) noexcept;
 
   // Passes a request that this process has received on to this client's queue, of the same broker: whoever takes it
   // there answers in its server's place, and the caller notices nothing. Not copied but for what travelled in its line.

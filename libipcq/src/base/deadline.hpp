@@ -57,6 +57,12 @@ class Deadline {
     if (was_given_time()) r.at_ns_ = std::min(at_ns(), now_ns() + ns);
     return r;
   }
+  // A part of the call that may take `time` from now, and no longer than this.
+  Deadline within(Duration time) noexcept {
+    if (time == kForever) return *this;
+    if (time <= Duration::zero()) return none();
+    return until(std::min(at_ns(), deadline_after(time)));
+  }
   // Status of a call that ends without result. `at_once`: full or empty.
   Status outcome(Status at_once) const noexcept { return was_given_time() ? Status::timeout : at_once; }
 

@@ -74,7 +74,7 @@ Status CallerCore::in_rounds(Deadline& deadline, const auto& attempt) noexcept {
 }
 
 template <class Send>
-Result<Call> CallerCore::make_call(Deadline& deadline, const Send& send) noexcept {
+Result<Call> CallerCore::make_call(Deadline& deadline, Duration room_for, const Send& send) noexcept {
   if (is_closed()) return Status::closed;
   if (!deadline.was_given_time()) return Status::expired;
   if (lacks_server()) return Status::no_server;
@@ -82,8 +82,9 @@ Result<Call> CallerCore::make_call(Deadline& deadline, const Send& send) noexcep
   if (i == kNone) return Status::full;
   deadline.start();
   const std::uint64_t id = pack_call_id(entry_of(i), side(i).open(deadline.at_ns()));
-  Status s = in_rounds(deadline, [&](Deadline& round) { return send(id, round); });
-  if (s == Status::timeout && !deadline.has_passed()) s = Status::full;
+  Deadline room = deadline.within(room_for);
+  Status s = in_rounds(room, [&](Deadline& round) { return send(id, round); });
+  if (s == Status::timeout && !room.has_passed()) s = Status::full;
   if (s != Status::ok) {
     (void)close_entry(i);
     free_.push_back(i);
@@ -100,8 +101,8 @@ Result<Call> CallerCore::make_call(Deadline& deadline, const Send& send) noexcep
   return call;
 }
 
-Result<Call> CallerCore::request(std::span<const std::byte> bytes, Deadline& deadline) noexcept {
-  return make_call(deadline,
+Result<Call> CallerCore::request(std::span<const std::byte> bytes, Deadline& deadline, Duration room_for) noexcept {
+  return make_call(deadline, room_for,
                    [&](std::uint64_t id, Deadline& round) { return sender_.send(id, bytes, in_slots_, round); });
 }
 
@@ -116,9 +117,9 @@ Result<Loan> CallerCore::loan(Deadline& deadline) noexcept {
   return loan;
 }
 
-Result<Call> CallerCore::request(Loan& loan, std::size_t length, Deadline& deadline) noexcept {
+Result<Call> CallerCore::request(Loan& loan, std::size_t length, Deadline& deadline, Duration room_for) noexcept {
   if (!sender_.has_lent(loan)) return Status::not_held;
-  return make_call(deadline,
+  return make_call(deadline, room_for,
                    [&](std::uint64_t id, Deadline& round) { return sender_.publish(id, loan, length, round); });
 }
 

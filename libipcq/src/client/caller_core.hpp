@@ -19,8 +19,8 @@ class CallerCore {
  public:
   CallerCore(std::shared_ptr<SessionCore> session, const Attachment& attachment, const ClientOptions& options);
 
-  Result<Call> request(std::span<const std::byte> bytes, Deadline& deadline) noexcept;
-  Result<Call> request(Loan& loan, std::size_t length, Deadline& deadline) noexcept;
+  Result<Call> request(std::span<const std::byte> bytes, Deadline& deadline, Duration room_for) noexcept;
+  Result<Call> request(Loan& loan, std::size_t length, Deadline& deadline, Duration room_for) noexcept;
   Result<Loan> loan(Deadline& deadline) noexcept;
   Status forward(ipcq::Request& request, Deadline& deadline) noexcept;
   Status receive(Call& call, Deadline& deadline, ipcq::Reply& reply) noexcept;
@@ -73,7 +73,7 @@ class CallerCore {
   Status in_rounds(Deadline& deadline, const auto& attempt) noexcept;
   // The steps of request(). `send(id, round)` publishes it.
   template <class Send>
-  Result<Call> make_call(Deadline& deadline, const Send& send) noexcept;
+  Result<Call> make_call(Deadline& deadline, Duration room_for, const Send& send) noexcept;
   // An entry that is free, taken from free_; kNone: there is none.
   std::uint32_t take_entry() noexcept;
   // Whether a call has a reply that keeps a slot, or its server, from others.

@@ -64,17 +64,17 @@ Client& Client::operator=(Client&& other) noexcept {
 Client::~Client() { close(); }
 void Client::close() noexcept { close_core(core_); }
 
-Result<Call> Client::request(std::span<const std::byte> bytes, Timeout deadline) noexcept {
+Result<Call> Client::request(std::span<const std::byte> bytes, Timeout deadline, Timeout room_for) noexcept {
   Deadline until(deadline);
-  return core_ ? core_->request(bytes, until) : Status::closed;
+  return core_ ? core_->request(bytes, until, room_for) : Status::closed;
 }
 Result<Loan> Client::loan(Timeout timeout) noexcept {
   Deadline deadline(timeout);
   return core_ ? core_->loan(deadline) : Status::closed;
 }
-Result<Call> Client::request(Loan& loan, std::size_t length, Timeout deadline) noexcept {
+Result<Call> Client::request(Loan& loan, std::size_t length, Timeout deadline, Timeout room_for) noexcept {
   Deadline until(deadline);
-  return core_ ? core_->request(loan, length, until) : Status::closed;
+  return core_ ? core_->request(loan, length, until, room_for) : Status::closed;
 }
 Status Client::forward(Request& request, Timeout timeout) noexcept {
   Deadline deadline(timeout);
