@@ -67,6 +67,7 @@ namespace ipcq::detail {
   X(cuStreamIsCapturing)                         \
   X(cuStreamQuery)                               \
   X(cuStreamSynchronize)                         \
+  X(cuStreamWaitEvent)                           \
   X(cuStreamWaitValue32)                         \
   X(cuStreamWaitValue64)                         \
   X(cuStreamWriteValue64)                        \

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -27,10 +26,6 @@
 #include "simt.hpp"
 #include "streams.hpp"
 
-struct CUevent_st {
-  std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(true);
-  std::chrono::steady_clock::time_point at;
-};
 struct CUfunc_st {
   const soft_gpu::Kernel* kernel;  // null: the one that faults
   soft_gpu::Belonging belonging;
@@ -317,6 +312,10 @@ const std::map<std::string, void*>& table() {  // NOLINT(readability-function-si
       {"cuThreadExchangeStreamCaptureMode", entry(exchange_capture_mode)},
       {"cuStreamQuery", entry(query)},
       {"cuStreamSynchronize", entry(synchronize)},
+      {"cuEventCreate", entry(create_event)},
+      {"cuEventDestroy", entry(destroy_event)},
+      {"cuEventRecord", entry(record_event)},
+      {"cuStreamWaitEvent", entry(wait_for_event)},
       {"cuStreamWaitValue32", entry(wait_value<cuuint32_t>)},
       {"cuStreamWaitValue64", entry(wait_value<cuuint64_t>)},
       {"cuStreamWriteValue64", entry(write_value)},

@@ -10,6 +10,10 @@
 #include <utility>
 #include <vector>
 
+struct CUevent_st {
+  std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(true);
+};
+
 namespace soft_gpu {
 
 using Work = std::function<void()>;
@@ -101,6 +105,27 @@ CUresult synchronize(CUstream s) {
   CUresult result = query(s);
   for (; result == CUDA_ERROR_NOT_READY; result = query(s)) rest();
   return result;
+}
+
+CUresult create_event(CUevent* event, unsigned) {
+  *event = new CUevent_st;
+  return CUDA_SUCCESS;
+}
+
+CUresult destroy_event(CUevent event) {
+  delete event;
+  return CUDA_SUCCESS;
+}
+
+CUresult record_event(CUevent event, CUstream s) {
+  event->done = std::make_shared<std::atomic<bool>>(false);
+  return enqueue(s, [done = event->done] { *done = true; });
+}
+
+CUresult wait_for_event(CUstream s, CUevent event, unsigned) {
+  return enqueue(s, [done = event->done] {
+    while (!*done) rest();
+  });
 }
 
 CUresult begin_capture(CUstream s, CUstreamCaptureMode) {

@@ -40,6 +40,13 @@ CUresult enqueue(CUstream s, std::function<void()> work);
 CUresult query(CUstream s);
 CUresult synchronize(CUstream s);
 
+CUresult create_event(CUevent* event, unsigned);
+CUresult destroy_event(CUevent event);
+// What has been enqueued on the stream by now.
+CUresult record_event(CUevent event, CUstream s);
+// As the event is now: a later record does not change what the stream waits for.
+CUresult wait_for_event(CUstream s, CUevent event, unsigned);
+
 // In global mode; one stream at a time. Captured work is never done, since there are no graph launches.
 CUresult begin_capture(CUstream s, CUstreamCaptureMode);
 CUresult end_capture(CUstream s, CUgraph* graph);
