@@ -41,11 +41,16 @@ function(ipcq_add_program name)
 endfunction()
 
 # Compiles through ccache when it is there and the user has not chosen a launcher. It takes precompiled headers only where
-# it is told that no macro is defined before them and that they do not say the time.
+# it is told that no macro is defined before them and that they do not say the time. Paths below the project are hashed as
+# relative ones, so that another build folder of the same flags (build/wheel beside build/release), or another clone,
+# finds what is there. IPCQ_NVCC_LAUNCHER: what stands before nvcc. There ccache has to go by the files that the compiler
+# has read: preprocessed, a source shows the code of one GPU architecture only.
 macro(ipcq_use_ccache)
   find_program(IPCQ_CCACHE ccache)
+  set(IPCQ_NVCC_LAUNCHER "")
   if(IPCQ_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-    set(CMAKE_CXX_COMPILER_LAUNCHER
-      "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${IPCQ_CCACHE}")
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}"
+      CCACHE_SLOPPINESS=pch_defines,time_macros "${IPCQ_CCACHE}")
+    set(IPCQ_NVCC_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_DEPEND=1 "${IPCQ_CCACHE}")
   endif()
 endmacro()

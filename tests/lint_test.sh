@@ -9,7 +9,7 @@ failed=0
 project=$copy/project
 mkdir "$project"
 find "$source_dir" -maxdepth 1 -type f -exec cp -t "$project" {} +
-cp -r "$source_dir"/{libipcq,runner,host_runner,compiler,tools,broker,consumer,producer,bench,examples,tests,scripts,docs,cmake} "$project"
+cp -r "$source_dir"/{libipcq,runner,host_runner,compiler,tools,broker,consumer,producer,bench,examples,python,tests,scripts,docs,cmake} "$project"
 src=libipcq/src
 map=docs/design/README.md
 
@@ -73,13 +73,16 @@ append $src/stray.cpp
 append $src/attic/old.hpp
 expect "sources in no room" 'stray.cpp lies in no room' 'attic/old.hpp lies in no room'
 above=(libipcq/cuda/loans.{hpp,cpp} libipcq/cuda/device/{line.cuh,deliver.cu} libipcq/include/ipcq/queue/new.hpp
-  runner/gpu.hpp tools/program/json.hpp tools/doctor.cpp broker/plan.hpp bench/gpu_bench.hpp examples/process.hpp)
+  runner/gpu.hpp tools/program/json.hpp tools/doctor.cpp broker/plan.hpp bench/gpu_bench.hpp examples/process.hpp
+  python/src/session.hpp)
 for file in "${above[@]}"; do append "$file" '#include "broker/server.hpp"'; done
 expect "includes of the broker" "${above[@]/%/: includes \"broker/server.hpp\"}"
 append tools/program/json.hpp '#include "client/session_core.hpp"' '#include <layout/layout.hpp>'
+append python/src/session.hpp '#include "layout/layout.hpp"'
 append runner/gpu.hpp '#include "loans.hpp"'
 expect "includes outside the library" 'tools/program/json.hpp: includes "client/session_core.hpp"' \
-  'tools/program/json.hpp: includes "layout/layout.hpp"' 'runner/gpu.hpp: includes "loans.hpp"'
+  'tools/program/json.hpp: includes "layout/layout.hpp"' 'runner/gpu.hpp: includes "loans.hpp"' \
+  'python/src/session.hpp: includes "layout/layout.hpp"'
 
 change $src/ROOMS 's/^protocol: base layout/& executor/' 's/^queue: base/& queue/'
 append $src/ROOMS 'loft: base'
@@ -95,8 +98,8 @@ expect "units of the CUDA side in a circle" 'include each other in a circle: lib
 append runner/gpu_arbiter.hpp '#include "queue_runner.hpp"'
 expect "units of the runner in a circle" 'include each other in a circle: runner/'
 
-for file in $src/queue/loose.cpp runner/loose.cpp libipcq/cuda/loose.cpp; do append "$file"; done
-expect "sources without a header" {$src/queue,runner,libipcq/cuda}'/loose.cpp has no header of its name'
+for file in $src/queue/loose.cpp runner/loose.cpp {libipcq/cuda,python/src}/loose.cpp; do append "$file"; done
+expect "sources without a header" {$src/queue,runner,libipcq/cuda,python/src}'/loose.cpp has no header of its name'
 append $src/client/wait.cpp
 expect "a source of a public header"
 append libipcq/cuda/receives_watch.cpp
@@ -104,7 +107,8 @@ rm "$project/libipcq/cuda/receives_watch.cpp"
 expect "an exception for a file that is gone" 'names libipcq/cuda/receives_watch.cpp, which is not there'
 
 mapfile -t lines < <(printf '#\n%.0s' {1..351})
-long=($src/base/os.hpp libipcq/cuda/device/line.cuh tests/CMakeLists.txt tests/own_broker.sh scripts/demo)
+long=($src/base/os.hpp libipcq/cuda/device/line.cuh tests/CMakeLists.txt tests/own_broker.sh scripts/demo
+  python/ipcq/_options.py)
 for file in "${long[@]}"; do append "$file" "${lines[@]}"; done
 expect "long files" "${long[@]/%/ has }" ' lines, more than 350'
 

@@ -1,0 +1,148 @@
+"""Message queues between processes around one GPU.
+
+A broker owns queues; producers and consumers in other processes pass messages through them without a copy.
+
+    import ipcq
+    with ipcq.Broker() as broker, ipcq.connect() as session:
+        broker.create("frames", slots=8, slot_bytes="64KiB")
+        producer, consumer = session.producer("frames"), session.consumer("frames")
+        producer.send(b"tick")
+        with consumer.receive(timeout=1) as message:
+            print(bytes(message))
+
+The guide is docs/guide/python.md.
+"""
+
+from __future__ import annotations
+
+import atexit as _atexit
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from . import _core
+from ._broker import (
+    Broker,
+    BrokerEntry,
+    create_pool,
+    create_queue,
+    drain,
+    dump,
+    end_of_stream,
+    list_brokers,
+    pause,
+    remove_pool,
+    remove_queue,
+    resume,
+    stats,
+)
+from ._client import Call, Client
+from ._consumer import Consumer
+from ._core import Loan, Message, Request, handler_names
+from ._device import DeviceConsumer, DeviceProducer
+from ._errors import (
+    BackendError,
+    CallError,
+    CallFailed,
+    Cancelled,
+    ClosedError,
+    Empty,
+    EndOfStream,
+    Error,
+    Expired,
+    Full,
+    InterruptedError,
+    LayoutError,
+    NoServer,
+    NotFoundError,
+    PeerDeadError,
+    PermissionError,
+    ServerDied,
+    Status,
+    StatusError,
+    SystemError,
+    TimeoutError,
+    UsageError,
+)
+from ._options import Group
+from ._producer import Producer
+from ._server import Failure, Server
+from ._session import Session, connect
+from ._stats import BrokerStats, EndpointStats, GroupStats, QueueStats
+from ._system import BuildInfo, Device, build_info, device, devices
+
+if _TYPE_CHECKING or _core.has_cuda:
+    from ._core import DeviceLoan, DeviceMessage
+
+__version__: str = _core.library_version
+
+__all__ = [
+    "BackendError",
+    "Broker",
+    "BrokerEntry",
+    "BrokerStats",
+    "BuildInfo",
+    "Call",
+    "CallError",
+    "CallFailed",
+    "Cancelled",
+    "Client",
+    "ClosedError",
+    "Consumer",
+    "Device",
+    "DeviceConsumer",
+    "DeviceProducer",
+    "Empty",
+    "EndOfStream",
+    "EndpointStats",
+    "Error",
+    "Expired",
+    "Failure",
+    "Full",
+    "Group",
+    "GroupStats",
+    "InterruptedError",
+    "LayoutError",
+    "Loan",
+    "Message",
+    "NoServer",
+    "NotFoundError",
+    "PeerDeadError",
+    "PermissionError",
+    "Producer",
+    "QueueStats",
+    "Request",
+    "Server",
+    "ServerDied",
+    "Session",
+    "Status",
+    "StatusError",
+    "SystemError",
+    "TimeoutError",
+    "UsageError",
+    "__version__",
+    "build_info",
+    "connect",
+    "create_pool",
+    "create_queue",
+    "device",
+    "devices",
+    "drain",
+    "dump",
+    "end_of_stream",
+    "handler_names",
+    "list_brokers",
+    "pause",
+    "remove_pool",
+    "remove_queue",
+    "resume",
+    "stats",
+]
+
+
+if _core.has_cuda:
+    __all__ += ["DeviceLoan", "DeviceMessage"]
+
+
+@_atexit.register
+def _close_all() -> None:
+    """What is open when the interpreter ends is closed. Streams do not end by it: nothing says that all was sent."""
+    _core._close_all()  # noqa: SLF001

@@ -1,0 +1,153 @@
+"""The options of queues and pools, by keyword. ``ipcq/options.hpp`` says all about each."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from . import _core
+from ._errors import UsageError
+from ._sizes import parse_size
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+Wait = Literal["spin", "hybrid", "sleep"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A declared consumer group, which keeps its messages while it has no member.
+
+    Attributes:
+        name: Of the group.
+        policy: ``must``: the queue's backpressure applies to its lag. ``lossy``: no producer waits for it; the oldest
+            messages are skipped instead, and counted.
+        paused: It begins so: its members take nothing before ``resume()`` of it.
+    """
+
+    name: str = "default"
+    policy: Literal["must", "lossy"] = "must"
+    paused: bool = False
+
+
+class PoolOptions(TypedDict, total=False):
+    """Options of ``create_pool()``: slots that several queues share."""
+
+    slots: int
+    """Number of slots, 64 by default."""
+    slot_bytes: int | str
+    """Payload capacity of a slot: bytes, or text such as ``"64KiB"`` or ``"4k-rgb"``; 4096 by default."""
+    backend: Literal["auto", "host", "cuda"]
+    device: int
+    mirror: Literal["none", "full"]
+    metadata: int
+    """Bytes that a message may have beside its payload, up to 4096; 128 by default, for the shape of an array."""
+
+
+class QueueOptions(PoolOptions, total=False):
+    """Options of ``create()``."""
+
+    pool: str
+    """An existing pool to share, instead of slots of the queue's own."""
+    lines: int
+    """Messages that may wait."""
+    line: int
+    """Size of a line in bytes: a message of at most line - 32 bytes needs no slot."""
+    batch: Literal["messages", "records"]
+    """``records``: what ``send_many()`` is given travels together, many in a slot."""
+    handler: str | PathLike[str]
+    """Applied in place to every message: a name of ``handler_names()``, or the path of a file of your own."""
+    defines: Sequence[str]
+    includes: Sequence[str]
+    quick_start: bool
+    handler_deadline: float
+    """Seconds that a handler of your own may work on a message; 0: any time."""
+    state_bytes: int
+    state_file: str | PathLike[str]
+    isolate: bool
+    host_readable: bool
+    executor: Literal["auto", "persistent", "stream"]
+    threads: int
+    wait: Wait
+    """How the threads of the handler's host executor wait."""
+    backpressure: Literal["block", "reject", "drop-oldest"]
+    groups: Iterable[str | Group]
+    """Durable groups; ``default`` by default."""
+    paused: bool
+    endpoints: int
+    """Producers and consumers open at once, 64 by default."""
+    held: int
+    """Messages that one consumer may hold at once, 128 by default."""
+    calls: int
+    """Makes it a queue of calls: how many calls of one client may be open at once."""
+    on_server_death: Literal["fail", "redeliver"]
+    schema: str
+    """Type of its messages, as text (docs/guide/types.md)."""
+    result_schema: str
+
+
+_METADATA_OF_ARRAYS = 128
+
+
+def _set(
+    options: _core.PoolOptions | _core.QueueOptions, values: Mapping[str, Any], known: Mapping[str, Any], what: str
+) -> None:
+    for key, value in values.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, list(known), 1)
+            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
+            raise UsageError(f"{what}: there is no option '{key}'{hint}")
+        try:
+            if key == "slot_bytes":
+                options.size = parse_size(value, f"{what}, slot_bytes")
+            elif key in ("handler", "state_file"):
+                setattr(options, key, os.fspath(value))
+            elif key == "groups":
+                setattr(options, key, _groups(value))
+            elif key in ("defines", "includes"):
+                setattr(options, key, [os.fspath(v) for v in _list_of(value)])
+            else:
+                setattr(options, key, value)
+        except TypeError:
+            raise UsageError(
+                f"{what}, {key}: {value!r} is no value of this option: {_kind(known[key])} is expected"
+            ) from None
+
+
+def _kind(annotation: Any) -> str:
+    return str(getattr(annotation, "__forward_arg__", annotation))
+
+
+def _list_of(value: Any) -> list[Any]:
+    if isinstance(value, (str, bytes)):
+        raise TypeError
+    return list(value)
+
+
+def _groups(value: Any) -> list[_core.GroupOptions]:
+    groups = [Group(g) if isinstance(g, str) else g for g in _list_of(value)]
+    if not all(isinstance(g, Group) for g in groups):
+        raise TypeError
+    return [_core.GroupOptions(g.name, g.policy, g.paused) for g in groups]
+
+
+def pool_options(pool: str, values: PoolOptions) -> _core.PoolOptions:
+    """Options of a pool, checked as far as that can be done without a broker."""
+    options = _core.PoolOptions()
+    options.metadata = _METADATA_OF_ARRAYS
+    _set(options, values, PoolOptions.__annotations__, f"pool '{pool}'")
+    return options
+
+
+def queue_options(queue: str, values: QueueOptions) -> _core.QueueOptions:
+    """Options of a queue, checked as far as that can be done without a broker."""
+    options = _core.QueueOptions()
+    has_slots = values.get("slots") != 0 and "pool" not in values
+    options.metadata = _METADATA_OF_ARRAYS if has_slots else 0
+    known = {**PoolOptions.__annotations__, **QueueOptions.__annotations__}
+    _set(options, values, known, f"queue '{queue}'")
+    return options

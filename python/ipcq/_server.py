@@ -1,0 +1,220 @@
+"""The side of calls that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from . import _core
+from ._errors import ClosedError, StatusError, TimeoutError, no_pickle, timed_out
+from ._readiness import SPIN, Readiness, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from types import TracebackType
+    from typing import NoReturn
+
+    from typing_extensions import Buffer, Self
+
+    from ._core import Request
+    from ._session import Session
+
+_log = logging.getLogger("ipcq")
+
+
+class Failure(Exception):
+    """What a server's function raises to fail a call with a code of its own.
+
+    Args:
+        code: A number that the caller knows.
+        text: Words for people.
+    """
+
+    def __init__(self, code: int, text: str = "") -> None:
+        super().__init__(f"{text} (code {code})")
+        self.code = code
+        self.text = text
+
+
+_FAILED_BY_EXCEPTION = 1
+
+
+class Server(_core.Server):
+    """Answers the requests of one queue. ``Session.server()`` opens one.
+
+    ``for request in server`` and ``async for request in server`` go on until the server, its queue or the broker is
+    closed; ``serve()`` and ``serve_async()`` call a function for each. Calls from several threads take turns.
+    """
+
+    __slots__ = ("__weakref__", "_readiness", "_session", "_spins")
+    _readiness: Readiness[Request]
+
+    def __init__(self, session: Session, queue: str, **options: Any) -> None:
+        super().__init__(session, queue, **options)
+        self._session = session
+        self._spins = options.get("wait") == "spin"
+
+    async def receive_async(self, timeout: float | None = None) -> Request:
+        """As ``receive()``, for tasks of an event loop."""
+        if timeout is not None and timeout <= 0:
+            return self.receive(0)
+        try:
+            return await self._ready().wait(timeout)
+        except asyncio.TimeoutError as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise timed_out(self.queue, "receive_async", timeout) from None
+
+    def serve(self, function: Callable[[Request], object], *, reply_timeout: float | None = None) -> None:
+        """Calls ``function(request)`` for each request, until the server, its queue or the broker is closed.
+
+        What it returns is the reply: a buffer; None: an empty one; a generator of buffers: several. It may answer the
+        request itself. If it raises ``Failure`` the call fails with that code, and by any other exception with code 1
+        and the exception's text, and the exception goes to the log.
+
+        Args:
+            function: Of one request.
+            reply_timeout: Seconds that one of several replies may wait for its caller to read the one before; then the
+                call fails. None: no limit.
+        """
+        for request in self:
+            _answer(request, function, reply_timeout)
+
+    async def serve_async(
+        self,
+        function: Callable[[Request], Awaitable[object]],
+        *,
+        concurrency: int = 64,
+        reply_timeout: float | None = None,
+    ) -> None:
+        """The same for a coroutine function, of which up to ``concurrency`` calls run at once."""
+        limit = asyncio.Semaphore(concurrency)
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def work(request: Request) -> None:
+            try:
+                await _answer_async(request, function, reply_timeout)
+            finally:
+                limit.release()
+
+        try:
+            while True:
+                await limit.acquire()
+                try:
+                    request = await self.receive_async()
+                except ClosedError:
+                    return
+                task = asyncio.ensure_future(work(request))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def __iter__(self) -> Iterator[Request]:
+        while True:
+            try:
+                yield self.receive()
+            except ClosedError:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Request]:
+        while True:
+            try:
+                yield await self.receive_async()
+            except ClosedError:
+                return
+
+    def _ready(self) -> Readiness[Request]:
+        try:
+            return self._readiness
+        except AttributeError:
+            spin = functools.partial(self._receive_within, SPIN) if self._spins else None
+            self._readiness = Readiness(self.try_receive, self.fileno, spin)
+            self._session._waiting.add(self._readiness)  # noqa: SLF001
+            return self._readiness
+
+    def close(self) -> None:
+        """Ends the waits of other threads and tasks; unanswered requests go as ``on_server_death`` says. Idempotent.
+
+        Waits for the broker's answer, 10 s at most.
+        """
+        with quiet([self._readiness] if hasattr(self, "_readiness") else []):
+            super().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<ipcq.Server of '{self.queue}'{', closed' if self.closed else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise no_pickle("server")
+
+
+def _is_several(result: object) -> bool:
+    return inspect.isgenerator(result) or (isinstance(result, Iterable) and not _shows_bytes(result))
+
+
+def _shows_bytes(result: object) -> bool:
+    try:
+        memoryview(cast("Buffer", result))
+    except TypeError:
+        return False
+    return True
+
+
+def _send(request: Request, result: object, timeout: float | None) -> None:
+    if not request.open:
+        return
+    if result is None:
+        request.reply(b"", timeout)
+    elif _is_several(result):
+        for part in cast("Iterable[Buffer]", result):
+            if not request.stream(part, timeout):
+                return
+        request.end()
+    else:
+        request.reply(cast("Buffer", result), timeout)
+
+
+def _fail(request: Request, error: Exception) -> None:
+    failure = error if isinstance(error, Failure) else None
+    if failure is None:
+        _log.error("a request of a server failed", exc_info=error)
+    if not request.open:
+        return
+    try:
+        request.fail(failure.code if failure else _FAILED_BY_EXCEPTION, failure.text if failure else repr(error), 1.0)
+    except StatusError:
+        _log.warning("a request's failure could not be told to its caller", exc_info=True)
+
+
+def _answer(request: Request, function: Callable[[Request], object], timeout: float | None) -> None:
+    try:
+        _send(request, function(request), timeout)
+    except Exception as error:  # noqa: BLE001 - it is the caller's
+        _fail(request, error)
+
+
+async def _answer_async(
+    request: Request, function: Callable[[Request], Awaitable[object]], timeout: float | None
+) -> None:
+    try:
+        result = await function(request)
+        if request.open and not _is_several(result):
+            _send(request, result, timeout)
+        elif request.open:  # a thread waits for the caller
+            await asyncio.get_running_loop().run_in_executor(None, _send, request, result, timeout)
+    except Exception as error:  # noqa: BLE001 - it is the caller's
+        _fail(request, error)

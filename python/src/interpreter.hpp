@@ -1,0 +1,32 @@
+// The interpreter around the library: its global lock, and its end.
+//
+// A thread that asks for the GIL while the interpreter ends is killed by Python, and with it, since C++ frames do not
+// survive that, the process. So threads let the GIL go by ReleasedGil alone, and one that would take it again then
+// stays where it is until the process is gone.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <atomic>
+
+namespace ipcq::python {
+
+// Whether the interpreter ends: nothing is given back to the library any more, what is left goes with the process.
+bool is_ending() noexcept;
+// From now on. Waits, without the GIL, up to two seconds until threads within calls of the library have come back, or
+// have stopped.
+void begin_ending();
+
+// Lets the GIL go while it lives.
+class ReleasedGil {
+ public:
+  ReleasedGil() noexcept;
+  ReleasedGil(const ReleasedGil&) = delete;
+  ReleasedGil& operator=(const ReleasedGil&) = delete;
+  ~ReleasedGil();
+
+ private:
+  PyThreadState* state_;
+};
+
+}  // namespace ipcq::python

@@ -1,0 +1,54 @@
+// ipcq._core: the library for Python. What users see is the package ipcq, which stands on it.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <ipcq/builtin_handlers.hpp>
+#include <ipcq/version.hpp>
+
+#include "broker.hpp"
+#include "client.hpp"
+#include "consumer.hpp"
+#if IPCQ_PYTHON_CUDA
+#include "device_bindings.hpp"
+#endif
+#include "dlpack.hpp"
+#include "errors.hpp"
+#include "interpreter.hpp"
+#include "lifetime.hpp"
+#include "logging.hpp"
+#include "options.hpp"
+#include "producer.hpp"
+#include "server.hpp"
+#include "session.hpp"
+
+NB_MODULE(_core, m) {
+  namespace nb = nanobind;
+  using namespace ipcq::python;
+  m.doc() = "libipcq for Python. Use the package ipcq, which stands on it.";
+  nb::set_leak_warnings(false);  // globals of a script live until the process ends
+  register_errors();
+  bind_options(m);
+  bind_broker(m);
+  bind_session(m);
+  bind_message(m);
+  bind_consumer(m);
+  bind_producer(m);
+  bind_client(m);
+  bind_server(m);
+#if IPCQ_PYTHON_CUDA
+  bind_device(m);
+#endif
+  m.attr("library_version") = ipcq::kVersion;
+  m.attr("abi") = ipcq::kAbiVersion;
+  m.attr("has_cuda") = static_cast<bool>(IPCQ_PYTHON_CUDA);
+  m.attr("compiler") = IPCQ_PYTHON_COMPILER;
+  m.attr("architectures") = IPCQ_PYTHON_ARCHITECTURES;  // separated by blanks
+  m.def("handler_names", &ipcq::handler_names, "Names of the built-in handlers.");
+  // At the interpreter's end: everything closes while log lines can still be delivered.
+  m.def("_close_all", [] {
+    close_all_sessions();
+    stop_all_brokers();
+    begin_ending();
+  });
+}
