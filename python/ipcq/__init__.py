@@ -18,7 +18,7 @@ from __future__ import annotations
 import atexit as _atexit
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import _core
+from . import _core, fields
 from ._broker import (
     Broker,
     BrokerEntry,
@@ -51,6 +51,7 @@ from ._errors import (
     Full,
     InterruptedError,
     LayoutError,
+    MalformedError,
     NoServer,
     NotFoundError,
     PeerDeadError,
@@ -64,10 +65,13 @@ from ._errors import (
 )
 from ._options import Group
 from ._producer import Producer
+from ._schemas import Schema
 from ._server import Failure, Server
 from ._session import Session, connect
 from ._stats import BrokerStats, EndpointStats, GroupStats, QueueStats
 from ._system import BuildInfo, Device, build_info, device, devices
+from ._typed import TypedConsumer, TypedProducer
+from ._typed_calls import TypedCall, TypedClient, TypedServer
 
 if _TYPE_CHECKING or _core.has_cuda:
     from ._core import DeviceLoan, DeviceMessage
@@ -102,6 +106,7 @@ __all__ = [
     "InterruptedError",
     "LayoutError",
     "Loan",
+    "MalformedError",
     "Message",
     "NoServer",
     "NotFoundError",
@@ -110,6 +115,7 @@ __all__ = [
     "Producer",
     "QueueStats",
     "Request",
+    "Schema",
     "Server",
     "ServerDied",
     "Session",
@@ -117,6 +123,11 @@ __all__ = [
     "StatusError",
     "SystemError",
     "TimeoutError",
+    "TypedCall",
+    "TypedClient",
+    "TypedConsumer",
+    "TypedProducer",
+    "TypedServer",
     "UsageError",
     "__version__",
     "build_info",
@@ -128,6 +139,7 @@ __all__ = [
     "drain",
     "dump",
     "end_of_stream",
+    "fields",
     "handler_names",
     "list_brokers",
     "pause",

@@ -609,6 +609,12 @@ class Consumer:
         """The type of what it receives, as text; empty: any bytes."""
 
     @property
+    def metadata_for_values(self) -> int:
+        """
+        Of the bytes that a message can have beside its payload, what is there for typed values.
+        """
+
+    @property
     def metadata_bytes(self) -> int: ...
 
 class Loan:
@@ -1119,6 +1125,11 @@ has_cuda: bool
 compiler: str
 
 architectures: str
+
+def to_json(schema: str, payload: bytes, metadata: bytes = b'') -> str:
+    """
+    A message of a type as JSON, by the queue's schema as text. Raises UsageError: no schema, or no such value.
+    """
 
 def handler_names() -> list[str]:
     """Names of the built-in handlers."""

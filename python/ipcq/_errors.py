@@ -105,6 +105,13 @@ class InterruptedError(StatusError, builtins.InterruptedError):
     """The call would have had to wait, between ``Session.interrupt()`` and ``resume()``."""
 
 
+class MalformedError(StatusError):
+    """What came is no value of the endpoint's type."""
+
+    def __init__(self, text: str = "", status: Status = Status.MALFORMED, done: int = 0) -> None:
+        super().__init__(text, status, done)
+
+
 class CallError(StatusError):
     """A call has ended without a reply."""
 
@@ -156,6 +163,7 @@ _KINDS: dict[Status, type[StatusError]] = {
     Status.PEER_DEAD: PeerDeadError,
     Status.INTERRUPTED: InterruptedError,
     Status.CANCELLED: Cancelled,
+    Status.MALFORMED: MalformedError,
     Status.NO_SERVER: NoServer,
     Status.SERVER_DIED: ServerDied,
     Status.EXPIRED: Expired,

@@ -34,6 +34,32 @@ class Group:
     paused: bool = False
 
 
+class ServerOptions(TypedDict, total=False):
+    """Options of ``Session.server()``."""
+
+    wait: Wait
+    wait_for: float | None
+
+
+class ProducerOptions(ServerOptions, total=False):
+    """Options of ``Session.producer()``."""
+
+
+class ConsumerOptions(ServerOptions, total=False):
+    """Options of ``Session.consumer()``."""
+
+    group: str
+    until_end: bool
+    lossy: bool
+
+
+class ClientOptions(ServerOptions, total=False):
+    """Options of ``Session.client()``."""
+
+    reply_bytes: int
+    needs_server: bool
+
+
 class PoolOptions(TypedDict, total=False):
     """Options of ``create_pool()``: slots that several queues share."""
 

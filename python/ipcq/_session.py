@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core
 from ._client import Client
 from ._consumer import Consumer
 from ._device import DeviceConsumer, DeviceProducer
-from ._errors import no_pickle
+from ._errors import UsageError, no_pickle
 from ._producer import Producer
 from ._readiness import Waiting, quiet
+from ._schemas import schema_of
 from ._server import Server
+from ._typed import TypedConsumer, TypedProducer
+from ._typed_calls import TypedClient, TypedServer
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, NoReturn
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-    from ._options import Wait
+    from ._options import ClientOptions, ConsumerOptions, ProducerOptions, ServerOptions, Wait
+
+T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class Session(_core.Session):
@@ -37,27 +44,13 @@ class Session(_core.Session):
         self._waiting: weakref.WeakSet[Waiting] = weakref.WeakSet()
 
     @overload
-    def producer(
-        self,
-        queue: str,
-        *,
-        wait: Wait = "hybrid",
-        wait_for: float | None = 0.0,
-        schema: str = "",
-        cuda: Literal[False] = False,
-        device: int = 0,
-    ) -> Producer: ...
+    def producer(self, queue: str, *, type: type[T], **options: Unpack[ProducerOptions]) -> TypedProducer[T]: ...
     @overload
     def producer(
-        self,
-        queue: str,
-        *,
-        wait: Wait = "hybrid",
-        wait_for: float | None = 0.0,
-        schema: str = "",
-        cuda: Literal[True],
-        device: int = 0,
+        self, queue: str, *, cuda: Literal[True], device: int = 0, **options: Unpack[ProducerOptions]
     ) -> DeviceProducer: ...
+    @overload
+    def producer(self, queue: str, *, schema: str = "", **options: Unpack[ProducerOptions]) -> Producer: ...
     def producer(
         self,
         queue: str,
@@ -67,7 +60,8 @@ class Session(_core.Session):
         schema: str = "",
         cuda: bool = False,
         device: int = 0,
-    ) -> Producer:
+        type: type[Any] | None = None,  # noqa: A002
+    ) -> Producer | TypedProducer[Any]:
         """Opens a producer of a queue.
 
         Args:
@@ -78,6 +72,7 @@ class Session(_core.Session):
             schema: Type of what it sends, as text, which must be the queue's; empty: any bytes.
             cuda: Its loans are in device memory, for the work of a stream (``DeviceProducer``).
             device: With ``cuda``, in a thread that has used no GPU yet: which one it is to use.
+            type: A dataclass: what it sends are values of that (``TypedProducer``). See ``ipcq.fields``.
 
         Raises:
             NotFoundError: No such queue within ``wait_for``.
@@ -86,36 +81,18 @@ class Session(_core.Session):
         """
         if cuda:
             return DeviceProducer(self, queue, device=device, wait=wait, wait_for=wait_for, schema=schema)
-        return Producer(self, queue, wait=wait, wait_for=wait_for, schema=schema)
+        if type is None:
+            return Producer(self, queue, wait=wait, wait_for=wait_for, schema=schema)
+        return TypedProducer(Producer(self, queue, wait=wait, wait_for=wait_for, schema=schema_of(type).text), type)
 
     @overload
-    def consumer(
-        self,
-        queue: str,
-        *,
-        group: str = "default",
-        wait: Wait = "hybrid",
-        wait_for: float | None = 0.0,
-        until_end: bool = True,
-        lossy: bool = False,
-        schema: str = "",
-        cuda: Literal[False] = False,
-        device: int = 0,
-    ) -> Consumer: ...
+    def consumer(self, queue: str, *, type: type[T], **options: Unpack[ConsumerOptions]) -> TypedConsumer[T]: ...
     @overload
     def consumer(
-        self,
-        queue: str,
-        *,
-        group: str = "default",
-        wait: Wait = "hybrid",
-        wait_for: float | None = 0.0,
-        until_end: bool = True,
-        lossy: bool = False,
-        schema: str = "",
-        cuda: Literal[True],
-        device: int = 0,
+        self, queue: str, *, cuda: Literal[True], device: int = 0, **options: Unpack[ConsumerOptions]
     ) -> DeviceConsumer: ...
+    @overload
+    def consumer(self, queue: str, *, schema: str = "", **options: Unpack[ConsumerOptions]) -> Consumer: ...
     def consumer(
         self,
         queue: str,
@@ -128,7 +105,8 @@ class Session(_core.Session):
         schema: str = "",
         cuda: bool = False,
         device: int = 0,
-    ) -> Consumer:
+        type: type[Any] | None = None,  # noqa: A002
+    ) -> Consumer | TypedConsumer[Any]:
         """Opens a consumer of a queue. Each message goes to one consumer of each group.
 
         Args:
@@ -142,6 +120,7 @@ class Session(_core.Session):
             schema: Type of what it receives, as text, which must be the queue's; empty: any bytes.
             cuda: Its messages are in device memory, for the work of a stream (``DeviceConsumer``).
             device: With ``cuda``, in a thread that has used no GPU yet: which one it is to use.
+            type: A dataclass: what it receives are values of that (``TypedConsumer``). See ``ipcq.fields``.
 
         Raises:
             As ``producer()``.
@@ -152,10 +131,21 @@ class Session(_core.Session):
             "wait_for": wait_for,
             "until_end": until_end,
             "lossy": lossy,
-            "schema": schema,
+            "schema": schema if type is None else schema_of(type).text,
         }
-        return DeviceConsumer(self, queue, device=device, **options) if cuda else Consumer(self, queue, **options)
+        if cuda:
+            return DeviceConsumer(self, queue, device=device, **options)
+        consumer = Consumer(self, queue, **options)
+        return consumer if type is None else TypedConsumer(consumer, type)
 
+    @overload
+    def client(
+        self, queue: str, *, type: type[Q], result_type: type[A], **options: Unpack[ClientOptions]
+    ) -> TypedClient[Q, A]: ...
+    @overload
+    def client(
+        self, queue: str, *, schema: str = "", result_schema: str = "", **options: Unpack[ClientOptions]
+    ) -> Client: ...
     def client(
         self,
         queue: str,
@@ -166,7 +156,9 @@ class Session(_core.Session):
         needs_server: bool = False,
         schema: str = "",
         result_schema: str = "",
-    ) -> Client:
+        type: type[Any] | None = None,  # noqa: A002
+        result_type: type[Any] | None = None,
+    ) -> Client | TypedClient[Any, Any]:
         """Opens a client of a queue of calls (``create(..., calls=N)``).
 
         Args:
@@ -177,21 +169,29 @@ class Session(_core.Session):
             needs_server: A call that no server has does not wait for one: it raises NoServer.
             schema: Type of requests, as text, which must be the queue's; empty: any bytes.
             result_schema: Type of replies.
+            type: A dataclass: requests are values of that (``TypedClient``).
+            result_type: With ``type``: of replies. ``reply_bytes`` counts what their text and lists take on top.
 
         Raises:
             As ``producer()``.
         """
-        return Client(
-            self,
-            queue,
-            wait=wait,
-            wait_for=wait_for,
-            reply_bytes=reply_bytes,
-            needs_server=needs_server,
-            schema=schema,
-            result_schema=result_schema,
-        )
+        options: dict[str, Any] = {"wait": wait, "wait_for": wait_for, "needs_server": needs_server}
+        if type is None or result_type is None:
+            _check_both(type, result_type)
+            schemas = {"schema": schema, "result_schema": result_schema}
+            return Client(self, queue, reply_bytes=reply_bytes, **schemas, **options)
+        schemas = {"schema": schema_of(type).text, "result_schema": schema_of(result_type).text}
+        room = max(reply_bytes, schema_of(result_type).size)
+        return TypedClient(Client(self, queue, reply_bytes=room, **schemas, **options), type, result_type)
 
+    @overload
+    def server(
+        self, queue: str, *, type: type[Q], result_type: type[A], **options: Unpack[ServerOptions]
+    ) -> TypedServer[Q, A]: ...
+    @overload
+    def server(
+        self, queue: str, *, schema: str = "", result_schema: str = "", **options: Unpack[ServerOptions]
+    ) -> Server: ...
     def server(
         self,
         queue: str,
@@ -200,9 +200,15 @@ class Session(_core.Session):
         wait_for: float | None = 0.0,
         schema: str = "",
         result_schema: str = "",
-    ) -> Server:
+        type: type[Any] | None = None,  # noqa: A002
+        result_type: type[Any] | None = None,
+    ) -> Server | TypedServer[Any, Any]:
         """Opens a server of a queue of calls. Arguments and exceptions as of ``client()``."""
-        return Server(self, queue, wait=wait, wait_for=wait_for, schema=schema, result_schema=result_schema)
+        if type is None or result_type is None:
+            _check_both(type, result_type)
+            return Server(self, queue, wait=wait, wait_for=wait_for, schema=schema, result_schema=result_schema)
+        schemas = {"schema": schema_of(type).text, "result_schema": schema_of(result_type).text}
+        return TypedServer(Server(self, queue, wait=wait, wait_for=wait_for, **schemas), type, result_type)
 
     def close(self) -> None:
         """Closes all of its endpoints (streams of producers end), and detaches from the broker. Idempotent.
@@ -227,6 +233,11 @@ class Session(_core.Session):
 
     def __reduce__(self) -> NoReturn:
         raise no_pickle("session")
+
+
+def _check_both(question: object, result: object) -> None:
+    if (question is None) != (result is None):
+        raise UsageError("type and result_type belong together: pass both, or neither")
 
 
 def connect(broker: str = "", *, wait_for: float | None = 0.0) -> Session:

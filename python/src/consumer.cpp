@@ -302,6 +302,13 @@ void bind_consumer(nb::module_& m) {
             return self.state().consumer().schema();
           },
           "The type of what it receives, as text; empty: any bytes.")
+      .def_prop_ro(
+          "metadata_for_values",
+          [](const ConsumerObject& self) {
+            const Turn::Taken taken(self.state().turn());
+            return self.state().consumer().metadata_for_values();
+          },
+          "Of the bytes that a message can have beside its payload, what is there for typed values.")
       .def_prop_ro("metadata_bytes", [](const ConsumerObject& self) {
         const Turn::Taken taken(self.state().turn());
         return self.state().consumer().metadata_bytes();

@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <ipcq/builtin_handlers.hpp>
+#include <ipcq/schema.hpp>
 #include <ipcq/version.hpp>
 
 #include "broker.hpp"
@@ -44,6 +45,17 @@ NB_MODULE(_core, m) {
   m.attr("has_cuda") = static_cast<bool>(IPCQ_PYTHON_CUDA);
   m.attr("compiler") = IPCQ_PYTHON_COMPILER;
   m.attr("architectures") = IPCQ_PYTHON_ARCHITECTURES;  // separated by blanks
+  m.def(
+      "to_json",
+      [](const std::string& schema, nb::bytes payload, nb::bytes metadata) {
+        const auto bytes = [](const nb::bytes& of) {
+          return std::span(static_cast<const std::byte*>(of.data()), of.size());
+        };
+        return ipcq::Schema::parse(schema).to_json(bytes(payload), bytes(metadata));
+      },
+      nb::arg("schema"), nb::arg("payload"), nb::arg("metadata") = nb::bytes("", 0),
+      nb::sig("def to_json(schema: str, payload: bytes, metadata: bytes = b'') -> str"),
+      "A message of a type as JSON, by the queue's schema as text. Raises UsageError: no schema, or no such value.");
   m.def("handler_names", &ipcq::handler_names, "Names of the built-in handlers.");
   // At the interpreter's end: everything closes while log lines can still be delivered.
   m.def("_close_all", [] {

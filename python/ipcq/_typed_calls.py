@@ -1,0 +1,139 @@
+"""Clients and servers whose requests and replies are dataclasses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ._errors import MalformedError
+from ._schemas import Schema, schema_of
+from ._server import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from ._client import Call, Client
+    from ._core import Request
+    from ._server import Server
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+MALFORMED = 0xFFFFFFFF  # with which a typed server fails a request that is no value, in C++ too
+
+
+class TypedCall(Generic[A]):
+    """A call whose replies are values; ``raw`` is the call below. ``TypedClient.call()`` makes it."""
+
+    __slots__ = ("_schema", "raw")
+
+    def __init__(self, raw: Call, schema: Schema[A]) -> None:
+        self.raw = raw
+        self._schema = schema
+
+    def result(self, timeout: float | None = None) -> A:
+        """The reply, or the next of several. As ``Call.receive()``; MalformedError: it is no such value."""
+        return self._schema.decode(self.raw.receive(timeout))
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another reply follows the one received last."""
+        return self.raw.has_more
+
+    def cancel(self) -> None:
+        """Ends the call. As ``Call.cancel()``."""
+        self.raw.cancel()
+
+    async def _receive(self) -> A:
+        return self._schema.decode(await self.raw)
+
+    def __await__(self) -> Generator[object, None, A]:
+        return self._receive().__await__()
+
+    def __iter__(self) -> Iterator[A]:
+        for reply in self.raw:
+            yield self._schema.decode(reply)
+
+    async def __aiter__(self) -> AsyncIterator[A]:
+        async for reply in self.raw:
+            yield self._schema.decode(reply)
+
+
+class TypedClient(Generic[Q, A]):
+    """Asks with values, and is answered with values. ``Session.client(queue, type=Q, result_type=A)`` opens one."""
+
+    __slots__ = ("_question", "_result", "raw")
+
+    def __init__(self, raw: Client, question: type[Q], result: type[A]) -> None:
+        self.raw = raw
+        self._question, self._result = schema_of(question), schema_of(result)
+
+    def call(self, question: Q, timeout: float | None = None) -> TypedCall[A]:
+        """Sends a request, as ``Client.call()``. Raises UsageError, which names a field that cannot be."""
+        return TypedCall(self.raw.call(self._question.encode(question), timeout), self._result)
+
+    async def call_async(self, question: Q, timeout: float | None = None) -> A:
+        """Sends a request and returns its reply, as ``Client.call_async()``."""
+        return self._result.decode(await self.raw.call_async(self._question.encode(question), timeout))
+
+    def close(self) -> None:
+        """Cancels what is under way. As ``Client.close()``."""
+        self.raw.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.raw.close()
+
+
+class TypedServer(Generic[Q, A]):
+    """Answers values with values. ``Session.server(queue, type=Q, result_type=A)`` opens one."""
+
+    __slots__ = ("_question", "_result", "raw")
+
+    def __init__(self, raw: Server, question: type[Q], result: type[A]) -> None:
+        self.raw = raw
+        self._question, self._result = schema_of(question), schema_of(result)
+
+    def serve(self, function: Callable[[Q], A], *, reply_timeout: float | None = None) -> None:
+        """Calls ``function(question)`` for each request, as ``Server.serve()``; what it returns is the reply.
+
+        A request that is no such value fails with the code ``MALFORMED``, and the function never sees it.
+        """
+        self.raw.serve(
+            lambda request: self._result.encode(function(self._value_of(request))), reply_timeout=reply_timeout
+        )
+
+    async def serve_async(
+        self, function: Callable[[Q], Awaitable[A]], *, concurrency: int = 64, reply_timeout: float | None = None
+    ) -> None:
+        """The same for a coroutine function, as ``Server.serve_async()``."""
+
+        async def answer(request: Request) -> Any:
+            return self._result.encode(await function(self._value_of(request)))
+
+        await self.raw.serve_async(answer, concurrency=concurrency, reply_timeout=reply_timeout)
+
+    def _value_of(self, request: Request) -> Q:
+        beside = request.metadata
+        try:
+            return self._question.decode(bytes(request), beside if len(beside) == self._question.size else b"")
+        except MalformedError as error:
+            raise Failure(MALFORMED, f"the request is no {self._question.text}: {error}") from None
+
+    def close(self) -> None:
+        """As ``Server.close()``."""
+        self.raw.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.raw.close()
