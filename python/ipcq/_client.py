@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._errors import EndOfStream, Full, NotFoundError, no_pickle
+from ._errors import EndOfStream, Full, NotFoundError, no_pickle, timed_out
 from ._readiness import quiet
 from ._replies import Replies
 
@@ -98,6 +98,9 @@ class Call(_core.Call):
         self._kept = None
         return reply
 
+    def _put_back(self, reply: bytes) -> None:
+        self._kept = (reply, self.has_more)
+
     def _keep(self) -> bool:
         """Reads the next reply before it is asked for, so that the client has no news of it. False: there is one."""
         if self._kept is not None or self.ended:
@@ -180,7 +183,9 @@ class Client(_core.Client):
         pause = 0.0005
         while True:
             try:
-                left = None if expires is None else max(0.0, expires - time.monotonic())
+                left = None if expires is None else expires - time.monotonic()
+                if left is not None and left <= 0:
+                    raise timed_out(self.queue, "call", timeout)
                 call = self.call(request, left)
                 break
             except Full:

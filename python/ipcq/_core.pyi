@@ -925,6 +925,8 @@ class Request:
         Tells the caller that the request failed (CallFailed), and why. Waits and raises as reply().
         """
 
+    def _fail_after_views(self, code: int, text: str) -> None: ...
+
     def nack(self) -> bool:
         """
         Gives the request to another server, or to this one again. Does not wait.

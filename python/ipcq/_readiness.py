@@ -9,6 +9,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from ._errors import Error
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -36,8 +38,9 @@ def in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> 
         finally:
             done.set()
 
-    loop.call_soon_threadsafe(call)
-    done.wait(1.0)
+    with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
+        loop.call_soon_threadsafe(call)
+        done.wait(1.0)
 
 
 class Waiting(Protocol):
@@ -164,4 +167,5 @@ class Readiness(Generic[T]):
         """Of a task that was cancelled when it had what it waited for: a message goes back."""
         nack = getattr(found, "nack", None)
         if nack is not None:
-            nack()
+            with contextlib.suppress(Error):  # the endpoint may have closed meanwhile, by which it went back
+                nack()

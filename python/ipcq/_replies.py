@@ -43,6 +43,10 @@ class Replies:
         )
         try:
             return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                call._put_back(future.result())  # noqa: SLF001 - it came, and this task did not get it
+            raise
         finally:
             if timer is not None:
                 timer.cancel()

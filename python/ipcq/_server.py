@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import logging
+import operator
+import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
-from ._errors import ClosedError, StatusError, TimeoutError, no_pickle, timed_out
+from ._errors import ClosedError, Full, TimeoutError, no_pickle, timed_out
 from ._readiness import SPIN, Readiness, quiet
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ class Failure(Exception):
 
     def __init__(self, code: int, text: str = "") -> None:
         super().__init__(f"{text} (code {code})")
+        if not 0 <= operator.index(code) < 2**32:
+            raise ValueError(f"a failure's code is from 0 to 2^32 - 1, and not {code}")
+        text.encode()  # raises where it cannot be sent
         self.code = code
         self.text = text
 
@@ -105,7 +111,7 @@ class Server(_core.Server):
             while True:
                 await limit.acquire()
                 try:
-                    request = await self.receive_async()
+                    request = await self._receive_unless_full(tasks)
                 except ClosedError:
                     return
                 task = asyncio.ensure_future(work(request))
@@ -115,6 +121,15 @@ class Server(_core.Server):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _receive_unless_full(self, tasks: set[asyncio.Task[None]]) -> Request:
+        while True:
+            try:
+                return await self.receive_async()
+            except Full:  # as many as the queue's `held` lets a server have
+                if not tasks:
+                    raise
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     def __iter__(self) -> Iterator[Request]:
         while True:
@@ -151,7 +166,7 @@ class Server(_core.Server):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -174,35 +189,45 @@ def _shows_bytes(result: object) -> bool:
     return True
 
 
-def _send(request: Request, result: object, timeout: float | None) -> None:
+def _payload_of(result: object) -> bytes | Iterable[Buffer]:
+    """What is to be sent: a copy, which is no view of the request, or several."""
+    if result is None:
+        return b""
+    return cast("Iterable[Buffer]", result) if _is_several(result) else bytes(memoryview(cast("Buffer", result)))
+
+
+def _send(request: Request, payload: bytes | Iterable[Buffer], timeout: float | None) -> None:
     if not request.open:
         return
-    if result is None:
-        request.reply(b"", timeout)
-    elif _is_several(result):
-        for part in cast("Iterable[Buffer]", result):
-            if not request.stream(part, timeout):
-                return
-        request.end()
-    else:
-        request.reply(cast("Buffer", result), timeout)
+    if isinstance(payload, bytes):
+        request.reply(payload, timeout)
+        return
+    for part in payload:
+        if not request.stream(part, timeout):
+            return
+    request.end()
 
 
 def _fail(request: Request, error: Exception) -> None:
-    failure = error if isinstance(error, Failure) else None
-    if failure is None:
+    """Tells the caller; nothing that a function raises ends the server."""
+    code, text = _FAILED_BY_EXCEPTION, ""
+    if isinstance(error, Failure):
+        code, text = error.code, error.text
+    else:
         _log.error("a request of a server failed", exc_info=error)
-    if not request.open:
-        return
+        with contextlib.suppress(Exception):
+            text = repr(error)
+    traceback.clear_frames(error.__traceback__)  # their views of the request
     try:
-        request.fail(failure.code if failure else _FAILED_BY_EXCEPTION, failure.text if failure else repr(error), 1.0)
-    except StatusError:
+        request._fail_after_views(code, text)  # noqa: SLF001
+    except Exception:  # noqa: BLE001 - as above
         _log.warning("a request's failure could not be told to its caller", exc_info=True)
 
 
 def _answer(request: Request, function: Callable[[Request], object], timeout: float | None) -> None:
     try:
-        _send(request, function(request), timeout)
+        payload = _payload_of(function(request))
+        _send(request, payload, timeout)
     except Exception as error:  # noqa: BLE001 - it is the caller's
         _fail(request, error)
 
@@ -211,10 +236,10 @@ async def _answer_async(
     request: Request, function: Callable[[Request], Awaitable[object]], timeout: float | None
 ) -> None:
     try:
-        result = await function(request)
-        if request.open and not _is_several(result):
-            _send(request, result, timeout)
-        elif request.open:  # a thread waits for the caller
-            await asyncio.get_running_loop().run_in_executor(None, _send, request, result, timeout)
+        payload = _payload_of(await function(request))
+        if isinstance(payload, bytes):
+            _send(request, payload, timeout)
+        else:  # a thread waits for the caller
+            await asyncio.get_running_loop().run_in_executor(None, _send, request, payload, timeout)
     except Exception as error:  # noqa: BLE001 - it is the caller's
         _fail(request, error)

@@ -50,13 +50,19 @@ std::optional<ArrayLayout> ArrayLayout::of_tensor(const Tensor& tensor, std::siz
   if (!ipcq::detail::fits_in(tensor, length)) return {};
   ArrayLayout layout;
   auto total = static_cast<Py_ssize_t>(tensor.dtype.bytes());  // one that shows elements over and over has no limit
+  bool has_none = false;
   layout.at = tensor.at;
   layout.dtype = tensor.dtype;
   layout.ndim = static_cast<int>(tensor.dimensions);
   for (std::uint32_t d = 0; d < tensor.dimensions; ++d) {
     layout.shape[d] = tensor.shape[d];
-    layout.strides[d] = tensor.strides[d] * static_cast<Py_ssize_t>(tensor.dtype.bytes());
-    if (__builtin_mul_overflow(total, layout.shape[d], &total)) return {};
+    if (__builtin_mul_overflow(total, std::max(layout.shape[d], Py_ssize_t{1}), &total)) return {};
+    has_none = has_none || tensor.shape[d] == 0;
+  }
+  // Strides that nothing is read by may be anything.
+  for (std::uint32_t d = 0; d < tensor.dimensions; ++d) {
+    const bool is_used = !has_none && tensor.shape[d] > 1;
+    layout.strides[d] = (is_used ? tensor.strides[d] : 1) * static_cast<Py_ssize_t>(tensor.dtype.bytes());
   }
   return layout;
 }
@@ -133,6 +139,8 @@ Array::Array(nb::handle object) {
   if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_FULL_RO) != 0) throw nb::python_error();
   try {
     dtype_ = parse_format(view_.format != nullptr ? view_.format : "B");
+    if (view_.itemsize != static_cast<Py_ssize_t>(dtype_.bytes()))
+      throw nb::value_error("the array's elements have another size than their format says");
   } catch (...) {
     PyBuffer_Release(&view_);
     throw;

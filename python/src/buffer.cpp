@@ -9,6 +9,7 @@ namespace ipcq::python {
 
 Bytes::Bytes(nb::handle object) {
   if (PyBytes_CheckExact(object.ptr()) != 0) {  // the usual case, which needs no view
+    owner_ = nb::borrow(object);
     bytes_ = {reinterpret_cast<const std::byte*>(PyBytes_AsString(object.ptr())),
               static_cast<std::size_t>(PyBytes_Size(object.ptr()))};
     return;
@@ -41,6 +42,12 @@ WritableBytes::WritableBytes(nb::handle object) {
 }
 
 WritableBytes::~WritableBytes() { PyBuffer_Release(&view_); }
+
+int refuse_buffer(Py_buffer* view, const char* why) noexcept {
+  PyErr_SetString(PyExc_BufferError, why);
+  view->obj = nullptr;
+  return -1;
+}
 
 std::string count_views(std::size_t views) { return std::to_string(views) + (views == 1 ? " view is" : " views are"); }
 

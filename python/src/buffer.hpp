@@ -70,6 +70,7 @@ class Bytes {
   }
 
  private:
+  nb::object owner_;  // of bytes; a view keeps its own
   std::span<const std::byte> bytes_;
   Py_buffer view_{};
   bool has_view_ = false;
@@ -109,6 +110,9 @@ class Rows {
 // the bytes. -1 with BufferError set: it was to be writable.
 int fill_with_bytes(Py_buffer* view, PyObject* owner, std::span<const std::byte> bytes, Py_ssize_t& shape,
                     Py_ssize_t& stride, int flags) noexcept;
+
+// What getbuffer returns where it cannot: -1, with BufferError set.
+int refuse_buffer(Py_buffer* view, const char* why) noexcept;
 
 // "1 view is", "3 views are": for what is said where there must be none.
 std::string count_views(std::size_t views);

@@ -17,6 +17,7 @@ using namespace nb::literals;
 constexpr std::size_t kLongCopy = std::size_t{64} << 10;
 
 int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
+  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
   return nb::inst_ptr<CallObject>(self)->get_buffer(view, self, flags);
 }
 
@@ -47,10 +48,10 @@ Call request(const ClientObject& client, nb::handle what, const Patience& patien
   if (nb::isinstance<LoanObject>(what)) {
     LoanObject& loan = nb::cast<LoanObject&>(what);
     const std::size_t bytes = loan.prepare("call", length);
+    const LoanObject::Going going(loan);
     Call call = send(state, patience, waits, false, [&](Duration deadline, Duration room_for) {
       return state.client().request(loan.loan(), bytes, deadline, room_for);
     });
-    loan.settle();
     return call;
   }
   if (!length.is_none()) throw nb::type_error("length: only of a loan; slice the buffer");
@@ -76,14 +77,14 @@ bool forward(ClientObject& self, RequestObject& request, nb::handle timeout) {
   self.state().check_owner();
   request.check_open();
   request.check_no_views("forward");
-  const Status status = wait_for(self.state().turn(), patience, false, [&](Duration left) {
+  const RequestObject::Going going(request);
+  // Without the GIL: it waits for another endpoint's turn.
+  const Status status = wait_for(self.state().turn(), patience, true, [&](Duration left) {
     Turn& server = request.server().turn();
     server.take();
-    const Status forwarded = self.state().client().forward(request.request(), left);
-    server.give_up();
-    return forwarded;
+    const Turn::Given given(server);
+    return self.state().client().forward(request.request(), left);
   });
-  request.settle();
   if (status == Status::cancelled) return false;
   if (status != Status::ok) throw_status(status, {self.state().where(), "forward", patience.seconds()});
   return true;
@@ -92,6 +93,7 @@ bool forward(ClientObject& self, RequestObject& request, nb::handle timeout) {
 LoanObject loan(ClientObject& self, nb::handle timeout) {
   const Patience patience(timeout);
   self.state().check_owner();
+  const Held guard(self.state());
   Result<Loan> loan =
       wait_for(self.state().turn(), patience, false, [&](Duration left) { return self.state().client().loan(left); });
   if (!loan) throw_status(loan.status(), {self.state().where(), "loan", patience.seconds()});
@@ -116,6 +118,7 @@ void construct(ClientObject* self, SessionObject& session, const std::string& qu
 
 template <class Get>
 auto ask(ClientObject& self, Get&& get) {
+  self.state().check_owner();
   const Turn::Taken taken(self.state().turn());
   return get(self.state().client());
 }
@@ -168,6 +171,7 @@ void bind_call(nb::module_& m) {
 CallObject::CallObject(const ClientObject& client, nb::handle what, nb::handle timeout, nb::handle length, bool waits)
     : client_(client.shared()) {
   const Patience patience(timeout);
+  Held held(*client_);
   call_ = request(client, what, patience, length, waits);
   id_ = call_.id();
   timeout_s_ = patience.seconds();
@@ -192,17 +196,35 @@ void CallObject::check_no_views(const char* call) const {
 }
 
 Status CallObject::take(const Patience& patience) {
-  client_->check_owner();
-  check_no_views("receive");
+  check_is_mine("receive");
+  if (has_unread_) {
+    has_unread_ = false;
+    return Status::ok;
+  }
   if (over_ != Status::ok) return over_;
   has_reply_ = false;
-  const Result<Reply> reply =
-      wait_for(client_->turn(), patience, false, [&](Duration left) { return call_.receive(left); });
-  if (!reply) return reply.status();
-  reply_ = *reply;
-  has_reply_ = true;
-  has_ended_ = !reply_.has_more();
-  return Status::ok;
+  const Going going(*this);
+  const auto keep = [this](const Result<Reply>& reply) {
+    if (!reply) return;
+    reply_ = *reply;
+    has_reply_ = true;
+    has_ended_ = !reply_.has_more();
+  };
+  const Result<Reply> reply = wait_for(
+      client_->turn(), patience, false, [&](Duration left) { return call_.receive(left); },
+      [&](const Result<Reply>& unread) {
+        keep(unread);
+        has_unread_ = static_cast<bool>(unread);
+      });
+  keep(reply);
+  return reply.status();
+}
+
+void CallObject::check_is_mine(const char* call) const {
+  client_->check_owner();
+  if (is_going_)
+    throw UsageError(client_->where() + ": another thread waits for this call: a call is for one at a time");
+  check_no_views(call);
 }
 
 void CallObject::receive(const Patience& patience) {
@@ -250,16 +272,14 @@ void CallObject::throw_outcome(Status status, const Patience& patience) {
 }
 
 void CallObject::cancel() {
-  check_no_views("cancel");
+  check_is_mine("cancel");
   if (over_ == Status::ok) end(Status::cancelled);
 }
 
 int CallObject::get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept {
   view->obj = nullptr;
-  if (!has_reply_) {
-    PyErr_SetString(PyExc_BufferError, "no reply was received that a view could show");
-    return -1;
-  }
+  if (!has_reply_ || is_going_ || client_->is_closed() || client_->is_inherited())
+    return refuse_buffer(view, "no reply was received that a view could show");
   const int result = fill_with_bytes(view, self, reply_.bytes(), shape_, stride_, flags);
   if (result == 0) {
     ++views_;

@@ -75,6 +75,19 @@ class CallObject {
   }
 
  private:
+  // While a thread waits for it without the GIL.
+  class Going {
+   public:
+    explicit Going(CallObject& call) noexcept : call_(call) { call.is_going_ = true; }
+    Going(const Going&) = delete;
+    Going& operator=(const Going&) = delete;
+    ~Going() { call_.is_going_ = false; }
+
+   private:
+    CallObject& call_;
+  };
+  // Throws UsageError while a thread waits for it, BufferError while views of its last reply are alive.
+  void check_is_mine(const char* call) const;
   Status take(const Patience& patience);
   nb::bytes copy_reply();
   void check_no_views(const char* call) const;
@@ -93,6 +106,8 @@ class CallObject {
   std::uint32_t failure_code_ = 0;
   std::string failure_text_;
   bool has_reply_ = false;
+  bool has_unread_ = false;  // a signal's handler has thrown when it came
+  bool is_going_ = false;
   bool has_ended_ = false;
   Py_ssize_t shape_ = 0;
   Py_ssize_t stride_ = 1;

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "errors.hpp"
+#include "message_iterator.hpp"
+#include "receiving.hpp"
 #include "session.hpp"
 
 namespace ipcq::python {
@@ -29,16 +31,34 @@ std::size_t checked_limit(std::size_t limit) {
   return std::min(limit, kMostAtOnce);
 }
 
+void give_back(ConsumerState& state, Message& message) { MessageObject::end_of(state, message, true); }
+
+// Up to as many messages as there is room for. Waits for the first alone.
+BatchResult take_many(ConsumerObject& self, std::vector<Message>& messages, const Patience& patience) {
+  ConsumerState& state = self.state();
+  state.check_owner();
+  return wait_for(
+      state.turn(), patience, false, [&](Duration left) { return state.consumer().receive_many(messages, left); },
+      [&](const BatchResult&) {
+        // The youngest first: what is given back comes in that order's reverse.
+        for (auto message = messages.rbegin(); message != messages.rend(); ++message) {
+          if (*message) give_back(state, *message);
+        }
+      });
+}
+
 nb::object receive(ConsumerObject& self, nb::handle timeout) {
   const Patience patience(timeout);
-  Result<Message> message = self.receive(patience);
+  const Held guard(self.state());
+  Result<Message> message = receive_message(self.state(), patience);
   if (!message) no_message(self.state(), message.status(), "receive", patience);
   return nb::cast(MessageObject(self.shared(), std::move(*message)));
 }
 
 // None: there was none within that time.
 nb::object message_within(const ConsumerObject& self, const Patience& patience) {
-  Result<Message> message = self.receive(patience);
+  const Held guard(self.state());
+  Result<Message> message = receive_message(self.state(), patience);
   if (message.status() == Status::empty || message.status() == Status::timeout) return nb::none();
   if (!message) no_message(self.state(), message.status(), "try_receive", patience);
   return nb::cast(MessageObject(self.shared(), std::move(*message)));
@@ -51,156 +71,117 @@ nb::object try_receive(ConsumerObject& self) {
 
 nb::list receive_many(ConsumerObject& self, std::size_t limit, nb::handle timeout) {
   const Patience patience(timeout);
-  self.state().check_owner();
+  const Held guard(self.state());
   std::vector<Message> messages(checked_limit(limit));
-  const BatchResult result = wait_for(self.state().turn(), patience, false, [&](Duration left) {
-    return self.state().consumer().receive_many(messages, left);
-  });
+  const BatchResult result = take_many(self, messages, patience);
   if (result.count == 0) no_message(self.state(), result.status, "receive_many", patience);
   nb::list list;
   for (std::size_t i = 0; i < result.count; ++i) list.append(MessageObject(self.shared(), std::move(messages[i])));
   return list;
 }
 
-// Copies payloads out one behind the other, as their lines and slots have them.
-struct Copies {
-  std::vector<std::byte> bytes;
-  std::vector<std::size_t> ends;
-};
-
-// Copies up to `limit` messages, and is done with them.
-BatchResult take_copies(ConsumerObject& self, std::size_t limit, const Patience& patience, Copies& copies) {
-  bool is_unreachable = false;
-  const auto copy = [&](const MessageView& view) {
-    is_unreachable = view.bytes().size() != view.length();
-    if (is_unreachable) throw Status::unreachable;  // it goes back
-    copies.bytes.insert(copies.bytes.end(), view.bytes().begin(), view.bytes().end());
-    copies.ends.push_back(copies.bytes.size());
-  };
-  return wait_for(self.state().turn(), patience, false, [&](Duration left) {
-    try {
-      return self.state().consumer().consume(copy, left, limit);
-    } catch (Status) {
-      return BatchResult{Status::unreachable, copies.ends.size()};
-    }
+// One payload, read in the queue where it is there at once. What has to be waited for is held, so that it can go back.
+// `copy(bytes)` takes it, and says ok or too_large, with which it goes back.
+template <class Copy>
+Status take_copy(ConsumerObject& self, std::span<std::byte> buffer, const Patience& patience, Copy&& copy) {
+  ConsumerState& state = self.state();
+  state.check_owner();
+  const Held guard(state);
+  static const Patience none{nb::float_(0.0)};
+  std::size_t length = 0;
+  const Status at_once = wait_for(state.turn(), none, false, [&](Duration) {
+    const Result<MessageView> view = state.consumer().receive_into(buffer, Duration::zero());
+    length = view ? view->bytes().size() : 0;
+    return view.status();
   });
+  if (at_once == Status::ok) return copy(std::span<const std::byte>(buffer).first(length));
+  const bool waits = at_once == Status::empty && !patience.is_zero();
+  if (!waits && at_once != Status::too_large) return at_once;
+  Result<Message> held = receive_message(self.state(), patience);
+  if (!held) return held.status();
+  MessageObject message(self.shared(), std::move(*held));
+  const Status status =
+      message.message().bytes().size() == message.message().length() ? message.copy_out(copy) : Status::unreachable;
+  if (status != Status::ok) message.nack();
+  return status;  // it is released when this ends
 }
 
 nb::bytes receive_bytes(ConsumerObject& self, nb::handle timeout) {
   const Patience patience(timeout);
-  self.state().check_owner();
   std::array<std::byte, 2048> buffer;  // any message that needs no slot
-  Message large;
-  std::size_t length = 0;
-  // What does not fit is held meanwhile.
-  const Status status = wait_for(self.state().turn(), patience, false, [&](Duration left) {
-    const Result<MessageView> view = self.state().consumer().receive_into(buffer, left);
-    length = view ? view->bytes().size() : 0;
-    if (view.status() != Status::too_large) return view.status();
-    Result<Message> message = self.state().consumer().receive(left);
-    large = std::move(*message);
-    return message.status();
+  nb::object copy;
+  const Status status = take_copy(self, buffer, patience, [&](std::span<const std::byte> bytes) {
+    copy = copy_bytes(bytes);
+    return Status::ok;
   });
   if (status != Status::ok) no_message(self.state(), status, "receive_bytes", patience);
-  if (!large) return nb::bytes(buffer.data(), length);
-  MessageObject message(self.shared(), std::move(large));
-  if (message.message().bytes().size() != message.message().length()) {
-    message.nack();
-    no_message(self.state(), Status::unreachable, "receive_bytes", patience);
+  return nb::borrow<nb::bytes>(copy);
+}
+
+// What is there, read in the queue.
+nb::list records_at_once(ConsumerObject& self, std::size_t limit, BatchResult& result) {
+  static const Patience none{nb::float_(0.0)};
+  std::vector<std::byte> bytes;
+  std::vector<std::size_t> ends;
+  const auto copy = [&](const MessageView& view) {
+    if (view.bytes().size() != view.length()) throw Status::unreachable;  // it goes back
+    bytes.insert(bytes.end(), view.bytes().begin(), view.bytes().end());
+    ends.push_back(bytes.size());
+  };
+  result = wait_for(self.state().turn(), none, false, [&](Duration left) {
+    try {
+      return self.state().consumer().consume(copy, left, limit);
+    } catch (Status) {
+      return BatchResult{Status::unreachable, ends.size()};
+    }
+  });
+  nb::list list;
+  std::size_t begin = 0;
+  for (const std::size_t end : ends) {
+    list.append(nb::bytes(bytes.data() + begin, end - begin));
+    begin = end;
   }
-  return message.to_bytes();  // released when this ends
+  return list;
 }
 
 nb::list receive_records(ConsumerObject& self, std::size_t limit, nb::handle timeout) {
   const Patience patience(timeout);
+  limit = checked_limit(limit);
   self.state().check_owner();
-  Copies copies;
-  const BatchResult result = take_copies(self, checked_limit(limit), patience, copies);
-  if (copies.ends.empty()) no_message(self.state(), result.status, "receive_records", patience);
-  nb::list list;
-  std::size_t begin = 0;
-  for (const std::size_t end : copies.ends) {
-    list.append(nb::bytes(copies.bytes.data() + begin, end - begin));
-    begin = end;
+  const Held guard(self.state());
+  BatchResult result;
+  nb::list list = records_at_once(self, limit, result);
+  if (nb::len(list) != 0) return list;
+  if (result.status != Status::empty || patience.is_zero())
+    no_message(self.state(), result.status, "receive_records", patience);
+  // What has to be waited for is held, so that it can go back.
+  std::vector<Message> messages(limit);
+  result = take_many(self, messages, patience);
+  if (result.count == 0) no_message(self.state(), result.status, "receive_records", patience);
+  for (std::size_t i = 0; i < result.count; ++i) {
+    MessageObject message(self.shared(), std::move(messages[i]));
+    if (message.message().bytes().size() != message.message().length()) {
+      message.nack();
+      if (i == 0) no_message(self.state(), Status::unreachable, "receive_records", patience);
+      continue;
+    }
+    list.append(message.to_bytes());
   }
   return list;
 }
 
 std::size_t receive_into(ConsumerObject& self, nb::handle buffer, nb::handle timeout) {
   const Patience patience(timeout);
-  self.state().check_owner();
   const WritableBytes to(buffer);
   std::size_t length = 0;
-  const Status status = wait_for(self.state().turn(), patience, false, [&](Duration left) {
-    const Result<MessageView> view = self.state().consumer().receive_into(to.bytes(), left);
-    length = view ? view->bytes().size() : 0;
-    return view.status();
+  const Status status = take_copy(self, to.bytes(), patience, [&](std::span<const std::byte> bytes) {
+    if (bytes.size() > to.bytes().size()) return Status::too_large;
+    if (bytes.data() != to.bytes().data() && !bytes.empty()) std::memcpy(to.bytes().data(), bytes.data(), bytes.size());
+    length = bytes.size();
+    return Status::ok;
   });
   if (status != Status::ok) no_message(self.state(), status, "receive_into", patience);
   return length;
-}
-
-// The message of a loop's present step: it is released when the next is asked for, or goes back where an exception has
-// ended the loop.
-class LoopStep {
- public:
-  LoopStep() noexcept = default;
-  LoopStep(LoopStep&&) noexcept = default;
-  LoopStep& operator=(LoopStep&&) = delete;
-  ~LoopStep() {
-    // Python destroys a loop's iterator while the exception that ends the loop is on its way; after a `break` there is
-    // none, and the message is its name's.
-    if (message_.is_valid() && PyErr_Occurred() != nullptr) message().nack_after_views();
-  }
-
-  void end() {
-    if (!message_.is_valid()) return;
-    message().release_after_views();
-    message_.reset();
-  }
-  void begin(nb::object message) noexcept { message_ = std::move(message); }
-
- private:
-  MessageObject& message() const { return *nb::inst_ptr<MessageObject>(message_); }
-  nb::object message_;
-};
-
-// The messages until the end of the stream.
-class MessageIterator {
- public:
-  explicit MessageIterator(std::shared_ptr<ConsumerState> state) : consumer_(std::move(state)) {}
-
-  nb::object next() {
-    step_.end();
-    static const Patience forever{nb::none()};
-    Result<Message> message = consumer_.receive(forever);
-    if (message.status() == Status::end) throw nb::stop_iteration();
-    if (!message) no_message(consumer_.state(), message.status(), "iteration", forever);
-    nb::object next = nb::cast(MessageObject(consumer_.shared(), std::move(*message)));
-    step_.begin(next);
-    return next;
-  }
-
- private:
-  ConsumerObject consumer_;
-  LoopStep step_;
-};
-
-void bind_iterator(nb::module_& m) {
-  nb::class_<MessageIterator>(m, "MessageIterator", nb::is_final(), "Iterates over a consumer's messages.")
-      .def(
-          "__iter__", [](nb::object self) { return self; }, nb::sig("def __iter__(self) -> MessageIterator"))
-      .def("__next__", &MessageIterator::next, nb::sig("def __next__(self) -> Message"));
-  nb::class_<LoopStep>(m, "LoopStep", nb::is_final(), "For iterators in Python: what has the message of a loop's step.")
-      .def(nb::init<>())
-      .def("end", &LoopStep::end, "Before the next is asked for.")
-      .def(
-          "begin",
-          [](LoopStep& self, nb::object message) {
-            (void)nb::cast<MessageObject&>(message);  // checks its type
-            self.begin(std::move(message));
-          },
-          "message"_a, nb::sig("def begin(self, message: Message) -> None"));
 }
 
 void construct(ConsumerObject* self, SessionObject& session, const std::string& queue, const std::string& group,
@@ -227,13 +208,7 @@ void construct(ConsumerObject* self, SessionObject& session, const std::string& 
 
 }  // namespace
 
-Result<Message> ConsumerObject::receive(const Patience& patience) const {
-  state_->check_owner();
-  return wait_for(state_->turn(), patience, false, [&](Duration left) { return state_->consumer().receive(left); });
-}
-
 void bind_consumer(nb::module_& m) {
-  bind_iterator(m);
   nb::class_<ConsumerObject>(m, "Consumer", "Receives from one queue as a member of a group. See ipcq.Consumer.")
       .def("__init__", construct, "session"_a, "queue"_a, nb::kw_only(), "group"_a = "default", "wait"_a = "hybrid",
            "wait_for"_a.none() = 0.0, "until_end"_a = true, "lossy"_a = false, "schema"_a = "", "cuda"_a = false,
@@ -298,6 +273,7 @@ void bind_consumer(nb::module_& m) {
       .def_prop_ro(
           "schema",
           [](const ConsumerObject& self) {
+            self.state().check_owner();
             const Turn::Taken taken(self.state().turn());
             return self.state().consumer().schema();
           },
@@ -305,11 +281,13 @@ void bind_consumer(nb::module_& m) {
       .def_prop_ro(
           "metadata_for_values",
           [](const ConsumerObject& self) {
+            self.state().check_owner();
             const Turn::Taken taken(self.state().turn());
             return self.state().consumer().metadata_for_values();
           },
           "Of the bytes that a message can have beside its payload, what is there for typed values.")
       .def_prop_ro("metadata_bytes", [](const ConsumerObject& self) {
+        self.state().check_owner();
         const Turn::Taken taken(self.state().turn());
         return self.state().consumer().metadata_bytes();
       });

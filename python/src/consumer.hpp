@@ -19,9 +19,6 @@ class ConsumerObject {
   ConsumerState& state() const noexcept { return *state_; }
   const std::shared_ptr<ConsumerState>& shared() const noexcept { return state_; }
 
-  // A message; or the status for which there is none, once the caller's patience is over.
-  Result<Message> receive(const Patience& patience) const;
-
  private:
   std::shared_ptr<ConsumerState> state_;
 };

@@ -35,6 +35,7 @@ DeviceMessage receive_on(ConsumerObject& self, nb::object stream, nb::handle tim
   state.check_owner();
   auto order = order_of(state, device);
   DeviceUse use(parse_stream(stream), stream);
+  const Held guard(state);
   Result<cuda::Message> message = wait_for(state.turn(), patience, false, [&](Duration left) {
     return cuda::receive(state.consumer(), use.stream(), left);
   });
@@ -58,6 +59,7 @@ DeviceLoan loan_on(ProducerObject& self, nb::object stream, nb::handle timeout, 
   }
   auto order = order_of(state, device);
   DeviceUse use(parse_stream(stream), stream);
+  const Held guard(state);
   Result<cuda::Loan> loan = wait_for(state.turn(), patience, false,
                                      [&](Duration left) { return cuda::loan(state.producer(), use.stream(), left); });
   if (!loan) throw_status(loan.status(), {state.where(), "loan", patience.seconds()});
@@ -105,8 +107,12 @@ void bind_device_message(nb::module_& m) {
       .def(
           "__exit__",
           [](DeviceMessage& self, nb::handle type, nb::handle, nb::handle) {
-            // By an exception it is released too, with its last view: its traceback may have one.
-            if (self.is_held() && type.is_none()) self.release();
+            if (!self.is_held()) return;
+            if (type.is_none()) {
+              self.release();
+            } else {
+              self.release_after_views();
+            }
           },
           "type"_a.none(), "value"_a.none(), "traceback"_a.none())
       .def("release", &DeviceMessage::release,
@@ -151,7 +157,10 @@ void bind_device_message(nb::module_& m) {
                    })
       .def_prop_ro(
           "address",
-          [](const DeviceMessage& self) { return reinterpret_cast<std::uintptr_t>(self.message().device()); },
+          [](const DeviceMessage& self) {
+            self.check_held();
+            return reinterpret_cast<std::uintptr_t>(self.message().device());
+          },
           "Of the payload on the device.")
       .def_prop_ro("sequence", [](const DeviceMessage& self) { return self.message().sequence(); })
       .def_prop_ro("producer", [](const DeviceMessage& self) { return self.message().producer(); })
@@ -189,7 +198,11 @@ void bind_device_loan(nb::module_& m) {
           "nbytes", [](const DeviceLoan& self) { return self.loan().capacity(); }, "Capacity of the slot in bytes.")
       .def("__len__", [](const DeviceLoan& self) { return self.loan().capacity(); })
       .def_prop_ro(
-          "address", [](const DeviceLoan& self) { return reinterpret_cast<std::uintptr_t>(self.loan().device()); },
+          "address",
+          [](const DeviceLoan& self) {
+            self.check_held();
+            return reinterpret_cast<std::uintptr_t>(self.loan().device());
+          },
           "Of the slot on the device.")
       .def("__repr__", [](const DeviceLoan& self) {
         const std::string text = "<ipcq.DeviceLoan of '" + self.producer().queue() + "', ";

@@ -61,7 +61,9 @@ DeviceMessage::~DeviceMessage() {
 
 void DeviceMessage::check_held() const {
   consumer_->check_owner();
-  if (!message_) throw UsageError(consumer_->where() + ": the message is not held any more: it was released");
+  if (!is_held())
+    throw UsageError(consumer_->where() +
+                     ": the message is not held any more: it was released, or its consumer is closed");
 }
 
 const ArrayLayout& DeviceMessage::layout() {
@@ -70,6 +72,7 @@ const ArrayLayout& DeviceMessage::layout() {
   if (metadata.size() == sizeof(Tensor)) {
     Tensor tensor;
     std::memcpy(&tensor, metadata.data(), sizeof tensor);
+    ipcq::detail::keep_copy(tensor);
     layout_ = ArrayLayout::of_tensor(tensor, message_.length());
   }
   if (!layout_) layout_ = ArrayLayout::of_bytes(message_.length());
@@ -103,8 +106,17 @@ void DeviceMessage::release() {
   end();
 }
 
+void DeviceMessage::release_after_views() noexcept {
+  if (!is_held() || detached_) return;
+  if (views_ == 0) {
+    end();
+  } else {
+    goes_ = true;
+  }
+}
+
 void DeviceMessage::release_view() noexcept {
-  if (--views_ == 0 && detached_ && message_ && !consumer_->is_left_alone()) end();
+  if (--views_ == 0 && (detached_ || goes_) && message_ && !consumer_->is_left_alone()) end();
   consumer_->end_view();
 }
 
@@ -135,7 +147,10 @@ DeviceLoan::~DeviceLoan() {
 
 void DeviceLoan::check_held() const {
   producer_->check_owner();
-  if (!is_held()) throw UsageError(producer_->where() + ": the loan was published, or went back to the pool");
+  if (!is_held())
+    throw UsageError(producer_->where() +
+                     ": the loan was published, went back to the pool, or is being published by another thread, or its "
+                     "producer is closed");
 }
 
 nb::object DeviceLoan::to_dlpack(nb::handle self, nb::handle stream, const DlpackRequest& request) {
@@ -173,6 +188,11 @@ void DeviceLoan::publish(nb::handle length, nb::handle timeout) {
     }
     use_.finish(*order_);
   }
+  struct Going {
+    bool& flag;
+    ~Going() { flag = false; }
+  } going{is_going_};
+  is_going_ = true;
   const Status status =
       wait_for(producer_->turn(), patience, false, [&](Duration left) { return loan_.publish(bytes, left); });
   if (status != Status::ok) throw_status(status, {producer_->where(), "publish", patience.seconds()});
@@ -188,7 +208,7 @@ void DeviceLoan::set_metadata(nb::handle data) {
 }
 
 void DeviceLoan::give_back() noexcept {
-  if (loan_.device() == nullptr || goes_back_) return;
+  if (loan_.device() == nullptr || goes_back_ || is_going_ || producer_->is_left_alone()) return;
   if (views_ == 0) {
     end();
   } else {

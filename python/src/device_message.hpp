@@ -27,7 +27,9 @@ class DeviceMessage {
   const cuda::Message& message() const noexcept { return message_; }
   CUstream stream() const noexcept { return use_.stream(); }
   int device() const noexcept { return order_->device(); }
-  bool is_held() const noexcept { return static_cast<bool>(message_); }
+  bool is_held() const noexcept {
+    return !goes_ && !consumer_->is_closed() && !consumer_->is_inherited() && static_cast<bool>(message_);
+  }
   void check_held() const;
   const ArrayLayout& layout();
 
@@ -36,6 +38,8 @@ class DeviceMessage {
   // Releases it, behind the work of the streams that use it. Throws BufferError while DLPack views are alive.
   void release();
   void release_view() noexcept;
+  // The same at once, or with the last view: by an exception, whose traceback may have one.
+  void release_after_views() noexcept;
   void detach() {
     check_held();
     detached_ = true;
@@ -53,6 +57,7 @@ class DeviceMessage {
   std::optional<ArrayLayout> layout_;
   std::size_t views_ = 0;
   bool detached_ = false;
+  bool goes_ = false;  // with its last view
 };
 
 class DeviceLoan {
@@ -68,7 +73,10 @@ class DeviceLoan {
   cuda::Loan& loan() noexcept { return loan_; }
   CUstream stream() const noexcept { return use_.stream(); }
   int device() const noexcept { return order_->device(); }
-  bool is_held() const noexcept { return loan_.device() != nullptr && !goes_back_; }
+  bool is_held() const noexcept {
+    return !is_going_ && !goes_back_ && !producer_->is_closed() && !producer_->is_inherited() &&
+           loan_.device() != nullptr;
+  }
   void check_held() const;
   const ArrayLayout& layout() const noexcept { return layout_; }
   // Shows it as an array, which travels beside the payload.
@@ -96,6 +104,7 @@ class DeviceLoan {
   bool is_array_ = false;
   std::size_t views_ = 0;
   bool goes_back_ = false;
+  bool is_going_ = false;  // while it is published without the GIL
 };
 
 }  // namespace ipcq::python

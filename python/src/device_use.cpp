@@ -17,19 +17,25 @@ CUstream of_number(std::uintptr_t number) noexcept {
   return number <= 1 ? nullptr : reinterpret_cast<CUstream>(number);  // NOLINT(performance-no-int-to-ptr): a handle
 }
 
+std::uintptr_t handle_of(nb::handle number) {
+  std::uintptr_t handle = 0;
+  if (!nb::try_cast(number, handle)) throw nb::type_error("stream: its handle is no number of an address' size");
+  return handle;
+}
+
 }  // namespace
 
 CUstream parse_stream(nb::handle stream) {
   if (stream.is_none()) return nullptr;
-  if (nb::isinstance<nb::int_>(stream)) return of_number(nb::cast<std::uintptr_t>(stream));
-  if (nb::hasattr(stream, "cuda_stream")) return of_number(nb::cast<std::uintptr_t>(stream.attr("cuda_stream")));
+  if (nb::isinstance<nb::int_>(stream)) return of_number(handle_of(stream));
+  if (nb::hasattr(stream, "cuda_stream")) return of_number(handle_of(stream.attr("cuda_stream")));
   if (nb::hasattr(stream, "__cuda_stream__"))  // cuda.core: (version, handle)
-    return of_number(nb::cast<std::uintptr_t>(stream.attr("__cuda_stream__")()[1]));
-  if (nb::hasattr(stream, "ptr")) return of_number(nb::cast<std::uintptr_t>(stream.attr("ptr")));
+    return of_number(handle_of(stream.attr("__cuda_stream__")()[1]));
+  if (nb::hasattr(stream, "ptr")) return of_number(handle_of(stream.attr("ptr")));
   if (nb::hasattr(stream, "handle")) {  // Numba's: a ctypes pointer
     const nb::object handle = stream.attr("handle");
     const nb::object value = nb::hasattr(handle, "value") ? nb::object(handle.attr("value")) : handle;
-    return value.is_none() ? nullptr : of_number(nb::cast<std::uintptr_t>(value));
+    return value.is_none() ? nullptr : of_number(handle_of(value));
   }
   throw nb::type_error("stream: pass a stream of PyTorch, CuPy, Numba or cuda.core, its handle as a number, or None");
 }
@@ -37,7 +43,8 @@ CUstream parse_stream(nb::handle stream) {
 CUstream parse_dlpack_stream(nb::handle stream, bool& no_order) {
   no_order = false;
   if (stream.is_none()) return nullptr;
-  const auto number = nb::cast<std::intptr_t>(stream);
+  std::intptr_t number = 0;
+  if (!nb::try_cast(stream, number)) throw nb::type_error("stream: a number, or None");
   if (number == 0) throw nb::value_error("stream: 0 is ambiguous; DLPack names the legacy default stream 1");
   no_order = number < 0;
   return no_order ? nullptr : of_number(static_cast<std::uintptr_t>(number));

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 
 #include "interpreter.hpp"
 
@@ -45,13 +46,23 @@ void drop_capsule(PyObject* capsule) noexcept {
   }
 }
 
+// Two numbers, as a tuple. Throws TypeError.
+std::pair<std::int64_t, std::int64_t> pair_of(nb::handle of, const char* what) {
+  std::pair<std::int64_t, std::int64_t> pair;
+  nb::tuple both;
+  if (!nb::try_cast(of, both) || both.size() != 2 || !nb::try_cast(both[0], pair.first) ||
+      !nb::try_cast(both[1], pair.second))
+    throw nb::type_error((std::string(what) + ": a tuple of two numbers, or None").c_str());
+  return pair;
+}
+
 void check(const DlpackRequest& request, dlpack::Device device) {
   if (!request.dl_device.is_none()) {
-    const auto wanted = nb::cast<nb::tuple>(request.dl_device);
-    if (nb::cast<std::int32_t>(wanted[0]) != device.type || nb::cast<std::int32_t>(wanted[1]) != device.id)
+    const auto [type, id] = pair_of(request.dl_device, "dl_device");
+    if (type != device.type || id != device.id)
       throw nb::buffer_error("the payload is not on that device, and is not copied there: copy what you get");
   }
-  if (!request.copy.is_none() && nb::cast<bool>(request.copy))
+  if (!request.copy.is_none() && PyObject_IsTrue(request.copy.ptr()) == 1)
     throw nb::buffer_error("this is shown without a copy: copy what you get");
 }
 
@@ -60,8 +71,7 @@ void check(const DlpackRequest& request, dlpack::Device device) {
 nb::object export_dlpack(nb::handle owner, void (*release)(PyObject* owner), void* data, const ArrayLayout& layout,
                          dlpack::Device device, bool read_only, const DlpackRequest& request) {
   check(request, device);
-  const bool is_versioned =
-      !request.max_version.is_none() && nb::cast<int>(nb::cast<nb::tuple>(request.max_version)[0]) >= 1;
+  const bool is_versioned = !request.max_version.is_none() && pair_of(request.max_version, "max_version").first >= 1;
   auto* const exported = new Export{owner.ptr(), release};  // NOLINT(cppcoreguidelines-owning-memory): as above
   for (std::size_t d = 0; d < static_cast<std::size_t>(layout.ndim); ++d) {
     exported->shape[d] = layout.shape[d];

@@ -27,6 +27,11 @@ void begin_ending() {
   PyEval_RestoreThread(state);
 }
 
+void forget_threads_of_the_parent() noexcept {
+  away = 0;
+  standing = 0;
+}
+
 ReleasedGil::ReleasedGil() noexcept {
   ++away;
   state_ = PyEval_SaveThread();

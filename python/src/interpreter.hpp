@@ -17,6 +17,9 @@ bool is_ending() noexcept;
 // have stopped.
 void begin_ending();
 
+// In the child of a fork: the threads that were away are the parent's.
+void forget_threads_of_the_parent() noexcept;
+
 // Lets the GIL go while it lives.
 class ReleasedGil {
  public:

@@ -14,7 +14,10 @@ namespace {
 namespace nb = nanobind;
 
 std::atomic<std::uint32_t> fork_count = 0;
-[[maybe_unused]] const int kRegistered = ::pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
+[[maybe_unused]] const int kRegistered = ::pthread_atfork(nullptr, nullptr, [] {
+  ++fork_count;
+  forget_threads_of_the_parent();
+});
 
 struct OpenSessions {
   std::mutex mutex;
@@ -53,16 +56,17 @@ void SessionState::check_open() const {
 
 void SessionState::add(const std::shared_ptr<EndpointState>& endpoint) {
   const std::lock_guard lock(mutex_);
+  if (closed_) throw UsageError("the session was closed while this opened");
   forget_ended(endpoints_);
   endpoints_.push_back(endpoint);
 }
 
 void SessionState::close(bool broken_off, bool under_views) {
   if (is_left_alone()) return;
-  closed_ = true;
   std::vector<std::weak_ptr<EndpointState>> endpoints;
   {
     const std::lock_guard lock(mutex_);
+    closed_ = true;
     endpoints = std::exchange(endpoints_, {});
   }
   for (const auto& weak : endpoints) {
@@ -90,8 +94,9 @@ void EndpointState::end_view() {
 
 void EndpointState::finish_close() {
   {
-    const Turn::Taken taken(turn_);
-    const ReleasedGil released;
+    const ReleasedGil released;  // comes back behind the turn's end
+    turn_.take();
+    const Turn::Given given(turn_);
     end(ends_broken_off_);
   }
   ended_ = true;

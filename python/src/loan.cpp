@@ -15,6 +15,7 @@ namespace {
 using namespace nb::literals;
 
 int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
+  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
   return nb::inst_ptr<LoanObject>(self)->get_buffer(view, self, flags);
 }
 
@@ -33,11 +34,13 @@ void publish(LoanObject& self, nb::handle length, nb::handle timeout) {
   const Patience patience(timeout);
   EndpointState& owner = self.owner();
   owner.check_owner();
+  if (dynamic_cast<ProducerState*>(&owner) == nullptr)
+    throw UsageError(owner.where() + ": this is a client's loan: Client.call(loan) sends it");
   const std::size_t bytes = self.prepare("publish", length);
+  const LoanObject::Going going(self);
   const Status status =
       wait_for(owner.turn(), patience, false, [&](Duration left) { return self.loan().publish(bytes, left); });
   check(self, status, "publish", patience.seconds());
-  self.settle();
 }
 
 void write(LoanObject& self, nb::handle data, std::size_t offset) {
@@ -45,8 +48,7 @@ void write(LoanObject& self, nb::handle data, std::size_t offset) {
   const Bytes from(data);
   const auto to = self.loan().bytes();
   if (offset > to.size() || from.bytes().size() > to.size() - offset) check(self, Status::too_large, "write");
-  const ReleasedGil released;
-  std::memcpy(to.data() + offset, from.bytes().data(), from.bytes().size());
+  self.write(from.bytes(), offset);
 }
 
 void set_metadata(LoanObject& self, nb::handle data) {
@@ -65,7 +67,11 @@ LoanObject::~LoanObject() {
 }
 
 void LoanObject::check_held() const {
-  if (!is_held()) throw UsageError(owner_->where() + ": the loan was published, or went back to the pool");
+  owner_->check_owner();
+  if (!is_held())
+    throw UsageError(owner_->where() +
+                     ": the loan was published, went back to the pool, or is being published by another thread, or its "
+                     "producer is closed");
 }
 
 void LoanObject::check_no_views(const char* call) const {
@@ -93,7 +99,7 @@ std::size_t LoanObject::prepare(const char* call, nb::handle length) {
 }
 
 void LoanObject::give_back() noexcept {
-  if (!is_held()) return;
+  if (goes_back_ || is_going_ || loan_.bytes().empty() || owner_->is_left_alone()) return;
   if (views_ == 0) {
     end();
   } else {
@@ -109,7 +115,25 @@ void LoanObject::end() noexcept {
   held_.end();
 }
 
-void LoanObject::settle() noexcept { held_.end(); }
+void LoanObject::fill(const Array& from, std::size_t at, std::size_t bytes) {
+  begin_view();
+  try {
+    from.copy_to(loan_.bytes().subspan(at, bytes));
+  } catch (...) {
+    release_buffer();
+    throw;
+  }
+  release_buffer();
+}
+
+void LoanObject::write(std::span<const std::byte> from, std::size_t at) {
+  begin_view();
+  {
+    const ReleasedGil released;
+    std::memcpy(loan_.bytes().data() + at, from.data(), from.size());
+  }
+  release_buffer();
+}
 
 int LoanObject::get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept {
   view->obj = nullptr;

@@ -42,7 +42,9 @@ class LoanObject {
   EndpointState& owner() const noexcept { return *owner_; }
   Loan& loan() noexcept { return loan_; }
   const Loan& loan() const noexcept { return loan_; }
-  bool is_held() const noexcept { return !loan_.bytes().empty() && !goes_back_; }
+  bool is_held() const noexcept {
+    return !is_going_ && !goes_back_ && !owner_->is_closed() && !owner_->is_inherited() && !loan_.bytes().empty();
+  }
   // Throws UsageError if it was published or went back.
   void check_held() const;
   // Makes it ready to go, for `call`: an array's shape is put where it belongs. Returns how many bytes go. Throws
@@ -55,8 +57,24 @@ class LoanObject {
   std::size_t array_end() const noexcept { return layout_ ? layout_->at + layout_->bytes() : loan_.bytes().size(); }
   // Now, or with its last view.
   void give_back() noexcept;
-  // After it was published.
-  void settle() noexcept;
+  // While another step works on it without the GIL: it may be published or written by that alone, and views cannot
+  // begin.
+  class Going {
+   public:
+    explicit Going(LoanObject& loan) noexcept : loan_(loan) { loan.is_going_ = true; }
+    Going(const Going&) = delete;
+    Going& operator=(const Going&) = delete;
+    ~Going() {
+      loan_.is_going_ = false;
+      if (loan_.loan_.bytes().empty()) loan_.held_.end();  // it has gone
+    }
+
+   private:
+    LoanObject& loan_;
+  };
+  // Copies into it; a view meanwhile.
+  void write(std::span<const std::byte> from, std::size_t at);
+  void fill(const Array& from, std::size_t at, std::size_t bytes);
 
   int get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept;
   nb::object to_dlpack(nb::handle self, const DlpackRequest& request);
@@ -75,6 +93,7 @@ class LoanObject {
   std::optional<ArrayLayout> bytes_;   // of one that is none, once it was viewed
   std::size_t views_ = 0;
   bool goes_back_ = false;
+  bool is_going_ = false;
 };
 
 void bind_loan(nb::module_& m);

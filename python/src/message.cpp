@@ -32,6 +32,7 @@ class SharedEnd {
 };
 
 int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
+  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
   return nb::inst_ptr<MessageObject>(self)->get_buffer(view, self, flags);
 }
 
@@ -71,6 +72,7 @@ MessageObject::~MessageObject() {
 }
 
 void MessageObject::check_held() const {
+  consumer_->check_owner();
   if (!is_held())
     throw UsageError(consumer_->where() +
                      ": the message is not held any more: it was released, given back or forwarded, or its consumer is "
@@ -115,15 +117,17 @@ void MessageObject::end_after_views(AfterViews how) noexcept {
 }
 
 void MessageObject::end(AfterViews how) noexcept {
-  {
-    const SharedEnd end(consumer_->ends());
-    if (how == AfterViews::nack) {
-      (void)message_.nack();
-    } else {
-      (void)message_.release();
-    }
-  }
+  end_of(*consumer_, message_, how == AfterViews::nack);
   held_.end();
+}
+
+void MessageObject::end_of(ConsumerState& consumer, Message& message, bool gives_back) noexcept {
+  const SharedEnd end(consumer.ends());
+  if (gives_back) {
+    (void)message.nack();
+  } else {
+    (void)message.release();
+  }
 }
 
 const ArrayLayout& MessageObject::layout() {
@@ -133,18 +137,19 @@ const ArrayLayout& MessageObject::layout() {
   Tensor tensor;
   if (metadata.size() == sizeof tensor) {
     std::memcpy(&tensor, metadata.data(), sizeof tensor);
+    ipcq::detail::keep_copy(tensor);
     layout_ = ArrayLayout::of_tensor(tensor, payload.size());
   } else if (consumer_->has_tensors() && payload.size() >= sizeof tensor) {
     std::memcpy(&tensor, payload.data(), sizeof tensor);
+    ipcq::detail::keep_copy(tensor);
     layout_ = ArrayLayout::of_tensor(tensor, payload.size());
   }
   if (!layout_) layout_ = ArrayLayout::of_bytes(payload.size());
   return *layout_;
 }
 
-nb::bytes MessageObject::to_bytes() const {
-  check_held();
-  return copy_bytes(message_.bytes());
+nb::bytes MessageObject::to_bytes() {
+  return copy_out([](std::span<const std::byte> payload) { return copy_bytes(payload); });
 }
 
 const char* MessageObject::why_not_shown() const noexcept {

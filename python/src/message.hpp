@@ -46,7 +46,8 @@ class MessageObject {
   const Message& message() const noexcept { return message_; }
   Message& message() noexcept { return message_; }
   bool is_held() const noexcept {
-    return !is_going_ && static_cast<bool>(message_) && after_views_ == AfterViews::nothing && !consumer_->is_closed();
+    return !is_going_ && static_cast<bool>(message_) && after_views_ == AfterViews::nothing &&
+           !consumer_->is_closed() && !consumer_->is_inherited();
   }
   // Throws UsageError if it is held no more.
   void check_held() const;
@@ -79,7 +80,23 @@ class MessageObject {
 
   // Elements as the message's producer has described them, or its bytes.
   const ArrayLayout& layout();
-  nb::bytes to_bytes() const;
+  nb::bytes to_bytes();
+  // Calls copy(bytes) with a view meanwhile: it may let the GIL go.
+  template <class Copy>
+  auto copy_out(Copy&& copy) {
+    check_held();
+    begin_view();
+    try {
+      auto result = copy(message_.bytes());
+      release_buffer();
+      return result;
+    } catch (...) {
+      release_buffer();
+      throw;
+    }
+  }
+  // Releases a message that is no object yet, or gives it back.
+  static void end_of(ConsumerState& consumer, Message& message, bool gives_back) noexcept;
 
   int get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept;
   nb::object to_dlpack(nb::handle self, const DlpackRequest& request);

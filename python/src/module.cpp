@@ -18,6 +18,7 @@
 #include "interpreter.hpp"
 #include "lifetime.hpp"
 #include "logging.hpp"
+#include "message_iterator.hpp"
 #include "options.hpp"
 #include "producer.hpp"
 #include "server.hpp"
@@ -26,6 +27,8 @@
 NB_MODULE(_core, m) {
   namespace nb = nanobind;
   using namespace ipcq::python;
+  if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0)
+    throw nb::import_error("ipcq works in the main interpreter alone: what it has is the process'");
   m.doc() = "libipcq for Python. Use the package ipcq, which stands on it.";
   nb::set_leak_warnings(false);  // globals of a script live until the process ends
   register_errors();
@@ -33,6 +36,7 @@ NB_MODULE(_core, m) {
   bind_broker(m);
   bind_session(m);
   bind_message(m);
+  bind_iterator(m);
   bind_consumer(m);
   bind_producer(m);
   bind_client(m);

@@ -98,6 +98,7 @@ ShapePlace shape_place(ProducerState& state) {
                    "schema='tensor', or send the bytes alone by send(array)");
 }
 
+// The caller holds the endpoint (Held) until it has made an object of the loan.
 Result<Loan> borrow(ProducerState& state, const Patience& patience) {
   return wait_for(state.turn(), patience, false, [&](Duration left) { return state.producer().loan(left); });
 }
@@ -125,6 +126,7 @@ void send_array(ProducerObject& self, nb::handle array, nb::handle timeout) {
     if (sent != Status::ok) not_sent(state, sent, "send_array", patience);
     return;
   }
+  const Held guard(state);
   Result<Loan> loan = borrow(state, patience);
   if (!loan) not_sent(state, loan.status(), "send_array", patience);
   LoanObject slot(self.shared(), std::move(*loan));  // goes back where something throws
@@ -134,7 +136,8 @@ void send_array(ProducerObject& self, nb::handle array, nb::handle timeout) {
   } else if (slot.loan().set_metadata(std::as_bytes(std::span(&tensor, 1))) != Status::ok) {
     not_sent(state, Status::too_large, "send_array", patience);
   }
-  from.copy_to(slot.loan().bytes().subspan(layout.at, layout.bytes()));
+  slot.fill(from, layout.at, layout.bytes());
+  const LoanObject::Going going(slot);
   const Status status = publish(state, slot.loan(), length, patience);
   if (status != Status::ok) not_sent(state, status, "send_array", patience);
 }
@@ -148,6 +151,7 @@ LoanObject loan(ProducerObject& self, nb::handle timeout, nb::handle shape, cons
     layout = ArrayLayout::contiguous(parse_dtype(dtype), parse_shape(shape));
     if (shape_place(state) == ShapePlace::before) layout->at = sizeof(Tensor);
   }
+  const Held guard(state);
   Result<Loan> borrowed = borrow(state, patience);
   if (!borrowed) not_sent(state, borrowed.status(), "loan", patience);
   LoanObject slot(self.shared(), std::move(*borrowed));
@@ -171,7 +175,7 @@ void forward(ProducerObject& self, MessageObject& message, nb::handle timeout) {
   ProducerState& state = self.state();
   state.check_owner();
   const Forwarded forwarded(message);
-  const Status status = wait_for(state.turn(), patience, message.message().length() >= kLongCopy, [&](Duration left) {
+  const Status status = wait_for(state.turn(), patience, true, [&](Duration left) {
     const std::shared_lock end(message.consumer().ends());
     return state.producer().forward(message.message(), left);
   });
@@ -180,6 +184,7 @@ void forward(ProducerObject& self, MessageObject& message, nb::handle timeout) {
 
 template <class Get>
 auto ask(ProducerObject& self, Get&& get) {
+  self.state().check_owner();
   const Turn::Taken taken(self.state().turn());
   return get(self.state().producer());
 }

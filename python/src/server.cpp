@@ -13,6 +13,7 @@ namespace {
 using namespace nb::literals;
 
 int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
+  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
   return nb::inst_ptr<RequestObject>(self)->get_buffer(view, self, flags);
 }
 
@@ -26,8 +27,8 @@ PyType_Slot slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
 // Calls `answer(Duration)`, a step that the caller may have to wait for. False: nobody waits for an answer any more.
 template <class Answer>
 bool answer(RequestObject& self, const char* call, const Patience& patience, Answer&& answer) {
+  const RequestObject::Going going(self);
   const Status status = wait_for(self.server().turn(), patience, false, std::forward<Answer>(answer));
-  self.settle();
   if (status == Status::cancelled) return false;
   if (status != Status::ok) throw_status(status, {self.server().where(), call, patience.seconds()});
   return true;
@@ -70,15 +71,32 @@ bool nack(RequestObject& self) {
 
 Result<Request> next(ServerState& state, const Patience& patience) {
   state.check_owner();
-  return wait_for(state.turn(), patience, false, [&](Duration left) { return state.server().receive(left); });
+  return wait_for(
+      state.turn(), patience, false, [&](Duration left) { return state.server().receive(left); },
+      [&](Result<Request>& unread) {
+        const Turn::Taken taken(state.turn());
+        (void)unread->nack();
+      });
 }
 
 // None: there was none within that time.
 nb::object request_within(ServerObject& self, const Patience& patience) {
+  const Held guard(self.state());
   Result<Request> request = next(self.state(), patience);
   if (request.status() == Status::empty || request.status() == Status::timeout) return nb::none();
   if (!request) throw_status(request.status(), {self.state().where(), "try_receive", patience.seconds()});
   return nb::cast(RequestObject(self.shared(), std::move(*request)));
+}
+
+// An exception, as a caller is told of it.
+std::string describe(nb::handle exception) {
+  const nb::object text = nb::steal(PyObject_Repr(exception.ptr()));
+  if (text.is_valid()) {
+    const nb::object encoded = nb::steal(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
+    if (encoded.is_valid()) return PyBytes_AsString(encoded.ptr());
+  }
+  PyErr_Clear();
+  return "an exception without a text";
 }
 
 template <class Get>
@@ -108,6 +126,8 @@ void bind_request(nb::module_& m) {
       .def("fail", fail, "code"_a, "text"_a = "", "timeout"_a.none() = nb::none(),
            nb::sig("def fail(self, code: int, text: str = '', timeout: float | None = None) -> bool"),
            "Tells the caller that the request failed (CallFailed), and why. Waits and raises as reply().")
+      .def("_fail_after_views", &RequestObject::fail_after_views, "code"_a, "text"_a,
+           nb::sig("def _fail_after_views(self, code: int, text: str) -> None"))
       .def("nack", nack, "Gives the request to another server, or to this one again. Does not wait.")
       .def("__enter__",
            [](nb::object self) {
@@ -119,12 +139,11 @@ void bind_request(nb::module_& m) {
           [](RequestObject& self, nb::handle type, nb::handle value, nb::handle) {
             if (!self.is_open()) return;
             if (!type.is_none()) {
-              const nb::str text = nb::repr(value);
-              (void)answer(
-                  self, "fail", Patience(nb::float_(1.0)),
-                  [&, text = std::string(text.c_str())](Duration left) { return self.request().fail(1, text, left); });
+              self.fail_after_views(1, describe(value));
+            } else {
+              self.check_no_views("the end of its block");
+              self.let_go();
             }
-            self.let_go();
           },
           "type"_a.none(), "value"_a.none(), "traceback"_a.none(),
           "Where an exception leaves the block the call fails with code 1 and the exception's text.")
@@ -195,12 +214,29 @@ void RequestObject::let_go() noexcept {
   held_.end();
 }
 
-int RequestObject::get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept {
-  view->obj = nullptr;
-  if (!request_) {
-    PyErr_SetString(PyExc_BufferError, "the request was answered, or given back");
-    return -1;
+void RequestObject::fail_after_views(std::uint32_t code, std::string text) {
+  if (!is_open()) return;
+  failure_code_ = code;
+  failure_text_ = std::move(text);
+  fails_ = true;
+  if (views_ == 0) fail_now();
+}
+
+void RequestObject::fail_now() noexcept {
+  {
+    const Turn::Taken taken(server_->turn());
+    (void)request_.fail(failure_code_, failure_text_, Duration::zero());
   }
+  let_go();  // where that did not end it: its caller reads another reply
+}
+
+void RequestObject::release_buffer() noexcept {
+  if (--views_ == 0 && fails_ && request_ && !server_->is_left_alone()) fail_now();
+  server_->end_view();
+}
+
+int RequestObject::get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept {
+  if (!is_open()) return refuse_buffer(view, "the request was answered, or given back, or its server is closed");
   const int result = fill_with_bytes(view, self, request_.bytes(), shape_, stride_, flags);
   if (result == 0) {
     ++views_;
@@ -234,6 +270,7 @@ void bind_server(nb::module_& m) {
           "receive",
           [](ServerObject& self, nb::handle timeout) {
             const Patience patience(timeout);
+            const Held guard(self.state());
             Result<Request> request = next(self.state(), patience);
             if (!request) throw_status(request.status(), {self.state().where(), "receive", patience.seconds()});
             return RequestObject(self.shared(), std::move(*request));
@@ -267,6 +304,7 @@ void bind_server(nb::module_& m) {
       .def_prop_ro(
           "cancelled",
           [](ServerObject& self) {
+            self.state().check_owner();
             const Turn::Taken taken(self.state().turn());
             return self.state().server().cancelled();
           },

@@ -57,7 +57,10 @@ template <class State, class Open>
 std::shared_ptr<State> open_endpoint(SessionObject& session, const std::string& queue, const Patience& patience,
                                      Open&& open) {
   const std::shared_ptr<SessionState> of = session.open();
-  auto endpoint = wait_to_find(patience, [&](Duration left) { return open(of->session(), left); });
+  auto endpoint = wait_to_find(patience, [&](Duration left) {
+    of->check_open();
+    return open(of->session(), left);
+  });
   auto state = std::make_shared<State>(of, queue, std::move(endpoint));
   of->add(state);
   return state;
@@ -76,6 +79,7 @@ auto run_interruptibly(SessionState& session, const Patience& patience, Open&& o
     try {
       for (bool is_done = false; !is_done;) {
         check_signals();
+        session.check_open();
         const ReleasedGil released;
         is_done = opened.wait_for(std::chrono::milliseconds(50)) == std::future_status::ready;
       }

@@ -10,6 +10,7 @@
 #include <ipcq/wait.hpp>
 #include <thread>
 #include <type_traits>
+#include <utility>
 
 #include "interpreter.hpp"
 #include "turn.hpp"
@@ -68,12 +69,20 @@ void set_status(Outcome& outcome, Status status) noexcept {
 // Calls attempt(Duration): first without a wait and, unless `long_work`, with the GIL; then, where that came to empty
 // or full and the caller has patience, in slices without the GIL until one comes to another status than timeout. The
 // endpoint is the caller's within each.
-template <class Attempt>
-auto wait_for(Turn& turn, const Patience& patience, bool long_work, Attempt&& attempt) {
+//
+// A signal that comes while it waits does not end the wait at once; and once a call has returned, Python runs the
+// signal's handler before anybody has what it returned. So handlers run here: where one throws, undo(outcome) gives
+// back what was received.
+template <class Attempt, class Undo>
+auto wait_for(Turn& turn, const Patience& patience, bool long_work, Attempt&& attempt, Undo&& undo) {
   const auto at_once = [&] {
-    const Turn::Taken taken(turn);
-    if (!long_work) return attempt(Duration::zero());
-    const ReleasedGil released;
+    if (!long_work) {
+      const Turn::Taken taken(turn);
+      return attempt(Duration::zero());
+    }
+    const ReleasedGil released;  // comes back behind the turn's end
+    turn.take();
+    const Turn::Given given(turn);
     return attempt(Duration::zero());
   };
   // Not the user's interruption, but that of a thread that wanted its turn.
@@ -100,7 +109,16 @@ auto wait_for(Turn& turn, const Patience& patience, bool long_work, Attempt&& at
     status = status_of(outcome);
     if (is_nudged(status)) set_status(outcome, status = Status::timeout);
   } while (status == Status::timeout && !patience.is_none_left());
+  if (PyErr_CheckSignals() != 0) {
+    nb::python_error raised;  // takes it, so that nothing is in flight meanwhile
+    undo(outcome);
+    throw raised;
+  }
   return outcome;
+}
+template <class Attempt>
+auto wait_for(Turn& turn, const Patience& patience, bool long_work, Attempt&& attempt) {
+  return wait_for(turn, patience, long_work, std::forward<Attempt>(attempt), [](auto&) {});
 }
 
 }  // namespace ipcq::python

@@ -10,7 +10,7 @@ import time
 import ipcq
 import numpy as np
 import pytest
-from conftest import serving
+from conftest import WAIT, serving
 
 
 def test_a_call_has_its_reply(ask):
@@ -287,3 +287,36 @@ def test_clients_and_servers_do_not_survive_a_fork(ask):
     call = client.call(b"x")
     server.receive(timeout=5).reply(b"y")
     assert call.result(timeout=5) == b"y"
+
+
+class Unspeakable(Exception):
+    def __repr__(self):
+        raise RuntimeError
+
+
+def of_a_view(request):
+    array = np.asarray(request)
+    if bytes(request)[:1] == b"r":
+        raise ValueError("bad")
+    return array
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_nothing_that_a_function_does_ends_its_server(ask):
+    client, server = ask
+
+    def answer(request):
+        what = bytes(request)[:1]
+        if what == b"u":
+            raise Unspeakable
+        if what == b"n":
+            raise ipcq.Failure(-1)
+        if what == b"s":
+            raise ipcq.Failure(5, "\udc80")
+        return of_a_view(request)
+
+    with serving(server, answer):
+        for payload in (b"raise", b"unspeakable", b"negative", b"surrogate"):
+            with pytest.raises(ipcq.CallFailed):
+                client.call(payload, timeout=WAIT).result()
+        assert client.call(b"echo", timeout=WAIT).result() == b"echo"

@@ -201,9 +201,9 @@ def test_hostile_tensors_are_refused():
     [
         (Tick(-1, 0.0, ""), "time"),
         (Tick(2**64, 0.0, ""), "time"),
-        (Tick(0, "much", ""), "price"),
+        (Tick(0, "much", ""), "price"),  # type: ignore[arg-type]
         (Tick(0, 0.0, "too long a name"), "symbol"),
-        (Tick(0, 0.0, 5), "symbol"),
+        (Tick(0, 0.0, 5), "symbol"),  # type: ignore[arg-type]
         (Point(0, 0), "Tick"),
     ],
 )

@@ -8,6 +8,7 @@ import threading
 import ipcq
 import pytest
 from conftest import InThread, group_stats, queue_stats
+from ipcq import _core
 
 np = pytest.importorskip("numpy", reason="NumPy is not installed: its views are looked at here")
 
@@ -278,3 +279,19 @@ def test_a_message_of_a_closed_consumer_is_not_held(session, length):
             message.release()
         with pytest.raises(BufferError):
             memoryview(message)
+
+
+@pytest.mark.parametrize("kind", [ipcq.Message, ipcq.Loan, ipcq.Request, _core.Call])
+def test_an_object_that_was_never_made_shows_nothing(kind):
+    keep = [b"\xff" * n for n in range(100, 400)]
+    del keep
+    with pytest.raises((BufferError, TypeError)):
+        memoryview(kind.__new__(kind))
+
+
+@pytest.mark.parametrize("options", [{"max_version": ()}, {"max_version": 1}, {"dl_device": (1,)}, {"dl_device": "ab"}])
+def test_dlpack_arguments_of_another_shape_are_refused(ends, options):
+    producer, consumer = ends
+    producer.send(b"x" * LONG)
+    with consumer.receive(timeout=5) as message, pytest.raises(TypeError):
+        message.__dlpack__(**options)
