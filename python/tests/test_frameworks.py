@@ -194,6 +194,7 @@ def test_cupy_shares_device_messages(frames):
 
 @pytest.mark.filterwarnings("ignore:.*Grid size", "ignore:.*timedelta:DeprecationWarning")
 def test_numba_shares_device_messages(frames):
+    library("numba.cuda.cudaimpl")  # which the first kernel needs
     cuda = library("numba.cuda")
     producer, consumer = frames
     stream = cuda.stream()
