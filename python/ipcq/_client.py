@@ -72,12 +72,7 @@ class Call(_core.Call):
 
     def try_receive(self) -> bytes | None:
         """The next reply if it is there now, else None. Raises as ``receive()``."""
-        if self._kept is not None:
-            return self._take_kept()
-        found = super().try_receive()
-        if found is not None:
-            self._more = None
-        return found
+        return self._receive_within(0)
 
     def _receive_within(self, timeout: float) -> bytes | None:
         if self._kept is not None:

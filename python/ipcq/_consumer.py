@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._errors import EndOfStream, TimeoutError, no_pickle, timed_out
-from ._readiness import SPIN, Readiness, quiet
+from ._errors import EndOfStream, no_pickle
+from ._readiness import quiet, receive_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._core import Message
+    from ._readiness import Readiness
     from ._session import Session
 
 
@@ -69,23 +68,7 @@ class Consumer(_core.Consumer):
         Raises:
             TimeoutError: Nothing came in time; and as ``receive()``.
         """
-        if timeout is not None and timeout <= 0:
-            return self.receive(0)
-        try:
-            return await self._ready().wait(timeout)
-        except asyncio.TimeoutError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise timed_out(self.queue, "receive_async", timeout) from None
-
-    def _ready(self) -> Readiness[Message]:
-        try:
-            return self._readiness
-        except AttributeError:
-            spin = functools.partial(self._receive_within, SPIN) if self._spins else None
-            self._readiness = Readiness(self.try_receive, self.fileno, spin)
-            self._session._waiting.add(self._readiness)  # noqa: SLF001
-            return self._readiness
+        return await receive_async(self, timeout)
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return _Messages(self)

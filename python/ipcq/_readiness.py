@@ -9,10 +9,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from ._errors import Error
+from ._errors import Error, TimeoutError, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from ._session import Session
 
 T = TypeVar("T")
 
@@ -66,6 +68,21 @@ def quiet(waiting: Iterable[Waiting]) -> Iterator[None]:
             one.settle()
 
 
+def settle(future: asyncio.Future[T], attempt: Callable[[], T | None]) -> bool:
+    """Gives the call's outcome to one who waits; False: there is nothing."""
+    if future.done():
+        return True
+    try:
+        found = attempt()
+    except Exception as error:  # noqa: BLE001 - it is the waiting task's
+        future.set_exception(error)
+        return True
+    if found is None:
+        return False
+    future.set_result(found)
+    return True
+
+
 class Readiness(Generic[T]):
     """Lets tasks of one loop wait for what an endpoint's call returns.
 
@@ -101,7 +118,7 @@ class Readiness(Generic[T]):
         if self._loop is not loop:
             if self._waiting:
                 raise RuntimeError("tasks of two event loops wait for one endpoint: open one for each")
-            self._quiet()
+            self.stop()
             loop.add_reader(self._fileno(), self._serve)
             self._loop = loop
         future: asyncio.Future[T] = loop.create_future()
@@ -119,7 +136,7 @@ class Readiness(Generic[T]):
             self._leave(future)
 
     def stop(self) -> None:
-        """Before the endpoint closes: its descriptor leaves the loop. ``settle()`` follows."""
+        """The descriptor leaves the loop: no task waits, or the endpoint is about to close and ``settle()`` follows."""
         loop, self._loop = self._loop, None
         if loop is not None:
             in_loop(loop, lambda: loop.remove_reader(self._fileno()))
@@ -128,40 +145,21 @@ class Readiness(Generic[T]):
         """After it: those who wait are told by the call, which raises now."""
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
-            in_loop(future.get_loop(), functools.partial(self._settle, future))
+            in_loop(future.get_loop(), functools.partial(settle, future, self._attempt))
 
     def _serve(self) -> None:
         if not self._waiting:
-            self._quiet()
-        while self._waiting and self._settle(self._waiting[0]):
+            self.stop()
+        while self._waiting and settle(self._waiting[0], self._attempt):
             self._waiting.popleft()
 
-    def _settle(self, future: asyncio.Future[T]) -> bool:
-        """Gives the call's outcome to one who waits; False: there is nothing."""
-        if future.done():
-            return True
-        try:
-            found = self._attempt()
-        except Exception as error:  # noqa: BLE001 - it is the waiting task's
-            future.set_exception(error)
-            return True
-        if found is None:
-            return False
-        future.set_result(found)
-        return True
-
     def _expire(self, future: asyncio.Future[T]) -> None:
-        if not self._settle(future):
+        if not settle(future, self._attempt):
             future.set_exception(asyncio.TimeoutError())
 
     def _leave(self, future: asyncio.Future[T]) -> None:
         if future in self._waiting:
             self._waiting.remove(future)
-
-    def _quiet(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            in_loop(loop, lambda: loop.remove_reader(self._fileno()))
 
     def _undo(self, found: T) -> None:
         """Of a task that was cancelled when it had what it waited for: a message goes back."""
@@ -169,3 +167,40 @@ class Readiness(Generic[T]):
         if nack is not None:
             with contextlib.suppress(Error):  # the endpoint may have closed meanwhile, by which it went back
                 nack()
+
+
+class Receiver(Protocol[T]):
+    """What a consumer and a server have in common (a class of the extension module has one base, so none is shared)."""
+
+    _session: Session
+    _spins: bool
+    _readiness: Readiness[T]  # once a task has waited
+
+    @property
+    def queue(self) -> str: ...
+    def receive(self, timeout: float | None = None) -> T: ...
+    def try_receive(self) -> T | None: ...
+    def _receive_within(self, timeout: float) -> T | None: ...
+    def fileno(self) -> int: ...
+
+
+async def receive_async(receiver: Receiver[T], timeout: float | None) -> T:
+    """``Consumer.receive_async()`` and ``Server.receive_async()``."""
+    if timeout is not None and timeout <= 0:
+        return receiver.receive(0)
+    try:
+        return await _readiness_of(receiver).wait(timeout)
+    except asyncio.TimeoutError as error:
+        if isinstance(error, TimeoutError):
+            raise
+        raise timed_out(receiver.queue, "receive_async", timeout) from None
+
+
+def _readiness_of(receiver: Receiver[T]) -> Readiness[T]:
+    try:
+        return receiver._readiness  # noqa: SLF001
+    except AttributeError:
+        spin = functools.partial(receiver._receive_within, SPIN) if receiver._spins else None  # noqa: SLF001
+        made = receiver._readiness = Readiness(receiver.try_receive, receiver.fileno, spin)  # noqa: SLF001
+        receiver._session._waiting.add(made)  # noqa: SLF001
+        return made

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ._errors import Error, StatusError
-from ._readiness import SPIN, in_loop
+from ._readiness import SPIN, in_loop, settle
 
 if TYPE_CHECKING:
     from ._client import Call, Client
@@ -33,7 +33,7 @@ class Replies:
         if self._loop is not loop:
             if self._waiting:
                 raise RuntimeError("tasks of two event loops wait for calls of one client: open one for each")
-            self._rest()
+            self.stop()
             loop.add_reader(self._client.fileno(), self._serve)
             self._loop = loop
         future: asyncio.Future[bytes] = loop.create_future()
@@ -53,7 +53,7 @@ class Replies:
             self._waiting.pop(call.id, None)
 
     def stop(self) -> None:
-        """Before the client closes: its descriptor leaves the loop. ``settle()`` follows."""
+        """The descriptor leaves the loop: no task waits, or the client is about to close and ``settle()`` follows."""
         loop, self._loop = self._loop, None
         if loop is not None:
             in_loop(loop, lambda: loop.remove_reader(self._client.fileno()))
@@ -62,17 +62,17 @@ class Replies:
         """After it: those who wait are told by their calls, which raise now."""
         waiting, self._waiting = self._waiting, {}
         for call, future in waiting.values():
-            in_loop(future.get_loop(), functools.partial(self._settle, call, future))
+            in_loop(future.get_loop(), functools.partial(settle, future, call.try_receive))
 
     def _serve(self) -> None:
         if not self._waiting:
-            self._rest()
+            self.stop()
             return
         try:
             while (which := self._client.wait_any(0)) is not None:
                 if which in self._waiting:
                     call, future = self._waiting[which]
-                    if self._settle(call, future):
+                    if settle(future, call.try_receive):
                         self._waiting.pop(which)
                     if call.has_more:
                         break  # its task comes first: the next look lets its server go on
@@ -105,27 +105,9 @@ class Replies:
             loop.add_reader(self._client.fileno(), self._serve)
             self._serve()
 
-    def _settle(self, call: Call, future: asyncio.Future[bytes]) -> bool:
-        if future.done():
-            return True
-        try:
-            found = call.try_receive()
-        except Exception as error:  # noqa: BLE001 - it is the waiting task's
-            future.set_exception(error)
-            return True
-        if found is None:
-            return False
-        future.set_result(found)
-        return True
-
     def _expire(self, which: int) -> None:
         if which not in self._waiting:
             return
         call, future = self._waiting[which]
-        if not self._settle(call, future) and self._loop is not None:
+        if not settle(future, call.try_receive) and self._loop is not None:
             self._loop.call_later(0.001, self._expire, which)  # the library's clock has not come to it yet
-
-    def _rest(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            in_loop(loop, lambda: loop.remove_reader(self._client.fileno()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import inspect
 import logging
 import operator
@@ -13,8 +12,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
-from ._errors import ClosedError, Full, TimeoutError, no_pickle, timed_out
-from ._readiness import SPIN, Readiness, quiet
+from ._errors import ClosedError, Full, no_pickle
+from ._readiness import quiet, receive_async
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
     from ._core import Request
+    from ._readiness import Readiness
     from ._session import Session
 
 _log = logging.getLogger("ipcq")
@@ -66,14 +66,7 @@ class Server(_core.Server):
 
     async def receive_async(self, timeout: float | None = None) -> Request:
         """As ``receive()``, for tasks of an event loop."""
-        if timeout is not None and timeout <= 0:
-            return self.receive(0)
-        try:
-            return await self._ready().wait(timeout)
-        except asyncio.TimeoutError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise timed_out(self.queue, "receive_async", timeout) from None
+        return await receive_async(self, timeout)
 
     def serve(self, function: Callable[[Request], object], *, reply_timeout: float | None = None) -> None:
         """Calls ``function(request)`` for each request, until the server, its queue or the broker is closed.
@@ -144,15 +137,6 @@ class Server(_core.Server):
                 yield await self.receive_async()
             except ClosedError:
                 return
-
-    def _ready(self) -> Readiness[Request]:
-        try:
-            return self._readiness
-        except AttributeError:
-            spin = functools.partial(self._receive_within, SPIN) if self._spins else None
-            self._readiness = Readiness(self.try_receive, self.fileno, spin)
-            self._session._waiting.add(self._readiness)  # noqa: SLF001
-            return self._readiness
 
     def close(self) -> None:
         """Ends the waits of other threads and tasks; unanswered requests go as ``on_server_death`` says. Idempotent.

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ._errors import EndOfStream, MalformedError, Status, StatusError
+from ._raw import OverRaw
 from ._schemas import schema_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from ._consumer import Consumer
     from ._core import Message
@@ -20,17 +18,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TypedProducer(Generic[T]):
+class TypedProducer(OverRaw["Producer"], Generic[T]):
     """Sends values of a dataclass. ``Session.producer(queue, type=T)`` opens one.
 
     C++ processes receive them as structs of the same fields (``IPCQ_SCHEMA``); another type is refused when an endpoint
     opens. ``raw`` is the producer below.
     """
 
-    __slots__ = ("_schema", "raw")
+    __slots__ = ("_schema",)
 
     def __init__(self, raw: Producer, of: type[T]) -> None:
-        self.raw = raw
+        super().__init__(raw)
         self._schema = schema_of(of)
 
     def send(self, value: T, timeout: float | None = None) -> None:
@@ -49,37 +47,25 @@ class TypedProducer(Generic[T]):
         """As ``Producer.send_async()``."""
         await self.raw.send_async(self._schema.encode(value), timeout)
 
-    def close(self) -> None:
-        """Ends this producer's stream. As ``Producer.close()``."""
-        self.raw.close()
-
     def break_off(self) -> None:
         """Closes without ending the stream."""
         self.raw.break_off()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.raw.__exit__(kind, value, traceback)
 
     def __repr__(self) -> str:
         return f"<ipcq.TypedProducer of '{self.raw.queue}', {self._schema.text}>"
 
 
-class TypedConsumer(Generic[T]):
+class TypedConsumer(OverRaw["Consumer"], Generic[T]):
     """Receives values of a dataclass. ``Session.consumer(queue, type=T)`` opens one.
 
     Values are copies, so no message stays held: it is released once its value was made, and goes back if making it
     raises anything but MalformedError. ``raw`` is the consumer below.
     """
 
-    __slots__ = ("_schema", "raw")
+    __slots__ = ("_schema",)
 
     def __init__(self, raw: Consumer, of: type[T]) -> None:
-        self.raw = raw
+        super().__init__(raw)
         self._schema = schema_of(of)
 
     def receive(self, timeout: float | None = None) -> T:
@@ -145,18 +131,6 @@ class TypedConsumer(Generic[T]):
                 yield await self.receive_async()
             except EndOfStream:
                 return
-
-    def close(self) -> None:
-        """Leaves the group. As ``Consumer.close()``."""
-        self.raw.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.raw.close()
 
     def __repr__(self) -> str:
         return f"<ipcq.TypedConsumer of '{self.raw.queue}', {self._schema.text}>"

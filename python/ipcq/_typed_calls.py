@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._errors import MalformedError
+from ._raw import OverRaw
 from ._schemas import Schema, schema_of
 from ._server import Failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from ._client import Call, Client
     from ._core import Request
@@ -61,13 +59,13 @@ class TypedCall(Generic[A]):
             yield self._schema.decode(reply)
 
 
-class TypedClient(Generic[Q, A]):
+class TypedClient(OverRaw["Client"], Generic[Q, A]):
     """Asks with values, and is answered with values. ``Session.client(queue, type=Q, result_type=A)`` opens one."""
 
-    __slots__ = ("_question", "_result", "raw")
+    __slots__ = ("_question", "_result")
 
     def __init__(self, raw: Client, question: type[Q], result: type[A]) -> None:
-        self.raw = raw
+        super().__init__(raw)
         self._question, self._result = schema_of(question), schema_of(result)
 
     def call(self, question: Q, timeout: float | None = None) -> TypedCall[A]:
@@ -78,26 +76,14 @@ class TypedClient(Generic[Q, A]):
         """Sends a request and returns its reply, as ``Client.call_async()``."""
         return self._result.decode(await self.raw.call_async(self._question.encode(question), timeout))
 
-    def close(self) -> None:
-        """Cancels what is under way. As ``Client.close()``."""
-        self.raw.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.raw.close()
-
-
-class TypedServer(Generic[Q, A]):
+class TypedServer(OverRaw["Server"], Generic[Q, A]):
     """Answers values with values. ``Session.server(queue, type=Q, result_type=A)`` opens one."""
 
-    __slots__ = ("_question", "_result", "raw")
+    __slots__ = ("_question", "_result")
 
     def __init__(self, raw: Server, question: type[Q], result: type[A]) -> None:
-        self.raw = raw
+        super().__init__(raw)
         self._question, self._result = schema_of(question), schema_of(result)
 
     def serve(self, function: Callable[[Q], A], *, reply_timeout: float | None = None) -> None:
@@ -125,15 +111,3 @@ class TypedServer(Generic[Q, A]):
             return self._question.decode(bytes(request), beside if len(beside) == self._question.size else b"")
         except MalformedError as error:
             raise Failure(MALFORMED, f"the request is no {self._question.text}: {error}") from None
-
-    def close(self) -> None:
-        """As ``Server.close()``."""
-        self.raw.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.raw.close()

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -21,17 +20,14 @@ using namespace nb::literals;
 
 constexpr std::size_t kMostAtOnce = 256;  // as receive_many() and consume() have it
 
-[[noreturn]] void no_message(const ConsumerState& state, Status status, const char* call, const Patience& patience,
-                             std::size_t done = 0) {
-  throw_status(status, {state.where(), call, patience.seconds(), done});
+[[noreturn]] void no_message(const ConsumerState& state, Status status, const char* call, const Patience& patience) {
+  throw_status(status, {state.where(), call, patience.seconds()});
 }
 
 std::size_t checked_limit(std::size_t limit) {
   if (limit == 0) throw nb::value_error("limit: at least 1 message is to be received");
   return std::min(limit, kMostAtOnce);
 }
-
-void give_back(ConsumerState& state, Message& message) { MessageObject::end_of(state, message, true); }
 
 // Up to as many messages as there is room for. Waits for the first alone.
 BatchResult take_many(ConsumerObject& self, std::vector<Message>& messages, const Patience& patience) {
@@ -42,7 +38,7 @@ BatchResult take_many(ConsumerObject& self, std::vector<Message>& messages, cons
       [&](const BatchResult&) {
         // The youngest first: what is given back comes in that order's reverse.
         for (auto message = messages.rbegin(); message != messages.rend(); ++message) {
-          if (*message) give_back(state, *message);
+          if (*message) MessageObject::end_of(state, *message, true);
         }
       });
 }

@@ -1,4 +1,4 @@
-// ipcq._core.Consumer, and the iterator over its messages.
+// ipcq._core.Consumer.
 #pragma once
 
 #include <nanobind/nanobind.h>
