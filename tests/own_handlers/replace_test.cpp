@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "own_handlers/on_backend.hpp"
+#include "own_handlers/receiver.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -90,16 +91,10 @@ TEST_P(ReplaceTest, AnotherHandlerGoesOnAtOnePlaceInTheOrder) {
     }
   });
   std::string marks;
-  std::atomic<bool> all_sent{false};
-  std::thread receiver([&] {
-    for (;;) {
-      const auto m = c.receive(100ms);
-      if (!m && all_sent.load()) break;
-      if (!m) continue;
-      const std::string text = text_of(*m);
-      EXPECT_EQ(text.find_first_not_of(text[0]), std::string::npos);
-      if (marks.empty() || marks.back() != text[0]) marks += text[0];
-    }
+  Receiver receiver(c, [&](const Message& m) {
+    const std::string text = text_of(m);
+    EXPECT_EQ(text.find_first_not_of(text[0]), std::string::npos);
+    if (marks.empty() || marks.back() != text[0]) marks += text[0];
   });
   EXPECT_TRUE(eventually([&] { return sent.load() > 10; }));
   replace_handler("q", marker() + ":mark=98", name_);
@@ -110,8 +105,7 @@ TEST_P(ReplaceTest, AnotherHandlerGoesOnAtOnePlaceInTheOrder) {
   EXPECT_TRUE(eventually([&] { return sent.load() > then + 20; }));
   enough.store(true);
   sender.join();
-  all_sent.store(true);
-  receiver.join();
+  receiver.finish(sent.load());
   EXPECT_EQ(marks, "abc");
   EXPECT_EQ(stats().handler, path("marker.cu") + ":mark=99");
   EXPECT_TRUE(comes_to_say("queue 'q': its handler is now"));

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "own_handlers/on_backend.hpp"
+#include "own_handlers/receiver.hpp"
 
 namespace ipcq_test {
 namespace {
@@ -220,15 +221,15 @@ TEST_P(StateTest, IsSavedAndLoadedBetweenTwoMessages) {
   auto c = session().consumer("q");
   auto p = session().producer("q");
   std::atomic<bool> enough{false};
+  int sent = 0;
   std::thread sender([&] {
     const std::string text(kStateBytes, 'a');  // changes every byte of the state
-    while (!enough.load()) ASSERT_EQ(p.send(text.data(), text.size(), kBound), Status::ok);
-  });
-  std::atomic<bool> all_sent{false};
-  std::thread receiver([&] {
-    while (c.receive(100ms) || !all_sent.load()) {
+    while (!enough.load()) {
+      ASSERT_EQ(p.send(text.data(), text.size(), kBound), Status::ok);
+      ++sent;
     }
   });
+  Receiver receiver(c);
   for (int n = 0; n < 10; ++n) {
     save_state("q", path("saved"), name_);
     const std::string saved = content("saved");
@@ -238,8 +239,7 @@ TEST_P(StateTest, IsSavedAndLoadedBetweenTwoMessages) {
   }
   enough.store(true);
   sender.join();
-  all_sent.store(true);
-  receiver.join();
+  receiver.finish(sent);
   broker().save_state("q", path("saved"));
   Model model;
   model.counts_ = content("saved");
