@@ -37,15 +37,16 @@ struct Options {
 void describe(CommandLine& line, Options& o) {
   line.add_option("--name", o.flags.name, "Name that clients connect to, or a path for the control socket [default]")
       .check(not_empty());
-  line.add_option("--queue", o.queues,
-                  "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines line "
-                  "batch=messages|records handler=NAME|FILE (.cu .cpp .so .ptx .ltoir) define=NAME=VALUE include=DIR "
-                  "quick_start=yes|no handler_deadline=SECONDS state=SIZE state_file=FILE isolate=yes|no pool "
-                  "backpressure=block|reject|drop-oldest group=NAME[:lossy][:paused] paused=yes|no "
-                  "threads wait=spin|hybrid|sleep endpoints held calls=N on_server_death=fail|redeliver "
-                  "schema=TEXT result_schema=TEXT metadata=BYTES "
-                  "backend=auto|host|cuda, on a GPU device=N "
-                  "mirror=none|full host_readable=yes|no executor=auto|persistent|stream; may be repeated")
+  line.add_option(
+          "--queue", o.queues,
+          "NAME=SIZE,KEY=VALUE,...: SIZE 4k-rgb, inline, or bytes as 4KiB; keys slots lines line "
+          "batch=messages|records handler=NAME|FILE (.cu .cpp .so .ptx .ltoir .o) define=NAME=VALUE include=DIR "
+          "quick_start=yes|no handler_deadline=SECONDS state=SIZE state_file=FILE isolate=yes|no pool "
+          "backpressure=block|reject|drop-oldest group=NAME[:lossy][:paused] paused=yes|no "
+          "threads wait=spin|hybrid|sleep endpoints held calls=N on_server_death=fail|redeliver "
+          "schema=TEXT result_schema=TEXT metadata=BYTES "
+          "backend=auto|host|cuda, on a GPU device=N "
+          "mirror=none|full host_readable=yes|no executor=auto|persistent|stream; may be repeated")
       .one_value_each();
   line.add_option(
           "--pool", o.pools,

@@ -8,6 +8,7 @@ set(IPCQ_DEVICE_HEADERS
   compiler/device/cstddef.cuh
   compiler/device/cstdint.cuh
   compiler/device/cstring.cuh
+  compiler/device/element_handler.hpp
   compiler/device/named_handler.hpp
   compiler/device/quick_call.cuh
   compiler/device/quick_handler.cuh

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "program/exit_code.hpp"
+#include "python_packages.hpp"
 
 namespace ipcq::compiler {
 namespace {
@@ -30,20 +31,21 @@ std::string real_path(const std::string& name, void* library) {
 
 std::vector<std::string> CudaLibrary::places() const {
   if (const auto given = environment(names_.variable); !given.empty()) return {given};
-  std::vector<std::string> all(names_.files.begin(), names_.files.end());
+  std::vector<std::string> all;
   const auto add = [&](const std::filesystem::path& folder) {
     for (const char* file : names_.files) all.push_back(folder / file);
   };
+  const auto add_wheels = [&](const std::filesystem::path& packages) {
+    for (const char* wheel : names_.wheels) add(packages / "nvidia" / wheel / "lib");
+  };
+  // First, as the compilers of that Python (Numba's, for one) are of the same release.
+  if (const auto packages = packages_beside_this_program(); !packages.empty()) add_wheels(packages);
+  all.insert(all.end(), names_.files.begin(), names_.files.end());
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
     if (const std::filesystem::path root = environment(variable); !root.empty()) add(root / "lib64");
   }
   add("/usr/local/cuda/lib64");
-  if (const std::filesystem::path root = environment("VIRTUAL_ENV"); !root.empty()) {
-    std::error_code ignored;
-    for (const auto& python : std::filesystem::directory_iterator(root / "lib", ignored)) {
-      for (const char* wheel : names_.wheels) add(python.path() / "site-packages" / "nvidia" / wheel / "lib");
-    }
-  }
+  for (const auto& packages : packages_of_active_environment()) add_wheels(packages);
   return all;
 }
 
@@ -61,10 +63,9 @@ CudaLibrary::CudaLibrary(Names names) : names_(std::move(names)) {
   }
   throw program::Failure(
       program::kBackend,
-      fmt::format(
-          "{}, which {}, was not found (tried {}); install it (a CUDA toolkit, or `pip install {}` in an active "
-          "virtual environment), or set {} to the library's path",
-          names_.title, names_.purpose, tried, names_.package, names_.variable));
+      fmt::format("{}, which {}, was not found (tried {}); install it (a CUDA toolkit, or `pip install {}` beside "
+                  "ipcq or in an active virtual environment), or set {} to the library's path",
+                  names_.title, names_.purpose, tried, names_.package, names_.variable));
 }
 
 void* CudaLibrary::find(const char* name) const {

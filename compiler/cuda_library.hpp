@@ -17,8 +17,9 @@ class CudaLibrary {
     std::vector<const char*> wheels;  // folders of NVIDIA's wheels that have it
     const char* package;              // on PyPI
   };
-  // Finds it: the variable, the linker's places, a toolkit in $CUDA_HOME, $CUDA_PATH or /usr/local/cuda, NVIDIA's
-  // wheels beside the Python in $VIRTUAL_ENV. Throws program::Failure, which says where it looked.
+  // Finds it: the variable, NVIDIA's wheels beside ipcq's, the linker's places, a toolkit in $CUDA_HOME, $CUDA_PATH or
+  // /usr/local/cuda, NVIDIA's wheels in the active virtual environment. Throws program::Failure, which says where it
+  // looked.
   explicit CudaLibrary(Names names);
   CudaLibrary(const CudaLibrary&) = delete;
   CudaLibrary& operator=(const CudaLibrary&) = delete;

@@ -35,9 +35,12 @@ std::string_view ElfFile::part(std::uint64_t offset, std::uint64_t bytes, const 
   return bytes_.substr(offset, bytes);
 }
 
-ElfFile::ElfFile(const std::string& name, std::string_view bytes) : name_(name), bytes_(bytes) {
+ElfFile::ElfFile(const std::string& name, std::string_view bytes, Kind kind) : name_(name), bytes_(bytes) {
+  const std::string is_none = kind == Kind::shared ? "is no shared object" : "is no object file";
+  const std::string remedy =
+      kind == Kind::shared ? "; build it by ipcq_add_handler()" : "; compile it (-c), for this machine";
   if (!bytes.starts_with(std::string_view(ELFMAG, SELFMAG))) {
-    refuse("is no shared object: it does not begin as an ELF file; build it by ipcq_add_handler()");
+    refuse(is_none + ": it does not begin as an ELF file" + remedy);
   }
   const auto head = copy_of<Elf64_Ehdr>(part(0, sizeof(Elf64_Ehdr), "its header"));
   const Elf64_Ehdr& here = __ehdr_start;
@@ -46,8 +49,8 @@ ElfFile::ElfFile(const std::string& name, std::string_view bytes) : name_(name),
     refuse(fmt::format("is for another machine (ELF machine {}, and this is {}); build it for this one", head.e_machine,
                        here.e_machine));
   }
-  if (head.e_type != ET_DYN) {
-    refuse("is no shared object, but another kind of ELF file; build it by ipcq_add_handler()");
+  if (head.e_type != (kind == Kind::shared ? ET_DYN : ET_REL)) {
+    refuse(is_none + ", but another kind of ELF file" + remedy);
   }
 }
 

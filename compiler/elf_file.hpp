@@ -1,5 +1,5 @@
-// A shared object as bytes: whether it is one for this machine, and what its sections hold. Nothing is loaded or run,
-// and whatever the file says is held against its length.
+// A shared or relocatable object as bytes: whether it is one for this machine, and what its sections hold. Nothing is
+// loaded or run, and whatever the file says is held against its length.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,10 @@ namespace ipcq::compiler {
 
 class ElfFile {
  public:
+  enum class Kind { shared, object };
   // `bytes` must outlive it. Throws program::Failure, whose text begins with `name`: no ELF file, for another machine,
-  // no shared object, or damaged.
-  ElfFile(const std::string& name, std::string_view bytes);
+  // none of that kind, or damaged.
+  ElfFile(const std::string& name, std::string_view bytes, Kind kind = Kind::shared);
 
   // What the first section of that name holds; empty: there is none. Throws as above.
   std::string_view section(std::string_view name) const;

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "elf_file.hpp"
 #include "program/exit_code.hpp"
 
 namespace ipcq::compiler {
@@ -21,6 +22,47 @@ constexpr std::size_t kMostLibraryBytes = 1 << 30;  // with what it links
 constexpr std::string_view kDeclaration =
     "#include \"ipcq/handler.h\"\n"
     "extern \"C\" __device__ int ipcq_handle(void*, unsigned long, const ipcq_context*);\n";
+
+// Of an object: LTO-IR for a GPU, with ipcq_handle(); or with ipcq_element(), a function of one element whose type the
+// other section names.
+constexpr std::string_view kDeviceSection = ".ipcq_ltoir";
+constexpr std::string_view kElementSection = ".ipcq_element";
+
+struct ElementType {
+  std::string_view name;    // as NumPy calls it
+  std::string_view type;    // here
+  std::string_view passed;  // what the function takes and returns: no compiler passes small integers as another does
+};
+constexpr std::array<ElementType, 10> kElementTypes = {{{"int8", "signed char", "int"},
+                                                        {"uint8", "unsigned char", "int"},
+                                                        {"int16", "short", "int"},
+                                                        {"uint16", "unsigned short", "int"},
+                                                        {"int32", "int", "int"},
+                                                        {"uint32", "unsigned", "long long"},
+                                                        {"int64", "long long", "long long"},
+                                                        {"uint64", "unsigned long long", "long long"},
+                                                        {"float32", "float", "float"},
+                                                        {"float64", "double", "double"}}};
+const ElementType* element_type_of(std::string_view name) {
+  const auto* const found = std::find_if(kElementTypes.begin(), kElementTypes.end(),
+                                         [&](const ElementType& type) { return type.name == name; });
+  return found == kElementTypes.end() ? nullptr : found;
+}
+
+// Instead of the user's file, where that is linked and has a function of one element.
+std::string element_declaration(const std::string& element) {
+  const ElementType& type = *element_type_of(element);
+  return fmt::format(
+      "#include \"device/element_handler.hpp\"\n"
+      "extern \"C\" __device__ {1} ipcq_element({1});\n"
+      "using IpcqElementHandler = ipcq_compiler::ElementHandler<{0}, {1}, ipcq_element>;\n"
+      "IPCQ_HANDLER(IpcqElementHandler)\n",
+      type.type, type.passed);
+}
+
+std::string declaration_of(const HandlerSource& source) {
+  return source.element.empty() ? std::string(kDeclaration) : element_declaration(source.element);
+}
 
 // Of the text, before all else.
 std::string_view first_words(const HandlerSource& source) {
@@ -50,7 +92,7 @@ Program program_between(const char* before, const HandlerSource& source, const c
       " = 1;\n"
       "#include \"{}\"\n#include \"{}\"\n",
       first_words(source), before, included, behind);
-  p.headers.emplace_back(included, source.is_linked() ? std::string(kDeclaration) : source.text);
+  p.headers.emplace_back(included, source.is_linked() ? declaration_of(source) : source.text);
   for (const EmbeddedHeader& h : device_headers()) p.headers.emplace_back(h.name, h.text);
   p.options = {"--gpu-architecture=" + source.architecture,
                "--std=c++20",
@@ -77,6 +119,7 @@ void HandlerSource::read() {
   kind = path.ends_with(".so")      ? HandlerKind::library
          : path.ends_with(".ptx")   ? HandlerKind::ptx
          : path.ends_with(".ltoir") ? HandlerKind::ltoir
+         : path.ends_with(".o")     ? HandlerKind::object
                                     : HandlerKind::source;
   const auto refuse = [&](const std::string& why) {
     throw Failure(program::kFailure, fmt::format("'{}' {}", path, why));
@@ -107,6 +150,25 @@ void HandlerSource::read() {
   }
 }
 
+void HandlerSource::take_device_code() {
+  const ElfFile file(path, text, ElfFile::Kind::object);
+  const std::string code(file.section(kDeviceSection));
+  if (code.empty()) {
+    throw Failure(program::kFailure, fmt::format("'{}' has code for the host alone, and the queue is on a GPU; compile "
+                                                 "its handler for a GPU, too, or say backend=host",
+                                                 path));
+  }
+  element = file.section(kElementSection);
+  element.resize(std::min(element.size(), element.find('\0')));
+  if (!element.empty() && element_type_of(element) == nullptr) {
+    throw Failure(program::kFailure, fmt::format("'{}' has a function of an element of another type than this release "
+                                                 "of ipcq knows; make it again with this one's package",
+                                                 path));
+  }
+  kind = HandlerKind::ltoir;
+  text = code;
+}
+
 Program device_program(const HandlerSource& source) {
   Program p = program_between("device/executors.cuh", source, "device/user_kernels.cuh");
   if (source.is_linked()) p.options.emplace_back("--dlink-time-opt");
@@ -126,7 +188,10 @@ Program host_program(const HandlerSource& source) {
   Program p;
   p.text = first_words(source);
   p.text += "#include <host/run_handler.hpp>\n#include <user/handler.cu>\n#include <host/table.hpp>\n";
-  p.headers.emplace_back("user/handler.cu", first_line_of(source.path) + source.text);
+  const bool is_object = source.kind == HandlerKind::object;
+  p.headers.emplace_back("user/handler.cu",
+                         is_object ? std::string(kDeclaration) : first_line_of(source.path) + source.text);
+  if (is_object) p.object = source.text;
   for (const EmbeddedHeader& h : host_headers()) {
     p.headers.emplace_back(h.name, first_line_of(std::string(h.name)) + std::string(h.text));
   }

@@ -25,6 +25,7 @@ enum class HandlerKind {
   library,  // .so: built ahead, by ipcq_add_handler()
   ptx,      // .ptx, .ltoir: ipcq_handle() for a GPU, of any compiler
   ltoir,
+  object,  // .o: ipcq_handle() for the host, of any compiler; may have LTO-IR for a GPU in a section
 };
 
 struct HandlerSource {
@@ -34,15 +35,20 @@ struct HandlerSource {
   std::string architecture;               // "sm_90"; empty: for the host
   std::vector<std::string> definitions;   // NAME or NAME=VALUE
   std::vector<std::string> include_dirs;  // beside the file's own
-  bool has_state = false;                 // the queue does: a C function gets it, and is serial then
+  std::string element;     // of an object's device code: its type, as NumPy calls it; empty: ipcq_handle()
+  bool has_state = false;  // the queue does: a C function gets it, and is serial then
 
   bool for_host() const { return architecture.empty(); }
-  bool is_linked() const { return kind == HandlerKind::ptx || kind == HandlerKind::ltoir; }
+  bool is_linked() const {
+    return kind == HandlerKind::ptx || kind == HandlerKind::ltoir || kind == HandlerKind::object;
+  }
   // Of the file; "." where the path has none.
   std::string folder() const;
   // Sets `kind` and `text` by the file at `path`, which may be a pipe. Throws program::Failure where it cannot be read,
   // or is to be a source and is no text.
   void read();
+  // Of an object, for a GPU: it becomes the LTO-IR that is in it. Throws program::Failure where there is none.
+  void take_device_code();
 };
 
 // For NVRTC. The kernels are called ipcq_<what>_user; a variable ipcq_device_code_<hash> says with which code they were
@@ -53,7 +59,8 @@ Program device_program(const HandlerSource& source);
 Program quick_program(const HandlerSource& source);
 
 // For the host: files by their paths below one folder, and a text that is compiled with that folder among those of its
-// headers and with these options. What it includes by <user/handler.cu> is the user's file.
+// headers and with these options. What it includes by <user/handler.cu> is the user's file; of an object, which it is
+// linked with, the declaration of its function.
 Program host_program(const HandlerSource& source);
 
 }  // namespace ipcq::compiler

@@ -19,6 +19,7 @@
 #include "program/exit_code.hpp"
 #include "program/file_descriptor.hpp"
 #include "program/print.hpp"
+#include "python_packages.hpp"
 
 namespace ipcq::compiler {
 namespace {
@@ -47,6 +48,21 @@ std::string find_in_path(const std::string& name) {
   return {};
 }
 
+// Of the package ziglang; empty: it is nowhere.
+std::string find_zig() {
+  std::vector<std::filesystem::path> folders = packages_of_active_environment();
+  if (const auto beside = packages_beside_this_program(); !beside.empty()) folders.insert(folders.begin(), beside);
+  for (const auto& packages : folders) {
+    if (const auto zig = packages / "ziglang" / "zig"; is_program(zig)) return zig;
+  }
+  return find_in_path("zig");
+}
+
+// Zig's compiler brings a C library of its own; the image is for the oldest that ipcq's wheel takes. Its checks of
+// undefined behaviour, which would end the process, are for debugging.
+const std::vector<std::string> kZigOptions = {"c++", "-target", "x86_64-linux-gnu.2.28", "-fno-sanitize=undefined",
+                                              "-s"};
+
 FileDescriptor make_file(const char* name) {
   FileDescriptor file(::memfd_create(name, MFD_CLOEXEC));
   if (!file.valid()) throw Failure(program::kBackend, fmt::format("memfd_create: {}", std::strerror(errno)));
@@ -61,14 +77,20 @@ void write_headers(const Program& program, const std::filesystem::path& folder) 
 }
 
 // In the guard: makes an image of the program's text. There is none where the compiler refuses it.
-void compile_in(const Guard& guard, const std::string& compiler, const Program& program, int image, int log) {
+void compile_in(const Guard& guard, const std::string& compiler, const std::vector<std::string>& first,
+                const Program& program, int image, int log) {
   const std::filesystem::path folder = guard.folder();
   write_headers(program, folder);
   write_file(folder / "text.cpp", program.text);
   auto arguments = program.options;
   // Its folder comes first: the headers are those of this release.
   arguments.insert(arguments.begin(), "-I" + folder.string());
+  arguments.insert(arguments.begin(), first.begin(), first.end());
   arguments.insert(arguments.end(), {"-o", folder / "image.so", "-"});
+  if (!program.object.empty()) {
+    write_file(folder / "handler.o", program.object);
+    arguments.insert(arguments.end(), {"-x", "none", folder / "handler.o", "-lm"});
+  }
   if (guard.run(compiler, arguments, folder / "text.cpp", log) != 0) return;
   std::ifstream made(folder / "image.so", std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(made), {}};
@@ -95,10 +117,15 @@ HostCompiler::HostCompiler() {
     path_ = find_in_path(name);
     if (!path_.empty()) return;
   }
+  path_ = find_zig();
+  if (!path_.empty()) return;
   throw Failure(program::kBackend,
-                "there is no C++ compiler, which handlers for the host need: none of c++, g++ and clang++ is in PATH; "
-                "install g++ or clang, or set IPCQ_CXX to a compiler");
+                "there is no C++ compiler, which handlers for the host need: none of c++, g++, clang++ and zig is in "
+                "PATH; install g++ or clang, or `pip install ziglang` beside ipcq or in an active virtual environment, "
+                "or set IPCQ_CXX to a compiler");
 }
+
+bool HostCompiler::is_zig() const { return std::filesystem::path(path_).filename() == "zig"; }
 
 std::string HostCompiler::identity() const {
   std::string text = file_identity(path_);
@@ -111,8 +138,9 @@ std::string HostCompiler::identity() const {
 Compiled HostCompiler::compile(const HandlerSource& source) const {
   const Program program = host_program(source);
   const FileDescriptor image = make_file("ipcq-handler-image"), log = make_file("ipcq-handler-log");
-  const auto why_not =
-      run_guarded_step([&](const Guard& guard) { compile_in(guard, path_, program, image.get(), log.get()); });
+  const auto why_not = run_guarded_step([&](const Guard& guard) {
+    compile_in(guard, path_, is_zig() ? kZigOptions : std::vector<std::string>(), program, image.get(), log.get());
+  });
   Compiled out;
   out.log = read_descriptor(log.get()).value_or("");
   if (why_not) {

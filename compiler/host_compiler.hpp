@@ -1,4 +1,5 @@
-// The system's C++ compiler, which makes a shared object of a handler for the host.
+// A C++ compiler, the system's or one that came as a package of Python, which makes a shared object of a handler for
+// the host.
 #pragma once
 
 #include <string>
@@ -10,8 +11,8 @@ namespace ipcq::compiler {
 
 class HostCompiler {
  public:
-  // Finds it: $IPCQ_CXX, a path or the name of a program; else the first of c++, g++, clang++ in PATH. Throws
-  // program::Failure, which says what to install or set.
+  // Finds it: $IPCQ_CXX, a path or the name of a program; else the first of c++, g++, clang++ in PATH; else zig, which
+  // has clang in it, of the package ziglang or in PATH. Throws program::Failure, which says what to install or set.
   HostCompiler();
 
   const std::string& path() const noexcept { return path_; }
@@ -24,6 +25,8 @@ class HostCompiler {
   Compiled compile(const HandlerSource& source) const;
 
  private:
+  bool is_zig() const;
+
   std::string path_;
 };
 

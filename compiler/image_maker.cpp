@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "device_linker.hpp"
+#include "elf_file.hpp"
 #include "handler_library.hpp"
 #include "host_compiler.hpp"
 #include "image_key.hpp"
@@ -126,9 +127,9 @@ std::optional<HandlerImage> link_for_gpu(const Nvrtc& nvrtc, const DeviceLinker&
   const std::string by = "nvJitLink " + linker.version().text();
   if (!linked.ok) {
     linked.log += fmt::format(
-        "\n{}: {} does not link it for {}; it is to be of a compiler that is no newer than that linker, for this GPU "
-        "or "
-        "an older one, with: extern \"C\" int32_t ipcq_handle(void* data, uint64_t length, const struct ipcq_context* "
+        "\n{}: {} does not link it for {}; it is to be of a compiler that is no newer than that linker "
+        "(IPCQ_NVJITLINK and IPCQ_NVRTC name others, both of one release), for this GPU or an older one, with: extern "
+        "\"C\" int32_t ipcq_handle(void* data, uint64_t length, const struct ipcq_context* "
         "context)",
         source.path, by, source.architecture);
   }
@@ -166,7 +167,14 @@ QuickImage link_quickly(const Nvrtc& nvrtc, const HandlerSource& source) {
 }
 
 std::optional<HandlerImage> compile_for_host(const HostCompiler& compiler, const HandlerSource& source) {
-  const Compiled made = compiler.compile(source);
+  if (source.kind == HandlerKind::object) (void)ElfFile(source.path, source.text, ElfFile::Kind::object);  // checks it
+  Compiled made = compiler.compile(source);
+  if (!made.ok && source.kind == HandlerKind::object && made.log.find("ipcq_handle") != std::string::npos) {
+    made.log += fmt::format(
+        "\n{}: it is to have int32_t ipcq_handle(void* data, uint64_t length, const struct ipcq_context* context), "
+        "compiled to position-independent code (-fPIC), and to need nothing but the C library and libm",
+        source.path);
+  }
   auto image = take(made, made.log.empty() ? "" : made.log + "\n");
   if (image) image->compiler = host_compiler_of(made.image);
   return image;
@@ -251,7 +259,7 @@ MadeImage make_image(const HandlerSource& source, const MakingOptions& options) 
     return made;
   }
   if (source.for_host()) {
-    if (source.is_linked()) {
+    if (source.is_linked() && source.kind != HandlerKind::object) {
       throw Failure(program::kFailure,
                     fmt::format("'{}' is code for a GPU, and the queue is on the host; say backend=cuda where there is "
                                 "one, or name a source file",

@@ -103,6 +103,7 @@ int compile(Options& o) {
   if (!o.output.empty() && std::filesystem::equivalent(o.source.path, o.output, ignored)) {
     throw Failure(program::kUsage, fmt::format("--output is '{}' itself; name another file", o.source.path));
   }
+  if (o.source.kind == HandlerKind::object && !o.host) o.source.take_device_code();
   const auto begin = std::chrono::steady_clock::now();
   const MadeImage made = make_image(o.source, o.making);
   if (!made.image) return program::kFailure;
@@ -164,11 +165,11 @@ int run(int argc, char** argv) {
       "system's C++ compiler. Of a library that ipcq_add_handler() has built it takes what is in it.");
   line.add_common_options("ipcq-compiler");
   line.add_option("FILE", o.source.path,
-                  "CUDA C++ source with IPCQ_HANDLER(Type) or ipcq_handle(); a handler built ahead (.so); device code "
-                  "with ipcq_handle() (.ptx, .ltoir)")
+                  "CUDA C++ source with IPCQ_HANDLER(Type) or ipcq_handle(); a handler built ahead (.so); code "
+                  "with ipcq_handle(), for a GPU (.ptx, .ltoir) or for the host (.o)")
       .check(program::not_empty());
   line.add_option("--arch", o.source.architecture, "Architecture of the GPU, as sm_90").check(program::not_empty());
-  line.add_flag("--host", o.host, "A shared object for the host, by $IPCQ_CXX, c++, g++ or clang++");
+  line.add_flag("--host", o.host, "A shared object for the host, by $IPCQ_CXX, c++, g++, clang++ or zig");
   line.add_option("--define,-D", o.source.definitions, "Macro, NAME or NAME=VALUE")
       .one_value_each()
       .check(program::not_empty());

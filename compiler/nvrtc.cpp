@@ -1,8 +1,18 @@
 #include "nvrtc.hpp"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <optional>
+#include <sstream>
+
 #include <fmt/format.h>
 
+#include "image_file.hpp"
 #include "program/exit_code.hpp"
+#include "program/file_descriptor.hpp"
+#include "program/print.hpp"
 
 namespace ipcq::compiler {
 namespace {
@@ -26,6 +36,30 @@ std::vector<const char*> pointers(const std::vector<std::string>& texts) {
   for (const auto& t : texts) all.push_back(t.c_str());
   return all;
 }
+
+// While it lives, what is written to standard error is held back; lines of information are left out then. NVRTC 13.5
+// writes one for each LTO-IR that it makes, and a broker takes what stands there for warnings about the user's file.
+class WithoutInformation {
+ public:
+  WithoutInformation()
+      : held_(::memfd_create("ipcq-nvrtc-stderr", MFD_CLOEXEC)),
+        before_(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)) {
+    if (held_.valid() && before_.valid()) ::dup2(held_.get(), STDERR_FILENO);
+  }
+  WithoutInformation(const WithoutInformation&) = delete;
+  WithoutInformation& operator=(const WithoutInformation&) = delete;
+  ~WithoutInformation() {
+    if (!held_.valid() || !before_.valid()) return;
+    ::dup2(before_.get(), STDERR_FILENO);
+    std::istringstream lines(read_descriptor(held_.get()).value_or(""));
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.starts_with("INFO:")) program::print(line + "\n", STDERR_FILENO);
+    }
+  }
+
+ private:
+  const program::FileDescriptor held_, before_;
+};
 
 }  // namespace
 
@@ -68,8 +102,11 @@ Compiled Nvrtc::compile(const Program& program) const {
   // From 12.9 on it has a cache, and starts CUDA for it where there is a driver: 0.2 s (H200, driver 580). There is a
   // cache of our own (image_cache.hpp), and of what it finds in its own it has no registers to report.
   if (!version_.is_older_than({12, 9})) options.push_back("--no-cache");
+  std::optional<WithoutInformation> quiet;
+  if (program.to_ltoir) quiet.emplace();
   const Result result = library_.look_up<CompileFunction>("nvrtcCompileProgram")(
       handle, static_cast<int>(options.size()), options.data());
+  quiet.reset();
   Compiled out;
   out.log = fetch("nvrtcGetProgramLogSize", "nvrtcGetProgramLog");
   while (!out.log.empty() && (out.log.back() == '\0' || out.log.back() == '\n')) out.log.pop_back();

@@ -17,6 +17,7 @@ struct Program {
   std::vector<std::string> options;
   bool to_ltoir = false;  // by NVRTC, as its options say too; else to a cubin
   bool wants_ptx = false;
+  std::string object;  // for the host: what the text is linked with
 };
 
 struct Compiled {

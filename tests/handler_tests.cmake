@@ -39,6 +39,14 @@ if(IPCQ_WITH_CUDA)
       COMMENT "Compiling c_step.${kind}")
     list(APPEND c_code c_step.${kind})
   endforeach()
+  # The LTO-IR as it lies in an object.
+  file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/c_step_object.s" ".section .ipcq_ltoir,\"a\",@progbits\n"
+    ".incbin \"${CMAKE_CURRENT_BINARY_DIR}/c_step.ltoir\"\n.section .note.GNU-stack,\"\",@progbits\n")
+  add_custom_command(OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/c_step.o"
+    COMMAND "${CMAKE_CXX_COMPILER}" -c "${CMAKE_CURRENT_BINARY_DIR}/c_step_object.s"
+      -o "${CMAKE_CURRENT_BINARY_DIR}/c_step.o"
+    DEPENDS "${CMAKE_CURRENT_BINARY_DIR}/c_step.ltoir" VERBATIM COMMENT "Assembling c_step.o")
+  list(APPEND c_code c_step.o)
   # And by Numba, where this Python has it.
   find_program(IPCQ_PYTHON3 python3)
   if(IPCQ_PYTHON3)
@@ -59,9 +67,17 @@ if(IPCQ_WITH_CUDA)
 endif()
 # They lie beside the tests, as does the source. Their names, separated by colons.
 configure_file("${c_step}" c_step.cu COPYONLY)
+set(c_words "${CMAKE_CURRENT_SOURCE_DIR}/own_handlers/c_words.cu")
+configure_file("${c_words}" c_words.cu COPYONLY)
+add_custom_command(OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/c_words.o"
+  COMMAND "${CMAKE_CXX_COMPILER}" -xc++ -std=c++20 -O2 -fPIC "-I${PROJECT_SOURCE_DIR}/libipcq/include"
+    -c "${c_words}" -o "${CMAKE_CURRENT_BINARY_DIR}/c_words.o"
+  DEPENDS "${c_words}" "${PROJECT_SOURCE_DIR}/libipcq/include/ipcq/handler.h" VERBATIM COMMENT "Compiling c_words.o")
+add_custom_target(c_object DEPENDS "${CMAKE_CURRENT_BINARY_DIR}/c_words.o")
 function(ipcq_test_c_handler test)
   list(JOIN c_code ":" files)
   target_compile_definitions(${test} PRIVATE IPCQ_C_HANDLER_SOURCE="${c_step}" IPCQ_C_HANDLER_CODE="${files}")
+  add_dependencies(${test} c_object)
   if(TARGET c_code)
     add_dependencies(${test} c_code)
   endif()

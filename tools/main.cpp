@@ -103,7 +103,9 @@ CommandLine add_handler_replace(CommandLine& handler, Options& o) {
 
 CommandLine add_handler_check(CommandLine& handler, HandlerCheck& check) {
   auto command = handler.add_command("check", "Compile a handler's source file, without a broker");
-  command.add_option("FILE", check.file, "Source, or a handler built ahead (.so), or device code (.ptx, .ltoir)")
+  command
+      .add_option("FILE", check.file,
+                  "Source, or a handler built ahead (.so), or code of any compiler (.ptx, .ltoir, .o)")
       .required()
       .check(not_empty());
   command.add_option("--backend", check.backend, "cuda: by NVRTC; host: by $IPCQ_CXX, c++, g++ or clang++ [cuda]")

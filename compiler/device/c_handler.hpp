@@ -24,6 +24,7 @@ IPCQ_HOST_DEVICE ipcq_context context_of(const ipcq::HandlerMessage& ipcq_messag
   ipcq_c.producer = ipcq_message.producer;
   ipcq_c.published_at_ns = ipcq_message.published_at_ns;
   ipcq_c.record = ipcq_message.record;
+  ipcq_c.capacity = ipcq_message.record_of_batch ? ipcq_message.length : ipcq_message.capacity;
   return ipcq_c;
 }
 
@@ -40,15 +41,26 @@ struct CHandler {
 #else
   template <class IpcqTeam>
   IPCQ_HOST_DEVICE void operator()(ipcq::HandlerMessage& ipcq_message, IpcqTeam ipcq_team) const {
-    ipcq_call(ipcq_message, ipcq_compiler::context_of(ipcq_message, ipcq_team));
+    auto ipcq_c = ipcq_compiler::context_of(ipcq_message, ipcq_team);
+    ipcq_call(ipcq_message, ipcq_c);
   }
 #endif
   // A template, since a file with a handler of the C++ contract has no such function.
   template <class IpcqC>
-  IPCQ_HOST_DEVICE static void ipcq_call(ipcq::HandlerMessage& ipcq_message, const IpcqC& ipcq_c) {
-    const int ipcq_code = static_cast<int>(ipcq_handle(ipcq_message.data, ipcq_message.length, &ipcq_c));
-    if (ipcq_code != 0)
+  IPCQ_HOST_DEVICE static void ipcq_call(ipcq::HandlerMessage& ipcq_message, IpcqC& ipcq_c) {
+    unsigned long ipcq_length = ipcq_message.length;
+    ipcq_c.new_length = reinterpret_cast<unsigned long>(&ipcq_length);
+    const IpcqC& ipcq_told = ipcq_c;
+    const int ipcq_code = static_cast<int>(ipcq_handle(ipcq_message.data, ipcq_message.length, &ipcq_told));
+    if (ipcq_code == IPCQ_REFUSE) {
+      ipcq_message.outcome = ipcq::detail::kRefusedOutcome;
+    } else if (ipcq_code == IPCQ_DROP) {
+      ipcq_message.drop();
+    } else if (!ipcq_message.resize(ipcq_length)) {
+      ipcq_message.fail(1);
+    } else if (ipcq_code != 0) {
       ipcq_message.fail(ipcq_code > 0 && ipcq_code < 256 ? static_cast<unsigned char>(ipcq_code) : 255);
+    }
   }
 };
 

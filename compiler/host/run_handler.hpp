@@ -94,9 +94,18 @@ inline constexpr HostImage kHostImageOf = {kHostImageMagic, kAbiVersion, &make_h
 #else
 #define IPCQ_COMPILED_BY "g++ " IPCQ_VERSION_TEXT(__GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__)
 #endif
+#if defined(__has_attribute)
+#if __has_attribute(retain)
+#define IPCQ_RETAIN [[gnu::retain]]
+#endif
+#endif
+#if !defined(IPCQ_RETAIN)
+#define IPCQ_RETAIN
+#endif
 namespace {
-[[gnu::used]] const char ipcq_compiled_by[] = "ipcq handler compiled by:" IPCQ_COMPILED_BY;
-}
+// Retained: linkers may drop sections that nothing refers to.
+IPCQ_RETAIN [[gnu::used]] const char ipcq_compiled_by[] = "ipcq handler compiled by:" IPCQ_COMPILED_BY;
+}  // namespace
 
 #if !defined(__host__)
 #define __host__

@@ -3,7 +3,9 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <random>
 #include <span>
 #include <sstream>
@@ -19,9 +21,9 @@ class CompiledHandlerTest : public OnBackend {
  protected:
   // One with kernels for the GPU that is there, or played.
   static std::string built_ahead() {
-    const char* const played = std::getenv("IPCQ_BUILT_HANDLER");
-    return kOnGpu && played != nullptr ? played : beside_this_test(IPCQ_BUILT_HANDLER);
+    return is_played() ? std::getenv("IPCQ_BUILT_HANDLER") : beside_this_test(IPCQ_BUILT_HANDLER);
   }
+  static bool is_played() { return kOnGpu && std::getenv("IPCQ_BUILT_HANDLER") != nullptr; }
   // What c_step.cu does to single messages: those that fit into a line, those of one block, and of several.
   void expect_steps(const std::string& queue) {
     auto c = session().consumer(queue);
@@ -102,6 +104,61 @@ TEST_F(CompiledHandlerTest, OneThatWasBuiltAheadIsRefusedWhereItDoesNotFit) {
 
 TEST_F(CompiledHandlerTest, OneOfTheCContractSaysByItsCodeHowItWent) {
   expect_handler_of_the_c_contract(beside_this_test("c_step.cu"));
+}
+
+// A source, or the same compiled by the project's C compiler to an object, which is linked.
+TEST_F(CompiledHandlerTest, OneOfTheCContractDropsRefusesAndChangesTheLength) {
+  std::vector<std::string> files = {beside_this_test("c_words.cu")};
+  if (!kOnGpu) files.push_back(beside_this_test("c_words.o"));
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    SCOPED_TRACE(files[i]);
+    const std::string queue = "q" + std::to_string(i);
+    broker().create(queue, options(files[i]));
+    auto c = session().consumer(queue);
+    auto p = session().producer(queue);
+    for (const std::size_t length : {4, 60, 1000}) {
+      const auto send = [&](char first) {
+        std::string text(length, 'a');
+        text[0] = first;
+        ASSERT_EQ(p.send(text.data(), length, kBound), Status::ok);
+      };
+      for (const char first : {'d', 's', 'g', 'b', 'r', 'f', 'a'}) send(first);
+      const auto next = [&] {
+        auto m = c.receive(kBound);
+        EXPECT_TRUE(m) << to_string(m.status());
+        return m;
+      };
+      EXPECT_EQ(text_of(*next()), "s");  // and none that begins with 'd'
+      EXPECT_EQ(next()->length(), length + 1);
+      const auto beyond = next();
+      EXPECT_EQ(beyond->failure(), 1);
+      EXPECT_EQ(beyond->length(), length);
+      const auto refused = next();
+      EXPECT_FALSE(refused->processed());
+      EXPECT_FALSE(refused->failed());
+      EXPECT_EQ(refused->length(), length);
+      EXPECT_EQ(next()->failure(), 255);
+      EXPECT_TRUE(next()->processed());
+    }
+  }
+}
+
+TEST_F(CompiledHandlerTest, AnObjectIsForTheHostUnlessDeviceCodeIsInIt) {
+  if (is_played()) GTEST_SKIP() << "the compiler for a GPU that the CPU plays takes source text alone";
+  if (kOnGpu) {
+    EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", options(beside_this_test("c_words.o"))); }),
+                AllOf(HasSubstr("queue 'q': its handler cannot be used:\n"), HasSubstr("has code for the host alone")));
+  }
+  QueueOptions o = options(write("text.o", "no object"));
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("text.o' is no object file"));
+  o = options(write("other.o", [] {
+    std::ifstream library(std::string(beside_this_test(IPCQ_BUILT_FOR_HOST)), std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(library), {});
+  }()));
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }),
+              HasSubstr("other.o' is no object file, but another kind of ELF file"));
+  o.defines = {"X"};
+  EXPECT_THAT(error_of<UsageError>([&] { broker().create("q", o); }), HasSubstr("is compiled already"));
 }
 
 // One message at a time, in their order.

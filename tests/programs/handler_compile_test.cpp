@@ -190,7 +190,7 @@ TEST_F(HandlerCompileTest, FindsTheCompilerOrSaysWhatToDo) {
     EXPECT_EQ(command.out(), "") << script;
     EXPECT_THAT(command.err(), HasSubstr(message)) << script;
   };
-  refused("PATH=/nowhere", 6, "none of c++, g++ and clang++ is in PATH; install g++ or clang, or set IPCQ_CXX");
+  refused("PATH=/nowhere", 6, "none of c++, g++, clang++ and zig is in PATH; install g++ or clang, or `pip");
   refused("IPCQ_CXX=/nowhere/g++", 6, "IPCQ_CXX: '/nowhere/g++' is no program; set it to a C++ compiler's");
   refused("IPCQ_CXX=nowhere-g++", 6, "IPCQ_CXX: 'nowhere-g++' is no program in PATH");
   refused("IPCQ_CXX=/", 6, "IPCQ_CXX: '/' is no program");

@@ -107,8 +107,8 @@ struct QueueOptions {
   Batch batch = Batch::messages;
   // Applied in place to every message: a name of handler_names(), or the path of a file of your own
   // (docs/guide/handlers.md), a source (.cu, .cpp, .cc or .cxx), which is compiled at creation, a handler that was
-  // built ahead (.so) or device code (.ptx, .ltoir); empty: direct queue. One's own handler runs in a process of its
-  // own kind, as the broker's user: the host runner, or the runner of the GPU.
+  // built ahead (.so) or code of any compiler (.ptx, .ltoir, .o); empty: direct queue. One's own handler runs in a
+  // process of its own kind, as the broker's user: the host runner, or the runner of the GPU.
   std::string handler{};
   std::vector<std::string> defines{};   // of a source file: macros, NAME or NAME=VALUE
   std::vector<std::string> includes{};  // of a source file: folders of headers, beside the file's own

@@ -28,7 +28,7 @@ void check_handler_file(const std::string& object, const QueueOptions& o) {
   if (!has_handler_ending(text.file)) {
     throw UsageError(
         object + ": handler '" + printable(o.handler) +
-        "' is no file of a handler: its name ends with none of .cu, .cpp, .cc, .cxx, .so, .ptx and .ltoir");
+        "' is no file of a handler: its name ends with none of .cu, .cpp, .cc, .cxx, .so, .ptx, .ltoir and .o");
   }
   if (!is_source_file(text.file) && (!o.defines.empty() || !o.includes.empty())) {
     throw UsageError(object + ": " + (!o.defines.empty() ? "define" : "include") + " says nothing here: '" +

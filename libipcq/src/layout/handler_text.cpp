@@ -16,7 +16,7 @@ namespace ipcq::detail {
 namespace {
 
 constexpr std::string_view kSources[] = {".cu", ".cpp", ".cc", ".cxx"};
-constexpr std::string_view kBuilt[] = {".so", ".ptx", ".ltoir"};
+constexpr std::string_view kBuilt[] = {".so", ".ptx", ".ltoir", ".o"};
 
 bool ends_in_one_of(std::string_view file, std::span<const std::string_view> endings) {
   return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) { return file.ends_with(ending); });

@@ -23,7 +23,7 @@ struct HandlerText {
 HandlerText split_handler(const std::string& handler);
 // What ends in .cu, .cpp, .cc or .cxx.
 bool is_source_file(const std::string& file) noexcept;
-// These, and what is compiled already: .so, .ptx, .ltoir.
+// These, and what is compiled already: .so, .ptx, .ltoir, .o.
 bool has_handler_ending(const std::string& file) noexcept;
 // What headers of segments and a runner's messages call it: the last part of a file's path, cut off.
 std::string handler_label(const std::string& handler);
