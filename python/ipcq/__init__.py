@@ -18,7 +18,7 @@ from __future__ import annotations
 import atexit as _atexit
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import _core, fields
+from . import _core, fields, handlers
 from ._broker import (
     Broker,
     BrokerEntry,
@@ -72,6 +72,7 @@ from ._stats import BrokerStats, EndpointStats, GroupStats, QueueStats
 from ._system import BuildInfo, Device, build_info, device, devices
 from ._typed import TypedConsumer, TypedProducer
 from ._typed_calls import TypedCall, TypedClient, TypedServer
+from .handlers import Handler, handler
 
 if _TYPE_CHECKING or _core.has_cuda:
     from ._core import DeviceLoan, DeviceMessage
@@ -103,6 +104,7 @@ __all__ = [
     "Full",
     "Group",
     "GroupStats",
+    "Handler",
     "InterruptedError",
     "LayoutError",
     "Loan",
@@ -140,7 +142,9 @@ __all__ = [
     "dump",
     "end_of_stream",
     "fields",
+    "handler",
     "handler_names",
+    "handlers",
     "list_brokers",
     "pause",
     "remove_pool",

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import _core
+from ._errors import NotFoundError
 from ._options import pool_options, queue_options
+from .handlers._base import Handler
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -50,6 +52,23 @@ class Broker(_core.Broker):
     def create_pool(self, pool: str, **options: Unpack[PoolOptions]) -> None:
         """Creates a pool, whose slots queues can share (``create(..., pool=...)``). Raises as ``create()``."""
         self._create_pool(pool, pool_options(pool, options))
+
+    def replace_handler(self, queue: str, handler: str | Handler) -> None:
+        """Lets another handler go on, between two messages: a file of your own, or what ``ipcq.handler`` has made.
+
+        The state stays. It is compiled while the old one works on.
+
+        Raises:
+            NotFoundError: There is no such queue, or no such file.
+            UsageError: It does not compile, or the queue's handler is a built-in one or none; the old one stays.
+            BackendError: The old one does not return within three seconds, and stays; or a compiler is missing.
+        """
+        if isinstance(handler, Handler):
+            of_queue = next((q for q in self.stats().queues if q.name == queue), None)
+            if of_queue is None:
+                raise NotFoundError(f"queue '{queue}': there is none of this name to replace the handler of")
+            handler = handler.queue_option("cuda" if of_queue.backend == "cuda" else "host")
+        super().replace_handler(queue, handler)
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from . import _core
 from ._errors import UsageError
 from ._sizes import parse_size
+from .handlers._base import Handler
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -85,8 +86,9 @@ class QueueOptions(PoolOptions, total=False):
     """Size of a line in bytes: a message of at most line - 32 bytes needs no slot."""
     batch: Literal["messages", "records"]
     """``records``: what ``send_many()`` is given travels together, many in a slot."""
-    handler: str | PathLike[str]
-    """Applied in place to every message: a name of ``handler_names()``, or the path of a file of your own."""
+    handler: str | PathLike[str] | Handler
+    """Applied in place to every message: a name of ``handler_names()``, the path of a file of your own, or what
+    ``ipcq.handler`` has made."""
     defines: Sequence[str]
     includes: Sequence[str]
     quick_start: bool
@@ -130,6 +132,8 @@ def _set(
         try:
             if key == "slot_bytes":
                 options.size = parse_size(value, f"{what}, slot_bytes")
+            elif isinstance(value, Handler) and isinstance(options, _core.QueueOptions) and key == "handler":
+                options.handler = value.queue_option(values.get("backend", "auto"), values.get("device", 0))
             elif key in ("handler", "state_file"):
                 setattr(options, key, os.fspath(value))
             elif key == "groups":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import pytest
 from conftest import dump_all
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("docs/guide/python.md", "docs/guide/python-from-others.md")
+GUIDES = ("docs/guide/python.md", "docs/guide/python-from-others.md", "docs/guide/handlers-in-python.md")
 LIMIT = 50.0  # seconds; below the limit that pytest has
 LIBRARIES = ("numpy", "torch", "cupy", "numba")
 COMPLAINTS = ("Traceback", "ResourceWarning", "Exception ignored")  # on standard error, where the log may be
@@ -68,6 +69,10 @@ OVERVIEW = list(programs_of("README.md"))
 
 
 def skip_without(what: str) -> None:
+    if what in ("c++", "numba") and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("there is no C++ compiler in PATH")
+    if what == "c++":
+        return
     if what in LIBRARIES:
         if importlib.util.find_spec(what) is None:
             pytest.skip(f"{what} is not installed")

@@ -1,0 +1,103 @@
+"""What all handlers made in Python have in common."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from .._errors import UsageError
+from ._files import keep
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Backend = Literal["auto", "host", "cuda"]
+Parameter = bool | int | float
+
+
+class Handler(ABC):
+    """A handler made in Python, by ``ipcq.handler``. Constant: it may be given to any number of queues.
+
+    Attributes:
+        name: What files and ``ipcq stats`` call it.
+        parameters: Those that were set, by name.
+    """
+
+    __slots__ = ("name", "parameters")
+
+    name: str
+    parameters: Mapping[str, Parameter]
+
+    def __init__(self, name: str, parameters: Mapping[str, Parameter]) -> None:
+        self.name = name
+        self.parameters = MappingProxyType(dict(parameters))
+
+    def __call__(self, **parameters: Parameter) -> Self:
+        """The same handler with these parameters.
+
+        Raises:
+            UsageError: A value is no bool, int or float, or (of a function) there is no such parameter.
+        """
+        for key, value in parameters.items():
+            if not isinstance(value, (bool, int, float)):
+                raise UsageError(f"{self._called}, parameter '{key}': {value!r} is no bool, int or float")
+        return self._with({**self.parameters, **parameters})
+
+    def queue_option(self, backend: Backend = "auto", device: int = 0) -> str:
+        """What ``create(handler=...)`` makes of it: the file, which is compiled and written if need be, and parameters.
+
+        Takes a second where Numba compiles a function, and some milliseconds for one that it has compiled. The file
+        lies in ``$XDG_CACHE_HOME/ipcq/sources`` and stays there (64 MiB of the newest).
+
+        Args:
+            backend: Of the queue. ``auto``: the file is good for both, where there is a GPU.
+            device: Of the queue.
+
+        Raises:
+            UsageError: The function cannot be compiled; the text says what of it.
+            BackendError: What compiles it is not installed.
+        """
+        return str(keep(self._file_stem, self._ending, self._compile(backend, device))) + self._arguments()
+
+    def save(self, path: str | Path, backend: Backend = "auto", device: int = 0) -> Path:
+        """Writes the handler's file, for ``ipcq-broker --queue ...,handler=FILE`` and C++. Returns the path.
+
+        Raises:
+            UsageError: The path does not end as the file does (.o of functions, .cu of text). As ``queue_option()``.
+        """
+        path = Path(path)
+        if path.suffix != self._ending:
+            raise UsageError(f"{self._called}: '{path}' is to end in {self._ending}, by which queues know what it is")
+        path.write_bytes(self._compile(backend, device))
+        return path
+
+    def __repr__(self) -> str:
+        parameters = "".join(f", {key}={value!r}" for key, value in self.parameters.items())
+        return f"<ipcq.Handler {self.name}{parameters}>"
+
+    @property
+    def _called(self) -> str:
+        return f"handler '{self.name}'"
+
+    @property
+    def _file_stem(self) -> str:
+        return re.sub(r"[^A-Za-z0-9_]", "_", self.name)[:40] or "handler"
+
+    @property
+    @abstractmethod
+    def _ending(self) -> str: ...
+
+    @abstractmethod
+    def _with(self, parameters: Mapping[str, Parameter]) -> Self: ...
+
+    @abstractmethod
+    def _compile(self, backend: Backend, device: int) -> bytes:
+        """The file's content."""
+
+    def _arguments(self) -> str:
+        """Of the queue's option, behind the file."""
+        return ""
