@@ -78,6 +78,7 @@ if _TYPE_CHECKING or _core.has_cuda:
     from ._core import DeviceLoan, DeviceMessage
 
 __version__: str = _core.library_version
+"""Of libipcq and of this package."""
 
 __all__ = [
     "BackendError",

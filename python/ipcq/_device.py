@@ -92,6 +92,7 @@ class DeviceConsumer(Consumer):
             return None
 
     def _of_the_cpu(self, *_: object, **__: object) -> NoReturn:
+        """Raises UsageError: this consumer receives for streams of a GPU alone, by ``receive(stream=...)``."""
         raise UsageError(
             f"queue '{self.queue}': this consumer receives for streams of a GPU, by receive(stream=...); open another "
             "without cuda=True for the CPU and for event loops"

@@ -39,7 +39,9 @@ class ServerOptions(TypedDict, total=False):
     """Options of ``Session.server()``."""
 
     wait: Wait
+    """How it waits: ``hybrid`` (20 us of spinning, then sleep) by default, ``sleep`` or ``spin``."""
     wait_for: float | None
+    """Seconds to wait for the queue to appear; None: no limit; 0, the default: not at all."""
 
 
 class ProducerOptions(ServerOptions, total=False):
@@ -50,15 +52,20 @@ class ConsumerOptions(ServerOptions, total=False):
     """Options of ``Session.consumer()``."""
 
     group: str
+    """Its group, ``default`` by default: a declared one, or an ephemeral one of that name."""
     until_end: bool
+    """False: it waits for the next stream at the end of one, instead of raising EndOfStream."""
     lossy: bool
+    """Makes its ephemeral group lossy: it loses the oldest messages, and never holds up producers."""
 
 
 class ClientOptions(ServerOptions, total=False):
     """Options of ``Session.client()``."""
 
     reply_bytes: int
+    """Longest reply in bytes that it expects."""
     needs_server: bool
+    """A call that no server has raises NoServer, instead of waiting for one."""
 
 
 class PoolOptions(TypedDict, total=False):
@@ -69,8 +76,11 @@ class PoolOptions(TypedDict, total=False):
     slot_bytes: int | str
     """Payload capacity of a slot: bytes, or text such as ``"64KiB"`` or ``"4k-rgb"``; 4096 by default."""
     backend: Literal["auto", "host", "cuda"]
+    """Where payloads lie. ``auto``, the default: on a GPU if there is one and the queue has a handler."""
     device: int
+    """Number of the GPU, as CUDA counts them; 0 by default."""
     mirror: Literal["none", "full"]
+    """On a GPU: whether each slot has a copy in pinned memory, for the CPU; ``full`` by default."""
     metadata: int
     """Bytes that a message may have beside its payload, up to 4096; 128 by default, for the shape of an array."""
 
@@ -90,22 +100,33 @@ class QueueOptions(PoolOptions, total=False):
     """Applied in place to every message: a name of ``handler_names()``, the path of a file of your own, or what
     ``ipcq.handler`` has made."""
     defines: Sequence[str]
+    """Macros for the handler's source file, ``NAME`` or ``NAME=VALUE``."""
     includes: Sequence[str]
+    """Folders of headers for it, beside its own."""
     quick_start: bool
+    """On a GPU: whether it may begin with an image that is made quickly; True by default."""
     handler_deadline: float
     """Seconds that a handler of your own may work on a message; 0: any time."""
     state_bytes: int
+    """Memory of a handler that takes a state, up to 1 TiB; 0, the default: none."""
     state_file: str | PathLike[str]
+    """File with which the state begins, of at most ``state_bytes``; zeros by default."""
     isolate: bool
+    """The handler has a runner process of its own; False by default."""
     host_readable: bool
+    """On a GPU: whether what is processed is copied to the mirror; True by default."""
     executor: Literal["auto", "persistent", "stream"]
+    """On a GPU: which kind of executor calls the handler; ``auto`` by default."""
     threads: int
+    """Of the handler's host executor, 1 to 256; 1 by default."""
     wait: Wait
     """How the threads of the handler's host executor wait."""
     backpressure: Literal["block", "reject", "drop-oldest"]
+    """What a producer does where there is no room: it waits by default."""
     groups: Iterable[str | Group]
     """Durable groups; ``default`` by default."""
     paused: bool
+    """It begins so: nothing leaves it before ``resume()``; False by default."""
     endpoints: int
     """Producers and consumers open at once, 64 by default."""
     held: int
@@ -113,9 +134,11 @@ class QueueOptions(PoolOptions, total=False):
     calls: int
     """Makes it a queue of calls: how many calls of one client may be open at once."""
     on_server_death: Literal["fail", "redeliver"]
+    """Of calls whose server dies: they raise ServerDied by default, or go to another server."""
     schema: str
     """Type of its messages, as text (docs/guide/types.md)."""
     result_schema: str
+    """Type of what its handler makes of them, or of replies, as text."""
 
 
 _METADATA_OF_ARRAYS = 128

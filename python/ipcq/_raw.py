@@ -29,6 +29,7 @@ class OverRaw(Generic[E]):
 
     def __init__(self, raw: E) -> None:
         self.raw = raw
+        """The endpoint of bytes below."""
 
     def close(self) -> None:
         """As the endpoint below's ``close()``."""

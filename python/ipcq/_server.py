@@ -33,8 +33,16 @@ class Failure(Exception):
     """What a server's function raises to fail a call with a code of its own.
 
     Args:
-        code: A number that the caller knows.
-        text: Words for people.
+        code: A number that the caller knows, from 0 to 2^32 - 1: ``CallFailed.code`` there.
+        text: Words for people: ``CallFailed.text`` there.
+
+    Attributes:
+        code: As given.
+        text: As given.
+
+    Raises:
+        ValueError: The code is none.
+        UnicodeEncodeError: The text has no UTF-8.
     """
 
     def __init__(self, code: int, text: str = "") -> None:
@@ -65,7 +73,14 @@ class Server(_core.Server):
         self._spins = options.get("wait") == "spin"
 
     async def receive_async(self, timeout: float | None = None) -> Request:
-        """As ``receive()``, for tasks of an event loop."""
+        """As ``receive()``, for tasks of an event loop: the loop waits for the server's descriptor.
+
+        Args:
+            timeout: Seconds; None: no limit; 0: not at all.
+
+        Raises:
+            TimeoutError: Nothing came in time; and as ``receive()``.
+        """
         return await receive_async(self, timeout)
 
     def serve(self, function: Callable[[Request], object], *, reply_timeout: float | None = None) -> None:
@@ -79,6 +94,10 @@ class Server(_core.Server):
             function: Of one request.
             reply_timeout: Seconds that one of several replies may wait for its caller to read the one before; then the
                 call fails. None: no limit.
+
+        Raises:
+            PeerDeadError: The broker has died.
+            InterruptedError: ``Session.interrupt()`` was called.
         """
         for request in self:
             _answer(request, function, reply_timeout)

@@ -29,6 +29,7 @@ class TypedCall(Generic[A]):
 
     def __init__(self, raw: Call, schema: Schema[A]) -> None:
         self.raw = raw
+        """The call below, whose replies are bytes."""
         self._schema = schema
 
     def result(self, timeout: float | None = None) -> A:

@@ -25,21 +25,33 @@ from typing import Annotated, Any
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number of a given kind: ``i8`` to ``i64``, ``u8`` to ``u64``, ``f32``, ``f64``."""
+    """A number of a given kind.
+
+    Attributes:
+        kind: ``i8`` to ``i64``, ``u8`` to ``u64``, ``f32`` or ``f64``.
+    """
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Chars:
-    """Text of at most ``size`` bytes in UTF-8, in the struct itself: ``char[size]``."""
+    """Text in the struct itself: ``char[size]``.
+
+    Attributes:
+        size: Most bytes that it has in UTF-8.
+    """
 
     size: int
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """A list of exactly ``size`` elements, in the struct itself: ``T[size]``."""
+    """A list in the struct itself: ``T[size]``.
+
+    Attributes:
+        size: Number of its elements, which each value has exactly.
+    """
 
     size: int
 
