@@ -2,7 +2,7 @@
 """The part of scripts/wheel that looks into the wheel: wheel_check.py WHEEL
 
 Unpacks it and says what a user's machine would not find: a library that is neither in the wheel nor of every Linux, a
-program that does not start, a file that is missing or should not be there. Returns 1 then.
+program that does not start, a file or a library's licence that is missing, a file that should not be there. Returns 1 then.
 """
 import os
 import re
@@ -37,6 +37,22 @@ def check_names(names):
             complain(f"{name} should not be in the wheel")
 
 
+def check_licences(folder, names):
+    """Each library that auditwheel has put into the wheel has its licence's text in it, python/licenses/LIBRARY.txt."""
+    there = {os.path.basename(name): name for name in names if re.search(r"\.dist-info/licenses/.*\.txt$", name)}
+    for name in names:
+        library = re.match(r"ipcq\.libs/(lib\w+?)-[0-9a-f]{8,}\.so", name)
+        if library is None:
+            if name.startswith("ipcq.libs/") and not name.endswith("/"):
+                complain(f"{name} is no library whose name this check knows")
+            continue
+        text = f"{library[1]}.txt"
+        if text not in there:
+            complain(f"{name} is in the wheel without its licence: put the text into python/licenses/{text}")
+        elif "Copyright" not in open(os.path.join(folder, there[text]), encoding="utf-8").read():
+            complain(f"{there[text]} names no holder of the copyright")
+
+
 def check_libraries(folder, path, environment):
     """Each library that a file needs is in the wheel, or of the system."""
     said = subprocess.run(["ldd", path], capture_output=True, text=True, env=environment, check=False).stdout
@@ -64,6 +80,7 @@ def main():
                 if entry.external_attr >> 16 & 0o111:
                     os.chmod(os.path.join(folder, entry.filename), 0o755)
         check_names(names)
+        check_licences(folder, names)
         for name in names:
             path = os.path.join(folder, name)
             if os.path.isfile(path) and open(path, "rb").read(4) == b"\x7fELF":
