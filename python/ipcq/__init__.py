@@ -65,6 +65,7 @@ from ._errors import (
 )
 from ._options import Group
 from ._producer import Producer
+from ._progress import Progress, progress
 from ._schemas import Schema
 from ._server import Failure, Server
 from ._session import Session, connect
@@ -116,6 +117,7 @@ __all__ = [
     "PeerDeadError",
     "PermissionError",
     "Producer",
+    "Progress",
     "QueueStats",
     "Request",
     "Schema",
@@ -148,6 +150,7 @@ __all__ = [
     "handlers",
     "list_brokers",
     "pause",
+    "progress",
     "remove_pool",
     "remove_queue",
     "resume",

@@ -49,12 +49,13 @@ class Consumer(_core.Consumer):
     each message when the next is asked for. Calls from several threads take turns.
     """
 
-    __slots__ = ("__weakref__", "_readiness", "_session", "_spins")
+    __slots__ = ("__weakref__", "_group", "_readiness", "_session", "_spins")
     _readiness: Readiness[Message]
 
     def __init__(self, session: Session, queue: str, **options: Any) -> None:
         super().__init__(session, queue, **options)
         self._session = session
+        self._group: str = options.get("group", "default")
         self._spins = options.get("wait") == "spin"
 
     async def receive_async(self, timeout: float | None = None) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -37,10 +38,11 @@ class Session(_core.Session):
     UsageError for every call on what it has inherited.
     """
 
-    __slots__ = ("__weakref__", "_waiting")
+    __slots__ = ("__weakref__", "_broker", "_waiting")
 
     def __init__(self, broker: str = "", wait_for: float | None = 0.0) -> None:
         super().__init__(broker, wait_for)
+        self._broker = broker or os.environ.get("IPCQ_BROKER", "")  # as it was then, for questions about its queues
         self._waiting: weakref.WeakSet[Waiting] = weakref.WeakSet()
 
     @overload
