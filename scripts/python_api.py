@@ -57,6 +57,7 @@ class Reference:
             except (KeyError, griffe.AliasResolutionError):
                 self.mistakes.append(f"ipcq.__all__ names '{name}', and no source has it")
         self._options: dict[str, griffe.Class] = {}
+        self._words: dict[str, dict[str, str]] = {}  # of keywords, by their options: what calls say
         self._names = {thing.path: name for name, thing in self._public.items()}
 
     def pages(self) -> dict[str, str]:
@@ -139,20 +140,25 @@ class Reference:
     def _function(self, function: griffe.Function, name: str, path: str, *, method: bool) -> str:
         said = self._document(function, path)
         versions = function.overloads or [function]
+        known = {parameter.name for parameter in function.parameters}
+        arguments = dict(said.sections.get("Args", [])) if said else {}
         for version in [*versions, function]:
             for parameter in version.parameters:
-                self._note_options(function, str(parameter.annotation))
-        known = {parameter.name for parameter in function.parameters}
-        for one, _ in said.sections.get("Args", []) if said else []:
+                known |= self._note_options(function, str(parameter.annotation), arguments)
+        for one in arguments:
             if one.lstrip("*") not in known:
                 self.mistakes.append(f"{path}: its docstring has an argument '{one}', and its signature has none")
         shown = "\n".join(signature(version, name, method=method) for version in versions)
         return f"```python\n{shown}\n```\n\n{said.markdown() if said else ''}"
 
-    def _note_options(self, function: griffe.Function, annotation: str) -> None:
+    def _note_options(self, function: griffe.Function, annotation: str, arguments: dict[str, str]) -> set[str]:
+        """The keywords of `**options`, which are arguments as others are, and have an entry of their own."""
         found = re.match(r"Unpack\[(\w+)\]", annotation)
-        if found and found[1] not in self._options:
-            self._options[found[1]] = target(function.module[found[1]])
+        if not found:
+            return set()
+        options = self._options.setdefault(found[1], target(function.module[found[1]]))
+        self._words.setdefault(found[1], {}).update(arguments)
+        return set(options.all_members)
 
     def _members(self, thing: griffe.Class) -> tuple[dict[str, griffe.Object], dict[str, str]]:
         """Members that its page describes, and those that a public base's page does: name to that class."""
@@ -195,6 +201,8 @@ class Reference:
                 methods.append(self._method(heads, member_name, alias, where))
             else:
                 words = described.pop(member_name, "")
+                if not words and docstring(member) is None:
+                    words = self._words.get(name, {}).get(member_name, "")
                 own = None if is_enum else self._document(member, where, words)
                 kind = f" (`{tidy(member.annotation)}`)" if member.annotation else ""
                 if is_enum:

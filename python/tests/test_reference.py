@@ -76,6 +76,17 @@ def test_a_name_that_becomes_public_has_its_entry_without_a_list(copy):
     assert "## parse_size" in (copy / "pages" / "functions.md").read_text()
 
 
+def test_a_keyword_is_described_where_its_options_are_or_where_they_are_taken(copy):
+    options, session = copy / "ipcq" / "_options.py", copy / "ipcq" / "_session.py"
+    change(options, '    """Longest reply in bytes that it expects."""\n', "")
+    assert "reply_bytes" not in run(copy).stdout  # Session.client() says it
+    assert "`reply_bytes` (`int`): Longest reply that it expects:" in (copy / "pages" / "options.md").read_text()
+    change(session, "            reply_bytes: Longest reply that", "            reply: Longest reply that")
+    said = run(copy).stdout
+    assert "ipcq.ClientOptions.reply_bytes has no docstring" in said
+    assert "an argument 'reply', and its signature has none" in said
+
+
 def test_a_gap_that_was_filled_leaves_the_list(copy):
     (copy / "gaps").write_text((copy / "gaps").read_text() + "ipcq.Consumer.receive\n")
     checked = run(copy, "--check")

@@ -1,0 +1,37 @@
+# Sourced by scripts/gpu-check: steps that need no more of it than step() and record().
+
+# Programs and library must start where there is no driver: they look it up, they do not link it.
+check_links() {
+  local file found=0 good=yes bad
+  for file in "$bin"/ipcq-{broker,producer,consumer} "$bin/ipcq" "$(dirname "$bin")"/libipcq/libipcq.so* "$bin"/../lib*/libipcq.so*; do
+    [[ -f $file && ! -L $file ]] || continue
+    found=$((found + 1))
+    bad=$(ldd "$file" | grep -oE '^\s*lib(cuda|cudart|nv)[^ ]*' | tr -d '\t' | sort -u | paste -sd ' ') || true
+    if [[ -n $bad ]]; then
+      record "links of ${file##*/}" FAILED "needs $bad"
+      good=no
+    fi
+  done
+  if ((found < 4)); then
+    record links FAILED "only $found programs and libraries found around $bin"
+  elif [[ $good == yes ]]; then
+    record links ok "$found programs and libraries, none needs a CUDA library"
+  fi
+}
+
+# The Python package as that interpreter has it; what is skipped there counts if a table of features names it.
+check_python() {
+  [[ -n $python ]] || return 0
+  local report=$work/python-$mode.xml
+  step python 900 "$root/scripts/test-python" --only-pytest --python "$python" --report "$report" \
+    -k 'device or frameworks or buffer or guide'
+  if ((code != 0)); then
+    record "tests of the Python package" FAILED "$(how_it_failed)"
+    tail -n 60 "$log" >&2
+    return
+  fi
+  record "tests of the Python package" ok "$(grep -E ' passed' "$log" | tail -n 1)"
+  step features 60 "$root/scripts/features" --check --on-gpu "$report"
+  record "features that Python has on a GPU" "$( ((code == 0)) && echo ok || echo FAILED)" "$(tail -n 1 "$log")"
+  ((code == 0)) || cat "$log" >&2
+}
