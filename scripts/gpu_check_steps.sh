@@ -30,7 +30,7 @@ check_python() {
     tail -n 60 "$log" >&2
     return
   fi
-  record "tests of the Python package" ok "$(grep -E ' passed' "$log" | tail -n 1)"
+  record "tests of the Python package" ok "$(grep -E '^[0-9]+ passed' "$log" | tail -n 1)"
   step features 60 "$root/scripts/features" --check --on-gpu "$report"
   record "features that Python has on a GPU" "$( ((code == 0)) && echo ok || echo FAILED)" "$(tail -n 1 "$log")"
   ((code == 0)) || cat "$log" >&2
