@@ -12,7 +12,7 @@ def library(name):
     try:
         return importlib.import_module(name)
     except ImportError:
-        pytest.skip(f"{name} is not installed; a GPU and the frameworks are gpu-check's")
+        pytest.skip(f"{name} is not installed")
     except AttributeError as error:  # of a release that does not go with this NumPy
         pytest.skip(f"{name} cannot be imported: {error}")
 
