@@ -29,8 +29,8 @@ class Notebook:
     def start(self, source):
         return self._client.execute(textwrap.dedent(source))
 
-    def result(self, cell, limit=WAIT):
-        """What a cell printed, the text of its last value, and its error (name, text)."""
+    def result(self, cell, limit=WAIT, until=None):
+        """What a cell printed, the text of its last value, and its error (name, text); `until`: it has printed that."""
         printed, value, error = "", "", None
         deadline = time.monotonic() + limit
         while True:
@@ -43,6 +43,8 @@ class Notebook:
             kind, content = said["msg_type"], said["content"]
             if kind == "stream":
                 printed += content["text"]
+                if until is not None and until in printed:
+                    return printed, value, error
             elif kind == "execute_result":
                 value = content["data"]["text/plain"]
             elif kind == "error":
@@ -65,7 +67,8 @@ class Notebook:
 def kernel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kernel")
     environment = {**os.environ, "IPYTHONDIR": str(folder), "JUPYTER_PLATFORM_DIRS": "1"}
-    manager = jupyter_client.KernelManager(connection_file=str(folder / "kernel.json"))
+    sockets = {"transport": "ipc", "ip": str(folder / "kernel")}  # no ports
+    manager = jupyter_client.KernelManager(connection_file=str(folder / "kernel.json"), **sockets)
     manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     manager.start_kernel(env=environment, cwd=folder)
     client = manager.client()
@@ -148,10 +151,10 @@ def test_calls_are_served_and_awaited(notebook):
 
 def test_an_interrupt_of_the_kernel_ends_a_wait_and_loses_nothing(notebook):
     cell = notebook.start("print('waits', flush=True); consumer.receive()")
-    time.sleep(0.5)  # the kernel says nothing of a cell's wait
+    notebook.result(cell, until="waits")
+    time.sleep(0.1)  # it is in the call by now; where it is not, the interrupt comes before it
     notebook.manager.interrupt_kernel()
-    printed, _, error = notebook.result(cell)
-    assert (printed, error) == ("waits\n", ("KeyboardInterrupt", ""))
+    assert notebook.result(cell)[2] == ("KeyboardInterrupt", "")
     assert notebook.run("producer.send(b'after'); consumer.receive_bytes(timeout=5)") == "b'after'"
 
 
