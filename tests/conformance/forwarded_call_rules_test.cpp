@@ -8,10 +8,7 @@ namespace {
 using testing::HasSubstr;
 
 class ForwardedCallRules : public ForwardedCalls {};
-INSTANTIATE_TEST_SUITE_P(, ForwardedCallRules,
-                         testing::Combine(testing::Values(backends()[0]),
-                                          testing::Values(Wait::Kind::hybrid, Wait::Kind::sleep),
-                                          testing::Values(Wait::Kind::hybrid)));
+INSTANTIATE_TEST_SUITE_P(, ForwardedCallRules, on_the_host());
 
 TEST_P(ForwardedCallRules, AreRefusedWhereNoServerWouldAnswer) {
   create_queues(false);
@@ -34,9 +31,7 @@ TEST_P(ForwardedCallRules, AreRefusedWhereNoServerWouldAnswer) {
 
 TEST_P(ForwardedCallRules, AreCountedAndEndedWithAQueue) {
   create_queues(true);
-  Client caller = client();
-  Server first = server();
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
   Call call = ask(caller, pattern(500, 1));
   Request r = next(first);
   ASSERT_EQ(onward.forward(r, kBound), Status::ok);
@@ -58,9 +53,7 @@ TEST_P(ForwardedCallRules, AreCountedAndEndedWithAQueue) {
 
 TEST_P(ForwardedCallRules, ThatWaitEndWithTheQueueInWhichTheyWait) {
   create_queues(false);
-  Client caller = client();
-  Server first = server();
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
   Call call = ask(caller, pattern(500, 1)), held = ask(caller, pattern(500, 2));
   Server second = server_of("b");
   Request r = next(first);
@@ -79,9 +72,7 @@ TEST_P(ForwardedCallRules, ThatWaitEndWithTheQueueInWhichTheyWait) {
 
 TEST_P(ForwardedCallRules, OfAQueueThatIsGoneArePassedOver) {
   create_queues(false);
-  Client caller = client();
-  Server first = server();
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
   Call call = ask(caller, pattern(500, 1));
   Request r = next(first);
   ASSERT_EQ(onward.forward(r, kBound), Status::ok);
@@ -94,10 +85,7 @@ TEST_P(ForwardedCallRules, OfAQueueThatIsGoneArePassedOver) {
 
 TEST_P(ForwardedCallRules, CarryTypedValues) {
   create_queues(false);
-  auto caller = session_.client<Point, Tick>("q", {.wait = consumer_wait()});
-  auto first = session_.server<Point, Tick>("q", {.wait = producer_wait()});
-  auto onward = session_.client<Point, Tick>("b");
-  auto second = session_.server<Point, Tick>("b", {.wait = producer_wait()});
+  auto [caller, first, onward, second] = typed_ends<Point, Tick>();
   auto call = caller.request({1, 2}, kBound);
   ASSERT_TRUE(call);
   auto r = first.receive(kBound);
@@ -116,10 +104,7 @@ TEST_P(ForwardedCallRules, CarryTypedValues) {
 
 TEST_P(ForwardedCallRules, CarryValuesThatLieInMetadata) {
   create_queues(false, {.metadata = sizeof(Track)});
-  auto caller = session_.client<Track, Point>("q", {.wait = consumer_wait()});
-  auto first = session_.server<Track, Point>("q", {.wait = producer_wait()});
-  auto onward = session_.client<Track, Point>("b");
-  auto second = session_.server<Track, Point>("b", {.wait = producer_wait()});
+  auto [caller, first, onward, second] = typed_ends<Track, Point>();
   auto question = caller.loan(kBound);
   ASSERT_TRUE(question);
   ASSERT_TRUE(question->put((*question)->name, "beside"));

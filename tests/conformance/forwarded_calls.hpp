@@ -10,6 +10,21 @@ namespace ipcq_test {
 
 class ForwardedCalls : public CallsTest {
  protected:
+  // A caller of "q", the server there, and the client by which that passes requests on to "b".
+  struct Ends {
+    Client caller;
+    Server first;
+    Client onward;
+  };
+  // The same of values, and the server of "b".
+  template <typename Q, typename A>
+  struct TypedEnds {
+    TypedClient<Q, A> caller;
+    TypedServer<Q, A> first;
+    TypedClient<Q, A> onward;
+    TypedServer<Q, A> second;
+  };
+
   // "q" is the home, "b" and "c" are further queues; in one pool, or each in its own.
   void create_queues(bool share, QueueOptions home = {}, QueueOptions other = {}) {
     if (share) {
@@ -27,7 +42,20 @@ class ForwardedCalls : public CallsTest {
   }
   Client client_of(const std::string& queue) { return session_.client(queue, {.wait = consumer_wait()}); }
   Server server_of(const std::string& queue) { return session_.server(queue, {.wait = producer_wait()}); }
+  Ends ends() { return {client(), server(), client_of("b")}; }
+  template <typename Q, typename A>
+  TypedEnds<Q, A> typed_ends() {
+    return {session_.client<Q, A>("q", {.wait = consumer_wait()}),
+            session_.server<Q, A>("q", {.wait = producer_wait()}), session_.client<Q, A>("b"),
+            session_.server<Q, A>("b", {.wait = producer_wait()})};
+  }
   std::uint64_t used(const std::string& queue) const { return stats(queue).slots - stats(queue).empty; }
 };
+
+// What each suite of theirs is instantiated with: how callers and servers wait.
+inline auto on_the_host() {
+  return testing::Combine(testing::Values(backends()[0]), testing::Values(Wait::Kind::hybrid, Wait::Kind::sleep),
+                          testing::Values(Wait::Kind::hybrid));
+}
 
 }  // namespace ipcq_test

@@ -6,17 +6,12 @@
 namespace ipcq_test {
 namespace {
 
-INSTANTIATE_TEST_SUITE_P(, ForwardedCalls,
-                         testing::Combine(testing::Values(backends()[0]),
-                                          testing::Values(Wait::Kind::hybrid, Wait::Kind::sleep),
-                                          testing::Values(Wait::Kind::hybrid)));
+INSTANTIATE_TEST_SUITE_P(, ForwardedCalls, on_the_host());
 
 TEST_P(ForwardedCalls, AreAnsweredByWhoeverTakesThem) {
   for (const bool share : {false, true}) {
     create_queues(share);
-    Client caller = client();
-    Server first = server();
-    Client onward = client_of("b");
+    auto [caller, first, onward] = ends();
     Server second = server_of("b");
     for (const std::size_t length : {0, 5, 40, 90, 500, 1000}) {
       const std::string what = pattern(length, 3);
@@ -46,9 +41,8 @@ TEST_P(ForwardedCalls, AreAnsweredByWhoeverTakesThem) {
 
 TEST_P(ForwardedCalls, HaveTheRoomOfTheirRequest) {
   create_queues(false);
-  Client caller = client();
-  Server first = server(), second = server_of("b");
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
+  Server second = server_of("b");
   Call call = ask(caller, pattern(500, 1));
   Request r = next(first);
   ASSERT_EQ(onward.forward(r, kBound), Status::ok);
@@ -91,9 +85,8 @@ TEST_P(ForwardedCalls, GoOnFromQueueToQueueAndBack) {
 
 TEST_P(ForwardedCalls, OfOneThatDoesNotWaitArePassedOver) {
   create_queues(true);
-  Client caller = client();
-  Server first = server(), second = server_of("b");
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
+  Server second = server_of("b");
   Call before = ask(caller, pattern(500, 1)), after = ask(caller, pattern(500, 2));
   Request r1 = next(first), r2 = next(first);
   ASSERT_EQ(onward.forward(r1, kBound), Status::ok);
@@ -152,9 +145,7 @@ TEST_P(ForwardedCalls, AreCancelledAndFailAndEndAsAny) {
 
 TEST_P(ForwardedCalls, AreRedeliveredWhereTheyWere) {
   create_queues(true, {.on_server_death = OnServerDeath::redeliver});
-  Client caller = client();
-  Server first = server();
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
   for (const std::size_t length : {10, 500}) {
     Call call = ask(caller, pattern(length, 1));
     Request r = next(first);
@@ -178,9 +169,7 @@ TEST_P(ForwardedCalls, AreRedeliveredWhereTheyWere) {
 
 TEST_P(ForwardedCalls, EndWithTheServerThatHasThem) {
   create_queues(false);
-  Client caller = client();
-  Server first = server();
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
   Call call = ask(caller, pattern(500, 1));
   Request r = next(first);
   ASSERT_EQ(onward.forward(r, kBound), Status::ok);
@@ -195,9 +184,8 @@ TEST_P(ForwardedCalls, EndWithTheServerThatHasThem) {
 
 TEST_P(ForwardedCalls, AreKnownByTheirCallsId) {
   create_queues(false);
-  Client caller = client();
-  Server first = server(), second = server_of("b");
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
+  Server second = server_of("b");
   Call call = ask(caller, "what");
   Request r = next(first);
   EXPECT_EQ(r.id(), call.id());
@@ -212,9 +200,8 @@ TEST_P(ForwardedCalls, AreKnownByTheirCallsId) {
 
 TEST_P(ForwardedCalls, GoWhereThereIsRoom) {
   create_queues(false, {}, {.lines = 2});
-  Client caller = client();
-  Server first = server(), second = server_of("b");
-  Client onward = client_of("b");
+  auto [caller, first, onward] = ends();
+  Server second = server_of("b");
   std::vector<Call> calls;
   calls.reserve(3);
   for (int i = 0; i < 3; ++i) calls.push_back(ask(caller, pattern(300, 1)));
