@@ -1,0 +1,123 @@
+"""Python processes that are killed while they use a GPU: what it costs them is nobody else's, or is said.
+
+Under an MPS server a process that is killed within a kernel makes the contexts of all clients of the server fail, the
+runner's too. So all of them are processes of their own here: this one has no context to lose.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import ipcq
+import pytest
+from conftest import WAIT, eventually, group_stats, queue_stats
+
+try:
+    DEVICE = ipcq.device(0)
+except ipcq.BackendError as error:
+    pytest.skip(f"no GPU: {error}", allow_module_level=True)
+if DEVICE.name == "soft GPU":
+    pytest.skip("the played GPU ends with its process, and has no MPS", allow_module_level=True)
+
+BYTES = 1 << 20
+SLOTS = 4
+
+CONSUMER = """
+with ipcq.connect(name) as session, session.consumer("q", cuda=True) as consumer:
+    say("ready")
+    while True:
+        message = consumer.receive()
+        say("got", message.sequence)
+        if message.sequence == {dies_at}:
+            if {in_kernel}:
+                import torch
+                tensor = torch.from_dlpack(message)
+                torch.cuda._sleep(10_000_000_000)      # some seconds
+                tensor.sum()
+                say("in kernel")
+            time.sleep(60)
+        message.release()
+"""
+
+
+def under_mps():
+    directory = os.environ.get("CUDA_MPS_PIPE_DIRECTORY")
+    if directory is None or not Path(directory).exists():
+        return False
+    asked = subprocess.run(["nvidia-cuda-mps-control"], input="get_server_list\n", capture_output=True, text=True)
+    return asked.returncode == 0
+
+
+@pytest.fixture
+def frames(broker):
+    broker.remove("q")
+    broker.create("q", slots=SLOTS, slot_bytes=BYTES, backend="cuda", handler="invert")
+    broker.create("other", slots=SLOTS, slot_bytes=BYTES, backend="cuda", handler="invert")
+    return broker
+
+
+def exchange(session, queue):
+    """One message through a queue by endpoints without a GPU, which are opened anew each time."""
+    with session.producer(queue, wait_for=WAIT) as producer, session.consumer(queue, wait_for=WAIT) as consumer:
+        producer.send(b"\7" * BYTES, timeout=WAIT)
+        return consumer.receive_bytes(timeout=WAIT) == bytes([0xFF ^ 7]) * BYTES
+
+
+def exchanges(session, queue):
+    """Whether it does; after a loss clients are told that the queue has closed, and open the new one."""
+    try:
+        return exchange(session, queue)
+    except (ipcq.ClosedError, ipcq.NotFoundError, ipcq.TimeoutError, ipcq.BackendError):
+        return False
+
+
+def test_a_consumer_that_is_killed_gives_its_message_to_another(frames, session, start):
+    dying = start(CONSUMER.format(dies_at=2, in_kernel=False))
+    assert dying.line() == "ready"
+    with session.producer("q") as producer:
+        for number in range(3):
+            producer.send(bytes([number]) * BYTES, timeout=WAIT)
+            assert dying.line() == f"got {number}"
+        other = start(CONSUMER.format(dies_at=-1, in_kernel=False))
+        assert other.line() == "ready"
+        dying.signal(signal.SIGKILL)
+        assert other.line() == "got 2"
+        for number in range(3, 3 + 3 * SLOTS):
+            producer.send(bytes([number]) * BYTES, timeout=WAIT)
+            assert other.line() == f"got {number}"
+    eventually(lambda: queue_stats(frames).empty == SLOTS, "every slot is free again")
+    assert group_stats(frames).redelivered == 1
+    other.signal(signal.SIGKILL)
+
+
+def test_one_that_is_killed_within_a_kernel_costs_no_queue(frames, session, start):
+    """Under MPS the queues are lost, which is said, and created anew; without it nobody notices."""
+    mps = under_mps()
+    dying = start(CONSUMER.format(dies_at=0, in_kernel=True))
+    assert dying.line() == "ready"
+    bystander = start(CONSUMER.format(dies_at=-1, in_kernel=False).replace('"q"', '"other"'))
+    assert bystander.line() == "ready"
+    with session.producer("q") as producer, session.producer("other") as others:
+        producer.send(bytes(BYTES), timeout=WAIT)
+        others.send(bytes(BYTES), timeout=WAIT)
+        assert bystander.line() == "got 0"
+        assert dying.line() == "got 0"
+        assert dying.line() == "in kernel"
+        dying.signal(signal.SIGKILL)
+        if mps:
+            with pytest.raises((ipcq.ClosedError, ipcq.PeerDeadError)):
+                for _ in range(200):
+                    others.send(bytes(BYTES), timeout=WAIT)
+            bystander.finish(None)
+            assert "closed" in bystander.stderr() or "CUDA" in bystander.stderr()
+        else:
+            for number in range(1, 4 * SLOTS):
+                others.send(bytes(BYTES), timeout=WAIT)
+                assert bystander.line() == f"got {number}"
+            bystander.signal(signal.SIGKILL)
+    for queue in ("q", "other"):
+        eventually(lambda queue=queue: exchanges(session, queue), f"queue {queue} works")
+        eventually(lambda queue=queue: queue_stats(frames, queue).empty == SLOTS, f"all slots of {queue} are free")
