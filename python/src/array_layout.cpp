@@ -179,15 +179,12 @@ std::string type_string(DType dtype) {
 
 int fill_buffer(Py_buffer* view, PyObject* owner, std::byte* payload, ArrayLayout& layout, bool read_only,
                 int flags) noexcept {
-  const auto refuse = [&](const char* why) {
-    PyErr_SetString(PyExc_BufferError, why);
-    view->obj = nullptr;
-    return -1;
-  };
-  if (read_only && (flags & PyBUF_WRITABLE) != 0) return refuse("a received message is read-only: make a copy of it");
+  if (read_only && (flags & PyBUF_WRITABLE) != 0)
+    return refuse_buffer(view, "a received message is read-only: make a copy of it");
   const char* const format = layout.format();
   if (*format == '\0')
-    return refuse("the buffer protocol does not know bfloat16: use torch.from_dlpack(), or bytes(message)");
+    return refuse_buffer(view,
+                         "the buffer protocol does not know bfloat16: use torch.from_dlpack(), or bytes(message)");
   const auto item = static_cast<Py_ssize_t>(layout.dtype.bytes());
   bool contiguous = true;
   Py_ssize_t step = item;
@@ -197,9 +194,9 @@ int fill_buffer(Py_buffer* view, PyObject* owner, std::byte* payload, ArrayLayou
   }
   const bool wants_order = (flags & (PyBUF_C_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES) != 0;
   if ((flags & PyBUF_F_CONTIGUOUS & ~PyBUF_STRIDES) != 0 && layout.ndim > 1)
-    return refuse("the last dimension's elements lie one after the other, not the first's");
+    return refuse_buffer(view, "the last dimension's elements lie one after the other, not the first's");
   if (!contiguous && (wants_order || (flags & PyBUF_STRIDES) != PyBUF_STRIDES))
-    return refuse("the elements do not lie one after the other: view the message by numpy.asarray()");
+    return refuse_buffer(view, "the elements do not lie one after the other: view the message by numpy.asarray()");
   view->buf = payload + layout.at;
   view->len = step;
   view->itemsize = item;

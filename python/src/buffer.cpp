@@ -83,10 +83,7 @@ nb::object array_of(nb::handle self, nb::handle dtype, nb::handle copy) {
 int fill_with_bytes(Py_buffer* view, PyObject* owner, std::span<const std::byte> bytes, Py_ssize_t& shape,
                     Py_ssize_t& stride, int flags) noexcept {
   *view = Py_buffer{};
-  if ((flags & PyBUF_WRITABLE) != 0) {
-    PyErr_SetString(PyExc_BufferError, "what was received is read-only: make a copy of it");
-    return -1;
-  }
+  if ((flags & PyBUF_WRITABLE) != 0) return refuse_buffer(view, "what was received is read-only: make a copy of it");
   shape = static_cast<Py_ssize_t>(bytes.size());
   stride = 1;
   view->buf = const_cast<std::byte*>(bytes.data());

@@ -8,6 +8,7 @@
 #include "loan.hpp"
 #include "server.hpp"
 #include "session.hpp"
+#include "shown.hpp"
 
 namespace ipcq::python {
 namespace {
@@ -15,18 +16,6 @@ namespace {
 using namespace nb::literals;
 
 constexpr std::size_t kLongCopy = std::size_t{64} << 10;
-
-int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
-  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
-  return nb::inst_ptr<CallObject>(self)->get_buffer(view, self, flags);
-}
-
-void release_buffer(PyObject* self, Py_buffer*) noexcept { nb::inst_ptr<CallObject>(self)->release_buffer(); }
-
-// NOLINTNEXTLINE(cppcoreguidelines-avoid-c-arrays): as nanobind takes them
-PyType_Slot slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
-                       {Py_bf_releasebuffer, reinterpret_cast<void*>(release_buffer)},
-                       {0, nullptr}};
 
 [[noreturn]] void not_sent(const ClientState& state, Status status, const Patience& patience) {
   throw_status(status, {state.where(), "call", patience.seconds()});
@@ -124,7 +113,8 @@ auto ask(ClientObject& self, Get&& get) {
 }
 
 void bind_call(nb::module_& m) {
-  nb::class_<CallObject>(m, "Call", nb::type_slots(slots), "One call that is under way. See ipcq.Call.")
+  nb::class_<CallObject>(m, "Call", nb::type_slots(buffer_slots<CallObject>()),
+                         "One call that is under way. See ipcq.Call.")
       .def(
           "__init__",
           [](CallObject* self, const ClientObject& client, nb::handle request, nb::handle timeout, nb::handle length,

@@ -12,6 +12,7 @@
 #include "driver.hpp"
 #include "errors.hpp"
 #include "producer.hpp"
+#include "shown.hpp"
 #include "waiting.hpp"
 
 namespace ipcq::python {
@@ -73,23 +74,20 @@ DeviceLoan loan_on(ProducerObject& self, nb::object stream, nb::handle timeout, 
 
 template <class Class, class Object>
 void bind_arrays(Class& of) {
-  of.def(
-        "__dlpack__",
-        [](nb::handle self, nb::handle stream, nb::handle max_version, nb::handle dl_device, nb::handle copy) {
-          return nb::cast<Object&>(self).to_dlpack(self, stream, {max_version, dl_device, copy});
-        },
-        nb::kw_only(), "stream"_a.none() = nb::none(), "max_version"_a.none() = nb::none(),
-        "dl_device"_a.none() = nb::none(), "copy"_a.none() = nb::none(), nb::sig(kDlpackSignature),
-        "For torch.from_dlpack() and its kin. Work on `stream` comes behind the payload, and the payload's end behind\n"
-        "that work.")
-      .def(
-          "__dlpack_device__", [](const Object& self) { return nb::make_tuple(2, self.device()); },
-          nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
-      .def_prop_ro(
-          "__cuda_array_interface__", &Object::array_interface,
-          nb::sig("def __cuda_array_interface__(self) -> dict[str, object]"),
-          "Version 3, for cupy.asarray() and numba.cuda.as_cuda_array(). It does not tell when its consumer is\n"
-          "done: use the arrays on the stream that was passed, and drop them before the end.");
+  bind_dlpack<Object>(
+      of,
+      [](Object& object, nb::handle self, nb::handle stream, const DlpackRequest& request) {
+        return object.to_dlpack(self, stream, request);
+      },
+      [](const Object& object) {
+        return dlpack::Device{dlpack::kCuda, object.device()};
+      },
+      "For torch.from_dlpack() and its kin. Work on `stream` comes behind the payload, and the payload's end behind\n"
+      "that work.");
+  of.def_prop_ro("__cuda_array_interface__", &Object::array_interface,
+                 nb::sig("def __cuda_array_interface__(self) -> dict[str, object]"),
+                 "Version 3, for cupy.asarray() and numba.cuda.as_cuda_array(). It does not tell when its consumer is\n"
+                 "done: use the arrays on the stream that was passed, and drop them before the end.");
 }
 
 void bind_device_message(nb::module_& m) {

@@ -7,24 +7,13 @@
 
 #include "errors.hpp"
 #include "interpreter.hpp"
+#include "shown.hpp"
 #include "waiting.hpp"
 
 namespace ipcq::python {
 namespace {
 
 using namespace nb::literals;
-
-int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
-  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
-  return nb::inst_ptr<LoanObject>(self)->get_buffer(view, self, flags);
-}
-
-void release_buffer(PyObject* self, Py_buffer*) noexcept { nb::inst_ptr<LoanObject>(self)->release_buffer(); }
-
-// NOLINTNEXTLINE(cppcoreguidelines-avoid-c-arrays): as nanobind takes them
-PyType_Slot slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
-                       {Py_bf_releasebuffer, reinterpret_cast<void*>(release_buffer)},
-                       {0, nullptr}};
 
 void check(const LoanObject& self, Status status, const char* call, double timeout = -1) {
   if (status != Status::ok) throw_status(status, {self.owner().where(), call, timeout});
@@ -116,31 +105,19 @@ void LoanObject::end() noexcept {
 }
 
 void LoanObject::fill(const Array& from, std::size_t at, std::size_t bytes) {
-  begin_view();
-  try {
-    from.copy_to(loan_.bytes().subspan(at, bytes));
-  } catch (...) {
-    release_buffer();
-    throw;
-  }
-  release_buffer();
+  const ViewGuard view(*this);
+  from.copy_to(loan_.bytes().subspan(at, bytes));
 }
 
 void LoanObject::write(std::span<const std::byte> from, std::size_t at) {
-  begin_view();
-  {
-    const ReleasedGil released;
-    std::memcpy(loan_.bytes().data() + at, from.data(), from.size());
-  }
-  release_buffer();
+  const ViewGuard view(*this);
+  const ReleasedGil released;
+  std::memcpy(loan_.bytes().data() + at, from.data(), from.size());
 }
 
 int LoanObject::get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept {
   view->obj = nullptr;
-  if (!is_held()) {
-    PyErr_SetString(PyExc_BufferError, "the loan was published, or went back to the pool");
-    return -1;
-  }
+  if (!is_held()) return refuse_buffer(view, "the loan was published, or went back to the pool");
   const int result = fill_buffer(view, self, loan_.bytes().data(), shown(), false, flags);
   if (result == 0) begin_view();
   return result;
@@ -172,17 +149,18 @@ void LoanObject::release_buffer() noexcept {
 }
 
 void bind_loan(nb::module_& m) {
-  nb::class_<LoanObject>(
-      m, "Loan", nb::type_slots(slots), nb::is_final(),
+  auto of = nb::class_<LoanObject>(
+      m, "Loan", nb::type_slots(buffer_slots<LoanObject>()), nb::is_final(),
       "A slot on loan, to be written in place: numpy.asarray(slot) and memoryview(slot) show it,\n"
       "writable, with contents that are unspecified. publish() makes it a message. A loan that is not\n"
-      "published goes back to the pool when its `with` ends, or when Python drops it.")
-      .def("publish", publish, "length"_a.none() = nb::none(), "timeout"_a.none() = nb::none(),
-           nb::sig("def publish(self, length: int | None = None, timeout: float | None = None) -> None"),
-           "Publishes the first `length` bytes (None: the array, or the whole slot) as one message, which takes its "
-           "place\n"
-           "in the queue's order now. Waits for a free line as Producer.send(). Raises as that, and the loan stays;\n"
-           "BufferError: views of it are alive; UsageError: it was published.")
+      "published goes back to the pool when its `with` ends, or when Python drops it.");
+  bind_host_arrays<LoanObject>(of);
+  of.def("publish", publish, "length"_a.none() = nb::none(), "timeout"_a.none() = nb::none(),
+         nb::sig("def publish(self, length: int | None = None, timeout: float | None = None) -> None"),
+         "Publishes the first `length` bytes (None: the array, or the whole slot) as one message, which takes its "
+         "place\n"
+         "in the queue's order now. Waits for a free line as Producer.send(). Raises as that, and the loan stays;\n"
+         "BufferError: views of it are alive; UsageError: it was published.")
       .def("write", write, "data"_a, "offset"_a = 0, nb::sig("def write(self, data: Buffer, offset: int = 0) -> None"),
            "Copies a buffer's bytes into the slot, from `offset` on. Raises StatusError (too_large).")
       .def("set_metadata", set_metadata, "data"_a, nb::sig("def set_metadata(self, data: Buffer) -> None"),
@@ -196,18 +174,6 @@ void bind_loan(nb::module_& m) {
       .def(
           "__exit__", [](LoanObject& self, nb::args) { self.give_back(); },
           "Gives the slot back if it was not published.")
-      .def(
-          "__dlpack__",
-          [](nb::handle self, nb::handle, nb::handle max_version, nb::handle dl_device, nb::handle copy) {
-            return nb::cast<LoanObject&>(self).to_dlpack(self, {max_version, dl_device, copy});
-          },
-          nb::kw_only(), "stream"_a.none() = nb::none(), "max_version"_a.none() = nb::none(),
-          "dl_device"_a.none() = nb::none(), "copy"_a.none() = nb::none(), nb::sig(kDlpackSignature))
-      .def(
-          "__dlpack_device__", [](nb::handle) { return nb::make_tuple(1, 0); },
-          nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
-      .def("__array__", array_of, "dtype"_a.none() = nb::none(), "copy"_a.none() = nb::none(),
-           nb::sig("def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any"))
       .def("__len__", [](const LoanObject& self) { return self.loan().bytes().size(); })
       .def_prop_ro("held", &LoanObject::is_held, "Whether it can be written and published.")
       .def_prop_ro(

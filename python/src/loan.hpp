@@ -78,11 +78,11 @@ class LoanObject {
 
   int get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept;
   nb::object to_dlpack(nb::handle self, const DlpackRequest& request);
+  void begin_view() noexcept;
   void release_buffer() noexcept;
 
  private:
   void end() noexcept;
-  void begin_view() noexcept;
   ArrayLayout& shown();  // which stays as it is
   void check_no_views(const char* call) const;
 

@@ -31,18 +31,6 @@ class SharedEnd {
   std::shared_mutex& mutex_;
 };
 
-int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
-  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
-  return nb::inst_ptr<MessageObject>(self)->get_buffer(view, self, flags);
-}
-
-void release_buffer(PyObject* self, Py_buffer*) noexcept { nb::inst_ptr<MessageObject>(self)->release_buffer(); }
-
-// NOLINTNEXTLINE(cppcoreguidelines-avoid-c-arrays): as nanobind takes them
-PyType_Slot slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
-                       {Py_bf_releasebuffer, reinterpret_cast<void*>(release_buffer)},
-                       {0, nullptr}};
-
 }  // namespace
 
 ConsumerState::~ConsumerState() {
@@ -171,10 +159,7 @@ nb::object MessageObject::to_dlpack(nb::handle self, const DlpackRequest& reques
 
 int MessageObject::get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept {
   view->obj = nullptr;
-  if (const char* const why = why_not_shown()) {
-    PyErr_SetString(PyExc_BufferError, why);
-    return -1;
-  }
+  if (const char* const why = why_not_shown()) return refuse_buffer(view, why);
   layout();
   auto* const payload = const_cast<std::byte*>(message_.bytes().data());
   const int result = fill_buffer(view, self, payload, *layout_, true, flags);
@@ -199,19 +184,20 @@ void MessageObject::release_buffer() noexcept {
 }
 
 void bind_message(nb::module_& m) {
-  nb::class_<MessageObject>(
-      m, "Message", nb::type_slots(slots), nb::is_final(),
+  auto of = nb::class_<MessageObject>(
+      m, "Message", nb::type_slots(buffer_slots<MessageObject>()), nb::is_final(),
       "A received message, which no other member of the consumer's group gets while it is held.\n\n"
       "memoryview(m), numpy.asarray(m) and bytes(m) show its payload, without a copy but for the\n"
       "last; an array that was sent with its shape and element type is shown so. Views are\n"
       "read-only and keep the message: release() raises BufferError while one is alive.\n"
       "As a context manager it is released at the end, or given back by an exception. A message\n"
-      "that Python drops is released. Usable from any thread.")
-      .def("__enter__",
-           [](nb::object self) {
-             nb::cast<MessageObject&>(self).check_held();
-             return self;
-           })
+      "that Python drops is released. Usable from any thread.");
+  bind_host_arrays<MessageObject>(of);
+  of.def("__enter__",
+         [](nb::object self) {
+           nb::cast<MessageObject&>(self).check_held();
+           return self;
+         })
       .def(
           "__exit__",
           [](MessageObject& self, nb::handle type, nb::handle, nb::handle) {
@@ -243,18 +229,6 @@ void bind_message(nb::module_& m) {
           "is in use that long.")
       .def("tobytes", &MessageObject::to_bytes, "A copy of the payload.")
       .def("__bytes__", &MessageObject::to_bytes)
-      .def(
-          "__dlpack__",
-          [](nb::handle self, nb::handle, nb::handle max_version, nb::handle dl_device, nb::handle copy) {
-            return nb::cast<MessageObject&>(self).to_dlpack(self, {max_version, dl_device, copy});
-          },
-          nb::kw_only(), "stream"_a.none() = nb::none(), "max_version"_a.none() = nb::none(),
-          "dl_device"_a.none() = nb::none(), "copy"_a.none() = nb::none(), nb::sig(kDlpackSignature))
-      .def(
-          "__dlpack_device__", [](nb::handle) { return nb::make_tuple(1, 0); },
-          nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
-      .def("__array__", array_of, "dtype"_a.none() = nb::none(), "copy"_a.none() = nb::none(),
-           nb::sig("def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any"))
       .def("__len__", [](const MessageObject& self) { return self.message().length(); })
       .def_prop_ro("held", &MessageObject::is_held, "Whether it is still held: views of it can be made.")
       .def_prop_ro(

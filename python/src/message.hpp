@@ -12,6 +12,7 @@
 #include "array_layout.hpp"
 #include "dlpack.hpp"
 #include "lifetime.hpp"
+#include "shown.hpp"
 
 namespace ipcq::python {
 
@@ -85,25 +86,18 @@ class MessageObject {
   template <class Copy>
   auto copy_out(Copy&& copy) {
     check_held();
-    begin_view();
-    try {
-      auto result = copy(message_.bytes());
-      release_buffer();
-      return result;
-    } catch (...) {
-      release_buffer();
-      throw;
-    }
+    const ViewGuard view(*this);
+    return copy(message_.bytes());
   }
   // Releases a message that is no object yet, or gives it back.
   static void end_of(ConsumerState& consumer, Message& message, bool gives_back) noexcept;
 
   int get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept;
   nb::object to_dlpack(nb::handle self, const DlpackRequest& request);
+  void begin_view() noexcept;
   void release_buffer() noexcept;
 
  private:
-  void begin_view() noexcept;
   enum class AfterViews : std::uint8_t { nothing, release, nack };
   void end_after_views(AfterViews how) noexcept;
   void end(AfterViews how) noexcept;

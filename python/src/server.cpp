@@ -6,23 +6,12 @@
 
 #include "errors.hpp"
 #include "session.hpp"
+#include "shown.hpp"
 
 namespace ipcq::python {
 namespace {
 
 using namespace nb::literals;
-
-int get_buffer(PyObject* self, Py_buffer* view, int flags) noexcept {
-  if (!nb::inst_ready(self)) return refuse_buffer(view, "the object was never made: its __init__ has not run");
-  return nb::inst_ptr<RequestObject>(self)->get_buffer(view, self, flags);
-}
-
-void release_buffer(PyObject* self, Py_buffer*) noexcept { nb::inst_ptr<RequestObject>(self)->release_buffer(); }
-
-// NOLINTNEXTLINE(cppcoreguidelines-avoid-c-arrays): as nanobind takes them
-PyType_Slot slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
-                       {Py_bf_releasebuffer, reinterpret_cast<void*>(release_buffer)},
-                       {0, nullptr}};
 
 // Calls `answer(Duration)`, a step that the caller may have to wait for. False: nobody waits for an answer any more.
 template <class Answer>
@@ -108,7 +97,7 @@ auto ask(RequestObject& self, Get&& get) {
 
 void bind_request(nb::module_& m) {
   nb::class_<RequestObject>(
-      m, "Request", nb::type_slots(slots), nb::is_final(),
+      m, "Request", nb::type_slots(buffer_slots<RequestObject>()), nb::is_final(),
       "A request that a server has received. memoryview(r), numpy.asarray(r) and bytes(r) show it, until it\n"
       "is answered: views are to be gone by then (BufferError). Its calls return False where nobody waits\n"
       "for an answer any more (cancelled, or past its time-out). One that Python drops without an answer\n"
