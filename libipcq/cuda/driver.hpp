@@ -53,6 +53,7 @@ namespace ipcq::detail {
   X(cuMemHostGetDevicePointer)                   \
   X(cuMemHostRegister)                           \
   X(cuMemHostUnregister)                         \
+  X(cuMemcpyDtoDAsync)                           \
   X(cuMemcpyDtoHAsync)                           \
   X(cuMemcpyHtoDAsync)                           \
   X(cuMemsetD8Async)                             \

@@ -294,6 +294,9 @@ const std::map<std::string, void*>& table() {  // NOLINT(readability-function-si
        })},
       {"cuLaunchKernel", entry(launch)},
       {"cuMemcpyHtoDAsync", entry(copy_in)},
+      {"cuMemcpyDtoDAsync", entry(+[](CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream s) {
+         return enqueue(s, [=] { std::memcpy(pointer<void>(to), pointer<void>(from), bytes); });
+       })},
       {"cuMemcpyDtoHAsync", entry(+[](void* to, CUdeviceptr from, std::size_t bytes, CUstream s) {
          return enqueue(s, [=] { std::memcpy(to, pointer<void>(from), bytes); });
        })},
@@ -314,6 +317,7 @@ const std::map<std::string, void*>& table() {  // NOLINT(readability-function-si
       {"cuStreamSynchronize", entry(synchronize)},
       {"cuEventCreate", entry(create_event)},
       {"cuEventDestroy", entry(destroy_event)},
+      {"cuEventQuery", entry(query_event)},
       {"cuEventRecord", entry(record_event)},
       {"cuStreamWaitEvent", entry(wait_for_event)},
       {"cuStreamWaitValue32", entry(wait_value<cuuint32_t>)},

@@ -11,7 +11,9 @@
 #include <vector>
 
 struct CUevent_st {
-  std::shared_ptr<std::atomic<bool>> done = std::make_shared<std::atomic<bool>>(true);
+  using Done = std::shared_ptr<std::atomic<bool>>;
+  soft_gpu::Belonging belonging;
+  std::atomic<Done> done{std::make_shared<std::atomic<bool>>(true)};  // of the last record
 };
 
 namespace soft_gpu {
@@ -117,13 +119,20 @@ CUresult destroy_event(CUevent event) {
   return CUDA_SUCCESS;
 }
 
+CUresult query_event(CUevent event) {
+  event->belonging.crash_if_gone("cuEventQuery");
+  if (event->belonging.has_failed()) return CUDA_ERROR_LAUNCH_FAILED;
+  return *event->done.load() ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
+
 CUresult record_event(CUevent event, CUstream s) {
-  event->done = std::make_shared<std::atomic<bool>>(false);
-  return enqueue(s, [done = event->done] { *done = true; });
+  const auto done = std::make_shared<std::atomic<bool>>(false);
+  event->done = done;
+  return enqueue(s, [done] { *done = true; });
 }
 
 CUresult wait_for_event(CUstream s, CUevent event, unsigned) {
-  return enqueue(s, [done = event->done] {
+  return enqueue(s, [done = event->done.load()] {
     while (!*done) rest();
   });
 }

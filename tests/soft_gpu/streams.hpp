@@ -42,6 +42,8 @@ CUresult synchronize(CUstream s);
 
 CUresult create_event(CUevent* event, unsigned);
 CUresult destroy_event(CUevent event);
+// CUDA_ERROR_NOT_READY until what the last record has stood behind is done, or the context has failed.
+CUresult query_event(CUevent event);
 // What has been enqueued on the stream by now.
 CUresult record_event(CUevent event, CUstream s);
 // As the event is now: a later record does not change what the stream waits for.
