@@ -5,7 +5,7 @@ ipcq._core.__prefix__:
     \from collections.abc import Iterable, Sequence
     \from types import TracebackType
     \from typing import Any
-    \from typing_extensions import Buffer, Self
+    \from typing_extensions import Buffer as BufferLike, Self
 
 # What differs from build to build has no value here.
 ipcq._core.(library_version|compiler|architectures)$:
@@ -30,5 +30,5 @@ ipcq._core.\w+.__exit__$:
     \doc
 
 # The buffer protocol, which stands in no signature.
-ipcq._core.(Call|Loan|Message|Request).__suffix__:
+ipcq._core.(Buffer|Call|HostView|Loan|Message|Request).__suffix__:
     def __buffer__(self, flags: int, /) -> memoryview: ...

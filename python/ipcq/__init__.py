@@ -34,9 +34,10 @@ from ._broker import (
     resume,
     stats,
 )
+from ._buffers import BufferPool, BufferPoolStats
 from ._client import Call, Client
 from ._consumer import Consumer
-from ._core import Loan, Message, Request, handler_names
+from ._core import Buffer, BufferState, DeviceView, HostView, Loan, Message, Request, handler_names
 from ._device import DeviceConsumer, DeviceProducer
 from ._errors import (
     BackendError,
@@ -86,6 +87,10 @@ __all__ = [
     "Broker",
     "BrokerEntry",
     "BrokerStats",
+    "Buffer",
+    "BufferPool",
+    "BufferPoolStats",
+    "BufferState",
     "BuildInfo",
     "Call",
     "CallError",
@@ -97,6 +102,7 @@ __all__ = [
     "Device",
     "DeviceConsumer",
     "DeviceProducer",
+    "DeviceView",
     "Empty",
     "EndOfStream",
     "EndpointStats",
@@ -107,6 +113,7 @@ __all__ = [
     "Group",
     "GroupStats",
     "Handler",
+    "HostView",
     "InterruptedError",
     "LayoutError",
     "Loan",

@@ -1,10 +1,11 @@
 """libipcq for Python. Use the package ipcq, which stands on it."""
 
 from collections.abc import Iterable, Sequence
+import enum
 from types import TracebackType
 from typing import Any, overload
 
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer as BufferLike, Self
 
 import ipcq
 
@@ -568,7 +569,7 @@ class Consumer:
         for the first. Of a queue with batch='records' each record is one. Raises as receive_bytes().
         """
 
-    def receive_into(self, buffer: Buffer, timeout: float | None = None) -> int:
+    def receive_into(self, buffer: BufferLike, timeout: float | None = None) -> int:
         """
         Copies the next payload to the beginning of a writable buffer and returns its length in bytes. What the
         buffer has is unspecified unless a message came. Raises as receive_bytes(), and StatusError (too_large): the
@@ -637,12 +638,12 @@ class Loan:
         BufferError: views of it are alive; UsageError: it was published.
         """
 
-    def write(self, data: Buffer, offset: int = 0) -> None:
+    def write(self, data: BufferLike, offset: int = 0) -> None:
         """
         Copies a buffer's bytes into the slot, from `offset` on. Raises StatusError (too_large).
         """
 
-    def set_metadata(self, data: Buffer) -> None:
+    def set_metadata(self, data: BufferLike) -> None:
         """
         Gives the message a copy of these bytes beside its payload. The last call counts. Raises StatusError
         (too_large): more than the queue's `metadata`.
@@ -672,7 +673,7 @@ class Producer:
 
     def __init__(self, session: Session, queue: str, *, wait: str = 'hybrid', wait_for: float | None = 0.0, schema: str = '', cuda: bool = False) -> None: ...
 
-    def send(self, data: Buffer, timeout: float | None = None) -> None:
+    def send(self, data: BufferLike, timeout: float | None = None) -> None:
         """
         Sends a copy of a buffer's bytes (bytes, bytearray, memoryview, array) as one message.
 
@@ -681,10 +682,10 @@ class Producer:
         (too_large, unreachable), ClosedError, PeerDeadError, InterruptedError.
         """
 
-    def try_send(self, data: Buffer) -> bool:
+    def try_send(self, data: BufferLike) -> bool:
         """Sends if there is room now. False: there is none. Raises as send()."""
 
-    def send_many(self, batch: Iterable[Buffer] | Buffer, timeout: float | None = None) -> int:
+    def send_many(self, batch: Iterable[BufferLike] | BufferLike, timeout: float | None = None) -> int:
         """
         Sends the payloads of a list, or the rows of an array, in order, and returns how many.
 
@@ -692,7 +693,7 @@ class Producer:
         `done` of the exception says how many were sent before.
         """
 
-    def send_array(self, array: Buffer, timeout: float | None = None) -> None:
+    def send_array(self, array: BufferLike, timeout: float | None = None) -> None:
         """
         Sends an array with its shape and element type, by a copy of its elements (one after the other, the last
         dimension's first; strides may be any). numpy.asarray(message) has both again. They travel beside the
@@ -819,7 +820,7 @@ class Client:
 class Call:
     """One call that is under way. See ipcq.Call."""
 
-    def __init__(self, client: Client, request: Buffer | Loan, timeout: float | None = None, length: int | None = None, waits: bool = True) -> None: ...
+    def __init__(self, client: Client, request: BufferLike | Loan, timeout: float | None = None, length: int | None = None, waits: bool = True) -> None: ...
 
     def receive(self, timeout: float | None = None) -> bytes:
         """
@@ -905,14 +906,14 @@ class Request:
     tells its caller so (ServerDied).
     """
 
-    def reply(self, data: Buffer, timeout: float | None = None) -> bool:
+    def reply(self, data: BufferLike, timeout: float | None = None) -> bool:
         """
         Answers the call with its last reply, by a copy. Waits until the caller has received what stream() sent
         before. Raises StatusError (too_large): the reply has no room, and the request stays open; UsageError: it was
         answered; TimeoutError, ClosedError, PeerDeadError, InterruptedError.
         """
 
-    def stream(self, data: Buffer, timeout: float | None = None) -> bool:
+    def stream(self, data: BufferLike, timeout: float | None = None) -> bool:
         """
         Sends one of several replies: others follow, then reply() or end(). Waits and raises as reply().
         """
@@ -978,6 +979,270 @@ class Request:
         """
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class HostView:
+    """
+    The host side of a Buffer, while you read or write it: numpy.asarray(view), memoryview(view),
+    torch.from_dlpack(view). It ends by release(), its `with`, or when Python drops it.
+    """
+
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object: ...
+
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """
+        release(); where an exception leaves the block, at once or with the last array.
+        """
+
+    def release(self) -> None:
+        """
+        Ends the view. Raises BufferError: arrays that were made of it are alive. Idempotent.
+        """
+
+    @property
+    def held(self) -> bool:
+        """Whether arrays can be made of it."""
+
+    @property
+    def address(self) -> int:
+        """Of the array's first byte on this side."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __repr__(self) -> str: ...
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class DeviceView:
+    """
+    The device side of a Buffer, for the work of one stream: torch.from_dlpack(view), cupy.asarray(view). It ends
+    as a HostView does, and what uses the buffer then comes behind that work. Of a buffer in host memory it shows
+    that, by DLPack.
+    """
+
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object:
+        """
+        For torch.from_dlpack() and its kin. Work on `stream` comes behind what the view's own stream has now, and the
+        view's end behind that work.
+        """
+
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]:
+        """
+        Version 3, for cupy.asarray() and numba.cuda.as_cuda_array(). Nobody counts these arrays: use
+        them on the view's stream, and drop them before its end.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """
+        release(); where an exception leaves the block, at once or with the last array.
+        """
+
+    def release(self) -> None:
+        """
+        Ends the view. Raises BufferError: arrays that were made of it are alive. Idempotent.
+        """
+
+    @property
+    def held(self) -> bool:
+        """Whether arrays can be made of it."""
+
+    @property
+    def address(self) -> int:
+        """Of the array's first byte on this side."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __repr__(self) -> str: ...
+
+class BufferState(enum.Enum):
+    """Which side of a Buffer has the newest contents."""
+
+    SYNCED = 0
+    """Both."""
+
+    HOST_NEWER = 1
+    """The host side."""
+
+    DEVICE_NEWER = 2
+    """The device side."""
+
+class Buffer:
+    """
+    One array in pinned host memory and on a GPU, synchronised when a side is read.
+
+    Reading a side whose contents are stale copies them first, once; writing a side makes the other
+    stale. Views (host(), device()) say which: a view that writes one side ends before the other is
+    used (BufferError). numpy.asarray(buffer), and producer.send_array(buffer), read the host side.
+    Usable from any thread. As a context manager it is released at the end; memory is freed, or back
+    in its pool, once the streams that have used it are done.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: str = 'uint8', *, device: int | str | None = None) -> None:
+        """
+        Allocates and pins it, zeroed: not beside kernels, for which the driver waits (BufferPool).
+
+        device: the number of a GPU; None: host memory alone, which both sides show; 'auto': GPU 0 where the driver
+        has one, else host memory. Raises BackendError (no driver, no such GPU, no room), ValueError, MemoryError.
+        """
+
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object: ...
+
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
+
+    def host(self, *, write: bool = False, keep: bool = True, timeout: float | None = None) -> HostView:
+        """
+        A view of the host side. Waits until no copy writes it (or, with write=True, uses it); kernels that use the
+        device side are not waited for, unless they write what this reads.
+
+        write: the device side is stale from now on. keep=False: all of it will be written, so nothing is copied
+        for it. timeout: seconds. Raises BufferError (views of the device side), TimeoutError, BackendError.
+        """
+
+    def device(self, stream: object, *, write: bool = False, keep: bool = True) -> DeviceView:
+        """
+        A view of the device side for the work of one stream, which waits for the work of others on it. The CPU
+        waits for nothing.
+
+        stream: of PyTorch, CuPy, Numba or cuda.core, or its handle. None is refused, but for host memory, which has
+        no streams. write, keep: as of host(). Raises BufferError (views of the host side), BackendError, UsageError
+        (the stream captures a graph, or is of another GPU), TypeError.
+        """
+
+    def to_device(self, stream: object = None) -> None:
+        """
+        Enqueues the copy to the device, if that side is stale, ahead of its use. None: in a stream of the buffer's
+        own. Raises as device().
+        """
+
+    def to_host(self, stream: object = None) -> None:
+        """The same to the host: what reads that side waits for it."""
+
+    def mark_host_dirty(self) -> None:
+        """
+        Says that the host side was written, by its address. Raises UsageError: the device side is newer already, so
+        both were written. BufferError: views of the device side are alive.
+        """
+
+    def mark_device_dirty(self, stream: object) -> None:
+        """
+        Says that what `stream` has now writes the device side, by its address. Raises as mark_host_dirty().
+        """
+
+    def synchronize(self, timeout: float | None = None) -> None:
+        """
+        Waits until no stream uses it: copies, and the work of views that have ended. Copies nothing. Raises
+        TimeoutError.
+        """
+
+    def copy_from(self, source: BufferLike | DeviceMessage, stream: object = None) -> None:
+        """
+        Fills it: of a DeviceMessage the device side, in `stream`, behind the message's payload and before its
+        release; of what has a buffer (a Message, an array) the host side, now. Raises ValueError: it has another
+        size in bytes.
+        """
+
+    def release(self) -> None:
+        """
+        Ends it: its memory is freed, or goes back to its pool, behind the streams that have used it. Does not wait.
+        Raises BufferError: views are alive. Idempotent.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """
+        release(); where an exception leaves the block, at once or with the last view.
+        """
+
+    @property
+    def held(self) -> bool: ...
+
+    @property
+    def state(self) -> BufferState: ...
+
+    @property
+    def backend(self) -> str:
+        """'cuda', or 'host': one memory for both sides."""
+
+    @property
+    def gpu(self) -> int | None:
+        """Number of the GPU; None: host memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __repr__(self) -> str: ...
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class BufferPool:
+    """
+    Buffers of one shape whose memory is allocated once. See ipcq.BufferPool.
+    """
+
+    def __init__(self, count: int, shape: Sequence[int], dtype: str = 'uint8', *, device: int | str | None = None) -> None: ...
+
+    def get(self, timeout: float | None = None) -> Buffer:
+        """
+        A buffer that no stream uses; its contents are unspecified, and neither side is stale. Waits for one, up to
+        `timeout` seconds (None: no limit; 0: not at all). Raises TimeoutError or, for 0, Empty, which say how many
+        are held; ClosedError.
+        """
+
+    def close(self, timeout: float | None = 10.0) -> int:
+        """
+        Lends nothing more, waits for the streams that use what came back, and frees it. Returns how many buffers are
+        not freed: those that are held, which are not waited for and are freed when they come back, and those that
+        streams still used after the time-out. Idempotent.
+        """
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        """close(), which by an exception does not wait."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def backend(self) -> str: ...
+
+    @property
+    def gpu(self) -> int | None: ...
+
+    def counts(self) -> tuple[int, int, int, int, int, int]: ...
+
+    def __repr__(self) -> str: ...
 
 class DeviceMessage:
     """
@@ -1087,7 +1352,7 @@ class DeviceLoan:
         streams that wrote them reach this point. Waits on the CPU for a free line alone. Raises as Loan.publish().
         """
 
-    def set_metadata(self, data: Buffer) -> None:
+    def set_metadata(self, data: BufferLike) -> None:
         """As Loan.set_metadata()."""
 
     def __enter__(self) -> Self: ...

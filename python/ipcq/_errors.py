@@ -214,11 +214,11 @@ def _reason(status: Status, call: str, timeout: float | None) -> str:
     return reasons.get(status, status.name.lower().replace("_", " "))
 
 
-def status_error(status: int, where: str, call: str, timeout: float | None, done: int) -> StatusError:
-    """Makes the exception of a status; the extension module raises it."""
+def status_error(status: int, where: str, call: str, timeout: float | None, done: int, reason: str = "") -> StatusError:
+    """Makes the exception of a status; the extension module raises it. ``reason``: said instead of the usual."""
     kind = Status(status)
     count = f" after {done} of them" if done else ""
-    text = f"{where}: {call}{count}: {_reason(kind, call, timeout)}"
+    text = f"{where}: {call}{count}: {reason or _reason(kind, call, timeout)}"
     return _KINDS.get(kind, StatusError)(text, kind, done)
 
 

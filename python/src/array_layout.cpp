@@ -177,6 +177,27 @@ std::string type_string(DType dtype) {
   return text;
 }
 
+nb::tuple shape_of(const ArrayLayout& layout) {
+  nb::list shape;
+  for (std::size_t d = 0; d < static_cast<std::size_t>(layout.ndim); ++d) shape.append(layout.shape[d]);
+  return nb::tuple(shape);
+}
+
+nb::dict cuda_array_interface(const ArrayLayout& layout, const void* data, std::uintptr_t stream, bool read_only) {
+  const std::string kind = type_string(layout.dtype);
+  if (kind.empty()) throw nb::attribute_error("the CUDA array interface does not know bfloat16: use DLPack");
+  nb::list strides;
+  for (std::size_t d = 0; d < static_cast<std::size_t>(layout.ndim); ++d) strides.append(layout.strides[d]);
+  nb::dict interface;
+  interface["version"] = 3;
+  interface["typestr"] = nb::str(kind.c_str());
+  interface["shape"] = shape_of(layout);
+  interface["strides"] = nb::tuple(strides);
+  interface["data"] = nb::make_tuple(reinterpret_cast<std::uintptr_t>(data) + layout.at, read_only);
+  interface["stream"] = stream;
+  return interface;
+}
+
 int fill_buffer(Py_buffer* view, PyObject* owner, std::byte* payload, ArrayLayout& layout, bool read_only,
                 int flags) noexcept {
   if (read_only && (flags & PyBUF_WRITABLE) != 0)

@@ -47,6 +47,11 @@ std::vector<Py_ssize_t> parse_shape(nb::handle shape);
 // As NumPy and the CUDA array interface name it: "<f4". Empty: they do not (bfloat16).
 std::string type_string(DType dtype);
 
+// Version 3 of the CUDA array interface. `stream`: 1 is the legacy default stream. Throws AttributeError (bfloat16).
+nb::dict cuda_array_interface(const ArrayLayout& layout, const void* data, std::uintptr_t stream, bool read_only);
+// As Python has it.
+nb::tuple shape_of(const ArrayLayout& layout);
+
 // An array that a caller has passed, by the buffer protocol.
 class Array {
  public:

@@ -120,7 +120,7 @@ void bind_call(nb::module_& m) {
           [](CallObject* self, const ClientObject& client, nb::handle request, nb::handle timeout, nb::handle length,
              bool waits) { new (self) CallObject(client, request, timeout, length, waits); },
           "client"_a, "request"_a, "timeout"_a.none() = nb::none(), "length"_a.none() = nb::none(), "waits"_a = true,
-          nb::sig("def __init__(self, client: Client, request: Buffer | Loan, timeout: float | None = None, "
+          nb::sig("def __init__(self, client: Client, request: BufferLike | Loan, timeout: float | None = None, "
                   "length: int | None = None, waits: bool = True) -> None"))
       .def(
           "receive", [](CallObject& self, nb::handle timeout) { return self.receive_copy(Patience(timeout)); },

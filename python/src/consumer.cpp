@@ -238,7 +238,7 @@ void bind_consumer(nb::module_& m) {
            "only\n"
            "for the first. Of a queue with batch='records' each record is one. Raises as receive_bytes().")
       .def("receive_into", receive_into, "buffer"_a, "timeout"_a.none() = nb::none(),
-           nb::sig("def receive_into(self, buffer: Buffer, timeout: float | None = None) -> int"),
+           nb::sig("def receive_into(self, buffer: BufferLike, timeout: float | None = None) -> int"),
            "Copies the next payload to the beginning of a writable buffer and returns its length in bytes. What the\n"
            "buffer has is unspecified unless a message came. Raises as receive_bytes(), and StatusError (too_large): "
            "the\n"

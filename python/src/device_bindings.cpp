@@ -136,10 +136,7 @@ void bind_device_message(nb::module_& m) {
           "shape",
           [](DeviceMessage& self) {
             self.check_held();
-            const ArrayLayout& layout = self.layout();
-            nb::list shape;
-            for (int d = 0; d < layout.ndim; ++d) shape.append(layout.shape[static_cast<std::size_t>(d)]);
-            return nb::tuple(shape);
+            return shape_of(self.layout());
           },
           nb::sig("def shape(self) -> tuple[int, ...]"))
       .def_prop_ro("dtype",
@@ -183,8 +180,8 @@ void bind_device_loan(nb::module_& m) {
          "Publishes the first `length` bytes (None: the array, or the whole slot) with the contents that they have "
          "when the\n"
          "streams that wrote them reach this point. Waits on the CPU for a free line alone. Raises as Loan.publish().")
-      .def("set_metadata", &DeviceLoan::set_metadata, "data"_a, nb::sig("def set_metadata(self, data: Buffer) -> None"),
-           "As Loan.set_metadata().")
+      .def("set_metadata", &DeviceLoan::set_metadata, "data"_a,
+           nb::sig("def set_metadata(self, data: BufferLike) -> None"), "As Loan.set_metadata().")
       .def("__enter__",
            [](nb::object self) {
              nb::cast<DeviceLoan&>(self).check_held();

@@ -17,26 +17,6 @@ std::string describe_views(const EndpointState& endpoint, const char* call, std:
          " alive by DLPack: delete the arrays that were made of it first, or call detach() of a message";
 }
 
-// Version 3 of the CUDA array interface.
-nb::dict interface_of(const ArrayLayout& layout, const void* data, CUstream stream, bool read_only) {
-  const std::string kind = type_string(layout.dtype);
-  if (kind.empty()) throw nb::attribute_error("the CUDA array interface does not know bfloat16: use DLPack");
-  nb::list shape;
-  nb::list strides;
-  for (std::size_t d = 0; d < static_cast<std::size_t>(layout.ndim); ++d) {
-    shape.append(layout.shape[d]);
-    strides.append(layout.strides[d]);
-  }
-  nb::dict interface;
-  interface["version"] = 3;
-  interface["typestr"] = nb::str(kind.c_str());
-  interface["shape"] = nb::tuple(shape);
-  interface["strides"] = nb::tuple(strides);
-  interface["data"] = nb::make_tuple(reinterpret_cast<std::uintptr_t>(data) + layout.at, read_only);
-  interface["stream"] = stream_number(stream);
-  return interface;
-}
-
 // Ends what a payload is to its streams; a context that has failed has nothing left to order.
 void finish(DeviceUse& use, StreamOrder& order) noexcept {
   try {
@@ -94,9 +74,15 @@ nb::object DeviceMessage::to_dlpack(nb::handle self, nb::handle stream, const Dl
   return capsule;
 }
 
+void DeviceMessage::begin_on(CUstream other) {
+  check_held();
+  const Turn::Taken taken(consumer_->turn());
+  use_.begin_on(other, *order_);
+}
+
 nb::dict DeviceMessage::array_interface() {
   check_held();
-  return interface_of(layout(), message_.device(), use_.stream(), true);
+  return cuda_array_interface(layout(), message_.device(), stream_number(use_.stream()), true);
 }
 
 void DeviceMessage::release() {
@@ -170,7 +156,7 @@ nb::object DeviceLoan::to_dlpack(nb::handle self, nb::handle stream, const Dlpac
 
 nb::dict DeviceLoan::array_interface() {
   check_held();
-  return interface_of(layout_, loan_.device(), use_.stream(), false);
+  return cuda_array_interface(layout_, loan_.device(), stream_number(use_.stream()), false);
 }
 
 void DeviceLoan::publish(nb::handle length, nb::handle timeout) {

@@ -33,6 +33,8 @@ class DeviceMessage {
   void check_held() const;
   const ArrayLayout& layout();
 
+  // Before another stream uses the payload; the release comes behind that.
+  void begin_on(CUstream other);
   nb::object to_dlpack(nb::handle self, nb::handle stream, const DlpackRequest& request);
   nb::dict array_interface();
   // Releases it, behind the work of the streams that use it. Throws BufferError while DLPack views are alive.

@@ -49,7 +49,8 @@ void throw_status(Status status, const CallText& text) {
   const nb::object error =
       of_errors("status_error")(static_cast<int>(status), nb::str(text.where.data(), text.where.size()),
                                 nb::str(text.call.data(), text.call.size()),
-                                text.timeout_s < 0 ? nb::none() : nb::object(nb::float_(text.timeout_s)), text.done);
+                                text.timeout_s < 0 ? nb::none() : nb::object(nb::float_(text.timeout_s)), text.done,
+                                nb::str(text.reason.data(), text.reason.size()));
   raise(error);
 }
 

@@ -15,10 +15,11 @@ void register_errors();
 
 // What a call was about, for the text of its exception.
 struct CallText {
-  std::string_view where;  // "queue 'frames'"
-  std::string_view call;   // "receive"
-  double timeout_s = -1;   // below 0: none
-  std::size_t done = 0;    // of a batch: how many of its items were done before
+  std::string_view where;        // "queue 'frames'"
+  std::string_view call;         // "receive"
+  double timeout_s = -1;         // below 0: none
+  std::size_t done = 0;          // of a batch: how many of its items were done before
+  std::string_view reason = {};  // empty: what the status says of the call
 };
 // Throws the exception of a status other than `ok`, as nanobind::python_error. Needs the GIL.
 [[noreturn]] void throw_status(Status status, const CallText& text);

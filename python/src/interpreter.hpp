@@ -32,4 +32,21 @@ class ReleasedGil {
   PyThreadState* state_;
 };
 
+// Holds a lock of a thread that has the GIL, which it lets go only where it has to wait.
+template <class Mutex>
+class LockWithGil {
+ public:
+  explicit LockWithGil(Mutex& mutex) : mutex_(mutex) {
+    if (mutex_.try_lock()) return;
+    const ReleasedGil released;
+    mutex_.lock();
+  }
+  LockWithGil(const LockWithGil&) = delete;
+  LockWithGil& operator=(const LockWithGil&) = delete;
+  ~LockWithGil() { mutex_.unlock(); }
+
+ private:
+  Mutex& mutex_;
+};
+
 }  // namespace ipcq::python

@@ -161,9 +161,10 @@ void bind_loan(nb::module_& m) {
          "place\n"
          "in the queue's order now. Waits for a free line as Producer.send(). Raises as that, and the loan stays;\n"
          "BufferError: views of it are alive; UsageError: it was published.")
-      .def("write", write, "data"_a, "offset"_a = 0, nb::sig("def write(self, data: Buffer, offset: int = 0) -> None"),
+      .def("write", write, "data"_a, "offset"_a = 0,
+           nb::sig("def write(self, data: BufferLike, offset: int = 0) -> None"),
            "Copies a buffer's bytes into the slot, from `offset` on. Raises StatusError (too_large).")
-      .def("set_metadata", set_metadata, "data"_a, nb::sig("def set_metadata(self, data: Buffer) -> None"),
+      .def("set_metadata", set_metadata, "data"_a, nb::sig("def set_metadata(self, data: BufferLike) -> None"),
            "Gives the message a copy of these bytes beside its payload. The last call counts. Raises StatusError\n"
            "(too_large): more than the queue's `metadata`.")
       .def("__enter__",
@@ -179,8 +180,8 @@ void bind_loan(nb::module_& m) {
       .def_prop_ro(
           "nbytes", [](const LoanObject& self) { return self.loan().bytes().size(); }, "Capacity of the slot in bytes.")
       .def("__repr__", [](const LoanObject& self) {
-        const std::string of = "<ipcq.Loan of '" + self.owner().queue() + "', ";
-        return self.is_held() ? of + std::to_string(self.loan().bytes().size()) + " bytes>" : of + "ended>";
+        const std::string text = "<ipcq.Loan of '" + self.owner().queue() + "', ";
+        return self.is_held() ? text + std::to_string(self.loan().bytes().size()) + " bytes>" : text + "ended>";
       });
 }
 

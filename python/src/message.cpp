@@ -237,10 +237,7 @@ void bind_message(nb::module_& m) {
           "shape",
           [](MessageObject& self) {
             self.check_held();
-            const ArrayLayout& layout = self.layout();
-            nb::list shape;
-            for (int d = 0; d < layout.ndim; ++d) shape.append(layout.shape[static_cast<std::size_t>(d)]);
-            return nb::tuple(shape);
+            return shape_of(self.layout());
           },
           nb::sig("def shape(self) -> tuple[int, ...]"),
           "Of the array that was sent, in elements; of bytes, their number.")
@@ -287,9 +284,9 @@ void bind_message(nb::module_& m) {
           "failure", [](const MessageObject& self) { return self.message().failure(); },
           "The code with which the handler failed, 1 to 255; 0: it threw or died, or has not failed.")
       .def("__repr__", [](MessageObject& self) {
-        const std::string of = "<ipcq.Message of '" + self.consumer().queue() + "', ";
-        if (!self.is_held()) return of + "not held>";
-        return of + "ticket " + std::to_string(self.message().ticket()) + ", " +
+        const std::string text = "<ipcq.Message of '" + self.consumer().queue() + "', ";
+        if (!self.is_held()) return text + "not held>";
+        return text + "ticket " + std::to_string(self.message().ticket()) + ", " +
                std::to_string(self.message().length()) + " bytes>";
       });
 }

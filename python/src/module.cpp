@@ -8,6 +8,8 @@
 #include <ipcq/version.hpp>
 
 #include "broker.hpp"
+#include "buffer_bindings.hpp"
+#include "buffer_view_bindings.hpp"
 #include "client.hpp"
 #include "consumer.hpp"
 #if IPCQ_PYTHON_CUDA
@@ -41,6 +43,8 @@ NB_MODULE(_core, m) {
   bind_producer(m);
   bind_client(m);
   bind_server(m);
+  bind_buffer_views(m);
+  bind_buffers(m);
 #if IPCQ_PYTHON_CUDA
   bind_device(m);
 #endif

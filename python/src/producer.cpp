@@ -232,21 +232,21 @@ void bind_producer(nb::module_& m) {
            nb::sig("def __init__(self, session: Session, queue: str, *, wait: str = 'hybrid', "
                    "wait_for: float | None = 0.0, schema: str = '', cuda: bool = False) -> None"))
       .def("send", send, "data"_a, "timeout"_a.none() = nb::none(),
-           nb::sig("def send(self, data: Buffer, timeout: float | None = None) -> None"),
+           nb::sig("def send(self, data: BufferLike, timeout: float | None = None) -> None"),
            "Sends a copy of a buffer's bytes (bytes, bytearray, memoryview, array) as one message.\n\n"
            "Waits for room as the queue's backpressure says; timeout in seconds, None: no limit, 0: not at all. Up to\n"
            "inline_bytes need no slot. Raises Full (timeout=0, or backpressure='reject'), TimeoutError, StatusError\n"
            "(too_large, unreachable), ClosedError, PeerDeadError, InterruptedError.")
-      .def("try_send", try_send, "data"_a, nb::sig("def try_send(self, data: Buffer) -> bool"),
+      .def("try_send", try_send, "data"_a, nb::sig("def try_send(self, data: BufferLike) -> bool"),
            "Sends if there is room now. False: there is none. Raises as send().")
       .def(
           "send_many", send_many, "batch"_a, "timeout"_a.none() = nb::none(),
-          nb::sig("def send_many(self, batch: Iterable[Buffer] | Buffer, timeout: float | None = None) -> int"),
+          nb::sig("def send_many(self, batch: Iterable[BufferLike] | BufferLike, timeout: float | None = None) -> int"),
           "Sends the payloads of a list, or the rows of an array, in order, and returns how many.\n\n"
           "With batch='records' they travel together, many in a slot. `timeout` is for all of them. Raises as send();\n"
           "`done` of the exception says how many were sent before.")
       .def("send_array", send_array, "array"_a, "timeout"_a.none() = nb::none(),
-           nb::sig("def send_array(self, array: Buffer, timeout: float | None = None) -> None"),
+           nb::sig("def send_array(self, array: BufferLike, timeout: float | None = None) -> None"),
            "Sends an array with its shape and element type, by a copy of its elements (one after the other, the last\n"
            "dimension's first; strides may be any). numpy.asarray(message) has both again. They travel beside the\n"
            "payload, 128 bytes of the queue's `metadata`, or before it in a queue of schema='tensor'. Raises as "

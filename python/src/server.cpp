@@ -103,13 +103,13 @@ void bind_request(nb::module_& m) {
       "for an answer any more (cancelled, or past its time-out). One that Python drops without an answer\n"
       "tells its caller so (ServerDied).")
       .def("reply", reply, "data"_a, "timeout"_a.none() = nb::none(),
-           nb::sig("def reply(self, data: Buffer, timeout: float | None = None) -> bool"),
+           nb::sig("def reply(self, data: BufferLike, timeout: float | None = None) -> bool"),
            "Answers the call with its last reply, by a copy. Waits until the caller has received what stream() sent\n"
            "before. Raises StatusError (too_large): the reply has no room, and the request stays open; UsageError: it "
            "was\n"
            "answered; TimeoutError, ClosedError, PeerDeadError, InterruptedError.")
       .def("stream", stream, "data"_a, "timeout"_a.none() = nb::none(),
-           nb::sig("def stream(self, data: Buffer, timeout: float | None = None) -> bool"),
+           nb::sig("def stream(self, data: BufferLike, timeout: float | None = None) -> bool"),
            "Sends one of several replies: others follow, then reply() or end(). Waits and raises as reply().")
       .def("end", end, "Ends the replies: what stream() sent last was the last. Does not wait.")
       .def("fail", fail, "code"_a, "text"_a = "", "timeout"_a.none() = nb::none(),
