@@ -99,7 +99,7 @@ void construct(BufferObject* self, nb::handle shape, const std::string& dtype, n
   std::unique_ptr<SideMemory> memory;
   {
     const ReleasedGil released;
-    memory = gpu < 0 ? make_host_memory(layout.bytes()) : make_gpu_memory(layout.bytes(), gpu, where);
+    memory = gpu < 0 ? make_host_memory(layout.bytes()) : make_gpu_memory(layout.bytes(), gpu, true, where);
   }
   new (self) BufferObject(std::make_shared<BufferState>(layout, std::move(memory), nullptr, std::move(where)));
 }

@@ -20,7 +20,8 @@ using std::chrono::steady_clock;
 PoolState::PoolState(std::size_t count, ArrayLayout layout, int gpu, std::string where)
     : count_(count), layout_(layout), gpu_(gpu), where_(std::move(where)) {
   for (std::size_t i = 0; i < count; ++i)
-    back_.push_back(gpu_ < 0 ? make_host_memory(layout_.bytes()) : make_gpu_memory(layout_.bytes(), gpu_, where_));
+    back_.push_back(gpu_ < 0 ? make_host_memory(layout_.bytes())
+                             : make_gpu_memory(layout_.bytes(), gpu_, false, where_));
 }
 
 PoolState::~PoolState() {

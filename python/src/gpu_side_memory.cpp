@@ -43,10 +43,11 @@ CUcontext context_of(int gpu, const std::string& where) {
 
 class GpuMemory final : public SideMemory {
  public:
-  GpuMemory(std::size_t bytes, int gpu, const std::string& where)
+  GpuMemory(std::size_t bytes, int gpu, bool zeroed, const std::string& where)
       : bytes_(std::max(bytes, std::size_t{1})), gpu_(gpu), context_(context_of(gpu, where), where) {
     try {
       allocate(where);
+      if (zeroed) clear();
     } catch (...) {
       free();
       throw;
@@ -223,8 +224,12 @@ class GpuMemory final : public SideMemory {
                "the GPU has no room for it: make it smaller, or end what else is there (nvidia-smi)");
     check_cuda(twice([&] { return cu.cuMemHostAlloc(&host_, bytes_, CU_MEMHOSTALLOC_PORTABLE); }), "cuMemHostAlloc",
                where, "so much memory cannot be pinned: make it smaller");
+  }
+
+  void clear() {
+    const CurrentContext current(context_.handle());
     std::memset(host_, 0, bytes_);
-    check_cuda(cu.cuMemsetD8Async(device_, 0, bytes_, own_), "cuMemsetD8Async", where);
+    check_cuda(driver().cuMemsetD8Async(device_, 0, bytes_, own_), "cuMemsetD8Async", kUse);
     record_use(own_, true);
   }
 
@@ -275,8 +280,8 @@ SideMemory::Stream parse_gpu_dlpack_stream(nb::handle stream, bool& no_order) {
   return not_of_each_thread(parse_dlpack_stream(stream, no_order));
 }
 
-std::unique_ptr<SideMemory> make_gpu_memory(std::size_t bytes, int gpu, const std::string& where) {
-  return std::make_unique<GpuMemory>(bytes, gpu, where);
+std::unique_ptr<SideMemory> make_gpu_memory(std::size_t bytes, int gpu, bool zeroed, const std::string& where) {
+  return std::make_unique<GpuMemory>(bytes, gpu, zeroed, where);
 }
 
 bool has_gpu(int gpu) noexcept {
@@ -288,7 +293,7 @@ bool has_gpu(int gpu) noexcept {
   }
 }
 #else
-std::unique_ptr<SideMemory> make_gpu_memory(std::size_t, int, const std::string& where) {
+std::unique_ptr<SideMemory> make_gpu_memory(std::size_t, int, bool, const std::string& where) {
   throw BackendError(where + ": this package was built without CUDA: install a wheel with it, or use device=None");
 }
 bool has_gpu(int) noexcept { return false; }

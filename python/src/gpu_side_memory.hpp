@@ -11,9 +11,9 @@
 
 namespace ipcq::python {
 
-// Pinned memory and VRAM of this GPU, zeroed. `where` is for exceptions. Throws BackendError. Without the GIL: it takes
-// as long as the kernels that run.
-std::unique_ptr<SideMemory> make_gpu_memory(std::size_t bytes, int gpu, const std::string& where);
+// Pinned memory and VRAM of this GPU; `zeroed`, which its own stream does on the GPU, or unspecified. `where` is for
+// exceptions. Throws BackendError. Without the GIL: it takes as long as the kernels that run.
+std::unique_ptr<SideMemory> make_gpu_memory(std::size_t bytes, int gpu, bool zeroed, const std::string& where);
 // Whether the driver has a GPU of this number.
 bool has_gpu(int gpu) noexcept;
 // A stream that a caller has passed for memory of a GPU. Throws TypeError (None, or no stream), ValueError (the default

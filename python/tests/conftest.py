@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import importlib
 import itertools
 import os
 import queue
@@ -233,6 +234,32 @@ def start(name: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., C
         print(dump_all(name))
     for child in children:
         child.end()
+
+
+def library(name):
+    """A framework, or a skip that says why."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        pytest.skip(f"{name} is not installed")
+    except AttributeError as error:  # of a release that does not go with this NumPy
+        pytest.skip(f"{name} cannot be imported: {error}")
+
+
+@pytest.fixture
+def torch():
+    return library("torch")
+
+
+@pytest.fixture
+def gpu():
+    try:
+        device = ipcq.device(0)
+    except ipcq.BackendError as error:
+        pytest.skip(f"no GPU: {error}")
+    if device.name == "soft GPU":
+        pytest.skip("frameworks do not run on the played GPU")
+    return device
 
 
 def _new_uvloop():

@@ -1,36 +1,10 @@
 """PyTorch, CuPy, JAX and Numba see payloads without a copy, both ways, in the order of their streams."""
 
 import gc
-import importlib
 
-import ipcq
 import numpy as np
 import pytest
-
-
-def library(name):
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        pytest.skip(f"{name} is not installed")
-    except AttributeError as error:  # of a release that does not go with this NumPy
-        pytest.skip(f"{name} cannot be imported: {error}")
-
-
-@pytest.fixture
-def torch():
-    return library("torch")
-
-
-@pytest.fixture
-def gpu():
-    try:
-        device = ipcq.device(0)
-    except ipcq.BackendError as error:
-        pytest.skip(f"no GPU: {error}")
-    if device.name == "soft GPU":
-        pytest.skip("frameworks do not run on the played GPU")
-    return device
+from conftest import library
 
 
 @pytest.fixture

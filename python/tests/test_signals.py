@@ -29,6 +29,7 @@ WAITS = {
     "stats": "call = lambda: ipcq.stats('nobody', wait_for=None)",
     "producer": "call = lambda: session.producer('nowhere', wait_for=None)",
     "consumer": "call = lambda: session.consumer('nowhere', wait_for=None)",
+    "get of a pool of buffers": "pool = ipcq.BufferPool(1, (4,)); kept = pool.get(); call = pool.get",
     "drain": "p = session.producer('q'); p.send(b'x'); call = lambda: own.drain('q')",
     "drain of a running broker": "p = session.producer('q'); p.send(b'x'); call = lambda: ipcq.drain('q', broker=own_name)",  # noqa: E501
     "stop": "c = session.consumer('q'); p = session.producer('q'); p.send(b'x'); call = lambda: own.stop(drain_for=None)",  # noqa: E501
