@@ -22,6 +22,7 @@ pytest.importorskip("numpy", reason="the examples use NumPy")
     ("program", "arguments", "says"),
     [
         ("tokenizer_engine.py", ["--requests", "300"], "300 prompts"),
+        ("data_loader.py", ["--samples", "640", "--epochs", "2", "--device", "host"], "0 unused, 0 used twice"),
         ("camera.py", ["--frames", "400", "--kills", "3"], "400 frames, 3 models killed: 0 missing, 0 wrong"),
     ],
 )
@@ -32,6 +33,18 @@ def test_an_example_says_that_all_is_right(program, arguments, says):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert says in ran.stdout
     assert "Traceback" not in ran.stderr
+
+
+def test_the_data_loader_feeds_a_gpu(gpu, torch):
+    ran = subprocess.run(
+        [sys.executable, FOLDER / "data_loader.py", "--samples", "6400", "--device", str(gpu.index)],
+        capture_output=True,
+        text=True,
+        timeout=3 * WAIT,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "19200 samples on cuda" in ran.stdout
+    assert "0 unused, 0 used twice, contents right" in ran.stdout
 
 
 def ask(port, path, data=None):
