@@ -1117,11 +1117,12 @@ class Buffer:
 
     def host(self, *, write: bool = False, keep: bool = True, timeout: float | None = None) -> HostView:
         """
-        A view of the host side. Waits until no copy writes it (or, with write=True, uses it); kernels that use the
-        device side are not waited for, unless they write what this reads.
+        A view of the host side. Waits until no copy writes it (or, with write=True, uses it); kernels that
+        use the device side are not waited for, unless they write what this reads.
 
-        write: the device side is stale from now on. keep=False: all of it will be written, so nothing is copied
-        for it. timeout: seconds. Raises BufferError (views of the device side), TimeoutError, BackendError.
+        write: the device side is stale from now on. keep=False: all of it will be written, so nothing is
+        copied for it. timeout: seconds. Raises BufferError (views of the device side), TimeoutError,
+        BackendError.
         """
 
     def device(self, stream: object, *, write: bool = False, keep: bool = True) -> DeviceView:
@@ -1129,15 +1130,15 @@ class Buffer:
         A view of the device side for the work of one stream, which waits for the work of others on it. The CPU
         waits for nothing.
 
-        stream: of PyTorch, CuPy, Numba or cuda.core, or its handle. None is refused, but for host memory, which has
-        no streams. write, keep: as of host(). Raises BufferError (views of the host side), BackendError, UsageError
-        (the stream captures a graph, or is of another GPU), TypeError.
+        stream: of PyTorch, CuPy, Numba or cuda.core, or its handle, which must stay until the view's end. None is
+        refused, but for host memory, which has no streams. write, keep: as of host(). Raises BufferError (views
+        of the host side), BackendError, TypeError, UsageError (the stream captures a graph, or is of another GPU).
         """
 
     def to_device(self, stream: object = None) -> None:
         """
-        Enqueues the copy to the device, if that side is stale, ahead of its use. None: in a stream of the buffer's
-        own. Raises as device().
+        Enqueues the copy to the device, if that side is stale, ahead of its use. None: in a stream of the
+        buffer's own. Raises as device().
         """
 
     def to_host(self, stream: object = None) -> None:
@@ -1145,8 +1146,8 @@ class Buffer:
 
     def mark_host_dirty(self) -> None:
         """
-        Says that the host side was written, by its address. Raises UsageError: the device side is newer already, so
-        both were written. BufferError: views of the device side are alive.
+        Says that the host side was written, by its address. Raises UsageError: the device side is newer
+        already, so both were written. BufferError: views of the device side are alive.
         """
 
     def mark_device_dirty(self, stream: object) -> None:
@@ -1169,8 +1170,8 @@ class Buffer:
 
     def release(self) -> None:
         """
-        Ends it: its memory is freed, or goes back to its pool, behind the streams that have used it. Does not wait.
-        Raises BufferError: views are alive. Idempotent.
+        Ends it: its memory is freed, or goes back to its pool, behind the streams that have used it. Does
+        not wait. Raises BufferError: views are alive. Idempotent.
         """
 
     def __enter__(self) -> Self: ...
@@ -1216,16 +1217,16 @@ class BufferPool:
 
     def get(self, timeout: float | None = None) -> Buffer:
         """
-        A buffer that no stream uses; its contents are unspecified, and neither side is stale. Waits for one, up to
-        `timeout` seconds (None: no limit; 0: not at all). Raises TimeoutError or, for 0, Empty, which say how many
-        are held; ClosedError.
+        A buffer that no stream uses; its contents are unspecified, and neither side is stale. Waits for
+        one, up to `timeout` seconds (None: no limit; 0: not at all). Raises TimeoutError or, for 0, Empty,
+        which say how many are held; ClosedError.
         """
 
     def close(self, timeout: float | None = 10.0) -> int:
         """
-        Lends nothing more, waits for the streams that use what came back, and frees it. Returns how many buffers are
-        not freed: those that are held, which are not waited for and are freed when they come back, and those that
-        streams still used after the time-out. Idempotent.
+        Lends nothing more, waits for the streams that use what came back, and frees it. Returns how many
+        buffers are not freed: those that are held, which are not waited for and are freed when they come
+        back, and those that streams still used after the time-out. Idempotent.
         """
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:

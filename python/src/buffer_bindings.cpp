@@ -112,7 +112,7 @@ void check_size(const BufferObject& self, std::size_t bytes) {
                               .c_str());
 }
 
-void copy_from(BufferObject& self, nb::object source, nb::object stream) {
+void copy_from(BufferObject& self, nb::object source, [[maybe_unused]] nb::object stream) {
   self.state().check_held();
 #if IPCQ_PYTHON_CUDA
   if (nb::isinstance<DeviceMessage>(source)) {
@@ -164,11 +164,11 @@ void bind_buffer(nb::module_& m) {
           nb::kw_only(), "write"_a = false, "keep"_a = true, "timeout"_a.none() = nb::none(),
           nb::sig(
               "def host(self, *, write: bool = False, keep: bool = True, timeout: float | None = None) -> HostView"),
-          "A view of the host side. Waits until no copy writes it (or, with write=True, uses it); kernels that use "
-          "the\n"
-          "device side are not waited for, unless they write what this reads.\n\n"
-          "write: the device side is stale from now on. keep=False: all of it will be written, so nothing is copied\n"
-          "for it. timeout: seconds. Raises BufferError (views of the device side), TimeoutError, BackendError.")
+          "A view of the host side. Waits until no copy writes it (or, with write=True, uses it); kernels that\n"
+          "use the device side are not waited for, unless they write what this reads.\n\n"
+          "write: the device side is stale from now on. keep=False: all of it will be written, so nothing is\n"
+          "copied for it. timeout: seconds. Raises BufferError (views of the device side), TimeoutError,\n"
+          "BackendError.")
       .def(
           "device",
           [](BufferObject& self, nb::object stream, bool write, bool keep) {
@@ -178,26 +178,22 @@ void bind_buffer(nb::module_& m) {
           nb::sig("def device(self, stream: object, *, write: bool = False, keep: bool = True) -> DeviceView"),
           "A view of the device side for the work of one stream, which waits for the work of others on it. The CPU\n"
           "waits for nothing.\n\n"
-          "stream: of PyTorch, CuPy, Numba or cuda.core, or its handle. None is refused, but for host memory, which "
-          "has\n"
-          "no streams. write, keep: as of host(). Raises BufferError (views of the host side), BackendError, "
-          "UsageError\n"
-          "(the stream captures a graph, or is of another GPU), TypeError.")
+          "stream: of PyTorch, CuPy, Numba or cuda.core, or its handle, which must stay until the view's end. None is\n"
+          "refused, but for host memory, which has no streams. write, keep: as of host(). Raises BufferError (views\n"
+          "of the host side), BackendError, TypeError, UsageError (the stream captures a graph, or is of another GPU).")
       .def(
           "to_device", [](BufferObject& self, nb::handle s) { self.state().to_device(stream_or_own(self, s)); },
           "stream"_a.none() = nb::none(), nb::sig("def to_device(self, stream: object = None) -> None"),
-          "Enqueues the copy to the device, if that side is stale, ahead of its use. None: in a stream of the "
-          "buffer's\n"
-          "own. Raises as device().")
+          "Enqueues the copy to the device, if that side is stale, ahead of its use. None: in a stream of the\n"
+          "buffer's own. Raises as device().")
       .def(
           "to_host", [](BufferObject& self, nb::handle s) { self.state().to_host(stream_or_own(self, s)); },
           "stream"_a.none() = nb::none(), nb::sig("def to_host(self, stream: object = None) -> None"),
           "The same to the host: what reads that side waits for it.")
       .def(
           "mark_host_dirty", [](BufferObject& self) { self.state().mark_host(); },
-          "Says that the host side was written, by its address. Raises UsageError: the device side is newer already, "
-          "so\n"
-          "both were written. BufferError: views of the device side are alive.")
+          "Says that the host side was written, by its address. Raises UsageError: the device side is newer\n"
+          "already, so both were written. BufferError: views of the device side are alive.")
       .def(
           "mark_device_dirty",
           [](BufferObject& self, nb::handle s) { self.state().mark_device(self.state().parse(s)); }, "stream"_a.none(),
@@ -215,9 +211,8 @@ void bind_buffer(nb::module_& m) {
            "size in bytes.")
       .def(
           "release", [](BufferObject& self) { self.state().release(); },
-          "Ends it: its memory is freed, or goes back to its pool, behind the streams that have used it. Does not "
-          "wait.\n"
-          "Raises BufferError: views are alive. Idempotent.")
+          "Ends it: its memory is freed, or goes back to its pool, behind the streams that have used it. Does\n"
+          "not wait. Raises BufferError: views are alive. Idempotent.")
       .def("__enter__",
            [](nb::object self) {
              nb::cast<BufferObject&>(self).state().check_held();
@@ -279,18 +274,15 @@ void bind_pool(nb::module_& m) {
       .def(
           "get", [](PoolObject& self, nb::handle timeout) { return BufferObject(self.state->get(Patience(timeout))); },
           "timeout"_a.none() = nb::none(), nb::sig("def get(self, timeout: float | None = None) -> Buffer"),
-          "A buffer that no stream uses; its contents are unspecified, and neither side is stale. Waits for one, up "
-          "to\n"
-          "`timeout` seconds (None: no limit; 0: not at all). Raises TimeoutError or, for 0, Empty, which say how "
-          "many\n"
-          "are held; ClosedError.")
+          "A buffer that no stream uses; its contents are unspecified, and neither side is stale. Waits for\n"
+          "one, up to `timeout` seconds (None: no limit; 0: not at all). Raises TimeoutError or, for 0, Empty,\n"
+          "which say how many are held; ClosedError.")
       .def(
           "close", [](PoolObject& self, nb::handle timeout) { return self.state->close(Patience(timeout)); },
           "timeout"_a.none() = 10.0, nb::sig("def close(self, timeout: float | None = 10.0) -> int"),
-          "Lends nothing more, waits for the streams that use what came back, and frees it. Returns how many buffers "
-          "are\n"
-          "not freed: those that are held, which are not waited for and are freed when they come back, and those that\n"
-          "streams still used after the time-out. Idempotent.")
+          "Lends nothing more, waits for the streams that use what came back, and frees it. Returns how many\n"
+          "buffers are not freed: those that are held, which are not waited for and are freed when they come\n"
+          "back, and those that streams still used after the time-out. Idempotent.")
       .def(
           "__exit__",
           [](PoolObject& self, nb::handle type, nb::handle, nb::handle) {

@@ -68,7 +68,7 @@ class Freeing {
     const std::lock_guard lock(mutex_);
     came_.push_back(std::move(memory));
     ++left_;
-    if (!is_running_) std::thread([this] { run(); }).detach();
+    if (!is_running_) std::thread([this] { run(); }).detach();  // where none can be made, the next call tries again
     is_running_ = true;
     changed_.notify_all();
   }
@@ -135,7 +135,11 @@ void free_when_idle(std::unique_ptr<SideMemory> memory) noexcept {
     (void)memory.release();
     return;
   }
-  Freeing::of_the_process().add(std::move(memory));
+  try {
+    Freeing::of_the_process().add(std::move(memory));
+  } catch (const std::exception&) {  // no thread can be made now, or no memory is left
+    (void)memory.release();          // without effect where it was taken
+  }
 }
 
 std::size_t await_freeing(int most_ms) noexcept { return Freeing::of_the_process().await(most_ms); }

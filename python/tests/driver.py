@@ -54,6 +54,12 @@ class Driver:
         self.call("cuStreamSynchronize", ctypes.c_void_p(stream))
         return data.raw
 
+    def is_allocated(self, address):
+        function = self.find("cuMemGetAddressRange")
+        function.argtypes = None
+        base, length = ctypes.c_uint64(), ctypes.c_size_t()
+        return function(ctypes.byref(base), ctypes.byref(length), ctypes.c_uint64(address)) == 0
+
 
 class Gate:
     """Stops a stream, as a kernel does that is slow, until it is opened; by the end of its ``with`` at the latest."""
