@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "context_scope.hpp"
 #include "device_use.hpp"
 #include "driver.hpp"
 #endif
@@ -21,10 +22,23 @@ namespace {
 
 using ipcq::detail::check_cuda;
 using ipcq::detail::Context;
-using ipcq::detail::CurrentContext;
 using ipcq::detail::driver;
 
 constexpr const char* kUse = "a stream that uses a buffer";
+
+// For calls of the driver: the context is current, and a capture of another stream is not spoiled.
+class InContext {
+ public:
+  explicit InContext(const Context& context) : scope_(context) {
+    if (!scope_)
+      throw BackendError(
+          "GPU: the context of a buffer is gone, and its memory with it (cudaDeviceReset?): make another");
+  }
+
+ private:
+  ipcq::detail::BesideCaptures beside_;
+  ipcq::detail::ContextScope scope_;
+};
 
 // The primary context, which the frameworks use. It is never given back: the next one would take long to make.
 CUcontext context_of(int gpu, const std::string& where) {
@@ -64,7 +78,7 @@ class GpuMemory final : public SideMemory {
   Stream own_stream() const noexcept override { return own_; }
 
   void begin_on(Stream stream, bool writes) override {
-    const CurrentContext current(context_.handle());
+    const InContext in(context_);
     if (stream != own_) check(static_cast<CUstream>(stream));
     // One of the same handle may be of a stream that was destroyed: it is waited for as well.
     for (const Use& use : uses_) {
@@ -74,7 +88,7 @@ class GpuMemory final : public SideMemory {
 
   void end_on(Stream stream, bool wrote) noexcept override {
     try {
-      const CurrentContext current(context_.handle());
+      const InContext in(context_);
       record_use(static_cast<CUstream>(stream), wrote);
     } catch (const Error&) {
       is_lost_ = true;
@@ -83,7 +97,7 @@ class GpuMemory final : public SideMemory {
 
   void copy_to_device(Stream stream) override {
     begin_on(stream, true);
-    const CurrentContext current(context_.handle());
+    const InContext in(context_);
     wait(stream, copied_);
     check_cuda(driver().cuMemcpyHtoDAsync(device_, host_, bytes_, static_cast<CUstream>(stream)), "cuMemcpyHtoDAsync",
                kUse);
@@ -91,14 +105,14 @@ class GpuMemory final : public SideMemory {
   }
   void copy_to_host(Stream stream) override {
     begin_on(stream, false);
-    const CurrentContext current(context_.handle());
+    const InContext in(context_);
     wait(stream, copied_);
     check_cuda(driver().cuMemcpyDtoHAsync(host_, device_, bytes_, static_cast<CUstream>(stream)), "cuMemcpyDtoHAsync",
                kUse);
     end_copy(stream, true);
   }
   void copy_from_device(const std::byte* from, std::size_t bytes, Stream stream) override {
-    const CurrentContext current(context_.handle());
+    const InContext in(context_);
     check_cuda(
         driver().cuMemcpyDtoDAsync(device_, reinterpret_cast<CUdeviceptr>(from), bytes, static_cast<CUstream>(stream)),
         "cuMemcpyDtoDAsync", kUse);
@@ -108,21 +122,20 @@ class GpuMemory final : public SideMemory {
     if (is_lost_)
       throw BackendError("GPU " + std::to_string(gpu_) +
                          ": when this buffer's last copy ends is not known, since a stream has failed: make another");
+    const InContext in(context_);  // without it the host side is gone, too
     if (!writes && !to_host_) return true;
-    const CurrentContext current(context_.handle());
     const CUresult result = driver().cuEventQuery(copied_);
     if (result != CUDA_ERROR_NOT_READY) check_cuda(result, "cuEventQuery", "a copy of a buffer");
     return result == CUDA_SUCCESS;
   }
 
   bool is_idle() const noexcept override {
-    if (!context_.is_alive()) return true;
-    if (is_lost_) return false;
+    if (is_lost_) return !context_.is_alive();
     try {
-      const CurrentContext current(context_.handle());
+      const InContext in(context_);
       return is_over(copied_) && std::all_of(uses_.begin(), uses_.end(), [](const Use& u) { return is_over(u.event); });
     } catch (const Error&) {
-      return true;  // as in a context that has failed, nothing runs
+      return true;  // with the context; and in one that has failed nothing runs
     }
   }
 
@@ -205,10 +218,11 @@ class GpuMemory final : public SideMemory {
 
   void allocate(const std::string& where) {
     const auto& cu = driver();
-    const CurrentContext current(context_.handle());
+    const InContext in(context_);
     check_cuda(cu.cuStreamCreateWithPriority(&own_, CU_STREAM_NON_BLOCKING, 0), "cuStreamCreateWithPriority", where);
     check_cuda(cu.cuEventCreate(&copied_, CU_EVENT_DISABLE_TIMING), "cuEventCreate", where);
     spare_.reserve(kEvents + 1);
+    uses_.reserve(kEvents);
     for (std::size_t i = 0; i < kEvents; ++i) {
       CUevent event = nullptr;
       check_cuda(cu.cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), "cuEventCreate", where);
@@ -227,24 +241,23 @@ class GpuMemory final : public SideMemory {
   }
 
   void clear() {
-    const CurrentContext current(context_.handle());
+    const InContext in(context_);
     std::memset(host_, 0, bytes_);
     check_cuda(driver().cuMemsetD8Async(device_, 0, bytes_, own_), "cuMemsetD8Async", kUse);
     record_use(own_, true);
   }
 
   void free() noexcept {
-    if (!context_.is_alive()) return;  // with which it went
+    const ipcq::detail::BesideCaptures beside;
+    const ipcq::detail::ContextScope scope(context_);
+    if (!scope) return;  // with which it went
     const auto& cu = driver();
-    (void)cu.cuCtxPushCurrent(context_.handle());
     if (host_ != nullptr) (void)cu.cuMemFreeHost(host_);
     if (device_ != 0) (void)cu.cuMemFree(device_);
     for (const Use& use : uses_) spare_.push_back(use.event);
     if (copied_ != nullptr) spare_.push_back(copied_);
     for (const CUevent event : spare_) (void)cu.cuEventDestroy(event);
     if (own_ != nullptr) (void)cu.cuStreamDestroy(own_);
-    CUcontext ignored = nullptr;
-    (void)cu.cuCtxPopCurrent(&ignored);
   }
 
   const std::size_t bytes_;

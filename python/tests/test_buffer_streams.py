@@ -202,6 +202,44 @@ def test_no_default_stream_is_used_by_accident(buffer, driver):
     buffer.device(stream.value).release()
 
 
+def test_a_capture_of_another_stream_is_not_spoiled(driver, streams):
+    capturing = ctypes.c_void_p(driver.stream())
+    driver.call("cuStreamBeginCapture", capturing, 0)  # in global mode
+    try:
+        with ipcq.Buffer((BYTES,), device=0) as buffer:
+            fill_host(buffer, 4)
+            fill_device(driver, buffer, 5, streams[0])
+            assert set(bytes(buffer)) == {5}
+    finally:
+        driver.call("cuStreamEndCapture", capturing, ctypes.byref(ctypes.c_void_p()))
+
+
+def test_memory_of_a_context_that_is_gone_is_not_used(start):
+    child = start(
+        f"""
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from driver import Driver
+        driver = Driver()
+        stream = driver.stream()
+        buffer, other = ipcq.Buffer((9,), device=0), ipcq.Buffer((9,), device=0)
+        driver.call("cuDevicePrimaryCtxReset", 0)
+        stream = Driver().stream()  # of its successor, which has the same handle
+        for call in (buffer.host, lambda: buffer.host(write=True), lambda: buffer.device(stream)):
+            try:
+                call()
+                say("came back")
+            except ipcq.BackendError as error:
+                say("gone" if "context of a buffer is gone" in str(error) else error)
+        buffer.synchronize()  # nothing runs in it
+        del buffer
+        other.release()
+        say(bytes(ipcq.Buffer((2,), device=0)))
+        """
+    )
+    assert [child.line() for _ in range(4)] == ["gone"] * 3 + [repr(bytes(2))]
+    child.finish()
+
+
 def test_a_message_is_copied_on_the_device(broker, session, buffer, driver, streams, gate):
     broker.create("frames", slots=4, slot_bytes=BYTES, backend="cuda")
     with session.producer("frames", cuda=True) as producer, session.consumer("frames", cuda=True) as consumer:
