@@ -4,14 +4,12 @@ They run on a played GPU too (see driver.py).
 """
 
 import ctypes
-import signal
 import time
-from pathlib import Path
 
 import ipcq
 import numpy as np
 import pytest
-from conftest import InThread, eventually
+from conftest import InThread
 from driver import Driver, Gate, tensor_of
 
 try:
@@ -214,32 +212,6 @@ def test_a_capture_of_another_stream_is_not_spoiled(driver, streams):
         driver.call("cuStreamEndCapture", capturing, ctypes.byref(ctypes.c_void_p()))
 
 
-def test_memory_of_a_context_that_is_gone_is_not_used(start):
-    child = start(
-        f"""
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from driver import Driver
-        driver = Driver()
-        stream = driver.stream()
-        buffer, other = ipcq.Buffer((9,), device=0), ipcq.Buffer((9,), device=0)
-        driver.call("cuDevicePrimaryCtxReset", 0)
-        stream = Driver().stream()  # of its successor, which has the same handle
-        for call in (buffer.host, lambda: buffer.host(write=True), lambda: buffer.device(stream)):
-            try:
-                call()
-                say("came back")
-            except ipcq.BackendError as error:
-                say("gone" if "context of a buffer is gone" in str(error) else error)
-        buffer.synchronize()  # nothing runs in it
-        del buffer
-        other.release()
-        say(bytes(ipcq.Buffer((2,), device=0)))
-        """
-    )
-    assert [child.line() for _ in range(4)] == ["gone"] * 3 + [repr(bytes(2))]
-    child.finish()
-
-
 def test_a_message_is_copied_on_the_device(broker, session, buffer, driver, streams, gate):
     broker.create("frames", slots=4, slot_bytes=BYTES, backend="cuda")
     with session.producer("frames", cuda=True) as producer, session.consumer("frames", cuda=True) as consumer:
@@ -269,52 +241,6 @@ def test_a_message_is_copied_on_the_device(broker, session, buffer, driver, stre
                 ipcq.Buffer((16,)).copy_from(message)
 
 
-def test_memory_is_freed_when_its_last_use_is_over(driver, streams, gate):
-    buffer = ipcq.Buffer((BYTES,), device=0)
-    with buffer.device(streams[0], write=True) as view:
-        address = view.address
-        gate.stop(streams[0])
-        driver.fill(address, 1, BYTES, streams[0])
-    begun = time.monotonic()
-    del buffer, view
-    assert time.monotonic() - begun < 10  # it has not waited for the gate
-    time.sleep(SHORT)
-    assert driver.is_allocated(address)
-    gate.open()
-    eventually(lambda: not driver.is_allocated(address), "the memory is freed")
-
-
-def test_a_wait_for_a_stream_is_interrupted_by_the_user(start):
-    child = start(
-        f"""
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from driver import Driver, Gate
-        driver = Driver()
-        stream = driver.stream()
-        with Gate(driver) as gate, ipcq.Buffer((64,), device=0) as buffer:
-            gate.stop(stream)
-            with buffer.device(stream, write=True) as view:
-                driver.fill(view.address, 5, 64, stream)
-            for wait in (lambda: buffer.host(), buffer.synchronize, lambda: memoryview(buffer)):
-                say("waits")
-                try:
-                    wait()
-                    say("came back")
-                except KeyboardInterrupt:
-                    say("interrupted")
-            gate.open()
-            say(set(bytes(buffer)))
-        """
-    )
-    for _ in range(3):
-        assert child.line() == "waits"
-        time.sleep(0.15)
-        child.signal(signal.SIGINT)
-        assert child.line() == "interrupted"
-    assert child.line() == "{5}"
-    child.finish()
-
-
 def pinned(driver, length):
     address = ctypes.c_void_p()
     driver.call("cuMemHostAlloc", ctypes.byref(address), ctypes.c_size_t(length), 1)
@@ -329,33 +255,3 @@ def copy_to(driver, host, address, stream):
         ctypes.c_size_t(BYTES),
         ctypes.c_void_p(stream),
     )
-
-
-@pytest.mark.parametrize(
-    "left",
-    [
-        "view = buffer.device(stream); array = memoryview(buffer); cycle = [pool.get(5)]; cycle.append(cycle)",
-        "gate.stop(stream); buffer.mark_device_dirty(stream); held = pool.get(5); wait(buffer.host); wait(pool.get)",
-        "gate.stop(stream); buffer.mark_device_dirty(stream); del buffer; ipcq.Buffer((9,), device=0)",
-    ],
-    ids=["views", "waits", "memory that a stream uses"],
-)
-def test_the_interpreter_ends_whatever_is_left(start, left):
-    child = start(
-        f"""
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from driver import Driver, Gate
-        driver = Driver()
-        stream, gate = driver.stream(), Gate(driver)
-        def wait(call):
-            threading.Thread(target=call, daemon=True).start()
-            time.sleep(0.1)
-        pool, buffer = ipcq.BufferPool(1, (9,), device=0), ipcq.Buffer((9,), device=0)
-        {left}
-        say("left")
-        gate.open()  # a GPU's driver waits for what runs
-        """
-    )
-    assert child.line() == "left"
-    _, errors = child.finish()
-    assert errors == ""
