@@ -109,6 +109,9 @@ class NumpyModel:
         self.weights -= 0.01 / rows * inputs.T @ (chances - np.eye(CLASSES, dtype=np.float32)[labels])
         return batch[:, HEAD:].sum(dtype=np.float64), (scores.argmax(axis=1) == labels).sum()
 
+    def finish(self) -> None:
+        """Waits until all steps are done."""
+
 
 class TorchModel:
     """The same on a GPU, in a stream of its own."""
@@ -133,6 +136,10 @@ class TorchModel:
             errors = scores.softmax(1) - torch.nn.functional.one_hot(labels, CLASSES)
             self.weights -= 0.01 / rows * inputs.T @ errors
             return batch[:, HEAD:].double().sum(), (scores.argmax(1) == labels).sum()
+
+    def finish(self) -> None:
+        """Waits until all steps are done: only then what they returned can be read from another stream."""
+        self.stream.synchronize()
 
 
 class Trainer:
@@ -231,6 +238,7 @@ def main() -> None:
                 victim.join()
                 workers.append(start())
                 kills += 1
+        trainer.model.finish()
         learned = np.asarray([[float(number) for number in result] for result in trainer.results])
         seconds = time.perf_counter() - begun
         trainer.close()
