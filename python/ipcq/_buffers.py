@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import _core
-from ._errors import no_pickle
 
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from typing_extensions import Self
 
 
@@ -61,6 +58,3 @@ class BufferPool(_core.BufferPool):
 
     def __enter__(self) -> Self:
         return self
-
-    def __reduce__(self) -> NoReturn:
-        raise no_pickle("BufferPool")

@@ -241,7 +241,7 @@ void BufferView::check_alive() const {
 }
 
 void BufferView::release() {
-  if (is_over_) return;
+  if (state_ == nullptr) return;
   if (arrays_ != 0)
     throw nb::buffer_error((state_->where() + ": " + count_views(arrays_) +
                             " alive of a side, and would go on after its end: delete the arrays that were made of it")
@@ -259,8 +259,9 @@ void BufferView::release_buffer() noexcept {
 }
 
 void BufferView::end_once() noexcept {
-  if (state_ == nullptr || std::exchange(is_over_, true)) return;
+  if (state_ == nullptr) return;
   end();
+  state_ = nullptr;  // a name that is left keeps no buffer
 }
 
 HostView::HostView(std::shared_ptr<BufferState> state, bool writes, bool keep, const Patience& patience)

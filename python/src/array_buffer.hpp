@@ -116,9 +116,9 @@ class BufferView {
   BufferView(const BufferView&) = delete;
   BufferView& operator=(const BufferView&) = delete;
 
-  BufferState& state() const noexcept { return *state_; }
+  BufferState& state() const noexcept { return *state_; }  // while it is alive, or arrays of it are
   bool writes() const noexcept { return writes_; }
-  bool is_alive() const noexcept { return state_ != nullptr && !is_over_ && !goes_; }
+  bool is_alive() const noexcept { return state_ != nullptr && !goes_; }
   void check_alive() const;
   // Throws BufferError while arrays are alive. Idempotent.
   void release();
@@ -132,14 +132,12 @@ class BufferView {
   ~BufferView() = default;  // those that derive from it end it
   virtual void end() noexcept = 0;
   void end_once() noexcept;
-  const std::shared_ptr<BufferState>& shared() const noexcept { return state_; }
 
  private:
-  std::shared_ptr<BufferState> state_;
+  std::shared_ptr<BufferState> state_;  // null: it has ended
   std::size_t arrays_ = 0;
   bool writes_;
   bool goes_ = false;
-  bool is_over_ = false;
 };
 
 class HostView final : public BufferView {
@@ -172,7 +170,10 @@ class DeviceView final : public BufferView {
   std::uintptr_t address() const;
 
  private:
-  void end() noexcept override { state().end_device(streams_, writes()); }
+  void end() noexcept override {
+    state().end_device(streams_, writes());
+    keeper_.reset();
+  }
   nb::object keeper_;
   std::vector<SideMemory::Stream> streams_;  // its own first
 };

@@ -12,6 +12,11 @@ namespace {
 
 using namespace nb::literals;
 
+const ArrayLayout& layout_of(const BufferView& view) {
+  view.check_alive();
+  return view.state().layout();
+}
+
 template <class View>
 void bind_view(nb::class_<View>& of, const std::string& name) {
   of.def("__enter__",
@@ -35,15 +40,14 @@ void bind_view(nb::class_<View>& of, const std::string& name) {
       .def_prop_ro("held", &View::is_alive, "Whether arrays can be made of it.")
       .def_prop_ro("address", &View::address, "Of the array's first byte on this side.")
       .def_prop_ro(
-          "shape", [](const View& self) { return shape_of(self.state().layout()); },
+          "shape", [](const View& self) { return shape_of(layout_of(self)); },
           nb::sig("def shape(self) -> tuple[int, ...]"))
-      .def_prop_ro("dtype", [](const View& self) { return name_of(self.state().layout().dtype); })
-      .def_prop_ro("nbytes", [](const View& self) { return self.state().layout().bytes(); })
+      .def_prop_ro("dtype", [](const View& self) { return name_of(layout_of(self).dtype); })
+      .def_prop_ro("nbytes", [](const View& self) { return layout_of(self).bytes(); })
       .def("__repr__", [name](const View& self) {
-        return "<ipcq." + name + " of " + self.state().where() +
-               (!self.is_alive() ? ", ended>"
-                : self.writes()  ? ", writing>"
-                                 : ", reading>");
+        const std::string text = "<ipcq." + name;
+        if (!self.is_alive()) return text + ", ended>";
+        return text + " of " + self.state().where() + (self.writes() ? ", writing>" : ", reading>");
       });
 }
 

@@ -1,6 +1,7 @@
 """ipcq.BufferPool: what is lent comes back, whoever drops it and however, and is lent again when streams are done."""
 
 import gc
+import pickle
 import random
 import threading
 import time
@@ -91,6 +92,22 @@ def test_a_buffer_under_views_comes_back_with_the_last(pool):
     array[:] = 1
     del array
     is_back(pool)
+
+
+def test_a_view_that_has_ended_keeps_no_buffer(pool):
+    buffer = pool.get(0)
+    with buffer.host(write=True) as view:
+        assert (view.shape, view.dtype, view.nbytes) == ((4, 4), "float32", 64)
+    del buffer
+    is_back(pool)
+    view.release()
+    assert not view.held
+    assert "ended" in repr(view)
+    for call in (lambda: view.shape, lambda: view.address, view.__dlpack__):
+        with pytest.raises(ipcq.UsageError, match="has ended"):
+            call()
+    with pytest.raises(BufferError, match="has ended"):
+        memoryview(view)
 
 
 def test_neither_side_of_what_is_lent_is_stale(pool):
@@ -223,3 +240,11 @@ def test_nothing_leaks_over_many_cycles(pool):
     is_back(pool)
     assert pool.stats().gets == 10_000
     assert {pool.get(0).held for _ in range(3)} == {True}
+
+
+def test_they_belong_to_their_process(pool):
+    for one in (pool, pool.get(0), pool.get(0).host()):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(one)
+    with pytest.raises(BufferError, match="never made"):
+        memoryview(ipcq.Buffer.__new__(ipcq.Buffer))
