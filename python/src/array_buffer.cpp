@@ -49,18 +49,22 @@ BufferState::BufferState(ArrayLayout layout, std::unique_ptr<SideMemory> memory,
       home_(std::move(home)) {}
 
 BufferState::~BufferState() {
-  if (forks_ != forks() || is_ending()) {
+  if (is_inherited() || is_ending()) {
     (void)memory_.release();  // the parent's; or it goes with the process
   } else {
     send_home(take());
   }
 }
 
-void BufferState::check_held() const {
-  if (forks_ != forks())
+void BufferState::check_owner() const {
+  if (is_inherited())
     throw UsageError(where_ +
                      ": it belongs to the parent process: make another in the child, and start that by "
                      "multiprocessing.get_context('spawn')");
+}
+
+void BufferState::check_held() const {
+  check_owner();
   if (!is_held()) throw UsageError(where_ + ": it was released: make another, or get one from its pool");
 }
 
@@ -189,7 +193,7 @@ void BufferState::synchronize(const Patience& patience) {
 }
 
 void BufferState::release() {
-  if (!is_held() && forks_ == forks()) return;
+  if (!is_held() && !is_inherited()) return;
   check_held();
   std::unique_ptr<SideMemory> memory;
   {
@@ -213,7 +217,7 @@ void BufferState::release_after_views() noexcept {
 }
 
 void BufferState::end(Side side, const std::vector<Stream>& streams, bool wrote) noexcept {
-  if (forks_ != forks() || is_ending()) return;
+  if (is_inherited() || is_ending()) return;
   std::unique_ptr<SideMemory> memory;
   {
     const Locked locked(mutex_);
@@ -237,6 +241,7 @@ void BufferState::send_home(std::unique_ptr<SideMemory> memory) noexcept {
 }
 
 void BufferView::check_alive() const {
+  if (state_ != nullptr) state_->check_owner();
   if (!is_alive()) throw UsageError("the view of a buffer has ended: begin another by host() or device()");
 }
 

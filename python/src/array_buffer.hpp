@@ -50,8 +50,10 @@ class BufferState {
   int gpu() const noexcept { return gpu_; }  // below 0: host memory, which has no streams
   // A stream that a caller has passed. Throws TypeError, ValueError.
   Stream parse(nb::handle stream) const { return gpu_ < 0 ? nullptr : parse_gpu_stream(stream); }
-  bool is_held() const noexcept { return memory_ != nullptr && !goes_ && forks_ == forks(); }
-  // Throws UsageError if it was released, or inherited by a fork.
+  bool is_inherited() const noexcept { return forks_ != forks(); }
+  bool is_held() const noexcept { return memory_ != nullptr && !goes_ && !is_inherited(); }
+  // Throw UsageError if it was inherited by a fork, or also if it was released.
+  void check_owner() const;
   void check_held() const;
   SideState state();
   // While it is held, or a view of it is alive.
@@ -118,7 +120,7 @@ class BufferView {
 
   BufferState& state() const noexcept { return *state_; }  // while it is alive, or arrays of it are
   bool writes() const noexcept { return writes_; }
-  bool is_alive() const noexcept { return state_ != nullptr && !goes_; }
+  bool is_alive() const noexcept { return state_ != nullptr && !goes_ && !state_->is_inherited(); }
   void check_alive() const;
   // Throws BufferError while arrays are alive. Idempotent.
   void release();
