@@ -54,7 +54,7 @@ class BufferPool(_core.BufferPool):
 
     def stats(self) -> BufferPoolStats:
         """Counts of this pool. Waits for nothing."""
-        return BufferPoolStats(*self.counts())
+        return BufferPoolStats(*self._counts())
 
     def __enter__(self) -> Self:
         return self

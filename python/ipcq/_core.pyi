@@ -389,7 +389,8 @@ class Session:
         """
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether close() was called."""
 
 class Message:
     """
@@ -600,10 +601,12 @@ class Consumer:
         pass
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether it was closed, by itself or with its session."""
 
     @property
-    def queue(self) -> str: ...
+    def queue(self) -> str:
+        """Name of its queue."""
 
     @property
     def schema(self) -> str:
@@ -616,7 +619,8 @@ class Consumer:
         """
 
     @property
-    def metadata_bytes(self) -> int: ...
+    def metadata_bytes(self) -> int:
+        """Most bytes that a message in a slot can have beside its payload."""
 
 class Loan:
     """
@@ -733,10 +737,12 @@ class Producer:
         """
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether it was closed, by itself or with its session."""
 
     @property
-    def queue(self) -> str: ...
+    def queue(self) -> str:
+        """Name of its queue."""
 
     @property
     def id(self) -> int:
@@ -794,20 +800,26 @@ class Client:
         """
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether it was closed, by itself or with its session."""
 
     @property
-    def queue(self) -> str: ...
+    def queue(self) -> str:
+        """Name of its queue."""
 
     @property
-    def calls_under_way(self) -> int: ...
+    def calls_under_way(self) -> int:
+        """
+        Number of its calls that are not over, of which the queue lets it have `calls`.
+        """
 
     @property
     def max_bytes(self) -> int:
         """Largest request in bytes."""
 
     @property
-    def slot_bytes(self) -> int: ...
+    def slot_bytes(self) -> int:
+        """Capacity of a slot in bytes; 0: the queue has none."""
 
     @property
     def inline_bytes(self) -> int:
@@ -889,10 +901,12 @@ class Server:
         """
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether it was closed, by itself or with its session."""
 
     @property
-    def queue(self) -> str: ...
+    def queue(self) -> str:
+        """Name of its queue."""
 
     @property
     def cancelled(self) -> int:
@@ -956,7 +970,10 @@ class Request:
         """Whether it can be answered."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """
+        Names its call among those of this queue: Call.id, unless it was passed on.
+        """
 
     @property
     def client(self) -> int:
@@ -1013,13 +1030,16 @@ class HostView:
         """Of the array's first byte on this side."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """Type of its elements, such as 'float32'."""
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
 
     def __repr__(self) -> str: ...
 
@@ -1068,13 +1088,16 @@ class DeviceView:
         """Of the array's first byte on this side."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """Type of its elements, such as 'float32'."""
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Bytes of its elements."""
 
     def __repr__(self) -> str: ...
 
@@ -1182,10 +1205,12 @@ class Buffer:
         """
 
     @property
-    def held(self) -> bool: ...
+    def held(self) -> bool:
+        """Whether it is neither released nor back in its pool."""
 
     @property
-    def state(self) -> BufferState: ...
+    def state(self) -> BufferState:
+        """Which side is newer."""
 
     @property
     def backend(self) -> str:
@@ -1196,13 +1221,16 @@ class Buffer:
         """Number of the GPU; None: host memory."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """Type of its elements, such as 'float32'."""
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Bytes of its elements, on one side."""
 
     def __repr__(self) -> str: ...
 
@@ -1233,15 +1261,18 @@ class BufferPool:
         """close(), which by an exception does not wait."""
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether close() was called."""
 
     @property
-    def backend(self) -> str: ...
+    def backend(self) -> str:
+        """Of its buffers: 'cuda', or 'host', one memory for both sides."""
 
     @property
-    def gpu(self) -> int | None: ...
+    def gpu(self) -> int | None:
+        """Number of the GPU; None: host memory."""
 
-    def counts(self) -> tuple[int, int, int, int, int, int]: ...
+    def _counts(self) -> tuple[int, int, int, int, int, int]: ...
 
     def __repr__(self) -> str: ...
 
@@ -1284,7 +1315,8 @@ class DeviceMessage:
         """
 
     @property
-    def held(self) -> bool: ...
+    def held(self) -> bool:
+        """Whether it is still held: arrays of it can be made."""
 
     @property
     def status(self) -> ipcq._errors.Status:
@@ -1294,34 +1326,46 @@ class DeviceMessage:
         """
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Size of the payload in bytes."""
 
     def __len__(self) -> int: ...
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Of the array that was sent, in elements; of bytes, their number."""
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """Name of the elements' type, such as 'float32'; 'uint8' of bytes."""
 
     @property
-    def metadata(self) -> bytes: ...
+    def metadata(self) -> bytes:
+        """
+        A copy of what the producer has put beside the payload; empty: nothing.
+        """
 
     @property
     def address(self) -> int:
         """Of the payload on the device."""
 
     @property
-    def sequence(self) -> int: ...
+    def sequence(self) -> int:
+        """Number of this message among those of its producer, from 0."""
 
     @property
-    def producer(self) -> int: ...
+    def producer(self) -> int:
+        """Id of the producer, unique while it is attached."""
 
     @property
-    def ticket(self) -> int: ...
+    def ticket(self) -> int:
+        """Place in the queue's order: grows by one a message."""
 
     @property
-    def published_at_ns(self) -> int: ...
+    def published_at_ns(self) -> int:
+        """
+        When it was published, in ns of time.monotonic_ns(); 0 of a message that needed no slot.
+        """
 
     def __repr__(self) -> str: ...
 
@@ -1362,7 +1406,8 @@ class DeviceLoan:
         pass
 
     @property
-    def held(self) -> bool: ...
+    def held(self) -> bool:
+        """Whether it can be written and published."""
 
     @property
     def nbytes(self) -> int:

@@ -229,8 +229,11 @@ void bind_buffer(nb::module_& m) {
           },
           "type"_a.none(), "value"_a.none(), "traceback"_a.none(),
           "release(); where an exception leaves the block, at once or with the last view.")
-      .def_prop_ro("held", [](const BufferObject& self) { return self.state().is_held(); })
-      .def_prop_ro("state", [](const BufferObject& self) { return self.state().state(); })
+      .def_prop_ro(
+          "held", [](const BufferObject& self) { return self.state().is_held(); },
+          "Whether it is neither released nor back in its pool.")
+      .def_prop_ro(
+          "state", [](const BufferObject& self) { return self.state().state(); }, "Which side is newer.")
       .def_prop_ro(
           "backend", [](const BufferObject& self) { return self.state().gpu() < 0 ? "host" : "cuda"; },
           "'cuda', or 'host': one memory for both sides.")
@@ -239,9 +242,13 @@ void bind_buffer(nb::module_& m) {
           nb::sig("def gpu(self) -> int | None"), "Number of the GPU; None: host memory.")
       .def_prop_ro(
           "shape", [](const BufferObject& self) { return shape_of(self.state().layout()); },
-          nb::sig("def shape(self) -> tuple[int, ...]"))
-      .def_prop_ro("dtype", [](const BufferObject& self) { return name_of(self.state().layout().dtype); })
-      .def_prop_ro("nbytes", [](const BufferObject& self) { return self.state().layout().bytes(); })
+          nb::sig("def shape(self) -> tuple[int, ...]"), "Of the array.")
+      .def_prop_ro(
+          "dtype", [](const BufferObject& self) { return name_of(self.state().layout().dtype); },
+          "Type of its elements, such as 'float32'.")
+      .def_prop_ro(
+          "nbytes", [](const BufferObject& self) { return self.state().layout().bytes(); },
+          "Bytes of its elements, on one side.")
       .def("__repr__", [](const BufferObject& self) {
         return "<ipcq.Buffer: " + self.state().where() + (self.state().is_held() ? ">" : ", released>");
       });
@@ -289,18 +296,21 @@ void bind_pool(nb::module_& m) {
             (void)self.state->close(Patience(nb::float_(type.is_none() ? 10.0 : 0.0)));
           },
           "type"_a.none(), "value"_a.none(), "traceback"_a.none(), "close(), which by an exception does not wait.")
-      .def_prop_ro("closed", [](const PoolObject& self) { return self.state->is_closed(); })
-      .def_prop_ro("backend", [](const PoolObject& self) { return self.state->gpu() < 0 ? "host" : "cuda"; })
+      .def_prop_ro(
+          "closed", [](const PoolObject& self) { return self.state->is_closed(); }, "Whether close() was called.")
+      .def_prop_ro(
+          "backend", [](const PoolObject& self) { return self.state->gpu() < 0 ? "host" : "cuda"; },
+          "Of its buffers: 'cuda', or 'host', one memory for both sides.")
       .def_prop_ro(
           "gpu", [](const PoolObject& self) { return gpu_object(self.state->gpu()); },
-          nb::sig("def gpu(self) -> int | None"))
+          nb::sig("def gpu(self) -> int | None"), "Number of the GPU; None: host memory.")
       .def(
-          "counts",
+          "_counts",
           [](PoolObject& self) {
             const PoolState::Stats s = self.state->stats();
             return nb::make_tuple(s.count, s.held, s.in_use, s.gets, s.waits, s.dry);
           },
-          nb::sig("def counts(self) -> tuple[int, int, int, int, int, int]"))
+          nb::sig("def _counts(self) -> tuple[int, int, int, int, int, int]"))
       .def("__repr__", [](const PoolObject& self) {
         return "<ipcq.BufferPool: " + self.state->where() + (self.state->is_closed() ? ", closed>" : ">");
       });

@@ -41,9 +41,12 @@ void bind_view(nb::class_<View>& of, const std::string& name) {
       .def_prop_ro("address", &View::address, "Of the array's first byte on this side.")
       .def_prop_ro(
           "shape", [](const View& self) { return shape_of(layout_of(self)); },
-          nb::sig("def shape(self) -> tuple[int, ...]"))
-      .def_prop_ro("dtype", [](const View& self) { return name_of(layout_of(self).dtype); })
-      .def_prop_ro("nbytes", [](const View& self) { return layout_of(self).bytes(); })
+          nb::sig("def shape(self) -> tuple[int, ...]"), "Of the array.")
+      .def_prop_ro(
+          "dtype", [](const View& self) { return name_of(layout_of(self).dtype); },
+          "Type of its elements, such as 'float32'.")
+      .def_prop_ro(
+          "nbytes", [](const View& self) { return layout_of(self).bytes(); }, "Bytes of its elements.")
       .def("__repr__", [name](const View& self) {
         const std::string text = "<ipcq." + name;
         if (!self.is_alive()) return text + ", ended>";

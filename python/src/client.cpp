@@ -307,14 +307,21 @@ void bind_client(nb::module_& m) {
       .def(
           "close", [](ClientObject& self) { self.state().close(false); },
           "Cancels what is under way. Waits for the broker's answer, 10 s at most. Idempotent.")
-      .def_prop_ro("closed", [](const ClientObject& self) { return self.state().is_closed(); })
-      .def_prop_ro("queue", [](const ClientObject& self) { return self.state().queue(); })
-      .def_prop_ro("calls_under_way",
-                   [](ClientObject& self) { return ask(self, [](Client& c) { return c.calls_under_way(); }); })
+      .def_prop_ro(
+          "closed", [](const ClientObject& self) { return self.state().is_closed(); },
+          "Whether it was closed, by itself or with its session.")
+      .def_prop_ro(
+          "queue", [](const ClientObject& self) { return self.state().queue(); }, "Name of its queue.")
+      .def_prop_ro(
+          "calls_under_way",
+          [](ClientObject& self) { return ask(self, [](Client& c) { return c.calls_under_way(); }); },
+          "Number of its calls that are not over, of which the queue lets it have `calls`.")
       .def_prop_ro(
           "max_bytes", [](ClientObject& self) { return ask(self, [](Client& c) { return c.max_bytes(); }); },
           "Largest request in bytes.")
-      .def_prop_ro("slot_bytes", [](ClientObject& self) { return ask(self, [](Client& c) { return c.slot_bytes(); }); })
+      .def_prop_ro(
+          "slot_bytes", [](ClientObject& self) { return ask(self, [](Client& c) { return c.slot_bytes(); }); },
+          "Capacity of a slot in bytes; 0: the queue has none.")
       .def_prop_ro(
           "inline_bytes", [](ClientObject& self) { return ask(self, [](Client& c) { return c.inline_bytes(); }); },
           "Largest request in bytes that needs no slot.")

@@ -264,8 +264,11 @@ void bind_consumer(nb::module_& m) {
           "Leaves the group, and gives back the messages still held. Ends the waits of other threads. Waits for the\n"
           "broker's answer, 10 s at most. Idempotent.")
       .def("__exit__", [](ConsumerObject& self, nb::args) { self.state().close(false); })
-      .def_prop_ro("closed", [](const ConsumerObject& self) { return self.state().is_closed(); })
-      .def_prop_ro("queue", [](const ConsumerObject& self) { return self.state().queue(); })
+      .def_prop_ro(
+          "closed", [](const ConsumerObject& self) { return self.state().is_closed(); },
+          "Whether it was closed, by itself or with its session.")
+      .def_prop_ro(
+          "queue", [](const ConsumerObject& self) { return self.state().queue(); }, "Name of its queue.")
       .def_prop_ro(
           "schema",
           [](const ConsumerObject& self) {
@@ -282,11 +285,14 @@ void bind_consumer(nb::module_& m) {
             return self.state().consumer().metadata_for_values();
           },
           "Of the bytes that a message can have beside its payload, what is there for typed values.")
-      .def_prop_ro("metadata_bytes", [](const ConsumerObject& self) {
-        self.state().check_owner();
-        const Turn::Taken taken(self.state().turn());
-        return self.state().consumer().metadata_bytes();
-      });
+      .def_prop_ro(
+          "metadata_bytes",
+          [](const ConsumerObject& self) {
+            self.state().check_owner();
+            const Turn::Taken taken(self.state().turn());
+            return self.state().consumer().metadata_bytes();
+          },
+          "Most bytes that a message in a slot can have beside its payload.");
 }
 
 }  // namespace ipcq::python

@@ -124,13 +124,14 @@ void bind_device_message(nb::module_& m) {
             return self;
           },
           "From now on it is released with the last array that was made of it by DLPack. Returns the message itself.")
-      .def_prop_ro("held", &DeviceMessage::is_held)
+      .def_prop_ro("held", &DeviceMessage::is_held, "Whether it is still held: arrays of it can be made.")
       .def_prop_ro(
           "status", [](const DeviceMessage& self) { return status_object(self.message().status()); },
           nb::sig("def status(self) -> ipcq._errors.Status"),
           "Once the stream has passed the receive: OK, or PEER_DEAD where the payload will never be\n"
           "complete. Before that, OK means that it may still be incomplete.")
-      .def_prop_ro("nbytes", [](const DeviceMessage& self) { return self.message().length(); })
+      .def_prop_ro(
+          "nbytes", [](const DeviceMessage& self) { return self.message().length(); }, "Size of the payload in bytes.")
       .def("__len__", [](const DeviceMessage& self) { return self.message().length(); })
       .def_prop_ro(
           "shape",
@@ -138,18 +139,23 @@ void bind_device_message(nb::module_& m) {
             self.check_held();
             return shape_of(self.layout());
           },
-          nb::sig("def shape(self) -> tuple[int, ...]"))
-      .def_prop_ro("dtype",
-                   [](DeviceMessage& self) {
-                     self.check_held();
-                     return name_of(self.layout().dtype);
-                   })
-      .def_prop_ro("metadata",
-                   [](const DeviceMessage& self) {
-                     self.check_held();
-                     const auto metadata = self.message().metadata();
-                     return nb::bytes(metadata.data(), metadata.size());
-                   })
+          nb::sig("def shape(self) -> tuple[int, ...]"),
+          "Of the array that was sent, in elements; of bytes, their number.")
+      .def_prop_ro(
+          "dtype",
+          [](DeviceMessage& self) {
+            self.check_held();
+            return name_of(self.layout().dtype);
+          },
+          "Name of the elements' type, such as 'float32'; 'uint8' of bytes.")
+      .def_prop_ro(
+          "metadata",
+          [](const DeviceMessage& self) {
+            self.check_held();
+            const auto metadata = self.message().metadata();
+            return nb::bytes(metadata.data(), metadata.size());
+          },
+          "A copy of what the producer has put beside the payload; empty: nothing.")
       .def_prop_ro(
           "address",
           [](const DeviceMessage& self) {
@@ -157,10 +163,18 @@ void bind_device_message(nb::module_& m) {
             return reinterpret_cast<std::uintptr_t>(self.message().device());
           },
           "Of the payload on the device.")
-      .def_prop_ro("sequence", [](const DeviceMessage& self) { return self.message().sequence(); })
-      .def_prop_ro("producer", [](const DeviceMessage& self) { return self.message().producer(); })
-      .def_prop_ro("ticket", [](const DeviceMessage& self) { return self.message().ticket(); })
-      .def_prop_ro("published_at_ns", [](const DeviceMessage& self) { return self.message().published_at_ns(); })
+      .def_prop_ro(
+          "sequence", [](const DeviceMessage& self) { return self.message().sequence(); },
+          "Number of this message among those of its producer, from 0.")
+      .def_prop_ro(
+          "producer", [](const DeviceMessage& self) { return self.message().producer(); },
+          "Id of the producer, unique while it is attached.")
+      .def_prop_ro(
+          "ticket", [](const DeviceMessage& self) { return self.message().ticket(); },
+          "Place in the queue's order: grows by one a message.")
+      .def_prop_ro(
+          "published_at_ns", [](const DeviceMessage& self) { return self.message().published_at_ns(); },
+          "When it was published, in ns of time.monotonic_ns(); 0 of a message that needed no slot.")
       .def("__repr__", [](const DeviceMessage& self) {
         const std::string text = "<ipcq.DeviceMessage of '" + self.consumer().queue() + "', ";
         if (!self.is_held()) return text + "not held>";
@@ -188,7 +202,7 @@ void bind_device_loan(nb::module_& m) {
              return self;
            })
       .def("__exit__", [](DeviceLoan& self, nb::args) { self.give_back(); })
-      .def_prop_ro("held", &DeviceLoan::is_held)
+      .def_prop_ro("held", &DeviceLoan::is_held, "Whether it can be written and published.")
       .def_prop_ro(
           "nbytes", [](const DeviceLoan& self) { return self.loan().capacity(); }, "Capacity of the slot in bytes.")
       .def("__len__", [](const DeviceLoan& self) { return self.loan().capacity(); })

@@ -282,8 +282,11 @@ void bind_producer(nb::module_& m) {
           },
           "type"_a.none(), "value"_a.none(), "traceback"_a.none(),
           "close(); break_off() where an exception leaves the block, but for sys.exit() without an error.")
-      .def_prop_ro("closed", [](const ProducerObject& self) { return self.state().is_closed(); })
-      .def_prop_ro("queue", [](const ProducerObject& self) { return self.state().queue(); })
+      .def_prop_ro(
+          "closed", [](const ProducerObject& self) { return self.state().is_closed(); },
+          "Whether it was closed, by itself or with its session.")
+      .def_prop_ro(
+          "queue", [](const ProducerObject& self) { return self.state().queue(); }, "Name of its queue.")
       .def_prop_ro(
           "id", [](ProducerObject& self) { return ask(self, [](Producer& p) { return p.id(); }); },
           "As Message.producer shows it; 0 once it is closed.")

@@ -154,7 +154,9 @@ void bind_request(nb::module_& m) {
           },
           "A copy of what the caller has put beside the payload; empty: nothing.")
       .def_prop_ro("open", &RequestObject::is_open, "Whether it can be answered.")
-      .def_prop_ro("id", [](RequestObject& self) { return ask(self, [](Request& r) { return r.id(); }); })
+      .def_prop_ro(
+          "id", [](RequestObject& self) { return ask(self, [](Request& r) { return r.id(); }); },
+          "Names its call among those of this queue: Call.id, unless it was passed on.")
       .def_prop_ro(
           "client", [](RequestObject& self) { return ask(self, [](Request& r) { return r.client(); }); },
           "Id of the caller's endpoint.")
@@ -288,8 +290,11 @@ void bind_server(nb::module_& m) {
           "Ends the waits of other threads, and lets unanswered requests go as the queue's on_server_death says. Waits "
           "for\n"
           "the broker's answer, 10 s at most. Idempotent.")
-      .def_prop_ro("closed", [](const ServerObject& self) { return self.state().is_closed(); })
-      .def_prop_ro("queue", [](const ServerObject& self) { return self.state().queue(); })
+      .def_prop_ro(
+          "closed", [](const ServerObject& self) { return self.state().is_closed(); },
+          "Whether it was closed, by itself or with its session.")
+      .def_prop_ro(
+          "queue", [](const ServerObject& self) { return self.state().queue(); }, "Name of its queue.")
       .def_prop_ro(
           "cancelled",
           [](ServerObject& self) {

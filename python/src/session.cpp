@@ -50,8 +50,9 @@ void bind_session(nb::module_& m) {
             return state != nullptr && !state->is_closed() && !state->is_inherited() && state->session().connected();
           },
           "False once the broker has closed the connection or died, or the session was closed.")
-      .def_prop_ro("closed",
-                   [](const SessionObject& self) { return self.state() == nullptr || self.state()->is_closed(); });
+      .def_prop_ro(
+          "closed", [](const SessionObject& self) { return self.state() == nullptr || self.state()->is_closed(); },
+          "Whether close() was called.");
 }
 
 }  // namespace ipcq::python

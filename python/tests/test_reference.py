@@ -20,12 +20,11 @@ def copy(tmp_path):
     """The package's sources, to be changed, with their pages."""
     shutil.copytree(ROOT / "python" / "ipcq", tmp_path / "ipcq", ignore=shutil.ignore_patterns("_native", "*.so"))
     shutil.copytree(ROOT / "docs" / "python-api", tmp_path / "pages")
-    shutil.copy(ROOT / "python" / "undocumented.txt", tmp_path / "gaps")
     return tmp_path
 
 
 def run(folder, *options):
-    command = [sys.executable, SCRIPT, folder, folder / "pages", folder / "gaps", *options]
+    command = [sys.executable, SCRIPT, folder, folder / "pages", *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT)
 
 
@@ -86,12 +85,6 @@ def test_a_keyword_is_described_where_its_options_are_or_where_they_are_taken(co
     assert "ipcq.ClientOptions.reply_bytes has no docstring" in said
     assert "an argument 'reply', and its signature has none" in said
 
-
-def test_a_gap_that_was_filled_leaves_the_list(copy):
-    (copy / "gaps").write_text((copy / "gaps").read_text() + "ipcq.Consumer.receive\n")
-    checked = run(copy, "--check")
-    assert checked.returncode == 1
-    assert "ipcq.Consumer.receive: it has a docstring" in checked.stdout
 
 
 def test_a_page_of_what_is_gone_is_taken_away(copy):
