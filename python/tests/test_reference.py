@@ -86,7 +86,6 @@ def test_a_keyword_is_described_where_its_options_are_or_where_they_are_taken(co
     assert "an argument 'reply', and its signature has none" in said
 
 
-
 def test_a_page_of_what_is_gone_is_taken_away(copy):
     (copy / "pages" / "Gone.md").write_text("# Gone\n")
     assert run(copy, "--check").returncode == 1
