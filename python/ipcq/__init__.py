@@ -40,6 +40,7 @@ from ._consumer import Consumer
 from ._core import Buffer, BufferState, DeviceView, HostView, Loan, Message, Request, handler_names
 from ._device import DeviceConsumer, DeviceProducer
 from ._errors import (
+    ActorError,
     BackendError,
     CallError,
     CallFailed,
@@ -76,6 +77,9 @@ from ._typed import TypedConsumer, TypedProducer
 from ._typed_calls import TypedCall, TypedClient, TypedServer
 from .handlers import Handler, handler
 
+if _TYPE_CHECKING:
+    from .actors import ActorRef, ActorRuntime, ActorState, ActorTelemetry, actor, actor_ref
+
 if _TYPE_CHECKING or _core.has_cuda:
     from ._core import DeviceLoan, DeviceMessage
 
@@ -83,6 +87,11 @@ __version__: str = _core.library_version
 """Of libipcq and of this package."""
 
 __all__ = [
+    "ActorError",
+    "ActorRef",
+    "ActorRuntime",
+    "ActorState",
+    "ActorTelemetry",
     "BackendError",
     "Broker",
     "BrokerEntry",
@@ -142,6 +151,8 @@ __all__ = [
     "TypedServer",
     "UsageError",
     "__version__",
+    "actor",
+    "actor_ref",
     "build_info",
     "connect",
     "create_pool",
@@ -167,6 +178,16 @@ __all__ = [
 
 if _core.has_cuda:
     __all__ += ["DeviceLoan", "DeviceMessage"]
+
+
+def __getattr__(name: str) -> object:
+    """What costs time to import, and not every program needs: actors, with multiprocessing."""
+    if name in ("ActorRef", "ActorRuntime", "ActorState", "ActorTelemetry", "actor", "actor_ref", "actors"):
+        import importlib
+
+        module = importlib.import_module(".actors", __name__)
+        return module if name == "actors" else getattr(module, name)
+    raise AttributeError(f"module 'ipcq' has no attribute '{name}'")
 
 
 @_atexit.register

@@ -168,7 +168,10 @@ class Client(_core.Client):
             TimeoutError: It was not sent in time.
             NoServer, StatusError (too_large), ClosedError, PeerDeadError, InterruptedError.
         """
-        call = Call(self, request, timeout, length, _running_loop() is None)
+        return self._call(request, timeout, length, _running_loop() is None)
+
+    def _call(self, request: Buffer | Loan, timeout: float | None, length: int | None, waits: bool) -> Call:
+        call = Call(self, request, timeout, length, waits)
         self._calls_by_id()[call.id] = call
         return call
 

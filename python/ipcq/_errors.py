@@ -57,6 +57,10 @@ class SystemError(Error, OSError):
     """A system call failed, or the broker does not answer in time; ``errno`` says which error."""
 
 
+class ActorError(Error, RuntimeError):
+    """An actor did not start: its class could not be made, or its process has ended. The text says why."""
+
+
 class StatusError(Error):
     """A call on the data path had nothing to return.
 

@@ -209,6 +209,24 @@ _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
 _LETTERS = {code: letter for letter, code in _CODES.items()}
 
 
+def check_array(array: Any) -> None:
+    """Raises ValueError: a tensor cannot be of this kind."""
+    if array.dtype.kind not in _CODES or not array.dtype.isnative or array.ndim > _MOST_DIMENSIONS:
+        raise ValueError(f"an array of {array.dtype} and {array.ndim} dimensions cannot be sent as a tensor")
+
+
+def put_tensor(out: bytearray | memoryview, at: int, array: Any, place: int) -> None:
+    """Writes the 128 bytes that say what lies at ``place``: the elements of an array, in C order."""
+    code, bits = _CODES[array.dtype.kind], array.dtype.itemsize * 8
+    _TENSOR_HEAD.pack_into(out, at, code, bits, 1, array.ndim, place)
+    struct.pack_into(f"<{array.ndim}I", out, at + 32, *array.shape)
+    steps, step = [], 1
+    for extent in reversed(array.shape):
+        steps.append(step)
+        step *= extent
+    struct.pack_into(f"<{array.ndim}q", out, at + 64, *reversed(steps))
+
+
 class Array(Kind):
     """A NumPy array; None: it was not set."""
 
@@ -220,18 +238,10 @@ class Array(Kind):
         import numpy as np
 
         array = np.asarray(value)
-        if array.dtype.kind not in _CODES or not array.dtype.isnative or array.ndim > _MOST_DIMENSIONS:
-            raise ValueError(f"an array of {array.dtype} and {array.ndim} dimensions cannot be sent as a tensor")
+        check_array(array)
         place = writer.reserve(array.nbytes, _TENSOR_ALIGNMENT)
         out[place : place + array.nbytes] = array.tobytes()
-        code, bits = _CODES[array.dtype.kind], array.dtype.itemsize * 8
-        _TENSOR_HEAD.pack_into(out, at, code, bits, 1, array.ndim, place)
-        struct.pack_into(f"<{array.ndim}I", out, at + 32, *array.shape)
-        steps, step = [], 1
-        for extent in reversed(array.shape):
-            steps.append(step)
-            step *= extent
-        struct.pack_into(f"<{array.ndim}q", out, at + 64, *reversed(steps))
+        put_tensor(out, at, array, place)
 
     def get(self, data: bytes, at: int, reader: Reader) -> Any:
         code, bits, lanes, dimensions, place = _TENSOR_HEAD.unpack_from(data, at)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
-from ._errors import ClosedError, Full, no_pickle
+from ._errors import ClosedError, Full, TimeoutError, no_pickle
 from ._readiness import quiet, receive_async
 
 if TYPE_CHECKING:
@@ -211,17 +211,25 @@ def _send(request: Request, payload: bytes | Iterable[Buffer], timeout: float | 
     request.end()
 
 
-def _fail(request: Request, error: Exception) -> None:
-    """Tells the caller; nothing that a function raises ends the server."""
+def fail_request(
+    request: Request, error: Exception, what: str = "a request of a server failed", wait: float | None = 0.0
+) -> None:
+    """Tells the caller, and the log; nothing that a function raises ends the server.
+
+    ``wait``: seconds for the caller to read the reply before, of several; else it is told ServerDied behind that.
+    """
     code, text = _FAILED_BY_EXCEPTION, ""
     if isinstance(error, Failure):
         code, text = error.code, error.text
     else:
-        _log.error("a request of a server failed", exc_info=error)
+        _log.error("%s", what, exc_info=error)
         with contextlib.suppress(Exception):
             text = repr(error)
     traceback.clear_frames(error.__traceback__)  # their views of the request
     try:
+        if wait != 0.0:
+            with contextlib.suppress(TimeoutError):
+                request.fail(code, text, wait)
         request._fail_after_views(code, text)  # noqa: SLF001
     except Exception:  # noqa: BLE001 - as above
         _log.warning("a request's failure could not be told to its caller", exc_info=True)
@@ -232,7 +240,7 @@ def _answer(request: Request, function: Callable[[Request], object], timeout: fl
         payload = _payload_of(function(request))
         _send(request, payload, timeout)
     except Exception as error:  # noqa: BLE001 - it is the caller's
-        _fail(request, error)
+        fail_request(request, error)
 
 
 async def _answer_async(
@@ -245,4 +253,4 @@ async def _answer_async(
         else:  # a thread waits for the caller
             await asyncio.get_running_loop().run_in_executor(None, _send, request, payload, timeout)
     except Exception as error:  # noqa: BLE001 - it is the caller's
-        _fail(request, error)
+        fail_request(request, error)

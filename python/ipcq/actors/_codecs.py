@@ -1,0 +1,182 @@
+"""How messages and replies of each type travel in a queue of calls."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .. import _kinds
+from .._errors import MalformedError, UsageError
+from .._schemas import Schema, schema_of
+from .._server import Failure
+from .._typed_calls import MALFORMED
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .._client import Call, Client
+    from .._core import Request
+
+_HEAD_BYTES = 128  # an ipcq::Tensor
+
+
+class Codec:
+    """Bytes: what ``input=None`` and ``output=None`` mean.
+
+    Attributes:
+        schema: What the queue calls the type.
+        size: Bytes of each value; None: they differ.
+    """
+
+    schema = ""
+    size: int | None = None
+
+    def encode(self, value: Any) -> Buffer:
+        """The payload. Raises UsageError."""
+        if value is None:
+            return b""
+        try:
+            return bytes(memoryview(value))
+        except TypeError:
+            raise UsageError(
+                f"{type(value).__name__} has no bytes: pass bytes, or launch the actor with a type"
+            ) from None
+
+    def decode(self, payload: bytes, asked: Any) -> Any:  # noqa: ARG002
+        """The value of a reply; ``asked``: the message that it answers. Raises MalformedError."""
+        return payload
+
+    def value_of(self, request: Request, keep: bool) -> Any:  # noqa: ARG002
+        """A request's value. ``keep``: it outlives the request. Raises Failure: it is none of the type."""
+        return bytes(request)
+
+    def send(self, client: Client, value: Any, timeout: float | None, waits: bool) -> Call:
+        """Asks; ``timeout`` is the call's, its wait for room included. Not ``waits``: Full where there is none."""
+        return client._call(self.encode(value), timeout, None, waits)  # noqa: SLF001
+
+
+class _ValueCodec(Codec):
+    """A dataclass."""
+
+    def __init__(self, of: Any) -> None:
+        self._schema: Schema[Any] = schema_of(of)
+        self.schema = self._schema.text
+        self.size = None if _varies(self._schema._kind) else self._schema.size  # noqa: SLF001
+
+    def encode(self, value: Any) -> bytes:
+        return self._schema.encode(value)
+
+    def decode(self, payload: bytes, asked: Any) -> Any:  # noqa: ARG002
+        return self._schema.decode(payload)
+
+    def value_of(self, request: Request, keep: bool) -> Any:  # noqa: ARG002
+        beside = request.metadata
+        try:
+            return self._schema.decode(bytes(request), beside if len(beside) == self._schema.size else b"")
+        except MalformedError as error:
+            raise Failure(MALFORMED, f"the message is no {self.schema}: {error}") from None
+
+
+class _ArrayCodec(Codec):
+    """NumPy arrays: shape and element type in 128 bytes, and the elements behind them, written and read in place."""
+
+    schema = "tensor"
+
+    def encode(self, value: Any) -> bytes:
+        import numpy as np
+
+        array = _array(value)
+        elements: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        return b"".join((_head(array, _HEAD_BYTES), memoryview(elements)))
+
+    def decode(self, payload: bytes, asked: Any) -> Any:  # noqa: ARG002
+        return _array_in(payload, b"")
+
+    def value_of(self, request: Request, keep: bool) -> Any:
+        payload: Any = bytes(request) if keep else memoryview(request)
+        try:
+            return _array_in(payload, request.metadata)
+        except MalformedError as error:
+            raise Failure(MALFORMED, f"the message is no array: {error}") from None
+
+    def send(self, client: Client, value: Any, timeout: float | None, waits: bool) -> Call:
+        return _send_in_place(client, _array(value), timeout, waits, _HEAD_BYTES)
+
+
+class _ElementsCodec(_ArrayCodec):
+    """Arrays of a handler, which sees the elements alone: their shape lies beside them."""
+
+    schema = ""
+
+    def decode(self, payload: bytes, asked: Any) -> Any:
+        import numpy as np
+
+        array = np.frombuffer(payload, np.asarray(asked).dtype)
+        return array.reshape(np.shape(asked)) if array.size == np.size(asked) else array
+
+    def send(self, client: Client, value: Any, timeout: float | None, waits: bool) -> Call:
+        return _send_in_place(client, _array(value), timeout, waits, 0)
+
+
+def codec_of(of: Any, *, handler: bool = False) -> Codec:
+    """Of a type: a dataclass, ``numpy.ndarray``, ``bytes`` or None. ``handler``: the queue has one."""
+    if of is None or of is bytes:
+        return Codec()
+    if getattr(of, "__module__", "") == "numpy" and getattr(of, "__name__", "") == "ndarray":
+        return _ElementsCodec() if handler else _ArrayCodec()
+    return _ValueCodec(of)
+
+
+def _varies(kind: _kinds.Kind) -> bool:
+    if isinstance(kind, (_kinds.Text, _kinds.Bytes, _kinds.List, _kinds.Array)):
+        return True
+    inner = [inner for _, inner, _ in getattr(kind, "_fields", [])]
+    element = getattr(kind, "_element", None)
+    return any(_varies(one) for one in [*inner, *([] if element is None else [element])])
+
+
+def _array(value: Any) -> Any:
+    import numpy as np
+
+    array = np.asarray(value)
+    try:
+        _kinds.check_array(array)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return array
+
+
+def _head(array: Any, place: int) -> bytearray:
+    head = bytearray(_HEAD_BYTES)
+    _kinds.put_tensor(head, 0, array, place)
+    return head
+
+
+def _array_in(payload: Any, beside: bytes) -> Any:
+    value = beside if len(beside) == _HEAD_BYTES else payload
+    if len(value) < _HEAD_BYTES:
+        raise MalformedError(f"it has {len(value)} bytes, and the shape of an array {_HEAD_BYTES}")
+    return _kinds.Array().get(value, 0, _kinds.Reader(payload, _HEAD_BYTES))
+
+
+def _send_in_place(client: Client, array: Any, timeout: float | None, waits: bool, place: int) -> Call:
+    """The array is copied once: into the slot in which the actor sees it."""
+    import numpy as np
+
+    length = place + array.nbytes
+    if length > client.slot_bytes:
+        raise UsageError(
+            f"an array of {array.nbytes} bytes, and actor '{client.queue}' takes {client.slot_bytes - place} at most: "
+            "launch it with a larger message_bytes"
+        )
+    begun = time.monotonic()
+    with client.loan(timeout if waits else 0) as slot:
+        view = memoryview(slot)
+        if place:
+            view[:place] = _head(array, place)
+        else:
+            slot.set_metadata(_head(array, 0))
+        np.copyto(np.frombuffer(view, array.dtype, array.size, place).reshape(array.shape), array)
+        view.release()
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
+        return client._call(slot, left, length, waits)  # noqa: SLF001

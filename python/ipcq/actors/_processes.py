@@ -1,0 +1,174 @@
+"""Workers of the tier "process": both sides of the pipe by which the runtime watches them. No message passes it."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing import connection, reduction
+from typing import TYPE_CHECKING, Any
+
+from .._session import connect
+from ._counters import Block
+from ._instance import CRASHED, ENDED
+from ._workers import work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._counters import Counters
+    from ._workers import Setup
+
+_SPAWN = multiprocessing.get_context("spawn")
+_LOOK = 0.5  # seconds between two looks at the parent
+_LAST_WORK = 2.0  # seconds that a worker has whose runtime has died
+_STOP = "stop"
+
+
+class InProcess:
+    """A worker in a process of its own, started anew by spawn. A thread here starts it, and waits for its end."""
+
+    def __init__(self, number: int, setup: Setup, counters: Counters, told: Callable[..., None]) -> None:
+        self.number = number
+        self._setup = setup
+        self._counters = counters
+        self._told = told
+        self._mine, self._its = _SPAWN.Pipe()
+        self._process: Any = None
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, name=f"{setup.name}-{number}", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, once it was started."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            self._stopping = True
+            self._mine.send(_STOP)
+
+    def join(self, timeout: float) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def kill(self) -> None:
+        with self._lock:
+            self._stopping = True
+            if self._process is not None and self._process.exitcode is None:
+                self._process.kill()
+
+    def _watch(self) -> None:
+        reason, error = "", None
+        try:
+            reason = self._run()
+        except Exception as raised:  # noqa: BLE001 - it could not be started
+            reason, error = f"it could not be started: {raised!r}", raised
+        self._mine.close()
+        self._told(self, CRASHED if reason else ENDED, reason, error)
+
+    def _run(self) -> str:
+        """Until the process has ended. Returns why, if that is not as it should be."""
+        with self._lock:
+            if self._stopping:
+                return ""
+            process = _SPAWN.Process(
+                target=_main, args=(self._its, _Descriptor(self._counters.fd), self.number, self._setup, os.getpid())
+            )
+            process.name = f"ipcq actor {self._setup.name}"
+            process.start()
+            self._process = process
+        self._its.close()
+        said = ""
+        assert process.pid is not None
+        ended = os.pidfd_open(process.pid)  # not the pipe's end, which a process of the worker's own may have
+        try:
+            while True:
+                ready = connection.wait([self._mine, ended])
+                if self._mine in ready:
+                    try:
+                        what, reason = self._mine.recv()
+                    except (EOFError, OSError):
+                        connection.wait([ended])
+                        break
+                    if what == CRASHED:
+                        said = reason
+                    else:
+                        self._told(self, what, reason, None)
+                elif ended in ready:
+                    break
+        finally:
+            os.close(ended)
+        process.join()
+        for _ in range(1000):  # another thread may have reaped it, and not said so yet
+            if process.exitcode is not None:
+                break
+            time.sleep(0.001)
+        code = process.exitcode
+        return said or ("" if code == 0 else _describe(code))
+
+
+def _describe(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"its process was killed by {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code}"
+
+
+class _Descriptor:
+    """A descriptor that a process which is being spawned gets a copy of."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_received, (reduction.DupFd(self._fd),))
+
+
+def _received(copy: Any) -> int:
+    fd: int = copy.detach()
+    return fd
+
+
+def _main(pipe: Any, fd: int, number: int, setup: Setup, parent: int) -> None:
+    """The worker's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the runtime's, which ends its workers
+    os.environ["IPCQ_BROKER"] = setup.broker  # what connect() and actor_ref() in a handler mean
+    stop = threading.Event()
+    threading.Thread(target=_obey, args=(pipe, stop, parent), daemon=True).start()
+    block = Block(mmap.mmap(fd, 0), number)
+    os.close(fd)
+
+    def tell(what: str, reason: str) -> None:
+        with contextlib.suppress(OSError):  # the runtime has died
+            pipe.send((what, reason))
+
+    try:
+        with connect(setup.broker, wait_for=5) as session:
+            work(setup, session, block, stop, tell, lambda _: None)
+    except Exception:  # noqa: BLE001 - the runtime says it
+        tell(CRASHED, traceback.format_exc(limit=-3).rstrip())
+        sys.exit(1)
+
+
+def _obey(pipe: Any, stop: threading.Event, parent: int) -> None:
+    """Ends the worker when the runtime says so, and when that has died: its end of the pipe closes, or it is gone."""
+    while os.getppid() == parent:
+        try:
+            if pipe.poll(_LOOK) and pipe.recv() == _STOP:
+                stop.set()
+        except (EOFError, OSError):
+            break
+    stop.set()
+    time.sleep(_LAST_WORK)
+    os._exit(1)

@@ -1,0 +1,172 @@
+"""What a worker does: takes messages, has the instance work on them, and answers. Plainly, or in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from .._errors import ClosedError, Full, TimeoutError
+from .._server import Failure, fail_request
+from ._counters import COMPLETED, FAILED
+from ._states import FailureCode
+
+if TYPE_CHECKING:
+    import threading
+
+    from .._core import Request
+    from .._server import Server
+    from ._counters import Block
+    from ._instance import Instance
+
+_LOOK = 0.1  # seconds after which a worker that has nothing to do looks whether it is to end
+_LAST_WORK = 4.0  # seconds that tasks have when the worker is to end
+
+
+def serve(server: Server, instance: Instance, block: Block, stop: threading.Event) -> None:
+    """Answers until it is told to stop, or server, queue or broker is closed."""
+    while not stop.is_set() and not instance.stopped:
+        try:
+            request = server.receive(_LOOK)
+        except TimeoutError:
+            continue
+        except ClosedError:
+            return
+        error = _answer(request, instance, block)
+        del request
+        if error is not None and instance.failed(error):
+            try:
+                instance.end()
+            except Exception as second:  # noqa: BLE001 - the old instance's
+                instance.log_end(second)
+            instance.begin()
+            instance.renewed(error)
+
+
+def _answer(request: Request, instance: Instance, block: Block) -> Exception | None:
+    taken, wait = block.took(), 0.0 if not instance.streams else instance.spec.reply_timeout
+    try:
+        result = instance.call(request)
+        if inspect.isgenerator(result):
+            waited = _stream(request, result, instance)
+        else:
+            payload = instance.output.encode(result)
+            del result  # it may be a view of the request
+            waited = request.reply(payload, instance.spec.reply_timeout)
+    except Exception as error:  # noqa: BLE001 - it is the caller's
+        fail_request(request, error, instance.complaint, wait)
+        block.ended(taken, FAILED, True)
+        return None if isinstance(error, Failure) else error
+    block.ended(taken, COMPLETED, waited)
+    return None
+
+
+def _stream(request: Request, values: Any, instance: Instance) -> bool:
+    with contextlib.closing(values):
+        for value in values:
+            if not request.stream(instance.output.encode(value), instance.spec.reply_timeout):
+                return False
+    return request.end()
+
+
+async def serve_async(server: Server, instance: Instance, block: Block, stop: threading.Event) -> None:
+    """The same by tasks of this loop, ``concurrency`` at once."""
+    room = asyncio.Semaphore(instance.spec.concurrency)
+    renewing = asyncio.Lock()
+    tasks: set[asyncio.Task[None]] = set()
+    crash: list[Exception] = []
+
+    async def work(request: Request, taken: int) -> None:
+        try:
+            error = await _answer_async(request, instance, block, taken)
+            if error is not None and instance.failed(error):
+                async with renewing:
+                    await _renew(instance, error)
+        except Exception as error:  # noqa: BLE001 - raised below, by the worker
+            crash.append(error)
+        finally:
+            room.release()
+
+    try:
+        while not stop.is_set() and not instance.stopped and not crash:
+            await room.acquire()
+            try:
+                request = await server.receive_async(_LOOK)
+            except (TimeoutError, Full) as nothing:
+                room.release()
+                if isinstance(nothing, Full):
+                    await asyncio.sleep(0.001)
+                continue
+            except ClosedError:
+                break
+            task = asyncio.ensure_future(work(request, block.took()))
+            del request
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LAST_WORK)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if crash:
+        raise crash[0]
+
+
+async def _renew(instance: Instance, error: Exception) -> None:
+    try:
+        await finished(instance.end())
+    except Exception as second:  # noqa: BLE001 - the old instance's
+        instance.log_end(second)
+    await finished(instance.begin())
+    instance.renewed(error)
+
+
+async def _answer_async(request: Request, instance: Instance, block: Block, taken: int) -> Exception | None:
+    try:
+        result = instance.call(request)
+        if inspect.isgenerator(result):
+            result = _each(result)
+        if inspect.isasyncgen(result):
+            waited = await _stream_async(request, result, instance)
+        else:
+            payload = instance.output.encode(await finished(result))
+            del result
+            waited = request.reply(payload, instance.spec.reply_timeout)
+    except asyncio.CancelledError:
+        ended = Failure(FailureCode.TERMINATED, f"actor '{instance.name}' was terminated while it worked on this")
+        fail_request(request, ended, instance.complaint)
+        block.ended(taken, FAILED, True)
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the caller's
+        if instance.streams:  # a thread waits for the caller
+            loop, wait = asyncio.get_running_loop(), instance.spec.reply_timeout
+            await loop.run_in_executor(None, fail_request, request, error, instance.complaint, wait)
+        else:
+            fail_request(request, error, instance.complaint)
+        block.ended(taken, FAILED, True)
+        return None if isinstance(error, Failure) else error
+    block.ended(taken, COMPLETED, waited)
+    return None
+
+
+async def _stream_async(request: Request, values: Any, instance: Instance) -> bool:
+    loop = asyncio.get_running_loop()
+    async with contextlib.aclosing(values):
+        async for value in values:
+            payload = instance.output.encode(value)
+            # A thread waits for the caller.
+            if not await loop.run_in_executor(None, request.stream, payload, instance.spec.reply_timeout):
+                return False
+    return request.end()
+
+
+async def _each(values: Any) -> Any:
+    for value in values:
+        yield value
+
+
+async def finished(result: Any) -> Any:
+    """What a hook or a handler returns, awaited where it is to be."""
+    return await result if inspect.isawaitable(result) else result

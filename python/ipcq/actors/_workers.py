@@ -1,0 +1,225 @@
+"""Workers of the tiers "thread" and "async"; and what all workers have."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .._errors import Error
+from ._counters import Block
+from ._instance import CRASHED, ENDED, READY, Instance
+from ._work import finished, serve, serve_async
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Callable
+
+    from .._server import Server
+    from .._session import Session
+    from ._spec import ActorSpec
+
+_log = logging.getLogger("ipcq")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is to be."""
+
+    name: str
+    spec: ActorSpec
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    broker: str
+
+
+class Worker(Protocol):
+    """One that runs, or is about to. It tells the runtime what happens, from a thread of its own."""
+
+    number: int
+
+    def start(self) -> None:
+        """Begins; READY or CRASHED follows."""
+
+    def stop(self) -> None:
+        """Has it end with what it has in work. Does not wait."""
+
+    def join(self, timeout: float) -> bool:
+        """Waits for its end. False: it goes on."""
+
+    def kill(self) -> None:
+        """Ends it at once, as far as that can be."""
+
+
+class LoopThread:
+    """The event loop of a runtime's actors of the tier "async", in a thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="ipcq-actors", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def close(self) -> None:
+        """Ends it, unless a handler holds it up."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(1.0)
+        if not self._thread.is_alive():
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self.loop.close()
+
+
+class InThread:
+    """A worker of the tier "thread". A handler in it cannot be killed: it is left alone then, without its server."""
+
+    def __init__(
+        self, number: int, setup: Setup, session: Session, mapping: mmap.mmap, told: Callable[..., None]
+    ) -> None:
+        self.number = number
+        self._setup = setup
+        self._session = session
+        self._block = Block(mapping, number)
+        self._told = told
+        self._stop = threading.Event()
+        self._server: Server | None = None
+        self._thread = threading.Thread(target=self._run, name=f"{setup.name}-{number}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def join(self, timeout: float) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def kill(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    def _run(self) -> None:
+        try:
+            work(self._setup, self._session, self._block, self._stop, self._tell, self._opened)
+        except BaseException as error:  # noqa: BLE001 - SystemExit of a handler ends the worker, and nothing else
+            self._told(self, CRASHED, repr(error), error)
+        else:
+            self._told(self, ENDED, "", None)
+
+    def _tell(self, what: str, reason: str) -> None:
+        self._told(self, what, reason, None)
+
+    def _opened(self, server: Server) -> None:
+        self._server = server
+
+
+class InLoop:
+    """A worker of the tier "async"."""
+
+    def __init__(
+        self,
+        number: int,
+        setup: Setup,
+        session: Session,
+        mapping: mmap.mmap,
+        told: Callable[..., None],
+        thread: LoopThread,
+    ) -> None:
+        self.number = number
+        self._setup = setup
+        self._session = session
+        self._block = Block(mapping, number)
+        self._told = told
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._thread = thread
+        self._task: Any = None
+
+    def start(self) -> None:
+        self._task = asyncio.run_coroutine_threadsafe(self._run(), self._thread.loop)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def join(self, timeout: float) -> bool:
+        return self._ended.wait(timeout)
+
+    def kill(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await work_async(self._setup, self._session, self._block, self._stop, self._tell, lambda _: None)
+        except BaseException as error:  # SystemExit of a handler ends the worker, and not the loop
+            self._told(self, CRASHED, repr(error), error)
+            self._ended.set()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            self._told(self, ENDED, "", None)
+            self._ended.set()
+
+    def _tell(self, what: str, reason: str) -> None:
+        self._told(self, what, reason, None)
+
+
+def open_server(setup: Setup, session: Session, instance: Instance) -> Server:
+    """Of the actor's queue."""
+    return session.server(setup.name, schema=instance.input.schema, result_schema=instance.output.schema)
+
+
+def work(
+    setup: Setup,
+    session: Session,
+    block: Block,
+    stop: threading.Event,
+    tell: Callable[[str, str], None],
+    opened: Callable[[Server], None],
+) -> None:
+    """A worker's life in a thread that is its own: of this process, or the main one of a process of its own."""
+    if setup.spec.is_async:
+        asyncio.run(work_async(setup, session, block, stop, tell, opened))
+        return
+    instance = Instance(setup.spec, setup.name, setup.arguments, tell)
+    instance.begin()
+    try:
+        with open_server(setup, session, instance) as server:
+            opened(server)
+            tell(READY, "")
+            serve(server, instance, block, stop)
+    finally:
+        try:
+            instance.end()
+        except Exception as error:  # noqa: BLE001 - the worker ends all the same
+            instance.log_end(error)
+
+
+async def work_async(
+    setup: Setup,
+    session: Session,
+    block: Block,
+    stop: threading.Event,
+    tell: Callable[[str, str], None],
+    opened: Callable[[Server], None],
+) -> None:
+    """The same in an event loop."""
+    instance = Instance(setup.spec, setup.name, setup.arguments, tell)
+    await finished(instance.begin())
+    server = open_server(setup, session, instance)
+    try:
+        opened(server)
+        tell(READY, "")
+        await serve_async(server, instance, block, stop)
+    finally:
+        with contextlib.suppress(Error):
+            server.close()
+        try:
+            await finished(instance.end())
+        except Exception as error:  # noqa: BLE001 - the worker ends all the same
+            instance.log_end(error)
