@@ -137,6 +137,8 @@ class Call(_core.Call):
                 return
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_client"):  # it could not be sent, and a traceback shows it
+            return "<ipcq.Call that was not sent>"
         return f"<ipcq.Call {self.id} of '{self._client.queue}'{', over' if self.ended else ''}>"
 
 

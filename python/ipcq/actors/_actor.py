@@ -110,6 +110,7 @@ class Actor:
                     raise
             with self._changed:
                 if self.state is _S.ACTIVE:
+                    self.reason = ""
                     _broker.resume(self.name, broker=self._address)
 
     def deactivate(self) -> None:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._errors import ClosedError, EndOfStream, Full, PeerDeadError, UsageError, timed_out
+from .._errors import ClosedError, EndOfStream, Full, NoServer, PeerDeadError, StatusError, UsageError, timed_out
 from . import _tells
 from ._links import Address, Link, drop, drop_session, link, running_loop
 from ._spec import spec_of
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .._client import Call
 
 T = TypeVar("T")
+
+_GONE = (ClosedError, NoServer)  # its queue was removed, and perhaps created anew under its name
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02  # seconds between two looks for room, in an event loop
 
@@ -79,7 +81,7 @@ class ActorRef:
         call, to = await self._call_async(message, timeout)
         try:
             return to.output.decode(await call, message)
-        except ClosedError as error:
+        except _GONE as error:
             self._drop(error)
             raise
 
@@ -127,7 +129,7 @@ class ActorRef:
             teller = _tells.teller(self._to)
             try:
                 teller.tell(message, timeout)
-            except ClosedError as error:
+            except _GONE as error:
                 _tells.retire(teller)
                 self._drop(error)
                 if last:
@@ -156,7 +158,7 @@ class ActorRef:
             to = link(self._to)
             try:
                 return to.input.send(to.client, message, timeout, waits), to
-            except ClosedError as error:  # nothing was sent
+            except _GONE as error:  # nothing was sent
                 self._drop(error)
                 if last:
                     raise
@@ -182,11 +184,11 @@ class ActorRef:
     def _reply(self, receive: Callable[[], bytes]) -> bytes:
         try:
             return receive()
-        except ClosedError as error:
+        except _GONE as error:
             self._drop(error)
             raise
 
-    def _drop(self, error: ClosedError) -> None:
+    def _drop(self, error: StatusError) -> None:
         drop(self._to)
         if isinstance(error, PeerDeadError):
             drop_session(self.broker)

@@ -54,7 +54,7 @@ class ActorRuntime:
     def __init__(self, broker: Broker | str | None = None) -> None:
         self._pid = os.getpid()
         self._own = Broker() if broker is None else None
-        owner = self._own or broker
+        owner = self._broker = self._own or broker  # kept: one that Python drops has stopped
         if isinstance(owner, str):
             self._address = owner or os.environ.get("IPCQ_BROKER") or "default"
         else:

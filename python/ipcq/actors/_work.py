@@ -75,7 +75,7 @@ async def serve_async(server: Server, instance: Instance, block: Block, stop: th
     room = asyncio.Semaphore(instance.spec.concurrency)
     renewing = asyncio.Lock()
     tasks: set[asyncio.Task[None]] = set()
-    crash: list[Exception] = []
+    crash: list[Exception | SystemExit] = []
 
     async def work(request: Request, taken: int) -> None:
         try:
@@ -83,7 +83,7 @@ async def serve_async(server: Server, instance: Instance, block: Block, stop: th
             if error is not None and instance.failed(error):
                 async with renewing:
                     await _renew(instance, error)
-        except Exception as error:  # noqa: BLE001 - raised below, by the worker
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised below, by the worker, and not by the loop
             crash.append(error)
         finally:
             room.release()
@@ -99,6 +99,9 @@ async def serve_async(server: Server, instance: Instance, block: Block, stop: th
                     await asyncio.sleep(0.001)
                 continue
             except ClosedError:
+                break
+            if instance.stopped or crash:
+                request.nack()  # it came while another made the worker end
                 break
             task = asyncio.ensure_future(work(request, block.took()))
             del request
