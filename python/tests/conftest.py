@@ -308,3 +308,24 @@ def serving(server, function):
         server.close()
         thread.join(10)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def runtime(name):
+    """Of actors, with a broker within this process."""
+    from ipcq.actors import _links
+
+    with ipcq.Broker(name) as broker:
+        with ipcq.ActorRuntime(broker) as runtime:
+            yield runtime
+        _links.drop_session(broker.socket_path)
+
+
+@pytest.fixture(params=["thread", "process", "async"])
+def launch(request, runtime):
+    """Launches an actor in the tier that is tested."""
+
+    def launch(actor, name="", **options):
+        return runtime.launch(actor, name, **{"tier": request.param, **options})
+
+    return launch

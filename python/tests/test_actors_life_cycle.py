@@ -17,14 +17,6 @@ CALLS = {"activate": ipcq.ActorRuntime.activate, "deactivate": ipcq.ActorRuntime
 CALLS |= {"reactivate": ipcq.ActorRuntime.reactivate, "terminate": ipcq.ActorRuntime.terminate}
 
 
-@pytest.fixture
-def runtime(name):
-    with ipcq.Broker(name) as broker:
-        with ipcq.ActorRuntime(broker) as runtime:
-            yield runtime
-        _links.drop_session(broker.socket_path)
-
-
 def waiting(runtime, count):
     eventually(lambda: runtime.telemetry("a").waiting == count, f"{count} messages wait")
 
@@ -220,7 +212,7 @@ def test_telemetry_of_all_names_those_that_live(runtime):
         "b": (State.LAUNCHED, 0),
     }
     assert "'a'" not in repr(runtime)
-    assert "a (active), b (launched)" in repr(runtime)
+    assert "a (active, priority 9), b (launched)" in repr(runtime)
 
 
 def test_closing_the_runtime_terminates_all_and_says_what_does_not_end(name, caplog):

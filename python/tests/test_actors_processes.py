@@ -15,14 +15,6 @@ from ipcq.actors import _links
 
 
 @pytest.fixture
-def runtime(name):
-    with ipcq.Broker(name) as broker:
-        with ipcq.ActorRuntime(broker) as runtime:
-            yield runtime
-        _links.drop_session(broker.socket_path)
-
-
-@pytest.fixture
 def start_here(start, monkeypatch):
     """Scripts that can import the samples."""
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")

@@ -10,17 +10,9 @@ import actor_samples as samples
 import ipcq
 import pytest
 from conftest import WAIT, InThread, eventually
-from ipcq.actors import FailureCode, _actor, _links
+from ipcq.actors import FailureCode, _actor
 
 State = ipcq.ActorState
-
-
-@pytest.fixture
-def runtime(name):
-    with ipcq.Broker(name) as broker:
-        with ipcq.ActorRuntime(broker) as runtime:
-            yield runtime
-        _links.drop_session(broker.socket_path)
 
 
 def outcome(call):
@@ -140,7 +132,8 @@ def test_telemetry_equals_the_callers_count_when_handlers_are_killed(runtime, wo
     """Each message is answered or failed exactly once, and what a worker had when it was killed is counted as lost."""
     ref = runtime.launch(samples.sometimes_dies, "a", tier="process", workers=workers, max_restarts=None, queue_size=16)
     rng = random.Random(workers)
-    messages = [rng.choice([b"k", b"f", b"ok", b"ok", b"ok", b"ok", b"ok", b"ok"]) + b"%d" % i for i in range(60)]
+    messages = [kind + b"%d" % i for i, kind in enumerate([b"k"] * 5 + [b"f"] * 9 + [b"ok"] * 46)]
+    rng.shuffle(messages)
     seen: collections.Counter[str] = collections.Counter()
     lock = threading.Lock()
 
@@ -159,7 +152,7 @@ def test_telemetry_equals_the_callers_count_when_handlers_are_killed(runtime, wo
     told = runtime.telemetry("a")
     assert (told.completed, told.failed, told.lost) == (seen["completed"], seen["failed"], seen["lost"])
     assert told.received == 60
-    assert told.restarts == seen["lost"] > 0
+    assert told.restarts == seen["lost"] == 5
     assert told.rejected == 0
 
 
@@ -199,8 +192,8 @@ def test_workers_that_are_killed_at_random_under_load_lose_and_double_nothing(ru
     assert told.received == told.completed + told.failed + told.lost
     assert told.failed == told.rejected == 0
     # A kill just between a call and its count leaves one message out of it: docs/design/actors.md.
-    assert seen["completed"] - kills <= told.completed <= seen["completed"]
-    assert told.lost <= kills
+    assert seen["completed"] <= told.completed <= seen["completed"] + kills
+    assert told.lost <= seen["lost"] <= kills
     assert abs(sum(seen.values()) - told.received) <= kills
 
 

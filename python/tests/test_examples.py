@@ -24,6 +24,10 @@ pytest.importorskip("numpy", reason="the examples use NumPy")
         ("tokenizer_engine.py", ["--requests", "300"], "300 prompts"),
         ("data_loader.py", ["--samples", "640", "--epochs", "2", "--device", "host"], "0 unused, 0 used twice"),
         ("camera.py", ["--frames", "400", "--kills", "3"], "400 frames, 3 models killed: 0 missing, 0 wrong"),
+        ("anomaly_actors.py", ["--points", "20000", "--batch", "100"], "every one is right"),
+        ("anomaly_actors.py", ["--points", "9999", "--streams", "3", "--tier", "thread"], "every one is right"),
+        ("page_rank_actors.py", ["--nodes", "2000", "--edges", "9000"], "every rank is right"),
+        ("page_rank_actors.py", ["--nodes", "500", "--edges", "300", "--tier", "async"], "every rank is right"),
     ],
 )
 def test_an_example_says_that_all_is_right(program, arguments, says):

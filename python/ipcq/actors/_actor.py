@@ -60,6 +60,7 @@ class Actor:
     ) -> None:
         self.name = name
         self.spec = spec
+        self.priority = spec.priority
         self.state = _S.LAUNCHED
         self.since = time.time()
         self.reason = ""

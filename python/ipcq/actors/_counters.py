@@ -5,9 +5,9 @@ worker that is killed leaves whole words. Once it has ended, the runtime adds th
 for the next worker. What a block has as received, and neither as completed nor as failed, was in work: of a worker that
 was killed it is lost.
 
-A message is counted as received behind the call that takes it, and as completed behind the one that answers. A worker
-that is killed just between a call and its count leaves that one message out, or has it as lost although it was
-answered.
+A message is counted as received behind the call that takes it, and as completed or failed before its caller can see
+that. A worker that is killed just between a call and its count leaves that one message out, or has it as completed
+although its caller is told that the server has died.
 """
 
 from __future__ import annotations
@@ -40,13 +40,11 @@ class Block:
         self._in_work += 1
         return now
 
-    def ended(self, taken: int, outcome: int, waited: bool) -> None:
-        """Its answer was sent; ``outcome``: COMPLETED or FAILED; ``waited``: for it."""
+    def ended(self, taken: int, outcome: int) -> bool:
+        """Its answer is there, and goes next; ``outcome``: COMPLETED or FAILED. Returns True."""
         words, now = self._words, time.monotonic_ns()
         took = now - taken
         words[outcome] += 1
-        if not waited:
-            words[CANCELLED] += 1
         words[SUM_NS] += took
         if took > words[MAX_NS]:
             words[MAX_NS] = took
@@ -57,6 +55,19 @@ class Block:
         if not self._in_work:
             words[BUSY_NS] += now - words[BUSY_SINCE]
             words[BUSY_SINCE] = 0
+        return True
+
+    def failed(self, taken: int, counted: bool) -> None:
+        """It has failed; ``counted``: as completed already, before its answer could not be sent."""
+        if counted:
+            self._words[COMPLETED] -= 1
+            self._words[FAILED] += 1
+        else:
+            self.ended(taken, FAILED)
+
+    def cancelled(self) -> None:
+        """Nobody waited for the answer any more."""
+        self._words[CANCELLED] += 1
 
 
 class Counters:

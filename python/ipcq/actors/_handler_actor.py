@@ -28,7 +28,7 @@ class HandlerActor:
         self.state = _S.LAUNCHED
         self.since = time.time()
         self.reason = ""
-        self._priority = priority
+        self.priority = priority
         self._address = address
         self._transition = threading.Lock()
         self._last: QueueStats | None = None
@@ -99,7 +99,7 @@ class HandlerActor:
             name=self.name,
             state=self.state,
             tier="handler",
-            priority=self._priority,
+            priority=self.priority,
             workers=None,
             received=processed,
             completed=processed - errors if known else None,

@@ -265,11 +265,15 @@ class ActorRuntime:
 
     def __repr__(self) -> str:
         with self._lock:
-            actors = ", ".join(f"{name} ({made.state.value})" for name, made in self._actors.items())
+            actors = ", ".join(map(_describe, self._actors.values()))
         return f"<ipcq.ActorRuntime at '{self._address}'{', closed' if self._closed else ''}: {actors or 'no actors'}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an ActorRuntime belongs to its process: pass references (ActorRef), which are names")
+
+
+def _describe(made: Actor | HandlerActor) -> str:
+    return f"{made.name} ({made.state.value}{f', priority {made.priority}' if made.priority else ''})"
 
 
 @atexit.register

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds from when a worker took a message until its answer was sent.
+    """Seconds from when a worker took a message until it had the answer.
 
     The percentiles come from a histogram of powers of two: within a factor of two, and between ``min`` and ``max``.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import ClosedError, Full, TimeoutError
 from .._server import Failure, fail_request
-from ._counters import COMPLETED, FAILED
+from ._counters import COMPLETED
 from ._states import FailureCode
 
 if TYPE_CHECKING:
@@ -45,20 +45,25 @@ def serve(server: Server, instance: Instance, block: Block, stop: threading.Even
 
 
 def _answer(request: Request, instance: Instance, block: Block) -> Exception | None:
-    taken, wait = block.took(), 0.0 if not instance.streams else instance.spec.reply_timeout
+    taken, counted = block.took(), False
+    wait = instance.spec.reply_timeout if instance.streams else 0.0
     try:
         result = instance.call(request)
         if inspect.isgenerator(result):
             waited = _stream(request, result, instance)
+            counted = block.ended(taken, COMPLETED)
+            waited = waited and request.end()
         else:
             payload = instance.output.encode(result)
             del result  # it may be a view of the request
+            counted = block.ended(taken, COMPLETED)  # before its caller can see it
             waited = request.reply(payload, instance.spec.reply_timeout)
     except Exception as error:  # noqa: BLE001 - it is the caller's
+        block.failed(taken, counted)
         fail_request(request, error, instance.complaint, wait)
-        block.ended(taken, FAILED, True)
         return None if isinstance(error, Failure) else error
-    block.ended(taken, COMPLETED, waited)
+    if not waited:
+        block.cancelled()
     return None
 
 
@@ -67,7 +72,7 @@ def _stream(request: Request, values: Any, instance: Instance) -> bool:
         for value in values:
             if not request.stream(instance.output.encode(value), instance.spec.reply_timeout):
                 return False
-    return request.end()
+    return True
 
 
 async def serve_async(server: Server, instance: Instance, block: Block, stop: threading.Event) -> None:
@@ -127,30 +132,35 @@ async def _renew(instance: Instance, error: Exception) -> None:
 
 
 async def _answer_async(request: Request, instance: Instance, block: Block, taken: int) -> Exception | None:
+    counted = False
     try:
         result = instance.call(request)
         if inspect.isgenerator(result):
             result = _each(result)
         if inspect.isasyncgen(result):
             waited = await _stream_async(request, result, instance)
+            counted = block.ended(taken, COMPLETED)
+            waited = waited and request.end()
         else:
             payload = instance.output.encode(await finished(result))
             del result
+            counted = block.ended(taken, COMPLETED)
             waited = request.reply(payload, instance.spec.reply_timeout)
     except asyncio.CancelledError:
         ended = Failure(FailureCode.TERMINATED, f"actor '{instance.name}' was terminated while it worked on this")
+        block.failed(taken, counted)
         fail_request(request, ended, instance.complaint)
-        block.ended(taken, FAILED, True)
         raise
     except Exception as error:  # noqa: BLE001 - it is the caller's
+        block.failed(taken, counted)
         if instance.streams:  # a thread waits for the caller
             loop, wait = asyncio.get_running_loop(), instance.spec.reply_timeout
             await loop.run_in_executor(None, fail_request, request, error, instance.complaint, wait)
         else:
             fail_request(request, error, instance.complaint)
-        block.ended(taken, FAILED, True)
         return None if isinstance(error, Failure) else error
-    block.ended(taken, COMPLETED, waited)
+    if not waited:
+        block.cancelled()
     return None
 
 
@@ -162,7 +172,7 @@ async def _stream_async(request: Request, values: Any, instance: Instance) -> bo
             # A thread waits for the caller.
             if not await loop.run_in_executor(None, request.stream, payload, instance.spec.reply_timeout):
                 return False
-    return request.end()
+    return True
 
 
 async def _each(values: Any) -> Any:
