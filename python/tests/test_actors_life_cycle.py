@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 
@@ -176,6 +177,8 @@ def test_options_that_cannot_be_are_refused_with_what_can(runtime):
         runtime.launch(len, "a")
     with pytest.raises(ipcq.UsageError, match="on_message"):
         ipcq.actor()(dict)
+    with pytest.raises(ipcq.UsageError, match="on_start is a coroutine function"):
+        ipcq.actor()(type("Mixed", (samples.Counter,), {"on_start": samples.CounterAsync.on_start}))
     with pytest.raises(ipcq.UsageError, match="unexpected keyword argument 'quue_size'"):
         ipcq.actor(quue_size=3)(lambda message: message)
     with pytest.raises(ipcq.UsageError, match="cannot travel"):
@@ -227,7 +230,7 @@ def test_closing_the_runtime_terminates_all_and_says_what_does_not_end(name, cap
         with pytest.raises(ipcq.ServerDied):
             asked.result()
         with pytest.raises(ProcessLookupError):
-            __import__("os").kill(pid, 0)
+            os.kill(pid, 0)
         assert any("did not end in time, and is killed" in record.getMessage() for record in caplog.records)
         assert runtime.telemetry("a").lost == 1
         runtime.close()

@@ -213,8 +213,9 @@ def test_ctrl_c_ends_a_wait_and_the_runtime_with_its_workers(start_here):
     eventually(lambda: not is_alive(pid), "no orphan")
 
 
-def test_a_runtime_that_nobody_closes_ends_with_its_interpreter(start_here):
-    child = start_here(SERVES.format(broker="ipcq.Broker(name)", then="ref.tell(b'')"))
+@pytest.mark.parametrize("then", ["ref.tell(b'')", "import gc; del runtime; gc.collect()"])
+def test_a_runtime_that_nobody_closes_ends_with_its_interpreter(start_here, then):
+    child = start_here(SERVES.format(broker="ipcq.Broker(name)", then=then))
     pids = [int(pid) for pid in child.line().split()]
     child.finish()
     eventually(lambda: not any(map(is_alive, pids)), "no orphans")

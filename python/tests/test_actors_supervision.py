@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import os
 import random
 import threading
 import time
@@ -100,7 +101,7 @@ def test_an_inactive_actor_that_fails_tells_those_who_wait(runtime):
     runtime.deactivate("a")
     asked = InThread(lambda: outcome(lambda: ref.ask(b"", timeout=WAIT)))
     eventually(lambda: runtime.telemetry("a").waiting == 1, "it waits")
-    __import__("os").kill(pid, 9)
+    os.kill(pid, 9)
     assert asked.result()[0] == "rejected"
 
 
@@ -180,7 +181,7 @@ def test_workers_that_are_killed_at_random_under_load_lose_and_double_nothing(ru
         time.sleep(rng.uniform(0.05, 0.2))
         pids = runtime.pids("a")
         if pids:
-            __import__("os").kill(rng.choice(pids), 9)
+            os.kill(rng.choice(pids), 9)
             kills += 1
     stop.set()
     for one in callers:

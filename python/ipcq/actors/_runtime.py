@@ -9,7 +9,6 @@ import multiprocessing.util  # noqa: F401 - its end of processes is to come behi
 import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, overload
 
 from .._broker import Broker
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ipcq")
 _DRAIN, _STOP = 5.0, 5.0  # seconds
-_runtimes: weakref.WeakSet[ActorRuntime] = weakref.WeakSet()
+_runtimes: set[ActorRuntime] = set()  # that are not closed: dropped or not, they end before the interpreter does
 
 
 class ActorRuntime:
@@ -200,6 +199,7 @@ class ActorRuntime:
         if self._closed or self._pid != os.getpid():
             return
         self._closed = True
+        _runtimes.discard(self)
         until = time.monotonic() + drain
         with self._lock:
             actors = list(reversed(self._actors.values()))

@@ -67,6 +67,13 @@ class ActorSpec:
                 "tier='thread' or tier='process'"
             )
 
+        if self.is_class and not self.is_async:
+            for hook in HOOKS:
+                if inspect.iscoroutinefunction(getattr(self.target, hook, None)):
+                    raise UsageError(
+                        f"actor '{self.label}': {hook} is a coroutine function, and on_message is none: make both one"
+                    )
+
     @property
     def label(self) -> str:
         """What the class or function is called."""
