@@ -52,7 +52,7 @@ def turn(note: Note) -> Note:
     return Note(note.text[::-1], note.numbers[::-1])
 
 
-@ipcq.actor()
+@ipcq.actor
 def echo(message: bytes) -> bytes:
     return message
 
@@ -106,7 +106,7 @@ class Latest:
         return before
 
 
-@ipcq.actor()
+@ipcq.actor
 class Counter:
     """Has state, and writes what happens to it into a file."""
 

@@ -213,6 +213,34 @@ def test_ctrl_c_ends_a_wait_and_the_runtime_with_its_workers(start_here):
     eventually(lambda: not is_alive(pid), "no orphan")
 
 
+def test_a_termination_that_ctrl_c_has_ended_can_be_completed(start_here):
+    child = start_here(
+        """
+        import actor_samples as samples
+        runtime = ipcq.ActorRuntime(ipcq.Broker(name))
+        ref = runtime.launch(samples.Counter, "a", tier="process")
+        say(*runtime.pids("a"))
+        ref.tell(b"sleep 60")
+        for options in ({"drain": 30.0}, {"drain": 0.0, "stop": 30.0}):
+            try:
+                say("terminate")
+                runtime.terminate("a", **options)
+            except KeyboardInterrupt:
+                say(runtime.state("a").value)
+        say(runtime.terminate("a", stop=0.1), runtime.state("a").value)
+        time.sleep(60)
+        """
+    )
+    pid = int(child.line())
+    for _ in range(2):
+        assert child.line() == "terminate"
+        time.sleep(0.3)
+        child.signal(signal.SIGINT)
+        assert child.line() == "terminating"
+    assert child.line() == "0 terminated"
+    assert not is_alive(pid)
+
+
 @pytest.mark.parametrize("then", ["ref.tell(b'')", "import gc; del runtime; gc.collect()"])
 def test_a_runtime_that_nobody_closes_ends_with_its_interpreter(start_here, then):
     child = start_here(SERVES.format(broker="ipcq.Broker(name)", then=then))

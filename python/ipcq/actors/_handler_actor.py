@@ -46,7 +46,8 @@ class HandlerActor:
             schema = codec_of(of, handler=True).schema
             if schema:
                 chosen[key] = schema
-        _broker.create_queue(self.name, broker=self._address, **{**chosen, **options, "paused": True})
+        chosen.update(options, paused=True)
+        _broker.create_queue(self.name, broker=self._address, **chosen)
 
     def activate(self, transition: str, timeout: float) -> None:  # noqa: ARG002 - the broker has its own
         """``activate`` or ``reactivate``."""

@@ -43,6 +43,7 @@ class InProcess:
         self._process: Any = None
         self._stopping = False
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"{setup.name}-{number}", daemon=True)
 
     @property
@@ -59,8 +60,7 @@ class InProcess:
             self._mine.send(_STOP)
 
     def join(self, timeout: float) -> bool:
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._ended.wait(timeout)
 
     def kill(self) -> None:
         with self._lock:
@@ -76,6 +76,7 @@ class InProcess:
             reason, error = f"it could not be started: {raised!r}", raised
         self._mine.close()
         self._told(self, CRASHED if reason else ENDED, reason, error)
+        self._ended.set()
 
     def _run(self) -> str:
         """Until the process has ended. Returns why, if that is not as it should be."""

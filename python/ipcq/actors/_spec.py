@@ -8,7 +8,7 @@ import pickle
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 from .._errors import UsageError
 
@@ -126,7 +126,11 @@ class ActorOptions(TypedDict, total=False):
     in_place: bool
 
 
-def actor(**options: Unpack[ActorOptions]) -> Callable[[F], F]:
+@overload
+def actor(target: F, /) -> F: ...
+@overload
+def actor(**options: Unpack[ActorOptions]) -> Callable[[F], F]: ...
+def actor(target: Any = None, /, **options: Unpack[ActorOptions]) -> Any:
     """Makes a function, a coroutine function, a generator or a class an actor, for ``ActorRuntime.launch()``.
 
     The function, or the class itself, stays as it is: it can be called and tested without a queue. A class has
@@ -135,6 +139,7 @@ def actor(**options: Unpack[ActorOptions]) -> Callable[[F], F]:
     ``concurrency`` messages at once.
 
     Args:
+        target: Of ``@actor`` without options.
         input: Type of its messages: a dataclass, ``numpy.ndarray``, or None for bytes.
         output: Type of its replies, likewise. A handler that returns None answers by an empty reply (bytes alone).
         queue_size: Messages that may wait, rounded up to a power of two.
@@ -168,7 +173,7 @@ def actor(**options: Unpack[ActorOptions]) -> Callable[[F], F]:
             raise UsageError(f"@actor of '{getattr(target, '__qualname__', target)}': {error}") from None
         return target
 
-    return mark
+    return mark if target is None else mark(target)
 
 
 def check_target(target: Any) -> None:

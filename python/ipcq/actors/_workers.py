@@ -48,6 +48,7 @@ class Worker(Protocol):
 
     def join(self, timeout: float) -> bool:
         """Waits for its end. False: it goes on."""
+        ...
 
     def kill(self) -> None:
         """Ends it at once, as far as that can be."""
@@ -86,6 +87,7 @@ class InThread:
         self._block = Block(mapping, number)
         self._told = told
         self._stop = threading.Event()
+        self._ended = threading.Event()  # Thread.join() that Ctrl-C ends takes the thread for ended, in Python 3.11
         self._server: Server | None = None
         self._thread = threading.Thread(target=self._run, name=f"{setup.name}-{number}", daemon=True)
 
@@ -96,8 +98,7 @@ class InThread:
         self._stop.set()
 
     def join(self, timeout: float) -> bool:
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._ended.wait(timeout)
 
     def kill(self) -> None:
         if self._server is not None:
@@ -110,6 +111,7 @@ class InThread:
             self._told(self, CRASHED, repr(error), error)
         else:
             self._told(self, ENDED, "", None)
+        self._ended.set()
 
     def _tell(self, what: str, reason: str) -> None:
         self._told(self, what, reason, None)
