@@ -146,6 +146,15 @@ def test_many_requests_of_an_event_loop_are_in_flight_at_once(launch, run):
     assert took < 200 * 0.02, "they were worked on one after another"
 
 
+def test_a_queue_that_lets_a_worker_hold_less_than_its_concurrency_goes_on(launch, run):
+    ref = launch(samples.fetch, held=2, concurrency=64)
+
+    async def main():
+        return await asyncio.gather(*[ref.ask_async(b"%d" % i, timeout=WAIT) for i in range(20)])
+
+    assert run(main()) == [(b"%d" % i)[::-1] for i in range(20)]
+
+
 def test_an_async_task_that_is_cancelled_leaves_the_actor_alone(launch, run):
     ref = launch(samples.fetch)
 

@@ -11,7 +11,7 @@ import ipcq
 import numpy as np
 import pytest
 from conftest import WAIT, InThread, eventually
-from ipcq.actors import FailureCode, _links
+from ipcq.actors import FailureCode, _links, _work
 
 State = ipcq.ActorState
 CALLS = {"activate": ipcq.ActorRuntime.activate, "deactivate": ipcq.ActorRuntime.deactivate}
@@ -252,17 +252,20 @@ def test_a_thread_that_does_not_return_is_said_and_left_alone(name, caplog):
         _links.drop_session(broker.socket_path)
 
 
-def test_a_coroutine_that_does_not_return_is_cancelled(runtime):
+@pytest.mark.parametrize("tier", ["async", "thread"])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_coroutine_that_does_not_return_is_cancelled(runtime, tier, concurrency, monkeypatch):
+    monkeypatch.setattr(_work, "_LAST_WORK", 0.2)
     event = asyncio.Event()
 
     @ipcq.actor()
     async def stuck(message):
         await event.wait()
 
-    ref = runtime.launch(stuck, "a", tier="async")
+    ref = runtime.launch(stuck, "a", tier=tier, concurrency=concurrency)
     asked = InThread(lambda: ref.ask(b"", timeout=WAIT))
     eventually(lambda: runtime.telemetry("a").in_flight == 1, "it works")
-    runtime.terminate("a", drain=0.1, stop=0.2)
+    runtime.terminate("a", drain=0.1, stop=WAIT)
     with pytest.raises(ipcq.CallFailed, match="terminated while it worked") as caught:
         asked.result()
     assert caught.value.code == FailureCode.TERMINATED

@@ -75,9 +75,41 @@ def _stream(request: Request, values: Any, instance: Instance) -> bool:
     return True
 
 
+class _Room:
+    """How many messages may be taken. One task waits for it, for a bounded time, which a semaphore does at a cost."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def wait(self, timeout: float) -> bool:
+        """False: there is none within the time."""
+        if not self._left:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        return self._left > 0
+
+    def take(self) -> None:
+        self._left -= 1
+
+    def give_back(self) -> None:
+        self._left += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
 async def serve_async(server: Server, instance: Instance, block: Block, stop: threading.Event) -> None:
     """The same by tasks of this loop, ``concurrency`` at once."""
-    room = asyncio.Semaphore(instance.spec.concurrency)
+    room = _Room(instance.spec.concurrency)
     renewing = asyncio.Lock()
     tasks: set[asyncio.Task[None]] = set()
     crash: list[Exception | SystemExit] = []
@@ -91,23 +123,25 @@ async def serve_async(server: Server, instance: Instance, block: Block, stop: th
         except (Exception, SystemExit) as error:  # noqa: BLE001 - raised below, by the worker, and not by the loop
             crash.append(error)
         finally:
-            room.release()
+            room.give_back()
 
     try:
         while not stop.is_set() and not instance.stopped and not crash:
-            await room.acquire()
+            if not await room.wait(_LOOK):
+                continue
             try:
                 request = await server.receive_async(_LOOK)
-            except (TimeoutError, Full) as nothing:
-                room.release()
-                if isinstance(nothing, Full):
-                    await asyncio.sleep(0.001)
+            except TimeoutError:
+                continue
+            except Full:  # the queue's `held` was chosen to be less than `concurrency`
+                await asyncio.sleep(0.001)
                 continue
             except ClosedError:
                 break
             if instance.stopped or crash:
                 request.nack()  # it came while another made the worker end
                 break
+            room.take()
             task = asyncio.ensure_future(work(request, block.took()))
             del request
             tasks.add(task)
