@@ -184,6 +184,27 @@ def test_a_broker_that_dies_ends_calls_and_a_successor_is_found(name, start_here
     _links.drop_session(name)
 
 
+def test_a_runtime_whose_broker_has_died_ends_in_order(name, start_here):
+    child = start_here("broker = ipcq.Broker(name); say('ready'); time.sleep(60)")
+    assert child.line() == "ready"
+    with ipcq.ActorRuntime(name) as runtime:
+        refs = [runtime.launch(samples.echo, tier, tier=tier) for tier in ("thread", "process", "async")]
+        pids = runtime.pids("process")
+        assert [ref.ask(b"x", timeout=WAIT) for ref in refs] == [b"x"] * 3
+        child.signal(signal.SIGKILL)
+        child.finish(-9)
+        for ref in refs:
+            with pytest.raises((ipcq.PeerDeadError, ipcq.NotFoundError)):
+                for _ in range(3):
+                    ref.ask(b"x", timeout=WAIT)
+        begun = time.monotonic()
+        runtime.close()
+        assert time.monotonic() - begun < WAIT
+        assert {one.state for one in runtime._actors.values()} == {ipcq.ActorState.TERMINATED}
+    eventually(lambda: not any(map(is_alive, pids)), "no orphans")
+    _links.drop_session(name)
+
+
 def test_a_worker_finds_other_actors_by_name(runtime):
     runtime.launch(samples.echo, "echo", tier="process")
     outer = runtime.launch(samples.Asks, "outer", tier="process", kwargs={"name": "echo"})
