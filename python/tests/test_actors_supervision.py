@@ -67,6 +67,8 @@ def test_a_worker_that_is_killed_fails_what_it_had_and_nothing_else(runtime):
     ref = runtime.launch(samples.Counter, "a", tier="process")
     doomed = InThread(lambda: outcome(lambda: ref.ask(b"die", timeout=WAIT)))
     assert doomed.result() == ("lost", None)
+    seen = runtime.telemetry("a")
+    assert (seen.received, seen.completed, seen.lost, seen.restarts) == (1, 0, 1, 1), "what a caller knows is counted"
     assert ref.ask(b"", timeout=WAIT) == b"1"
     eventually(lambda: runtime.telemetry("a").completed == 1, "counted")
     seen = runtime.telemetry("a")

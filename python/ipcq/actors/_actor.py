@@ -167,6 +167,10 @@ class Actor:
                 queue = next(one for one in _broker.stats(self._address).queues if one.name == self.name)
                 waiting = sum(group.waiting for group in queue.groups)
         with self._changed:
+            workers = [slot.worker for slot in self._slots if slot.worker is not None]
+        for worker in workers:
+            worker.settle()
+        with self._changed:
             sums, lost = self._counters.totals(), self._counters.lost
             done = sums[COMPLETED] + sums[FAILED] + lost
             return ActorTelemetry(

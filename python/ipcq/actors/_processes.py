@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SPAWN = multiprocessing.get_context("spawn")
 _LOOK = 0.5  # seconds between two looks at the parent
 _LAST_WORK = 2.0  # seconds that a worker has whose runtime has died
+_SETTLE = 1.0
 _STOP = "stop"
 
 
@@ -61,6 +62,11 @@ class InProcess:
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)
+
+    def settle(self) -> None:
+        """Waits for its watcher, if it has died: a caller may know of that before the runtime does."""
+        if self.pid is not None and not self._ended.is_set() and _has_died(self.pid):
+            self._ended.wait(_SETTLE)
 
     def kill(self) -> None:
         with self._lock:
@@ -117,6 +123,17 @@ class InProcess:
             time.sleep(0.001)
         code = process.exitcode
         return said or ("" if code == 0 else _describe(code))
+
+
+def _has_died(pid: int) -> bool:
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(connection.wait([fd], 0))
+    finally:
+        os.close(fd)
 
 
 def _describe(code: int | None) -> str:

@@ -50,6 +50,9 @@ class Worker(Protocol):
         """Waits for its end. False: it goes on."""
         ...
 
+    def settle(self) -> None:
+        """Waits until a death that callers may have seen is counted; not for long."""
+
     def kill(self) -> None:
         """Ends it at once, as far as that can be."""
 
@@ -99,6 +102,9 @@ class InThread:
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)
+
+    def settle(self) -> None:
+        pass
 
     def kill(self) -> None:
         if self._server is not None:
@@ -150,6 +156,9 @@ class InLoop:
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)
+
+    def settle(self) -> None:
+        pass
 
     def kill(self) -> None:
         if self._task is not None:
