@@ -22,8 +22,7 @@ import pytest
 from conftest import dump_all
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("docs/guide/python.md", "docs/guide/python-from-others.md", "docs/guide/handlers-in-python.md")
-GUIDES = ("docs/guide/python.md", "docs/guide/python-from-others.md", "docs/guide/actors.md")
+GUIDES = tuple(f"docs/guide/{name}.md" for name in ("python", "python-from-others", "handlers-in-python", "actors"))
 LIMIT = 50.0  # seconds; below the limit that pytest has
 LIBRARIES = ("numpy", "torch", "cupy", "numba", "tqdm")
 COMPLAINTS = ("Traceback", "ResourceWarning", "Exception ignored")  # on standard error, where the log may be
