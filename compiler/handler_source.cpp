@@ -150,6 +150,10 @@ void HandlerSource::read() {
   }
 }
 
+bool HandlerSource::has_device_code() const {
+  return kind == HandlerKind::object && !ElfFile(path, text, ElfFile::Kind::object).section(kDeviceSection).empty();
+}
+
 void HandlerSource::take_device_code() {
   const ElfFile file(path, text, ElfFile::Kind::object);
   const std::string code(file.section(kDeviceSection));

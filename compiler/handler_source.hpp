@@ -49,6 +49,8 @@ struct HandlerSource {
   void read();
   // Of an object, for a GPU: it becomes the LTO-IR that is in it. Throws program::Failure where there is none.
   void take_device_code();
+  // Whether it is an object with LTO-IR for a GPU.
+  bool has_device_code() const;
 };
 
 // For NVRTC. The kernels are called ipcq_<what>_user; a variable ipcq_device_code_<hash> says with which code they were

@@ -71,6 +71,7 @@ ImageKey image_key(const HandlerSource& source, const std::string& compiler) {
   parts.add(source.for_host() ? "host " IPCQ_HOST_CODE : "device " IPCQ_DEVICE_CODE);
   parts.add(compiler);
   parts.add(source.path);  // messages name it
+  parts.add(source.element);
   parts.add(source.text);
   parts.add(program.text);
   parts.add_all(program.options);  // among them architecture, definitions and folders

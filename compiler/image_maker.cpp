@@ -169,7 +169,15 @@ QuickImage link_quickly(const Nvrtc& nvrtc, const HandlerSource& source) {
 std::optional<HandlerImage> compile_for_host(const HostCompiler& compiler, const HandlerSource& source) {
   if (source.kind == HandlerKind::object) (void)ElfFile(source.path, source.text, ElfFile::Kind::object);  // checks it
   Compiled made = compiler.compile(source);
-  if (!made.ok && source.kind == HandlerKind::object && made.log.find("ipcq_handle") != std::string::npos) {
+  const bool lacks_it =
+      !made.ok && source.kind == HandlerKind::object && made.log.find("ipcq_handle") != std::string::npos;
+  if (lacks_it && source.has_device_code()) {
+    throw Failure(program::kFailure,
+                  fmt::format("'{}' has code for a GPU alone, and the queue is on the host; compile "
+                              "its handler for the host, too, or say backend=cuda where there is one",
+                              source.path));
+  }
+  if (lacks_it) {
     made.log += fmt::format(
         "\n{}: it is to have int32_t ipcq_handle(void* data, uint64_t length, const struct ipcq_context* context), "
         "compiled to position-independent code (-fPIC), and to need nothing but the C library and libm",

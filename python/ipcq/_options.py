@@ -152,11 +152,13 @@ def _set(
             close = difflib.get_close_matches(key, list(known), 1)
             hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
             raise UsageError(f"{what}: there is no option '{key}'{hint}")
+        if isinstance(value, Handler) and isinstance(options, _core.QueueOptions) and key == "handler":
+            value.check_state(values.get("state_bytes", 0))
+            options.handler = value.queue_option(values.get("backend", "auto"), values.get("device", 0))
+            continue
         try:
             if key == "slot_bytes":
                 options.size = parse_size(value, f"{what}, slot_bytes")
-            elif isinstance(value, Handler) and isinstance(options, _core.QueueOptions) and key == "handler":
-                options.handler = value.queue_option(values.get("backend", "auto"), values.get("device", 0))
             elif key in ("handler", "state_file"):
                 setattr(options, key, os.fspath(value))
             elif key == "groups":

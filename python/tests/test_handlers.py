@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import subprocess
 import sys
@@ -120,11 +121,27 @@ def test_elements_have_each_type_that_an_elementwise_handler_may_have(run, dtype
         ((got, processed, _),) = run(turn, [values])
         assert processed
         assert np.array_equal(np.frombuffer(got, kind), ~values)
-    if kind != np.uint64:  # with an int it makes a float, as in NumPy
+    if kind != np.uint64:  # with an int Numba takes it for signed (the guide says so)
         ((got, processed, _),) = run(halve, [values])
         assert processed
         expected = [7 - v // 2 for v in values.tolist()]  # wraps, as it does in C
         assert np.array_equal(np.frombuffer(got, kind), np.array(expected).astype(kind))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_a_float_that_an_element_cannot_hold_becomes_the_nearest_wherever_it_stands(run, dtype):
+    limits = np.iinfo(dtype)
+
+    @ipcq.handler(elementwise=True, dtype=dtype)
+    def beyond(x):
+        if x == 1:
+            return math.nan
+        return (x - 2.5) * 1e30 if x < 100 else 3.75
+
+    values = np.array([0, 1, 5, 100] * 40, dtype=dtype)  # a loop's body, and its end
+    ((got, processed, _),) = run(beyond, [values])
+    assert processed
+    assert np.frombuffer(got, dtype).tolist() == [limits.min, 0, limits.max, 3] * 40
 
 
 def test_floats_are_computed_as_numpy_does(run):
@@ -199,6 +216,31 @@ def test_state_stays_from_message_to_message(run):
 
     seen = run(sums, [np.full(8, n, np.float32) for n in (1, 2, 3)], state_bytes=8 * 8)
     assert [np.frombuffer(got, np.float32)[0] for got, _, _ in seen] == [1, 3, 6]
+
+
+def test_a_queue_without_the_state_that_a_function_asks_for_is_refused(broker, session, backend):
+    @ipcq.handler(dtype="int64", state_dtype="int64")
+    def count(data, state):
+        state[0] += 1
+        data[0] = state[0]
+
+    for options in ({}, {"state_bytes": 4}):
+        with pytest.raises(ipcq.UsageError, match="it asks for state, elements of int64, and the queue has"):
+            broker.create("without", slots=4, handler=count, backend=backend, **options)
+    with pytest.raises(ipcq.UsageError, match="it does not ask for the 64 bytes of state"):
+        broker.create("with", slots=4, handler=add, backend=backend, state_bytes=64)
+    file = count.queue_option(backend)  # of a file nobody knows it before
+    assert one_by_one(file, [bytes(8)], broker, session, backend) == [(bytes(8), False, 255)]
+
+
+def test_a_code_that_is_none_counts_as_255(broker, session, backend):
+    @ipcq.handler(dtype="int64")
+    def returns(data):
+        return data[0]
+
+    codes = [0, 1, 255, 256 + 1, -1, 2**32, 2**40 + 3]
+    seen = one_by_one(returns, [np.int64(code).tobytes() for code in codes], broker, session, backend)
+    assert [failure for _, _, failure in seen] == [0, 1, 255, 255, 255, 255, 255]
 
 
 def test_records_of_a_batch_are_handled_each(broker, session, backend):
@@ -277,15 +319,20 @@ def test_the_python_function_can_be_tested_by_itself():
     assert Message(0, 1, 2, 3, 4, 5).capacity == 5
 
 
-def test_the_same_function_makes_the_same_file_in_each_process(tmp_path):
+@pytest.mark.parametrize("target", ["host", "cuda"])
+def test_the_same_function_makes_the_same_file_in_each_process(tmp_path, target):
     """Else each run would link its image anew."""
+    if target == "cuda" and importlib.util.find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
     script = tmp_path / "make.py"
     script.write_text(
-        "import ipcq\n@ipcq.handler\ndef step(data, team, n=1):\n"
+        "import sys, ipcq\n@ipcq.handler\ndef step(data, team, n=1):\n"
         "    for i in range(team.rank, data.size, team.size):\n        data[i] += n\n"
-        "print(step(n=2).queue_option('host'))\n"
+        f"for n in map(int, sys.argv[1:]): path = step(n=n).queue_option('{target}')\nprint(path)\n"
     )
+    # Numba's names differ by what was compiled before.
+    runs = [["2"], ["2"], ["3", "2"]]
     made = {
-        subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout for _ in range(2)
+        subprocess.run([sys.executable, script, *n], capture_output=True, text=True, check=True).stdout for n in runs
     }
     assert len(made) == 1

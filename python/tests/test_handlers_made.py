@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
-import shutil
+import pickle
 import stat
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 import ipcq
 import pytest
 from conftest import WAIT
+from handler_fixtures import cache, needs_compiler, needs_numba  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures("cache")
 CPP = """
 #include <ipcq/handler.hpp>
 struct Add {
@@ -28,24 +31,6 @@ struct Add {
 };
 IPCQ_HANDLER(Add, n, twice)
 """
-
-
-@pytest.fixture
-def needs_numba():
-    if importlib.util.find_spec("numba") is None:
-        pytest.skip("numba is not installed")
-
-
-@pytest.fixture
-def needs_compiler():
-    if not any(map(shutil.which, ("c++", "g++", "clang++"))) and "IPCQ_CXX" not in os.environ:
-        pytest.skip("there is no C++ compiler in PATH")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "ipcq" / "sources"
 
 
 def test_text_is_compiled_with_its_parameters(broker, session, needs_compiler):
@@ -67,54 +52,6 @@ def test_text_that_does_not_compile_is_refused_with_the_compilers_words(broker, 
         broker.create("t", slots=4, handler=broken, backend="host")
 
 
-def test_the_python_call_names_what_it_takes():
-    def of_nothing():
-        pass
-
-    def of_others(data, other):
-        pass
-
-    def with_text(data, name="x"):
-        pass
-
-    def with_default(data=1):
-        pass
-
-    def any_number(data, *rest):
-        pass
-
-    def elements(x, y):
-        pass
-
-    async def later(data):
-        pass
-
-    def raises(data):
-        if data[0] == 1:
-            raise ValueError(data)
-
-    for function, text in (
-        (of_nothing, "its first parameter is data"),
-        (of_others, "parameter 'other': the function is given data, team, message, length and state"),
-        (with_text, "parameter 'name'"),
-        (with_default, "parameter 'data': it is given to the function, and has no default"),
-        (any_number, "parameter 'rest'"),
-        (later, "a handler is a plain function"),
-        (raises, "raise and assert cannot be compiled"),
-        (len, "a handler is a plain function"),
-    ):
-        with pytest.raises(ipcq.UsageError, match=text):
-            ipcq.handler(function)
-    with pytest.raises(ipcq.UsageError, match="parameter 'y': behind the element"):
-        ipcq.handler(elements, elementwise=True)
-    with pytest.raises(ipcq.UsageError, match="its first parameter is the element"):
-        ipcq.handler(of_nothing, elementwise=True)
-    with pytest.raises(ipcq.UsageError, match="neither IPCQ_HANDLER"):
-        ipcq.handler("threshold.cu")
-    with pytest.raises(ipcq.UsageError, match="leave name out"):
-        ipcq.handler(raises, name="other")
-
-
 def test_parameters_are_numbers_that_the_function_has():
     @ipcq.handler
     def step(data, n=1):
@@ -125,79 +62,44 @@ def test_parameters_are_numbers_that_the_function_has():
     assert dict(step.parameters) == {}
     with pytest.raises(ipcq.UsageError, match="it has no parameter 'm'; there are: n"):
         step(m=2)
-    with pytest.raises(ipcq.UsageError, match="parameter 'n': 'x' is no bool, int or float"):
-        step(n="x")
+    for value in ("x", None, 10**5000, 2**64, 1j):
+        with pytest.raises(ipcq.UsageError, match="parameter 'n': .* is no bool, int of 64 bits or float"):
+            step(n=value)
 
 
-def test_what_numba_cannot_compile_is_said_in_words(needs_numba):
+def test_parameters_of_text_are_plain_numbers(cache):
+    import enum
+
     import numpy as np
 
-    @ipcq.handler
-    def makes_an_array(data):
-        data[0] = np.zeros(data.size).sum()
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    add = ipcq.handler(CPP, name="add")
+    assert add(n=np.float64(2), twice=True).queue_option().endswith(".cu:n=2.0:twice=yes")
+    assert add(n=Level.HIGH).queue_option().endswith(":n=3")
+    assert add(n=-(2**63)).queue_option().endswith(":n=-9223372036854775808")
+
+
+@ipcq.handler
+def at_the_top(data, n=1):
+    data[0] += n
+
+
+def test_handlers_are_pickled_by_their_names(cache):
+    add = ipcq.handler(CPP, name="add")(n=2)
+    again = pickle.loads(pickle.dumps(add))
+    assert (again.source, again.name, dict(again.parameters)) == (CPP, "add", {"n": 2})
+    assert copy.deepcopy(at_the_top(n=4)).parameters == {"n": 4}
+    assert pickle.loads(pickle.dumps(at_the_top)) is at_the_top
+    assert dict(pickle.loads(pickle.dumps(at_the_top(n=4))).parameters) == {"n": 4}
 
     @ipcq.handler
-    def prints(data):
-        print(data[0])
+    def local(data):
+        data[0] = 1
 
-    @ipcq.handler
-    def opens(data):
-        data[0] = len(globals())
-
-    @ipcq.handler
-    def returns_text(data):
-        return 1.5
-
-    @ipcq.handler(elementwise=True, dtype="complex64")
-    def of_complex(x):
-        return x
-
-    @ipcq.handler(dtype="no type")
-    def of_no_type(data):
-        pass
-
-    for handler, text in (
-        (makes_an_array, "it makes an array"),
-        (prints, "it needs the Python interpreter"),
-        (opens, r"(?s)Numba cannot compile it for the host:\n.*globals"),
-        (returns_text, "a handler returns nothing or a code, an integer; this one returns float64"),
-        (of_complex, "an elementwise handler has elements of int8, .* not complex64"),
-        (of_no_type, "dtype is a type of elements"),
-    ):
-        with pytest.raises(ipcq.UsageError, match=text) as caught:
-            handler.queue_option("host")
-        assert "test_handlers_made.py" in str(caught.value)  # where the function stands
-
-
-def test_a_gpu_needs_no_gpu_to_compile_for(needs_numba):
-    if importlib.util.find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed")
-    import numpy as np
-
-    @ipcq.handler
-    def step(data, team):
-        for i in range(team.rank, data.size, team.size):
-            data[i] += 1
-
-    @ipcq.handler(elementwise=True)
-    def invert(x):
-        return ~x
-
-    @ipcq.handler
-    def prints(data):
-        print(data[0])
-
-    @ipcq.handler
-    def makes_an_array(data):
-        data[0] = np.zeros(data.size).sum()
-
-    for handler, section in ((step, b".ipcq_ltoir"), (invert, b".ipcq_element")):
-        file = Path(handler.queue_option("cuda"))
-        assert section in file.read_bytes()
-    assert b".ipcq_ltoir" not in Path(step.queue_option("host")).read_bytes()
-    for handler, text in ((prints, "it prints"), (makes_an_array, "it makes an array")):
-        with pytest.raises(ipcq.UsageError, match=text):
-            handler.queue_option("cuda")
+    with pytest.raises(ipcq.UsageError, match="is no handler: those that are passed to processes stand at the top"):
+        pickle.loads(pickle.dumps(local))
 
 
 def test_an_object_for_a_gpu_alone_is_refused_by_a_queue_on_the_host(broker, needs_numba, needs_compiler, tmp_path):
@@ -209,7 +111,7 @@ def test_an_object_for_a_gpu_alone_is_refused_by_a_queue_on_the_host(broker, nee
         data[0] += 1
 
     file = step.save(tmp_path / "step.o", "cuda")
-    with pytest.raises(ipcq.UsageError, match="ipcq_handle"):
+    with pytest.raises(ipcq.UsageError, match="has code for a GPU alone"):
         broker.create("t", slots=4, handler=file, backend="host")
 
 
@@ -226,19 +128,25 @@ def test_files_are_kept_once_and_for_this_user_alone(cache):
     assert Path(text.queue_option()).read_text() == CPP
     assert len(list(cache.iterdir())) == 1
     cache.chmod(0o777)
-    with pytest.raises(ipcq.SystemError, match="is not this user's alone"):
+    with pytest.raises(ipcq.SystemError, match="no folder that this user alone may write"):
         text.queue_option()
 
 
+def test_a_relative_cache_counts_for_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Path(ipcq.handler(CPP).queue_option()).is_relative_to(tmp_path / ".cache" / "ipcq" / "sources")
+
+
 def test_of_old_files_the_newest_are_kept(cache, monkeypatch):
-    monkeypatch.setattr("ipcq.handlers._files._MOST_BYTES", 3 * len(CPP))
+    monkeypatch.setattr("ipcq.handlers._files._MOST_BYTES", 3 * len(CPP) + 20)
     paths = [Path(ipcq.handler(CPP + f"// {n}\n", name="n").queue_option()) for n in range(4)]
     for age, path in enumerate(reversed(paths)):
         if path.exists():
             os.utime(path, (1_000_000 - age, 1_000_000 - age))
-    Path(ipcq.handler(CPP, name="last").queue_option())
+    last = Path(ipcq.handler(CPP, name="last").queue_option())
     assert not paths[0].exists()
-    assert len(list(cache.iterdir())) <= 3
+    assert sorted(path.name for path in cache.iterdir()) == sorted(p.name for p in [*paths[2:], last])
 
 
 def test_the_package_imports_without_numba_and_numpy(tmp_path):

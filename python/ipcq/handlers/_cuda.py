@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import BackendError, UsageError
 from ._context import ELEMENT_FUNCTION, FUNCTION
+from ._host import cannot_compile
 from ._wrapper import Parts, element_wrapper, wrapper
 
 if TYPE_CHECKING:
@@ -44,6 +45,47 @@ def _parts() -> Parts:
     return Parts(types, intrinsic, populate_array, from_dtype, TypingError, one_lane=False)
 
 
+class DeviceCode:
+    """What a handler's function is compiled to for GPUs of compute capability 7.5 and later. Needs no GPU.
+
+    Attributes:
+        ptx: The same for the same handler, in each process.
+    """
+
+    def __init__(self, name: str, compiled: Callable[[str], bytes]) -> None:
+        self._name = name
+        self._compiled = compiled
+        self.ptx = self._guarded("ptx")
+        _check_symbols(name, self.ptx.decode())
+
+    def ltoir(self) -> bytes:
+        """What is linked. Its bytes differ from process to process, by the names that Numba gives."""
+        return self._guarded("ltoir")
+
+    def _guarded(self, output: str) -> bytes:
+        """Raises UsageError: it cannot be compiled; BackendError: libNVVM is not installed."""
+        from numba.cuda.cudadrv.error import CudaSupportError, NvvmSupportError
+
+        try:
+            return self._compiled(output)
+        except NvvmSupportError as error:
+            raise BackendError(
+                f"{self._name}: libNVVM, which compiles it for a GPU, was not found; {_INSTALL}"
+            ) from error
+        except CudaSupportError as error:
+            raise UsageError(
+                f"{self._name}: Numba cannot compile it for a GPU: it makes or fills an array, or calls a function "
+                "that is compiled for the GPU that is current; work in data, in local numbers, and in the queue's state"
+            ) from error
+        except Exception as error:
+            if type(error).__module__.startswith("cuda.bindings"):
+                raise UsageError(
+                    f"{self._name}: libNVVM refuses what Numba has made of it ({error}): a tuple that is indexed by a "
+                    "variable, or looped over, needs exceptions, which a GPU has not; use a global array"
+                ) from error
+            raise cannot_compile(self._name, "a GPU", error) from error
+
+
 def compile_for_gpu(
     name: str,
     function: Callable[..., Any],
@@ -52,8 +94,8 @@ def compile_for_gpu(
     dtype: Any,
     state_dtype: Any,
     fastmath: bool,
-) -> bytes:
-    """LTO-IR with the contract's function, for GPUs of compute capability 7.5 and later. Needs no GPU.
+) -> DeviceCode:
+    """Compiles the contract's function, or that of one element.
 
     Raises:
         UsageError: Numba cannot compile the function; the text has Numba's.
@@ -61,21 +103,17 @@ def compile_for_gpu(
     """
     cuda = _numba_cuda()
     from numba import types
-    from numba.core.errors import NumbaError
-    from numba.cuda.core.errors import NumbaError as CudaNumbaError
-    from numba.cuda.cudadrv.error import CudaSupportError, NvvmError, NvvmSupportError
-
-    # Inlined by Numba: a call would be compiled for the GPU that is current, and needs one.
-    inner = cuda.jit(device=True, inline="always")(function)
-    parts, symbol = _parts(), FUNCTION
-    if asked.is_elementwise:
-        symbol = ELEMENT_FUNCTION
-        entry, signature = element_wrapper(inner, values, dtype, parts)
-    else:
-        entry = wrapper(inner, asked, values, dtype, state_dtype, parts)
-        signature = types.int32(types.int64, types.int64, types.int64)
 
     def compiled(output: str) -> bytes:
+        # Inlined by Numba: a call would be compiled for the GPU that is current, and needs one.
+        inner = cuda.jit(device=True, inline="always")(function)
+        parts, symbol = _parts(), FUNCTION
+        if asked.is_elementwise:
+            symbol = ELEMENT_FUNCTION
+            entry, signature = element_wrapper(inner, values, dtype, parts)
+        else:
+            entry = wrapper(inner, asked, values, dtype, state_dtype, parts)
+            signature = types.int32(types.int64, types.int64, types.int64)
         code, _ = cuda.compile(
             entry,
             signature,
@@ -88,20 +126,7 @@ def compile_for_gpu(
         )
         return code if isinstance(code, bytes) else code.encode()
 
-    try:
-        _check_symbols(name, compiled("ptx").decode())
-        return compiled("ltoir")
-    except (NumbaError, CudaNumbaError) as error:
-        raise UsageError(f"{name}: Numba cannot compile it for a GPU:\n{error}") from error
-    except NvvmSupportError as error:
-        raise BackendError(f"{name}: libNVVM, which compiles it for a GPU, was not found; {_INSTALL}") from error
-    except CudaSupportError as error:
-        raise UsageError(
-            f"{name}: Numba cannot compile it for a GPU: it makes an array, or calls what is compiled for the GPU that "
-            "is current; work in data, in local numbers, and in the queue's state"
-        ) from error
-    except NvvmError as error:
-        raise UsageError(f"{name}: libNVVM refuses what Numba has made of it: {error}") from error
+    return DeviceCode(name, compiled)
 
 
 def _check_symbols(name: str, ptx: str) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from .._errors import SystemError
@@ -18,22 +19,26 @@ _MOST_BYTES = 64 << 20
 
 
 def _folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or Path.home()) / ".cache"
+    """As that of the images (compiler/image_cache.hpp): a relative path counts for none."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not cache.startswith("/"):
+        cache = str(Path(os.environ.get("HOME") or Path.home()) / ".cache")
     return Path(cache) / "ipcq" / "sources"
 
 
 def _is_ours(path: Path) -> bool:
     """Nobody else may put code there that queues run."""
-    found = path.lstat()
+    found = path.stat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
-def _is_there(path: Path, content: bytes) -> bool:
-    """Whether it is the file of that content; it counts as used now."""
+def _is_there(path: Path, digest: str) -> bool:
+    """Whether it is a file of this user's with a content of that digest, if one is given; it counts as used now."""
     try:
         found = path.lstat()
-        good = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-        if not good or path.read_bytes() != content:
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            return False
+        if digest and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             return False
         os.utime(path)
     except OSError:
@@ -55,40 +60,55 @@ def _prune(folder: Path, keep: Path) -> None:
                 path.unlink()
 
 
-def keep(stem: str, ending: str, content: bytes) -> Path:
-    """Writes a file under a name that tells its content, or finds it there.
+def write(path: Path, content: bytes) -> None:
+    """All or nothing. Raises SystemError."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise SystemError(
+            f"'{path}' cannot be written: {error.strerror}; is there such a folder, with room, and may this user write "
+            "there?"
+        ) from error
+
+
+def keep(stem: str, ending: str, identity: bytes, content: Callable[[], bytes], is_content: bool) -> Path:
+    """Finds a file under a name that tells what it was made of, or writes it.
+
+    Args:
+        stem: Beginning of its name.
+        ending: Of its name.
+        identity: What it is made of.
+        content: Makes it.
+        is_content: ``identity`` is the content itself, which a file that is there is held against.
 
     Raises:
         SystemError: The folder cannot be made or written, or others may write it.
     """
-    folder = _folder()
-    path = folder / f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}{ending}"
+    digest = hashlib.sha256(identity).hexdigest()
     try:
+        folder = _folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ours = _is_ours(folder)
-        if ours and not _is_there(path, content):
-            _write(path, content)
-            _prune(folder, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter: there is no home
         raise SystemError(
-            f"a handler's file cannot be kept in '{folder}': {error.strerror}; set XDG_CACHE_HOME to a folder that "
-            "this user may write"
+            f"the folder of handlers' files cannot be made: {error}; set XDG_CACHE_HOME to one that this user may write"
         ) from error
     if not ours:
         raise SystemError(
-            f"handlers are kept in '{folder}', which is not this user's alone: make it so, or set XDG_CACHE_HOME"
+            f"handlers are kept in '{folder}', which is no folder that this user alone may write: make it one, or set "
+            "XDG_CACHE_HOME"
         )
-    return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All or nothing."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
+    path = folder / f"{stem}-{digest[:16]}{ending}"
+    if not _is_there(path, digest if is_content else ""):
+        write(path, content())
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+            _prune(folder, path)
+    return path

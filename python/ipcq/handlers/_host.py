@@ -52,6 +52,13 @@ def _modules() -> tuple[Any, Any]:
     return numba, llvm
 
 
+def cannot_compile(name: str, what_for: str, error: Exception) -> UsageError:
+    """Of whatever Numba raises: for what it does not know it has many types of exceptions."""
+    text = str(error) or "it does not say why"
+    kind = "" if type(error).__module__.startswith("numba") else f"{type(error).__name__}: "
+    return UsageError(f"{name}: Numba cannot compile it for {what_for}:\n{kind}{text}")
+
+
 def _parts() -> Parts:
     from numba import from_dtype, types
     from numba.core.errors import TypingError
@@ -78,15 +85,17 @@ def compile_for_host(
     """
     numba, _ = _modules()
     types = numba.types
+    if numba.config.DISABLE_JIT:
+        raise BackendError(f"{name}: NUMBA_DISABLE_JIT is set, so Numba compiles nothing; unset it")
     try:
         inner = numba.njit(error_model="numpy", fastmath=fastmath, inline="always")(function)
         entry = wrapper(inner, asked, values, dtype, state_dtype, _parts())
         signature = types.int32(types.int64, types.int64, types.int64)
         made = numba.cfunc(signature, nopython=True, error_model="numpy", fastmath=fastmath)(entry)
-    except numba.core.errors.NumbaError as error:
-        raise UsageError(f"{name}: Numba cannot compile it for the host:\n{error}") from error
-    native = made.native_name.removeprefix("cfunc.")
-    return str(made.inspect_llvm()) + "\n;;\n" + _CALL.format(inner=native, name=FUNCTION, failed=FAILED)
+        native = made.native_name.removeprefix("cfunc.")
+        return str(made.inspect_llvm()) + "\n;;\n" + _CALL.format(inner=native, name=FUNCTION, failed=FAILED)
+    except Exception as error:
+        raise cannot_compile(name, "the host", error) from error
 
 
 def _section(name: str, content: bytes) -> str:
@@ -153,7 +162,9 @@ def _check_symbols(name: str, module: Any) -> None:
             continue
         what = "it needs '" + symbol + "', which no C library has"
         if symbol.startswith("NRT_"):
-            what = "it makes an array (or a list, text, ...), and handlers have no memory of their own"
-        elif symbol.startswith(("Py", "_Py", "numba_")):
+            what = "it makes or copies an array (or a list, text, ...), and handlers have no memory of their own"
+        elif symbol.startswith(("Py", "_Py", "numba_gil", "numba_unpickle")):
             what = f"it needs the Python interpreter ({symbol}): for print(), an object, or text of an exception"
+        elif symbol.startswith("numba_"):
+            what = f"it needs a part of Numba's library ({symbol}), which is not there where handlers run"
         raise UsageError(f"{name}: {what}; work in data, in local numbers, and in the queue's state")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 from .._errors import UsageError
 from .._system import devices
-from ._base import Backend, Handler, Parameter
+from ._base import Backend, Handler, Made, Parameter
+from ._cuda import compile_for_gpu
+from ._host import compile_for_host, needs_numba, object_file
 from ._signature import Signature, called, signature_of
 from ._wrapper import PASSED
 
@@ -15,8 +22,20 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """What a function is compiled as; the same for all parameters."""
+
+    dtype: Any
+    state_dtype: Any
+    elementwise: bool
+    fastmath: bool
+
+
 class FunctionHandler(Handler):
     """A handler that is a Python function, compiled by Numba: to native code for the host, to LTO-IR for GPUs.
+
+    It can be pickled where its function stands at the top of a module, as a handler.
 
     Attributes:
         function: The Python function, for tests: ``h.function(array, ipcq.handlers.Team(0, 1))``.
@@ -24,26 +43,47 @@ class FunctionHandler(Handler):
         state_dtype: Type of the elements of ``state``.
     """
 
-    __slots__ = ("_compiled", "_fastmath", "_signature", "dtype", "function", "state_dtype")
+    __slots__ = ("_lock", "_made", "_origin", "_recipe", "_signature", "function")
 
     function: Callable[..., Any]
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        dtype: Any,
-        state_dtype: Any,
-        elementwise: bool,
-        fastmath: bool,
-        parameters: Mapping[str, Parameter] | None = None,
-    ) -> None:
-        super().__init__(getattr(function, "__name__", "handler"), parameters or {})
-        self._signature: Signature = signature_of(function, elementwise)
+    def __init__(self, function: Callable[..., Any], recipe: _Recipe) -> None:
+        super().__init__(getattr(function, "__name__", "handler"), {})
+        self._signature: Signature = signature_of(function, recipe.elementwise)
         self.function = function
-        self.dtype = dtype
-        self.state_dtype = state_dtype
-        self._fastmath = fastmath
-        self._compiled: dict[str, Any] = {}
+        self._recipe = recipe
+        self._origin = self  # without parameters
+        self._lock = threading.Lock()
+        self._made: dict[object, Made] = {}  # by parameters and backends; of the origin and all that come from it
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the elements of ``data``."""
+        return self._recipe.dtype
+
+    @property
+    def state_dtype(self) -> Any:
+        """Type of the elements of ``state``."""
+        return self._recipe.state_dtype
+
+    def check_state(self, state_bytes: int) -> None:
+        """Raises UsageError where a queue with so much state cannot have this handler."""
+        if "state" not in self._signature.given:
+            if state_bytes:
+                raise UsageError(
+                    f"{self._called}: it does not ask for the {state_bytes} bytes of state that the queue has; leave "
+                    "state_bytes out, or give it a parameter state"
+                )
+        elif state_bytes < self._dtype("state_dtype").itemsize:
+            raise UsageError(
+                f"{self._called}: it asks for state, elements of {self._dtype('state_dtype')}, and the queue has "
+                f"{state_bytes} bytes; give it some (state_bytes=...)"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.parameters:
+            return _with_parameters, (self._origin, dict(self.parameters))
+        return _at, (self.function.__module__, self.function.__qualname__)
 
     @property
     def _ending(self) -> str:
@@ -58,40 +98,62 @@ class FunctionHandler(Handler):
             if key not in self._signature.defaults:
                 has = ", ".join(self._signature.defaults) or "none"
                 raise UsageError(f"{self._called}: it has no parameter '{key}'; there are: {has}")
-        elementwise = self._signature.is_elementwise
-        return type(self)(self.function, self.dtype, self.state_dtype, elementwise, self._fastmath, parameters)
-
-    def _compile(self, backend: Backend, device: int) -> bytes:
-        for_host = backend != "cuda"
-        for_gpu = backend == "cuda" or (backend == "auto" and any(d.index == device for d in devices()))
-        key = f"{for_host} {for_gpu}"
-        if key not in self._compiled:
-            self._compiled[key] = self._make(for_host, for_gpu)
-        made: bytes = self._compiled[key]
+        made = type(self)(self.function, self._recipe)
+        made.parameters = MappingProxyType(dict(parameters))
+        made._origin, made._lock, made._made = self._origin, self._lock, self._made  # noqa: SLF001
         return made
 
-    def _make(self, for_host: bool, for_gpu: bool) -> bytes:
-        from ._cuda import compile_for_gpu
-        from ._host import compile_for_host, object_file
-
+    def _dtype(self, which: str) -> Any:
         try:
             import numpy as np
-
-            dtype, state_dtype = np.dtype(self.dtype), np.dtype(self.state_dtype)
         except ImportError:
-            from ._host import needs_numba
-
             raise needs_numba() from None
+        given = getattr(self, which)
+        try:
+            dtype = np.dtype(given)
         except TypeError as error:
-            raise UsageError(f"{self._called}: dtype is a type of elements, as numpy.dtype takes it: {error}") from None
-        elementwise = self._signature.is_elementwise
-        if elementwise and dtype.name not in PASSED:
+            raise UsageError(f"{self._called}, {which}: {given!r} is no type of elements: {error}") from None
+        if not dtype.isnative:
+            raise UsageError(f"{self._called}, {which}: {dtype} is not in the machine's byte order; convert the data")
+        return dtype
+
+    def _compile(self, backend: Backend, device: int) -> Made:
+        for_host = backend != "cuda"
+        for_gpu = backend == "cuda" or (backend == "auto" and any(d.index == device for d in devices()))
+        key = (for_host, for_gpu, *sorted((k, repr(v)) for k, v in self.parameters.items()))
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = self._make(for_host, for_gpu)
+            return self._made[key]
+
+    def _make(self, for_host: bool, for_gpu: bool) -> Made:
+        dtype, state_dtype = self._dtype("dtype"), self._dtype("state_dtype")
+        element = dtype.name if self._recipe.elementwise else ""
+        if element and element not in PASSED:
             raise UsageError(f"{self._called}: an elementwise handler has elements of {', '.join(PASSED)}, not {dtype}")
         values = {**self._signature.defaults, **self.parameters}
-        what = (self._called, self.function, self._signature, values, dtype, state_dtype, self._fastmath)
+        name, fastmath = self._called, self._recipe.fastmath
+        what = (name, self.function, self._signature, values, dtype, state_dtype, fastmath)
         host = compile_for_host(*what) if for_host else ""
-        gpu = compile_for_gpu(*what) if for_gpu else b""
-        return object_file(self._called, host, gpu, dtype.name if elementwise else "")
+        native = object_file(name, host, b"", element) if for_host else b""
+        if not for_gpu:
+            return Made(native, lambda: native, is_content=True)
+        gpu = compile_for_gpu(*what)
+        return Made(native + gpu.ptx, functools.cache(lambda: object_file(name, host, gpu.ltoir(), element)))
+
+
+def _with_parameters(origin: FunctionHandler, parameters: Mapping[str, Parameter]) -> FunctionHandler:
+    return origin(**parameters)
+
+
+def _at(module: str, name: str) -> Handler:
+    """What a pickle names. Raises UsageError: there is no handler of that name now."""
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, Handler):
+        return found
+    raise UsageError(f"{module}.{name} is no handler: those that are passed to processes stand at the top of a module")
 
 
 class SourceHandler(Handler):
@@ -119,8 +181,15 @@ class SourceHandler(Handler):
     def _with(self, parameters: Mapping[str, Parameter]) -> Self:
         return type(self)(self.source, self.name, parameters)
 
-    def _compile(self, backend: Backend, device: int) -> bytes:  # noqa: ARG002
-        return self.source.encode()
+    def _compile(self, backend: Backend, device: int) -> Made:  # noqa: ARG002
+        content = self.source.encode()
+        return Made(content, lambda: content, is_content=True)
+
+    def check_state(self, state_bytes: int) -> None:
+        """Nothing: the queue's executor knows, and says it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.source, self.name, dict(self.parameters))
 
     def _arguments(self) -> str:
         def text(value: Parameter) -> str:
@@ -184,10 +253,13 @@ def handler(
     Raises:
         UsageError: No such function or text. What Numba cannot compile is said when the queue is created.
     """
+    recipe = _Recipe(dtype, state_dtype, elementwise, fastmath)
     if isinstance(what, str):
+        if recipe != _Recipe("uint8", "uint8", elementwise=False, fastmath=False):
+            raise UsageError(f"handler '{name}': dtype, state_dtype, elementwise and fastmath are for Python functions")
         return SourceHandler(what, name)
     if name != "handler":
         raise UsageError(f"handler '{name}': a function has a name of its own; leave name out")
     if what is None:
-        return lambda function: FunctionHandler(function, dtype, state_dtype, elementwise, fastmath)
-    return FunctionHandler(what, dtype, state_dtype, elementwise, fastmath)
+        return lambda function: FunctionHandler(function, recipe)
+    return FunctionHandler(what, recipe)

@@ -6,7 +6,7 @@ import dis
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any
 
 from .._errors import UsageError
@@ -59,11 +59,11 @@ def signature_of(function: Callable[..., Any], elementwise: bool) -> Signature:
     if elementwise:
         first = next(iter(parameters.values()), None)
         if first is None or first.default is not first.empty or first.kind is not first.POSITIONAL_OR_KEYWORD:
-            raise UsageError(f"{name}: elementwise, its first parameter is the element, which has no default")
+            raise UsageError(f"{name}: elementwise, its first parameter is the element: a name, without / and default")
         parameters = MappingProxyType({key: p for key, p in parameters.items() if p is not first})
     for key, parameter in parameters.items():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
-            raise UsageError(f"{name}, parameter '{key}': there is no such kind of parameter here; write NAME=VALUE")
+            raise UsageError(f"{name}, parameter '{key}': it is to be one that has a name and a place, without / and *")
         if key in GIVEN and not elementwise:
             if parameter.default is not parameter.empty:
                 raise UsageError(f"{name}, parameter '{key}': it is given to the function, and has no default")
@@ -81,13 +81,16 @@ def signature_of(function: Callable[..., Any], elementwise: bool) -> Signature:
             )
     if "data" not in given and not elementwise:
         raise UsageError(f"{name}: its first parameter is data, the message as an array")
-    _refuse_raise(function, name)
+    _refuse_raise(function.__code__, name)
     return Signature(tuple(given), defaults)
 
 
-def _refuse_raise(function: Callable[..., Any], name: str) -> None:
-    line = function.__code__.co_firstlineno
-    for instruction in dis.get_instructions(function):
+def _refuse_raise(code: CodeType, name: str) -> None:
+    for inner in code.co_consts:  # of local functions
+        if isinstance(inner, CodeType):
+            _refuse_raise(inner, name)
+    line = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
         starts = instruction.starts_line
         if starts is not None and starts is not True and starts is not False:
             line = starts

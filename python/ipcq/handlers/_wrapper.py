@@ -12,7 +12,9 @@ from typing import Any
 from ._base import Parameter
 from ._context import (
     CAPACITY,
+    DROP,
     ELEMENT_FUNCTION,
+    FAILED,
     FUNCTION,
     NEW_LENGTH,
     PRODUCER,
@@ -88,20 +90,63 @@ def _code(parts: Parts) -> Any:
         if not isinstance(of_value, (types.Integer, types.NoneType)):
             raise parts.typing_error(f"a handler returns nothing or a code, an integer; this one returns {result}")
 
+        def narrowed(context: Any, builder: Any, value: Any, kind: Any) -> Any:
+            failed = context.get_constant(types.int32, FAILED)
+            wide = context.cast(builder, value, kind, types.int64)
+            fits = builder.icmp_unsigned("<=", wide, context.get_constant(types.int64, DROP))
+            return builder.select(fits, builder.trunc(wide, failed.type), failed)
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             zero = context.get_constant(types.int32, 0)
             kind = signature.args[0]
             if isinstance(kind, types.NoneType):
                 return zero
             if not isinstance(kind, types.Optional):
-                return context.cast(builder, arguments[0], kind, types.int32)
+                return narrowed(context, builder, arguments[0], kind)
             optional = context.make_helper(builder, kind, value=arguments[0])
-            value = context.cast(builder, optional.data, kind.type, types.int32)
-            return builder.select(optional.valid, value, zero)
+            return builder.select(optional.valid, narrowed(context, builder, optional.data, kind.type), zero)
 
         return types.int32(result), generate
 
     return parts.intrinsic(code)
+
+
+def _element(parts: Parts, dtype: Any) -> Any:
+    """``element(result)``: what a function of one element has returned, as an element.
+
+    Integers wrap. A float that an integer cannot hold becomes the nearest, and NaN 0, as a GPU converts: without this
+    each compiler, and each part of a loop, would make something else of it.
+    """
+    types, element = parts.types, parts.from_dtype(dtype)
+
+    def saturated(context: Any, builder: Any, value: Any) -> Any:
+        signed, bits = element.signed, element.bitwidth
+        low = -(2 ** (bits - 1)) if signed else 0
+        high = 2 ** (bits - 1) if signed else 2**bits  # the first that is too large: a float has it exactly
+        number = context.get_constant(types.float64, 0.0)
+        at_least = builder.fcmp_ordered(">=", value, context.get_constant(types.float64, float(low)))
+        below = builder.fcmp_ordered("<", value, context.get_constant(types.float64, float(high)))
+        safe = builder.select(builder.and_(at_least, below), value, number)
+        target = context.get_value_type(element)
+        made = builder.fptosi(safe, target) if signed else builder.fptoui(safe, target)
+        above = builder.fcmp_ordered(">=", value, context.get_constant(types.float64, float(high)))
+        under = builder.fcmp_ordered("<", value, context.get_constant(types.float64, float(low)))
+        made = builder.select(above, context.get_constant(element, high - 1), made)
+        return builder.select(under, context.get_constant(element, low), made)
+
+    def convert(typingctx: Any, result: Any) -> Any:  # noqa: ARG001
+        if not isinstance(result, (types.Integer, types.Float, types.Boolean)):
+            raise parts.typing_error(f"an elementwise handler returns a number on each path; this one returns {result}")
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = signature.args[0]
+            if isinstance(kind, types.Float) and isinstance(element, types.Integer):
+                return saturated(context, builder, context.cast(builder, arguments[0], kind, types.float64))
+            return context.cast(builder, arguments[0], kind, element)
+
+        return element(result), generate
+
+    return parts.intrinsic(convert)
 
 
 _ARGUMENTS = {
@@ -133,8 +178,12 @@ def element_wrapper(
 ) -> tuple[Callable[..., Any], Any]:
     """The function of one element for a GPU, and its signature. What applies it to all is in the compiler."""
     arguments = "".join(f", value_{name}" for name in values)
-    text = f"def {ELEMENT_FUNCTION}(x):\n  return element(inner(element(x){arguments}))\n"
-    names: dict[str, Any] = {"inner": inner, "element": getattr(parts.types, dtype.name)}
+    text = f"def {ELEMENT_FUNCTION}(x):\n  return element(inner(of_type(x){arguments}))\n"
+    names: dict[str, Any] = {
+        "inner": inner,
+        "element": _element(parts, dtype),
+        "of_type": getattr(parts.types, dtype.name),
+    }
     names |= {f"value_{name}": value for name, value in values.items()}
     exec(text, names)
     passed = getattr(parts.types, PASSED[dtype.name])
@@ -158,10 +207,12 @@ def wrapper(
         f"  message = Message({', '.join(f'words[{word}]' for word in of_message)})",
         f"  return code(inner({', '.join(arguments)}))",
     ]
+    if "state" in asked.given:
+        lines[1:1] = [f"  if view_word(context, count_of_words)[{STATE_BYTES}] < state_bytes:", f"    return {FAILED}"]
     if asked.is_elementwise:
         lines[-3:] = [
             "  for i in range(data.size):",
-            f"    data[i] = inner(data[i], {', '.join(arguments)})",
+            f"    data[i] = element(inner(data[i], {', '.join(arguments)}))",
             "  return 0",
         ]
     int64 = parts.types.int64  # signed, as array sizes are: Numba makes a float of both kinds together
@@ -179,6 +230,8 @@ def wrapper(
         "zero": 0,
         "one": 1,
     }
+    if asked.is_elementwise:
+        names["element"] = _element(parts, dtype)
     names |= {f"value_{name}": value for name, value in values.items()}
     exec("\n".join(lines), names)
     function: Callable[..., int] = names[FUNCTION]
