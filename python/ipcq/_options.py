@@ -152,10 +152,6 @@ def _set(
             close = difflib.get_close_matches(key, list(known), 1)
             hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
             raise UsageError(f"{what}: there is no option '{key}'{hint}")
-        if isinstance(value, Handler) and isinstance(options, _core.QueueOptions) and key == "handler":
-            value.check_state(values.get("state_bytes", 0))
-            options.handler = value.queue_option(values.get("backend", "auto"), values.get("device", 0))
-            continue
         try:
             if key == "slot_bytes":
                 options.size = parse_size(value, f"{what}, slot_bytes")
@@ -204,5 +200,10 @@ def queue_options(queue: str, values: QueueOptions) -> _core.QueueOptions:
     has_slots = values.get("slots") != 0 and "pool" not in values
     options.metadata = _METADATA_OF_ARRAYS if has_slots else 0
     known = {**PoolOptions.__annotations__, **QueueOptions.__annotations__}
+    handler = values.get("handler")
+    if isinstance(handler, Handler):
+        handler.check_state(values.get("state_bytes", 0))
+        file = handler.queue_option(values.get("backend", "auto"), values.get("device", 0))
+        values = {**values, "handler": file}
     _set(options, values, known, f"queue '{queue}'")
     return options

@@ -20,6 +20,7 @@ def test_pytorch_works_in_both_sides_without_a_copy(streams, torch):
     with ipcq.Buffer((3, 4), "float32", device=0) as buffer:
         with buffer.host(write=True) as view:
             tensor = torch.from_dlpack(view)
+            torch.zeros(1, device="cuda")  # before, PyTorch does not ask the driver
             assert tensor.is_pinned()
             assert tensor.data_ptr() == view.address
             tensor.copy_(torch.arange(12).reshape(3, 4))

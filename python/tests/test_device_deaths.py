@@ -36,12 +36,18 @@ with ipcq.connect(name) as session, session.consumer("q", cuda=True) as consumer
             if {in_kernel}:
                 import torch
                 tensor = torch.from_dlpack(message)
-                torch.cuda._sleep(10_000_000_000)      # some seconds
+                torch.cuda._sleep(20_000_000_000)      # some seconds
                 tensor.sum()
+                time.sleep(1)                          # it has begun by then
                 say("in kernel")
             time.sleep(60)
         message.release()
 """
+
+
+def kill(child):
+    child.signal(signal.SIGKILL)
+    child.finish(-signal.SIGKILL)
 
 
 def under_mps():
@@ -61,12 +67,14 @@ def frames(broker):
 
 
 def exchange(session, queue):
-    """One message through a queue, behind what is left, by endpoints without a GPU that are opened anew each time."""
+    """One message through a queue, and what is left there, by endpoints without a GPU that are opened each time."""
     with session.producer(queue, wait_for=WAIT) as producer, session.consumer(queue, wait_for=WAIT) as consumer:
         producer.send(b"\7" * BYTES, timeout=WAIT)
-        while consumer.receive_bytes(timeout=WAIT) != bytes([0xFF ^ 7]) * BYTES:
-            pass
-        return True
+        received = [consumer.receive_bytes(timeout=WAIT)]
+        while message := consumer.try_receive():
+            with message:
+                received.append(bytes(message))
+        return bytes([0xFF ^ 7]) * BYTES in received
 
 
 def exchanges(session, queue):
@@ -109,7 +117,7 @@ def test_one_that_is_killed_within_a_kernel_costs_no_queue(frames, session, star
         assert bystander.line() == "got 0"
         assert dying.line() == "got 0"
         assert dying.line() == "in kernel"
-        dying.signal(signal.SIGKILL)
+        kill(dying)
         if mps:
             deadline = time.monotonic() + WAIT
             with pytest.raises((ipcq.ClosedError, ipcq.PeerDeadError)):
@@ -121,7 +129,8 @@ def test_one_that_is_killed_within_a_kernel_costs_no_queue(frames, session, star
             for number in range(1, 4 * SLOTS):
                 others.send(bytes(BYTES), timeout=WAIT)
                 assert bystander.line() == f"got {number}"
-            bystander.signal(signal.SIGKILL)
+            kill(bystander)
     for queue in ("q", "other"):
+        eventually(lambda queue=queue: not group_stats(frames, queue=queue).members, f"the dead have left {queue}")
         eventually(lambda queue=queue: exchanges(session, queue), f"queue {queue} works")
         eventually(lambda queue=queue: queue_stats(frames, queue).empty == SLOTS, f"all slots of {queue} are free")

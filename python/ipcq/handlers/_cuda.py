@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
 from collections.abc import Callable, Mapping
@@ -35,14 +36,22 @@ def _numba_cuda() -> Any:
     return cuda
 
 
+def _of_numba(module: str) -> Any:
+    """A module of numba-cuda, which puts its modules where those of Numba's own were."""
+    return importlib.import_module(f"numba.cuda.{module}")
+
+
 def _parts() -> Parts:
     from numba import types
-    from numba.cuda.core.errors import TypingError
-    from numba.cuda.extending import intrinsic
-    from numba.cuda.np.arrayobj import populate_array
-    from numba.cuda.np.numpy_support import from_dtype
 
-    return Parts(types, intrinsic, populate_array, from_dtype, TypingError, one_lane=False)
+    return Parts(
+        types,
+        _of_numba("extending").intrinsic,
+        _of_numba("np.arrayobj").populate_array,
+        _of_numba("np.numpy_support").from_dtype,
+        _of_numba("core.errors").TypingError,
+        one_lane=False,
+    )
 
 
 class DeviceCode:
@@ -64,15 +73,14 @@ class DeviceCode:
 
     def _guarded(self, output: str) -> bytes:
         """Raises UsageError: it cannot be compiled; BackendError: libNVVM is not installed."""
-        from numba.cuda.cudadrv.error import CudaSupportError, NvvmSupportError
-
+        errors = _of_numba("cudadrv.error")
         try:
             return self._compiled(output)
-        except NvvmSupportError as error:
+        except errors.NvvmSupportError as error:
             raise BackendError(
                 f"{self._name}: libNVVM, which compiles it for a GPU, was not found; {_INSTALL}"
             ) from error
-        except CudaSupportError as error:
+        except errors.CudaSupportError as error:
             raise UsageError(
                 f"{self._name}: Numba cannot compile it for a GPU: it makes or fills an array, or calls a function "
                 "that is compiled for the GPU that is current; work in data, in local numbers, and in the queue's state"
