@@ -23,7 +23,7 @@ except ipcq.BackendError as error:
 if DEVICE.name == "soft GPU":
     pytest.skip("the played GPU ends with its process, and has no MPS", allow_module_level=True)
 
-BYTES = 1 << 20
+BYTES = 32 << 20
 SLOTS = 4
 
 CONSUMER = """
@@ -36,10 +36,13 @@ with ipcq.connect(name) as session, session.consumer("q", cuda=True) as consumer
             if {in_kernel}:
                 import torch
                 tensor = torch.from_dlpack(message)
-                torch.cuda._sleep(20_000_000_000)      # some seconds
-                tensor.sum()
-                time.sleep(1)                          # it has begun by then
-                say("in kernel")
+                numbers = tensor.view(torch.float32)   # kernels that touch the queue's memory, one behind the other
+                begin, said = time.monotonic(), False
+                while True:
+                    numbers.lgamma_()
+                    if not said and time.monotonic() > begin + 1:
+                        said = True
+                        say("in kernel")
             time.sleep(60)
         message.release()
 """
@@ -105,7 +108,7 @@ def test_a_consumer_that_is_killed_gives_its_message_to_another(frames, session,
 
 
 def test_one_that_is_killed_within_a_kernel_costs_no_queue(frames, session, start):
-    """Under MPS the queues are lost, which is said, and created anew; without it nobody notices."""
+    """Under MPS the queues may be lost, which is said, and created anew; without it nobody notices."""
     mps = under_mps()
     dying = start(CONSUMER.format(dies_at=0, in_kernel=True))
     assert dying.line() == "ready"
@@ -119,12 +122,18 @@ def test_one_that_is_killed_within_a_kernel_costs_no_queue(frames, session, star
         assert dying.line() == "in kernel"
         kill(dying)
         if mps:
-            deadline = time.monotonic() + WAIT
-            with pytest.raises((ipcq.ClosedError, ipcq.PeerDeadError)):
+            # Undefined, says MPS: the queues are lost, or nobody notices. It is never silent.
+            deadline = time.monotonic() + 3
+            try:
                 while time.monotonic() < deadline:
                     others.send(bytes(BYTES), timeout=WAIT)
-            bystander.finish(None)
-            assert "closed" in bystander.stderr() or "CUDA" in bystander.stderr()
+                print("nobody has noticed")
+            except (ipcq.ClosedError, ipcq.PeerDeadError) as error:
+                print("the loss is told:", error)
+                bystander.finish(None)
+                assert "closed" in bystander.stderr() or "CUDA" in bystander.stderr()
+            else:
+                kill(bystander)
         else:
             for number in range(1, 4 * SLOTS):
                 others.send(bytes(BYTES), timeout=WAIT)
