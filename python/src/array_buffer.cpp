@@ -264,9 +264,13 @@ void BufferView::release_buffer() noexcept {
 }
 
 void BufferView::end_once() noexcept {
-  if (state_ == nullptr) return;
-  end();
-  state_ = nullptr;  // a name that is left keeps no buffer
+  const auto state = std::exchange(state_, nullptr);  // a name that is left keeps no buffer
+  if (state != nullptr) end(*state);
+}
+
+const char* BufferView::why_not_alive() const noexcept {
+  return state_ != nullptr && state_->is_inherited() ? "the view of a buffer belongs to the parent process"
+                                                     : "the view of a buffer has ended";
 }
 
 HostView::HostView(std::shared_ptr<BufferState> state, bool writes, bool keep, const Patience& patience)
@@ -275,7 +279,7 @@ HostView::HostView(std::shared_ptr<BufferState> state, bool writes, bool keep, c
 }
 
 int HostView::get_buffer(Py_buffer* view, PyObject* self, int flags) noexcept {
-  if (!is_alive()) return refuse_buffer(view, "the view of a buffer has ended");
+  if (!is_alive()) return refuse_buffer(view, why_not_alive());
   if (!writes() && (flags & PyBUF_WRITABLE) != 0)
     return refuse_buffer(view, "this view of a buffer reads: host(write=True) shows one that can be written");
   const int result = fill_buffer(view, self, state().memory().host(), layout_, !writes(), flags);

@@ -132,8 +132,10 @@ class BufferView {
  protected:
   BufferView(BufferView&& other) noexcept = default;
   ~BufferView() = default;  // those that derive from it end it
-  virtual void end() noexcept = 0;
+  virtual void end(BufferState& state) noexcept = 0;
+  // Of several threads that end it the first does; the others find that it has ended.
   void end_once() noexcept;
+  const char* why_not_alive() const noexcept;
 
  private:
   std::shared_ptr<BufferState> state_;  // null: it has ended
@@ -155,7 +157,7 @@ class HostView final : public BufferView {
   std::uintptr_t address() const;
 
  private:
-  void end() noexcept override { state().end_host(writes()); }
+  void end(BufferState& state) noexcept override { state.end_host(writes()); }
   ArrayLayout layout_;  // which consumers of the buffer protocol refer to
 };
 
@@ -172,9 +174,10 @@ class DeviceView final : public BufferView {
   std::uintptr_t address() const;
 
  private:
-  void end() noexcept override {
-    state().end_device(streams_, writes());
-    keeper_.reset();
+  void end(BufferState& state) noexcept override {
+    const nb::object keeper = std::move(keeper_);  // the GIL may be given up in between
+    const auto streams = std::exchange(streams_, {});
+    state.end_device(streams, writes());
   }
   nb::object keeper_;
   std::vector<SideMemory::Stream> streams_;  // its own first

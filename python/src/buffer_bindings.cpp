@@ -258,9 +258,12 @@ struct PoolObject {
   std::shared_ptr<PoolState> state;
 };
 
+constexpr std::size_t kMostBuffers = 65536;
+
 void construct_pool(PoolObject* self, nb::handle count, nb::handle shape, const std::string& dtype, nb::handle device) {
   const std::size_t buffers = parse_size(count, "count");
-  if (buffers == 0) throw nb::value_error("count: a pool has at least one buffer");
+  if (buffers == 0 || buffers > kMostBuffers)
+    throw nb::value_error("count: a pool has 1 to 65536 buffers");  // all are allocated in this call
   const ArrayLayout layout = ArrayLayout::contiguous(parse_dtype(dtype), parse_shape(shape));
   const int gpu = parse_device(device);
   std::string where = describe("pool of " + std::to_string(buffers) + " buffers of ", layout, gpu);

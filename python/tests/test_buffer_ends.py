@@ -4,12 +4,14 @@ They run on a played GPU too (see driver.py).
 """
 
 import signal
+import sys
+import threading
 import time
 from pathlib import Path
 
 import ipcq
 import pytest
-from conftest import eventually
+from conftest import WAIT, InThread, eventually
 from driver import Driver, Gate
 
 try:
@@ -137,3 +139,20 @@ def test_the_interpreter_ends_whatever_is_left(start, left):
     assert child.line() == "left"
     _, errors = child.finish()
     assert errors == ""
+
+
+def test_two_threads_that_end_one_view_end_it_once(streams):
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        buffer = ipcq.Buffer((64,), device=0)
+        for _ in range(2000):
+            view = buffer.device(streams[0], write=True)
+            barrier = threading.Barrier(2, timeout=WAIT)
+            calls = [InThread(lambda view=view, barrier=barrier: (barrier.wait(), view.release())) for _ in range(2)]
+            for call in calls:
+                call.result()
+            buffer.host().release()  # refused while a view of the other side counts
+        buffer.release()
+    finally:
+        sys.setswitchinterval(switch)
