@@ -98,6 +98,8 @@ ChildOutput run_child(const std::string& program, std::vector<std::string> argum
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (!complete) fail(fmt::format("no answer within {} s: {}", patience.count(), hint));
+  // Ctrl-C is for both, and the child's end may be seen before this process gets its own.
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) ::raise(SIGINT);
   if (WIFSIGNALED(status)) fail(fmt::format("killed by signal {}", WTERMSIG(status)));
   out.exit_code = WEXITSTATUS(status);
   return out;
