@@ -5,17 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._errors import BackendError, UsageError
 from ._context import ELEMENT_FUNCTION, FUNCTION
 from ._host import cannot_compile
-from ._wrapper import Parts, element_wrapper, wrapper
+from ._wrapper import Parts, Task, element_wrapper, wrapper
 
 if TYPE_CHECKING:
-    from ._base import Parameter
-    from ._signature import Signature
+    pass
 
 _OLDEST = (7, 5)  # that NVIDIA's compilers of CUDA 13 know; the linker makes code for the queue's GPU of it
 _INSTALL = "pip install ipcq[numba]"
@@ -94,15 +93,7 @@ class DeviceCode:
             raise cannot_compile(self._name, "a GPU", error) from error
 
 
-def compile_for_gpu(
-    name: str,
-    function: Callable[..., Any],
-    asked: Signature,
-    values: Mapping[str, Parameter],
-    dtype: Any,
-    state_dtype: Any,
-    fastmath: bool,
-) -> DeviceCode:
+def compile_for_gpu(task: Task) -> DeviceCode:
     """Compiles the contract's function, or that of one element.
 
     Raises:
@@ -114,13 +105,13 @@ def compile_for_gpu(
 
     def compiled(output: str) -> bytes:
         # Inlined by Numba: a call would be compiled for the GPU that is current, and needs one.
-        inner = cuda.jit(device=True, inline="always")(function)
+        inner = cuda.jit(device=True, inline="always")(task.function)
         parts, symbol = _parts(), FUNCTION
-        if asked.is_elementwise:
+        if task.asked.is_elementwise:
             symbol = ELEMENT_FUNCTION
-            entry, signature = element_wrapper(inner, values, dtype, parts)
+            entry, signature = element_wrapper(inner, task, parts)
         else:
-            entry = wrapper(inner, asked, values, dtype, state_dtype, parts)
+            entry = wrapper(inner, task, parts)
             signature = types.int32(types.int64, types.int64, types.int64)
         code, _ = cuda.compile(
             entry,
@@ -130,11 +121,11 @@ def compile_for_gpu(
             abi_info={"abi_name": symbol},
             output=output,
             cc=_OLDEST,
-            fastmath=fastmath,
+            fastmath=task.fastmath,
         )
         return code if isinstance(code, bytes) else code.encode()
 
-    return DeviceCode(name, compiled)
+    return DeviceCode(task.name, compiled)
 
 
 def _check_symbols(name: str, ptx: str) -> None:

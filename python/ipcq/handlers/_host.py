@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._errors import BackendError, UsageError
 from ._context import FAILED, FUNCTION
-from ._wrapper import Parts, wrapper
+from ._wrapper import Parts, Task, wrapper
 
 if TYPE_CHECKING:
-    from ._base import Parameter
-    from ._signature import Signature
+    pass
 
 # Numba's own convention: a place for the result, one for an exception, then the arguments; 0 is success.
 _CALL = """
@@ -68,15 +66,7 @@ def _parts() -> Parts:
     return Parts(types, intrinsic, populate_array, from_dtype, TypingError, one_lane=True)
 
 
-def compile_for_host(
-    name: str,
-    function: Callable[..., Any],
-    asked: Signature,
-    values: Mapping[str, Parameter],
-    dtype: Any,
-    state_dtype: Any,
-    fastmath: bool,
-) -> str:
+def compile_for_host(task: Task) -> str:
     """LLVM IR with the contract's function, for this machine.
 
     Raises:
@@ -86,16 +76,16 @@ def compile_for_host(
     numba, _ = _modules()
     types = numba.types
     if numba.config.DISABLE_JIT:
-        raise BackendError(f"{name}: NUMBA_DISABLE_JIT is set, so Numba compiles nothing; unset it")
+        raise BackendError(f"{task.name}: NUMBA_DISABLE_JIT is set, so Numba compiles nothing; unset it")
     try:
-        inner = numba.njit(error_model="numpy", fastmath=fastmath, inline="always")(function)
-        entry = wrapper(inner, asked, values, dtype, state_dtype, _parts())
+        inner = numba.njit(error_model="numpy", fastmath=task.fastmath, inline="always")(task.function)
+        entry = wrapper(inner, task, _parts())
         signature = types.int32(types.int64, types.int64, types.int64)
-        made = numba.cfunc(signature, nopython=True, error_model="numpy", fastmath=fastmath)(entry)
+        made = numba.cfunc(signature, nopython=True, error_model="numpy", fastmath=task.fastmath)(entry)
         native = made.native_name.removeprefix("cfunc.")
         return str(made.inspect_llvm()) + "\n;;\n" + _CALL.format(inner=native, name=FUNCTION, failed=FAILED)
     except Exception as error:
-        raise cannot_compile(name, "the host", error) from error
+        raise cannot_compile(task.name, "the host", error) from error
 
 
 def _section(name: str, content: bytes) -> str:

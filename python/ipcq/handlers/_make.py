@@ -16,7 +16,7 @@ from ._base import Backend, Handler, Made, Parameter
 from ._cuda import compile_for_gpu
 from ._host import compile_for_host, needs_numba, object_file
 from ._signature import Signature, called, signature_of
-from ._wrapper import PASSED
+from ._wrapper import PASSED, Task
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -132,13 +132,13 @@ class FunctionHandler(Handler):
         if element and element not in PASSED:
             raise UsageError(f"{self._called}: an elementwise handler has elements of {', '.join(PASSED)}, not {dtype}")
         values = {**self._signature.defaults, **self.parameters}
-        name, fastmath = self._called, self._recipe.fastmath
-        what = (name, self.function, self._signature, values, dtype, state_dtype, fastmath)
-        host = compile_for_host(*what) if for_host else ""
+        name = self._called
+        task = Task(name, self.function, self._signature, values, dtype, state_dtype, self._recipe.fastmath)
+        host = compile_for_host(task) if for_host else ""
         native = object_file(name, host, b"", element) if for_host else b""
         if not for_gpu:
             return Made(native, lambda: native, is_content=True)
-        gpu = compile_for_gpu(*what)
+        gpu = compile_for_gpu(task)
         return Made(native + gpu.ptx, functools.cache(lambda: object_file(name, host, gpu.ltoir(), element)))
 
 

@@ -35,6 +35,29 @@ from ._signature import Signature
 
 
 @dataclass(frozen=True)
+class Task:
+    """What is to be compiled.
+
+    Attributes:
+        name: What errors call it.
+        function: The user's.
+        asked: Its parameters.
+        values: Those of its own, all of them.
+        dtype: NumPy's type of the elements of ``data``.
+        state_dtype: And of ``state``.
+        fastmath: Whether operations on floats may be reordered.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    asked: Signature
+    values: Mapping[str, Parameter]
+    dtype: Any
+    state_dtype: Any
+    fastmath: bool
+
+
+@dataclass(frozen=True)
 class Parts:
     """What one of Numba's compilers brings.
 
@@ -173,30 +196,26 @@ PASSED = {
 }
 
 
-def element_wrapper(
-    inner: Any, values: Mapping[str, Parameter], dtype: Any, parts: Parts
-) -> tuple[Callable[..., Any], Any]:
+def element_wrapper(inner: Any, task: Task, parts: Parts) -> tuple[Callable[..., Any], Any]:
     """The function of one element for a GPU, and its signature. What applies it to all is in the compiler."""
-    arguments = "".join(f", value_{name}" for name in values)
+    arguments = "".join(f", value_{name}" for name in task.values)
     text = f"def {ELEMENT_FUNCTION}(x):\n  return element(inner(of_type(x){arguments}))\n"
     names: dict[str, Any] = {
         "inner": inner,
-        "element": _element(parts, dtype),
-        "of_type": getattr(parts.types, dtype.name),
+        "element": _element(parts, task.dtype),
+        "of_type": getattr(parts.types, task.dtype.name),
     }
-    names |= {f"value_{name}": value for name, value in values.items()}
+    names |= {f"value_{name}": value for name, value in task.values.items()}
     exec(text, names)
-    passed = getattr(parts.types, PASSED[dtype.name])
+    passed = getattr(parts.types, PASSED[task.dtype.name])
     return names[ELEMENT_FUNCTION], passed(passed)
 
 
-def wrapper(
-    inner: Any, asked: Signature, values: Mapping[str, Parameter], dtype: Any, state_dtype: Any, parts: Parts
-) -> Callable[..., int]:
+def wrapper(inner: Any, task: Task, parts: Parts) -> Callable[..., int]:
     """The contract's function, which calls ``inner`` with what it asks for."""
     one_lane = "Team(zero, one)" if parts.one_lane else f"Team(words[{RANK}], words[{SIZE}])"
     of_message = (TICKET, SEQUENCE, PRODUCER, PUBLISHED_AT, RECORD, CAPACITY)
-    arguments = [_ARGUMENTS[name] for name in asked.given] + [f"value_{name}" for name in asked.defaults]
+    arguments = [_ARGUMENTS[name] for name in task.asked.given] + [f"value_{name}" for name in task.asked.defaults]
     lines = [
         f"def {FUNCTION}(address, bytes, context):",
         "  words = view_word(context, count_of_words)",
@@ -207,9 +226,9 @@ def wrapper(
         f"  message = Message({', '.join(f'words[{word}]' for word in of_message)})",
         f"  return code(inner({', '.join(arguments)}))",
     ]
-    if "state" in asked.given:
+    if "state" in task.asked.given:
         lines[1:1] = [f"  if view_word(context, count_of_words)[{STATE_BYTES}] < state_bytes:", f"    return {FAILED}"]
-    if asked.is_elementwise:
+    if task.asked.is_elementwise:
         lines[-3:] = [
             "  for i in range(data.size):",
             f"    data[i] = element(inner(data[i], {', '.join(arguments)}))",
@@ -220,19 +239,19 @@ def wrapper(
         "inner": inner,
         "code": _code(parts),
         "view_word": _view(parts, int64),
-        "view_data": _view(parts, parts.from_dtype(dtype)),
-        "view_state": _view(parts, parts.from_dtype(state_dtype)),
+        "view_data": _view(parts, parts.from_dtype(task.dtype)),
+        "view_state": _view(parts, parts.from_dtype(task.state_dtype)),
         "Team": Team,
         "Message": Message,
-        "element_bytes": dtype.itemsize,
-        "state_bytes": state_dtype.itemsize,
+        "element_bytes": task.dtype.itemsize,
+        "state_bytes": task.state_dtype.itemsize,
         "count_of_words": WORDS,
         "zero": 0,
         "one": 1,
     }
-    if asked.is_elementwise:
-        names["element"] = _element(parts, dtype)
-    names |= {f"value_{name}": value for name, value in values.items()}
+    if task.asked.is_elementwise:
+        names["element"] = _element(parts, task.dtype)
+    names |= {f"value_{name}": value for name, value in task.values.items()}
     exec("\n".join(lines), names)
     function: Callable[..., int] = names[FUNCTION]
     return function
