@@ -38,8 +38,12 @@ def check_names(names):
 
 
 def check_licences(folder, names):
-    """Each library that auditwheel has put into the wheel has its licence's text in it, python/licenses/LIBRARY.txt."""
+    """Each library in the wheel, by auditwheel or compiled in, has its licence's text there, python/licenses/LIBRARY.txt."""
     there = {os.path.basename(name): name for name in names if re.search(r"\.dist-info/licenses/.*\.txt$", name)}
+    # Of Boost's licence object code need not have the text.
+    for library in ("cli11", "nanobind", "nlohmann-json", "tomlplusplus"):
+        if f"{library}.txt" not in there:
+            complain(f"{library}, which is compiled in, has no licence in the wheel: python/licenses/{library}.txt")
     for name in names:
         library = re.match(r"ipcq\.libs/(lib\w+?)-[0-9a-f]{8,}\.so", name)
         if library is None:
