@@ -5,7 +5,8 @@ ipcq._core.__prefix__:
     \from collections.abc import Iterable, Sequence
     \from types import TracebackType
     \from typing import Any
-    \from typing_extensions import Buffer as BufferLike, Self
+    \from ipcq._buffer_like import BufferLike
+    \from typing_extensions import CapsuleType, Self
 
 # What differs from build to build has no value here.
 ipcq._core.(library_version|compiler|architectures)$:

@@ -41,7 +41,7 @@ class BufferPool(_core.BufferPool):
     Args:
         count: Number of buffers, all of which are allocated in this call.
         shape: Of the array, in elements.
-        dtype: Of its elements, such as ``float32``.
+        dtype: Of its elements, such as ``float32`` or ``numpy.float32``.
         device: The number of a GPU; None: host memory alone; ``"auto"``: GPU 0 where the driver has one, else host
             memory. ``backend`` says which.
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn
 
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Self
 
+    from ._buffer_like import BufferLike
     from ._core import Loan
     from ._session import Session
 
@@ -42,7 +43,7 @@ class Call(_core.Call):
     def __init__(
         self,
         client: Client,
-        request: Buffer | Loan,
+        request: BufferLike | Loan,
         timeout: float | None = None,
         length: int | None = None,
         waits: bool = True,
@@ -153,7 +154,7 @@ class Client(_core.Client):
         self._session = session
         self._spins = options.get("wait") == "spin"
 
-    def call(self, request: Buffer | Loan, timeout: float | None = None, *, length: int | None = None) -> Call:
+    def call(self, request: BufferLike | Loan, timeout: float | None = None, *, length: int | None = None) -> Call:
         """Sends a request: a buffer, or a loan of this client (of which ``length`` bytes go).
 
         ``client.call(b"...").result()`` waits for the reply; in an event loop, ``await client.call(b"...")``.
@@ -172,12 +173,12 @@ class Client(_core.Client):
         """
         return self._call(request, timeout, length, _running_loop() is None)
 
-    def _call(self, request: Buffer | Loan, timeout: float | None, length: int | None, waits: bool) -> Call:
+    def _call(self, request: BufferLike | Loan, timeout: float | None, length: int | None, waits: bool) -> Call:
         call = Call(self, request, timeout, length, waits)
         self._calls_by_id()[call.id] = call
         return call
 
-    async def call_async(self, request: Buffer | Loan, timeout: float | None = None) -> bytes:
+    async def call_async(self, request: BufferLike | Loan, timeout: float | None = None) -> bytes:
         """Sends a request and returns its reply; where there is no room now, it waits for that, too, in turn."""
         expires = None if timeout is None else time.monotonic() + timeout
         pause = 0.0005

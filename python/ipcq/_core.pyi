@@ -5,9 +5,10 @@ import enum
 from types import TracebackType
 from typing import Any, overload
 
-from typing_extensions import Buffer as BufferLike, Self
+from typing_extensions import CapsuleType, Self
 
 import ipcq
+from ipcq._buffer_like import BufferLike
 
 
 
@@ -403,7 +404,7 @@ class Message:
     that Python drops is released. Usable from any thread.
     """
 
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object: ...
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType: ...
 
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
@@ -629,7 +630,7 @@ class Loan:
     published goes back to the pool when its `with` ends, or when Python drops it.
     """
 
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object: ...
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType: ...
 
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
@@ -705,7 +706,7 @@ class Producer:
         UsageError (the queue has room for neither), ValueError (an element type without a name in DLPack).
         """
 
-    def loan(self, timeout: float | None = None, *, shape: Sequence[int] | None = None, dtype: str = 'uint8') -> Loan:
+    def loan(self, timeout: float | None = None, *, shape: Sequence[int] | None = None, dtype: object = 'uint8') -> Loan:
         """
         Borrows a slot that you write in place; numpy.asarray(slot) shows it.
 
@@ -1003,7 +1004,7 @@ class HostView:
     torch.from_dlpack(view). It ends by release(), its `with`, or when Python drops it.
     """
 
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object: ...
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType: ...
 
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
@@ -1052,7 +1053,7 @@ class DeviceView:
     that, by DLPack.
     """
 
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object:
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType:
         """
         For torch.from_dlpack() and its kin. Work on `stream` comes behind what the view's own stream has now, and the
         view's end behind that work.
@@ -1124,7 +1125,7 @@ class Buffer:
     in its pool, once the streams that have used it are done.
     """
 
-    def __init__(self, shape: Sequence[int], dtype: str = 'uint8', *, device: int | str | None = None) -> None:
+    def __init__(self, shape: Sequence[int], dtype: object = 'uint8', *, device: int | str | None = None) -> None:
         """
         Allocates and pins it, zeroed: not beside kernels, for which the driver waits (BufferPool).
 
@@ -1132,7 +1133,7 @@ class Buffer:
         has one, else host memory. Raises BackendError (no driver, no such GPU, no room), ValueError, MemoryError.
         """
 
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object: ...
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType: ...
 
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
@@ -1241,7 +1242,7 @@ class BufferPool:
     Buffers of one shape whose memory is allocated once. See ipcq.BufferPool.
     """
 
-    def __init__(self, count: int, shape: Sequence[int], dtype: str = 'uint8', *, device: int | str | None = None) -> None: ...
+    def __init__(self, count: int, shape: Sequence[int], dtype: object = 'uint8', *, device: int | str | None = None) -> None: ...
 
     def get(self, timeout: float | None = None) -> Buffer:
         """
@@ -1283,7 +1284,7 @@ class DeviceMessage:
     As a context manager it is released at the end.
     """
 
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object:
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType:
         """
         For torch.from_dlpack() and its kin. Work on `stream` comes behind the payload, and the payload's end behind
         that work.
@@ -1376,7 +1377,7 @@ class DeviceLoan:
     published goes back when its `with` ends, or when Python drops it.
     """
 
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object:
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType:
         """
         For torch.from_dlpack() and its kin. Work on `stream` comes behind the payload, and the payload's end behind
         that work.
@@ -1427,7 +1428,7 @@ def describe_device(index: int) -> tuple[str, int, tuple[int, int], int, tuple[i
 
 def receive_on(consumer: Consumer, stream: object, timeout: float | None, device: int) -> DeviceMessage: ...
 
-def loan_on(producer: Producer, stream: object, timeout: float | None, shape: Sequence[int] | None, dtype: str, device: int) -> DeviceLoan: ...
+def loan_on(producer: Producer, stream: object, timeout: float | None, shape: Sequence[int] | None, dtype: object, device: int) -> DeviceLoan: ...
 
 library_version: str
 

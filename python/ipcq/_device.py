@@ -37,7 +37,7 @@ class DeviceProducer(Producer):
         *,
         stream: object = None,
         shape: Sequence[int] | None = None,
-        dtype: str = "uint8",
+        dtype: object = "uint8",
     ) -> DeviceLoan:
         """Borrows a slot that kernels of ``stream`` write: ``torch.from_dlpack(slot)``, ``cupy.from_dlpack(slot)``.
 
@@ -45,7 +45,7 @@ class DeviceProducer(Producer):
             timeout: Seconds to wait for a slot, on the CPU.
             stream: Of PyTorch, CuPy, Numba or cuda.core, its handle, or None: the legacy default stream.
             shape: The slot is an array of this shape, which travels with it; None: bytes.
-            dtype: Of its elements, such as ``float32``.
+            dtype: Of its elements, such as ``float32`` or ``numpy.float32``.
 
         Raises:
             BackendError: No driver, or the queue's pool cannot be reached from this GPU.

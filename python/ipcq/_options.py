@@ -143,13 +143,23 @@ class QueueOptions(PoolOptions, total=False):
 
 _METADATA_OF_ARRAYS = 128
 
+# Keys of ipcq-broker and what they are here, and words that look like another option than the one that is meant.
+_MEANT = {
+    "size": "slot_bytes",
+    "slot_size": "slot_bytes",
+    "state": "state_bytes",
+    "define": "defines",
+    "include": "includes",
+    "group": "groups",
+}
+
 
 def _set(
     options: _core.PoolOptions | _core.QueueOptions, values: Mapping[str, Any], known: Mapping[str, Any], what: str
 ) -> None:
     for key, value in values.items():
         if key not in known:
-            close = difflib.get_close_matches(key, list(known), 1)
+            close = [_MEANT[key]] if _MEANT.get(key) in known else difflib.get_close_matches(key, list(known), 1)
             hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
             raise UsageError(f"{what}: there is no option '{key}'{hint}")
         try:
@@ -164,8 +174,9 @@ def _set(
             else:
                 setattr(options, key, value)
         except TypeError:
+            hint = "; put @ipcq.handler on the function" if key == "handler" and callable(value) else ""
             raise UsageError(
-                f"{what}, {key}: {value!r} is no value of this option: {_kind(known[key])} is expected"
+                f"{what}, {key}: {value!r} is no value of this option: {_kind(known[key])} is expected{hint}"
             ) from None
 
 

@@ -12,7 +12,9 @@ from ._errors import Full, TimeoutError, no_pickle, timed_out
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Self
+
+    from ._buffer_like import BufferLike
 
 _SLICE = 0.05  # seconds
 
@@ -27,7 +29,7 @@ class Producer(_core.Producer):
 
     __slots__ = ("__weakref__",)
 
-    async def send_async(self, data: Buffer, timeout: float | None = None) -> None:
+    async def send_async(self, data: BufferLike, timeout: float | None = None) -> None:
         """As ``send()``, without holding up the event loop: where there is no room, a thread of the loop waits for it.
 
         A task that is cancelled meanwhile may have sent the message.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer, Self
 
+    from ._buffer_like import BufferLike
     from ._core import Request
     from ._readiness import Readiness
     from ._session import Session
@@ -192,14 +193,14 @@ def _shows_bytes(result: object) -> bool:
     return True
 
 
-def _payload_of(result: object) -> bytes | Iterable[Buffer]:
+def _payload_of(result: object) -> bytes | Iterable[BufferLike]:
     """What is to be sent: a copy, which is no view of the request, or several."""
     if result is None:
         return b""
-    return cast("Iterable[Buffer]", result) if _is_several(result) else bytes(memoryview(cast("Buffer", result)))
+    return cast("Iterable[BufferLike]", result) if _is_several(result) else bytes(memoryview(cast("Buffer", result)))
 
 
-def _send(request: Request, payload: bytes | Iterable[Buffer], timeout: float | None) -> None:
+def _send(request: Request, payload: bytes | Iterable[BufferLike], timeout: float | None) -> None:
     if not request.open:
         return
     if isinstance(payload, bytes):

@@ -1,5 +1,7 @@
 #include "array_layout.hpp"
 
+#include <nanobind/stl/string.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -128,6 +130,20 @@ DType parse_dtype(std::string_view name) {
   for (const Kind& kind : kKinds) known += (known.empty() ? "" : ", ") + std::string(kind.name);
   throw nb::value_error(
       ("'" + std::string(name) + "' is no element type of arrays in messages: choose one of " + known).c_str());
+}
+
+DType parse_dtype(nb::handle dtype) {
+  if (nb::isinstance<nb::str>(dtype)) {
+    const auto name = nb::cast<std::string>(dtype);
+    return parse_dtype(std::string_view(name));
+  }
+  if (nb::hasattr(dtype, "isnative") && !nb::cast<bool>(dtype.attr("isnative")))
+    throw nb::value_error("dtype: elements in the machine's byte order are expected");
+  for (const char* attribute : {"name", "__name__"}) {
+    if (!nb::hasattr(dtype, attribute)) continue;
+    if (const nb::object name = dtype.attr(attribute); nb::isinstance<nb::str>(name)) return parse_dtype(name);
+  }
+  throw nb::type_error("dtype: a name such as 'float32', a numpy.dtype or a type of NumPy's is expected");
 }
 
 std::string name_of(DType dtype) {

@@ -41,6 +41,8 @@ struct ArrayLayout {
 // Of a format of the buffer protocol ("<f4" is "f") or a name as NumPy has it ("float32"). Throws ValueError.
 DType parse_format(std::string_view format);
 DType parse_dtype(std::string_view name);
+// Of a name, a numpy.dtype or one of NumPy's types of scalars. Throws TypeError, ValueError.
+DType parse_dtype(nb::handle dtype);
 std::string name_of(DType dtype);
 // Of a sequence of numbers. Throws TypeError, ValueError.
 std::vector<Py_ssize_t> parse_shape(nb::handle shape);

@@ -92,7 +92,7 @@ BufferState::Stream stream_or_own(const BufferObject& self, nb::handle stream) {
   return stream.is_none() ? self.state().own_stream() : self.state().parse(stream);
 }
 
-void construct(BufferObject* self, nb::handle shape, const std::string& dtype, nb::handle device) {
+void construct(BufferObject* self, nb::handle shape, nb::handle dtype, nb::handle device) {
   const ArrayLayout layout = ArrayLayout::contiguous(parse_dtype(dtype), parse_shape(shape));
   const int gpu = parse_device(device);
   std::string where = describe("a buffer of ", layout, gpu);
@@ -151,7 +151,7 @@ void bind_buffer(nb::module_& m) {
       "in its pool, once the streams that have used it are done.");
   bind_host_arrays<BufferObject>(of);
   of.def("__init__", construct, "shape"_a, "dtype"_a = "uint8", nb::kw_only(), "device"_a.none() = nb::none(),
-         nb::sig("def __init__(self, shape: Sequence[int], dtype: str = 'uint8', *, "
+         nb::sig("def __init__(self, shape: Sequence[int], dtype: object = 'uint8', *, "
                  "device: int | str | None = None) -> None"),
          "Allocates and pins it, zeroed: not beside kernels, for which the driver waits (BufferPool).\n\n"
          "device: the number of a GPU; None: host memory alone, which both sides show; 'auto': GPU 0 where the driver\n"
@@ -260,7 +260,7 @@ struct PoolObject {
 
 constexpr std::size_t kMostBuffers = 65536;
 
-void construct_pool(PoolObject* self, nb::handle count, nb::handle shape, const std::string& dtype, nb::handle device) {
+void construct_pool(PoolObject* self, nb::handle count, nb::handle shape, nb::handle dtype, nb::handle device) {
   const std::size_t buffers = parse_size(count, "count");
   if (buffers == 0 || buffers > kMostBuffers)
     throw nb::value_error("count: a pool has 1 to 65536 buffers");  // all are allocated in this call
@@ -279,7 +279,7 @@ void bind_pool(nb::module_& m) {
   nb::class_<PoolObject>(m, "BufferPool", "Buffers of one shape whose memory is allocated once. See ipcq.BufferPool.")
       .def("__init__", construct_pool, "count"_a, "shape"_a, "dtype"_a = "uint8", nb::kw_only(),
            "device"_a.none() = nb::none(),
-           nb::sig("def __init__(self, count: int, shape: Sequence[int], dtype: str = 'uint8', *, "
+           nb::sig("def __init__(self, count: int, shape: Sequence[int], dtype: object = 'uint8', *, "
                    "device: int | str | None = None) -> None"))
       .def(
           "get", [](PoolObject& self, nb::handle timeout) { return BufferObject(self.state->get(Patience(timeout))); },

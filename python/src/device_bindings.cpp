@@ -44,8 +44,8 @@ DeviceMessage receive_on(ConsumerObject& self, nb::object stream, nb::handle tim
   return {self.shared(), std::move(order), std::move(use), std::move(*message)};
 }
 
-DeviceLoan loan_on(ProducerObject& self, nb::object stream, nb::handle timeout, nb::handle shape,
-                   const std::string& dtype, int device) {
+DeviceLoan loan_on(ProducerObject& self, nb::object stream, nb::handle timeout, nb::handle shape, nb::handle dtype,
+                   int device) {
   const Patience patience(timeout);
   ProducerState& state = self.state();
   state.check_owner();
@@ -263,7 +263,7 @@ void bind_device(nb::module_& m) {
   m.def("loan_on", loan_on, "producer"_a, "stream"_a.none(), "timeout"_a.none(), "shape"_a.none(), "dtype"_a,
         "device"_a,
         nb::sig("def loan_on(producer: Producer, stream: object, timeout: float | None, shape: Sequence[int] | None, "
-                "dtype: str, device: int) -> DeviceLoan"));
+                "dtype: object, device: int) -> DeviceLoan"));
 }
 
 }  // namespace ipcq::python

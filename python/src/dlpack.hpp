@@ -49,7 +49,7 @@ static_assert(sizeof(ManagedTensorVersioned) == 80);
 // For stubs.
 inline constexpr const char* kDlpackSignature =
     "def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, "
-    "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object";
+    "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType";
 
 // The arguments of __dlpack__ but for its stream.
 struct DlpackRequest {

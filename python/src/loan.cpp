@@ -66,7 +66,7 @@ void LoanObject::check_held() const {
 void LoanObject::check_no_views(const char* call) const {
   if (views_ == 0) return;
   throw nb::buffer_error((owner_->where() + ": " + call + ": " + count_views(views_) +
-                          " of the slot alive, and could write to a message that others read: delete the "
+                          " alive of the slot, and could write to a message that others read: delete the "
                           "arrays that were made of it first")
                              .c_str());
 }

@@ -71,7 +71,7 @@ void MessageObject::check_no_views(const char* call) const {
   if (views_ == 0) return;
   throw nb::buffer_error(
       (consumer_->where() + ": " + call + ": " + count_views(views_) +
-       " of the message alive, and would show another message's bytes: delete the arrays "
+       " alive of the message, and would show another message's bytes: delete the arrays "
        "that were made of it, copy what you keep, or call detach(), by which the message is released "
        "with its last view")
           .c_str());

@@ -142,7 +142,7 @@ void send_array(ProducerObject& self, nb::handle array, nb::handle timeout) {
   if (status != Status::ok) not_sent(state, status, "send_array", patience);
 }
 
-LoanObject loan(ProducerObject& self, nb::handle timeout, nb::handle shape, const std::string& dtype) {
+LoanObject loan(ProducerObject& self, nb::handle timeout, nb::handle shape, nb::handle dtype) {
   const Patience patience(timeout);
   ProducerState& state = self.state();
   state.check_owner();
@@ -256,7 +256,7 @@ void bind_producer(nb::module_& m) {
           "loan", loan, "timeout"_a.none() = nb::none(), nb::kw_only(), "shape"_a.none() = nb::none(),
           "dtype"_a = "uint8",
           nb::sig("def loan(self, timeout: float | None = None, *, shape: Sequence[int] | None = None, "
-                  "dtype: str = 'uint8') -> Loan"),
+                  "dtype: object = 'uint8') -> Loan"),
           "Borrows a slot that you write in place; numpy.asarray(slot) shows it.\n\n"
           "shape, dtype: the slot is an array, and both travel with it as by send_array(). Else it is bytes. Waits "
           "for\n"

@@ -6,7 +6,7 @@ import gc
 
 import ipcq
 import pytest
-from conftest import InThread, queue_stats
+from conftest import WAIT, InThread, queue_stats
 
 np = pytest.importorskip("numpy", reason="NumPy is not installed: loans are written by it here")
 
@@ -219,6 +219,19 @@ def test_shape_and_dtype_are_numpys_too(ends):
         assert np.asarray(slot).shape == (2, 3)
     with producer.loan(shape=[np.int64(2), np.int64(3)], dtype="float32") as slot:
         assert np.asarray(slot).shape == (2, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("float32")])
+def test_a_dtype_is_a_name_or_a_type_of_numpys(ends, dtype):
+    producer, consumer = ends
+    with producer.loan(timeout=WAIT, shape=(3,), dtype=dtype) as slot:
+        slot.publish()
+    with consumer.receive(timeout=WAIT) as message:
+        assert (message.dtype, message.shape) == ("float32", (3,))
+    assert ipcq.Buffer((3,), dtype).dtype == "float32"
+    for wrong, error in ((np.dtype(">f4"), ValueError), (7, TypeError), ("float33", ValueError)):
+        with pytest.raises(error, match="dtype|float33"):
+            producer.loan(timeout=WAIT, shape=(3,), dtype=wrong)
 
 
 def test_a_loan_is_written_and_published_in_other_threads(ends):

@@ -154,6 +154,8 @@ def test_a_size_that_is_no_whole_number_is_refused():
         ("slotbytes", "slot_bytes"),
         ("backpresure", "backpressure"),
         ("group", "groups"),
+        ("size", "slot_bytes"),
+        ("state", "state_bytes"),
         ("handlr", "handler"),
     ],
 )

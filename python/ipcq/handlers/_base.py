@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._errors import UsageError
 from ._files import keep, write
@@ -108,6 +108,9 @@ class Handler(ABC):
 
     def _plain(self, key: str, value: Parameter) -> Parameter:
         """Of a type of Python's own: those of NumPy and of enumerations have other texts."""
+        of_numpy: Any = value
+        if type(of_numpy).__module__ == "numpy" and hasattr(of_numpy, "item"):
+            value = of_numpy.item()
         if isinstance(value, bool):
             return value
         if isinstance(value, float):

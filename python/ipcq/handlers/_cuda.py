@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     pass
 
 _OLDEST = (7, 5)  # that NVIDIA's compilers of CUDA 13 know; the linker makes code for the queue's GPU of it
-_INSTALL = "pip install ipcq[numba]"
+_INSTALL = (
+    "pip install 'numba-cuda>=0.30' nvidia-nvvm nvidia-cuda-nvrtc nvidia-nvjitlink (the extra numba of ipcq's wheel)"
+)
 _OUTSIDE = re.compile(r"^\s*\.extern\s+\.func\s+(?:\([^)]*\)\s*)?([\w$]+)", re.MULTILINE)
 
 
@@ -28,10 +30,10 @@ def _numba_cuda() -> Any:
         version = importlib.metadata.version("numba-cuda")
     except ImportError as error:
         raise BackendError(
-            f"handlers that are Python functions are compiled for GPUs by numba-cuda; install it: {_INSTALL}"
+            f"handlers that are Python functions are compiled for GPUs by numba-cuda: {_INSTALL}"
         ) from error
     if tuple(map(int, version.split(".")[:2])) < (0, 30):
-        raise BackendError(f"numba-cuda {version} is too old: 0.30 is needed; {_INSTALL}")
+        raise BackendError(f"numba-cuda {version} is too old: {_INSTALL}")
     return cuda
 
 
@@ -77,7 +79,7 @@ class DeviceCode:
             return self._compiled(output)
         except errors.NvvmSupportError as error:
             raise BackendError(
-                f"{self._name}: libNVVM, which compiles it for a GPU, was not found; {_INSTALL}"
+                f"{self._name}: libNVVM, which compiles it for a GPU, was not found: {_INSTALL}"
             ) from error
         except errors.CudaSupportError as error:
             raise UsageError(

@@ -31,12 +31,12 @@ _SECTION = """
 @{name} = internal constant [{size} x i8] c"{text}", section ".{name}", align 16
 @llvm.compiler.used = appending global [1 x ptr] [ptr @{name}], section "llvm.metadata"
 """
-_INSTALL = "install it: pip install ipcq[numba]"
+_INSTALL = "pip install 'numba>=0.62', and ziglang where there is no C++ compiler (the extra numba of ipcq's wheel)"
 
 
 def needs_numba() -> BackendError:
     """What is raised without Numba."""
-    return BackendError(f"handlers that are Python functions are compiled by Numba; {_INSTALL}")
+    return BackendError(f"handlers that are Python functions are compiled by Numba: {_INSTALL}")
 
 
 def _modules() -> tuple[Any, Any]:
@@ -46,7 +46,7 @@ def _modules() -> tuple[Any, Any]:
     except ImportError as error:
         raise needs_numba() from error
     if tuple(map(int, numba.__version__.split(".")[:2])) < (0, 62):
-        raise BackendError(f"Numba {numba.__version__} is too old: 0.62 is needed; {_INSTALL}")
+        raise BackendError(f"Numba {numba.__version__} is too old: {_INSTALL}")
     return numba, llvm
 
 

@@ -226,7 +226,7 @@ def handler(
 ) -> Handler | Callable[[Callable[..., Any]], FunctionHandler]:
     """Makes a handler for queues, ``create(..., handler=...)``: of a Python function, or of CUDA C++ as text.
 
-    A function is compiled when a queue is created with it, by Numba (``pip install ipcq[numba]``): for a queue on the
+    A function is compiled when a queue is created with it, by Numba (the extra ``numba``): for a queue on the
     host to native code, for one on a GPU to LTO-IR, which is inlined into the persistent kernel. It is called for each
     message, by each lane of a team, and is given by the names of its parameters, as far as it asks for them:
 
