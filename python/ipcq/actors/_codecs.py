@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .. import _kinds
-from .._errors import MalformedError, UsageError
+from .._errors import MalformedError, Status, StatusError, UsageError
 from .._schemas import Schema, schema_of
 from .._server import Failure
 from .._typed_calls import MALFORMED
@@ -26,10 +26,12 @@ class Codec:
     Attributes:
         schema: What the queue calls the type.
         size: Bytes of each value; None: they differ.
+        room: Option of the launch that says how long a message may be.
     """
 
     schema = ""
     size: int | None = None
+    room = "message_bytes"
 
     def encode(self, value: Any) -> Buffer:
         """The payload. Raises UsageError."""
@@ -51,8 +53,23 @@ class Codec:
         return bytes(request)
 
     def send(self, client: Client, value: Any, timeout: float | None, waits: bool) -> Call:
-        """Asks; ``timeout`` is the call's, its wait for room included. Not ``waits``: Full where there is none."""
-        return client._call(self.encode(value), timeout, None, waits)  # noqa: SLF001
+        """Asks; ``timeout`` is the call's, its wait for room included. Not ``waits``: Full where there is none.
+
+        Raises UsageError, too: the message is no value of the type, or longer than the actor takes.
+        """
+        payload = self.encode(value)
+        try:
+            return client._call(payload, timeout, None, waits)  # noqa: SLF001
+        except StatusError as error:
+            if error.status is not Status.TOO_LARGE:
+                raise
+            raise self.too_long(client, f"a message of {memoryview(payload).nbytes} bytes", client.max_bytes) from None
+
+    def too_long(self, client: Client, what: str, most: int) -> UsageError:
+        """Of a message, and how long it may be."""
+        return UsageError(
+            f"{what}, and actor '{client.queue}' takes {most} at most: launch it with a larger {self.room}"
+        )
 
 
 class _ValueCodec(Codec):
@@ -100,7 +117,26 @@ class _ArrayCodec(Codec):
             raise Failure(MALFORMED, f"the message is no array: {error}") from None
 
     def send(self, client: Client, value: Any, timeout: float | None, waits: bool) -> Call:
-        return _send_in_place(client, _array(value), timeout, waits, _HEAD_BYTES)
+        return self._send_in_place(client, _array(value), timeout, waits, _HEAD_BYTES)
+
+    def _send_in_place(self, client: Client, array: Any, timeout: float | None, waits: bool, place: int) -> Call:
+        """The array is copied once: into the slot in which the actor sees it."""
+        import numpy as np
+
+        length = place + array.nbytes
+        if length > client.slot_bytes and not client.closed:  # a closed one says that it is
+            raise self.too_long(client, f"an array of {array.nbytes} bytes", client.slot_bytes - place)
+        begun = time.monotonic()
+        with client.loan(timeout if waits else 0) as slot:
+            view = memoryview(slot)
+            if place:
+                view[:place] = _head(array, place)
+            else:
+                slot.set_metadata(_head(array, 0))
+            np.copyto(np.frombuffer(view, array.dtype, array.size, place).reshape(array.shape), array)
+            view.release()
+            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
+            return client._call(slot, left, length, waits)  # noqa: SLF001
 
 
 class _ElementsCodec(_ArrayCodec):
@@ -115,16 +151,21 @@ class _ElementsCodec(_ArrayCodec):
         return array.reshape(np.shape(asked)) if array.size == np.size(asked) else array
 
     def send(self, client: Client, value: Any, timeout: float | None, waits: bool) -> Call:
-        return _send_in_place(client, _array(value), timeout, waits, 0)
+        return self._send_in_place(client, _array(value), timeout, waits, 0)
 
 
 def codec_of(of: Any, *, handler: bool = False) -> Codec:
     """Of a type: a dataclass, ``numpy.ndarray``, ``bytes`` or None. ``handler``: the queue has one."""
+    made: Codec
     if of is None or of is bytes:
-        return Codec()
-    if getattr(of, "__module__", "") == "numpy" and getattr(of, "__name__", "") == "ndarray":
-        return _ElementsCodec() if handler else _ArrayCodec()
-    return _ValueCodec(of)
+        made = Codec()
+    elif getattr(of, "__module__", "") == "numpy" and getattr(of, "__name__", "") == "ndarray":
+        made = _ElementsCodec() if handler else _ArrayCodec()
+    else:
+        made = _ValueCodec(of)
+    if handler:
+        made.room = "slot_bytes"
+    return made
 
 
 def _varies(kind: _kinds.Kind) -> bool:
@@ -157,26 +198,3 @@ def _array_in(payload: Any, beside: bytes) -> Any:
     if len(value) < _HEAD_BYTES:
         raise MalformedError(f"it has {len(value)} bytes, and the shape of an array {_HEAD_BYTES}")
     return _kinds.Array().get(value, 0, _kinds.Reader(payload, _HEAD_BYTES))
-
-
-def _send_in_place(client: Client, array: Any, timeout: float | None, waits: bool, place: int) -> Call:
-    """The array is copied once: into the slot in which the actor sees it."""
-    import numpy as np
-
-    length = place + array.nbytes
-    if length > client.slot_bytes:
-        raise UsageError(
-            f"an array of {array.nbytes} bytes, and actor '{client.queue}' takes {client.slot_bytes - place} at most: "
-            "launch it with a larger message_bytes"
-        )
-    begun = time.monotonic()
-    with client.loan(timeout if waits else 0) as slot:
-        view = memoryview(slot)
-        if place:
-            view[:place] = _head(array, place)
-        else:
-            slot.set_metadata(_head(array, 0))
-        np.copyto(np.frombuffer(view, array.dtype, array.size, place).reshape(array.shape), array)
-        view.release()
-        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
-        return client._call(slot, left, length, waits)  # noqa: SLF001
