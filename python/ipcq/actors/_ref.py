@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._errors import ClosedError, EndOfStream, Full, NoServer, PeerDeadError, StatusError, UsageError, timed_out
+from .._errors import ClosedError, Error, Full, NoServer, StatusError, UsageError, timed_out
 from . import _tells
-from ._links import Address, Link, drop, drop_session, link, running_loop
+from ._links import Address, Link, close_retired, drop, link, queue_of, running_loop
 from ._spec import spec_of
 
 if TYPE_CHECKING:
@@ -64,9 +65,12 @@ class ActorRef:
             ServerDied: Its worker died meanwhile.
             NoServer: Its runtime has died.
             NotFoundError: There is no such actor, or broker.
-            Expired, TimeoutError: The time is over; a worker that has the message may still work on it.
+            Expired: There was no reply in time; a worker that has the message may still work on it.
+            TimeoutError: There was no room in time, and the message was not sent.
             Full: More calls of this thread are under way than the actor's queue lets it.
-            UsageError: The message is no value of the type; or this is an event loop, which ``ask_async()`` is for.
+            ClosedError: The actor is being terminated.
+            UsageError: The message is no value of the type, or longer than the actor takes; or this is an event loop,
+                which ``ask_async()`` is for.
             EndOfStream: It answered by several replies, and there is none.
         """
         if running_loop():
@@ -74,7 +78,13 @@ class ActorRef:
                 f"actor '{self.name}': ask() would hold up the event loop of this thread: await ask_async()"
             )
         call, to = self._call(message, timeout, True)
-        return to.output.decode(self._reply(call.receive), message)
+        try:
+            return to.output.decode(call.receive(), message)
+        except _GONE as error:
+            drop(to, error)
+            raise self._why(error) from None
+        finally:
+            _end(call, to)
 
     async def ask_async(self, message: Any, timeout: float | None = None) -> Any:
         """As ``ask()``, for tasks of an event loop. It waits for room, too, and raises Full never."""
@@ -82,8 +92,10 @@ class ActorRef:
         try:
             return to.output.decode(await call, message)
         except _GONE as error:
-            self._drop(error)
-            raise
+            drop(to, error)
+            raise self._why(error) from None
+        finally:
+            _end(call, to)
 
     def stream(self, message: Any, timeout: float | None = None) -> Iterator[Any]:
         """Sends a message, and yields the replies of a generator; leaving the loop cancels it. Raises as ``ask()``."""
@@ -93,15 +105,14 @@ class ActorRef:
             )
         call, to = self._call(message, timeout, True)
         try:
-            while True:
-                try:
-                    yield to.output.decode(self._reply(call.receive), message)
-                except EndOfStream:
-                    return
-                if not call.has_more:
-                    return
+            for reply in call:
+                yield to.output.decode(reply, message)
+        except _GONE as error:
+            drop(to, error)
+            raise self._why(error) from None
         finally:
             call.cancel()
+            _end(call, to)
 
     async def stream_async(self, message: Any, timeout: float | None = None) -> AsyncIterator[Any]:
         """As ``stream()``, for tasks of an event loop."""
@@ -109,8 +120,12 @@ class ActorRef:
         try:
             async for reply in call:
                 yield to.output.decode(reply, message)
+        except _GONE as error:
+            drop(to, error)
+            raise self._why(error) from None
         finally:
             call.cancel()
+            _end(call, to)
 
     def tell(self, message: Any, timeout: float | None = None) -> None:
         """Sends a message whose reply nobody wants.
@@ -125,17 +140,21 @@ class ActorRef:
         Raises:
             TimeoutError: No room. Full: likewise, in an event loop, which ``tell_async()`` is for. As ``ask()``.
         """
-        for last in (False, True):
-            teller = _tells.teller(self._to)
-            try:
-                teller.tell(message, timeout)
-            except _GONE as error:
-                _tells.retire(teller)
-                self._drop(error)
-                if last:
-                    raise
-            else:
-                return
+        expires = None if timeout is None else time.monotonic() + timeout
+        failed_before = False
+        with _tells.told(self._to) as told:
+            while True:
+                teller = told.teller()
+                try:
+                    if teller.tell(message, timeout):
+                        return
+                except _GONE as error:  # nothing was sent
+                    teller.retire()
+                    drop(teller.link, error)
+                    if failed_before:
+                        raise self._why(error) from None
+                    failed_before = True
+                timeout = _left(expires)
 
     async def tell_async(self, message: Any, timeout: float | None = None) -> None:
         """As ``tell()``, for tasks of an event loop: it waits for room, and raises Full never."""
@@ -150,18 +169,19 @@ class ActorRef:
         Raises:
             TimeoutError: Some are not done; they go on.
         """
-        teller = _tells.known(self._to)
-        return 0 if teller is None else teller.flush(timeout)
+        return _tells.flush(self._to, timeout)
 
     def _call(self, message: Any, timeout: float | None, waits: bool) -> tuple[Call, Link]:
+        expires = None if timeout is None else time.monotonic() + timeout
         for last in (False, True):
             to = link(self._to)
             try:
-                return to.input.send(to.client, message, timeout, waits), to
+                return to.send(message, timeout, waits), to
             except _GONE as error:  # nothing was sent
-                self._drop(error)
+                drop(to, error)
                 if last:
-                    raise
+                    raise self._why(error) from None
+                timeout = _left(expires)
         raise AssertionError("a loop of two has ended")
 
     async def _call_async(self, message: Any, timeout: float | None) -> tuple[Call, Link]:
@@ -169,29 +189,30 @@ class ActorRef:
 
     async def _with_room(self, send: Callable[[float | None], T], timeout: float | None) -> T:
         expires = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_PAUSE
+        pause, left = _FIRST_PAUSE, timeout
         while True:
-            left = None if expires is None else expires - time.monotonic()
-            if left is not None and left <= 0:
-                raise timed_out(self.name, "call", timeout)
             try:
                 return send(left)
-            except Full:
-                # Another caller, or a worker, makes room: nobody tells.
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            except Full:  # another caller, or a worker, makes room: nobody tells
+                await asyncio.sleep(pause if left is None else min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            left = _left(expires)
+            if left == 0:
+                raise timed_out(self.name, "call", timeout)
 
-    def _reply(self, receive: Callable[[], bytes]) -> bytes:
+    def _why(self, error: StatusError) -> StatusError:
+        """What a caller is to be told whose client has raised an error."""
+        if not isinstance(error, NoServer):
+            return error
+        # The runtime has died, or has just ended the actor, and perhaps launched it anew.
         try:
-            return receive()
-        except _GONE as error:
-            self._drop(error)
-            raise
-
-    def _drop(self, error: StatusError) -> None:
-        drop(self._to)
-        if isinstance(error, PeerDeadError):
-            drop_session(self.broker)
+            if not any(one.role == "server" for one in queue_of(self._to).endpoints):
+                return error
+        except ClosedError as closing:
+            return closing
+        except Error:
+            pass
+        return ClosedError(f"actor '{self.name}' was terminated")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and self._to == other._to
@@ -205,6 +226,18 @@ class ActorRef:
     def __repr__(self) -> str:
         kinds = " -> ".join(getattr(of, "__name__", "bytes") for of in (self._to.input, self._to.output))
         return f"<ipcq.ActorRef '{self.name}' at '{self.broker}', {kinds}>"
+
+
+def _left(expires: float | None) -> float | None:
+    return None if expires is None else max(0.0, expires - time.monotonic())
+
+
+def _end(call: Call, to: Link) -> None:
+    """A call is over, or given up: the last one of a client that has gone closes it."""
+    if to.retired:
+        with contextlib.suppress(Error):
+            call.cancel()
+        close_retired()
 
 
 def actor_ref(

@@ -9,10 +9,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._errors import ClosedError, EndOfStream, Error, Full, StatusError, timed_out
+from .._errors import EndOfStream, Error, Full, StatusError, timed_out
 from ._links import Address, close, open_link, running_loop
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from .._client import Call
 
 _log = logging.getLogger("ipcq")
@@ -20,31 +22,85 @@ _IDLE = 5.0  # seconds after which thread and client go, until something is told
 _AT_EXIT = 5.0  # seconds that the interpreter's end waits for what was told
 
 
-class Teller:
-    """What this process has told one actor. Thread-safe.
+class _Told:
+    """What this process has told one actor. Its condition guards its tellers, too.
 
-    A call that nobody keeps is cancelled; so they are kept here, and a thread takes their answers, lest these take up
-    room that others need.
+    As a context manager it stays known.
+
+    Attributes:
+        current: What tells now.
+        tellers: That one, and those before it that have messages which are not done.
+        failed: Messages that failed since the last ``flush()``.
+        users: Blocks that it is the context manager of.
     """
 
-    def __init__(self, to: Address, failed: int = 0) -> None:
-        self.name = to.name
-        self.link = open_link(to)
-        self.pid = os.getpid()
-        self._changed = threading.Condition()
+    def __init__(self, to: Address) -> None:
+        self.to = to
+        self.changed = threading.Condition()
+        self.opening = threading.RLock()  # a signal's handler may tell, too
+        self.current: Teller | None = None
+        self.tellers: list[Teller] = []
+        self.failed = 0
+        self.users = 0
+
+    @property
+    def under_way(self) -> int:
+        """Messages that are not done."""
+        return sum(one.under_way for one in self.tellers)
+
+    def teller(self) -> Teller:
+        """What tells now. Raises as ``open_link()``."""
+        with self.opening:
+            with self.changed:
+                found = self.current
+            if found is None:
+                found = Teller(self)
+                with self.changed:
+                    self.current = found
+                    self.tellers.append(found)
+                try:
+                    found.start()
+                except BaseException:
+                    found.end()
+                    raise
+            return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _lock:
+            self.users -= 1
+        _forget(self)
+
+
+class Teller:
+    """A client by which this process tells an actor. Thread-safe.
+
+    A call that nobody keeps is cancelled; so they are kept here, and a thread takes their answers, lest these take up
+    room that others need. Once it is retired it tells nothing more, and ends when all is done.
+    """
+
+    def __init__(self, told: _Told) -> None:
+        self.name = told.to.name
+        self.link = open_link(told.to)
+        self._told = told
+        self._changed = told.changed
         self._calls: dict[int, Call] = {}
         self._early: set[int] = set()  # done before tell() has kept them
         self._sending = 0
         self._over = False
-        self._failed = failed  # of the teller before
-        self._thread = threading.Thread(target=self._run, name=f"tells-{to.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"tells-{self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Starts its thread."""
         self._thread.start()
 
-    def tell(self, value: Any, timeout: float | None) -> None:
-        """Sends; waits for room. Raises TimeoutError; in an event loop Full, at once; ClosedError."""
+    def tell(self, value: Any, timeout: float | None) -> bool:
+        """Sends; waits for room. False: another tells now. Raises TimeoutError; in an event loop Full, at once."""
         with self._changed:
-            if self._over:
-                raise ClosedError(f"actor '{self.name}': nothing was told for a while")
+            if self._told.current is not self:
+                return False
             self._sending += 1
         call = None
         try:
@@ -52,11 +108,19 @@ class Teller:
         finally:
             with self._changed:
                 self._sending -= 1
-                if call is not None and call.id in self._early:
-                    self._early.discard(call.id)
-                elif call is not None:
-                    self._calls[call.id] = call
+                if call is not None:
+                    self._keep(call)
                 self._changed.notify_all()
+        return True
+
+    def _keep(self, call: Call) -> None:
+        if call.id in self._early:
+            self._early.discard(call.id)
+        elif not self._over:
+            self._calls[call.id] = call
+        else:  # actor or broker have gone meanwhile, and nothing will come of it
+            self._told.failed += 1
+            _log.error("actor '%s': a message that it was told failed: the actor, or its broker, has gone", self.name)
 
     def _send(self, value: Any, timeout: float | None) -> Call:
         expires = None if timeout is None else time.monotonic() + timeout
@@ -74,29 +138,26 @@ class Teller:
                 with self._changed:  # as many as `calls` are under way, or a slot is still another's
                     self._changed.wait(0.02)
 
-    def flush(self, timeout: float | None) -> int:
-        """Waits until all is done. Returns how many failed since the last one. Raises TimeoutError."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._calls, timeout):
-                raise timed_out(self.name, "flush", timeout)
-            failed, self._failed = self._failed, 0
-            return failed
-
     @property
     def under_way(self) -> int:
         """Messages that are not done."""
         return len(self._calls)
 
-    @property
-    def closed(self) -> bool:
-        """Whether it tells nothing more: actor or broker has gone, or there was nothing to tell."""
-        return self._over
+    def retire(self) -> None:
+        """Its client has said that the actor takes nothing more. Does not wait for what is under way."""
+        with self._changed:
+            if self._told.current is self:
+                self._told.current = None
+            self._changed.notify_all()
 
     def end(self) -> None:
-        """Waits until its thread has seen that the client is closed."""
+        """Its thread has ended, or could not be started."""
         with self._changed:
-            self._changed.notify_all()
-        self._thread.join(5.0)
+            self._over = True
+            self.retire()
+            self._told.tellers.remove(self)
+        close(self.link)
+        _forget(self._told)
 
     def _run(self) -> None:
         try:
@@ -105,22 +166,22 @@ class Teller:
                 if call is not None:
                     self._settle(call)
                 del call  # and the room of its reply
-        except Error as error:  # actor, session or broker has gone
-            self._give_up(str(error))
-        close(self.link)
+        except Exception as error:  # noqa: BLE001 - actor, session or broker has gone; nobody takes answers any more
+            self._give_up(str(error) or repr(error))
+        self.end()
 
     def _has_calls(self) -> bool:
-        """Waits for one. False: none came for a while."""
+        """Waits for one. False: it was retired, or none came for a while."""
         with self._changed:
-            while True:
-                self._changed.wait_for(lambda: self._calls or self.link.client.closed, _IDLE)
-                if self.link.client.closed:
-                    raise ClosedError("its client was closed")
-                if self._calls:
-                    return True
-                if not self._sending:
+            while not self._calls:
+                self._changed.wait_for(
+                    lambda: self._calls or (self._told.current is not self and not self._sending), _IDLE
+                )
+                if not self._calls and not self._sending:
                     self._over = True
+                    self.retire()
                     return False
+            return True
 
     def _settle(self, call: Call) -> None:
         reason = ""
@@ -135,7 +196,7 @@ class Teller:
             if self._calls.pop(call.id, None) is None:
                 self._early.add(call.id)
             if reason:
-                self._failed += 1
+                self._told.failed += 1
                 _log.error("actor '%s': a message that it was told failed: %s", self.name, reason)
             self._changed.notify_all()
 
@@ -143,50 +204,70 @@ class Teller:
         with self._changed:
             self._over = True
             left, self._calls = len(self._calls), {}
-            self._failed += left
+            self._told.failed += left
             if left:
                 _log.error("actor '%s': %d messages that it was told have failed: %s", self.name, left, reason)
-            self._changed.notify_all()
+            self.retire()
 
 
-_lock = threading.Lock()
-_tellers: dict[Address, Teller] = {}
+_lock = threading.RLock()  # as `opening`
+_known: dict[Address, _Told] = {}
 
 
-def teller(to: Address) -> Teller:
-    """This process' teller of an actor. Raises as ``open_link()``."""
+def told(to: Address) -> _Told:
+    """What this process has told an actor; to be left by ``with``."""
     with _lock:
-        found = known(to)
-        if found is None or found.closed:
-            failed = found.flush(0) if found is not None else 0
-            found = _tellers[to] = Teller(to, failed)
+        found = _known.get(to)
+        if found is None:
+            found = _known[to] = _Told(to)
+        found.users += 1
         return found
 
 
-def retire(old: Teller) -> None:
-    """Its client is of no use any more: the actor was launched anew, or has gone."""
-    close(old.link)
-    old.end()
+def flush(to: Address, timeout: float | None) -> int:
+    """Waits until all that this process has told an actor is done.
+
+    Returns how many failed since the last one. Raises TimeoutError.
+    """
+    found = _known.get(to)
+    if found is None:
+        return 0
+    with found.changed:
+        if not found.changed.wait_for(lambda: not found.under_way, timeout):
+            raise timed_out(to.name, "flush", timeout)
+        failed, found.failed = found.failed, 0
+    _forget(found)
+    return failed
 
 
-def known(to: Address) -> Teller | None:
-    """The teller of an actor that was told something."""
-    found = _tellers.get(to)
-    return found if found is not None and found.pid == os.getpid() else None
+def _forget(old: _Told) -> None:
+    """Nothing is kept of an actor that is told nothing more, but for failures that nobody has asked for."""
+    with _lock:
+        if not old.users and not old.tellers and not old.failed and _known.get(old.to) is old:
+            del _known[old.to]
 
 
 @atexit.register
-def _flush_all() -> None:
+def flush_all() -> None:
+    """Waits some seconds for all that was told; what is not done then is logged. At the interpreter's end, once."""
+    atexit.unregister(flush_all)
     until = time.monotonic() + _AT_EXIT
-    for one in list(_tellers.values()):
-        if one.pid != os.getpid():
-            continue
+    for one in list(_known.values()):
         try:
-            one.flush(max(0.0, until - time.monotonic()))
+            flush(one.to, max(0.0, until - time.monotonic()))
         except Error:
             _log.warning(
                 "actor '%s': %d messages that it was told are cancelled, since the interpreter ends; flush() waits "
                 "for them",
-                one.name,
+                one.to.name,
                 one.under_way,
             )
+
+
+def _forget_all() -> None:
+    """In a child of a fork: all of it is the parent's."""
+    global _lock, _known
+    _lock, _known = threading.RLock(), {}
+
+
+os.register_at_fork(after_in_child=_forget_all)
