@@ -310,3 +310,23 @@ def test_a_message_that_is_too_long_for_a_handler_names_the_option_that_helps(ru
     ref = runtime.launch_handler("a", "invert", input=of, output=of, slot_bytes=4096)
     with pytest.raises(ipcq.UsageError, match="takes 4096 at most: .* larger slot_bytes"):
         ref.ask(message, timeout=WAIT)
+
+
+# The interpreter's end
+
+
+def test_what_was_told_to_an_actor_of_this_process_is_worked_on_before_the_interpreter_ends(start):
+    child = start(
+        """
+        @ipcq.actor
+        def slow(message):
+            time.sleep(0.02)
+            say(message.decode())
+        runtime = ipcq.ActorRuntime(ipcq.Broker(name))
+        ref = runtime.launch(slow)
+        for i in range(20):
+            ref.tell(b"%d" % i)
+        """
+    )
+    assert [child.line() for _ in range(20)] == [str(i) for i in range(20)]
+    assert not child.finish()[1]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from .._broker import Broker
 from .._errors import NotFoundError, UsageError
 from .._session import connect
+from . import _tells
 from ._actor import Actor
 from ._handler_actor import HandlerActor
 from ._links import drop_session
@@ -278,6 +279,7 @@ def _describe(made: Actor | HandlerActor) -> str:
 
 @atexit.register
 def _close_all() -> None:
+    _tells.flush_all()  # first: what was told is worked on
     for one in list(_runtimes):
         with contextlib.suppress(Exception):
             one.close(drain=0.0, stop=1.0)
