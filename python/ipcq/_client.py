@@ -183,13 +183,13 @@ class Client(_core.Client):
         expires = None if timeout is None else time.monotonic() + timeout
         pause = 0.0005
         while True:
+            left = None if expires is None else max(0.0, expires - time.monotonic())
             try:
-                left = None if expires is None else expires - time.monotonic()
-                if left is not None and left <= 0:
-                    raise timed_out(self.queue, "call", timeout)
                 call = self.call(request, left)
                 break
             except Full:
+                if left == 0:
+                    raise timed_out(self.queue, "call", timeout) from None
                 # Another client's call, or a server, makes room: nobody tells.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 0.02)

@@ -152,3 +152,13 @@ def test_every_kind_of_wait_works_in_a_loop(broker, session, wait):
             await asyncio.wait_for(task, 10)
 
     run(main, "asyncio")
+
+
+def test_a_call_with_no_time_tries_once(broker, ask, run):
+    client, _ = ask
+
+    async def main():
+        with pytest.raises(ipcq.Expired):  # there was room, and no time for an answer
+            await client.call_async(b"x", timeout=0)
+
+    run(main())
