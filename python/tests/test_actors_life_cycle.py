@@ -11,7 +11,7 @@ import ipcq
 import numpy as np
 import pytest
 from conftest import WAIT, InThread, eventually
-from ipcq.actors import FailureCode, _links, _work
+from ipcq.actors import FailureCode, _links
 
 State = ipcq.ActorState
 CALLS = {"activate": ipcq.ActorRuntime.activate, "deactivate": ipcq.ActorRuntime.deactivate}
@@ -254,8 +254,7 @@ def test_a_thread_that_does_not_return_is_said_and_left_alone(name, caplog):
 
 @pytest.mark.parametrize("tier", ["async", "thread"])
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_a_coroutine_that_does_not_return_is_cancelled(runtime, tier, concurrency, monkeypatch):
-    monkeypatch.setattr(_work, "_LAST_WORK", 0.2)
+def test_a_coroutine_that_does_not_return_is_cancelled(runtime, tier, concurrency):
     event = asyncio.Event()
 
     @ipcq.actor()
@@ -265,7 +264,7 @@ def test_a_coroutine_that_does_not_return_is_cancelled(runtime, tier, concurrenc
     ref = runtime.launch(stuck, "a", tier=tier, concurrency=concurrency)
     asked = InThread(lambda: ref.ask(b"", timeout=WAIT))
     eventually(lambda: runtime.telemetry("a").in_flight == 1, "it works")
-    runtime.terminate("a", drain=0.1, stop=WAIT)
+    runtime.terminate("a", drain=0.1, stop=1.0)
     with pytest.raises(ipcq.CallFailed, match="terminated while it worked") as caught:
         asked.result()
     assert caught.value.code == FailureCode.TERMINATED

@@ -11,7 +11,7 @@ import actor_samples as samples
 import ipcq
 import pytest
 from conftest import WAIT, InThread, eventually
-from ipcq.actors import FailureCode, _actor
+from ipcq.actors import FailureCode, _supervision
 
 State = ipcq.ActorState
 
@@ -110,18 +110,18 @@ def test_an_inactive_actor_that_fails_tells_those_who_wait(runtime):
 def test_pauses_between_restarts_double(runtime, tmp_path, monkeypatch):
     file = tmp_path / "broken"
     starts = []
-    first = _actor.Actor._start
+    first = _supervision.Supervision._start
 
     def start(self, slot):
         starts.append(time.monotonic())
         first(self, slot)
 
-    monkeypatch.setattr(_actor.Actor, "_start", start)
+    monkeypatch.setattr(_supervision.Supervision, "_start", start)
     ref = runtime.launch(samples.Broken, "a", tier="thread", args=(str(file),), max_restarts=5, on_error="continue")
     assert ref is not None
     file.touch()
     worker = runtime._actors["a"]._slots[0].worker
-    worker._stop.set()  # it ends by itself, and cannot be made again
+    worker.stop(1.0)  # it ends by itself, and cannot be made again
     eventually(lambda: runtime.state("a") is State.FAILED, "it has failed")
     pauses = [after - before for before, after in itertools.pairwise(starts[1:])]
     assert len(pauses) == 4

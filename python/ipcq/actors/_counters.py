@@ -1,9 +1,8 @@
-"""Counters that workers write and the runtime reads, in a mapping that both have.
+"""Counters that workers write and the runtime reads, in memory that both have.
 
-Each worker has one block of 64 words. It alone writes it while it lives, one aligned word of 8 bytes at a time, so a
-worker that is killed leaves whole words. Once it has ended, the runtime adds the block to its own totals and clears it
-for the next worker. What a block has as received, and neither as completed nor as failed, was in work: of a worker that
-was killed it is lost.
+Each worker has a block of 64 words of its own. It alone writes it, one aligned word of 8 bytes at a time, so a worker
+that is killed leaves whole words. Once it has ended, the runtime adds the block to its own totals and lets it go. What
+a block has as received, and neither as completed nor as failed, was in work: of a worker that was killed it is lost.
 
 A message is counted as received behind the call that takes it, and as completed or failed before its caller can see
 that. A worker that is killed just between a call and its count leaves that one message out, or has it as completed
@@ -12,11 +11,15 @@ although its caller is told that the server has died.
 
 from __future__ import annotations
 
-import mmap
-import os
 import time
+from typing import TYPE_CHECKING
 
 from ._telemetry import Latency
+
+if TYPE_CHECKING:
+    import mmap
+
+    from ._workers import Worker
 
 RECEIVED, COMPLETED, FAILED, CANCELLED, BUSY_NS, BUSY_SINCE, SUM_NS, MIN_NS, MAX_NS = range(9)
 _HISTOGRAM, _BUCKETS = 16, 48  # bucket n: from 2^(n-1) to 2^n ns; the last one: all beyond
@@ -27,8 +30,8 @@ BLOCK_BYTES = WORDS * 8
 class Block:
     """A worker's side. Calls of one block come from one thread."""
 
-    def __init__(self, mapping: mmap.mmap, number: int) -> None:
-        self._words = memoryview(mapping)[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES].cast("Q")
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
         self._in_work = 0
 
     def took(self) -> int:
@@ -70,33 +73,34 @@ class Block:
         self._words[CANCELLED] += 1
 
 
+def words_of(memory: bytearray | mmap.mmap) -> memoryview:
+    """A block of ``BLOCK_BYTES``, as words."""
+    return memoryview(memory).cast("Q")
+
+
 class Counters:
     """The runtime's side: blocks of an actor's workers, and the totals of workers that have ended. Not thread-safe."""
 
-    def __init__(self, workers: int) -> None:
-        self.fd = os.memfd_create("ipcq-actor", os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, workers * BLOCK_BYTES)
-        self.mapping = mmap.mmap(self.fd, workers * BLOCK_BYTES)
-        self._blocks = [
-            memoryview(self.mapping)[i * BLOCK_BYTES : (i + 1) * BLOCK_BYTES].cast("Q") for i in range(workers)
-        ]
+    def __init__(self) -> None:
+        self._blocks: dict[Worker, memoryview] = {}
         self._ended = [0] * WORDS
         self.lost = 0
 
-    def fold(self, number: int) -> None:
-        """A worker has ended: its block becomes part of the totals."""
-        block = self._blocks[number]
-        seen = list(block)
+    def add(self, worker: Worker) -> None:
+        """One that is about to start."""
+        self._blocks[worker] = worker.words
+
+    def fold(self, worker: Worker) -> None:
+        """It has ended: its block becomes part of the totals."""
+        seen = list(self._blocks.pop(worker))
         self.lost += seen[RECEIVED] - seen[COMPLETED] - seen[FAILED]
         _add(self._ended, seen)
-        for i in range(WORDS):
-            block[i] = 0
 
     def totals(self) -> list[int]:
         """All blocks together; BUSY_NS up to now."""
         sums = list(self._ended)
         now = time.monotonic_ns()
-        for block in self._blocks:
+        for block in self._blocks.values():
             # Outcomes first: a message that ends meanwhile is seen in work, and never as more than was received.
             outcomes = list(block)
             seen = list(block)
@@ -105,12 +109,6 @@ class Counters:
                 seen[BUSY_NS] += max(0, now - seen[BUSY_SINCE])
             _add(sums, seen)
         return sums
-
-    def close(self) -> None:
-        """The file goes; the mapping with its last view."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 def _add(sums: list[int], block: list[int]) -> None:

@@ -32,7 +32,9 @@ class Refusal:
         self._thread: threading.Thread | None = None
 
     def start(self, code: FailureCode, text: str, first: Callable[[], None] | None) -> None:
-        """Fails from now on what is there and what comes, in a thread, which calls ``first`` before."""
+        """Fails from now on what is there and what comes, in a thread that calls ``first`` before. Idempotent."""
+        if self._thread is not None and self._thread.is_alive():
+            return
         self._stop.clear()
         self._thread = threading.Thread(
             target=self._run, args=(code, text, first), name=f"{self._name}-failed", daemon=True

@@ -18,10 +18,10 @@ from . import _tells
 from ._actor import Actor
 from ._handler_actor import HandlerActor
 from ._links import drop_session
+from ._loops import LoopThread
 from ._ref import ActorRef
 from ._spec import check_importable, spec_of
 from ._states import ActorState
-from ._workers import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,27 +199,28 @@ class ActorRuntime:
         """
         if self._closed or self._pid != os.getpid():
             return
+        with self._lock:
+            actors = list(reversed(self._actors.values()))
+        for one in actors:
+            if isinstance(one, Actor):
+                one.refuse_own_handler("close")
         self._closed = True
         _runtimes.discard(self)
         until = time.monotonic() + drain
-        with self._lock:
-            actors = list(reversed(self._actors.values()))
-        try:
+        with contextlib.ExitStack() as last:  # each of it, whatever becomes of the others
+            if self._own is not None:
+                last.callback(self._own.stop)
+                last.callback(drop_session, self._address)
+            last.callback(self._session.close)
+            if self._loop is not None:
+                last.callback(self._loop.close)
+            for one in actors:
+                last.callback(_kill, one)
             for one in actors:
                 try:
                     one.terminate(until, stop)
                 except Exception:  # noqa: BLE001 - the others are to end, too
                     _log.exception("actor '%s' could not be terminated", one.name)
-        finally:
-            for one in actors:
-                if one.state is not ActorState.TERMINATED:
-                    one.kill()
-            if self._loop is not None:
-                self._loop.close()
-            self._session.close()
-            if self._own is not None:
-                drop_session(self._address)
-                self._own.stop()
 
     def _launch(self, made: Actor | HandlerActor, options: dict[str, Any], activate: bool, timeout: float) -> None:
         with self._lock:
@@ -238,7 +239,8 @@ class ActorRuntime:
                 made.activate("activate", timeout)
             except BaseException:
                 with self._lock:
-                    del self._actors[made.name]
+                    if self._actors.get(made.name) is made:
+                        del self._actors[made.name]
                 made.terminate(0.0, 1.0)
                 raise
 
@@ -251,9 +253,10 @@ class ActorRuntime:
         return found
 
     def _loop_thread(self) -> LoopThread:
-        if self._loop is None:
-            self._loop = LoopThread()
-        return self._loop
+        with self._lock:
+            if self._loop is None:
+                self._loop = LoopThread()
+            return self._loop
 
     def __enter__(self) -> Self:
         return self
@@ -271,6 +274,11 @@ class ActorRuntime:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an ActorRuntime belongs to its process: pass references (ActorRef), which are names")
+
+
+def _kill(made: Actor | HandlerActor) -> None:
+    if made.state is not ActorState.TERMINATED:
+        made.kill()
 
 
 def _describe(made: Actor | HandlerActor) -> str:

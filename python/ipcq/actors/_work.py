@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import math
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from .._errors import ClosedError, Full, TimeoutError
+from .._errors import ClosedError, Full, TimeoutError, UsageError, timed_out
 from .._server import Failure, fail_request
 from ._counters import COMPLETED
 from ._states import FailureCode
 
 if TYPE_CHECKING:
-    import threading
+    from collections.abc import Callable
 
     from .._core import Request
     from .._server import Server
@@ -21,10 +24,28 @@ if TYPE_CHECKING:
     from ._instance import Instance
 
 _LOOK = 0.1  # seconds after which a worker that has nothing to do looks whether it is to end
-_LAST_WORK = 4.0  # seconds that tasks have when the worker is to end
+LAST_WORK = 4.0  # seconds that tasks have when the worker ends and nobody has said how long it may
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.01  # seconds between two looks for room, in an event loop
 
 
-def serve(server: Server, instance: Instance, block: Block, stop: threading.Event) -> None:
+class Stop:
+    """That a worker is to end, and how long its tasks have before they are cancelled. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.until = math.inf
+
+    def set(self, seconds: float) -> None:
+        """Called again, it makes the time shorter, and never longer."""
+        self.until = min(self.until, time.monotonic() + seconds)
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether it is to end."""
+        return self._event.is_set()
+
+
+def serve(server: Server, instance: Instance, block: Block, stop: Stop) -> None:
     """Answers until it is told to stop, or server, queue or broker is closed."""
     while not stop.is_set() and not instance.stopped:
         try:
@@ -54,17 +75,38 @@ def _answer(request: Request, instance: Instance, block: Block) -> Exception | N
             counted = block.ended(taken, COMPLETED)
             waited = waited and request.end()
         else:
+            _refuse_awaitable(result)
             payload = instance.output.encode(result)
             del result  # it may be a view of the request
             counted = block.ended(taken, COMPLETED)  # before its caller can see it
             waited = request.reply(payload, instance.spec.reply_timeout)
-    except Exception as error:  # noqa: BLE001 - it is the caller's
+    except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - it is the caller's
+        error = _as_exception(raised)
         block.failed(taken, counted)
         fail_request(request, error, instance.complaint, wait)
         return None if isinstance(error, Failure) else error
     if not waited:
         block.cancelled()
     return None
+
+
+def _as_exception(raised: BaseException) -> Exception:
+    """A handler's CancelledError is an error as any, unless it is the worker that cancels."""
+    if isinstance(raised, Exception):
+        return raised
+    error = RuntimeError(f"its handler raised {raised!r}")
+    error.__cause__ = raised
+    return error
+
+
+def _refuse_awaitable(result: Any) -> None:
+    if inspect.isawaitable(result) or inspect.isasyncgen(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise UsageError(
+            f"its handler is no coroutine function, and returned {type(result).__name__}, which is to be awaited: "
+            "write it with `async def`, or choose tier='async'"
+        )
 
 
 def _stream(request: Request, values: Any, instance: Instance) -> bool:
@@ -107,106 +149,178 @@ class _Room:
             self._waiter.set_result(None)
 
 
-async def serve_async(server: Server, instance: Instance, block: Block, stop: threading.Event) -> None:
+async def serve_async(server: Server, instance: Instance, block: Block, stop: Stop) -> None:
     """The same by tasks of this loop, ``concurrency`` at once."""
-    room = _Room(instance.spec.concurrency)
-    renewing = asyncio.Lock()
-    tasks: set[asyncio.Task[None]] = set()
-    crash: list[Exception | SystemExit] = []
+    await _Tasks(server, instance, block, stop).run()
 
-    async def work(request: Request, taken: int) -> None:
+
+class _Tasks:
+    """A worker's messages in work.
+
+    An error after which the object is to be made anew (``fault``) stops the intake: what is in work ends, with the old
+    object, and nothing begins before the new one has started. So whatever fails meanwhile is the same fault.
+    """
+
+    def __init__(self, server: Server, instance: Instance, block: Block, stop: Stop) -> None:
+        self._server = server
+        self._instance = instance
+        self._block = block
+        self._stop = stop
+        self._room = _Room(instance.spec.concurrency)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fault: Exception | None = None
+        self._crash: list[BaseException] = []
+        self._unanswered: list[Request] = []  # kept until the server is closed, which says what becomes of them
+        self._cancels = False
+
+    async def run(self) -> None:
         try:
-            error = await _answer_async(request, instance, block, taken)
-            if error is not None and instance.failed(error):
-                async with renewing:
-                    await _renew(instance, error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised below, by the worker, and not by the loop
-            crash.append(error)
+            while self._goes_on and not self._stop.is_set():
+                if self._fault is not None:
+                    await self._renew(self._fault)
+                elif await self._room.wait(_LOOK):
+                    try:
+                        request = await self._server.receive_async(_LOOK)
+                    except TimeoutError:
+                        continue
+                    except Full:  # the queue's `held` was chosen to be less than `concurrency`
+                        await asyncio.sleep(0.001)
+                        continue
+                    except ClosedError:
+                        break
+                    await self._begin(request)
+                    del request
+            last = time.monotonic() + LAST_WORK
+            while self._tasks and time.monotonic() < (self._stop.until if self._stop.is_set() else last):
+                await asyncio.wait(self._tasks, timeout=_LOOK)
         finally:
-            room.give_back()
+            self._cancels = True
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._crash:
+            raise self._crash[0]
 
-    try:
-        while not stop.is_set() and not instance.stopped and not crash:
-            if not await room.wait(_LOOK):
-                continue
-            try:
-                request = await server.receive_async(_LOOK)
-            except TimeoutError:
-                continue
-            except Full:  # the queue's `held` was chosen to be less than `concurrency`
-                await asyncio.sleep(0.001)
-                continue
-            except ClosedError:
-                break
-            if instance.stopped or crash:
-                request.nack()  # it came while another made the worker end
-                break
-            room.take()
-            task = asyncio.ensure_future(work(request, block.took()))
-            del request
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_LAST_WORK)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    if crash:
-        raise crash[0]
+    @property
+    def _goes_on(self) -> bool:
+        return not self._instance.stopped and not self._crash
 
+    async def _begin(self, request: Request) -> None:
+        try:
+            if self._fault is not None:
+                await self._renew(self._fault)
+        except BaseException:
+            request.nack()
+            raise
+        if not self._goes_on or self._fault is not None:
+            request.nack()  # it came while another made the worker end
+            return
+        self._room.take()
+        task = asyncio.ensure_future(self._work(request, self._block.took()))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-async def _renew(instance: Instance, error: Exception) -> None:
-    try:
-        await finished(instance.end())
-    except Exception as second:  # noqa: BLE001 - the old instance's
-        instance.log_end(second)
-    await finished(instance.begin())
-    instance.renewed(error)
+    async def _work(self, request: Request, taken: int) -> None:
+        try:
+            error = await self._answer(request, taken)
+            if error is not None and self._fault is None and self._instance.failed(error):
+                self._fault = error
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - run() raises it, and not the loop
+            self._unanswered.append(request)
+            self._crash.append(error)
+        finally:
+            self._room.give_back()
 
+    async def _renew(self, error: Exception) -> None:
+        """Makes the object anew, unless the worker is to end before what it has in work has."""
+        while self._tasks:
+            if self._stop.is_set() or not self._goes_on:
+                return
+            await asyncio.wait(self._tasks, timeout=_LOOK)
+        instance = self._instance
+        try:
+            await finished(instance.end())
+        except Exception as second:  # noqa: BLE001 - the old instance's
+            instance.log_end(second)
+        await finished(instance.begin())
+        self._fault = None
+        instance.renewed(error)
 
-async def _answer_async(request: Request, instance: Instance, block: Block, taken: int) -> Exception | None:
-    counted = False
-    try:
-        result = instance.call(request)
-        if inspect.isgenerator(result):
-            result = _each(result)
-        if inspect.isasyncgen(result):
-            waited = await _stream_async(request, result, instance)
-            counted = block.ended(taken, COMPLETED)
-            waited = waited and request.end()
-        else:
-            payload = instance.output.encode(await finished(result))
-            del result
-            counted = block.ended(taken, COMPLETED)
-            waited = request.reply(payload, instance.spec.reply_timeout)
-    except asyncio.CancelledError:
-        ended = Failure(FailureCode.TERMINATED, f"actor '{instance.name}' was terminated while it worked on this")
-        block.failed(taken, counted)
-        fail_request(request, ended, instance.complaint)
-        raise
-    except Exception as error:  # noqa: BLE001 - it is the caller's
-        block.failed(taken, counted)
-        if instance.streams:  # a thread waits for the caller
-            loop, wait = asyncio.get_running_loop(), instance.spec.reply_timeout
-            await loop.run_in_executor(None, fail_request, request, error, instance.complaint, wait)
-        else:
+    async def _answer(self, request: Request, taken: int) -> Exception | None:
+        instance, block, counted = self._instance, self._block, False
+        try:
+            result = instance.call(request)
+            if inspect.isgenerator(result):
+                result = _each(result)
+            if inspect.isasyncgen(result):
+                waited = await _stream_async(request, result, instance)
+                counted = block.ended(taken, COMPLETED)
+                waited = waited and request.end()
+            else:
+                payload = instance.output.encode(await finished(result))
+                del result
+                counted = block.ended(taken, COMPLETED)
+                waited = request.reply(payload, instance.spec.reply_timeout)
+        except (Exception, asyncio.CancelledError) as raised:
+            if self._cancels and isinstance(raised, asyncio.CancelledError):
+                self._cancelled(request, taken, counted)
+                raise
+            error = _as_exception(raised)
+            block.failed(taken, counted)
+            if instance.streams:
+                await _fail_behind_replies(request, error, instance)
             fail_request(request, error, instance.complaint)
-        return None if isinstance(error, Failure) else error
-    if not waited:
-        block.cancelled()
-    return None
+            return None if isinstance(error, Failure) else error
+        if not waited:
+            block.cancelled()
+        return None
+
+    def _cancelled(self, request: Request, taken: int, counted: bool) -> None:
+        """The worker ends, and does not wait for this message any longer."""
+        if self._crash:
+            self._unanswered.append(request)
+            return
+        code, what = FailureCode.TERMINATED, "was terminated"
+        if self._instance.stopped:
+            code, what = FailureCode.ACTOR_FAILED, "has failed"
+        self._block.failed(taken, counted)
+        fail_request(
+            request,
+            Failure(code, f"actor '{self._instance.name}' {what} while it worked on this"),
+            self._instance.complaint,
+        )
 
 
 async def _stream_async(request: Request, values: Any, instance: Instance) -> bool:
-    loop = asyncio.get_running_loop()
     async with contextlib.aclosing(values):
         async for value in values:
             payload = instance.output.encode(value)
-            # A thread waits for the caller.
-            if not await loop.run_in_executor(None, request.stream, payload, instance.spec.reply_timeout):
+            if not await _with_room(lambda payload=payload: request.stream(payload, 0), instance):  # type: ignore[misc]
                 return False
     return True
+
+
+async def _fail_behind_replies(request: Request, error: Exception, instance: Instance) -> None:
+    """Waits for the caller to read the reply before. What this cannot tell, ``fail_request()`` does."""
+    with contextlib.suppress(Exception):
+        code, text = (error.code, error.text) if isinstance(error, Failure) else (1, repr(error))
+        await _with_room(lambda: request.fail(code, text, 0), instance)
+
+
+async def _with_room(send: Callable[[], bool], instance: Instance) -> bool:
+    """Tries until the caller has read the reply before. Takes no thread: there are few, and all actors share them."""
+    timeout, pause = instance.spec.reply_timeout, _FIRST_PAUSE
+    expires = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            return send()
+        except Full:
+            if time.monotonic() >= expires:
+                raise timed_out(instance.name, "stream", timeout) from None
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 async def _each(values: Any) -> Any:

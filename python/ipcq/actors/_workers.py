@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._errors import Error
-from ._counters import Block
+from ._counters import BLOCK_BYTES, Block, words_of
 from ._instance import CRASHED, ENDED, READY, Instance
-from ._work import finished, serve, serve_async
+from ._loops import LoopThread, run
+from ._work import Stop, finished, serve, serve_async
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Callable
 
     from .._server import Server
@@ -39,12 +39,14 @@ class Worker(Protocol):
     """One that runs, or is about to. It tells the runtime what happens, from a thread of its own."""
 
     number: int
+    words: memoryview
+    """Its counters."""
 
     def start(self) -> None:
         """Begins; READY or CRASHED follows."""
 
-    def stop(self) -> None:
-        """Has it end with what it has in work. Does not wait."""
+    def stop(self, seconds: float) -> None:
+        """Has it end with what it has in work; coroutines are cancelled after these seconds. Does not wait."""
 
     def join(self, timeout: float) -> bool:
         """Waits for its end. False: it goes on."""
@@ -56,40 +58,22 @@ class Worker(Protocol):
     def kill(self) -> None:
         """Ends it at once, as far as that can be."""
 
-
-class LoopThread:
-    """The event loop of a runtime's actors of the tier "async", in a thread."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="ipcq-actors", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-
-    def close(self) -> None:
-        """Ends it, unless a handler holds it up."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(1.0)
-        if not self._thread.is_alive():
-            self.loop.run_until_complete(self.loop.shutdown_default_executor())
-            self.loop.close()
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is a handler that it runs, or may be one: it would wait for itself."""
+        ...
 
 
 class InThread:
     """A worker of the tier "thread". A handler in it cannot be killed: it is left alone then, without its server."""
 
-    def __init__(
-        self, number: int, setup: Setup, session: Session, mapping: mmap.mmap, told: Callable[..., None]
-    ) -> None:
+    def __init__(self, number: int, setup: Setup, session: Session, told: Callable[..., None]) -> None:
         self.number = number
         self._setup = setup
         self._session = session
-        self._block = Block(mapping, number)
+        self.words = words_of(bytearray(BLOCK_BYTES))
         self._told = told
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._ended = threading.Event()  # Thread.join() that Ctrl-C ends takes the thread for ended, in Python 3.11
         self._server: Server | None = None
         self._thread = threading.Thread(target=self._run, name=f"{setup.name}-{number}", daemon=True)
@@ -97,8 +81,8 @@ class InThread:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        self._stop.set()
+    def stop(self, seconds: float) -> None:
+        self._stop.set(seconds)
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)
@@ -107,12 +91,17 @@ class InThread:
         pass
 
     def kill(self) -> None:
+        self._stop.set(0)
         if self._server is not None:
             self._server.close()
 
+    @property
+    def is_current(self) -> bool:
+        return threading.current_thread() is self._thread
+
     def _run(self) -> None:
         try:
-            work(self._setup, self._session, self._block, self._stop, self._tell, self._opened)
+            work(self._setup, self._session, Block(self.words), self._stop, self._tell, self._opened)
         except BaseException as error:  # noqa: BLE001 - SystemExit of a handler ends the worker, and nothing else
             self._told(self, CRASHED, repr(error), error)
         else:
@@ -134,16 +123,15 @@ class InLoop:
         number: int,
         setup: Setup,
         session: Session,
-        mapping: mmap.mmap,
         told: Callable[..., None],
         thread: LoopThread,
     ) -> None:
         self.number = number
         self._setup = setup
         self._session = session
-        self._block = Block(mapping, number)
+        self.words = words_of(bytearray(BLOCK_BYTES))
         self._told = told
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._ended = threading.Event()
         self._thread = thread
         self._task: Any = None
@@ -151,8 +139,8 @@ class InLoop:
     def start(self) -> None:
         self._task = asyncio.run_coroutine_threadsafe(self._run(), self._thread.loop)
 
-    def stop(self) -> None:
-        self._stop.set()
+    def stop(self, seconds: float) -> None:
+        self._stop.set(seconds)
 
     def join(self, timeout: float) -> bool:
         return self._ended.wait(timeout)
@@ -161,12 +149,17 @@ class InLoop:
         pass
 
     def kill(self) -> None:
+        self._stop.set(0)
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def is_current(self) -> bool:
+        return self._thread.is_current  # its loop is held up, whosever handler that is
+
     async def _run(self) -> None:
         try:
-            await work_async(self._setup, self._session, self._block, self._stop, self._tell, lambda _: None)
+            await work_async(self._setup, self._session, Block(self.words), self._stop, self._tell, lambda _: None)
         except BaseException as error:  # SystemExit of a handler ends the worker, and not the loop
             self._told(self, CRASHED, repr(error), error)
             self._ended.set()
@@ -189,13 +182,13 @@ def work(
     setup: Setup,
     session: Session,
     block: Block,
-    stop: threading.Event,
+    stop: Stop,
     tell: Callable[[str, str], None],
     opened: Callable[[Server], None],
 ) -> None:
     """A worker's life in a thread that is its own: of this process, or the main one of a process of its own."""
     if setup.spec.is_async:
-        asyncio.run(work_async(setup, session, block, stop, tell, opened))
+        run(work_async(setup, session, block, stop, tell, opened))
         return
     instance = Instance(setup.spec, setup.name, setup.arguments, tell)
     instance.begin()
@@ -215,7 +208,7 @@ async def work_async(
     setup: Setup,
     session: Session,
     block: Block,
-    stop: threading.Event,
+    stop: Stop,
     tell: Callable[[str, str], None],
     opened: Callable[[Server], None],
 ) -> None:
