@@ -217,3 +217,25 @@ class AsksAsync:
         if not message:
             return b"end"
         return b"<" + await self.other.ask_async(message[1:], timeout=2) + b">"
+
+
+@ipcq.actor()
+class Slow:
+    """Takes its time to be made."""
+
+    def __init__(self) -> None:
+        time.sleep(1.0)
+
+    def on_message(self, message: bytes) -> bytes:
+        return b"%d" % os.getpid()
+
+
+@ipcq.actor()
+class Length:
+    """Of what it was given."""
+
+    def __init__(self, data: bytes) -> None:
+        self.length = len(data)
+
+    def on_message(self, message: bytes) -> bytes:
+        return b"%d" % self.length

@@ -168,6 +168,11 @@ def test_options_that_cannot_be_are_refused_with_what_can(runtime):
         ({"queue_size": 0}, "at least 1"),
         ({"workers": 2, "tier": "async"}, "one worker"),
         ({"slot_byte": 4}, "slot_bytes"),
+        ({"workers": "2"}, "workers is '2', and is to be a whole number"),
+        ({"workers": 1.5}, "whole number"),
+        ({"max_restarts": -1}, "at least 0"),
+        ({"restart_window": "60"}, "number of seconds"),
+        ({"paused": False}, "activate=False"),
     ]:
         with pytest.raises(ipcq.UsageError, match=text):
             runtime.launch(samples.echo, "a", **options)
@@ -177,6 +182,9 @@ def test_options_that_cannot_be_are_refused_with_what_can(runtime):
         runtime.launch(len, "a")
     with pytest.raises(ipcq.UsageError, match="on_message"):
         ipcq.actor()(dict)
+    for unmarked in (len, samples.Counter().on_message):
+        with pytest.raises(ipcq.UsageError, match="write a function that calls it"):
+            ipcq.actor(unmarked)
     with pytest.raises(ipcq.UsageError, match="on_start is a coroutine function"):
         ipcq.actor()(type("Mixed", (samples.Counter,), {"on_start": samples.CounterAsync.on_start}))
     with pytest.raises(ipcq.UsageError, match="unexpected keyword argument 'quue_size'"):

@@ -270,6 +270,25 @@ def test_a_runtime_that_nobody_closes_ends_with_its_interpreter(start_here, then
     eventually(lambda: not any(map(is_alive, pids)), "no orphans")
 
 
+def test_what_was_told_is_worked_on_before_a_runtime_that_nobody_closes_ends(start_here, tmp_path):
+    child = start_here(
+        f"""
+        import time
+        @ipcq.actor()
+        def slow(message):
+            time.sleep(0.05)
+            with open({str(tmp_path / "done")!r}, "ab") as file:
+                file.write(message)
+        runtime = ipcq.ActorRuntime(ipcq.Broker(name))
+        ref = runtime.launch(slow)
+        for _ in range(10):
+            ref.tell(b"x")
+        """
+    )
+    child.finish()
+    assert (tmp_path / "done").read_bytes() == b"x" * 10
+
+
 def test_a_script_launches_actors_of_its_own(tmp_path, name):
     script = tmp_path / "script.py"
     script.write_text(

@@ -288,6 +288,7 @@ def _describe(made: Actor | HandlerActor) -> str:
 @atexit.register
 def _close_all() -> None:
     _tells.flush_all()  # first: what was told is worked on
+    _tells._flush_all()  # noqa: SLF001 - what was told is worked on before those end who do it
     for one in list(_runtimes):
         with contextlib.suppress(Exception):
             one.close(drain=0.0, stop=1.0)

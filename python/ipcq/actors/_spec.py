@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import numbers
 import pickle
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ _CHOICES = {
     "on_death": ("fail", "redeliver"),
 }
 _AT_LEAST_ONE = ("queue_size", "workers", "concurrency")
+_WHOLE = (*_AT_LEAST_ONE, "priority", "max_restarts")
+_SECONDS = ("restart_window", "reply_timeout")
+_MAY_BE_NONE = ("max_restarts", "reply_timeout")
 _MARK = "__ipcq_actor__"
 HOOKS = ("on_start", "on_stop")
 
@@ -56,6 +60,8 @@ class ActorSpec:
                 raise UsageError(
                     f"actor '{self.label}': {key}={getattr(self, key)!r} is unknown: there are {', '.join(known)}"
                 )
+        for key in (*_WHOLE, *_SECONDS):
+            self._check_number(key)
         for key in _AT_LEAST_ONE:
             if getattr(self, key) < 1:
                 raise UsageError(f"actor '{self.label}': {key} is {getattr(self, key)}, and is to be at least 1")
@@ -73,6 +79,16 @@ class ActorSpec:
                     raise UsageError(
                         f"actor '{self.label}': {hook} is a coroutine function, and on_message is none: make both one"
                     )
+
+    def _check_number(self, key: str) -> None:
+        value, whole = getattr(self, key), key in _WHOLE
+        if value is None and key in _MAY_BE_NONE:
+            return
+        if not isinstance(value, numbers.Integral if whole else numbers.Real) or isinstance(value, bool):
+            what = "a whole number" if whole else "a number of seconds"
+            raise UsageError(f"actor '{self.label}': {key} is {value!r}, and is to be {what}")
+        if not float(value) >= 0:
+            raise UsageError(f"actor '{self.label}': {key} is {value}, and is to be at least 0")
 
     @property
     def label(self) -> str:
@@ -103,6 +119,10 @@ class ActorSpec:
     def with_options(self, options: dict[str, Any]) -> tuple[ActorSpec, dict[str, Any]]:
         """The spec with what ``options`` say, and those of them that are the queue's."""
         own = {field.name for field in dataclasses.fields(self)} - {"target"}
+        if "paused" in options:
+            raise UsageError(
+                f"actor '{self.label}': paused is the life cycle's: activate=False keeps its messages waiting"
+            )
         mine = {key: value for key, value in options.items() if key in own}
         return dataclasses.replace(self, **mine), {key: value for key, value in options.items() if key not in own}
 
@@ -142,7 +162,7 @@ def actor(target: Any = None, /, **options: Unpack[ActorOptions]) -> Any:
         target: Of ``@actor`` without options.
         input: Type of its messages: a dataclass, ``numpy.ndarray``, or None for bytes.
         output: Type of its replies, likewise. A handler that returns None answers by an empty reply (bytes alone).
-        queue_size: Messages that may wait, rounded up to a power of two.
+        queue_size: Messages that may wait, rounded up to a power of two, and at least 2.
         message_bytes: Longest message or reply, where the types do not say: bytes, or text such as ``"1MiB"``;
             64 KiB by default.
         priority: 0 to 255, a label: it is shown, and orders nothing, for queues have no priority bands.
@@ -167,10 +187,18 @@ def actor(target: Any = None, /, **options: Unpack[ActorOptions]) -> Any:
 
     def mark(target: F) -> F:
         check_target(target)
+        label = getattr(target, "__qualname__", target)
         try:
-            setattr(target, _MARK, ActorSpec(target, **options))
+            spec = ActorSpec(target, **options)
         except TypeError as error:
-            raise UsageError(f"@actor of '{getattr(target, '__qualname__', target)}': {error}") from None
+            raise UsageError(f"@actor of '{label}': {error}") from None
+        try:
+            setattr(target, _MARK, spec)
+        except (AttributeError, TypeError):
+            raise UsageError(
+                f"{label} can be no actor: @actor is for functions and classes that are written in Python, and this is "
+                f"{type(target).__name__}, which cannot be marked: write a function that calls it"
+            ) from None
         return target
 
     return mark if target is None else mark(target)
