@@ -68,7 +68,7 @@ def test_a_launch_that_is_refused_leaves_no_descriptor(runtime):
     for _ in range(5):
         with pytest.raises(ipcq.Error):
             runtime.launch(samples.echo, "taken", tier="process")
-    assert descriptors() <= before
+    eventually(lambda: descriptors() <= before, f"no more than {before} descriptors")
 
 
 @pytest.mark.parametrize("tier", ["thread", "process", "async"])
@@ -211,21 +211,20 @@ def test_a_thread_that_hangs_keeps_its_counters_apart_from_its_successor(runtime
 
 
 def test_a_caller_at_a_termination_is_never_told_that_the_runtime_has_died(runtime):
-    stop = threading.Event()
-
     def asks():
         ref = ipcq.actor_ref("a", broker=runtime.broker)
-        while not stop.is_set():
+        while True:
             try:
                 ref.ask(b"x", timeout=WAIT)
-            except (ipcq.ClosedError, ipcq.NotFoundError, ipcq.CallFailed):
+            except ipcq.NotFoundError:
+                return
+            except (ipcq.ClosedError, ipcq.CallFailed):
                 continue
 
-    askers = [InThread(asks) for _ in range(2)]
-    for _ in range(10):
+    for _ in range(15):
         runtime.launch(samples.echo, "a")
-        time.sleep(0.01)
+        askers = [InThread(asks) for _ in range(2)]
+        time.sleep(0.02)
         runtime.terminate("a")
-    stop.set()
-    for one in askers:
-        one.result()
+        for one in askers:
+            one.result()

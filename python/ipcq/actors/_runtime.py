@@ -160,10 +160,14 @@ class ActorRuntime:
         Args:
             name: Of the actor.
             drain: Seconds for what waits. Of an actor that is not active nothing is worked off.
-            stop: Seconds that workers have for the message in hand; then processes are killed.
+            stop: Seconds that workers have for the message in hand; then processes are killed. Coroutines are cancelled
+                after four fifths of it.
 
         Returns:
             How many messages were failed (``FailureCode.TERMINATED``), since no worker had come to them.
+
+        Raises:
+            UsageError: This is a handler of that actor, or both are of the tier "async": it would wait for itself.
         """
         return self._actor(name).terminate(time.monotonic() + drain, stop)
 
@@ -253,10 +257,11 @@ class ActorRuntime:
         return found
 
     def _loop_thread(self) -> LoopThread:
-        with self._lock:
-            if self._loop is None:
-                self._loop = LoopThread()
-            return self._loop
+        if self._loop is None:
+            with self._lock:
+                if self._loop is None:
+                    self._loop = LoopThread()
+        return self._loop
 
     def __enter__(self) -> Self:
         return self
@@ -288,6 +293,7 @@ def _describe(made: Actor | HandlerActor) -> str:
 @atexit.register
 def _close_all() -> None:
     _tells.flush_all()  # first: what was told is worked on
+    atexit.unregister(_tells._flush_all)  # noqa: SLF001
     _tells._flush_all()  # noqa: SLF001 - what was told is worked on before those end who do it
     for one in list(_runtimes):
         with contextlib.suppress(Exception):

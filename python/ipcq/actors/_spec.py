@@ -171,7 +171,8 @@ def actor(target: Any = None, /, **options: Unpack[ActorOptions]) -> Any:
         workers: Threads or processes, which share the queue.
         concurrency: Of coroutine functions, and in the tier ``"async"``: messages that one worker has at once.
         on_error: When the handler raises, the message's call fails (``CallFailed``), and then: ``"continue"``;
-            ``"restart"``: with a new instance; ``"stop"``: the actor has failed (``ActorState.FAILED``).
+            ``"restart"``: with a new instance, made once the other messages in work have ended; ``"stop"``: the
+            actor has failed (``ActorState.FAILED``).
         on_death: What a worker had that was killed: ``"fail"``: its caller gets ``ServerDied``; ``"redeliver"``:
             another worker gets it, so that it may be worked on twice.
         max_restarts: Restarts within ``restart_window`` seconds, by ``on_error`` and after deaths, after which the

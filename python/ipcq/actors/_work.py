@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._errors import ClosedError, Full, TimeoutError, UsageError, timed_out
+from .._errors import ClosedError, Error, Full, TimeoutError, UsageError, timed_out
 from .._server import Failure, fail_request
 from ._counters import COMPLETED
 from ._states import FailureCode
@@ -188,7 +188,8 @@ class _Tasks:
                         continue
                     except ClosedError:
                         break
-                    await self._begin(request)
+                    if (self._fault is None and self._goes_on) or await self._goes_on_with(request):
+                        self._begin(request)
                     del request
             last = time.monotonic() + LAST_WORK
             while self._tasks and time.monotonic() < (self._stop.until if self._stop.is_set() else last):
@@ -205,16 +206,21 @@ class _Tasks:
     def _goes_on(self) -> bool:
         return not self._instance.stopped and not self._crash
 
-    async def _begin(self, request: Request) -> None:
+    async def _goes_on_with(self, request: Request) -> bool:
+        """The worker has failed since it waited for this. False: it ends, and has given the request back."""
         try:
             if self._fault is not None:
                 await self._renew(self._fault)
         except BaseException:
-            request.nack()
+            with contextlib.suppress(Error):
+                request.nack()
             raise
-        if not self._goes_on or self._fault is not None:
-            request.nack()  # it came while another made the worker end
-            return
+        if self._fault is None and self._goes_on:
+            return True
+        request.nack()
+        return False
+
+    def _begin(self, request: Request) -> None:
         self._room.take()
         task = asyncio.ensure_future(self._work(request, self._block.took()))
         self._tasks.add(task)
