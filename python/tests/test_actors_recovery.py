@@ -14,6 +14,7 @@ import actor_samples as samples
 import ipcq
 import pytest
 from conftest import WAIT, InThread, eventually
+from ipcq.actors import _workers
 
 State = ipcq.ActorState
 
@@ -88,6 +89,24 @@ def test_an_activation_that_ctrl_c_ends_leaves_no_worker(runtime, tier):
     assert len(seen) <= runtime.telemetry("a").workers
     if tier == "process":
         assert seen <= {b"%d" % pid for pid in runtime.pids("a")}
+
+
+def test_an_activation_that_is_interrupted_behind_a_start_ends_that_worker(runtime, monkeypatch):
+    ref = runtime.launch(samples.echo, "a", activate=False)
+    start = _workers.InThread.start
+
+    def interrupted(self):
+        start(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_workers.InThread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.activate("a")
+    eventually(lambda: "a-0" not in [thread.name for thread in threading.enumerate()], "it has ended")
+    runtime.activate("a")
+    assert ref.ask(b"x", timeout=WAIT) == b"x"
+    assert (runtime.telemetry("a").workers, runtime.telemetry("a").received) == (1, 1)
 
 
 def test_start_timeout_is_kept_and_telemetry_answers_while_a_process_imports(runtime, tmp_path, monkeypatch):

@@ -91,8 +91,11 @@ class Counters:
         self._blocks[worker] = worker.words
 
     def fold(self, worker: Worker) -> None:
-        """It has ended: its block becomes part of the totals."""
-        seen = list(self._blocks.pop(worker))
+        """It has ended: its block becomes part of the totals, once."""
+        block = self._blocks.pop(worker, None)
+        if block is None:
+            return
+        seen = list(block)
         self.lost += seen[RECEIVED] - seen[COMPLETED] - seen[FAILED]
         _add(self._ended, seen)
 

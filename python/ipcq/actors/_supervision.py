@@ -127,6 +127,7 @@ class Supervision:
             worker.start()
         except BaseException:
             slot.worker = None
+            worker.kill()  # it runs, perhaps: Ctrl-C can come right behind the start of its thread
             self._counters.fold(worker)
             raise
 
