@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ..handlers import Handler
+
     from ._telemetry import ActorTelemetry
 
 _log = logging.getLogger("ipcq")
@@ -114,7 +116,7 @@ class ActorRuntime:
     def launch_handler(
         self,
         name: str,
-        handler: str | os.PathLike[str],
+        handler: str | os.PathLike[str] | Handler,
         *,
         input: Any = None,  # noqa: A002
         output: Any = None,
@@ -126,7 +128,8 @@ class ActorRuntime:
 
         Args:
             name: Of the actor, and of its queue.
-            handler: A name of ``handler_names()``, or the path of a source or PTX file, with parameters.
+            handler: A name of ``handler_names()``, or the path of a file of your own, with parameters, or what
+                ``ipcq.handler`` has made.
             input: A dataclass, ``numpy.ndarray`` (the handler sees the elements), or None for bytes.
             output: Likewise. Arrays have the shape and type of the message if the length is the same.
             priority: 0 to 255, a label.
@@ -292,9 +295,7 @@ def _describe(made: Actor | HandlerActor) -> str:
 
 @atexit.register
 def _close_all() -> None:
-    _tells.flush_all()  # first: what was told is worked on
-    atexit.unregister(_tells._flush_all)  # noqa: SLF001
-    _tells._flush_all()  # noqa: SLF001 - what was told is worked on before those end who do it
+    _tells.flush_all()  # first: what was told is worked on before those end who do it
     for one in list(_runtimes):
         with contextlib.suppress(Exception):
             one.close(drain=0.0, stop=1.0)
