@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..handlers import Handler
-
     from ._telemetry import ActorTelemetry
 
 _log = logging.getLogger("ipcq")
