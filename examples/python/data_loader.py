@@ -101,7 +101,7 @@ class NumpyModel:
 
     def step(self, view: ipcq.DeviceView, rows: int) -> tuple[Any, Any]:
         """Learns from a batch. Returns the sum of its pixels, and how many it got right before."""
-        batch: Array = np.from_dlpack(view)[:rows]  # type: ignore[arg-type]  # NumPy asks for less than DLPack has
+        batch: Array = np.from_dlpack(view)[:rows]  # NumPy asks for less than DLPack has
         inputs, labels = batch[:, HEAD:] / 255, batch[:, LABEL].astype(int)
         scores = inputs @ self.weights
         chances = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -21,7 +21,8 @@ struct Export {
 
 // From any thread, with the GIL or without it.
 void end(Export* exported) noexcept {
-  if (is_ending()) return;  // what consumers are done with now is left alone
+  const MayTakeGil may;
+  if (!may) return;  // what consumers are done with now is left alone
   const nb::gil_scoped_acquire gil;
   exported->release(exported->owner);
   Py_DECREF(exported->owner);

@@ -32,6 +32,13 @@ void forget_threads_of_the_parent() noexcept {
   standing = 0;
 }
 
+MayTakeGil::MayTakeGil() noexcept {
+  ++away;  // before the look: either this sees the end, or the end sees this
+  may_ = !ending;
+}
+
+MayTakeGil::~MayTakeGil() { --away; }
+
 ReleasedGil::ReleasedGil() noexcept {
   ++away;
   state_ = PyEval_SaveThread();

@@ -32,6 +32,20 @@ class ReleasedGil {
   PyThreadState* state_;
 };
 
+// For a thread that has no GIL, and is not of Python's: whether it may take it. While this lives, and says so, the
+// interpreter's end waits for it, as begin_ending() says.
+class MayTakeGil {
+ public:
+  MayTakeGil() noexcept;
+  MayTakeGil(const MayTakeGil&) = delete;
+  MayTakeGil& operator=(const MayTakeGil&) = delete;
+  ~MayTakeGil();
+  explicit operator bool() const noexcept { return may_; }
+
+ private:
+  bool may_;
+};
+
 // Holds a lock of a thread that has the GIL, which it lets go only where it has to wait.
 template <class Mutex>
 class LockWithGil {

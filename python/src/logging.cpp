@@ -28,7 +28,9 @@ const char* method_of(LogLevel level) noexcept {
 
 LogCallback python_log() {
   return [of = forks()](LogLevel level, std::string_view text) {
-    if (is_ending() || of != forks()) return;
+    if (of != forks()) return;
+    const MayTakeGil may;
+    if (!may) return;
     const nb::gil_scoped_acquire gil;
     try {
       const nb::object logger = nb::module_::import_("logging").attr("getLogger")("ipcq");
