@@ -24,7 +24,7 @@ check_python() {
   [[ -n $python ]] || return 0
   local report=$work/python-$mode.xml
   step python 900 "$root/scripts/test-python" --only-pytest --python "$python" --report "$report" \
-    -k 'device or frameworks or buffer or guide'
+    -k 'device or frameworks or buffer or guide or handlers'
   if ((code != 0)); then
     record "tests of the Python package" FAILED "$(how_it_failed)"
     tail -n 60 "$log" >&2
