@@ -73,7 +73,7 @@ class _Bar(Generic[T]):
     It ends with the iterator that has it. It keeps no message: that is the source's iterator's.
     """
 
-    __slots__ = ("_backlog", "_bar", "_begin", "_bytes", "_format", "_seen", "_sized", "_until")
+    __slots__ = ("_backlog", "_bar", "_begin", "_bytes", "_format", "_seen", "_sized", "_thread", "_until")
 
     def __init__(self, source: object, tqdm: Any, options: dict[str, Any]) -> None:
         self._bar = tqdm(**options)
@@ -81,6 +81,7 @@ class _Bar(Generic[T]):
         self._backlog = None if self._bar.disable else _backlog_of(source)
         self._begin = self._until = time.monotonic()
         self._bytes = self._seen = 0
+        self._thread = threading.get_ident()
         self._sized = False
 
     def add(self, item: T) -> T:
@@ -114,10 +115,17 @@ class _Bar(Generic[T]):
             self._backlog.end()
 
     def __del__(self) -> None:
-        """Shows the mean of all bytes a second, and ends."""
+        """Shows the mean of all bytes a second, and ends.
+
+        Not in another thread, where the garbage collector may run it anywhere: tqdm's lock may be held by whoever waits
+        for that thread, or for ever, since an interrupt within tqdm keeps it.
+        """
         if not hasattr(self, "_sized"):
             return  # it was never made
         self._end_looks()
+        if threading.get_ident() != self._thread:
+            self._bar.disable = True  # its own destructor would take the lock
+            return
         if not self._bar.disable:
             self._say(self._bytes, time.monotonic() - self._begin, None)
             self._bar.refresh()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import io
 import re
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import ipcq
 import pytest
-from conftest import WAIT, eventually, group_stats
+from conftest import WAIT, InThread, eventually, group_stats
 
 LENGTH = 1000  # bytes of a message that needs a slot
 
@@ -249,3 +250,10 @@ def test_where_tqdm_is_not_installed_the_text_says_what_to_do(monkeypatch, ends)
 
 def test_it_says_over_what_it_goes(tqdm, ends):
     assert repr(ipcq.progress(ends[1])) == "<ipcq.Progress over <ipcq.Consumer of 'q'>>"
+
+
+def test_a_bar_that_another_thread_drops_waits_for_no_lock(tqdm):
+    bars = [iter(ipcq.progress([b"a", b"b"], file=Screen()))]
+    next(bars[0])
+    with importlib.import_module("tqdm").tqdm.get_lock():
+        InThread(bars.clear).result(5)
