@@ -215,7 +215,7 @@ def open_link(to: Address) -> Link:
                 raise
             # The broker that answers is a successor of the one that this session was of.
             _retire(to.broker, lambda one: one.session is known)
-            _forget_session(to.broker, known)
+            _forget_session(to.broker, session)
             session = _session(to.broker)
 
 
