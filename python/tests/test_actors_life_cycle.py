@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import actor_samples as samples
 import ipcq
@@ -14,7 +15,10 @@ from conftest import WAIT, InThread, eventually
 from ipcq.actors import FailureCode, _links
 
 State = ipcq.ActorState
-CALLS = {"activate": ipcq.ActorRuntime.activate, "deactivate": ipcq.ActorRuntime.deactivate}
+CALLS: dict[str, Callable[..., object]] = {
+    "activate": ipcq.ActorRuntime.activate,
+    "deactivate": ipcq.ActorRuntime.deactivate,
+}
 CALLS |= {"reactivate": ipcq.ActorRuntime.reactivate, "terminate": ipcq.ActorRuntime.terminate}
 
 
