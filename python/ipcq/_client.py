@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._errors import EndOfStream, Full, NotFoundError, no_pickle, timed_out
+from ._errors import EndOfStream, NotFoundError, no_pickle
 from ._readiness import quiet
 from ._replies import Replies
+from ._waits import running_loop, with_room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from ._buffer_like import BufferLike
     from ._core import Loan
     from ._session import Session
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 class Call(_core.Call):
@@ -171,7 +164,7 @@ class Client(_core.Client):
             TimeoutError: It was not sent in time.
             NoServer, StatusError (too_large), ClosedError, PeerDeadError, InterruptedError.
         """
-        return self._call(request, timeout, length, _running_loop() is None)
+        return self._call(request, timeout, length, not running_loop())
 
     def _call(self, request: BufferLike | Loan, timeout: float | None, length: int | None, waits: bool) -> Call:
         call = Call(self, request, timeout, length, waits)
@@ -180,20 +173,7 @@ class Client(_core.Client):
 
     async def call_async(self, request: BufferLike | Loan, timeout: float | None = None) -> bytes:
         """Sends a request and returns its reply; where there is no room now, it waits for that, too, in turn."""
-        expires = None if timeout is None else time.monotonic() + timeout
-        pause = 0.0005
-        while True:
-            left = None if expires is None else max(0.0, expires - time.monotonic())
-            try:
-                call = self.call(request, left)
-                break
-            except Full:
-                if left == 0:
-                    raise timed_out(self.queue, "call", timeout) from None
-                # Another client's call, or a server, makes room: nobody tells.
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 0.02)
-        return await call
+        return await (await with_room(lambda left: self.call(request, left), timeout, self.queue, "call"))
 
     def find(self, call_id: int) -> Call:
         """The call of that id, while the program has it. Raises NotFoundError."""

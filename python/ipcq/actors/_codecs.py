@@ -10,6 +10,7 @@ from .._errors import MalformedError, Status, StatusError, UsageError
 from .._schemas import Schema, schema_of
 from .._server import Failure
 from .._typed_calls import MALFORMED
+from .._waits import remaining
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -126,7 +127,7 @@ class _ArrayCodec(Codec):
         length = place + array.nbytes
         if length > client.slot_bytes and not client.closed:  # a closed one says that it is
             raise self.too_long(client, f"an array of {array.nbytes} bytes", client.slot_bytes - place)
-        begun = time.monotonic()
+        expires = None if timeout is None else time.monotonic() + timeout
         with client.loan(timeout if waits else 0) as slot:
             view = memoryview(slot)
             if place:
@@ -135,8 +136,7 @@ class _ArrayCodec(Codec):
                 slot.set_metadata(_head(array, 0))
             np.copyto(np.frombuffer(view, array.dtype, array.size, place).reshape(array.shape), array)
             view.release()
-            left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
-            return client._call(slot, left, length, waits)  # noqa: SLF001
+            return client._call(slot, remaining(expires), length, waits)  # noqa: SLF001
 
 
 class _ElementsCodec(_ArrayCodec):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import itertools
@@ -90,11 +89,6 @@ class _Process:
 
 
 _process = _Process()
-
-
-def running_loop() -> bool:
-    """Whether this thread runs an event loop, which must not be held up."""
-    return asyncio._get_running_loop() is not None  # noqa: SLF001 - the one that raises nothing
 
 
 def _here() -> _Process:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from .._errors import ClosedError, Error, Full, NoServer, StatusError, UsageError, timed_out
+from .._errors import ClosedError, Error, NoServer, StatusError, UsageError
+from .._waits import remaining, running_loop, with_room
 from . import _tells
-from ._links import Address, Link, close_retired, drop, link, queue_of, running_loop
+from ._links import Address, Link, close_retired, drop, link, queue_of
 from ._spec import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from .._client import Call
 
-T = TypeVar("T")
-
 _GONE = (ClosedError, NoServer)  # its queue was removed, and perhaps created anew under its name
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02  # seconds between two looks for room, in an event loop
 
 
 class ActorRef:
@@ -81,8 +77,7 @@ class ActorRef:
         try:
             return to.output.decode(call.receive(), message)
         except _GONE as error:
-            drop(to, error)
-            raise self._why(error) from None
+            raise self._lost(to, error) from None
         finally:
             _end(call, to)
 
@@ -92,8 +87,7 @@ class ActorRef:
         try:
             return to.output.decode(await call, message)
         except _GONE as error:
-            drop(to, error)
-            raise self._why(error) from None
+            raise self._lost(to, error) from None
         finally:
             _end(call, to)
 
@@ -108,8 +102,7 @@ class ActorRef:
             for reply in call:
                 yield to.output.decode(reply, message)
         except _GONE as error:
-            drop(to, error)
-            raise self._why(error) from None
+            raise self._lost(to, error) from None
         finally:
             call.cancel()
             _end(call, to)
@@ -121,8 +114,7 @@ class ActorRef:
             async for reply in call:
                 yield to.output.decode(reply, message)
         except _GONE as error:
-            drop(to, error)
-            raise self._why(error) from None
+            raise self._lost(to, error) from None
         finally:
             call.cancel()
             _end(call, to)
@@ -154,11 +146,11 @@ class ActorRef:
                     if failed_before:
                         raise self._why(error) from None
                     failed_before = True
-                timeout = _left(expires)
+                timeout = remaining(expires)
 
     async def tell_async(self, message: Any, timeout: float | None = None) -> None:
         """As ``tell()``, for tasks of an event loop: it waits for room, and raises Full never."""
-        await self._with_room(lambda _: self.tell(message), timeout)
+        await with_room(lambda _: self.tell(message), timeout, self.name, "call")
 
     def flush(self, timeout: float | None = None) -> int:
         """Waits until the actor is done with what this process has told it.
@@ -181,24 +173,16 @@ class ActorRef:
                 drop(to, error)
                 if last:
                     raise self._why(error) from None
-                timeout = _left(expires)
+                timeout = remaining(expires)
         raise AssertionError("a loop of two has ended")
 
     async def _call_async(self, message: Any, timeout: float | None) -> tuple[Call, Link]:
-        return await self._with_room(lambda left: self._call(message, left, False), timeout)
+        return await with_room(lambda left: self._call(message, left, False), timeout, self.name, "call")
 
-    async def _with_room(self, send: Callable[[float | None], T], timeout: float | None) -> T:
-        expires = None if timeout is None else time.monotonic() + timeout
-        pause, left = _FIRST_PAUSE, timeout
-        while True:
-            try:
-                return send(left)
-            except Full:  # another caller, or a worker, makes room: nobody tells
-                await asyncio.sleep(pause if left is None else min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
-            left = _left(expires)
-            if left == 0:
-                raise timed_out(self.name, "call", timeout)
+    def _lost(self, to: Link, error: StatusError) -> StatusError:
+        """Lets the client go that has raised an error, and says what its caller is to be told."""
+        drop(to, error)
+        return self._why(error)
 
     def _why(self, error: StatusError) -> StatusError:
         """What a caller is to be told whose client has raised an error."""
@@ -226,10 +210,6 @@ class ActorRef:
     def __repr__(self) -> str:
         kinds = " -> ".join(getattr(of, "__name__", "bytes") for of in (self._to.input, self._to.output))
         return f"<ipcq.ActorRef '{self.name}' at '{self.broker}', {kinds}>"
-
-
-def _left(expires: float | None) -> float | None:
-    return None if expires is None else max(0.0, expires - time.monotonic())
 
 
 def _end(call: Call, to: Link) -> None:

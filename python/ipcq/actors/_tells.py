@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._errors import EndOfStream, Error, Full, StatusError, timed_out
-from ._links import Address, close, open_link, running_loop
+from .._waits import running_loop
+from ._links import Address, close, open_link
 
 if TYPE_CHECKING:
     from typing_extensions import Self

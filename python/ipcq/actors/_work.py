@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._errors import ClosedError, Error, Full, TimeoutError, UsageError, timed_out
+from .._errors import ClosedError, Error, Full, TimeoutError, UsageError
 from .._server import Failure, fail_request
+from .._waits import with_room
 from ._counters import COMPLETED
 from ._states import FailureCode
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _LOOK = 0.1  # seconds after which a worker that has nothing to do looks whether it is to end
 LAST_WORK = 4.0  # seconds that tasks have when the worker ends and nobody has said how long it may
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.01  # seconds between two looks for room, in an event loop
+_PAUSES = (0.0002, 0.01)  # seconds between two looks for room: the first, and the longest
 
 
 class Stop:
@@ -303,7 +305,7 @@ async def _stream_async(request: Request, values: Any, instance: Instance) -> bo
     async with contextlib.aclosing(values):
         async for value in values:
             payload = instance.output.encode(value)
-            if not await _with_room(lambda payload=payload: request.stream(payload, 0), instance):  # type: ignore[misc]
+            if not await _with_room(functools.partial(request.stream, payload, 0), instance):
                 return False
     return True
 
@@ -312,21 +314,12 @@ async def _fail_behind_replies(request: Request, error: Exception, instance: Ins
     """Waits for the caller to read the reply before. What this cannot tell, ``fail_request()`` does."""
     with contextlib.suppress(Exception):
         code, text = (error.code, error.text) if isinstance(error, Failure) else (1, repr(error))
-        await _with_room(lambda: request.fail(code, text, 0), instance)
+        await _with_room(functools.partial(request.fail, code, text, 0), instance)
 
 
 async def _with_room(send: Callable[[], bool], instance: Instance) -> bool:
     """Tries until the caller has read the reply before. Takes no thread: there are few, and all actors share them."""
-    timeout, pause = instance.spec.reply_timeout, _FIRST_PAUSE
-    expires = math.inf if timeout is None else time.monotonic() + timeout
-    while True:
-        try:
-            return send()
-        except Full:
-            if time.monotonic() >= expires:
-                raise timed_out(instance.name, "stream", timeout) from None
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+    return await with_room(lambda _: send(), instance.spec.reply_timeout, instance.name, "stream", _PAUSES)
 
 
 async def _each(values: Any) -> Any:
