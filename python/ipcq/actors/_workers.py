@@ -64,8 +64,8 @@ class Worker(Protocol):
         ...
 
 
-class InThread:
-    """A worker of the tier "thread". A handler in it cannot be killed: it is left alone then, without its server."""
+class _Here:
+    """What the workers of this process have in common."""
 
     def __init__(self, number: int, setup: Setup, session: Session, told: Callable[..., None]) -> None:
         self.number = number
@@ -75,11 +75,6 @@ class InThread:
         self._told = told
         self._stop = Stop()
         self._ended = threading.Event()  # Thread.join() that Ctrl-C ends takes the thread for ended, in Python 3.11
-        self._server: Server | None = None
-        self._thread = threading.Thread(target=self._run, name=f"{setup.name}-{number}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self, seconds: float) -> None:
         self._stop.set(seconds)
@@ -89,6 +84,29 @@ class InThread:
 
     def settle(self) -> None:
         pass
+
+    def _tell(self, what: str, reason: str) -> None:
+        self._told(self, what, reason, None)
+
+    def _end(self, error: BaseException | None) -> None:
+        """It has ended; ``error``: why, if that is not as it should be."""
+        if error is None:
+            self._told(self, ENDED, "", None)
+        else:
+            self._told(self, CRASHED, repr(error), error)
+        self._ended.set()
+
+
+class InThread(_Here):
+    """A worker of the tier "thread". A handler in it cannot be killed: it is left alone then, without its server."""
+
+    def __init__(self, number: int, setup: Setup, session: Session, told: Callable[..., None]) -> None:
+        super().__init__(number, setup, session, told)
+        self._server: Server | None = None
+        self._thread = threading.Thread(target=self._run, name=f"{setup.name}-{number}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
 
     def kill(self) -> None:
         self._stop.set(0)
@@ -103,19 +121,15 @@ class InThread:
         try:
             work(self._setup, self._session, Block(self.words), self._stop, self._tell, self._opened)
         except BaseException as error:  # noqa: BLE001 - SystemExit of a handler ends the worker, and nothing else
-            self._told(self, CRASHED, repr(error), error)
+            self._end(error)
         else:
-            self._told(self, ENDED, "", None)
-        self._ended.set()
-
-    def _tell(self, what: str, reason: str) -> None:
-        self._told(self, what, reason, None)
+            self._end(None)
 
     def _opened(self, server: Server) -> None:
         self._server = server
 
 
-class InLoop:
+class InLoop(_Here):
     """A worker of the tier "async"."""
 
     def __init__(
@@ -126,27 +140,12 @@ class InLoop:
         told: Callable[..., None],
         thread: LoopThread,
     ) -> None:
-        self.number = number
-        self._setup = setup
-        self._session = session
-        self.words = words_of(bytearray(BLOCK_BYTES))
-        self._told = told
-        self._stop = Stop()
-        self._ended = threading.Event()
+        super().__init__(number, setup, session, told)
         self._thread = thread
         self._task: Any = None
 
     def start(self) -> None:
         self._task = asyncio.run_coroutine_threadsafe(self._run(), self._thread.loop)
-
-    def stop(self, seconds: float) -> None:
-        self._stop.set(seconds)
-
-    def join(self, timeout: float) -> bool:
-        return self._ended.wait(timeout)
-
-    def settle(self) -> None:
-        pass
 
     def kill(self) -> None:
         self._stop.set(0)
@@ -161,16 +160,11 @@ class InLoop:
         try:
             await work_async(self._setup, self._session, Block(self.words), self._stop, self._tell, lambda _: None)
         except BaseException as error:  # SystemExit of a handler ends the worker, and not the loop
-            self._told(self, CRASHED, repr(error), error)
-            self._ended.set()
+            self._end(error)
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
-            self._told(self, ENDED, "", None)
-            self._ended.set()
-
-    def _tell(self, what: str, reason: str) -> None:
-        self._told(self, what, reason, None)
+            self._end(None)
 
 
 def open_server(setup: Setup, session: Session, instance: Instance) -> Server:
