@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._errors import BackendError, UsageError
 from ._context import FAILED, FUNCTION
 from ._wrapper import Parts, Task, wrapper
-
-if TYPE_CHECKING:
-    pass
 
 # Numba's own convention: a place for the result, one for an exception, then the arguments; 0 is success.
 _CALL = """

@@ -47,14 +47,28 @@ class FunctionHandler(Handler):
 
     function: Callable[..., Any]
 
-    def __init__(self, function: Callable[..., Any], recipe: _Recipe) -> None:
-        super().__init__(getattr(function, "__name__", "handler"), {})
-        self._signature: Signature = signature_of(function, recipe.elementwise)
+    _origin: FunctionHandler  # without parameters; what comes from it has its signature, its lock and what it has made
+    _signature: Signature
+    _lock: threading.Lock
+    _made: dict[object, Made]  # by parameters and backends
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        recipe: _Recipe,
+        parameters: Mapping[str, Parameter] = MappingProxyType({}),
+        origin: FunctionHandler | None = None,
+    ) -> None:
+        super().__init__(getattr(function, "__name__", "handler"), parameters)
         self.function = function
         self._recipe = recipe
-        self._origin = self  # without parameters
-        self._lock = threading.Lock()
-        self._made: dict[object, Made] = {}  # by parameters and backends; of the origin and all that come from it
+        if origin is None:
+            self._origin = self
+            self._signature = signature_of(function, recipe.elementwise)
+            self._lock, self._made = threading.Lock(), {}
+        else:
+            self._origin = origin
+            self._signature, self._lock, self._made = origin._signature, origin._lock, origin._made  # noqa: SLF001
 
     @property
     def dtype(self) -> Any:
@@ -98,10 +112,7 @@ class FunctionHandler(Handler):
             if key not in self._signature.defaults:
                 has = ", ".join(self._signature.defaults) or "none"
                 raise UsageError(f"{self._called}: it has no parameter '{key}'; there are: {has}")
-        made = type(self)(self.function, self._recipe)
-        made.parameters = MappingProxyType(dict(parameters))
-        made._origin, made._lock, made._made = self._origin, self._lock, self._made  # noqa: SLF001
-        return made
+        return type(self)(self.function, self._recipe, parameters, self._origin)
 
     def _dtype(self, which: str) -> Any:
         try:

@@ -216,23 +216,25 @@ def wrapper(inner: Any, task: Task, parts: Parts) -> Callable[..., int]:
     one_lane = "Team(zero, one)" if parts.one_lane else f"Team(words[{RANK}], words[{SIZE}])"
     of_message = (TICKET, SEQUENCE, PRODUCER, PUBLISHED_AT, RECORD, CAPACITY)
     arguments = [_ARGUMENTS[name] for name in task.asked.given] + [f"value_{name}" for name in task.asked.defaults]
-    lines = [
-        f"def {FUNCTION}(address, bytes, context):",
-        "  words = view_word(context, count_of_words)",
+    lines = [f"def {FUNCTION}(address, bytes, context):", "  words = view_word(context, count_of_words)"]
+    if "state" in task.asked.given:
+        lines += [f"  if words[{STATE_BYTES}] < state_bytes:", f"    return {FAILED}"]
+    lines += [
         "  if bytes % element_bytes != 0:",
         f"    return {REFUSE}",
         "  data = view_data(address, bytes // element_bytes)",
-        f"  team = {one_lane}",
-        f"  message = Message({', '.join(f'words[{word}]' for word in of_message)})",
-        f"  return code(inner({', '.join(arguments)}))",
     ]
-    if "state" in task.asked.given:
-        lines[1:1] = [f"  if view_word(context, count_of_words)[{STATE_BYTES}] < state_bytes:", f"    return {FAILED}"]
     if task.asked.is_elementwise:
-        lines[-3:] = [
+        lines += [
             "  for i in range(data.size):",
             f"    data[i] = element(inner(data[i], {', '.join(arguments)}))",
             "  return 0",
+        ]
+    else:
+        lines += [
+            f"  team = {one_lane}",
+            f"  message = Message({', '.join(f'words[{word}]' for word in of_message)})",
+            f"  return code(inner({', '.join(arguments)}))",
         ]
     int64 = parts.types.int64  # signed, as array sizes are: Numba makes a float of both kinds together
     names: dict[str, Any] = {
