@@ -209,6 +209,11 @@ _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
 _LETTERS = {code: letter for letter, code in _CODES.items()}
 
 
+def is_ndarray(of: Any) -> bool:
+    """Whether a type is NumPy's, which is not imported for that."""
+    return getattr(of, "__module__", "") == "numpy" and getattr(of, "__name__", "") == "ndarray"
+
+
 def check_array(array: Any) -> None:
     """Raises ValueError: a tensor cannot be of this kind."""
     if array.dtype.kind not in _CODES or not array.dtype.isnative or array.ndim > _MOST_DIMENSIONS:

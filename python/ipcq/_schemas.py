@@ -99,8 +99,7 @@ def kind_of(annotation: Any) -> _kinds.Kind:
         return _kinds.List(kind_of(inner[0]))
     if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
         return _Struct(annotation)
-    named = origin or annotation
-    if getattr(named, "__module__", "") == "numpy" and getattr(named, "__name__", "") == "ndarray":
+    if _kinds.is_ndarray(origin or annotation):
         return _kinds.Array()
     raise UsageError(
         f"{annotation!r} cannot travel in a message: choose bool, int, float, str, bytes, list[...], numpy.ndarray, a "
@@ -143,6 +142,11 @@ class Schema(Generic[T]):
             raise MalformedError(f"it has {len(data)} bytes, and a value {self.size}")
         result: T = self._kind.get(data, 0, _kinds.Reader(payload, self.size))
         return result
+
+
+def value_in(schema: Schema[T], payload: bytes, metadata: bytes) -> T:
+    """The value of a message, which lies in the metadata if these are as long. Raises MalformedError."""
+    return schema.decode(payload, metadata if len(metadata) == schema.size else b"")
 
 
 _made: dict[Any, Schema[Any]] = {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ._errors import EndOfStream, MalformedError, Status, StatusError
 from ._raw import OverRaw
-from ._schemas import schema_of
+from ._schemas import schema_of, value_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -111,7 +111,7 @@ class TypedConsumer(OverRaw["Consumer"], Generic[T]):
                 raise StatusError(f"queue '{self.raw.queue}': its handler has failed on the message", Status.FAILED)
             beside = message.metadata if self.raw.metadata_for_values >= self._schema.size else b""
             try:
-                return self._schema.decode(bytes(message), beside if len(beside) == self._schema.size else b"")
+                return value_in(self._schema, bytes(message), beside)
             except MalformedError as error:
                 message.release()
                 raise MalformedError(

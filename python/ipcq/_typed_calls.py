@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._errors import MalformedError
 from ._raw import OverRaw
-from ._schemas import Schema, schema_of
+from ._schemas import Schema, schema_of, value_in
 from ._server import Failure
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ class TypedServer(OverRaw["Server"], Generic[Q, A]):
         await self.raw.serve_async(answer, concurrency=concurrency, reply_timeout=reply_timeout)
 
     def _value_of(self, request: Request) -> Q:
-        beside = request.metadata
         try:
-            return self._question.decode(bytes(request), beside if len(beside) == self._question.size else b"")
+            return value_in(self._question, bytes(request), request.metadata)
         except MalformedError as error:
             raise Failure(MALFORMED, f"the request is no {self._question.text}: {error}") from None

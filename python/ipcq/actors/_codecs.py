@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _kinds
 from .._errors import MalformedError, Status, StatusError, UsageError
-from .._schemas import Schema, schema_of
+from .._schemas import Schema, schema_of, value_in
 from .._server import Failure
 from .._typed_calls import MALFORMED
 from .._waits import remaining
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .._client import Call, Client
     from .._core import Request
 
-_HEAD_BYTES = 128  # an ipcq::Tensor
+_HEAD_BYTES = _kinds.Array.size  # an ipcq::Tensor
 
 
 class Codec:
@@ -88,9 +88,8 @@ class _ValueCodec(Codec):
         return self._schema.decode(payload)
 
     def value_of(self, request: Request, keep: bool) -> Any:  # noqa: ARG002
-        beside = request.metadata
         try:
-            return self._schema.decode(bytes(request), beside if len(beside) == self._schema.size else b"")
+            return value_in(self._schema, bytes(request), request.metadata)
         except MalformedError as error:
             raise Failure(MALFORMED, f"the message is no {self.schema}: {error}") from None
 
@@ -159,7 +158,7 @@ def codec_of(of: Any, *, handler: bool = False) -> Codec:
     made: Codec
     if of is None or of is bytes:
         made = Codec()
-    elif getattr(of, "__module__", "") == "numpy" and getattr(of, "__name__", "") == "ndarray":
+    elif _kinds.is_ndarray(of):
         made = _ElementsCodec() if handler else _ArrayCodec()
     else:
         made = _ValueCodec(of)

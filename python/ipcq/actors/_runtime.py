@@ -20,7 +20,7 @@ from ._handler_actor import HandlerActor
 from ._links import drop_session
 from ._loops import LoopThread
 from ._ref import ActorRef
-from ._spec import check_importable, spec_of
+from ._spec import check_importable, check_priority, spec_of
 from ._states import ActorState
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ class ActorRuntime:
         Raises:
             As ``create_queue()``.
         """
-        if not 0 <= priority <= 255:
-            raise UsageError(f"actor '{name}': priority is {priority}, and is to be from 0 to 255")
+        check_priority(name, priority)
         made = HandlerActor(name, (input, output), priority, self._address)
         self._launch(made, {**options, "handler": handler}, activate, 0.0)
         return ActorRef(name, self._address, input, output)

@@ -65,8 +65,7 @@ class ActorSpec:
         for key in _AT_LEAST_ONE:
             if getattr(self, key) < 1:
                 raise UsageError(f"actor '{self.label}': {key} is {getattr(self, key)}, and is to be at least 1")
-        if not 0 <= self.priority <= 255:
-            raise UsageError(f"actor '{self.label}': priority is {self.priority}, and is to be from 0 to 255")
+        check_priority(self.label, self.priority)
         if self.tier == "async" and self.workers != 1:
             raise UsageError(
                 f"actor '{self.label}': the tier 'async' is one loop, and has one worker: raise concurrency, or choose "
@@ -212,6 +211,12 @@ def check_target(target: Any) -> None:
         raise UsageError(f"{name} can be no actor: it is neither a function nor a class")
     if inspect.isclass(target) and not callable(getattr(target, "on_message", None)):
         raise UsageError(f"the class {name} can be no actor: it has no method on_message(self, message)")
+
+
+def check_priority(actor: str, priority: int) -> None:
+    """Raises UsageError: it is none."""
+    if not 0 <= priority <= 255:
+        raise UsageError(f"actor '{actor}': priority is {priority}, and is to be from 0 to 255")
 
 
 def spec_of(target: Any) -> ActorSpec:
