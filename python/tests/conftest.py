@@ -32,7 +32,7 @@ HANG = 90.0  # seconds after which a test that cannot be interrupted ends the ru
 _PRELUDE = """\
 import os, signal, sys, threading, time
 import ipcq
-def say(*what): sys.stdout.write(" ".join(map(str, what)) + "\\n"); sys.stdout.flush()  # whole lines of each thread
+def say(*what): os.write(1, (" ".join(map(str, what)) + "\\n").encode())  # whole lines of threads and signal handlers
 name = sys.argv[1] if len(sys.argv) > 1 else ""
 """
 _numbers = itertools.count()
