@@ -139,6 +139,29 @@ def test_a_relative_cache_counts_for_none(monkeypatch, tmp_path):
     assert Path(ipcq.handler(CPP).queue_option()).is_relative_to(tmp_path / ".cache" / "ipcq" / "sources")
 
 
+@pytest.mark.parametrize("library", ["cudart", "nvrtc", "nvvm"])
+def test_a_library_of_cuda_that_is_missing_is_named_with_what_brings_it(needs_numba, tmp_path, library):
+    if importlib.util.find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    script = tmp_path / "lacks.py"
+    script.write_text(
+        "import cuda.pathfinder, ipcq, sys\n"
+        "found = cuda.pathfinder.load_nvidia_dynamic_lib\n"
+        "def finds(name):\n"
+        "    if name == sys.argv[1]: raise cuda.pathfinder.DynamicLibNotFoundError(f'no lib{name}\\n  looked in')\n"
+        "    return found(name)\n"
+        "cuda.pathfinder.load_nvidia_dynamic_lib = finds\n"
+        "@ipcq.handler\ndef step(data): data[0] = 1\n"
+        "for _ in range(2):\n"
+        "    try: step.queue_option('cuda')\n    except ipcq.BackendError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, script, library], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    for said in (first, second):
+        assert "found" in said
+        assert "nvidia-cuda-runtime" in said
+
+
 def test_of_old_files_the_newest_are_kept(cache, monkeypatch):
     monkeypatch.setattr("ipcq.handlers._files._MOST_BYTES", 3 * len(CPP) + 20)
     paths = [Path(ipcq.handler(CPP + f"// {n}\n", name="n").queue_option()) for n in range(4)]

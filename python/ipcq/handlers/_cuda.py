@@ -6,19 +6,17 @@ import importlib
 import importlib.metadata
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._errors import BackendError, UsageError
 from ._context import ELEMENT_FUNCTION, FUNCTION
 from ._host import cannot_compile
 from ._wrapper import Parts, Task, element_wrapper, wrapper
 
-if TYPE_CHECKING:
-    pass
-
 _OLDEST = (7, 5)  # that NVIDIA's compilers of CUDA 13 know; the linker makes code for the queue's GPU of it
 _INSTALL = (
-    "pip install 'numba-cuda>=0.30' nvidia-nvvm nvidia-cuda-nvrtc nvidia-nvjitlink (the extra numba of ipcq's wheel)"
+    "pip install 'numba-cuda>=0.30' nvidia-nvvm nvidia-cuda-runtime nvidia-cuda-nvrtc nvidia-nvjitlink "
+    "(the extra numba of ipcq's wheel)"
 )
 _OUTSIDE = re.compile(r"^\s*\.extern\s+\.func\s+(?:\([^)]*\)\s*)?([\w$]+)", re.MULTILINE)
 
@@ -32,9 +30,22 @@ def _numba_cuda() -> Any:
         raise BackendError(
             f"handlers that are Python functions are compiled for GPUs by numba-cuda: {_INSTALL}"
         ) from error
+    except Exception as error:
+        if not _has_no_library(error):
+            raise
+        raise BackendError(f"numba-cuda, which compiles handlers for GPUs: {_lacking(error)}") from error
     if tuple(map(int, version.split(".")[:2])) < (0, 30):
         raise BackendError(f"numba-cuda {version} is too old: {_INSTALL}")
     return cuda
+
+
+def _has_no_library(error: Exception) -> bool:
+    """Whether it says that a library of CUDA was not found: numba-cuda looks for some when it is imported."""
+    return type(error).__module__.startswith("cuda.pathfinder")
+
+
+def _lacking(error: Exception) -> str:
+    return f"a library of CUDA was not found ({str(error).partition(chr(10))[0]}): {_INSTALL}"
 
 
 def _of_numba(module: str) -> Any:
@@ -73,7 +84,7 @@ class DeviceCode:
         return self._guarded("ltoir")
 
     def _guarded(self, output: str) -> bytes:
-        """Raises UsageError: it cannot be compiled; BackendError: libNVVM is not installed."""
+        """Raises UsageError: it cannot be compiled; BackendError: a library of CUDA is not installed."""
         errors = _of_numba("cudadrv.error")
         try:
             return self._compiled(output)
@@ -87,6 +98,8 @@ class DeviceCode:
                 "that is compiled for the GPU that is current; work in data, in local numbers, and in the queue's state"
             ) from error
         except Exception as error:
+            if _has_no_library(error):
+                raise BackendError(f"{self._name}, for a GPU: {_lacking(error)}") from error
             if type(error).__module__.startswith("cuda.bindings"):
                 raise UsageError(
                     f"{self._name}: libNVVM refuses what Numba has made of it ({error}): a tuple that is indexed by a "
@@ -100,7 +113,7 @@ def compile_for_gpu(task: Task) -> DeviceCode:
 
     Raises:
         UsageError: Numba cannot compile the function; the text has Numba's.
-        BackendError: numba-cuda, or libNVVM, is not installed.
+        BackendError: numba-cuda, or a library of CUDA, is not installed.
     """
     cuda = _numba_cuda()
     from numba import types
