@@ -18,8 +18,6 @@ constexpr const char* kEndViews = ": delete the arrays that were made of it, and
 template <class IsDone>
 bool poll_until(const Patience& patience, IsDone&& is_done) {
   using std::chrono::steady_clock;
-  constexpr auto kShortest = std::chrono::microseconds(5);
-  constexpr auto kLongest = std::chrono::microseconds(1000);
   const auto begin = steady_clock::now();
   for (;;) {
     {
@@ -29,8 +27,7 @@ bool poll_until(const Patience& patience, IsDone&& is_done) {
         if (is_done()) return true;
         const auto now = steady_clock::now();
         if (now >= until) break;
-        const auto nap = std::chrono::duration_cast<std::chrono::microseconds>((now - begin) / 16);
-        std::this_thread::sleep_for(std::clamp(nap, kShortest, kLongest));
+        std::this_thread::sleep_for(nap_after(now - begin));
       }
     }
     if (patience.is_none_left()) return false;
@@ -54,13 +51,6 @@ BufferState::~BufferState() {
   } else {
     send_home(take());
   }
-}
-
-void BufferState::check_owner() const {
-  if (is_inherited())
-    throw UsageError(where_ +
-                     ": it belongs to the parent process: make another in the child, and start that by "
-                     "multiprocessing.get_context('spawn')");
 }
 
 void BufferState::check_held() const {

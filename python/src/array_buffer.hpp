@@ -53,7 +53,7 @@ class BufferState {
   bool is_inherited() const noexcept { return forks_ != forks(); }
   bool is_held() const noexcept { return memory_ != nullptr && !goes_ && !is_inherited(); }
   // Throw UsageError if it was inherited by a fork, or also if it was released.
-  void check_owner() const;
+  void check_owner() const { check_forks(forks_, where_); }
   void check_held() const;
   SideState state();
   // While it is held, or a view of it is alive.

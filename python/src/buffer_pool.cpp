@@ -34,13 +34,6 @@ PoolState::~PoolState() {
   }
 }
 
-void PoolState::check_owner() const {
-  if (forks_ != forks())
-    throw UsageError(where_ +
-                     ": it belongs to the parent process: make another in the child, and start that by "
-                     "multiprocessing.get_context('spawn')");
-}
-
 std::unique_ptr<SideMemory> PoolState::take_idle() {
   const auto idle = std::find_if(back_.begin(), back_.end(), [](const auto& memory) { return memory->is_idle(); });
   if (idle == back_.end()) return nullptr;
@@ -55,7 +48,7 @@ std::size_t PoolState::count_used() const {
 }
 
 std::shared_ptr<BufferState> PoolState::get(const Patience& patience) {
-  check_owner();
+  check_forks(forks_, where_);
   std::unique_ptr<SideMemory> memory;
   Stats now;
   const auto begin = steady_clock::now();
@@ -69,9 +62,7 @@ std::shared_ptr<BufferState> PoolState::get(const Patience& patience) {
         const auto time = steady_clock::now();
         if (memory != nullptr || closed_ || time >= until) break;
         // Nobody tells when a stream ends.
-        const auto nap = back_.empty() ? std::chrono::ceil<microseconds>(until - time)
-                                       : std::clamp(std::chrono::ceil<microseconds>((time - begin) / 16),
-                                                    microseconds(5), microseconds(1000));
+        const auto nap = back_.empty() ? std::chrono::ceil<microseconds>(until - time) : nap_after(time - begin);
         if (std::exchange(is_first, false)) ++stats_.waits;
         changed_.wait_for(lock, nap);
       }
@@ -108,7 +99,7 @@ void PoolState::put(std::unique_ptr<SideMemory> memory) noexcept {
 }
 
 PoolState::Stats PoolState::stats() {
-  check_owner();
+  check_forks(forks_, where_);
   const Locked locked(mutex_);
   Stats stats = stats_;
   stats.count = count_;
@@ -117,7 +108,7 @@ PoolState::Stats PoolState::stats() {
 }
 
 std::size_t PoolState::close(const Patience& patience) {
-  check_owner();
+  check_forks(forks_, where_);
   const auto begin = steady_clock::now();
   std::size_t left = 0;
   for (bool is_over = false; !is_over;) {
@@ -128,8 +119,7 @@ std::size_t PoolState::close(const Patience& patience) {
       closed_ = true;
       changed_.notify_all();
       while ((left = count_used()) != 0 && steady_clock::now() < until)
-        changed_.wait_for(lock, std::clamp(std::chrono::ceil<microseconds>((steady_clock::now() - begin) / 16),
-                                           microseconds(5), microseconds(1000)));
+        changed_.wait_for(lock, nap_after(steady_clock::now() - begin));
       is_over = left == 0 || patience.is_none_left();
       left += stats_.held;
     }

@@ -52,7 +52,6 @@ class PoolState final : public BufferHome, public std::enable_shared_from_this<P
  private:
   std::unique_ptr<SideMemory> take_idle();  // with the lock; null: none is
   std::size_t count_used() const;           // the same
-  void check_owner() const;
 
   const std::size_t count_;
   const ArrayLayout layout_;

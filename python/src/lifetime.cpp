@@ -37,6 +37,13 @@ void forget_ended(std::vector<std::weak_ptr<T>>& all) {
 
 std::uint32_t forks() noexcept { return fork_count.load(std::memory_order_relaxed); }
 
+void check_forks(std::uint32_t then, const std::string& where) {
+  if (then != forks())
+    throw UsageError(where +
+                     ": it belongs to the parent process: make another in the child, and start that by "
+                     "multiprocessing.get_context('spawn')");
+}
+
 SessionState::~SessionState() {
   leave_to_the_process(session_);
   if (is_left_alone()) return;  // the library's own destructor leaves the parent's alone
@@ -49,8 +56,7 @@ void SessionState::check_open() const {
   if (is_inherited())
     throw UsageError(
         "this session belongs to the parent process, and a fork does not inherit its threads: call ipcq.connect() in "
-        "the "
-        "child, or start it by multiprocessing.get_context('spawn')");
+        "the child, or start it by multiprocessing.get_context('spawn')");
   if (closed_) throw UsageError("the session is closed: open another by ipcq.connect()");
 }
 

@@ -30,6 +30,8 @@ class EndpointState;
 // In a child of a fork objects of its parent are not used, and what has a lock that a thread of the parent may have
 // held is left alone.
 std::uint32_t forks() noexcept;
+// Of an object that was made when there were so many, and has no threads. Throws UsageError if it is the parent's.
+void check_forks(std::uint32_t then, const std::string& where);
 
 class SessionState {
  public:

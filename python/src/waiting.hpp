@@ -45,6 +45,12 @@ class Patience {
   bool zero_ = false;
 };
 
+// Between two looks at what nobody tells of, as a stream's end: the longer, the longer it has taken.
+inline std::chrono::microseconds nap_after(std::chrono::steady_clock::duration waited) noexcept {
+  using std::chrono::microseconds;
+  return std::clamp(std::chrono::ceil<microseconds>(waited / 16), microseconds(5), microseconds(1000));
+}
+
 // Runs the handlers of signals that came. Throws what they throw.
 inline void check_signals() {
   if (PyErr_CheckSignals() != 0) throw nb::python_error();
