@@ -3,23 +3,17 @@
 #include <dlfcn.h>
 #include <link.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "environment.hpp"
 #include "program/exit_code.hpp"
 #include "python_packages.hpp"
 
 namespace ipcq::compiler {
 namespace {
-
-// Empty: the variable is not set, or empty.
-std::string environment(const char* variable) {
-  const char* const value = std::getenv(variable);
-  return value != nullptr ? value : "";
-}
 
 // Of a library that was found by its name alone.
 std::string real_path(const std::string& name, void* library) {

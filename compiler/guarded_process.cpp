@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "environment.hpp"
 #include "image_file.hpp"
 #include "program/exit_code.hpp"
 #include "program/file_descriptor.hpp"
@@ -78,8 +79,8 @@ int wait_for(pid_t child) {
 }  // namespace
 
 Guard::Guard() {
-  const char* const given = std::getenv("TMPDIR");
-  const std::string place = given != nullptr && *given != '\0' ? given : "/tmp";
+  const std::string given = environment("TMPDIR");
+  const std::string place = given.empty() ? "/tmp" : given;
   folder_ = place + "/ipcq-compiler.XXXXXX";
   if (::mkdtemp(folder_.data()) == nullptr) {
     throw Failure(program::kFailure, fmt::format("cannot make a folder in '{}': {}; set TMPDIR to one with room", place,

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "environment.hpp"
 #include "guarded_process.hpp"
 #include "image_file.hpp"
 #include "image_key.hpp"
@@ -26,11 +26,6 @@ namespace {
 
 using program::Failure;
 using program::FileDescriptor;
-
-std::string environment(const char* variable) {
-  const char* const value = std::getenv(variable);
-  return value != nullptr ? value : "";
-}
 
 bool is_program(const std::filesystem::path& path) {
   std::error_code ignored;

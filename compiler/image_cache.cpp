@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
@@ -19,6 +18,7 @@
 
 #include <fmt/format.h>
 
+#include "environment.hpp"
 #include "image_file.hpp"
 #include "image_key.hpp"
 #include "program/logging.hpp"
@@ -30,11 +30,6 @@ using program::FileDescriptor;
 namespace log = program::log;
 
 constexpr const char* kMagic = "ipcq-handler-1";
-
-std::string environment(const char* variable) {
-  const char* const value = std::getenv(variable);
-  return value != nullptr ? value : "";
-}
 
 // The folder of this user's caches; empty if the environment names none. A relative one counts as none (XDG), and so
 // does a home directory that is not there: it is not made.

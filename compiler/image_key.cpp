@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <ipcq/version.hpp>
 #include <sstream>
@@ -14,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "environment.hpp"
 #include "reached_headers.hpp"
 
 namespace ipcq::compiler {
@@ -40,8 +40,7 @@ std::vector<std::string> folders_of(const HandlerSource& source) {
   all.insert(all.end(), source.include_dirs.begin(), source.include_dirs.end());
   if (!source.for_host()) return all;
   for (const char* variable : {"CPATH", "CPLUS_INCLUDE_PATH"}) {
-    const char* const value = std::getenv(variable);
-    std::istringstream folders(value != nullptr ? value : "");
+    std::istringstream folders(environment(variable));
     for (std::string folder; std::getline(folders, folder, ':');) all.push_back(folder.empty() ? "." : folder);
   }
   return all;

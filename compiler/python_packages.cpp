@@ -1,7 +1,8 @@
 #include "python_packages.hpp"
 
-#include <cstdlib>
 #include <system_error>
+
+#include "environment.hpp"
 
 namespace ipcq::compiler {
 
@@ -18,10 +19,10 @@ fs::path packages_beside_this_program() {
 
 std::vector<fs::path> packages_of_active_environment() {
   std::vector<fs::path> all;
-  const char* const root = std::getenv("VIRTUAL_ENV");
-  if (root == nullptr || *root == '\0') return all;
+  const fs::path root = environment("VIRTUAL_ENV");
+  if (root.empty()) return all;
   std::error_code ignored;
-  for (const auto& python : fs::directory_iterator(fs::path(root) / "lib", ignored)) {
+  for (const auto& python : fs::directory_iterator(root / "lib", ignored)) {
     all.push_back(python.path() / "site-packages");
   }
   return all;
