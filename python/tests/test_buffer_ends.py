@@ -11,32 +11,18 @@ from pathlib import Path
 
 import ipcq
 import pytest
+from buffer_fixtures import driver, gate, skip_without_gpu  # noqa: F401
 from conftest import WAIT, InThread, eventually
-from driver import Driver, Gate
 
-try:
-    ipcq.device(0)
-except ipcq.BackendError as error:
-    pytest.skip(f"no GPU: {error}", allow_module_level=True)
+skip_without_gpu(whole_module=True)
 
 BYTES = 1 << 16
 SHORT = 0.05  # seconds in which nothing may happen
 
 
 @pytest.fixture(scope="module")
-def driver():
-    return Driver()
-
-
-@pytest.fixture(scope="module")
 def streams(driver):
     return [driver.stream()]
-
-
-@pytest.fixture
-def gate(driver):
-    with Gate(driver) as gate:
-        yield gate
 
 
 def test_memory_is_freed_when_its_last_use_is_over(driver, streams, gate):

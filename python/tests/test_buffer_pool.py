@@ -9,18 +9,9 @@ import time
 import ipcq
 import numpy as np
 import pytest
+from buffer_fixtures import device  # noqa: F401
 from conftest import InThread, eventually
 from driver import Driver, Gate
-
-
-@pytest.fixture(scope="module", params=[None, 0], ids=["host", "gpu"])
-def device(request):
-    if request.param is not None:
-        try:
-            ipcq.device(0)
-        except ipcq.BackendError as error:
-            pytest.skip(f"no GPU: {error}")
-    return request.param
 
 
 @pytest.fixture

@@ -9,32 +9,19 @@ import time
 import ipcq
 import numpy as np
 import pytest
+from buffer_fixtures import driver, gate, skip_without_gpu  # noqa: F401
 from conftest import InThread
-from driver import Driver, Gate, tensor_of
+from driver import Gate, tensor_of
 
-try:
-    ipcq.device(0)
-except ipcq.BackendError as error:
-    pytest.skip(f"no GPU: {error}", allow_module_level=True)
+skip_without_gpu(whole_module=True)
 
 BYTES = 1 << 16
 SHORT = 0.05  # seconds in which nothing may happen
 
 
 @pytest.fixture(scope="module")
-def driver():
-    return Driver()
-
-
-@pytest.fixture(scope="module")
 def streams(driver):
     return [driver.stream() for _ in range(7)]
-
-
-@pytest.fixture
-def gate(driver):
-    with Gate(driver) as gate:
-        yield gate
 
 
 @pytest.fixture

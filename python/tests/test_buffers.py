@@ -12,6 +12,7 @@ from pathlib import Path
 import ipcq
 import numpy as np
 import pytest
+from buffer_fixtures import device  # noqa: F401
 from conftest import InThread, queue_stats
 from driver import Driver, tensor_of
 
@@ -43,14 +44,9 @@ class Memory:
             return np.from_dlpack(view).tobytes()
 
 
-@pytest.fixture(scope="module", params=[None, 0], ids=["host", "gpu"])
-def memory(request):
-    if request.param is not None:
-        try:
-            ipcq.device(0)
-        except ipcq.BackendError as error:
-            pytest.skip(f"no GPU: {error}")
-    return Memory(request.param)
+@pytest.fixture(scope="module")
+def memory(device):
+    return Memory(device)
 
 
 @pytest.fixture
