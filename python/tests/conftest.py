@@ -251,15 +251,20 @@ def torch():
     return library("torch")
 
 
-@pytest.fixture
-def gpu():
+def gpu_or_skip(not_played: str = "", *, whole_module: bool = False) -> ipcq.Device:
+    """GPU 0; ``not_played``: why the one that is played by the CPU does not do."""
     try:
         device = ipcq.device(0)
     except ipcq.BackendError as error:
-        pytest.skip(f"no GPU: {error}")
-    if device.name == "soft GPU":
-        pytest.skip("frameworks do not run on the played GPU")
+        pytest.skip(f"no GPU: {error}", allow_module_level=whole_module)
+    if not_played and device.name == "soft GPU":
+        pytest.skip(not_played, allow_module_level=whole_module)
     return device
+
+
+@pytest.fixture
+def gpu():
+    return gpu_or_skip("frameworks do not run on the played GPU")
 
 
 def _new_uvloop():

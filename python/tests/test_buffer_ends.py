@@ -11,10 +11,10 @@ from pathlib import Path
 
 import ipcq
 import pytest
-from buffer_fixtures import driver, gate, skip_without_gpu  # noqa: F401
-from conftest import WAIT, InThread, eventually
+from buffer_fixtures import driver, gate  # noqa: F401
+from conftest import WAIT, InThread, eventually, gpu_or_skip
 
-skip_without_gpu(whole_module=True)
+gpu_or_skip(whole_module=True)
 
 BYTES = 1 << 16
 SHORT = 0.05  # seconds in which nothing may happen

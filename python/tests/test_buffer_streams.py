@@ -9,11 +9,11 @@ import time
 import ipcq
 import numpy as np
 import pytest
-from buffer_fixtures import driver, gate, skip_without_gpu  # noqa: F401
-from conftest import InThread
+from buffer_fixtures import driver, gate  # noqa: F401
+from conftest import InThread, gpu_or_skip
 from driver import Gate, tensor_of
 
-skip_without_gpu(whole_module=True)
+gpu_or_skip(whole_module=True)
 
 BYTES = 1 << 16
 SHORT = 0.05  # seconds in which nothing may happen

@@ -12,18 +12,12 @@ import time
 import ipcq
 import numpy as np
 import pytest
-from driver import Driver, tensor_of
+from buffer_fixtures import driver  # noqa: F401
+from conftest import gpu_or_skip
+from driver import tensor_of
 
-try:
-    DEVICE = ipcq.device(0)
-except ipcq.BackendError as error:
-    pytest.skip(f"no GPU: {error}", allow_module_level=True)
+DEVICE = gpu_or_skip(whole_module=True)
 IS_PLAYED = DEVICE.name == "soft GPU"
-
-
-@pytest.fixture(scope="module")
-def driver():
-    return Driver()
 
 
 @pytest.fixture(scope="module")

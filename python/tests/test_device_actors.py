@@ -7,12 +7,9 @@ import importlib.util
 import ipcq
 import numpy as np
 import pytest
-from conftest import WAIT, eventually
+from conftest import WAIT, eventually, gpu_or_skip
 
-try:
-    DEVICE = ipcq.device(0)
-except ipcq.BackendError as error:
-    pytest.skip(f"no GPU: {error}", allow_module_level=True)
+DEVICE = gpu_or_skip(whole_module=True)
 IS_PLAYED = DEVICE.name == "soft GPU"
 
 

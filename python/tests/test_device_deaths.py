@@ -14,14 +14,9 @@ from pathlib import Path
 
 import ipcq
 import pytest
-from conftest import WAIT, eventually, group_stats, queue_stats
+from conftest import WAIT, eventually, gpu_or_skip, group_stats, queue_stats
 
-try:
-    DEVICE = ipcq.device(0)
-except ipcq.BackendError as error:
-    pytest.skip(f"no GPU: {error}", allow_module_level=True)
-if DEVICE.name == "soft GPU":
-    pytest.skip("the played GPU ends with its process, and has no MPS", allow_module_level=True)
+DEVICE = gpu_or_skip("the played GPU ends with its process, and has no MPS", whole_module=True)
 
 BYTES = 32 << 20
 SLOTS = 4

@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import ipcq
 import pytest
-from conftest import dump_all
+from conftest import dump_all, gpu_or_skip
 
 ROOT = Path(__file__).parents[2]
 GUIDES = tuple(f"docs/guide/{name}.md" for name in ("python", "python-from-others", "handlers-in-python", "actors"))
@@ -77,12 +76,7 @@ def skip_without(what: str) -> None:
         if importlib.util.find_spec(what) is None:
             pytest.skip(f"{what} is not installed")
     elif what == "GPU":
-        try:
-            device = ipcq.device(0)
-        except ipcq.BackendError as error:
-            pytest.skip(f"no GPU: {error}")
-        if device.name == "soft GPU":
-            pytest.skip("frameworks do not run on the played GPU")
+        gpu_or_skip("frameworks do not run on the played GPU")
     else:
         pytest.fail(f"the guide has a program that needs '{what}', which this test does not know")
 

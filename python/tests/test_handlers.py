@@ -11,7 +11,7 @@ import sys
 import ipcq
 import numpy as np
 import pytest
-from conftest import WAIT, queue_stats
+from conftest import WAIT, gpu_or_skip, queue_stats
 from ipcq.handlers import DROP, REFUSE, Message, Team
 
 try:
@@ -27,12 +27,7 @@ SIZES = (0, 1, 15, 16, 60, 1000, 4096, 200_000)  # bytes: in a line, of one bloc
 @pytest.fixture(params=["host", "cuda"])
 def backend(request):
     if request.param == "cuda":
-        try:
-            device = ipcq.device(0)
-        except ipcq.BackendError as error:
-            pytest.skip(f"no GPU: {error}")
-        if device.name == "soft GPU":
-            pytest.skip("the played GPU links no LTO-IR")
+        gpu_or_skip("the played GPU links no LTO-IR")
     return request.param
 
 
