@@ -16,16 +16,16 @@ ROOMS = "libipcq/src/ROOMS"
 SOURCES = "libipcq/src/"
 PUBLIC = "libipcq/include/"
 # Where the paths of includes begin, besides the folder of the file that includes.
-INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "runner/", "compiler/", "tools/", "bench/")
+INCLUDED_FROM = (SOURCES, PUBLIC, "libipcq/cuda/", "runner/", "compiler/", "tools/", "bench/", "bridge/")
 # Whose sources ROOMS speaks of. Tests include whatever they test.
-BUILT = ("libipcq/", "runner/", "host_runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bench/",
-         "examples/", "python/src/")
+BUILT = ("libipcq/", "runner/", "host_runner/", "compiler/", "tools/", "broker/", "consumer/", "producer/", "bridge/",
+         "bench/", "examples/", "python/src/")
 EXTENSIONS = (".hpp", ".cpp", ".cuh", ".cu", ".h", ".cc", ".inc", ".ipp", ".hpp.in")
 
 LONGEST_FILE = 350
 SIZED = re.compile(r"(^|/)(CMakeLists\.txt|[^/]+\.(hpp|cpp|cuh|cu|h|cc|inc|ipp|py|sh|cmake|in))$|^scripts/|^\.ci/")
 
-# Sources of libipcq, runner, compiler and Python module without a header of their name, and why.
+# Sources of libipcq, runner, compiler, bridge and Python module without a header of their name, and why.
 NO_HEADER = {
     "libipcq/cuda/receives_watch.cpp": "the part of receives.hpp's class that runs in the poll thread",
     "libipcq/src/broker/registry_losses.cpp": "the part of registry.hpp's class for runners that die",
@@ -33,6 +33,7 @@ NO_HEADER = {
     "runner/main.cpp": "the program's entry",
     "host_runner/main.cpp": "the program's entry",
     "compiler/main.cpp": "the program's entry",
+    "bridge/main.cpp": "the program's entry",
     "python/src/module.cpp": "the module's entry",
 }
 
@@ -126,7 +127,7 @@ def check_circles(units):
 def check_units(files):
     """A source has a header of its name, beside it or public."""
     for file in sorted(files):
-        if file.startswith((SOURCES, "libipcq/cuda/", "runner/", "compiler/", "python/src/")) and file.endswith(".cpp") and file not in NO_HEADER:
+        if file.startswith((SOURCES, "libipcq/cuda/", "runner/", "compiler/", "bridge/", "python/src/")) and file.endswith(".cpp") and file not in NO_HEADER:
             public = PUBLIC + "ipcq/" + os.path.basename(file)[:-4] + ".hpp"
             if file[:-4] + ".hpp" not in files and public not in files:
                 complain(f"{file} has no header of its name; NO_HEADER in scripts/lint_sources.py may say why")

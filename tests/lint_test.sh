@@ -9,7 +9,7 @@ failed=0
 project=$copy/project
 mkdir "$project"
 find "$source_dir" -maxdepth 1 -type f -exec cp -t "$project" {} +
-cp -r "$source_dir"/{libipcq,runner,host_runner,compiler,tools,broker,consumer,producer,bench,examples,python,tests,scripts,docs,cmake} "$project"
+cp -r "$source_dir"/{libipcq,runner,host_runner,compiler,tools,bridge,broker,consumer,producer,bench,examples,python,tests,scripts,docs,cmake} "$project"
 src=libipcq/src
 map=docs/design/README.md
 

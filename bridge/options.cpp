@@ -1,0 +1,218 @@
+#include "options.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <ipcq/error.hpp>
+#include <random>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "config_file.hpp"
+#include "program/attach.hpp"
+#include "program/command_line.hpp"
+#include "program/size_text.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+using program::CommandLine;
+using program::CommandOption;
+
+// Every option can be said by a variable, too.
+template <class T>
+CommandOption add(CommandLine& line, const std::string& name, T& value, const std::string& help) {
+  return line.add_option("--" + name, value, help).environment(variable_of(name).c_str());
+}
+
+Milliseconds to_ms(double seconds) { return Milliseconds(std::llround(std::min(seconds, 1e12) * 1000)); }
+
+// Unlike that of any other bridge: what has this name in the group is this process' own.
+std::string own_name() {
+  std::array<char, 256> host{};
+  if (gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
+  return fmt::format("{}-{}-{:08x}", host[0] != '\0' ? host.data() : "host", getpid(), std::random_device{}());
+}
+
+std::string read_password(const std::string& path) {
+  std::ifstream file(path);
+  std::string password;
+  if (!file || (!std::getline(file, password) && !file.eof())) {
+    throw UsageError(fmt::format("--password-file {}: cannot be read: {}", path, std::strerror(errno)));
+  }
+  if (password.ends_with('\r')) password.pop_back();
+  if (password.empty()) throw UsageError(fmt::format("--password-file {}: its first line is empty", path));
+  return password;
+}
+
+Address address_of(const Options& o) {
+  constexpr const char* kUrl = "IPCQ_REDIS_URL";
+  const char* const variable = std::getenv(kUrl);
+  Address address;
+  if (o.url) {
+    const bool from_variable = variable != nullptr && *o.url == variable;
+    address = parse_address(*o.url, from_variable ? kUrl : "--redis");
+    if (!from_variable && !address.password.empty()) {
+      throw UsageError(
+          "--redis: every user of this machine can see a password there; give it by IPCQ_REDIS_PASSWORD, "
+          "IPCQ_REDIS_URL or --password-file");
+    }
+  }
+  if (o.user) address.user = *o.user;
+  if (const char* password = std::getenv("IPCQ_REDIS_PASSWORD"); password != nullptr) address.password = password;
+  if (o.password_file) address.password = read_password(*o.password_file);
+  return address;
+}
+
+}  // namespace
+
+void describe(CommandLine& line, Options& o) {
+  add(line, "queue", o.queue, "Queue of calls that works on the tasks").required().check(program::object_name());
+  add(line, "stream", o.streams,
+      "NAME[,priority=N][,weight=N]: stream that tasks come from; may be repeated [the queue's name]")
+      .one_value_each()
+      .check(program::not_empty());
+  add(line, "redis", o.url, "redis://[user@]host[:port][/database] or unix:///path [redis://127.0.0.1:6379]")
+      .check(program::not_empty());
+  add(line, "user", o.user, "User of the server's access control list").check(program::not_empty());
+  add(line, "password-file", o.password_file, "File with the password, or set IPCQ_REDIS_PASSWORD")
+      .check(program::not_empty());
+  add(line, "group", o.group, "Consumer group, which all bridges share").check(program::not_empty()).show_default();
+  add(line, "consumer", o.consumer, "This bridge's name in the group, unlike any other's [of host and process]")
+      .check(program::not_empty());
+  add(line, "results", o.results,
+      "stream:NAME, list:NAME, channel:NAME, key:PREFIX or none: where results go [stream:NAME:results of the first "
+      "stream]")
+      .check(program::not_empty());
+  add(line, "field", o.field, "Field of an entry that holds the payload").check(program::not_empty()).show_default();
+  add(line, "in-flight", o.in_flight, "Tasks in the queue at once [what it takes: its calls]")
+      .transform(program::whole_number(1));
+  add(line, "batch", o.batch, "Tasks read, and results written, at once at most")
+      .transform(program::whole_number(1, 1024))
+      .show_default();
+  add(line, "deadline", o.deadline, "Seconds that a task may take in the queue [any time]")
+      .transform(program::positive());
+  add(line, "reply-bytes", o.reply_bytes,
+      "Longest result, such as 4KiB [with a handler the request's room, else a slot]");
+  add(line, "attempts", o.attempts, "How often a task is tried before it goes to the dead letters")
+      .transform(program::whole_number(1, 1'000'000))
+      .show_default();
+  add(line, "backoff", o.backoff, "Seconds before the second attempt; twice as long before each next one")
+      .transform(program::not_negative())
+      .show_default();
+  add(line, "longest-backoff", o.longest_backoff, "Seconds before an attempt at most")
+      .transform(program::not_negative())
+      .show_default();
+  add(line, "claim-after", o.claim_after, "Seconds after which others take over what a bridge does not renew")
+      .transform(program::positive())
+      .show_default();
+  add(line, "poll", o.poll, "Seconds between looks for delayed tasks").transform(program::positive()).show_default();
+  add(line, "rate", o.rate, "Tasks a second that all bridges of the first stream read together at most [any]")
+      .transform(program::positive());
+  add(line, "burst", o.burst, "Tasks that --rate lets pass at once [a second's]").transform(program::whole_number(1));
+  add(line, "result-ttl", o.stay, "Seconds that results in keys, and replies in lists and keys, stay")
+      .transform(program::positive())
+      .show_default();
+  line.add_flag("--trim", o.trim, "Delete entries that every group of the stream has acknowledged");
+  add(line, "keep", o.keep, "Seconds that --trim leaves entries in the stream").transform(program::not_negative());
+  add(line, "metrics", o.metrics, "HOST:PORT or :PORT to serve counters for Prometheus on").check(program::not_empty());
+  line.add_flag("--until-empty", o.until_empty, "End when no task is left, delayed ones included");
+  program::add_broker_option(line, o.broker);
+  add(line, "wait", o.wait, "How to wait for the queue: spin, hybrid or sleep").show_default();
+  add(line, "wait-for", o.wait_for, "Seconds to wait for server, broker and queue at the start")
+      .transform(program::not_negative())
+      .show_default();
+  add(line, "config", o.config, "TOML file of options [$XDG_CONFIG_HOME/ipcq/redis.toml, then /etc/ipcq/redis.toml]")
+      .check(program::not_empty());
+  line.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
+}
+
+Source parse_source(std::string_view text) {
+  Source source;
+  for (;;) {
+    const auto comma = text.rfind(',');
+    if (comma == std::string_view::npos) break;
+    const auto option = text.substr(comma + 1);
+    if (option.starts_with("priority=")) {
+      source.priority = static_cast<int>(program::parse_number(option.substr(9), "--stream: priority", 0, 1'000'000));
+    } else if (option.starts_with("weight=")) {
+      source.weight = static_cast<int>(program::parse_number(option.substr(7), "--stream: weight", 1, 1000));
+    } else {
+      break;
+    }
+    text = text.substr(0, comma);
+  }
+  if (text.empty()) throw UsageError("--stream: the name is missing; write NAME[,priority=N][,weight=N]");
+  source.name = text;
+  return source;
+}
+
+Results parse_results(std::string_view text) {
+  if (text == "none") return {.kind = "none", .key = ""};
+  const auto colon = text.find(':');
+  for (const std::string_view kind : {"stream", "list", "channel", "key"}) {
+    if (colon != std::string_view::npos && text.substr(0, colon) == kind && colon + 1 < text.size()) {
+      return {.kind = std::string(kind), .key = std::string(text.substr(colon + 1))};
+    }
+  }
+  throw UsageError(fmt::format(
+      "--results: '{}' names no place; write stream:NAME, list:NAME, channel:NAME, key:PREFIX or none", text));
+}
+
+EngineSettings engine_settings(const Options& o) {
+  EngineSettings settings;
+  settings.address = address_of(o);
+  std::set<std::string> names;
+  for (const auto& text : o.streams) {
+    settings.sources.push_back(parse_source(text));
+    if (!names.insert(settings.sources.back().name).second) {
+      throw UsageError(fmt::format("--stream: '{}' is given twice", settings.sources.back().name));
+    }
+  }
+  if (settings.sources.empty()) settings.sources.push_back({.name = o.queue});
+  settings.group = o.group;
+  settings.consumer = o.consumer ? *o.consumer : own_name();
+  settings.results =
+      o.results ? parse_results(*o.results) : Results{.kind = "stream", .key = settings.sources[0].name + ":results"};
+  if (names.contains(settings.results.key) && settings.results.kind == "stream") {
+    throw UsageError(fmt::format("--results: '{}' is a stream that tasks come from", settings.results.key));
+  }
+  settings.field = o.field;
+  settings.batch = o.batch;
+  settings.attempts = static_cast<std::uint32_t>(o.attempts);
+  settings.backoff = to_ms(o.backoff);
+  settings.longest_backoff = to_ms(o.longest_backoff);
+  settings.claim_after = std::max(to_ms(o.claim_after), Milliseconds(4));
+  settings.poll = std::max(to_ms(o.poll), Milliseconds(1));
+  settings.stay = std::max(to_ms(o.stay), Milliseconds(1));
+  settings.rate = o.rate;
+  settings.burst = o.burst.empty() ? static_cast<std::uint64_t>(std::ceil(std::min(o.rate, 1e9)))
+                                   : program::parse_number(o.burst, "--burst", 1, UINT32_MAX);
+  if (!o.burst.empty() && o.rate <= 0) throw UsageError("--burst: says how much --rate lets pass at once; give both");
+  if (o.keep > 0 && !o.trim) throw UsageError("--keep: says what --trim leaves; give both");
+  settings.trim = o.trim;
+  settings.keep = to_ms(o.keep);
+  return settings;
+}
+
+WorkSettings work_settings(const Options& o) {
+  static_cast<void>(parse_wait(o.wait));
+  return {.broker = o.broker,
+          .queue = o.queue,
+          .wait = o.wait,
+          .wait_for = o.wait_for,
+          .in_flight = o.in_flight.empty() ? 0 : program::parse_number(o.in_flight, "--in-flight", 1, UINT32_MAX),
+          .reply_bytes = o.reply_bytes.empty() ? 0 : program::parse_size(o.reply_bytes, "--reply-bytes"),
+          .deadline = o.deadline};
+}
+
+LoopSettings loop_settings(const Options& o) { return {.until_dry = o.until_empty, .label = o.queue}; }
+
+}  // namespace ipcq::bridge

@@ -1,0 +1,39 @@
+// The options of ipcq-redis, and the settings that they make.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bridge.hpp"
+#include "settings.hpp"
+
+namespace ipcq::program {
+class CommandLine;
+}
+
+namespace ipcq::bridge {
+
+struct Options {
+  std::optional<std::string> url, user, password_file, consumer, results, metrics, config;
+  std::vector<std::string> streams;
+  std::string broker, queue, group = "ipcq", field = "payload", wait = "hybrid", burst, in_flight, reply_bytes;
+  std::uint64_t batch = 128, attempts = 5;
+  double wait_for = 5, backoff = 1, longest_backoff = 60, claim_after = 30, poll = 0.25, stay = 3600, rate = 0,
+         deadline = 0, keep = 0;
+  bool trim = false, until_empty = false, json = false;
+};
+
+void describe(program::CommandLine& line, Options& options);
+
+// All throw UsageError where the options contradict each other or say nothing that a bridge can do.
+EngineSettings engine_settings(const Options& options);
+WorkSettings work_settings(const Options& options);
+LoopSettings loop_settings(const Options& options);
+
+// NAME[,priority=NUMBER][,weight=NUMBER]
+Source parse_source(std::string_view text);
+// KIND:NAME or "none"
+Results parse_results(std::string_view text);
+
+}  // namespace ipcq::bridge

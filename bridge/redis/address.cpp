@@ -1,0 +1,121 @@
+#include "redis/address.hpp"
+
+#include <cstdlib>
+#include <ipcq/error.hpp>
+
+#include <fmt/format.h>
+
+#include "program/size_text.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+constexpr std::string_view kForms = "redis://[user@]host[:port][/database] or unix://[user@]/path[?db=number]";
+
+[[noreturn]] void refuse(std::string_view what, std::string_view why) {
+  throw UsageError(fmt::format("{}: {}; write {}", what, why, kForms));
+}
+
+int value_of(char digit) {
+  if (digit >= '0' && digit <= '9') return digit - '0';
+  if (digit >= 'a' && digit <= 'f') return digit - 'a' + 10;
+  if (digit >= 'A' && digit <= 'F') return digit - 'A' + 10;
+  return -1;
+}
+
+std::string without_escapes(std::string_view text, std::string_view what) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      plain += text[i];
+      continue;
+    }
+    const int high = i + 2 < text.size() ? value_of(text[i + 1]) : -1;
+    const int low = high >= 0 ? value_of(text[i + 2]) : -1;
+    if (low < 0) refuse(what, "a % in user or password must begin an escape such as %40");
+    plain += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return plain;
+}
+
+// Takes "user:password@" from the front of `rest`.
+void take_user(std::string_view& rest, Address& address, std::string_view what) {
+  const auto end = rest.substr(0, rest.find('/')).rfind('@');
+  if (end == std::string_view::npos) return;
+  const auto user = rest.substr(0, end);
+  rest.remove_prefix(end + 1);
+  const auto colon = user.find(':');
+  address.user = without_escapes(user.substr(0, colon), what);
+  if (colon != std::string_view::npos) address.password = without_escapes(user.substr(colon + 1), what);
+}
+
+int parse_database(std::string_view text, std::string_view what) {
+  return static_cast<int>(program::parse_number(text, fmt::format("{}: the database", what), 0, 1'000'000));
+}
+
+void parse_path(std::string_view rest, Address& address, std::string_view what) {
+  constexpr std::string_view kDatabase = "?db=";
+  const auto query = rest.find('?');
+  address.socket = rest.substr(0, query);
+  if (address.socket.empty() || address.socket[0] != '/') refuse(what, "the socket's path must begin with /");
+  if (query == std::string_view::npos) return;
+  if (!rest.substr(query).starts_with(kDatabase)) refuse(what, "only ?db=NUMBER may follow the socket's path");
+  address.database = parse_database(rest.substr(query + kDatabase.size()), what);
+}
+
+void parse_host(std::string_view rest, Address& address, std::string_view what) {
+  const auto slash = rest.find('/');
+  if (slash != std::string_view::npos && slash + 1 < rest.size()) {
+    address.database = parse_database(rest.substr(slash + 1), what);
+  }
+  rest = rest.substr(0, slash);
+  std::string_view port;
+  if (rest.starts_with('[')) {
+    const auto end = rest.find(']');
+    if (end == std::string_view::npos) refuse(what, "the ] behind the IPv6 address is missing");
+    address.host = rest.substr(1, end - 1);
+    port = rest.substr(end + 1);
+    if (!port.empty() && port[0] != ':') refuse(what, "only :PORT may follow the ]");
+  } else {
+    const auto colon = rest.find(':');
+    address.host = rest.substr(0, colon);
+    if (colon != std::string_view::npos) port = rest.substr(colon);
+  }
+  if (address.host.empty()) refuse(what, "the host is missing");
+  if (!port.empty()) {
+    address.port =
+        static_cast<std::uint16_t>(program::parse_number(port.substr(1), fmt::format("{}: the port", what), 1, 65535));
+  }
+}
+
+}  // namespace
+
+std::string Address::text() const {
+  const std::string who = user.empty() ? "" : user + "@";
+  if (!socket.empty())
+    return fmt::format("unix://{}{}{}", who, socket, database ? fmt::format("?db={}", database) : "");
+  const bool is_v6 = host.find(':') != std::string::npos;
+  return fmt::format("redis://{}{}{}{}:{}{}", who, is_v6 ? "[" : "", host, is_v6 ? "]" : "", port,
+                     database ? fmt::format("/{}", database) : "");
+}
+
+Address parse_address(std::string_view url, std::string_view what) {
+  Address address;
+  const auto end = url.find("://");
+  if (end == std::string_view::npos) refuse(what, "is no URL");
+  const auto scheme = url.substr(0, end);
+  std::string_view rest = url.substr(end + 3);
+  if (scheme == "rediss") {
+    throw UsageError(fmt::format(
+        "{}: rediss:// asks for TLS, which the Redis client library of this build (hiredis 0.14) does not have; let "
+        "stunnel or another TLS proxy on this machine connect to the server, and write redis:// with the proxy's port",
+        what));
+  }
+  if (scheme != "redis" && scheme != "unix") refuse(what, fmt::format("'{}://' is unknown", scheme));
+  take_user(rest, address, what);
+  scheme == "unix" ? parse_path(rest, address, what) : parse_host(rest, address, what);
+  return address;
+}
+
+}  // namespace ipcq::bridge

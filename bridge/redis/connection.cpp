@@ -1,0 +1,170 @@
+#include "redis/connection.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ipcq/error.hpp>
+
+#include <fmt/format.h>
+#include <hiredis/hiredis.h>
+
+#include "program/size_text.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+// Errors of a server that is there and cannot serve now, or no longer; or has forgotten its scripts, which are loaded
+// with each connection.
+bool is_passing(std::string_view code) {
+  for (const std::string_view passing :
+       {"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "NOSCRIPT"}) {
+    if (code == passing) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Connection::Free::operator()(redisContext* context) const noexcept { redisFree(context); }
+
+Connection::Connection(const Address& address, const std::string& name, std::chrono::milliseconds patience)
+    : address_(address), patience_(patience), buffer_(256U << 10) {
+  connect();
+  introduce(name);
+}
+
+Connection::~Connection() = default;
+
+int Connection::fd() const noexcept { return context_->fd; }
+
+void Connection::lose(std::string_view why) const { throw ConnectionLost(fmt::format("{}: {}", address_.text(), why)); }
+
+void Connection::connect() {
+  const auto until = std::chrono::steady_clock::now() + patience_;
+  context_.reset(address_.socket.empty() ? redisConnectNonBlock(address_.host.c_str(), address_.port)
+                                         : redisConnectUnixNonBlock(address_.socket.c_str()));
+  if (context_ == nullptr) lose("out of memory");
+  if (context_->err != 0) lose(context_->errstr);
+  context_->reader->maxbuf = 0;  // keep its buffer
+  wait_for(POLLOUT, until);
+  int failure = 0;
+  socklen_t size = sizeof failure;
+  if (getsockopt(fd(), SOL_SOCKET, SO_ERROR, &failure, &size) != 0) failure = errno;
+  if (failure != 0) lose(std::strerror(failure));
+}
+
+void Connection::introduce(const std::string& name) {
+  const auto ask = [&](const Command& command) {
+    Reply reply = call(command);
+    const auto text = reply.view().text();
+    if (!reply.view().is_error()) return;
+    const auto code = reply.view().error_code();
+    if (code == "NOAUTH" || code == "WRONGPASS" || code == "NOPERM" || command[0] == "AUTH") {
+      throw PermissionError(fmt::format(
+          "{}: {}; give the user by --user or in the URL, and the password by --password-file or IPCQ_REDIS_PASSWORD",
+          address_.text(), text));
+    }
+    if (command[0] == "SELECT") throw UsageError(fmt::format("{}: {}", address_.text(), text));
+    lose(text);
+  };
+  if (!address_.password.empty()) {
+    address_.user.empty() ? ask({"AUTH", address_.password}) : ask({"AUTH", address_.user, address_.password});
+  }
+  ask({"PING"});
+  if (address_.database != 0) ask({"SELECT", std::to_string(address_.database)});
+  static_cast<void>(call({"CLIENT", "SETNAME", name}));  // a user without the right for it does without
+}
+
+void Connection::append(const Command& command) {
+  std::vector<const char*> texts;
+  std::vector<std::size_t> sizes;
+  texts.reserve(command.size());
+  sizes.reserve(command.size());
+  for (const auto text : command) {
+    texts.push_back(text.data() != nullptr ? text.data() : "");
+    sizes.push_back(text.size());
+  }
+  if (redisAppendCommandArgv(context_.get(), static_cast<int>(texts.size()), texts.data(), sizes.data()) != REDIS_OK) {
+    lose(context_->errstr);
+  }
+  unsent_ = true;
+  ++awaited_;
+}
+
+void Connection::exchange() {
+  if (unsent_) {
+    int done = 0;
+    if (redisBufferWrite(context_.get(), &done) != REDIS_OK) lose(context_->errstr);
+    unsent_ = done == 0;
+  }
+  if (awaited_ > 0) receive();
+}
+
+// hiredis itself reads 16 KiB at a time.
+void Connection::receive() {
+  for (;;) {
+    const ssize_t got = recv(fd(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (got == 0) lose("the server has closed the connection");
+    if (got < 0) {
+      if (errno == EAGAIN || errno == EINTR) return;
+      lose(std::strerror(errno));
+    }
+    if (redisReaderFeed(context_->reader, buffer_.data(), static_cast<std::size_t>(got)) != REDIS_OK) {
+      lose(context_->reader->errstr);
+    }
+    if (static_cast<std::size_t>(got) < buffer_.size()) return;
+  }
+}
+
+Reply Connection::next() {
+  void* raw = nullptr;
+  if (redisGetReplyFromReader(context_.get(), &raw) != REDIS_OK) lose(context_->errstr);
+  Reply reply(static_cast<redisReply*>(raw));
+  if (reply) {
+    if (awaited_ > 0) --awaited_;
+    refuse_if_useless(reply);
+  }
+  return reply;
+}
+
+void Connection::refuse_if_useless(const Reply& reply) const {
+  const auto code = reply.view().error_code();
+  if (code.empty()) return;
+  if (is_passing(code)) lose(reply.view().text());
+  if (code != "MOVED" && code != "ASK") return;
+  const auto text = reply.view().text();  // MOVED 3999 127.0.0.1:6381
+  const auto colon = text.rfind(':');
+  const auto space = text.rfind(' ');
+  if (colon == std::string_view::npos || space == std::string_view::npos || colon < space) lose(text);
+  Address to = address_;
+  to.socket.clear();
+  if (colon > space + 1) to.host = text.substr(space + 1, colon - space - 1);
+  to.port = static_cast<std::uint16_t>(
+      program::parse_number(text.substr(colon + 1), "the port of " + std::string(text), 1, 65535));
+  throw Moved(fmt::format("{}: {}", address_.text(), text), to);
+}
+
+Reply Connection::call(const Command& command) {
+  const auto until = std::chrono::steady_clock::now() + patience_;
+  append(command);
+  for (;;) {
+    exchange();
+    if (Reply reply = next()) return reply;
+    wait_for(static_cast<short>(unsent_ ? POLLIN | POLLOUT : POLLIN), until);
+  }
+}
+
+void Connection::wait_for(short events, std::chrono::steady_clock::time_point until) const {
+  pollfd entry{.fd = fd(), .events = events, .revents = 0};
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
+    if (left <= 0) lose(fmt::format("no answer within {} ms", patience_.count()));
+    const int ready = poll(&entry, 1, static_cast<int>(left));
+    if (ready > 0) return;
+    if (ready < 0 && errno != EINTR) lose(std::strerror(errno));
+  }
+}
+
+}  // namespace ipcq::bridge

@@ -1,0 +1,86 @@
+// Connection: one connection to a server, with commands in a pipeline: append() many, exchange() moves bytes both ways
+// without waiting, next() takes the replies in the order of their commands. Or call(), which waits for its reply.
+//
+// Every failure of the connection itself throws ConnectionLost, after which it is of no more use. For one thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "redis/address.hpp"
+#include "redis/reply.hpp"
+
+struct redisContext;
+
+namespace ipcq::bridge {
+
+// The connection failed, or the server cannot serve now (it loads, it is a replica): worth another try.
+class ConnectionLost : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A server of a cluster says who has the keys.
+class Moved : public ConnectionLost {
+ public:
+  Moved(const std::string& what, Address to) : ConnectionLost(what), to_(std::move(to)) {}
+  const Address& to() const noexcept { return to_; }
+
+ private:
+  Address to_;
+};
+
+// The texts of a command; they are copied by append().
+using Command = std::vector<std::string_view>;
+
+class Connection {
+ public:
+  // Connects, says who it is, chooses the database and takes `name` as the connection's name. Waits `patience` at most
+  // for each step. Throws ConnectionLost, PermissionError (the server refuses user and password, or their rights),
+  // UsageError (no such database).
+  Connection(const Address& address, const std::string& name, std::chrono::milliseconds patience);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  const Address& address() const noexcept { return address_; }
+  int fd() const noexcept;
+  // Whether there is more to send than the socket takes now: poll for POLLOUT, too.
+  bool has_to_send() const noexcept { return unsent_; }
+  // Commands whose reply next() has not returned.
+  std::size_t awaited() const noexcept { return awaited_; }
+
+  void append(const Command& command);
+  // Sends and receives what can be now.
+  void exchange();
+  // The next reply that is there. Throws ConnectionLost or Moved where it is an error that says so.
+  Reply next();
+
+  // Waits `patience` at most for the reply of this command. Only where no other is awaited.
+  Reply call(const Command& command);
+
+ private:
+  struct Free {
+    void operator()(redisContext* context) const noexcept;
+  };
+
+  void connect();
+  void receive();
+  void introduce(const std::string& name);
+  [[noreturn]] void lose(std::string_view why) const;
+  void refuse_if_useless(const Reply& reply) const;
+  void wait_for(short events, std::chrono::steady_clock::time_point until) const;
+
+  Address address_;
+  std::chrono::milliseconds patience_;
+  std::unique_ptr<redisContext, Free> context_;
+  std::vector<char> buffer_;
+  bool unsent_ = false;
+  std::size_t awaited_ = 0;
+};
+
+}  // namespace ipcq::bridge

@@ -1,0 +1,60 @@
+// Settings: what a bridge is to do, checked. Plain values.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "redis/address.hpp"
+
+namespace ipcq::bridge {
+
+using Milliseconds = std::chrono::milliseconds;
+
+struct Source {
+  std::string name{};
+  int priority = 0;  // those of higher ones first
+  int weight = 1;    // among those of one priority
+};
+
+// Where results go.
+struct Results {
+  std::string kind = "stream";  // "stream", "list", "channel", "key" or "none"
+  std::string key{};            // of kind "key": what stands before the task's id
+};
+
+// Of the side towards Redis.
+struct EngineSettings {
+  Address address{};
+  std::vector<Source> sources{};
+  std::string group = "ipcq";
+  std::string consumer{};
+  Results results{};
+  std::string field = "payload";  // the field of an entry that holds the payload
+  std::size_t batch = 128;        // tasks read, and outcomes written, at once at most
+  std::uint32_t attempts = 5;
+  Milliseconds backoff{1000}, longest_backoff{60'000};
+  Milliseconds claim_after{30'000};  // a task not renewed for so long is taken over
+  Milliseconds poll{250};            // how often delayed tasks are looked at
+  Milliseconds stay{3'600'000};      // of results that are keys, and of replies
+  double rate = 0;                   // tasks a second of all bridges together; 0: no limit
+  std::uint64_t burst = 0;
+  bool trim = false;
+  Milliseconds keep{0};         // of entries that are trimmed
+  Milliseconds patience{5000};  // with the server
+};
+
+// Of the side towards the queue.
+struct WorkSettings {
+  std::string broker{};
+  std::string queue{};
+  std::string wait = "hybrid";
+  double wait_for = 5;        // s, at the start
+  std::size_t in_flight = 0;  // 0: as many as the queue takes
+  std::size_t reply_bytes = 0;
+  double deadline = 0;  // s; 0: none
+};
+
+}  // namespace ipcq::bridge

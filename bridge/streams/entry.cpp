@@ -1,0 +1,51 @@
+#include "streams/entry.hpp"
+
+#include <fmt/format.h>
+
+namespace ipcq::bridge {
+
+std::string dead_key(const std::string& stream) { return stream + ":dead"; }
+std::string delayed_key(const std::string& stream) { return stream + ":delayed"; }
+
+std::optional<ReplyTo> parse_reply_to(std::string_view text) {
+  for (const std::string_view kind : {"stream", "list", "key", "channel"}) {
+    if (!text.starts_with(kind) || text.size() <= kind.size() || text[kind.size()] != ':') continue;
+    const auto key = text.substr(kind.size() + 1);
+    if (key.empty()) return std::nullopt;
+    return ReplyTo{.kind = std::string(kind), .key = std::string(key)};
+  }
+  if (text.empty()) return std::nullopt;
+  return ReplyTo{.kind = "list", .key = std::string(text)};
+}
+
+std::string read_entry(ReplyView fields, std::uint32_t deliveries, const EngineSettings& settings, Task& task) {
+  task.origin = task.id;
+  task.attempt = deliveries + 1;
+  if (fields.is_nil()) return "it was deleted from the stream";
+  bool has_payload = false;
+  std::string wrong;
+  for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
+    const auto name = fields[i].text();
+    const auto value = fields[i + 1].text();
+    if (name == settings.field) {
+      task.payload = value;
+      has_payload = true;
+    } else if (name == "ipcq-id") {
+      task.origin = value;
+    } else if (name == "ipcq-attempt") {
+      task.attempt += static_cast<std::uint32_t>(fields[i + 1].number());
+    } else if (name == "reply-to") {
+      if (const auto reply_to = parse_reply_to(value)) {
+        task.reply_to = *reply_to;
+      } else {
+        wrong = fmt::format(
+            "its field 'reply-to' names no key: '{}'; write KIND:NAME, where KIND is stream, list, key or channel",
+            value);
+      }
+    }
+  }
+  if (!has_payload) return fmt::format("it has no field '{}'", settings.field);
+  return wrong;
+}
+
+}  // namespace ipcq::bridge

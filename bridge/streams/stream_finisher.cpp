@@ -1,0 +1,194 @@
+#include "streams/stream_finisher.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "program/logging.hpp"
+#include "streams/entry.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+namespace log = ::ipcq::program::log;
+using std::chrono::milliseconds;
+
+constexpr std::size_t kUnderWay = 2;          // batches
+constexpr std::size_t kMostBytes = 1U << 20;  // of results in a batch: the server does nothing else meanwhile
+constexpr milliseconds kRepeat{1000};
+
+}  // namespace
+
+StreamFinisher::StreamFinisher(const EngineSettings& settings, Counters& counters, HeldTasks& held)
+    : settings_(settings), counters_(counters), held_(held), waiting_(settings.sources.size()) {}
+
+void StreamFinisher::attach(Connection& connection) {
+  connection_ = &connection;
+  finish_.load(connection);
+  for (; !sent_.empty(); sent_.pop_back()) {
+    auto& batch = sent_.back();
+    auto& queue = waiting_[batch.source];
+    queue.insert(queue.begin(), std::move_iterator(batch.outcomes.begin()), std::move_iterator(batch.outcomes.end()));
+  }
+}
+
+void StreamFinisher::add(std::vector<Outcome>&& outcomes) {
+  for (auto& outcome : outcomes) waiting_[outcome.task.source].push_back(std::move(outcome));
+}
+
+Clock::time_point StreamFinisher::due() const noexcept {
+  const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [](const auto& queue) { return !queue.empty(); });
+  return waits && sent_.size() < kUnderWay ? not_before_ : Clock::time_point::max();
+}
+
+void StreamFinisher::step() {
+  connection_->exchange();
+  while (!sent_.empty()) {
+    const Reply reply = connection_->next();
+    if (!reply) break;
+    Batch batch = std::move(sent_.front());
+    sent_.pop_front();
+    confirm(reply.view(), std::move(batch));
+  }
+  if (Clock::now() < not_before_) return;
+  for (std::size_t i = 0; i < waiting_.size() && sent_.size() < kUnderWay; ++i) {
+    const std::size_t source = (next_source_ + i) % waiting_.size();
+    if (!waiting_[source].empty()) send(source);
+  }
+  next_source_ = (next_source_ + 1) % waiting_.size();
+  connection_->exchange();
+}
+
+void StreamFinisher::send(std::size_t source) {
+  const auto& stream = settings_.sources[source].name;
+  std::vector<std::string> keys{stream, settings_.results.key, delayed_key(stream), dead_key(stream)};
+  std::vector<std::string> arguments{settings_.group, settings_.consumer, settings_.results.kind,
+                                     std::to_string(settings_.stay.count())};
+  Batch batch{.source = source};
+  std::size_t bytes = 0;
+  auto& queue = waiting_[source];
+  while (!queue.empty() && batch.outcomes.size() < settings_.batch && bytes < kMostBytes) {
+    Outcome& outcome = queue.front();
+    for (const auto& part : outcome.parts) bytes += part.size();
+    append_record(outcome, arguments, keys);
+    batch.outcomes.push_back(std::move(outcome));
+    queue.pop_front();
+  }
+  const auto count = std::to_string(keys.size());
+  Command command{"EVALSHA", finish_.digest(), count};
+  command.insert(command.end(), keys.begin(), keys.end());
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  // The parts stand in `arguments` as empty texts, so that they are copied once, into the connection.
+  std::size_t at = command.size() - arguments.size() + 4;
+  for (const auto& outcome : batch.outcomes) {
+    if (outcome.ending != Ending::result) {
+      at += outcome.ending == Ending::refused || is_last_attempt(outcome) ? 7 : 6;
+      continue;
+    }
+    at += 6;
+    for (const auto& part : outcome.parts) command[at++] = part;
+  }
+  connection_->append(command);
+  sent_.push_back(std::move(batch));
+}
+
+void StreamFinisher::append_record(const Outcome& outcome, std::vector<std::string>& arguments,
+                                   std::vector<std::string>& keys) {
+  const Task& task = outcome.task;
+  const auto add_all = [&](std::initializer_list<std::string> texts) {
+    arguments.insert(arguments.end(), texts.begin(), texts.end());
+  };
+  const auto reply_index = [&]() -> std::string {
+    if (task.reply_to.kind.empty()) return "0";
+    keys.push_back(task.reply_to.key);
+    return std::to_string(keys.size() - 4);
+  };
+  if (outcome.ending == Ending::result) {
+    add_all({"result", task.id, task.origin, task.reply_to.kind, reply_index(), std::to_string(outcome.parts.size())});
+    arguments.resize(arguments.size() + outcome.parts.size());
+  } else if (outcome.ending == Ending::refused || is_last_attempt(outcome)) {
+    add_all({"dead", task.id, task.origin, std::to_string(task.attempt), outcome.reason, task.reply_to.kind,
+             reply_index()});
+  } else {
+    const auto attempt = task.attempt - (outcome.ending == Ending::given_back ? 1 : 0);
+    add_all(
+        {"later", task.id, task.origin, std::to_string(attempt), std::to_string(delay_of(outcome)), outcome.reason});
+  }
+}
+
+bool StreamFinisher::is_last_attempt(const Outcome& outcome) const {
+  return outcome.ending == Ending::failed && outcome.task.attempt >= settings_.attempts;
+}
+
+// Twice as long after each attempt, and less by a part that differs: what failed together does not come again together.
+std::uint64_t StreamFinisher::delay_of(const Outcome& outcome) {
+  double ms = 200;
+  if (outcome.ending == Ending::failed) {
+    ms = static_cast<double>(settings_.backoff.count()) * std::exp2(std::min(outcome.task.attempt - 1, 40U));
+    ms = std::min(ms, static_cast<double>(settings_.longest_backoff.count()));
+  }
+  return static_cast<std::uint64_t>(ms * std::uniform_real_distribution<double>(0.5, 1)(random_));
+}
+
+void StreamFinisher::confirm(ReplyView reply, Batch&& batch) {
+  if (reply.is_error()) {
+    wait_and_repeat(batch.source, std::move(batch.outcomes), reply.text());
+    return;
+  }
+  std::vector<Outcome> ended, again;
+  std::string why;
+  for (std::size_t i = 0; i < batch.outcomes.size(); ++i) {
+    Outcome& outcome = batch.outcomes[i];
+    if (!reply[i].is_integer()) {
+      why = reply[i].text();
+      again.push_back(std::move(outcome));
+      continue;
+    }
+    count(outcome, reply[i].number());
+    ended.push_back(std::move(outcome));
+  }
+  held_.remove(ended);
+  if (!again.empty()) wait_and_repeat(batch.source, std::move(again), why);
+}
+
+void StreamFinisher::count(const Outcome& outcome, std::int64_t answer) {
+  using std::chrono::duration;
+  counters_.record_latency(duration<double>(Clock::now() - outcome.task.taken).count());
+  if (answer == 0) {
+    bridge::add(counters_.ended_elsewhere);
+    return;
+  }
+  if (answer == 2) bridge::add(counters_.unanswered);
+  if (outcome.ending == Ending::result) {
+    bridge::add(counters_.done);
+    for (const auto& part : outcome.parts) bridge::add(counters_.result_bytes, part.size());
+  } else if (outcome.ending == Ending::given_back) {
+    bridge::add(counters_.given_back);
+  } else if (outcome.ending == Ending::refused || is_last_attempt(outcome)) {
+    bridge::add(counters_.dead);
+    log::warn("stream '{}': task {} went to '{}': {}", settings_.sources[outcome.task.source].name, outcome.task.origin,
+              dead_key(settings_.sources[outcome.task.source].name), outcome.reason);
+  } else {
+    bridge::add(counters_.retried);
+    log::debug("stream '{}': task {} failed ({}. attempt): {}", settings_.sources[outcome.task.source].name,
+               outcome.task.origin, outcome.task.attempt, outcome.reason);
+  }
+}
+
+void StreamFinisher::wait_and_repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why) {
+  bridge::add(counters_.write_errors, outcomes.size());
+  const auto now = Clock::now();
+  if (now - last_warning_ > std::chrono::seconds(10)) {
+    log::warn("{}: {} outcomes of stream '{}' could not be written, and will be tried again: {}",
+              settings_.address.text(), outcomes.size(), settings_.sources[source].name, why);
+    last_warning_ = now;
+  }
+  not_before_ = now + kRepeat;
+  auto& queue = waiting_[source];
+  queue.insert(queue.begin(), std::move_iterator(outcomes.begin()), std::move_iterator(outcomes.end()));
+}
+
+}  // namespace ipcq::bridge

@@ -1,0 +1,60 @@
+// StreamFinisher: writes what has become of tasks, in batches on a connection of its own, by one script that does it
+// once for each task (bridge/scripts/finish.lua). Outcomes are kept until the server has confirmed them: after a lost
+// connection they are sent again, and those that had been written count for nothing then.
+//
+// For one thread.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "counters.hpp"
+#include "redis/connection.hpp"
+#include "redis/scripts.hpp"
+#include "settings.hpp"
+#include "streams/held_tasks.hpp"
+#include "task.hpp"
+
+namespace ipcq::bridge {
+
+class StreamFinisher {
+ public:
+  StreamFinisher(const EngineSettings& settings, Counters& counters, HeldTasks& held);
+
+  void attach(Connection& connection);
+  void add(std::vector<Outcome>&& outcomes);
+  // Takes confirmations, and sends what waits. At most two batches are under way, so that they grow while the server is
+  // busy.
+  void step();
+  Clock::time_point due() const noexcept;
+
+ private:
+  struct Batch {
+    std::size_t source = 0;
+    std::vector<Outcome> outcomes{};
+  };
+
+  void send(std::size_t source);
+  void append_record(const Outcome& outcome, std::vector<std::string>& arguments, std::vector<std::string>& keys);
+  void confirm(ReplyView reply, Batch&& batch);
+  void count(const Outcome& outcome, std::int64_t answer);
+  bool is_last_attempt(const Outcome& outcome) const;
+  std::uint64_t delay_of(const Outcome& outcome);
+  void wait_and_repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why);
+
+  const EngineSettings& settings_;
+  Counters& counters_;
+  HeldTasks& held_;
+  Script finish_{"finish"};
+  Connection* connection_ = nullptr;
+  std::vector<std::deque<Outcome>> waiting_{};  // by source
+  std::deque<Batch> sent_;
+  std::size_t next_source_ = 0;
+  Clock::time_point not_before_{}, last_warning_{};
+  std::minstd_rand random_{std::random_device{}()};
+};
+
+}  // namespace ipcq::bridge

@@ -1,0 +1,78 @@
+// StreamReader: takes tasks out of streams as a member of their consumer group, one command at a time on a connection
+// of its own:
+//
+//   adopt    after each connect: what the group has given this consumer before, and did not reach it
+//   claim    now and then: tasks that other consumers have not renewed
+//   tokens   with a rate: how many may be read now
+//   read one, read all   new tasks: of the sources in their order without waiting, then of all, for half a second
+//
+// For one thread.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "counters.hpp"
+#include "redis/connection.hpp"
+#include "redis/scripts.hpp"
+#include "settings.hpp"
+#include "streams/held_tasks.hpp"
+#include "streams/source_order.hpp"
+#include "task.hpp"
+
+namespace ipcq::bridge {
+
+class StreamReader {
+ public:
+  StreamReader(const EngineSettings& settings, Counters& counters, HeldTasks& held);
+
+  // Goes on with this connection, which may be another server's. Creates the groups that are missing.
+  void attach(Connection& connection);
+
+  // Appends what has come, and asks for more if there is room and a reply is not awaited. What is no task comes as an
+  // outcome.
+  void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused);
+  void stop() noexcept { stopping_ = true; }
+  bool has_stopped() const noexcept { return stopping_ && asked_ == Asked::nothing; }
+  bool is_dry() const noexcept { return dry_; }
+  Clock::time_point due() const noexcept;
+
+ private:
+  enum class Asked { nothing, adopt, claim, tokens, read_one, read_all };
+
+  void create_groups();
+  void ask(std::size_t room);
+  void ask_adopt(std::size_t room);
+  void ask_claim(std::size_t room);
+  void ask_tokens(std::size_t room);
+  void ask_read(std::size_t room);
+  void take(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused);
+  std::size_t take_streams(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused);
+  void take_claimed(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused);
+  void take_entry(std::size_t source, ReplyView id, ReplyView fields, std::uint32_t deliveries,
+                  std::vector<Task>& tasks, std::vector<Outcome>& refused);
+  void answer_error(ReplyView reply);
+  std::size_t source_of(std::string_view name) const;
+
+  const EngineSettings& settings_;
+  Counters& counters_;
+  HeldTasks& held_;
+  SourceOrder order_;
+  Script claim_{"claim"}, tokens_{"tokens"};
+  Connection* connection_ = nullptr;
+  Asked asked_ = Asked::nothing;
+  bool stopping_ = false;
+  bool dry_ = false;
+  std::size_t adopting_ = 0;  // source whose own entries are next; past the last: none
+  std::string adopted_;       // the last id of these
+  std::size_t claiming_ = 0;  // source that is next
+  Clock::time_point next_claim_{};
+  std::vector<std::size_t> turn_;  // sources still to be read without waiting
+  bool turned_ = false;            // turn_ is of this round; when it is used up, all are read together
+  std::size_t claims_asked_ = 0;
+  std::size_t granted_ = 0;  // tokens that are not used
+  Clock::time_point not_before_{};
+};
+
+}  // namespace ipcq::bridge

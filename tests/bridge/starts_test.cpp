@@ -1,0 +1,156 @@
+// How a bridge begins, and what it says where it cannot; and how it ends.
+#include <signal.h>
+
+#include <atomic>
+#include <thread>
+
+#include "bridge/redis_test.hpp"
+
+namespace ipcq_test {
+namespace {
+
+using testing::HasSubstr;
+
+using RedisStartsTest = RedisTest;
+
+TEST_F(RedisStartsTest, WithoutAServerItSaysSo) {
+  handler_broker();
+  Command& ended = start("exec ipcq-redis --redis unix://$PWD/none.sock --queue work --wait-for 0.2");
+  EXPECT_EQ(ended.exit_code(), 3);
+  EXPECT_THAT(ended.err(), HasSubstr("no Redis or Valkey server to work with: unix:///"));
+  EXPECT_THAT(ended.err(), HasSubstr("--redis"));
+}
+
+TEST_F(RedisStartsTest, WithoutABrokerItSaysSo) {
+  redis();
+  Command& ended = bridge("--wait-for 0.2");
+  EXPECT_EQ(ended.exit_code(), 3) << ended.err();
+}
+
+TEST_F(RedisStartsTest, AQueueOfMessagesIsRefused) {
+  redis();
+  broker("--queue work=4KiB");
+  Command& ended = bridge();
+  EXPECT_EQ(ended.exit_code(), 2);
+  EXPECT_THAT(ended.err(), HasSubstr("takes messages and no calls"));
+}
+
+TEST_F(RedisStartsTest, ItWaitsForServerAndBrokerInAnyOrder) {
+  Command& early =
+      start("exec ipcq-redis --redis " + url() + " --queue work --stream tasks --until-empty --wait-for 20");
+  std::this_thread::sleep_for(200ms);
+  handler_broker();
+  std::this_thread::sleep_for(200ms);
+  redis();
+  add("tasks", "x");
+  EXPECT_EQ(early.exit_code(), 0) << early.err();
+}
+
+TEST_F(RedisStartsTest, AKeyOfAnotherTypeIsRefused) {
+  redis();
+  handler_broker();
+  ask({"SET", "tasks", "text"});
+  Command& stream = bridge();
+  EXPECT_EQ(stream.exit_code(), 2);
+  EXPECT_THAT(stream.err(), HasSubstr("stream 'tasks': WRONGTYPE"));
+  ask({"DEL", "tasks"});
+  ask({"RPUSH", "results", "x"});
+  Command& results = bridge("--results stream:results");
+  EXPECT_EQ(results.exit_code(), 2);
+  EXPECT_THAT(results.err(), HasSubstr("--results stream:results: the key holds a list"));
+}
+
+TEST_F(RedisStartsTest, APasswordIsGivenByEnvironmentOrFile) {
+  redis("--save '' --requirepass secret");
+  handler_broker();
+  Command& without = bridge();
+  EXPECT_EQ(without.exit_code(), 5);
+  EXPECT_THAT(without.err(), HasSubstr("IPCQ_REDIS_PASSWORD"));
+  Command& wrong = start("IPCQ_REDIS_PASSWORD=guess exec ipcq-redis --redis " + url() + " --queue work");
+  EXPECT_EQ(wrong.exit_code(), 5) << wrong.err();
+  const std::string usual = "exec ipcq-redis --redis " + url() + " --queue work --until-empty ";
+  EXPECT_EQ(start("IPCQ_REDIS_PASSWORD=secret " + usual).exit_code(), 0);
+  write("password", "secret\n");
+  Command& file = start(usual + "--password-file password");
+  EXPECT_EQ(file.exit_code(), 0) << file.err();
+  EXPECT_EQ(file.err().find("secret"), std::string::npos);
+}
+
+TEST_F(RedisStartsTest, AUserHasWhatTheAccessListAllows) {
+  redis(
+      "--save '' --user worker on '>secret' '~tasks*' +@stream +@list +@sortedset +@scripting +@connection +@keyspace "
+      "+@hash +@pubsub '&*' +time --user nobody on '>secret' '~other*' +@all --user default on nopass '~*' +@all");
+  handler_broker();
+  const std::string usual = " exec ipcq-redis --redis " + url() + " --queue work --stream tasks --until-empty ";
+  add("tasks", "x");
+  Command& worker = start("IPCQ_REDIS_PASSWORD=secret" + usual + "--user worker");
+  EXPECT_EQ(worker.exit_code(), 0) << worker.err();
+  EXPECT_EQ(results().size(), 1U);
+  Command& nobody = start("IPCQ_REDIS_PASSWORD=secret" + usual + "--user nobody");
+  EXPECT_EQ(nobody.exit_code(), 5) << nobody.err();
+  EXPECT_THAT(nobody.err(), HasSubstr("stream 'tasks': NOPERM"));
+}
+
+TEST_F(RedisStartsTest, TlsIsRefusedAndSoIsAPasswordOnTheCommandLine) {
+  handler_broker();
+  Command& tls = start("exec ipcq-redis --redis rediss://127.0.0.1 --queue work");
+  EXPECT_EQ(tls.exit_code(), 2);
+  EXPECT_THAT(tls.err(), HasSubstr("TLS"));
+  Command& password = start("exec ipcq-redis --redis redis://:secret@127.0.0.1 --queue work");
+  EXPECT_EQ(password.exit_code(), 2);
+  EXPECT_THAT(password.err(), HasSubstr("IPCQ_REDIS_PASSWORD"));
+}
+
+TEST_F(RedisStartsTest, AConfigurationFileSaysWhatTheCommandLineDoesNot) {
+  redis();
+  handler_broker();
+  add("from-file", "x");
+  write("bridge.toml",
+        "redis = \"" + url() +
+            "\"\nqueue = \"work\"\nstream = \"from-file\"\nresults = \"list:out\"\nuntil_empty = true\n");
+  Command& done = start("exec ipcq-redis --config bridge.toml --results list:mine");
+  EXPECT_EQ(done.exit_code(), 0) << done.err();
+  EXPECT_EQ(text({"LPOP", "mine"}), "X");
+  write("bad.toml", "queue = \"work\"\nspeed = 3\n");
+  Command& bad = start("exec ipcq-redis --config bad.toml");
+  EXPECT_EQ(bad.exit_code(), 2);
+  EXPECT_THAT(bad.err(), HasSubstr("speed"));
+}
+
+TEST_F(RedisStartsTest, AStopFinishesWhatRunsAndReadsNothingMore) {
+  redis();
+  broker("--queue work=4KiB,slots=8,calls=2");
+  std::atomic<bool> goes_on{false};
+  const Servers slow = serve([&](ipcq::Request& request) {
+    while (!goes_on) std::this_thread::sleep_for(1ms);
+    static_cast<void>(request.reply("done"));
+  });
+  for (int i = 0; i < 10; ++i) add("tasks", "x");
+  Command& stopped = bridge();
+  ASSERT_TRUE(eventually([&] { return pending() == 2; }));
+  stopped.signal(SIGTERM);
+  ASSERT_TRUE(eventually([&] { return stopped.err().find("2 tasks are finished first") != std::string::npos; }));
+  goes_on = true;
+  EXPECT_EQ(stopped.exit_code(), 0) << stopped.err();
+  EXPECT_EQ(results().size(), 2U);
+  EXPECT_EQ(pending(), 0);
+}
+
+TEST_F(RedisStartsTest, ASecondStopDoesNotWait) {
+  redis();
+  server_broker();
+  std::vector<ipcq::Request> kept;
+  const Servers never = serve([&](ipcq::Request& request) { kept.push_back(std::move(request)); });
+  add("tasks", "x");
+  Command& stopped = bridge();
+  ASSERT_TRUE(eventually([&] { return pending() == 1; }));
+  stopped.signal(SIGTERM);
+  std::this_thread::sleep_for(300ms);
+  EXPECT_FALSE(stopped.ended());
+  stopped.signal(SIGTERM);
+  EXPECT_EQ(stopped.exit_code(), 1) << stopped.err();
+  EXPECT_THAT(stopped.err(), HasSubstr("1 tasks were not finished"));
+}
+
+}  // namespace
+}  // namespace ipcq_test

@@ -1,0 +1,20 @@
+# ipcq-redis. Servers are real ones, which the tests start.
+if(NOT TARGET ipcq-redis)
+  return()
+endif()
+set(bridge "${CMAKE_CURRENT_LIST_DIR}/bridge")
+ipcq_add_test(bridge_test bridge/address_test.cpp bridge/config_file_test.cpp bridge/entry_test.cpp
+  bridge/metrics_test.cpp bridge/options_test.cpp bridge/source_order_test.cpp
+  LIBS ipcq_bridge LABELS unit)
+add_library(redis_fixture OBJECT bridge/redis_test.cpp programs/commands.cpp)
+ipcq_compile_test(redis_fixture INTERFACE)
+target_link_libraries(redis_fixture PRIVATE ipcq_bridge)
+# The scripts that run in the server.
+ipcq_add_test(redis_scripts_test bridge/scripts_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 120)
+# The program, as a shell starts it.
+ipcq_add_test(redis_streams_test bridge/streams_test.cpp bridge/failures_test.cpp bridge/starts_test.cpp
+  LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 300 SERIAL)
+ipcq_add_test(redis_deaths_test bridge/deaths_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 300 SERIAL)
+foreach(topic streams deaths)
+  add_dependencies(redis_${topic}_test ipcq-redis ${IPCQ_PROGRAMS})
+endforeach()
