@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "counters.hpp"
-#include "engine.hpp"
 #include "program/progress.hpp"
 #include "program/signals.hpp"
+#include "tasks/engine.hpp"
 #include "work.hpp"
 
 namespace ipcq::bridge {

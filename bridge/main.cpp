@@ -10,13 +10,14 @@
 #include "bridge.hpp"
 #include "config_file.hpp"
 #include "counters.hpp"
+#include "kinds.hpp"
 #include "metrics.hpp"
 #include "options.hpp"
 #include "program/exit_code.hpp"
 #include "program/json.hpp"
 #include "program/print.hpp"
 #include "program/program.hpp"
-#include "streams/stream_engine.hpp"
+#include "tasks/redis_engine.hpp"
 #include "work.hpp"
 
 namespace ipcq::bridge {
@@ -57,7 +58,8 @@ int run(Options& o, program::Signals& signals) {
     log::info("counters: {}", metrics->url());
   }
   Work work(work_options, counters);
-  StreamEngine engine(engine_options, counters, Milliseconds(static_cast<std::int64_t>(o.wait_for * 1000)));
+  RedisEngine engine(engine_options, kinds_of(engine_options), counters,
+                     Milliseconds(static_cast<std::int64_t>(o.wait_for * 1000)));
   std::atomic<int> stops{0};
   const auto subscription = signals.subscribe([&](int count) { stops = count; });
   log::info("queue '{}': working on {}, as '{}' of group '{}'", o.queue, engine_options.sources[0].name,

@@ -11,7 +11,7 @@
 #include <fstream>
 #include <ipcq/error.hpp>
 #include <random>
-#include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -30,6 +30,10 @@ using program::CommandOption;
 template <class T>
 CommandOption add(CommandLine& line, const std::string& name, T& value, const std::string& help) {
   return line.add_option("--" + name, value, help).environment(variable_of(name).c_str());
+}
+
+void flag(CommandLine& line, const std::string& name, bool& value, const std::string& help) {
+  line.add_flag("--" + name, value, help).environment(variable_of(name).c_str());
 }
 
 Milliseconds to_ms(double seconds) { return Milliseconds(std::llround(std::min(seconds, 1e12) * 1000)); }
@@ -71,12 +75,19 @@ Address address_of(const Options& o) {
   return address;
 }
 
-}  // namespace
-
-void describe(CommandLine& line, Options& o) {
+// The server, and what comes out of it and goes back.
+void describe_server(CommandLine& line, Options& o) {
   add(line, "queue", o.queue, "Queue of calls that works on the tasks").required().check(program::object_name());
   add(line, "stream", o.streams,
       "NAME[,priority=N][,weight=N]: stream that tasks come from; may be repeated [the queue's name]")
+      .one_value_each()
+      .check(program::not_empty());
+  add(line, "list", o.lists,
+      "NAME[,from=left|right][,priority=N][,weight=N]: or a list that tasks come from; may be repeated")
+      .one_value_each()
+      .check(program::not_empty());
+  add(line, "sorted-set", o.sorted_sets,
+      "NAME[,take=least|due][,...]: or a sorted set: least score first, or each when its score, a time in ms, has come")
       .one_value_each()
       .check(program::not_empty());
   add(line, "redis", o.url, "redis://[user@]host[:port][/database] or unix:///path [redis://127.0.0.1:6379]")
@@ -88,9 +99,12 @@ void describe(CommandLine& line, Options& o) {
   add(line, "consumer", o.consumer, "This bridge's name in the group, unlike any other's [of host and process]")
       .check(program::not_empty());
   add(line, "results", o.results,
-      "stream:NAME, list:NAME, channel:NAME, key:PREFIX or none: where results go [stream:NAME:results of the first "
-      "stream]")
+      "stream:NAME, list:NAME, channel:NAME, key:PREFIX or none: where results go [NAME:results, by the first "
+      "source's name: a stream, of lists and sorted sets a list]")
       .check(program::not_empty());
+}
+
+void describe_tasks(CommandLine& line, Options& o) {
   add(line, "field", o.field, "Field of an entry that holds the payload").check(program::not_empty()).show_default();
   add(line, "in-flight", o.in_flight, "Tasks in the queue at once [what it takes: its calls]")
       .transform(program::whole_number(1));
@@ -120,10 +134,17 @@ void describe(CommandLine& line, Options& o) {
   add(line, "result-ttl", o.stay, "Seconds that results in keys, and replies in lists and keys, stay")
       .transform(program::positive())
       .show_default();
-  line.add_flag("--trim", o.trim, "Delete entries that every group of the stream has acknowledged");
+  flag(line, "trim", o.trim, "Delete entries that every group of the stream has acknowledged");
   add(line, "keep", o.keep, "Seconds that --trim leaves entries in the stream").transform(program::not_negative());
+}
+
+}  // namespace
+
+void describe(CommandLine& line, Options& o) {
+  describe_server(line, o);
+  describe_tasks(line, o);
   add(line, "metrics", o.metrics, "HOST:PORT or :PORT to serve counters for Prometheus on").check(program::not_empty());
-  line.add_flag("--until-empty", o.until_empty, "End when no task is left, delayed ones included");
+  flag(line, "until-empty", o.until_empty, "End when no task is left, delayed ones included");
   program::add_broker_option(line, o.broker);
   add(line, "wait", o.wait, "How to wait for the queue: spin, hybrid or sleep").show_default();
   add(line, "wait-for", o.wait_for, "Seconds to wait for server, broker and queue at the start")
@@ -131,25 +152,35 @@ void describe(CommandLine& line, Options& o) {
       .show_default();
   add(line, "config", o.config, "TOML file of options [$XDG_CONFIG_HOME/ipcq/redis.toml, then /etc/ipcq/redis.toml]")
       .check(program::not_empty());
-  line.add_flag("--json", o.json, "Summary as one JSON object on stdout at the end");
+  flag(line, "json", o.json, "Summary as one JSON object on stdout at the end");
 }
 
-Source parse_source(std::string_view text) {
+Source parse_source(std::string_view text, Kind kind) {
+  const std::string what = kind == Kind::stream ? "--stream" : (kind == Kind::list ? "--list" : "--sorted-set");
+  const std::string_view end = kind == Kind::list ? "from=" : "take=";
+  const std::array<std::string_view, 2> ends = kind == Kind::list ? std::array<std::string_view, 2>{"left", "right"}
+                                                                  : std::array<std::string_view, 2>{"least", "due"};
   Source source;
+  if (kind != Kind::stream) source.from = ends[0];
   for (;;) {
     const auto comma = text.rfind(',');
     if (comma == std::string_view::npos) break;
     const auto option = text.substr(comma + 1);
     if (option.starts_with("priority=")) {
-      source.priority = static_cast<int>(program::parse_number(option.substr(9), "--stream: priority", 0, 1'000'000));
+      source.priority = static_cast<int>(program::parse_number(option.substr(9), what + ": priority", 0, 1'000'000));
     } else if (option.starts_with("weight=")) {
-      source.weight = static_cast<int>(program::parse_number(option.substr(7), "--stream: weight", 1, 1000));
+      source.weight = static_cast<int>(program::parse_number(option.substr(7), what + ": weight", 1, 1000));
+    } else if (kind != Kind::stream && option.starts_with(end)) {
+      source.from = option.substr(end.size());
+      if (source.from != ends[0] && source.from != ends[1]) {
+        throw UsageError(fmt::format("{}: {}{} is neither {} nor {}", what, end, source.from, ends[0], ends[1]));
+      }
     } else {
       break;
     }
     text = text.substr(0, comma);
   }
-  if (text.empty()) throw UsageError("--stream: the name is missing; write NAME[,priority=N][,weight=N]");
+  if (text.empty()) throw UsageError(what + ": the name is missing; write NAME[,priority=N][,weight=N]");
   source.name = text;
   return source;
 }
@@ -166,24 +197,45 @@ Results parse_results(std::string_view text) {
       "--results: '{}' names no place; write stream:NAME, list:NAME, channel:NAME, key:PREFIX or none", text));
 }
 
+namespace {
+
+void add_sources(const std::vector<std::string>& texts, Kind kind, EngineSettings& settings) {
+  for (const auto& text : texts) {
+    Source source = parse_source(text, kind);
+    for (const auto& other : settings.sources) {
+      if (other.name == source.name) throw UsageError(fmt::format("'{}' is given twice", source.name));
+    }
+    settings.sources.push_back(std::move(source));
+    settings.kind = kind;
+  }
+}
+
+}  // namespace
+
 EngineSettings engine_settings(const Options& o) {
   EngineSettings settings;
   settings.address = address_of(o);
-  std::set<std::string> names;
-  for (const auto& text : o.streams) {
-    settings.sources.push_back(parse_source(text));
-    if (!names.insert(settings.sources.back().name).second) {
-      throw UsageError(fmt::format("--stream: '{}' is given twice", settings.sources.back().name));
-    }
+  add_sources(o.streams, Kind::stream, settings);
+  add_sources(o.lists, Kind::list, settings);
+  add_sources(o.sorted_sets, Kind::sorted_set, settings);
+  if ((o.streams.empty() ? 0 : 1) + (o.lists.empty() ? 0 : 1) + (o.sorted_sets.empty() ? 0 : 1) > 1) {
+    throw UsageError("--stream, --list, --sorted-set: a bridge has sources of one kind; start one for each");
   }
   if (settings.sources.empty()) settings.sources.push_back({.name = o.queue});
+  const auto& first = settings.sources[0].name;
+  settings.results =
+      o.results ? parse_results(*o.results)
+                : Results{.kind = settings.kind == Kind::stream ? "stream" : "list", .key = first + ":results"};
+  for (const auto& source : settings.sources) {
+    if (source.name == settings.results.key && settings.results.kind != "channel") {
+      throw UsageError(fmt::format("--results: tasks come from '{}'; choose another key", source.name));
+    }
+  }
+  if (settings.results.kind == "key" && settings.kind != Kind::stream) {
+    throw UsageError("--results key: names a key by the id of its task, which those of lists and sorted sets have not");
+  }
   settings.group = o.group;
   settings.consumer = o.consumer ? *o.consumer : own_name();
-  settings.results =
-      o.results ? parse_results(*o.results) : Results{.kind = "stream", .key = settings.sources[0].name + ":results"};
-  if (names.contains(settings.results.key) && settings.results.kind == "stream") {
-    throw UsageError(fmt::format("--results: '{}' is a stream that tasks come from", settings.results.key));
-  }
   settings.field = o.field;
   settings.batch = o.batch;
   settings.attempts = static_cast<std::uint32_t>(o.attempts);

@@ -16,7 +16,7 @@ namespace ipcq::bridge {
 
 struct Options {
   std::optional<std::string> url, user, password_file, consumer, results, metrics, config;
-  std::vector<std::string> streams;
+  std::vector<std::string> streams, lists, sorted_sets;
   std::string broker, queue, group = "ipcq", field = "payload", wait = "hybrid", burst, in_flight, reply_bytes;
   std::uint64_t batch = 128, attempts = 5;
   double wait_for = 5, backoff = 1, longest_backoff = 60, claim_after = 30, poll = 0.25, stay = 3600, rate = 0,
@@ -31,8 +31,8 @@ EngineSettings engine_settings(const Options& options);
 WorkSettings work_settings(const Options& options);
 LoopSettings loop_settings(const Options& options);
 
-// NAME[,priority=NUMBER][,weight=NUMBER]
-Source parse_source(std::string_view text);
+// NAME[,priority=NUMBER][,weight=NUMBER], of lists also [,from=left|right], of sorted sets [,take=least|due].
+Source parse_source(std::string_view text, Kind kind);
 // KIND:NAME or "none"
 Results parse_results(std::string_view text);
 

@@ -13,10 +13,16 @@ namespace ipcq::bridge {
 
 using Milliseconds = std::chrono::milliseconds;
 
+// What tasks come out of. All sources of a bridge are of one kind.
+enum class Kind : std::uint8_t { stream, list, sorted_set };
+
 struct Source {
   std::string name{};
   int priority = 0;  // those of higher ones first
   int weight = 1;    // among those of one priority
+  // Of a list: "left" or "right", the end from which tasks are taken. Of a sorted set: "least", the least score first;
+  // "due", scores are times in ms since 1970, and tasks are taken when theirs has come.
+  std::string from{};
 };
 
 // Where results go.
@@ -28,6 +34,7 @@ struct Results {
 // Of the side towards Redis.
 struct EngineSettings {
   Address address{};
+  Kind kind = Kind::stream;
   std::vector<Source> sources{};
   std::string group = "ipcq";
   std::string consumer{};

@@ -13,7 +13,7 @@
 
 #include "counters.hpp"
 #include "settings.hpp"
-#include "task.hpp"
+#include "tasks/task.hpp"
 
 namespace ipcq::bridge {
 

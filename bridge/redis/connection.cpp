@@ -99,7 +99,7 @@ void Connection::exchange() {
     if (redisBufferWrite(context_.get(), &done) != REDIS_OK) lose(context_->errstr);
     unsent_ = done == 0;
   }
-  if (awaited_ > 0) receive();
+  if (awaited_ > 0 || listening_) receive();
 }
 
 // hiredis itself reads 16 KiB at a time.
@@ -144,6 +144,12 @@ void Connection::refuse_if_useless(const Reply& reply) const {
   to.port = static_cast<std::uint16_t>(
       program::parse_number(text.substr(colon + 1), "the port of " + std::string(text), 1, 65535));
   throw Moved(fmt::format("{}: {}", address_.text(), text), to);
+}
+
+void Connection::listen(const Command& command) {
+  append(command);
+  listening_ = true;
+  exchange();
 }
 
 Reply Connection::call(const Command& command) {

@@ -60,6 +60,9 @@ class Connection {
   // The next reply that is there. Throws ConnectionLost or Moved where it is an error that says so.
   Reply next();
 
+  // From now on only for messages: this command subscribes to channels, and next() returns what they bring.
+  void listen(const Command& command);
+
   // Waits `patience` at most for the reply of this command. Only where no other is awaited.
   Reply call(const Command& command);
 
@@ -80,6 +83,7 @@ class Connection {
   std::unique_ptr<redisContext, Free> context_;
   std::vector<char> buffer_;
   bool unsent_ = false;
+  bool listening_ = false;
   std::size_t awaited_ = 0;
 };
 

@@ -4,9 +4,6 @@
 
 namespace ipcq::bridge {
 
-std::string dead_key(const std::string& stream) { return stream + ":dead"; }
-std::string delayed_key(const std::string& stream) { return stream + ":delayed"; }
-
 std::optional<ReplyTo> parse_reply_to(std::string_view text) {
   for (const std::string_view kind : {"stream", "list", "key", "channel"}) {
     if (!text.starts_with(kind) || text.size() <= kind.size() || text[kind.size()] != ':') continue;

@@ -7,13 +7,9 @@
 
 #include "redis/reply.hpp"
 #include "settings.hpp"
-#include "task.hpp"
+#include "tasks/task.hpp"
 
 namespace ipcq::bridge {
-
-// The names of the keys that belong to a stream.
-std::string dead_key(const std::string& stream);
-std::string delayed_key(const std::string& stream);
 
 // KIND:NAME, or NAME alone for a list. None where the kind is unknown or the name is empty.
 std::optional<ReplyTo> parse_reply_to(std::string_view text);

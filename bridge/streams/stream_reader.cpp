@@ -9,6 +9,7 @@
 #include "program/exit_code.hpp"
 #include "program/logging.hpp"
 #include "streams/entry.hpp"
+#include "tasks/keys.hpp"
 
 namespace ipcq::bridge {
 namespace {
@@ -49,7 +50,7 @@ void StreamReader::create_groups() {
   }
 }
 
-Clock::time_point StreamReader::due() const noexcept {
+Clock::time_point StreamReader::due() const {
   return asked_ == Asked::nothing && not_before_ > Clock::now() ? not_before_ : Clock::time_point::max();
 }
 
@@ -73,7 +74,6 @@ void StreamReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<
 
 void StreamReader::ask(std::size_t room) {
   const auto now = Clock::now();
-  // Reads of few tasks cost as much as of many.
   if (room == 0 || now < not_before_) return;
   if (adopting_ < settings_.sources.size()) return ask_adopt(room);
   if (now >= next_claim_) return ask_claim(room);
@@ -130,6 +130,7 @@ void StreamReader::ask_read(std::size_t room) {
   for (std::size_t i = 0; i < served; ++i) command.push_back(">");
   connection_->append(command);
   asked_ = Asked::read_all;
+  asked_at_ = Clock::now();
 }
 
 void StreamReader::take(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
@@ -172,7 +173,7 @@ void StreamReader::take(ReplyView reply, std::vector<Task>& tasks, std::vector<O
     case Asked::read_all: {
       const std::size_t came = take_streams(reply, tasks, refused);
       granted_ -= std::min(granted_, came);
-      dry_ = came == 0;
+      empty_at_ = came == 0 ? asked_at_ : Clock::time_point{};
       turned_ = false;
       return;
     }
@@ -188,7 +189,7 @@ std::size_t StreamReader::take_streams(ReplyView reply, std::vector<Task>& tasks
       take_entry(source, entries[k][0], entries[k][1], 0, tasks, refused);
     }
   }
-  if (came > 0) dry_ = false;
+  if (came > 0) empty_at_ = {};
   return came;
 }
 
@@ -206,7 +207,7 @@ void StreamReader::take_claimed(ReplyView reply, std::vector<Task>& tasks, std::
     add(counters_.taken_over, reply.size() - 1);
     log::info("stream '{}': took over {} tasks that nobody has renewed for {} ms", stream, reply.size() - 1,
               settings_.claim_after.count());
-    dry_ = false;
+    empty_at_ = {};
     if (reply.size() - 1 == claims_asked_) return;  // there may be more
   }
   claiming_ = (claiming_ + 1) % settings_.sources.size();

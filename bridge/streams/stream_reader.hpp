@@ -14,29 +14,26 @@
 #include <vector>
 
 #include "counters.hpp"
-#include "redis/connection.hpp"
 #include "redis/scripts.hpp"
 #include "settings.hpp"
-#include "streams/held_tasks.hpp"
-#include "streams/source_order.hpp"
-#include "task.hpp"
+#include "tasks/held_tasks.hpp"
+#include "tasks/reader.hpp"
+#include "tasks/source_order.hpp"
 
 namespace ipcq::bridge {
 
-class StreamReader {
+class StreamReader final : public Reader {
  public:
   StreamReader(const EngineSettings& settings, Counters& counters, HeldTasks& held);
 
-  // Goes on with this connection, which may be another server's. Creates the groups that are missing.
-  void attach(Connection& connection);
-
-  // Appends what has come, and asks for more if there is room and a reply is not awaited. What is no task comes as an
-  // outcome.
-  void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused);
-  void stop() noexcept { stopping_ = true; }
-  bool has_stopped() const noexcept { return stopping_ && asked_ == Asked::nothing; }
-  bool is_dry() const noexcept { return dry_; }
-  Clock::time_point due() const noexcept;
+  // Also creates the groups that are missing.
+  void attach(Connection& connection) override;
+  void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
+  void wake() override {}  // it waits in the server
+  void stop() override { stopping_ = true; }
+  bool has_stopped() const override { return stopping_ && asked_ == Asked::nothing; }
+  Clock::time_point empty_at() const override { return empty_at_; }
+  Clock::time_point due() const override;
 
  private:
   enum class Asked { nothing, adopt, claim, tokens, read_one, read_all };
@@ -59,11 +56,11 @@ class StreamReader {
   Counters& counters_;
   HeldTasks& held_;
   SourceOrder order_;
-  Script claim_{"claim"}, tokens_{"tokens"};
+  Script claim_{"claim_entries"}, tokens_{"tokens"};
   Connection* connection_ = nullptr;
   Asked asked_ = Asked::nothing;
   bool stopping_ = false;
-  bool dry_ = false;
+  Clock::time_point asked_at_{}, empty_at_{};
   std::size_t adopting_ = 0;  // source whose own entries are next; past the last: none
   std::string adopted_;       // the last id of these
   std::size_t claiming_ = 0;  // source that is next

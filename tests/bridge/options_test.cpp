@@ -22,12 +22,12 @@ Options with_queue() {
 }
 
 TEST(RedisOptionsTest, AStreamHasAPriorityAndAWeight) {
-  const Source source = parse_source("a,b:tasks,weight=3,priority=2");
+  const Source source = parse_source("a,b:tasks,weight=3,priority=2", Kind::stream);
   EXPECT_EQ(source.name, "a,b:tasks");
   EXPECT_EQ(source.priority, 2);
   EXPECT_EQ(source.weight, 3);
   for (const char* text : {"", ",weight=1", "a,weight=0", "a,weight=x", "a,priority=-1"}) {
-    EXPECT_THAT(error_of<UsageError>([&] { parse_source(text); }), HasSubstr("--stream: ")) << text;
+    EXPECT_THAT(error_of<UsageError>([&] { parse_source(text, Kind::stream); }), HasSubstr("--stream: ")) << text;
   }
 }
 
@@ -61,7 +61,7 @@ TEST(RedisOptionsTest, WhatSaysNothingIsRefused) {
   Options circle = with_queue();
   circle.streams = {"a"};
   circle.results = "stream:a";
-  EXPECT_THAT(error_of<UsageError>([&] { engine_settings(circle); }), HasSubstr("is a stream that tasks come from"));
+  EXPECT_THAT(error_of<UsageError>([&] { engine_settings(circle); }), HasSubstr("tasks come from"));
 }
 
 TEST(RedisOptionsTest, APasswordComesFromTheEnvironmentOrAFileAndNotFromAnArgument) {

@@ -33,12 +33,12 @@ class ScriptsTest : public RedisTest {
     words.insert(words.end(), arguments.begin(), arguments.end());
     return ask(words);
   }
-  // Runs `finish` with these records, and returns its answers as texts.
+  // Runs `finish_entries` with these records, and returns its answers as texts.
   std::vector<std::string> finish(const std::vector<std::string>& records, const std::string& kind = "stream",
                                   std::vector<std::string> keys = {"s", "r", "later", "dead"}) {
     std::vector<std::string> arguments{"g", "me", kind, "60000"};
     arguments.insert(arguments.end(), records.begin(), records.end());
-    const auto reply = run_script("finish", keys, arguments);
+    const auto reply = run_script("finish_entries", keys, arguments);
     EXPECT_FALSE(reply.view().is_error()) << reply.view().text();
     std::vector<std::string> out;
     for (std::size_t i = 0; i < reply.view().size(); ++i) {
@@ -152,7 +152,7 @@ TEST_F(ScriptsTest, ATaskThatWasDeletedEndsWithoutATrace) {
 TEST_F(ScriptsTest, OnlyWhatNobodyRenewsIsClaimed) {
   const auto ids = read_by("other", 3);
   const auto claim = [&](const std::string& idle, const std::string& too_many) {
-    return run_script("claim", {"s", "dead"}, {"g", "me", idle, "10", too_many, "died too often"});
+    return run_script("claim_entries", {"s", "dead"}, {"g", "me", idle, "10", too_many, "died too often"});
   };
   EXPECT_EQ(claim("60000", "5").view().size(), 1U);  // nothing
   const auto claimed = claim("0", "5");
@@ -168,7 +168,7 @@ TEST_F(ScriptsTest, WhatWasDeliveredTooOftenGoesToTheDeadLetters) {
   add("s", "poison", {{"ipcq-id", "first id"}, {"ipcq-attempt", "3"}, {"ipcq-reason", "of before"}});
   ask({"XREADGROUP", "GROUP", "g", "other", "STREAMS", "s", ">"});
   ask({"XCLAIM", "s", "g", "other", "0", entries("s")[0].id});
-  const auto reply = run_script("claim", {"s", "dead"}, {"g", "me", "0", "10", "2", "died too often"});
+  const auto reply = run_script("claim_entries", {"s", "dead"}, {"g", "me", "0", "10", "2", "died too often"});
   EXPECT_EQ(reply.view().size(), 1U);
   EXPECT_EQ(reply.view()[0].number(), 1);
   const auto dead = entries("dead");
@@ -184,7 +184,7 @@ TEST_F(ScriptsTest, ARenewalKeepsTheOwnTasksAndTakesNoOthers) {
   const auto ids = read_by("me", 2);
   ask({"XCLAIM", "s", "g", "other", "0", ids[1]});
   std::this_thread::sleep_for(60ms);
-  EXPECT_EQ(run_script("renew", {"s"}, {"g", "me", ids[0], ids[1], "1-1"}).view().number(), 1);
+  EXPECT_EQ(run_script("renew_entries", {"s"}, {"g", "me", ids[0], ids[1], "1-1"}).view().number(), 1);
   EXPECT_EQ(pending_of("other"), 1);
   EXPECT_EQ(ask({"XPENDING", "s", "g", "IDLE", "50", "-", "+", "10", "me"}).view().size(), 0U);
   EXPECT_EQ(ask({"XPENDING", "s", "g", "-", "+", "10", "me"}).view()[0][3].number(), 1);  // counts as no delivery
@@ -193,7 +193,7 @@ TEST_F(ScriptsTest, ARenewalKeepsTheOwnTasksAndTakesNoOthers) {
 TEST_F(ScriptsTest, DelayedTasksMoveWhenTheyAreDue) {
   const auto ids = read_by("me", 2);
   finish({"later", ids[0], ids[0], "1", "0", "now", "later", ids[1], ids[1], "2", "60000", "in a minute"});
-  const auto moved = run_script("move", {"later", "s", "dead"}, {"10"});
+  const auto moved = run_script("move_to_stream", {"later", "s", "dead"}, {"10"});
   EXPECT_EQ(moved.view()[0].number(), 1);
   EXPECT_GT(moved.view()[1].number(), 50'000);
   const auto all = entries("s");
@@ -206,7 +206,7 @@ TEST_F(ScriptsTest, DelayedTasksMoveWhenTheyAreDue) {
 
 TEST_F(ScriptsTest, WhatIsNoTaskAmongTheDelayedOnesGoesToTheDeadLetters) {
   ask({"ZADD", "later", "1", "no task"});
-  const auto moved = run_script("move", {"later", "s", "dead"}, {"10"});
+  const auto moved = run_script("move_to_stream", {"later", "s", "dead"}, {"10"});
   EXPECT_EQ(moved.view()[0].number(), 0);
   EXPECT_EQ(moved.view()[1].number(), -1);
   EXPECT_EQ(moved.view()[2].number(), 1);
@@ -221,17 +221,17 @@ TEST_F(ScriptsTest, TrimmingKeepsWhatAnyGroupNeeds) {
   ask({"XACK", "s", "g", ids[0], ids[1], ids[3]});  // ids[2] is pending
   std::this_thread::sleep_for(2ms);                 // an entry of this millisecond is as young as can be
   ask({"XGROUP", "CREATE", "s", "slow", ids[1]});   // has read two
-  EXPECT_EQ(run_script("trim", {"s"}, {"60000"}).view().number(), 0);  // all are young
-  EXPECT_EQ(run_script("trim", {"s"}, {"0"}).view().number(), 1);      // ids[1] is the slow group's last
+  EXPECT_EQ(run_script("trim_stream", {"s"}, {"60000"}).view().number(), 0);  // all are young
+  EXPECT_EQ(run_script("trim_stream", {"s"}, {"0"}).view().number(), 1);      // ids[1] is the slow group's last
   ask({"XGROUP", "SETID", "s", "slow", ids[5]});
-  EXPECT_EQ(run_script("trim", {"s"}, {"0"}).view().number(), 1);
+  EXPECT_EQ(run_script("trim_stream", {"s"}, {"0"}).view().number(), 1);
   EXPECT_EQ(entries("s").front().id, ids[2]);
   EXPECT_EQ(entries("s").size(), 4U);
 }
 
 TEST_F(ScriptsTest, AStreamWithoutAGroupIsNotTrimmed) {
   add("s", "a");
-  EXPECT_EQ(run_script("trim", {"s"}, {"0"}).view().number(), 0);
+  EXPECT_EQ(run_script("trim_stream", {"s"}, {"0"}).view().number(), 0);
   EXPECT_EQ(number({"XLEN", "s"}), 1);
 }
 

@@ -1,4 +1,4 @@
-#include "streams/source_order.hpp"
+#include "tasks/source_order.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

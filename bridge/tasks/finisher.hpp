@@ -1,5 +1,5 @@
-// StreamFinisher: writes what has become of tasks, in batches on a connection of its own, by one script that does it
-// once for each task (bridge/scripts/finish.lua). Outcomes are kept until the server has confirmed them: after a lost
+// Finisher: writes what has become of tasks, in batches on a connection of its own, by one script that does it
+// once for each task (bridge/scripts/outcomes.lua). Outcomes are kept until the server has confirmed them: after a lost
 // connection they are sent again, and those that had been written count for nothing then.
 //
 // For one thread.
@@ -15,14 +15,14 @@
 #include "redis/connection.hpp"
 #include "redis/scripts.hpp"
 #include "settings.hpp"
-#include "streams/held_tasks.hpp"
-#include "task.hpp"
+#include "tasks/held_tasks.hpp"
+#include "tasks/task.hpp"
 
 namespace ipcq::bridge {
 
-class StreamFinisher {
+class Finisher {
  public:
-  StreamFinisher(const EngineSettings& settings, Counters& counters, HeldTasks& held);
+  Finisher(const EngineSettings& settings, Counters& counters, HeldTasks& held);
 
   void attach(Connection& connection);
   void add(std::vector<Outcome>&& outcomes);
@@ -30,6 +30,8 @@ class StreamFinisher {
   // busy.
   void step();
   Clock::time_point due() const noexcept;
+  // When the server has last confirmed an outcome, which may have become a delayed task.
+  Clock::time_point confirmed_at() const noexcept { return confirmed_at_; }
 
  private:
   struct Batch {
@@ -48,12 +50,13 @@ class StreamFinisher {
   const EngineSettings& settings_;
   Counters& counters_;
   HeldTasks& held_;
-  Script finish_{"finish"};
+  const std::string owner_;  // the first argument of the script: a stream's group, or the kind of source
+  Script finish_;
   Connection* connection_ = nullptr;
   std::vector<std::deque<Outcome>> waiting_{};  // by source
   std::deque<Batch> sent_;
   std::size_t next_source_ = 0;
-  Clock::time_point not_before_{}, last_warning_{};
+  Clock::time_point not_before_{}, last_warning_{}, confirmed_at_{};
   std::minstd_rand random_{std::random_device{}()};
 };
 

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "task.hpp"
+#include "tasks/task.hpp"
 
 namespace ipcq::bridge {
 
@@ -30,7 +30,7 @@ class Engine {
   virtual void stop_reading() = 0;
   // Whether nothing that was asked for is still to come, after stop_reading().
   virtual bool has_stopped() const = 0;
-  // Whether the last look at every source found nothing.
+  // Whether no task was left anywhere after the last outcome was confirmed.
   virtual bool is_dry() const = 0;
   // What to poll for, and until when at most.
   virtual void add_descriptors(std::vector<pollfd>& descriptors) const = 0;

@@ -1,4 +1,4 @@
-#include "streams/stream_finisher.hpp"
+#include "tasks/finisher.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,8 @@
 #include <fmt/format.h>
 
 #include "program/logging.hpp"
-#include "streams/entry.hpp"
+#include "program/printable.hpp"
+#include "tasks/keys.hpp"
 
 namespace ipcq::bridge {
 namespace {
@@ -20,12 +21,28 @@ constexpr std::size_t kUnderWay = 2;          // batches
 constexpr std::size_t kMostBytes = 1U << 20;  // of results in a batch: the server does nothing else meanwhile
 constexpr milliseconds kRepeat{1000};
 
+// A task of a list is its payload.
+std::string shown(const std::string& origin) {
+  constexpr std::size_t kMost = 60;
+  return program::printable(origin.size() <= kMost ? origin : origin.substr(0, kMost) + "...", "");
+}
+
+std::string owner_of(const EngineSettings& settings) {
+  if (settings.kind == Kind::stream) return settings.group;
+  return settings.kind == Kind::list ? "list" : "sorted-set";
+}
+
 }  // namespace
 
-StreamFinisher::StreamFinisher(const EngineSettings& settings, Counters& counters, HeldTasks& held)
-    : settings_(settings), counters_(counters), held_(held), waiting_(settings.sources.size()) {}
+Finisher::Finisher(const EngineSettings& settings, Counters& counters, HeldTasks& held)
+    : settings_(settings),
+      counters_(counters),
+      held_(held),
+      owner_(owner_of(settings)),
+      finish_(settings.kind == Kind::stream ? "finish_entries" : "finish_taken"),
+      waiting_(settings.sources.size()) {}
 
-void StreamFinisher::attach(Connection& connection) {
+void Finisher::attach(Connection& connection) {
   connection_ = &connection;
   finish_.load(connection);
   for (; !sent_.empty(); sent_.pop_back()) {
@@ -35,16 +52,16 @@ void StreamFinisher::attach(Connection& connection) {
   }
 }
 
-void StreamFinisher::add(std::vector<Outcome>&& outcomes) {
+void Finisher::add(std::vector<Outcome>&& outcomes) {
   for (auto& outcome : outcomes) waiting_[outcome.task.source].push_back(std::move(outcome));
 }
 
-Clock::time_point StreamFinisher::due() const noexcept {
+Clock::time_point Finisher::due() const noexcept {
   const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [](const auto& queue) { return !queue.empty(); });
   return waits && sent_.size() < kUnderWay ? not_before_ : Clock::time_point::max();
 }
 
-void StreamFinisher::step() {
+void Finisher::step() {
   connection_->exchange();
   while (!sent_.empty()) {
     const Reply reply = connection_->next();
@@ -62,10 +79,10 @@ void StreamFinisher::step() {
   connection_->exchange();
 }
 
-void StreamFinisher::send(std::size_t source) {
+void Finisher::send(std::size_t source) {
   const auto& stream = settings_.sources[source].name;
   std::vector<std::string> keys{stream, settings_.results.key, delayed_key(stream), dead_key(stream)};
-  std::vector<std::string> arguments{settings_.group, settings_.consumer, settings_.results.kind,
+  std::vector<std::string> arguments{owner_, settings_.consumer, settings_.results.kind,
                                      std::to_string(settings_.stay.count())};
   Batch batch{.source = source};
   std::size_t bytes = 0;
@@ -95,8 +112,8 @@ void StreamFinisher::send(std::size_t source) {
   sent_.push_back(std::move(batch));
 }
 
-void StreamFinisher::append_record(const Outcome& outcome, std::vector<std::string>& arguments,
-                                   std::vector<std::string>& keys) {
+void Finisher::append_record(const Outcome& outcome, std::vector<std::string>& arguments,
+                             std::vector<std::string>& keys) {
   const Task& task = outcome.task;
   const auto add_all = [&](std::initializer_list<std::string> texts) {
     arguments.insert(arguments.end(), texts.begin(), texts.end());
@@ -119,12 +136,12 @@ void StreamFinisher::append_record(const Outcome& outcome, std::vector<std::stri
   }
 }
 
-bool StreamFinisher::is_last_attempt(const Outcome& outcome) const {
+bool Finisher::is_last_attempt(const Outcome& outcome) const {
   return outcome.ending == Ending::failed && outcome.task.attempt >= settings_.attempts;
 }
 
 // Twice as long after each attempt, and less by a part that differs: what failed together does not come again together.
-std::uint64_t StreamFinisher::delay_of(const Outcome& outcome) {
+std::uint64_t Finisher::delay_of(const Outcome& outcome) {
   double ms = 200;
   if (outcome.ending == Ending::failed) {
     ms = static_cast<double>(settings_.backoff.count()) * std::exp2(std::min(outcome.task.attempt - 1, 40U));
@@ -133,7 +150,8 @@ std::uint64_t StreamFinisher::delay_of(const Outcome& outcome) {
   return static_cast<std::uint64_t>(ms * std::uniform_real_distribution<double>(0.5, 1)(random_));
 }
 
-void StreamFinisher::confirm(ReplyView reply, Batch&& batch) {
+void Finisher::confirm(ReplyView reply, Batch&& batch) {
+  confirmed_at_ = Clock::now();
   if (reply.is_error()) {
     wait_and_repeat(batch.source, std::move(batch.outcomes), reply.text());
     return;
@@ -154,7 +172,7 @@ void StreamFinisher::confirm(ReplyView reply, Batch&& batch) {
   if (!again.empty()) wait_and_repeat(batch.source, std::move(again), why);
 }
 
-void StreamFinisher::count(const Outcome& outcome, std::int64_t answer) {
+void Finisher::count(const Outcome& outcome, std::int64_t answer) {
   using std::chrono::duration;
   counters_.record_latency(duration<double>(Clock::now() - outcome.task.taken).count());
   if (answer == 0) {
@@ -169,21 +187,21 @@ void StreamFinisher::count(const Outcome& outcome, std::int64_t answer) {
     bridge::add(counters_.given_back);
   } else if (outcome.ending == Ending::refused || is_last_attempt(outcome)) {
     bridge::add(counters_.dead);
-    log::warn("stream '{}': task {} went to '{}': {}", settings_.sources[outcome.task.source].name, outcome.task.origin,
+    log::warn("'{}': task {} went to '{}': {}", settings_.sources[outcome.task.source].name, shown(outcome.task.origin),
               dead_key(settings_.sources[outcome.task.source].name), outcome.reason);
   } else {
     bridge::add(counters_.retried);
-    log::debug("stream '{}': task {} failed ({}. attempt): {}", settings_.sources[outcome.task.source].name,
-               outcome.task.origin, outcome.task.attempt, outcome.reason);
+    log::debug("'{}': task {} failed ({}. attempt): {}", settings_.sources[outcome.task.source].name,
+               shown(outcome.task.origin), outcome.task.attempt, outcome.reason);
   }
 }
 
-void StreamFinisher::wait_and_repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why) {
+void Finisher::wait_and_repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why) {
   bridge::add(counters_.write_errors, outcomes.size());
   const auto now = Clock::now();
   if (now - last_warning_ > std::chrono::seconds(10)) {
-    log::warn("{}: {} outcomes of stream '{}' could not be written, and will be tried again: {}",
-              settings_.address.text(), outcomes.size(), settings_.sources[source].name, why);
+    log::warn("{}: {} outcomes of '{}' could not be written, and will be tried again: {}", settings_.address.text(),
+              outcomes.size(), settings_.sources[source].name, why);
     last_warning_ = now;
   }
   not_before_ = now + kRepeat;

@@ -1,4 +1,4 @@
-#include "streams/stream_engine.hpp"
+#include "tasks/redis_engine.hpp"
 
 #include <algorithm>
 #include <ipcq/error.hpp>
@@ -9,6 +9,7 @@
 
 #include "program/exit_code.hpp"
 #include "program/logging.hpp"
+#include "tasks/keys.hpp"
 
 namespace ipcq::bridge {
 namespace {
@@ -20,11 +21,11 @@ constexpr milliseconds kFirstPause{50}, kLongestPause{2000};
 
 }  // namespace
 
-StreamEngine::StreamEngine(EngineSettings settings, Counters& counters, Milliseconds wait_for)
+RedisEngine::RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& counters, Milliseconds wait_for)
     : settings_(std::move(settings)),
       counters_(counters),
       held_(settings_.sources.size()),
-      reader_(settings_, counters, held_),
+      reader_(kinds.reader(settings_, counters, held_)),
       finisher_(settings_, counters, held_) {
   const auto until = Clock::now() + wait_for;
   for (bool told = false; reading_ == nullptr;) {
@@ -41,17 +42,21 @@ StreamEngine::StreamEngine(EngineSettings settings, Counters& counters, Millisec
     }
   }
   refuse_wrong_keys();
-  keeper_ = std::make_unique<StreamKeeper>(settings_, counters_, held_);
+  keeper_ = std::make_unique<Keeper>(settings_, kinds.chores(settings_, counters_, held_));
 }
 
-StreamEngine::~StreamEngine() = default;
+RedisEngine::~RedisEngine() = default;
 
-void StreamEngine::connect() {
+void RedisEngine::connect() {
   try {
     auto finishing = std::make_unique<Connection>(settings_.address, "ipcq-redis writer", settings_.patience);
     auto reading = std::make_unique<Connection>(settings_.address, "ipcq-redis reader", settings_.patience);
     finisher_.attach(*finishing);
-    reader_.attach(*reading);
+    reader_->attach(*reading);
+    if (settings_.kind != Kind::stream) {
+      listening_ = std::make_unique<Connection>(settings_.address, "ipcq-redis listener", settings_.patience);
+      listen(*listening_);
+    }
     reading_ = std::move(reading);
     finishing_ = std::move(finishing);
   } catch (const Moved& moved) {
@@ -63,8 +68,20 @@ void StreamEngine::connect() {
   pause_ = kFirstPause;
 }
 
+// Whoever adds a task may say so: by a message to SOURCE:wake, or the server does, by its keyspace events.
+void RedisEngine::listen(Connection& connection) const {
+  std::vector<std::string> channels;
+  for (const auto& source : settings_.sources) {
+    channels.push_back(wake_channel(source.name));
+    channels.push_back(fmt::format("__keyspace@{}__:{}", settings_.address.database, source.name));
+  }
+  Command command{"SUBSCRIBE"};
+  command.insert(command.end(), channels.begin(), channels.end());
+  connection.listen(command);
+}
+
 // Found at the start, so that no task is worked on whose result has no place.
-void StreamEngine::refuse_wrong_keys() {
+void RedisEngine::refuse_wrong_keys() {
   const auto& results = settings_.results;
   if (results.kind != "stream" && results.kind != "list") return;
   const Reply reply = finishing_->call({"TYPE", results.key});
@@ -74,7 +91,7 @@ void StreamEngine::refuse_wrong_keys() {
       fmt::format("--results {}:{}: the key holds a {}; choose another one", results.kind, results.key, type));
 }
 
-void StreamEngine::step(std::size_t room, std::vector<Task>& tasks) {
+void RedisEngine::step(std::size_t room, std::vector<Task>& tasks) {
   try {
     if (reading_ == nullptr) {
       if (Clock::now() < next_connect_) return;
@@ -82,8 +99,14 @@ void StreamEngine::step(std::size_t room, std::vector<Task>& tasks) {
       add(counters_.reconnects);
       log::info("{}: connected again", settings_.address.text());
     }
+    if (listening_ != nullptr) {
+      listening_->exchange();
+      for (Reply news = listening_->next(); news; news = listening_->next()) {
+        if (news.view()[0].text() == "message") reader_->wake();
+      }
+    }
     std::vector<Outcome> refused;
-    reader_.step(room, tasks, refused);
+    reader_->step(room, tasks, refused);
     if (!refused.empty()) finisher_.add(std::move(refused));
     finisher_.step();
   } catch (const ConnectionLost& lost) {
@@ -91,7 +114,7 @@ void StreamEngine::step(std::size_t room, std::vector<Task>& tasks) {
   }
 }
 
-void StreamEngine::lose(const char* why) {
+void RedisEngine::lose(const char* why) {
   if (counters_.connected.exchange(false)) {
     log::warn("{}; connecting again, {} tasks wait for it", why, held_.size());
   } else {
@@ -99,27 +122,36 @@ void StreamEngine::lose(const char* why) {
   }
   reading_.reset();
   finishing_.reset();
+  listening_.reset();
   // Bridges that have lost one server do not come back together.
   next_connect_ = Clock::now() + pause_ / 2 + milliseconds(std::rand() % (pause_.count() / 2 + 1));
   pause_ = std::min(std::max(pause_ * 2, kFirstPause), kLongestPause);
 }
 
-void StreamEngine::stop_reading() {
+void RedisEngine::stop_reading() {
   stopping_ = true;
-  reader_.stop();
+  reader_->stop();
   keeper_->stop_moving();
 }
 
-void StreamEngine::add_descriptors(std::vector<pollfd>& descriptors) const {
-  for (const auto* connection : {reading_.get(), finishing_.get()}) {
+// Looks that began before the last outcome was written may have missed what became of it, and a look at the sources
+// what was moved there behind it.
+bool RedisEngine::is_dry() const {
+  const auto looks = keeper_->looks();
+  const auto empty = reader_->empty_at(), confirmed = finisher_.confirmed_at();
+  return looks.last > confirmed && empty > confirmed && looks.quiet_since < empty;
+}
+
+void RedisEngine::add_descriptors(std::vector<pollfd>& descriptors) const {
+  for (const auto* connection : {reading_.get(), finishing_.get(), listening_.get()}) {
     if (connection == nullptr) continue;
     const short events = connection->has_to_send() ? POLLIN | POLLOUT : POLLIN;
     descriptors.push_back({.fd = connection->fd(), .events = events, .revents = 0});
   }
 }
 
-Clock::time_point StreamEngine::due() const {
-  return reading_ == nullptr ? next_connect_ : std::min(reader_.due(), finisher_.due());
+Clock::time_point RedisEngine::due() const {
+  return reading_ == nullptr ? next_connect_ : std::min(reader_->due(), finisher_.due());
 }
 
 }  // namespace ipcq::bridge

@@ -1,0 +1,101 @@
+-- What the scripts finish_entries and finish_taken share; their texts follow this one.
+--
+-- KEYS  the stream, list or sorted set; results; delayed tasks; dead letters; then the keys that replies go to
+-- ARGV  the group or kind, consumer, kind of results, ms that results and replies which are keys stay, then records:
+--   result  id  origin  kind of reply  index of its key  number of parts  part...
+--   later   id  origin  attempt  due (ms from now)  reason
+--   dead    id  origin  attempt  reason  kind of reply  index of its key
+-- They return for each record 1: done; 0: it was not this consumer's, or pending, any more, and nothing was written; 2:
+-- done, but its reply could not be written; a text: nothing was written, for this reason, and all is as before.
+local name, results, delayed, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, consumer, kind, stay = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local at = 5
+local now
+
+local function next_arguments(count)
+  local first = at
+  at = at + count
+  return unpack(ARGV, first, at - 1)
+end
+
+local function failure_of(answer) return type(answer) == 'table' and answer.err or nil end
+
+local function write_result(origin, part, parts, body)
+  if kind == 'stream' then
+    if parts > 1 then return redis.pcall('XADD', results, '*', 'id', origin, 'part', part, 'result', body) end
+    return redis.pcall('XADD', results, '*', 'id', origin, 'result', body)
+  elseif kind == 'list' then
+    return redis.pcall('RPUSH', results, body)
+  elseif kind == 'channel' then
+    return redis.pcall('PUBLISH', results, body)
+  elseif kind == 'key' then
+    local key = results .. origin
+    if part > 1 then return redis.pcall('APPEND', key, body) end
+    return redis.pcall('SET', key, body, 'PX', stay)
+  end
+end
+
+local function write_reply(reply_kind, index, origin, status, body)
+  if reply_kind == '' then return nil end
+  local key = KEYS[4 + tonumber(index)]
+  if reply_kind == 'stream' then
+    return failure_of(redis.pcall('XADD', key, '*', 'id', origin, 'status', status, 'result', body))
+  elseif reply_kind == 'channel' then
+    return failure_of(redis.pcall('PUBLISH', key, status .. ' ' .. origin .. '\n' .. body))
+  end
+  local answer
+  if reply_kind == 'list' then
+    answer = redis.pcall('RPUSH', key, status .. ' ' .. origin .. '\n' .. body)
+  else
+    answer = redis.pcall('HSET', key, 'id', origin, 'status', status, 'result', body)
+  end
+  return failure_of(answer) or failure_of(redis.pcall('PEXPIRE', key, stay))
+end
+
+-- Adds a member to the delayed tasks; returns why it cannot be.
+local function delay(member, due)
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return failure_of(redis.pcall('ZADD', delayed, now + tonumber(due), member))
+end
+
+-- `of`: what differs between streams and lists. take_out(id): whether it was there; put_back(id) undoes that; later(id,
+-- origin, attempt, due, reason) and bury(id, origin, attempt, reason) do both and return the record's answer.
+local function end_all(of)
+  local answers = {}
+  while at <= #ARGV do
+    local ending = next_arguments(1)
+    local answer
+    if ending == 'result' then
+      local id, origin, reply_kind, index, parts = next_arguments(5)
+      parts = tonumber(parts)
+      local first = at
+      at = at + parts
+      if not of.take_out(id) then
+        answer = 0
+      else
+        for part = 1, parts do
+          answer = failure_of(write_result(origin, part, parts, ARGV[first + part - 1]))
+          if answer then break end
+        end
+        if answer then
+          of.put_back(id)
+        else
+          local body = parts == 1 and ARGV[first] or table.concat(ARGV, '', first, first + parts - 1)
+          answer = write_reply(reply_kind, index, origin, 'ok', body) and 2 or 1
+        end
+      end
+    elseif ending == 'later' then
+      answer = of.later(next_arguments(5))
+    else
+      local id, origin, attempt, reason, reply_kind, index = next_arguments(6)
+      answer = of.bury(id, origin, attempt, reason)
+      if answer == 1 and write_reply(reply_kind, index, origin, 'dead', reason) then answer = 2 end
+    end
+    answers[#answers + 1] = answer
+  end
+  return answers
+end
+

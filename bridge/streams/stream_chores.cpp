@@ -1,0 +1,64 @@
+#include "streams/stream_chores.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+
+#include "program/logging.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+namespace log = ::ipcq::program::log;
+
+constexpr std::size_t kAtOnce = 128;  // ids that a script works on
+constexpr Milliseconds kTrim{5000};
+
+}  // namespace
+
+StreamChores::StreamChores(const EngineSettings& settings, Counters& counters, const HeldTasks& held)
+    : settings_(settings), counters_(counters), held_(held), mover_(settings, counters) {}
+
+void StreamChores::attach(Connection& connection) {
+  mover_.attach(connection);
+  renew_.load(connection);
+  trim_.load(connection);
+}
+
+Clock::time_point StreamChores::run(Connection& connection, Clock::time_point now) {
+  if (now >= next_renewal_) renew(connection, now);
+  if (is_moving() && now >= mover_.due()) set_look(now, mover_.run(connection, now));
+  if (settings_.trim && now >= next_trim_) trim(connection, now);
+  return is_moving() ? std::min(next_renewal_, mover_.due()) : next_renewal_;
+}
+
+// What is younger has been read, or taken over, since the last renewal and is not in danger.
+void StreamChores::renew(Connection& connection, Clock::time_point now) {
+  const auto interval = settings_.claim_after / 4;
+  for (std::size_t source = 0; source < settings_.sources.size(); ++source) {
+    const auto ids = held_.since_before(source, now - interval);
+    for (std::size_t at = 0; at < ids.size(); at += kAtOnce) {
+      Command command{"1", settings_.sources[source].name, settings_.group, settings_.consumer};
+      const auto end = std::min(ids.size(), at + kAtOnce);
+      command.insert(command.end(), ids.begin() + static_cast<std::ptrdiff_t>(at),
+                     ids.begin() + static_cast<std::ptrdiff_t>(end));
+      const Reply reply = run_script(connection, renew_, command);
+      const auto missing = static_cast<std::int64_t>(end - at) - reply.view().number();
+      if (!reply.view().is_error() && missing > 0) {
+        log::debug("stream '{}': {} tasks are no longer this bridge's", settings_.sources[source].name, missing);
+      }
+    }
+  }
+  next_renewal_ = now + interval;
+}
+
+void StreamChores::trim(Connection& connection, Clock::time_point now) {
+  const auto keep = std::to_string(settings_.keep.count());
+  for (const auto& source : settings_.sources) {
+    const Reply reply = run_script(connection, trim_, {"1", source.name, keep});
+    add(counters_.trimmed, static_cast<std::uint64_t>(std::max<std::int64_t>(0, reply.view().number())));
+  }
+  next_trim_ = now + kTrim;
+}
+
+}  // namespace ipcq::bridge

@@ -1,0 +1,32 @@
+// StreamChores: renews entries, puts delayed tasks into their streams, trims streams. For the keeper's thread.
+#pragma once
+
+#include "counters.hpp"
+#include "redis/scripts.hpp"
+#include "settings.hpp"
+#include "tasks/chores.hpp"
+#include "tasks/held_tasks.hpp"
+#include "tasks/mover.hpp"
+
+namespace ipcq::bridge {
+
+class StreamChores final : public Chores {
+ public:
+  StreamChores(const EngineSettings& settings, Counters& counters, const HeldTasks& held);
+
+  void attach(Connection& connection) override;
+  Clock::time_point run(Connection& connection, Clock::time_point now) override;
+
+ private:
+  void renew(Connection& connection, Clock::time_point now);
+  void trim(Connection& connection, Clock::time_point now);
+
+  const EngineSettings& settings_;
+  Counters& counters_;
+  const HeldTasks& held_;
+  Mover mover_;
+  Script renew_{"renew_entries"}, trim_{"trim_stream"};
+  Clock::time_point next_renewal_{}, next_trim_{};
+};
+
+}  // namespace ipcq::bridge

@@ -1,0 +1,60 @@
+#include "tasks/keeper.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "program/logging.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+namespace log = ::ipcq::program::log;
+
+constexpr Milliseconds kPause{500};  // before another connection
+
+}  // namespace
+
+Keeper::Keeper(const EngineSettings& settings, std::unique_ptr<Chores> chores)
+    : patience_(settings.patience),
+      chores_(std::move(chores)),
+      address_(settings.address),
+      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+void Keeper::move_to(const Address& address) {
+  const std::scoped_lock lock(mutex_);
+  address_ = address;
+}
+
+void Keeper::run(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    Milliseconds pause = kPause;
+    try {
+      if (connection_ == nullptr) connect();
+      const auto next = chores_->run(*connection_, Clock::now());
+      pause = std::clamp(std::chrono::ceil<Milliseconds>(next - Clock::now()), Milliseconds(1), Milliseconds(1000));
+    } catch (const Moved& moved) {
+      move_to(moved.to());
+      connection_.reset();
+    } catch (const std::exception& error) {
+      log::debug("keeper of tasks: {}", error.what());
+      connection_.reset();
+    }
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, stop, pause, [] { return false; });
+  }
+}
+
+void Keeper::connect() {
+  Address address;
+  {
+    const std::scoped_lock lock(mutex_);
+    address = address_;
+  }
+  auto connection = std::make_unique<Connection>(address, "ipcq-redis keeper", patience_);
+  chores_->attach(*connection);
+  connection_ = std::move(connection);
+}
+
+}  // namespace ipcq::bridge

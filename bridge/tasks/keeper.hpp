@@ -1,0 +1,40 @@
+// Keeper: a thread with a connection of its own that does a bridge's chores (chores.hpp).
+//
+// Thread-safe, but for construction and destruction, which ends the thread.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "redis/connection.hpp"
+#include "settings.hpp"
+#include "tasks/chores.hpp"
+
+namespace ipcq::bridge {
+
+class Keeper {
+ public:
+  Keeper(const EngineSettings& settings, std::unique_ptr<Chores> chores);
+
+  Chores::Looks looks() const { return chores_->looks(); }
+  void stop_moving() noexcept { chores_->stop_moving(); }
+  // Goes on with another server of a cluster.
+  void move_to(const Address& address);
+
+ private:
+  void run(const std::stop_token& stop);
+  void connect();
+
+  const Milliseconds patience_;
+  std::unique_ptr<Chores> chores_;
+  std::unique_ptr<Connection> connection_;
+  std::mutex mutex_;  // guards the next two
+  std::condition_variable_any wake_;
+  Address address_;
+  std::jthread thread_;  // last: uses all of the above
+};
+
+}  // namespace ipcq::bridge

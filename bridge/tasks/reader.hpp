@@ -1,0 +1,36 @@
+// Reader: takes tasks out of the sources of one kind, on a connection of its own. For one thread.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "redis/connection.hpp"
+#include "tasks/task.hpp"
+
+namespace ipcq::bridge {
+
+class Reader {
+ public:
+  Reader() = default;
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+  virtual ~Reader() = default;
+
+  // Goes on with this connection, which may be another server's. Throws UsageError and PermissionError where a source
+  // is no source or may not be read.
+  virtual void attach(Connection& connection) = 0;
+  // Appends what has come, `room` tasks at most, and asks for more if there is room. What is no task comes as an
+  // outcome. Does not wait.
+  virtual void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) = 0;
+  // Somebody says that there are tasks.
+  virtual void wake() = 0;
+  virtual void stop() = 0;
+  // Whether nothing is still to come, after stop().
+  virtual bool has_stopped() const = 0;
+  // When it asked the question by which it has found every source empty; long ago where it has found tasks since.
+  virtual Clock::time_point empty_at() const = 0;
+  // When step() is to be called though nothing has come.
+  virtual Clock::time_point due() const = 0;
+};
+
+}  // namespace ipcq::bridge
