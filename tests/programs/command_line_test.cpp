@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
+#include <optional>
+#include <string>
 
 namespace ipcq::program {
 namespace {
@@ -25,6 +28,27 @@ TEST(ObjectName, IsWhatTheLibraryTakes) {
     names.push_back(std::string("a") + static_cast<char>(byte));
   }
   for (std::string name : names) EXPECT_EQ(object_name().apply(name).empty(), library_takes(name)) << name;
+}
+
+std::optional<int> parse_word(std::string& value) {
+  CommandLine line("test");
+  line.add_option("--word", value, "A word").required().environment("IPCQ_TEST_WORD");
+  std::string program = "test";
+  char* arguments[] = {program.data(), nullptr};
+  return line.parse(1, arguments);
+}
+
+TEST(RequiredOption, MayBeSaidByItsVariable) {
+  std::string value;
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(parse_word(value), 2);
+  ::setenv("IPCQ_TEST_WORD", "", 1);  // none
+  EXPECT_EQ(parse_word(value), 2);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("--word is required"), std::string::npos);
+  ::setenv("IPCQ_TEST_WORD", "said", 1);
+  EXPECT_EQ(parse_word(value), std::nullopt);
+  EXPECT_EQ(value, "said");
+  ::unsetenv("IPCQ_TEST_WORD");
 }
 
 }  // namespace

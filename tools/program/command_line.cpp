@@ -193,7 +193,10 @@ class OptionVariables {
  public:
   explicit OptionVariables(CLI::App& app) {
     collect(app);
-    for (const auto& v : all_) v.option->envname("");
+    for (const auto& v : all_) {
+      v.option->envname("");
+      if (v.text() != nullptr) v.option->required(false);
+    }
   }
   ~OptionVariables() { put_back(); }
   OptionVariables(const OptionVariables&) = delete;
@@ -206,8 +209,8 @@ class OptionVariables {
   // variable counts as none.
   void read() const {
     for (const auto& v : all_) {
-      const char* const text = std::getenv(v.name.c_str());
-      if (v.option->count() != 0 || !v.is_in_use() || text == nullptr || *text == '\0') continue;
+      const char* const text = v.text();
+      if (v.option->count() != 0 || !v.is_in_use() || text == nullptr) continue;
       v.option->add_result(text);
       try {
         v.option->run_callback();
@@ -225,6 +228,11 @@ class OptionVariables {
     CLI::App* owner;
     CLI::Option* option;
     std::string name;
+    // Null where it is not set, or empty.
+    const char* text() const {
+      const char* const set = std::getenv(name.c_str());
+      return set == nullptr || *set == '\0' ? nullptr : set;
+    }
     // A group has no name, and counts as its owner does.
     bool is_in_use() const {
       const CLI::App* app = owner;
