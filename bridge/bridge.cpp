@@ -55,6 +55,10 @@ void Bridge::step() {
   const std::size_t unfinished = engine_.unfinished();
   engine_.step(room(), tasks);
   busy_ = engine_.unfinished() != unfinished;  // there is room for more, or more to do
+  if (busy_) {
+    last_end_ = Clock::now();
+    if (first_read_ == Clock::time_point{}) first_read_ = last_end_;
+  }
   waiting_.insert(waiting_.end(), std::move_iterator(tasks.begin()), std::move_iterator(tasks.end()));
   work_.begin(waiting_, outcomes);
   work_.collect(outcomes);

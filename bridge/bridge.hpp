@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <string>
@@ -29,6 +30,9 @@ class Bridge {
   // request ends it at once; tasks that are not confirmed are taken over by others then.
   void run(const program::Signals& signals, const std::atomic<int>& stops);
 
+  // From the first task read to the last outcome confirmed.
+  std::chrono::duration<double> working_time() const { return last_end_ - first_read_; }
+
  private:
   void step();
   bool is_done() const;
@@ -43,6 +47,7 @@ class Bridge {
   std::deque<Task> waiting_;  // read, and not yet in the queue
   bool stopping_ = false;
   bool busy_ = false;  // the last step moved something
+  Clock::time_point first_read_{}, last_end_{};
 };
 
 }  // namespace ipcq::bridge

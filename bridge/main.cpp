@@ -25,7 +25,7 @@ namespace {
 
 namespace log = program::log;
 
-void report(const Counters& c, const Options& o, double seconds) {
+void report(const Counters& c, const Options& o, double seconds, double working) {
   log::info("queue '{}': {} tasks read, {} done, {} retried, {} dead, {} given back, {} ended elsewhere in {:.1f} s",
             o.queue, c.read.load(), c.done.load(), c.retried.load(), c.dead.load(), c.given_back.load(),
             c.ended_elsewhere.load(), seconds);
@@ -45,7 +45,8 @@ void report(const Counters& c, const Options& o, double seconds) {
                                     {"moved", c.moved.load()},
                                     {"trimmed", c.trimmed.load()},
                                     {"unfinished", c.unfinished.load()},
-                                    {"seconds", seconds}});
+                                    {"seconds", seconds},
+                                    {"working_seconds", working}});
 }
 
 int run(Options& o, program::Signals& signals) {
@@ -67,7 +68,7 @@ int run(Options& o, program::Signals& signals) {
   const auto begin = Clock::now();
   Bridge bridge(engine, work, counters, loop_settings(o));
   bridge.run(signals, stops);
-  report(counters, o, std::chrono::duration<double>(Clock::now() - begin).count());
+  report(counters, o, std::chrono::duration<double>(Clock::now() - begin).count(), bridge.working_time().count());
   if (counters.unfinished.load() == 0) return program::kOk;
   log::warn("{} tasks were not finished; another bridge takes them over after its --claim-after",
             counters.unfinished.load());

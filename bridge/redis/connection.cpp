@@ -93,12 +93,15 @@ void Connection::append(const Command& command) {
   ++awaited_;
 }
 
+void Connection::send() {
+  if (!unsent_) return;
+  int done = 0;
+  if (redisBufferWrite(context_.get(), &done) != REDIS_OK) lose(context_->errstr);
+  unsent_ = done == 0;
+}
+
 void Connection::exchange() {
-  if (unsent_) {
-    int done = 0;
-    if (redisBufferWrite(context_.get(), &done) != REDIS_OK) lose(context_->errstr);
-    unsent_ = done == 0;
-  }
+  send();
   if (awaited_ > 0 || listening_) receive();
 }
 
@@ -149,7 +152,7 @@ void Connection::refuse_if_useless(const Reply& reply) const {
 void Connection::listen(const Command& command) {
   append(command);
   listening_ = true;
-  exchange();
+  send();
 }
 
 Reply Connection::call(const Command& command) {

@@ -55,7 +55,10 @@ class Connection {
   std::size_t awaited() const noexcept { return awaited_; }
 
   void append(const Command& command);
-  // Sends and receives what can be now.
+  // Sends what can be now.
+  void send();
+  // Sends and receives what can be now. Call next() behind it before waiting for the descriptor: what was received is
+  // not told of again.
   void exchange();
   // The next reply that is there. Throws ConnectionLost or Moved where it is an error that says so.
   Reply next();

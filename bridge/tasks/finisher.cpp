@@ -76,7 +76,7 @@ void Finisher::step() {
     if (!waiting_[source].empty()) send(source);
   }
   next_source_ = (next_source_ + 1) % waiting_.size();
-  connection_->exchange();
+  connection_->send();
 }
 
 void Finisher::send(std::size_t source) {
