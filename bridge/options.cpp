@@ -19,6 +19,7 @@
 #include "program/attach.hpp"
 #include "program/command_line.hpp"
 #include "program/size_text.hpp"
+#include "streams/payload_template.hpp"
 
 namespace ipcq::bridge {
 namespace {
@@ -106,6 +107,12 @@ void describe_server(CommandLine& line, Options& o) {
 
 void describe_tasks(CommandLine& line, Options& o) {
   add(line, "field", o.field, "Field of an entry that holds the payload").check(program::not_empty()).show_default();
+  add(line, "template", o.payload_template,
+      "Make the payload of several fields: text with {NAME}, or {NAME:TYPE} for a number in binary, such as "
+      "{x:f32}{y:f32}")
+      .check(program::not_empty());
+  add(line, "inline-result", o.inline_result, "Largest result in an entry of a stream; larger ones go to keys")
+      .show_default();
   add(line, "in-flight", o.in_flight, "Tasks in the queue at once [what it takes: its calls]")
       .transform(program::whole_number(1));
   add(line, "batch", o.batch, "Tasks read, and results written, at once at most")
@@ -237,6 +244,12 @@ EngineSettings engine_settings(const Options& o) {
   settings.group = o.group;
   settings.consumer = o.consumer ? *o.consumer : own_name();
   settings.field = o.field;
+  if (!o.payload_template.empty()) {
+    settings.payload_template = std::make_shared<PayloadTemplate>(o.payload_template);
+    if (settings.kind != Kind::stream)
+      throw UsageError("--template: makes a payload of fields, which only streams have");
+  }
+  settings.inline_result = program::parse_size(o.inline_result, "--inline-result");
   settings.batch = o.batch;
   settings.attempts = static_cast<std::uint32_t>(o.attempts);
   settings.backoff = to_ms(o.backoff);

@@ -4,12 +4,15 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "redis/address.hpp"
 
 namespace ipcq::bridge {
+
+class PayloadTemplate;
 
 using Milliseconds = std::chrono::milliseconds;
 
@@ -40,6 +43,8 @@ struct EngineSettings {
   std::string consumer{};
   Results results{};
   std::string field = "payload";  // the field of an entry that holds the payload
+  std::shared_ptr<const PayloadTemplate> payload_template{};  // or what makes it of several
+  std::size_t inline_result = 64U << 10;  // bytes; a larger result in a stream stands in a key of its own
   std::size_t batch = 128;        // tasks read, and outcomes written, at once at most
   std::uint32_t attempts = 5;
   Milliseconds backoff{1000}, longest_backoff{60'000};

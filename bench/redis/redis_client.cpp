@@ -150,9 +150,9 @@ class Bare {
     taken_ += tasks.size();
   }
   void finish() {
-    Command command{"EVALSHA", finish_.digest(), "4",    "tasks",
-                    "results", "later",          "dead", is_stream() ? "bare" : "list",
-                    "me",      o_.kind,          "60000"};
+    Command command{"EVALSHA", finish_.digest(), "4",     "tasks",
+                    "results", "later",          "dead",  is_stream() ? "bare" : "list",
+                    "me",      o_.kind,          "60000", "65536"};
     std::vector<Task> batch;
     while (!waiting_.empty() && batch.size() < o_.batch) {
       batch.push_back(std::move(waiting_.front()));

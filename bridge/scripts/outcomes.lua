@@ -1,7 +1,8 @@
 -- What the scripts finish_entries and finish_taken share; their texts follow this one.
 --
 -- KEYS  the stream, list or sorted set; results; delayed tasks; dead letters; then the keys that replies go to
--- ARGV  the group or kind, consumer, kind of results, ms that results and replies which are keys stay, then records:
+-- ARGV  the group or kind, consumer, kind of results, ms that results and replies which are keys stay, bytes from which on
+--       a result in a stream stands in a key of its own, then records:
 --   result  id  origin  kind of reply  index of its key  number of parts  part...
 --   later   id  origin  attempt  due (ms from now)  reason
 --   dead    id  origin  attempt  reason  kind of reply  index of its key
@@ -9,7 +10,8 @@
 -- done, but its reply could not be written; a text: nothing was written, for this reason, and all is as before.
 local name, results, delayed, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, kind, stay = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local at = 5
+local largest = tonumber(ARGV[5])
+local at = 6
 local now
 
 local function next_arguments(count)
@@ -22,8 +24,15 @@ local function failure_of(answer) return type(answer) == 'table' and answer.err 
 
 local function write_result(origin, part, parts, body)
   if kind == 'stream' then
-    if parts > 1 then return redis.pcall('XADD', results, '*', 'id', origin, 'part', part, 'result', body) end
-    return redis.pcall('XADD', results, '*', 'id', origin, 'result', body)
+    local field = 'result'
+    if #body > largest then
+      local key = results .. ':' .. origin .. (parts > 1 and ':' .. part or '')
+      local answer = redis.pcall('SET', key, body, 'PX', stay)
+      if failure_of(answer) then return answer end
+      field, body = 'result-key', key
+    end
+    if parts > 1 then return redis.pcall('XADD', results, '*', 'id', origin, 'part', part, field, body) end
+    return redis.pcall('XADD', results, '*', 'id', origin, field, body)
   elseif kind == 'list' then
     return redis.pcall('RPUSH', results, body)
   elseif kind == 'channel' then

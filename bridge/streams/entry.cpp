@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "streams/payload_template.hpp"
+
 namespace ipcq::bridge {
 
 std::optional<ReplyTo> parse_reply_to(std::string_view text) {
@@ -20,13 +22,21 @@ std::string read_entry(ReplyView fields, std::uint32_t deliveries, const EngineS
   task.attempt = deliveries + 1;
   if (fields.is_nil()) return "it was deleted from the stream";
   bool has_payload = false;
+  const auto value_of = [&](std::string_view wanted) -> std::optional<std::string_view> {
+    for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
+      if (fields[i].text() == wanted) return fields[i + 1].text();
+    }
+    return std::nullopt;
+  };
   std::string wrong;
   for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
     const auto name = fields[i].text();
     const auto value = fields[i + 1].text();
-    if (name == settings.field) {
+    if (name == settings.field && settings.payload_template == nullptr) {
       task.payload = value;
       has_payload = true;
+    } else if (name == "payload-key") {
+      task.payload_key = value;
     } else if (name == "ipcq-id") {
       task.origin = value;
     } else if (name == "ipcq-attempt") {
@@ -41,8 +51,9 @@ std::string read_entry(ReplyView fields, std::uint32_t deliveries, const EngineS
       }
     }
   }
-  if (!has_payload) return fmt::format("it has no field '{}'", settings.field);
-  return wrong;
+  if (!wrong.empty() || !task.payload_key.empty()) return wrong;
+  if (settings.payload_template != nullptr) return settings.payload_template->make(value_of, task.payload);
+  return has_payload ? "" : fmt::format("it has no field '{}'", settings.field);
 }
 
 }  // namespace ipcq::bridge

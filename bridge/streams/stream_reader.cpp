@@ -65,14 +65,15 @@ void StreamReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<
       const std::size_t came = tasks.size() + refused.size() - before;
       room -= std::min(room, came);
     }
-    if (stopping_) return;
-    ask(room);
+    if (stopping_ && fetching_.empty()) return;
+    if (asked_ == Asked::nothing) ask(room);
     if (asked_ == Asked::nothing) return;
     connection_->exchange();
   }
 }
 
 void StreamReader::ask(std::size_t room) {
+  if (!fetching_.empty()) return ask_fetch();
   const auto now = Clock::now();
   if (room == 0 || now < not_before_) return;
   if (adopting_ < settings_.sources.size()) return ask_adopt(room);
@@ -86,6 +87,11 @@ void StreamReader::ask_adopt(std::size_t room) {
   connection_->append({"XREADGROUP", "GROUP", settings_.group, settings_.consumer, "COUNT", count, "STREAMS",
                        settings_.sources[adopting_].name, adopted_});
   asked_ = Asked::adopt;
+}
+
+void StreamReader::ask_fetch() {
+  for (const auto& task : fetching_) connection_->append({"GET", task.payload_key});
+  asked_ = Asked::fetch;
 }
 
 void StreamReader::ask_claim(std::size_t room) {
@@ -134,10 +140,12 @@ void StreamReader::ask_read(std::size_t room) {
 }
 
 void StreamReader::take(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
+  if (asked_ == Asked::fetch) return take_payload(reply, tasks, refused);
   const Asked asked = std::exchange(asked_, Asked::nothing);
   if (reply.is_error()) return answer_error(reply);
   switch (asked) {
     case Asked::nothing:
+    case Asked::fetch:
       return;
     case Asked::adopt: {
       const auto entries = reply[0][1];
@@ -222,10 +230,25 @@ void StreamReader::take_entry(std::size_t source, ReplyView id, ReplyView fields
   Task task{.source = source, .id = std::string(id.text()), .taken = now};
   std::string wrong = read_entry(fields, deliveries, settings_, task);
   if (wrong.empty()) {
-    tasks.push_back(std::move(task));
+    task.payload_key.empty() ? tasks.push_back(std::move(task)) : fetching_.push_back(std::move(task));
   } else {
     refused.push_back({.task = std::move(task), .ending = Ending::refused, .reason = std::move(wrong)});
   }
+}
+
+// Replies come in the order of fetching_.
+void StreamReader::take_payload(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
+  Task task = std::move(fetching_.front());
+  fetching_.pop_front();
+  if (fetching_.empty()) asked_ = Asked::nothing;
+  if (reply.is_nil() || reply.is_error()) {
+    auto why = fmt::format("the key '{}', which its field 'payload-key' names, {}", task.payload_key,
+                           reply.is_nil() ? "is not there" : fmt::format("cannot be read: {}", reply.text()));
+    refused.push_back({.task = std::move(task), .ending = Ending::refused, .reason = std::move(why)});
+    return;
+  }
+  task.payload = reply.text();
+  tasks.push_back(std::move(task));
 }
 
 void StreamReader::answer_error(ReplyView reply) {

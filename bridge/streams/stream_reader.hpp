@@ -4,12 +4,14 @@
 //   adopt    after each connect: what the group has given this consumer before, and did not reach it
 //   claim    now and then: tasks that other consumers have not renewed
 //   tokens   with a rate: how many may be read now
+//   fetch    payloads that stand in keys of their own
 //   read one, read all   new tasks: of the sources in their order without waiting, then of all, for half a second
 //
 // For one thread.
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -31,16 +33,17 @@ class StreamReader final : public Reader {
   void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
   void wake() override {}  // it waits in the server
   void stop() override { stopping_ = true; }
-  bool has_stopped() const override { return stopping_ && asked_ == Asked::nothing; }
+  bool has_stopped() const override { return stopping_ && asked_ == Asked::nothing && fetching_.empty(); }
   Clock::time_point empty_at() const override { return empty_at_; }
   Clock::time_point due() const override;
 
  private:
-  enum class Asked { nothing, adopt, claim, tokens, read_one, read_all };
+  enum class Asked { nothing, adopt, fetch, claim, tokens, read_one, read_all };
 
   void create_groups();
   void ask(std::size_t room);
   void ask_adopt(std::size_t room);
+  void ask_fetch();
   void ask_claim(std::size_t room);
   void ask_tokens(std::size_t room);
   void ask_read(std::size_t room);
@@ -49,6 +52,7 @@ class StreamReader final : public Reader {
   void take_claimed(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused);
   void take_entry(std::size_t source, ReplyView id, ReplyView fields, std::uint32_t deliveries,
                   std::vector<Task>& tasks, std::vector<Outcome>& refused);
+  void take_payload(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused);
   void answer_error(ReplyView reply);
   std::size_t source_of(std::string_view name) const;
 
@@ -68,7 +72,8 @@ class StreamReader final : public Reader {
   std::vector<std::size_t> turn_;  // sources still to be read without waiting
   bool turned_ = false;            // turn_ is of this round; when it is used up, all are read together
   std::size_t claims_asked_ = 0;
-  std::size_t granted_ = 0;  // tokens that are not used
+  std::deque<Task> fetching_;  // whose payloads are asked for, or are next
+  std::size_t granted_ = 0;    // tokens that are not used
   Clock::time_point not_before_{};
 };
 

@@ -20,6 +20,7 @@ using std::chrono::milliseconds;
 constexpr std::size_t kUnderWay = 2;          // batches
 constexpr std::size_t kMostBytes = 1U << 20;  // of results in a batch: the server does nothing else meanwhile
 constexpr milliseconds kRepeat{1000};
+constexpr std::size_t kBeforeRecords = 5;  // arguments of the script
 
 // A task of a list is its payload.
 std::string shown(const std::string& origin) {
@@ -83,7 +84,7 @@ void Finisher::send(std::size_t source) {
   const auto& stream = settings_.sources[source].name;
   std::vector<std::string> keys{stream, settings_.results.key, delayed_key(stream), dead_key(stream)};
   std::vector<std::string> arguments{owner_, settings_.consumer, settings_.results.kind,
-                                     std::to_string(settings_.stay.count())};
+                                     std::to_string(settings_.stay.count()), std::to_string(settings_.inline_result)};
   Batch batch{.source = source};
   std::size_t bytes = 0;
   auto& queue = waiting_[source];
@@ -99,7 +100,7 @@ void Finisher::send(std::size_t source) {
   command.insert(command.end(), keys.begin(), keys.end());
   command.insert(command.end(), arguments.begin(), arguments.end());
   // The parts stand in `arguments` as empty texts, so that they are copied once, into the connection.
-  std::size_t at = command.size() - arguments.size() + 4;
+  std::size_t at = command.size() - arguments.size() + kBeforeRecords;
   for (const auto& outcome : batch.outcomes) {
     if (outcome.ending != Ending::result) {
       at += outcome.ending == Ending::refused || is_last_attempt(outcome) ? 7 : 6;

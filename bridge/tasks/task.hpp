@@ -21,6 +21,7 @@ struct Task {
   std::string id{};        // of its entry now
   std::string origin{};    // the id that it had first: the caller's name for it
   std::string payload{};
+  std::string payload_key{};  // where the payload is to be read first; empty: nowhere
   std::uint32_t attempt = 1;  // this one, counted from 1
   ReplyTo reply_to{};
   Clock::time_point taken{};

@@ -36,7 +36,7 @@ class ScriptsTest : public RedisTest {
   // Runs `finish_entries` with these records, and returns its answers as texts.
   std::vector<std::string> finish(const std::vector<std::string>& records, const std::string& kind = "stream",
                                   std::vector<std::string> keys = {"s", "r", "later", "dead"}) {
-    std::vector<std::string> arguments{"g", "me", kind, "60000"};
+    std::vector<std::string> arguments{"g", "me", kind, "60000", "100"};
     arguments.insert(arguments.end(), records.begin(), records.end());
     const auto reply = run_script("finish_entries", keys, arguments);
     EXPECT_FALSE(reply.view().is_error()) << reply.view().text();
@@ -138,6 +138,46 @@ TEST_F(ScriptsTest, ATaskOfSeveralResultsWritesThemAtOnce) {
   EXPECT_EQ(written[1].fields.at("part"), "2");
   EXPECT_EQ(written[1].fields.at("result"), "two");
   EXPECT_EQ(text({"HGET", "answer", "result"}), "onetwo");
+}
+
+TEST_F(ScriptsTest, ALargeResultStandsInAKeyOfItsOwn) {
+  const auto ids = read_by("me", 2);
+  const std::string large(101, 'x');
+  finish({"result", ids[0], "t", "", "0", "1", large, "result", ids[1], "u", "", "0", "2", "short", large});
+  const auto written = entries("r");
+  ASSERT_EQ(written.size(), 3U);
+  EXPECT_EQ(written[0].fields.at("result-key"), "r:t");
+  EXPECT_EQ(text({"GET", "r:t"}), large);
+  EXPECT_GT(number({"PTTL", "r:t"}), 0);
+  EXPECT_EQ(written[1].fields.at("result"), "short");
+  EXPECT_EQ(written[2].fields.at("result-key"), "r:u:2");
+}
+
+TEST_F(ScriptsTest, AddingWithAKeyAddsOnce) {
+  const auto add_by = [&](const std::string& key, const std::string& due) {
+    return run_script("add", {"s", "later", key}, {"60000", due, "my-id", "payload", "x"});
+  };
+  const auto first = add_by("k1", ""), second = add_by("k1", ""), other = add_by("k2", "");
+  EXPECT_EQ(first.view()[1].number(), 1);
+  EXPECT_EQ(second.view()[1].number(), 0);
+  EXPECT_EQ(second.view()[0].text(), first.view()[0].text());
+  EXPECT_NE(other.view()[0].text(), first.view()[0].text());
+  EXPECT_EQ(number({"XLEN", "s"}), 2);
+  EXPECT_EQ(add_by("k3", "60000").view()[0].text(), "my-id");
+  EXPECT_EQ(add_by("k3", "60000").view()[1].number(), 0);
+  EXPECT_EQ(number({"ZCARD", "later"}), 1);
+  EXPECT_EQ(run_script("add", {"s", "later"}, {"60000", "", "", "payload", "x"}).view()[1].number(), 1);
+}
+
+TEST_F(ScriptsTest, DeadLettersGoBackAsTheyWere) {
+  const auto ids = read_by("me", 2);
+  finish({"dead", ids[0], "first", "5", "never", "", "0", "dead", ids[1], ids[1], "5", "never", "", "0"});
+  const auto dead = entries("dead");
+  EXPECT_EQ(run_script("requeue", {"dead", "s"}, {"0", dead[0].id, "1-1"}).view().number(), 1);
+  const auto back = entries("s").back();
+  EXPECT_EQ(back.fields, (std::map<std::string, std::string>{{"payload", "payload 0"}, {"ipcq-id", "first"}}));
+  EXPECT_EQ(run_script("requeue", {"dead", "s"}, {"10"}).view().number(), 1);
+  EXPECT_EQ(number({"XLEN", "dead"}), 0);
 }
 
 TEST_F(ScriptsTest, ATaskThatWasDeletedEndsWithoutATrace) {

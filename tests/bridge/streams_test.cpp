@@ -56,6 +56,40 @@ TEST_F(RedisStreamsTest, PayloadsOfAnyBytesAndSizesPass) {
   EXPECT_EQ(results(), expected);
 }
 
+TEST_F(RedisStreamsTest, APayloadMayBeMadeOfSeveralFields) {
+  redis();
+  handler_broker();
+  const std::string id = text({"XADD", "tasks", "*", "symbol", "abc", "count", "65"});
+  ask({"XADD", "tasks", "*", "symbol", "abc"});
+  EXPECT_EQ(bridge("--until-empty --template '{symbol}={count:u8}'").exit_code(), 0);
+  EXPECT_EQ(results(), (std::map<std::string, std::string>{{id, "ABC=A"}}));
+  ASSERT_EQ(number({"XLEN", "tasks:dead"}), 1);
+  EXPECT_THAT(entries("tasks:dead")[0].fields.at("ipcq-reason"), HasSubstr("it has no field 'count'"));
+}
+
+TEST_F(RedisStreamsTest, LargePayloadsAndResultsPassByKeys) {
+  redis();
+  broker("--queue work=1MiB,slots=8,calls=8,handler=upper,backend=host");
+  const std::string large(300'000, 'x');
+  ask({"SET", "blob", large});
+  ask({"RPUSH", "no-text", "x"});
+  std::vector<std::string> ids;
+  for (const char* key : {"blob", "none", "no-text"}) ids.push_back(text({"XADD", "tasks", "*", "payload-key", key}));
+  const std::string plain = add("tasks", "plain");
+  EXPECT_EQ(bridge("--until-empty").exit_code(), 0);
+  std::map<std::string, std::string> found;
+  for (auto& entry : entries("tasks:results")) {
+    found[entry.fields["id"]] =
+        entry.fields.contains("result") ? entry.fields["result"] : text({"GET", entry.fields["result-key"]});
+  }
+  EXPECT_EQ(found, (std::map<std::string, std::string>{{ids[0], std::string(300'000, 'X')}, {plain, "PLAIN"}}));
+  const auto dead = entries("tasks:dead");
+  ASSERT_EQ(dead.size(), 2U);
+  EXPECT_THAT(dead[0].fields.at("ipcq-reason"),
+              HasSubstr("the key 'none', which its field 'payload-key' names, is not there"));
+  EXPECT_THAT(dead[1].fields.at("ipcq-reason"), HasSubstr("cannot be read: WRONGTYPE"));
+}
+
 TEST_F(RedisStreamsTest, ItReadsNoMoreThanTheQueueTakes) {
   redis();
   broker("--queue work=4KiB,slots=8,calls=5");

@@ -1,0 +1,25 @@
+-- Adds a task to a stream, now or later; of several with one key only the first.
+--
+-- KEYS  stream, delayed tasks, record of the key (or only two, without a key)
+-- ARGV  ms that the record stays, ms until the task is due or nothing, id of a task that is not due yet, then names and
+--       values of its fields
+-- Returns {id of the task, 1: it was added, 0: there was one with this key}.
+if KEYS[3] then
+  local id = redis.call('GET', KEYS[3])
+  if id then return {id, 0} end
+end
+local fields = {}
+for i = 4, #ARGV do fields[i - 3] = ARGV[i] end
+local id
+if ARGV[2] == '' then
+  id = redis.call('XADD', KEYS[1], '*', unpack(fields))
+else
+  id = ARGV[3]
+  fields[#fields + 1] = 'ipcq-id'
+  fields[#fields + 1] = id
+  local time = redis.call('TIME')
+  local due = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[2])
+  redis.call('ZADD', KEYS[2], due, cmsgpack.pack(fields))
+end
+if KEYS[3] then redis.call('SET', KEYS[3], id, 'PX', ARGV[1]) end
+return {id, 1}
