@@ -79,6 +79,10 @@ std::vector<std::string> with_config(const std::vector<std::string>& arguments, 
     std::replace(key.begin(), key.end(), '_', '-');
     const std::string option = "--" + key;
     if (option == kConfig || is_given(option, arguments)) continue;
+    if (option == "--redis") {
+      ::setenv(variable_of("redis").c_str(), as_text(node, key, source).c_str(), 1);
+      continue;
+    }
     if (const auto* flag = node.as_boolean()) {
       if (flag->get()) all.push_back(option);
     } else if (const auto* list = node.as_array()) {

@@ -23,7 +23,8 @@ std::optional<std::string> find_config(const std::vector<std::string>& arguments
 std::string variable_of(std::string_view option);
 
 // The arguments, and before them those that a file's text says and neither `arguments` nor the environment does.
-// `source` names the text in errors. Throws UsageError.
+// `source` names the text in errors. The server's URL, which may have a password, goes to IPCQ_REDIS_URL instead, for
+// this process. Throws UsageError.
 std::vector<std::string> with_config(const std::vector<std::string>& arguments, std::string_view text,
                                      const std::string& source);
 // The same with the file's text. Throws UsageError also for a file that cannot be read.

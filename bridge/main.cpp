@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "bridge.hpp"
+#include "commands/commands.hpp"
 #include "config_file.hpp"
 #include "counters.hpp"
 #include "kinds.hpp"
@@ -24,6 +25,11 @@ namespace ipcq::bridge {
 namespace {
 
 namespace log = program::log;
+
+constexpr const char* kPurpose =
+    "Works on tasks from Redis or Valkey by a queue of calls, and returns their results. Other commands: `ipcq-redis "
+    "add` "
+    "adds tasks, `requeue` puts dead letters back, `doctor` examines a server; each has a --help.";
 
 void report(const Counters& c, const Options& o, double seconds, double working) {
   log::info("queue '{}': {} tasks read, {} done, {} retried, {} dead, {} given back, {} ended elsewhere in {:.1f} s",
@@ -81,6 +87,12 @@ int run(Options& o, program::Signals& signals) {
 int main(int argc, char** argv) {
   using namespace ipcq::bridge;
   namespace program = ipcq::program;
+  if (argc > 1) {
+    std::string name = std::string(argv[0]) + " " + argv[1];  // as --help shows it
+    std::vector<char*> rest{name.data()};
+    rest.insert(rest.end(), argv + 2, argv + argc);
+    if (const int code = run_command(argv[1], static_cast<int>(rest.size()), rest.data()); code >= 0) return code;
+  }
   std::vector<std::string> arguments(argv + 1, argv + argc);
   program::open_standard_descriptors();
   program::set_up_logging("ipcq-redis");
@@ -88,8 +100,7 @@ int main(int argc, char** argv) {
     if (const auto path = find_config(arguments)) arguments = with_config_file(arguments, *path);
     std::vector<char*> texts{argv[0]};
     for (auto& argument : arguments) texts.push_back(argument.data());
-    return program::run_program<Options>("ipcq-redis",
-                                         "Works on tasks from Redis or Valkey, and returns their results.",
-                                         static_cast<int>(texts.size()), texts.data(), describe, run);
+    return program::run_program<Options>("ipcq-redis", kPurpose, static_cast<int>(texts.size()), texts.data(), describe,
+                                         run);
   });
 }

@@ -3,12 +3,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <climits>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <ipcq/error.hpp>
 #include <random>
 #include <utility>
@@ -25,17 +21,6 @@ namespace ipcq::bridge {
 namespace {
 
 using program::CommandLine;
-using program::CommandOption;
-
-// Every option can be said by a variable, too.
-template <class T>
-CommandOption add(CommandLine& line, const std::string& name, T& value, const std::string& help) {
-  return line.add_option("--" + name, value, help).environment(variable_of(name).c_str());
-}
-
-void flag(CommandLine& line, const std::string& name, bool& value, const std::string& help) {
-  line.add_flag("--" + name, value, help).environment(variable_of(name).c_str());
-}
 
 Milliseconds to_ms(double seconds) { return Milliseconds(std::llround(std::min(seconds, 1e12) * 1000)); }
 
@@ -46,38 +31,7 @@ std::string own_name() {
   return fmt::format("{}-{}-{:08x}", host[0] != '\0' ? host.data() : "host", getpid(), std::random_device{}());
 }
 
-std::string read_password(const std::string& path) {
-  std::ifstream file(path);
-  std::string password;
-  if (!file || (!std::getline(file, password) && !file.eof())) {
-    throw UsageError(fmt::format("--password-file {}: cannot be read: {}", path, std::strerror(errno)));
-  }
-  if (password.ends_with('\r')) password.pop_back();
-  if (password.empty()) throw UsageError(fmt::format("--password-file {}: its first line is empty", path));
-  return password;
-}
-
-Address address_of(const Options& o) {
-  constexpr const char* kUrl = "IPCQ_REDIS_URL";
-  const char* const variable = std::getenv(kUrl);
-  Address address;
-  if (o.url) {
-    const bool from_variable = variable != nullptr && *o.url == variable;
-    address = parse_address(*o.url, from_variable ? kUrl : "--redis");
-    if (!from_variable && !address.password.empty()) {
-      throw UsageError(
-          "--redis: every user of this machine can see a password there; give it by IPCQ_REDIS_PASSWORD, "
-          "IPCQ_REDIS_URL or --password-file");
-    }
-  }
-  if (o.user) address.user = *o.user;
-  if (const char* password = std::getenv("IPCQ_REDIS_PASSWORD"); password != nullptr) address.password = password;
-  if (o.password_file) address.password = read_password(*o.password_file);
-  return address;
-}
-
-// The server, and what comes out of it and goes back.
-void describe_server(CommandLine& line, Options& o) {
+void describe_sources(CommandLine& line, Options& o) {
   add(line, "queue", o.queue, "Queue of calls that works on the tasks").required().check(program::object_name());
   add(line, "stream", o.streams,
       "NAME[,priority=N][,weight=N]: stream that tasks come from; may be repeated [the queue's name]")
@@ -91,11 +45,7 @@ void describe_server(CommandLine& line, Options& o) {
       "NAME[,take=least|due][,...]: or a sorted set: least score first, or each when its score, a time in ms, has come")
       .one_value_each()
       .check(program::not_empty());
-  add(line, "redis", o.url, "redis://[user@]host[:port][/database] or unix:///path [redis://127.0.0.1:6379]")
-      .check(program::not_empty());
-  add(line, "user", o.user, "User of the server's access control list").check(program::not_empty());
-  add(line, "password-file", o.password_file, "File with the password, or set IPCQ_REDIS_PASSWORD")
-      .check(program::not_empty());
+  describe_server(line, o.server);
   add(line, "group", o.group, "Consumer group, which all bridges share").check(program::not_empty()).show_default();
   add(line, "consumer", o.consumer, "This bridge's name in the group, unlike any other's [of host and process]")
       .check(program::not_empty());
@@ -148,7 +98,7 @@ void describe_tasks(CommandLine& line, Options& o) {
 }  // namespace
 
 void describe(CommandLine& line, Options& o) {
-  describe_server(line, o);
+  describe_sources(line, o);
   describe_tasks(line, o);
   add(line, "metrics", o.metrics, "HOST:PORT or :PORT to serve counters for Prometheus on").check(program::not_empty());
   flag(line, "until-empty", o.until_empty, "End when no task is left, delayed ones included");
@@ -221,7 +171,7 @@ void add_sources(const std::vector<std::string>& texts, Kind kind, EngineSetting
 
 EngineSettings engine_settings(const Options& o) {
   EngineSettings settings;
-  settings.address = address_of(o);
+  settings.address = address_of(o.server);
   add_sources(o.streams, Kind::stream, settings);
   add_sources(o.lists, Kind::list, settings);
   add_sources(o.sorted_sets, Kind::sorted_set, settings);

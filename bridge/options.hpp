@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bridge.hpp"
+#include "server_options.hpp"
 #include "settings.hpp"
 
 namespace ipcq::program {
@@ -15,9 +16,11 @@ class CommandLine;
 namespace ipcq::bridge {
 
 struct Options {
-  std::optional<std::string> url, user, password_file, consumer, results, metrics, config;
+  ServerOptions server;
+  std::optional<std::string> consumer, results, metrics, config;
   std::vector<std::string> streams, lists, sorted_sets;
-  std::string broker, queue, group = "ipcq", field = "payload", payload_template, inline_result = "64KiB", wait = "hybrid", burst, in_flight, reply_bytes;
+  std::string broker, queue, group = "ipcq", field = "payload", payload_template, inline_result = "64KiB",
+                             wait = "hybrid", burst, in_flight, reply_bytes;
   std::uint64_t batch = 128, attempts = 5;
   double wait_for = 5, backoff = 1, longest_backoff = 60, claim_after = 30, poll = 0.25, stay = 3600, rate = 0,
          deadline = 0, keep = 0;

@@ -42,10 +42,10 @@ struct EngineSettings {
   std::string group = "ipcq";
   std::string consumer{};
   Results results{};
-  std::string field = "payload";  // the field of an entry that holds the payload
+  std::string field = "payload";                              // the field of an entry that holds the payload
   std::shared_ptr<const PayloadTemplate> payload_template{};  // or what makes it of several
   std::size_t inline_result = 64U << 10;  // bytes; a larger result in a stream stands in a key of its own
-  std::size_t batch = 128;        // tasks read, and outcomes written, at once at most
+  std::size_t batch = 128;                // tasks read, and outcomes written, at once at most
   std::uint32_t attempts = 5;
   Milliseconds backoff{1000}, longest_backoff{60'000};
   Milliseconds claim_after{30'000};  // a task not renewed for so long is taken over

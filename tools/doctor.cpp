@@ -32,11 +32,13 @@
 #include "handler.hpp"
 #include "program/exit_code.hpp"
 #include "program/file_descriptor.hpp"
+#include "program/findings_report.hpp"
 #include "program/format.hpp"
 #include "program/gpu_findings.hpp"
 #include "program/pattern.hpp"
 #include "program/print.hpp"
 #include "program/printable.hpp"
+#include "redis_probe.hpp"
 #include "runner_probe.hpp"
 
 namespace ipcq::program {
@@ -250,18 +252,6 @@ Finding check_broker(const BrokerEntry& entry) {
   }
 }
 
-const char* name_of(Level level) {
-  switch (level) {
-    case Level::ok:
-      return "OK";
-    case Level::warn:
-      return "WARN";
-    case Level::fail:
-      return "FAIL";
-  }
-  return "?";
-}
-
 }  // namespace
 
 std::vector<Finding> examine() {
@@ -281,24 +271,12 @@ std::vector<Finding> examine() {
   return findings;
 }
 
-int doctor_command(bool json) {
-  const auto findings = examine();
-  const bool failed =
-      std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.level == Level::fail; });
-  if (json) {
-    auto array = Json::array();
-    for (const auto& f : findings) {
-      array.push_back(
-          Json{{"level", name_of(f.level)}, {"subject", f.subject}, {"text", f.text}, {"remedy", f.remedy}});
-    }
-    print_json(Json{{"ok", !failed}, {"findings", array}});
-  } else {
-    for (const auto& f : findings) {
-      print(fmt::format("{:<5} {:<16} {}\n", name_of(f.level), printable(f.subject), printable(f.text)));
-      if (!f.remedy.empty()) print(fmt::format("{:<22} -> {}\n", "", printable(f.remedy)));
-    }
+int doctor_command(const std::optional<std::string>& redis, bool json) {
+  auto findings = examine();
+  if (redis) {
+    for (auto& finding : redis_findings(*redis)) findings.push_back(std::move(finding));
   }
-  return failed ? kFailure : kOk;
+  return report_findings(findings, json);
 }
 
 }  // namespace ipcq::program

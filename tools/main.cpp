@@ -4,6 +4,7 @@
 #include <chrono>
 #include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
+#include <optional>
 #include <string>
 
 #include <fmt/format.h>
@@ -28,6 +29,7 @@ namespace {
 
 struct Options {
   std::string broker, queue, executor, action, file;
+  std::optional<std::string> redis;
   double wait_for = 0, watch = 0;
   bool json = false, dry_run = false;
 };
@@ -142,6 +144,8 @@ int run(int argc, char** argv) {
   stats.add_option("--wait-for", o.wait_for, "Seconds to wait for the broker to appear").transform(not_negative());
   auto doctor = line.add_command("doctor", "What this machine lacks, and what to do about it");
   add_json(doctor);
+  doctor.add_option("--redis", o.redis, "Also examine this server, redis://... or unix://..., by ipcq-redis")
+      .check(not_empty());
   auto clean =
       line.add_command("clean", "Remove what dead brokers of this user left behind, wherever their run directory is");
   add_json(clean);
@@ -169,7 +173,7 @@ int run(int argc, char** argv) {
   if (state.is_chosen()) (o.action == "save" ? save_state : load_state)(o.queue, o.file, o.broker);
   if (list.is_chosen()) return list_command(o.json);
   if (stats.is_chosen()) return stats_command(o, signals);
-  if (doctor.is_chosen()) return doctor_command(o.json);
+  if (doctor.is_chosen()) return doctor_command(o.redis, o.json);
   if (clean.is_chosen()) return clean_command(o.dry_run, o.json);
   if (dump.is_chosen()) return dump_command(o);
   if (end.is_chosen()) end_of_stream(o.queue, o.broker);

@@ -156,8 +156,12 @@ void Connection::listen(const Command& command) {
 }
 
 Reply Connection::call(const Command& command) {
-  const auto until = std::chrono::steady_clock::now() + patience_;
   append(command);
+  return wait_for_next();
+}
+
+Reply Connection::wait_for_next() {
+  const auto until = std::chrono::steady_clock::now() + patience_;
   for (;;) {
     exchange();
     if (Reply reply = next()) return reply;

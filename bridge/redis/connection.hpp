@@ -63,6 +63,9 @@ class Connection {
   // The next reply that is there. Throws ConnectionLost or Moved where it is an error that says so.
   Reply next();
 
+  // The next reply, which is waited for `patience` at most.
+  Reply wait_for_next();
+
   // From now on only for messages: this command subscribes to channels, and next() returns what they bring.
   void listen(const Command& command);
 

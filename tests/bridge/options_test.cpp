@@ -66,17 +66,17 @@ TEST(RedisOptionsTest, WhatSaysNothingIsRefused) {
 
 TEST(RedisOptionsTest, APasswordComesFromTheEnvironmentOrAFileAndNotFromAnArgument) {
   Options options = with_queue();
-  options.url = "redis://me:secret@host";
+  options.server.url = "redis://me:secret@host";
   EXPECT_THAT(error_of<UsageError>([&] { engine_settings(options); }),
               HasSubstr("--redis: every user of this machine"));
   ::setenv("IPCQ_REDIS_URL", "redis://me:secret@host", 1);
   EXPECT_EQ(engine_settings(options).address.password, "secret");
   ::unsetenv("IPCQ_REDIS_URL");
-  options.url = "redis://host";
+  options.server.url = "redis://host";
   ::setenv("IPCQ_REDIS_PASSWORD", "of the environment", 1);
   EXPECT_EQ(engine_settings(options).address.password, "of the environment");
   ::unsetenv("IPCQ_REDIS_PASSWORD");
-  options.password_file = "/nonexistent";
+  options.server.password_file = "/nonexistent";
   EXPECT_THAT(error_of<UsageError>([&] { engine_settings(options); }), HasSubstr("--password-file /nonexistent"));
 }
 

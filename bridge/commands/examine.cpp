@@ -1,0 +1,154 @@
+#include "commands/examine.hpp"
+
+#include <charconv>
+#include <chrono>
+#include <ipcq/error.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "program/findings_report.hpp"
+#include "program/program.hpp"
+#include "redis/scripts.hpp"
+#include "server_options.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+using program::Finding;
+using Level = Finding::Level;
+
+struct ExamineOptions {
+  ServerOptions server;
+  bool json = false;
+};
+
+// The value of a line NAME:VALUE of INFO.
+std::string info(Connection& connection, std::string_view section, std::string_view name) {
+  const Reply reply = connection.call({"INFO", section});
+  std::string_view text = reply.view().text();
+  while (!text.empty()) {
+    const auto end = text.find("\r\n");
+    const auto line = text.substr(0, end);
+    if (line.size() > name.size() && line.starts_with(name) && line[name.size()] == ':') {
+      return std::string(line.substr(name.size() + 1));
+    }
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 2);
+  }
+  return {};
+}
+
+// None where the user may not ask, or there is no such setting.
+std::optional<std::string> setting(Connection& connection, std::string_view name) {
+  const Reply reply = connection.call({"CONFIG", "GET", name});
+  if (reply.view().size() < 2) return std::nullopt;
+  return std::string(reply.view()[1].text());
+}
+
+int part_of(std::string_view version, int index) {
+  for (; index > 0 && !version.empty(); --index) {
+    const auto dot = version.find('.');
+    version = dot == std::string_view::npos ? std::string_view() : version.substr(dot + 1);
+  }
+  int value = 0;
+  std::from_chars(version.data(), version.data() + version.size(), value);
+  return value;
+}
+
+Finding check_version(Connection& connection) {
+  const auto valkey = info(connection, "server", "valkey_version");
+  const auto redis = info(connection, "server", "redis_version");  // Valkey says which Redis it is like
+  const auto text = valkey.empty() ? "Redis " + redis : "Valkey " + valkey;
+  const bool enough = part_of(redis, 0) > 6 || (part_of(redis, 0) == 6 && part_of(redis, 1) >= 2);
+  if (redis.empty()) return {Level::warn, "server", "does not tell its version", "let the user ask for INFO"};
+  if (!enough) return {Level::fail, "server", text + " is too old", "use Redis 6.2 or later, or Valkey"};
+  return {Level::ok, "server", fmt::format("{} at {}", text, connection.address().text()), {}};
+}
+
+Finding check_role(Connection& connection) {
+  const auto role = info(connection, "replication", "role");
+  if (role == "slave") {
+    return {Level::fail, "role", "the server is a replica, which takes no writes", "name the one that it replicates"};
+  }
+  return {Level::ok, "role", role.empty() ? "unknown" : role, {}};
+}
+
+Finding check_persistence(Connection& connection) {
+  const auto appends = setting(connection, "appendonly"), syncs = setting(connection, "appendfsync");
+  if (!appends)
+    return {Level::warn, "persistence", "the user may not ask for it",
+            "let the user read CONFIG, or ask an administrator"};
+  if (*appends != "yes") {
+    return {Level::warn, "persistence", "without an append-only file: tasks and results end with the server",
+            "set appendonly yes, and appendfsync always where no confirmed result may be lost"};
+  }
+  if (syncs != "always") {
+    return {Level::ok,
+            "persistence",
+            fmt::format("appendfsync {}: a power cut may take what was confirmed last", syncs.value_or("unknown")),
+            {}};
+  }
+  return {Level::ok, "persistence", "appendfsync always: what is confirmed stays", {}};
+}
+
+Finding check_eviction(Connection& connection) {
+  const auto policy = setting(connection, "maxmemory-policy"), most = setting(connection, "maxmemory");
+  if (!policy)
+    return {Level::warn, "eviction", "the user may not ask for it",
+            "let the user read CONFIG, or ask an administrator"};
+  if (*policy != "noeviction" && most != "0") {
+    return {Level::fail, "eviction",
+            fmt::format("maxmemory-policy {}: a full server deletes tasks and results", *policy),
+            "set maxmemory-policy noeviction"};
+  }
+  return {Level::ok, "eviction", most == "0" ? "memory is not limited" : "a full server refuses what is new", {}};
+}
+
+Finding check_scripts(Connection& connection) {
+  try {
+    for (const std::string_view name : {"finish_entries", "finish_taken", "claim_entries", "take", "move_to_stream"}) {
+      Script(name).load(connection);
+    }
+  } catch (const Error& error) {
+    return {Level::fail, "scripts", error.what(), "let the user run scripts"};
+  }
+  return {Level::ok, "scripts", "can be run", {}};
+}
+
+void describe(program::CommandLine& line, ExamineOptions& o) {
+  describe_server(line, o.server);
+  line.add_flag("--json", o.json, "JSON on stdout");
+}
+
+int run(ExamineOptions& o, program::Signals& /*signals*/) {
+  std::vector<Finding> findings;
+  const Address address = address_of(o.server);
+  try {
+    Connection connection(address, "ipcq-redis doctor", std::chrono::seconds(5));
+    findings = examine(connection);
+  } catch (const ConnectionLost& lost) {
+    findings.push_back(
+        {Level::fail, "server", lost.what(), "start it, or say by --redis or IPCQ_REDIS_URL where it is"});
+  } catch (const PermissionError& error) {
+    findings.push_back({Level::fail, "server", error.what(), "give user and password"});
+  }
+  for (auto& finding : findings) finding.subject = "redis " + finding.subject;
+  return program::report_findings(findings, o.json);
+}
+
+}  // namespace
+
+std::vector<Finding> examine(Connection& connection) {
+  return {check_version(connection), check_role(connection), check_persistence(connection), check_eviction(connection),
+          check_scripts(connection)};
+}
+
+int examine_command(int argc, char** argv) {
+  return program::run_program<ExamineOptions>("ipcq-redis", "Looks whether a server can be worked with.", argc, argv,
+                                              describe, run);
+}
+
+}  // namespace ipcq::bridge
