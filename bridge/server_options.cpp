@@ -25,7 +25,9 @@ std::string read_password(const std::string& path) {
 }  // namespace
 
 void describe_server(program::CommandLine& line, ServerOptions& o) {
-  add(line, "redis", o.url, "redis://[user@]host[:port][/database] or unix:///path [redis://127.0.0.1:6379]")
+  add(line, "redis", o.url,
+      "redis://[user@]host[:port][/database], redis-sentinel://host[:port],.../master or unix:///path "
+      "[redis://127.0.0.1:6379]")
       .check(program::not_empty());
   add(line, "user", o.user, "User of the server's access control list").check(program::not_empty());
   add(line, "password-file", o.password_file, "File with the password, or set IPCQ_REDIS_PASSWORD")

@@ -71,7 +71,8 @@ std::string new_id() {
 // Adds tasks in a pipeline, and prints their ids in order.
 class Adder {
  public:
-  Adder(const AddOptions& o, const Address& address) : o_(o), connection_(address, "ipcq-redis add", kPatience) {
+  Adder(const AddOptions& o, const Address& address)
+      : o_(o), connection_(locate(address, kPatience), "ipcq-redis add", kPatience) {
     script_.load(connection_);
   }
 

@@ -127,7 +127,8 @@ int run(ExamineOptions& o, program::Signals& /*signals*/) {
   std::vector<Finding> findings;
   const Address address = address_of(o.server);
   try {
-    Connection connection(address, "ipcq-redis doctor", std::chrono::seconds(5));
+    constexpr std::chrono::seconds kPatience{5};
+    Connection connection(locate(address, kPatience), "ipcq-redis doctor", kPatience);
     findings = examine(connection);
   } catch (const ConnectionLost& lost) {
     findings.push_back(

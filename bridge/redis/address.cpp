@@ -10,7 +10,10 @@
 namespace ipcq::bridge {
 namespace {
 
-constexpr std::string_view kForms = "redis://[user@]host[:port][/database] or unix://[user@]/path[?db=number]";
+constexpr std::string_view kForms =
+    "redis://[user@]host[:port][/database], redis-sentinel://[user@]host[:port][,...]/master[/database] or "
+    "unix://[user@]/path[?db=number]";
+constexpr std::uint16_t kSentinelPort = 26379;
 
 [[noreturn]] void refuse(std::string_view what, std::string_view why) {
   throw UsageError(fmt::format("{}: {}; write {}", what, why, kForms));
@@ -64,29 +67,58 @@ void parse_path(std::string_view rest, Address& address, std::string_view what) 
   address.database = parse_database(rest.substr(query + kDatabase.size()), what);
 }
 
+HostPort parse_host_port(std::string_view text, std::uint16_t usual, std::string_view what) {
+  HostPort to{.host = {}, .port = usual};
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const auto end = text.find(']');
+    if (end == std::string_view::npos) refuse(what, "the ] behind the IPv6 address is missing");
+    to.host = text.substr(1, end - 1);
+    port = text.substr(end + 1);
+    if (!port.empty() && port[0] != ':') refuse(what, "only :PORT may follow the ]");
+  } else {
+    const auto colon = text.find(':');
+    to.host = text.substr(0, colon);
+    if (colon != std::string_view::npos) port = text.substr(colon);
+  }
+  if (to.host.empty()) refuse(what, "the host is missing");
+  if (!port.empty()) {
+    to.port =
+        static_cast<std::uint16_t>(program::parse_number(port.substr(1), fmt::format("{}: the port", what), 1, 65535));
+  }
+  return to;
+}
+
 void parse_host(std::string_view rest, Address& address, std::string_view what) {
   const auto slash = rest.find('/');
   if (slash != std::string_view::npos && slash + 1 < rest.size()) {
     address.database = parse_database(rest.substr(slash + 1), what);
   }
-  rest = rest.substr(0, slash);
-  std::string_view port;
-  if (rest.starts_with('[')) {
-    const auto end = rest.find(']');
-    if (end == std::string_view::npos) refuse(what, "the ] behind the IPv6 address is missing");
-    address.host = rest.substr(1, end - 1);
-    port = rest.substr(end + 1);
-    if (!port.empty() && port[0] != ':') refuse(what, "only :PORT may follow the ]");
-  } else {
-    const auto colon = rest.find(':');
-    address.host = rest.substr(0, colon);
-    if (colon != std::string_view::npos) port = rest.substr(colon);
+  const HostPort to = parse_host_port(rest.substr(0, slash), address.port, what);
+  address.host = to.host;
+  address.port = to.port;
+}
+
+void parse_sentinels(std::string_view rest, Address& address, std::string_view what) {
+  const auto slash = rest.find('/');
+  if (slash == std::string_view::npos || slash + 1 == rest.size()) refuse(what, "the master's name is missing");
+  auto hosts = rest.substr(0, slash);
+  for (bool more = true; more;) {
+    const auto comma = hosts.find(',');
+    address.sentinels.push_back(parse_host_port(hosts.substr(0, comma), kSentinelPort, what));
+    more = comma != std::string_view::npos;
+    if (more) hosts.remove_prefix(comma + 1);
   }
-  if (address.host.empty()) refuse(what, "the host is missing");
-  if (!port.empty()) {
-    address.port =
-        static_cast<std::uint16_t>(program::parse_number(port.substr(1), fmt::format("{}: the port", what), 1, 65535));
-  }
+  const auto name = rest.substr(slash + 1);
+  const auto end = name.find('/');
+  address.master = name.substr(0, end);
+  if (address.master.empty()) refuse(what, "the master's name is missing");
+  if (end != std::string_view::npos) address.database = parse_database(name.substr(end + 1), what);
+}
+
+std::string text_of(const HostPort& to) {
+  const bool is_v6 = to.host.find(':') != std::string::npos;
+  return fmt::format("{}{}{}:{}", is_v6 ? "[" : "", to.host, is_v6 ? "]" : "", to.port);
 }
 
 }  // namespace
@@ -95,9 +127,14 @@ std::string Address::text() const {
   const std::string who = user.empty() ? "" : user + "@";
   if (!socket.empty())
     return fmt::format("unix://{}{}{}", who, socket, database ? fmt::format("?db={}", database) : "");
-  const bool is_v6 = host.find(':') != std::string::npos;
-  return fmt::format("redis://{}{}{}{}:{}{}", who, is_v6 ? "[" : "", host, is_v6 ? "]" : "", port,
-                     database ? fmt::format("/{}", database) : "");
+  const std::string database_text = database ? fmt::format("/{}", database) : "";
+  if (sentinels.empty()) return fmt::format("redis://{}{}{}", who, text_of({host, port}), database_text);
+  std::string all;
+  for (const auto& each : sentinels) {
+    if (!all.empty()) all += ',';
+    all += text_of(each);
+  }
+  return fmt::format("redis-sentinel://{}{}/{}{}", who, all, master, database_text);
 }
 
 Address parse_address(std::string_view url, std::string_view what) {
@@ -112,9 +149,17 @@ Address parse_address(std::string_view url, std::string_view what) {
         "stunnel or another TLS proxy on this machine connect to the server, and write redis:// with the proxy's port",
         what));
   }
-  if (scheme != "redis" && scheme != "unix") refuse(what, fmt::format("'{}://' is unknown", scheme));
+  if (scheme != "redis" && scheme != "unix" && scheme != "redis-sentinel") {
+    refuse(what, fmt::format("'{}://' is unknown", scheme));
+  }
   take_user(rest, address, what);
-  scheme == "unix" ? parse_path(rest, address, what) : parse_host(rest, address, what);
+  if (scheme == "unix") {
+    parse_path(rest, address, what);
+  } else if (scheme == "redis") {
+    parse_host(rest, address, what);
+  } else {
+    parse_sentinels(rest, address, what);
+  }
   return address;
 }
 

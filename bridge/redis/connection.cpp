@@ -27,6 +27,34 @@ bool is_passing(std::string_view code) {
 
 }  // namespace
 
+Address locate(const Address& address, std::chrono::milliseconds patience) {
+  if (address.sentinels.empty()) return address;
+  std::string why;
+  for (const auto& each : address.sentinels) {
+    try {
+      Address sentinel;
+      sentinel.host = each.host;
+      sentinel.port = each.port;
+      Connection connection(sentinel, "ipcq-redis", patience);
+      const Reply reply = connection.call({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master});
+      if (reply.view().size() == 2) {
+        Address found = address;
+        found.sentinels.clear();
+        found.host = reply.view()[0].text();
+        found.port = static_cast<std::uint16_t>(reply.view()[1].number());
+        return found;
+      }
+      why = reply.view().is_error() ? std::string(reply.view().text())
+                                    : fmt::format("{}: knows no master '{}'", sentinel.text(), address.master);
+    } catch (const Error& error) {
+      why = error.what();
+    } catch (const ConnectionLost& lost) {
+      why = lost.what();
+    }
+  }
+  throw ConnectionLost(fmt::format("{}: no sentinel tells where the server is; the last one: {}", address.text(), why));
+}
+
 void Connection::Free::operator()(redisContext* context) const noexcept { redisFree(context); }
 
 Connection::Connection(const Address& address, const std::string& name, std::chrono::milliseconds patience)
@@ -90,7 +118,7 @@ void Connection::append(const Command& command) {
     lose(context_->errstr);
   }
   unsent_ = true;
-  ++awaited_;
+  if (awaited_++ == 0) heard_at_ = std::chrono::steady_clock::now();
 }
 
 void Connection::send() {
@@ -102,22 +130,28 @@ void Connection::send() {
 
 void Connection::exchange() {
   send();
-  if (awaited_ > 0 || listening_) receive();
+  if (awaited_ == 0 && !listening_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (receive() || awaited_ == 0) {
+    heard_at_ = now;
+  } else if (now - heard_at_ > patience_) {
+    lose(fmt::format("no answer for {} ms", patience_.count()));
+  }
 }
 
-// hiredis itself reads 16 KiB at a time.
-void Connection::receive() {
-  for (;;) {
+// Whether anything has come. hiredis itself reads 16 KiB at a time.
+bool Connection::receive() {
+  for (bool any = false;; any = true) {
     const ssize_t got = recv(fd(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (got == 0) lose("the server has closed the connection");
     if (got < 0) {
-      if (errno == EAGAIN || errno == EINTR) return;
+      if (errno == EAGAIN || errno == EINTR) return any;
       lose(std::strerror(errno));
     }
     if (redisReaderFeed(context_->reader, buffer_.data(), static_cast<std::size_t>(got)) != REDIS_OK) {
       lose(context_->reader->errstr);
     }
-    if (static_cast<std::size_t>(got) < buffer_.size()) return;
+    if (static_cast<std::size_t>(got) < buffer_.size()) return true;
   }
 }
 

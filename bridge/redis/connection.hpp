@@ -37,6 +37,10 @@ class Moved : public ConnectionLost {
 // The texts of a command; they are copied by append().
 using Command = std::vector<std::string_view>;
 
+// Where the server is now: the address itself, or what one of its sentinels says. Waits `patience` at most for each of
+// them. Throws ConnectionLost.
+Address locate(const Address& address, std::chrono::milliseconds patience);
+
 class Connection {
  public:
   // Connects, says who it is, chooses the database and takes `name` as the connection's name. Waits `patience` at most
@@ -57,7 +61,8 @@ class Connection {
   void append(const Command& command);
   // Sends what can be now.
   void send();
-  // Sends and receives what can be now. Call next() behind it before waiting for the descriptor: what was received is
+  // Sends and receives what can be now. A server from which nothing comes for `patience` while a reply is awaited is lost:
+  // a host that is cut off closes no connection. Call next() behind it before waiting for the descriptor: what was received is
   // not told of again.
   void exchange();
   // The next reply that is there. Throws ConnectionLost or Moved where it is an error that says so.
@@ -78,7 +83,7 @@ class Connection {
   };
 
   void connect();
-  void receive();
+  bool receive();
   void introduce(const std::string& name);
   [[noreturn]] void lose(std::string_view why) const;
   void refuse_if_useless(const Reply& reply) const;
@@ -90,6 +95,7 @@ class Connection {
   std::vector<char> buffer_;
   bool unsent_ = false;
   bool listening_ = false;
+  std::chrono::steady_clock::time_point heard_at_{};  // since when a reply is awaited and nothing has come
   std::size_t awaited_ = 0;
 };
 

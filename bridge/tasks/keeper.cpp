@@ -24,6 +24,7 @@ Keeper::Keeper(const EngineSettings& settings, std::unique_ptr<Chores> chores)
 
 void Keeper::move_to(const Address& address) {
   const std::scoped_lock lock(mutex_);
+  has_moved_ = has_moved_ || address != address_;
   address_ = address;
 }
 
@@ -31,12 +32,9 @@ void Keeper::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     Milliseconds pause = kPause;
     try {
-      if (connection_ == nullptr) connect();
+      if (connection_ == nullptr || has_moved()) connect();
       const auto next = chores_->run(*connection_, Clock::now());
       pause = std::clamp(std::chrono::ceil<Milliseconds>(next - Clock::now()), Milliseconds(1), Milliseconds(1000));
-    } catch (const Moved& moved) {
-      move_to(moved.to());
-      connection_.reset();
     } catch (const std::exception& error) {
       log::debug("keeper of tasks: {}", error.what());
       connection_.reset();
@@ -44,6 +42,11 @@ void Keeper::run(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, stop, pause, [] { return false; });
   }
+}
+
+bool Keeper::has_moved() {
+  const std::scoped_lock lock(mutex_);
+  return std::exchange(has_moved_, false);
 }
 
 void Keeper::connect() {

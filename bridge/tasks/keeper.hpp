@@ -21,17 +21,19 @@ class Keeper {
 
   Chores::Looks looks() const { return chores_->looks(); }
   void stop_moving() noexcept { chores_->stop_moving(); }
-  // Goes on with another server of a cluster.
+  // Goes on with the server that the bridge is connected to now.
   void move_to(const Address& address);
 
  private:
   void run(const std::stop_token& stop);
   void connect();
+  bool has_moved();
 
   const Milliseconds patience_;
   std::unique_ptr<Chores> chores_;
   std::unique_ptr<Connection> connection_;
-  std::mutex mutex_;  // guards the next two
+  std::mutex mutex_;  // guards the next three
+  bool has_moved_ = false;
   std::condition_variable_any wake_;
   Address address_;
   std::jthread thread_;  // last: uses all of the above

@@ -43,27 +43,31 @@ RedisEngine::RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& 
   }
   refuse_wrong_keys();
   keeper_ = std::make_unique<Keeper>(settings_, kinds.chores(settings_, counters_, held_));
+  keeper_->move_to(connected_to_);
 }
 
 RedisEngine::~RedisEngine() = default;
 
 void RedisEngine::connect() {
+  // The node of a cluster that had the keys, or the address that was given, where that does not answer.
+  const Address address = moved_ ? *std::exchange(moved_, std::nullopt) : locate(settings_.address, settings_.patience);
   try {
-    auto finishing = std::make_unique<Connection>(settings_.address, "ipcq-redis writer", settings_.patience);
-    auto reading = std::make_unique<Connection>(settings_.address, "ipcq-redis reader", settings_.patience);
+    auto finishing = std::make_unique<Connection>(address, "ipcq-redis writer", settings_.patience);
+    auto reading = std::make_unique<Connection>(address, "ipcq-redis reader", settings_.patience);
     finisher_.attach(*finishing);
     reader_->attach(*reading);
     if (settings_.kind != Kind::stream) {
-      listening_ = std::make_unique<Connection>(settings_.address, "ipcq-redis listener", settings_.patience);
+      listening_ = std::make_unique<Connection>(address, "ipcq-redis listener", settings_.patience);
       listen(*listening_);
     }
     reading_ = std::move(reading);
     finishing_ = std::move(finishing);
   } catch (const Moved& moved) {
-    settings_.address = moved.to();
-    if (keeper_ != nullptr) keeper_->move_to(moved.to());
+    moved_ = moved.to();
     throw;
   }
+  if (keeper_ != nullptr) keeper_->move_to(address);
+  connected_to_ = address;
   counters_.connected = true;
   pause_ = kFirstPause;
 }
@@ -97,7 +101,7 @@ void RedisEngine::step(std::size_t room, std::vector<Task>& tasks) {
       if (Clock::now() < next_connect_) return;
       connect();
       add(counters_.reconnects);
-      log::info("{}: connected again", settings_.address.text());
+      log::info("{}: connected again", connected_to_.text());
     }
     if (listening_ != nullptr) {
       listening_->exchange();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ class RedisEngine final : public Engine {
   std::unique_ptr<Connection> reading_, finishing_, listening_;  // all or none; listening_ not for streams
   std::unique_ptr<Keeper> keeper_;
   bool stopping_ = false;
+  std::optional<Address> moved_;  // where a cluster's node says that the keys are; for the next attempt
+  Address connected_to_;
   Milliseconds pause_{0};  // before the next attempt to connect
   Clock::time_point next_connect_{};
 };

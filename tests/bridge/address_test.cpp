@@ -37,6 +37,23 @@ TEST(AddressTest, AUrlSaysASocketsPath) {
   EXPECT_EQ(socket.user, "me");
 }
 
+TEST(AddressTest, AUrlSaysSentinelsAndTheirNameForTheServer) {
+  const Address address = parse_address("redis-sentinel://me@a,b:7000,[::1]:7001/main/2", "--redis");
+  ASSERT_EQ(address.sentinels.size(), 3U);
+  EXPECT_EQ(address.sentinels[0].host, "a");
+  EXPECT_EQ(address.sentinels[0].port, 26379);
+  EXPECT_EQ(address.sentinels[1].port, 7000);
+  EXPECT_EQ(address.sentinels[2].host, "::1");
+  EXPECT_EQ(address.master, "main");
+  EXPECT_EQ(address.database, 2);
+  EXPECT_EQ(address.user, "me");
+  EXPECT_EQ(address.text(), "redis-sentinel://me@a:26379,b:7000,[::1]:7001/main/2");
+  for (const char* url :
+       {"redis-sentinel://a", "redis-sentinel://a/", "redis-sentinel:///main", "redis-sentinel://a,/main"}) {
+    EXPECT_THAT(error_of<UsageError>([&] { parse_address(url, "--redis"); }), HasSubstr("is missing")) << url;
+  }
+}
+
 TEST(AddressTest, ItsTextIsAUrlWithoutThePassword) {
   for (const char* url : {"redis://me@host:7000/3", "redis://[::1]:6379", "unix:///run/redis.sock?db=2"}) {
     EXPECT_EQ(parse_address(url, "--redis").text(), url);

@@ -159,6 +159,21 @@ TEST_F(RedisDeathsTest, AServerThatComesBackEmptyIsServedAgain) {
   expect_results(others);
 }
 
+// Nothing closes the connection of a server that is stopped, or whose host is cut off.
+TEST_F(RedisDeathsTest, AServerThatIsSilentIsLeftAndFoundAgain) {
+  Command& server = redis();
+  handler_broker();
+  Command& running = bridge();
+  ASSERT_TRUE(eventually([&] { return is_working(running); }));
+  server.signal(SIGSTOP);
+  ASSERT_TRUE(eventually([&] { return running.err().find("no answer for 5000 ms") != std::string::npos; }))
+      << running.err();
+  server.signal(SIGCONT);
+  const auto ids = add_many(10);
+  ASSERT_TRUE(has_results(10)) << running.err();
+  expect_results(ids);
+}
+
 TEST_F(RedisDeathsTest, ScriptsThatAreForgottenAreLoadedAgain) {
   redis();
   handler_broker();
