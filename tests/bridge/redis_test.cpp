@@ -36,7 +36,7 @@ Servers::~Servers() {
 }
 
 Command& RedisTest::redis(const std::string& more) {
-  Command& server = start("exec redis-server --port 0 --unixsocket redis.sock --dir . " + more);
+  Command& server = start("exec ${IPCQ_REDIS_SERVER:-redis-server} --port 0 --unixsocket redis.sock --dir . " + more);
   reconnect();
   const bool up = eventually([&] {
     try {

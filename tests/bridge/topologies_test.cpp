@@ -35,7 +35,8 @@ class RedisTopologiesTest : public RedisTest {
     int port = free_port();
     while (port > 55'000) port = free_port();
     run("mkdir -p " + name);
-    start("cd " + name + "; exec redis-server --save '' --dir . --port " + std::to_string(port) + " " + more);
+    start("cd " + name + "; exec ${IPCQ_REDIS_SERVER:-redis-server} --save '' --dir . --port " + std::to_string(port) +
+          " " + more);
     EXPECT_TRUE(eventually([&] { return cli(port, "PING") == "PONG\n"; })) << name;
     return port;
   }
@@ -62,7 +63,7 @@ TEST_F(RedisTopologiesTest, AFailOverThatSentinelsTellOfIsFollowed) {
   write("sentinel.conf", "port " + std::to_string(sentinel) + "\nsentinel monitor main 127.0.0.1 " +
                              std::to_string(first) +
                              " 1\nsentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n");
-  start("exec redis-server sentinel.conf --sentinel");
+  start("exec ${IPCQ_REDIS_SERVER:-redis-server} sentinel.conf --sentinel");
   const auto where = [&] { return cli(sentinel, "SENTINEL GET-MASTER-ADDR-BY-NAME main"); };
   ASSERT_TRUE(eventually([&] { return where().find(std::to_string(first)) != std::string::npos; }));
   ASSERT_TRUE(eventually(
@@ -168,7 +169,7 @@ class RedisHostsTest : public RedisTest {
 
 TEST_F(RedisHostsTest, AHostThatIsCutOffIsTakenOverAndComesBackWithoutASecondResult) {
   if (::geteuid() != 0 || !make_hosts()) GTEST_SKIP() << "no network namespaces here: " << why_;
-  start(on("s") + "redis-server --save '' --bind 10.77.0.1 127.0.0.1 --protected-mode no");
+  start(on("s") + "${IPCQ_REDIS_SERVER:-redis-server} --save '' --bind 10.77.0.1 127.0.0.1 --protected-mode no");
   ASSERT_TRUE(eventually([&] { return cli("PING") == "PONG\n"; }));
   write("slow.cpp",
         "#include <ipcq/handler.hpp>\n#include <chrono>\n#include <thread>\n"
