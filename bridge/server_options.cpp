@@ -50,6 +50,10 @@ Address address_of(const ServerOptions& o) {
   if (o.user) address.user = *o.user;
   if (const char* password = std::getenv("IPCQ_REDIS_PASSWORD"); password != nullptr) address.password = password;
   if (o.password_file) address.password = read_password(*o.password_file);
+  if (!address.user.empty() && address.password.empty()) {
+    throw UsageError(fmt::format(
+        "user '{}': needs a password, by IPCQ_REDIS_PASSWORD, IPCQ_REDIS_URL or --password-file", address.user));
+  }
   return address;
 }
 

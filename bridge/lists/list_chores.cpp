@@ -24,6 +24,7 @@ void ListChores::attach(Connection& connection) {
   mover_.attach(connection);
   alive_.load(connection);
   recover_.load(connection);
+  leave_.load(connection);
 }
 
 Clock::time_point ListChores::run(Connection& connection, Clock::time_point now) {
@@ -33,6 +34,12 @@ Clock::time_point ListChores::run(Connection& connection, Clock::time_point now)
   }
   if (is_moving() && now >= mover_.due()) set_look(now, mover_.run(connection, now));
   return is_moving() ? std::min(next_sign_, mover_.due()) : next_sign_;
+}
+
+void ListChores::leave(Connection& connection) {
+  for (const auto& source : settings_.sources) {
+    static_cast<void>(run_script(connection, leave_, {"1", source.name, settings_.consumer}));
+  }
 }
 
 void ListChores::say_alive(Connection& connection, Clock::time_point now) {

@@ -16,6 +16,7 @@ class ListChores final : public Chores {
 
   void attach(Connection& connection) override;
   Clock::time_point run(Connection& connection, Clock::time_point now) override;
+  void leave(Connection& connection) override;
 
  private:
   void say_alive(Connection& connection, Clock::time_point now);
@@ -24,7 +25,7 @@ class ListChores final : public Chores {
   const EngineSettings& settings_;
   Counters& counters_;
   Mover mover_;
-  Script alive_{"alive"}, recover_{"recover"};
+  Script alive_{"alive"}, recover_{"recover"}, leave_{"leave"};
   Clock::time_point next_sign_{};
 };
 

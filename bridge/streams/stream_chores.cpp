@@ -1,8 +1,10 @@
 #include "streams/stream_chores.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "program/logging.hpp"
 
@@ -13,6 +15,8 @@ namespace log = ::ipcq::program::log;
 
 constexpr std::size_t kAtOnce = 128;  // ids that a script works on
 constexpr Milliseconds kTrim{5000};
+constexpr std::chrono::minutes kForget{10};    // between looks for consumers that have gone
+constexpr std::string_view kLong = "3600000";  // ms; one that lives asks twice a second
 
 }  // namespace
 
@@ -23,12 +27,17 @@ void StreamChores::attach(Connection& connection) {
   mover_.attach(connection);
   renew_.load(connection);
   trim_.load(connection);
+  forget_.load(connection);
 }
 
 Clock::time_point StreamChores::run(Connection& connection, Clock::time_point now) {
   if (now >= next_renewal_) renew(connection, now);
   if (is_moving() && now >= mover_.due()) set_look(now, mover_.run(connection, now));
   if (settings_.trim && now >= next_trim_) trim(connection, now);
+  if (now >= next_forgetting_) {
+    forget_consumers(connection, "");
+    next_forgetting_ = now + kForget;
+  }
   return is_moving() ? std::min(next_renewal_, mover_.due()) : next_renewal_;
 }
 
@@ -50,6 +59,13 @@ void StreamChores::renew(Connection& connection, Clock::time_point now) {
     }
   }
   next_renewal_ = now + interval;
+}
+
+// Each bridge has a name of its own, and a group would know all that there ever were.
+void StreamChores::forget_consumers(Connection& connection, const std::string& leaving) {
+  for (const auto& source : settings_.sources) {
+    static_cast<void>(run_script(connection, forget_, {"1", source.name, settings_.group, leaving, kLong}));
+  }
 }
 
 void StreamChores::trim(Connection& connection, Clock::time_point now) {

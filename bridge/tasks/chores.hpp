@@ -21,6 +21,8 @@ class Chores {
   virtual void attach(Connection& connection) = 0;
   // Does what is due, and returns when there is more. Waits for the server, as Connection::call().
   virtual Clock::time_point run(Connection& connection, Clock::time_point now) = 0;
+  // The bridge ends, and leaves nothing behind that it does not need to.
+  virtual void leave(Connection& connection) = 0;
 
   // What the last looks at delayed tasks have found.
   struct Looks {

@@ -42,6 +42,11 @@ void Keeper::run(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, stop, pause, [] { return false; });
   }
+  try {
+    if (connection_ != nullptr) chores_->leave(*connection_);
+  } catch (const std::exception& error) {
+    log::debug("keeper of tasks: {}", error.what());
+  }
 }
 
 bool Keeper::has_moved() {

@@ -76,6 +76,8 @@ TEST(RedisOptionsTest, APasswordComesFromTheEnvironmentOrAFileAndNotFromAnArgume
   ::setenv("IPCQ_REDIS_PASSWORD", "of the environment", 1);
   EXPECT_EQ(engine_settings(options).address.password, "of the environment");
   ::unsetenv("IPCQ_REDIS_PASSWORD");
+  options.server.user = "me";
+  EXPECT_THAT(error_of<UsageError>([&] { engine_settings(options); }), HasSubstr("user 'me': needs a password"));
   options.server.password_file = "/nonexistent";
   EXPECT_THAT(error_of<UsageError>([&] { engine_settings(options); }), HasSubstr("--password-file /nonexistent"));
 }

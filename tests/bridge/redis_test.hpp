@@ -1,6 +1,6 @@
 // A fixture with a Redis server of its own in the test's directory, and a bridge between it and a queue named `work`.
-// The server listens on a Unix socket alone, so that tests do not meet. $IPCQ_REDIS_SERVER names another program for it:
-// valkey-server.
+// The server listens on a Unix socket alone, so that tests do not meet. $IPCQ_REDIS_SERVER names another program for
+// it: valkey-server.
 #pragma once
 
 #include <functional>

@@ -275,6 +275,18 @@ TEST_F(ScriptsTest, AStreamWithoutAGroupIsNotTrimmed) {
   EXPECT_EQ(number({"XLEN", "s"}), 1);
 }
 
+TEST_F(ScriptsTest, ConsumersThatHaveNothingAreForgotten) {
+  const auto ids = read_by("holds", 1);
+  for (const char* name : {"leaves", "stays"}) ask({"XGROUP", "CREATECONSUMER", "s", "g", name});
+  EXPECT_EQ(run_script("forget_consumers", {"s"}, {"g", "leaves", "3600000"}).view().number(), 1);
+  EXPECT_EQ(run_script("forget_consumers", {"s"}, {"g", "holds", "3600000"}).view().number(), 0);
+  std::this_thread::sleep_for(30ms);
+  EXPECT_EQ(run_script("forget_consumers", {"s"}, {"g", "", "10"}).view().number(), 1);
+  const auto left = ask({"XINFO", "CONSUMERS", "s", "g"});
+  ASSERT_EQ(left.view().size(), 1U);
+  EXPECT_EQ(left.view()[0][1].text(), "holds");
+}
+
 TEST_F(ScriptsTest, TheBucketGrantsItsTokensAndFillsAgain) {
   const auto take = [&](const std::string& wanted) { return run_script("tokens", {"bucket"}, {"100", "10", wanted}); };
   EXPECT_EQ(take("4").view()[0].number(), 4);

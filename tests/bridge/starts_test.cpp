@@ -136,6 +136,17 @@ TEST_F(RedisStartsTest, AStopFinishesWhatRunsAndReadsNothingMore) {
   EXPECT_EQ(pending(), 0);
 }
 
+TEST_F(RedisStartsTest, ABridgeThatEndsIsForgotten) {
+  redis();
+  handler_broker();
+  add("tasks", "x");
+  ask({"RPUSH", "jobs", "x"});
+  EXPECT_EQ(bridge("--until-empty").exit_code(), 0);
+  EXPECT_EQ(ask({"XINFO", "CONSUMERS", "tasks", "ipcq"}).view().size(), 0U);
+  EXPECT_EQ(run("exec ipcq-redis --redis " + url() + " --queue work --list jobs --until-empty").exit_code(), 0);
+  EXPECT_EQ(number({"EXISTS", "jobs:consumers"}), 0);
+}
+
 TEST_F(RedisStartsTest, ASecondStopDoesNotWait) {
   redis();
   server_broker();
