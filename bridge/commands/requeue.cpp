@@ -43,7 +43,8 @@ int run(RequeueOptions& o, program::Signals& /*signals*/) {
     Script script("requeue");
     script.load(connection);
     const auto dead = dead_key(o.stream);
-    Command command{"EVALSHA", script.digest(), "2", dead, o.stream, o.ids.empty() ? o.most : "0"};
+    const std::string most = o.ids.empty() ? o.most : "0";
+    Command command{"EVALSHA", script.digest(), "2", dead, o.stream, most};
     command.insert(command.end(), o.ids.begin(), o.ids.end());
     const Reply reply = connection.call(command);
     if (reply.view().is_error()) {

@@ -34,12 +34,11 @@ TEST_F(RedisDeathsTest, TasksOfABridgeThatDiesAreTakenOverByAnother) {
   redis();
   broker("--queue work=4KiB,slots=64,calls=16");
   std::atomic<bool> answers{false};
-  std::vector<ipcq::Request> kept;
-  const Servers servers = serve([&](ipcq::Request& request) {
+  const Servers servers = serve([&, kept = Kept()](ipcq::Request& request) {
     if (answers) {
       static_cast<void>(request.reply("done"));
     } else {
-      kept.push_back(std::move(request));
+      kept->push_back(std::move(request));
     }
   });
   const auto ids = add_many(40);
@@ -54,7 +53,6 @@ TEST_F(RedisDeathsTest, TasksOfABridgeThatDiesAreTakenOverByAnother) {
   EXPECT_EQ(heir.exit_code(), 0) << heir.err();
   EXPECT_THAT(heir.out(), HasSubstr("\"taken_over\":16"));
   expect_results(ids);
-  kept.clear();
 }
 
 TEST_F(RedisDeathsTest, LongWorkIsNotTakenOver) {
@@ -104,8 +102,7 @@ TEST_F(RedisDeathsTest, ABridgeThatWasStoppedAndComesBackWritesNoSecondResult) {
 TEST_F(RedisDeathsTest, ATaskThatItsBridgesDieOfGoesToTheDeadLetters) {
   redis();
   server_broker();
-  std::vector<ipcq::Request> kept;
-  const Servers silent = serve([&](ipcq::Request& request) { kept.push_back(std::move(request)); });
+  const Servers silent = serve([&, kept = Kept()](ipcq::Request& request) { kept->push_back(std::move(request)); });
   const std::string id = add("tasks", "poison");
   for (int i = 0; i < 2; ++i) {
     Command& killed = bridge("--claim-after 0.2 --attempts 2");
@@ -193,10 +190,9 @@ TEST_F(RedisDeathsTest, ABrokerThatDiesIsAttachedAgainAndItsTasksAreNotAttempts)
   const auto ids = add_many(20);
   Command* running = nullptr;
   {
-    std::vector<ipcq::Request> kept;
-    const Servers silent = serve([&](ipcq::Request& request) {
+    const Servers silent = serve([&, kept = Kept()](ipcq::Request& request) {
       ++calls;
-      kept.push_back(std::move(request));
+      kept->push_back(std::move(request));
     });
     running = &bridge("--attempts 1 --json");
     ASSERT_TRUE(eventually([&] { return calls > 0; }));

@@ -89,10 +89,9 @@ TEST_F(RedisFailuresTest, ATaskThatTakesTooLongIsTriedAgain) {
   redis();
   server_broker();
   std::atomic<int> attempts{0};
-  std::vector<ipcq::Request> kept;
-  const Servers second = serve([&](ipcq::Request& request) {
+  const Servers second = serve([&, kept = Kept()](ipcq::Request& request) {
     if (++attempts == 1) {
-      kept.push_back(std::move(request));  // and does not answer
+      kept->push_back(std::move(request));  // and does not answer
     } else {
       static_cast<void>(request.reply("done"));
     }

@@ -166,14 +166,13 @@ TEST_F(RedisListsTest, WhatAKilledBridgeHadTakenIsPutBackInItsOrder) {
   redis();
   broker("--queue work=4KiB,slots=16,calls=8");
   std::atomic<bool> answers{false};
-  std::vector<ipcq::Request> kept;
   std::vector<std::string> order;
-  const Servers servers = serve([&](ipcq::Request& request) {
+  const Servers servers = serve([&, kept = Kept()](ipcq::Request& request) {
     if (answers) {
       order.push_back(text_of(request));
       static_cast<void>(request.reply(request.bytes()));
     } else {
-      kept.push_back(std::move(request));
+      kept->push_back(std::move(request));
     }
   });
   for (int i = 0; i < 12; ++i) ask({"RPUSH", "tasks", std::to_string(i)});
@@ -192,7 +191,6 @@ TEST_F(RedisListsTest, WhatAKilledBridgeHadTakenIsPutBackInItsOrder) {
     if (std::stoi(each) < 8) first.push_back(each);
   }
   EXPECT_THAT(first, ElementsAre("0", "1", "2", "3", "4", "5", "6", "7"));
-  kept.clear();
 }
 
 TEST_F(RedisListsTest, ABridgeThatWasStoppedWritesNoSecondResult) {
@@ -231,10 +229,9 @@ TEST_F(RedisListsTest, ABridgeThatWasStoppedWritesNoSecondResult) {
 TEST_F(RedisListsTest, ATaskThatItsBridgesDieOfGoesToTheDeadLetters) {
   redis();
   server_broker();
-  std::vector<ipcq::Request> kept;
   std::atomic<std::size_t> calls{0};
-  const Servers silent = serve([&](ipcq::Request& request) {
-    kept.push_back(std::move(request));
+  const Servers silent = serve([&, kept = Kept()](ipcq::Request& request) {
+    kept->push_back(std::move(request));
     ++calls;
   });
   ask({"RPUSH", "tasks", "poison"});

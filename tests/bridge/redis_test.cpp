@@ -32,7 +32,7 @@ Servers::Servers(const std::string& broker, const Answer& answer) : state_(std::
 
 Servers::~Servers() {
   state_->over = true;
-  thread_.join();
+  thread_.join();  // which ends what the answer has kept
 }
 
 Command& RedisTest::redis(const std::string& more) {

@@ -24,6 +24,16 @@ struct Entry {
   std::map<std::string, std::string> fields;
 };
 
+// Requests that a Servers' answer keeps: capture it by value, so that they end before their server does.
+class Kept {
+ public:
+  std::vector<ipcq::Request>* operator->() const { return requests_.get(); }
+  std::vector<ipcq::Request>& operator*() const { return *requests_; }
+
+ private:
+  std::shared_ptr<std::vector<ipcq::Request>> requests_ = std::make_shared<std::vector<ipcq::Request>>();
+};
+
 // Answers the calls of the queue `work` in a thread, until destroyed.
 class Servers {
  public:

@@ -150,8 +150,7 @@ TEST_F(RedisStartsTest, ABridgeThatEndsIsForgotten) {
 TEST_F(RedisStartsTest, ASecondStopDoesNotWait) {
   redis();
   server_broker();
-  std::vector<ipcq::Request> kept;
-  const Servers never = serve([&](ipcq::Request& request) { kept.push_back(std::move(request)); });
+  const Servers never = serve([&, kept = Kept()](ipcq::Request& request) { kept->push_back(std::move(request)); });
   add("tasks", "x");
   Command& stopped = bridge();
   ASSERT_TRUE(eventually([&] { return pending() == 1; }));

@@ -94,14 +94,13 @@ TEST_F(RedisStreamsTest, ItReadsNoMoreThanTheQueueTakes) {
   redis();
   broker("--queue work=4KiB,slots=8,calls=5");
   std::atomic<bool> goes_on{false};
-  std::vector<ipcq::Request> kept;
-  const Servers slow = serve([&](ipcq::Request& request) {
-    kept.push_back(std::move(request));
-    while (!goes_on && kept.size() == 5) std::this_thread::sleep_for(1ms);
-    for (auto& each : kept) {
+  const Servers slow = serve([&, kept = Kept()](ipcq::Request& request) {
+    kept->push_back(std::move(request));
+    while (!goes_on && kept->size() == 5) std::this_thread::sleep_for(1ms);
+    for (auto& each : *kept) {
       if (goes_on) static_cast<void>(each.reply("done"));
     }
-    if (goes_on) kept.clear();
+    if (goes_on) kept->clear();
   });
   for (int i = 0; i < 40; ++i) add("tasks", "x");
   bridge();
