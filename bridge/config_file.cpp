@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <ipcq/error.hpp>
-#include <sstream>
+#include <iterator>
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
@@ -97,12 +97,12 @@ std::vector<std::string> with_config(const std::vector<std::string>& arguments, 
 
 std::vector<std::string> with_config_file(const std::vector<std::string>& arguments, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!(file && text << file.rdbuf()) && !file.eof()) {
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  if (!file.is_open() || file.bad()) {
     throw UsageError(
         fmt::format("{}: cannot be read: {}; give another --config, or leave it out", path, std::strerror(errno)));
   }
-  return with_config(arguments, text.str(), path);
+  return with_config(arguments, text, path);
 }
 
 }  // namespace ipcq::bridge

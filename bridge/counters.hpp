@@ -28,6 +28,7 @@ struct Counters {
 
   Count running{0};                    // in the queue now
   Count unfinished{0};                 // read, and their outcome not confirmed
+  Count deleted{0};                    // whose entries were deleted while they were worked on: nothing was written
   std::atomic<bool> connected{false};  // to Redis
   std::atomic<bool> attached{false};   // to the broker
 

@@ -44,6 +44,7 @@ void report(const Counters& c, const Options& o, double seconds, double working)
                                     {"dead", c.dead.load()},
                                     {"given_back", c.given_back.load()},
                                     {"ended_elsewhere", c.ended_elsewhere.load()},
+                                    {"deleted", c.deleted.load()},
                                     {"replies_failed", c.unanswered.load()},
                                     {"write_errors", c.write_errors.load()},
                                     {"reconnects", c.reconnects.load()},

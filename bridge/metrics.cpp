@@ -93,6 +93,7 @@ std::string metrics_text(const Counters& c, const MetricsLabels& labels) {
   page.add("tasks_given_back_total", "counter", "Tasks that nobody had worked on, put back", c.given_back);
   page.add("tasks_ended_elsewhere_total", "counter", "Tasks whose outcome another bridge had written",
            c.ended_elsewhere);
+  page.add("tasks_deleted_total", "counter", "Tasks whose entries were deleted meanwhile", c.deleted);
   page.add("replies_failed_total", "counter", "Replies that could not be written", c.unanswered);
   page.add("write_errors_total", "counter", "Outcomes that the server refused, written again later", c.write_errors);
   page.add("reconnects_total", "counter", "Connections to the server made anew", c.reconnects);
@@ -116,7 +117,9 @@ MetricsServer::MetricsServer(const std::string& address, const Counters& counter
     const int yes = 1;
     ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   });
-  server_->new_task_queue = [] { return new httplib::ThreadPool(1); };  // the library deletes it
+  server_->set_keep_alive_max_count(1);  // a scraper that keeps its connection holds a thread
+  server_->set_read_timeout(2);
+  server_->new_task_queue = [] { return new httplib::ThreadPool(2); };  // the library deletes it
   server_->Get("/metrics", [&counters, labels](const httplib::Request&, httplib::Response& response) {
     response.set_content(metrics_text(counters, labels), "text/plain; version=0.0.4; charset=utf-8");
   });

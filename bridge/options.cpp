@@ -213,6 +213,7 @@ EngineSettings engine_settings(const Options& o) {
   if (!o.burst.empty() && o.rate <= 0) throw UsageError("--burst: says how much --rate lets pass at once; give both");
   if (o.keep > 0 && !o.trim) throw UsageError("--keep: says what --trim leaves; give both");
   settings.trim = o.trim;
+  settings.until_dry = o.until_empty;
   settings.keep = to_ms(o.keep);
   return settings;
 }

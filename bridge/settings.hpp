@@ -56,6 +56,7 @@ struct EngineSettings {
   bool trim = false;
   Milliseconds keep{0};         // of entries that are trimmed
   Milliseconds patience{5000};  // with the server
+  bool until_dry = false;       // the bridge is to end when nothing is left: look for it
 };
 
 // Of the side towards the queue.

@@ -17,11 +17,16 @@ namespace {
 namespace log = ::ipcq::program::log;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kPause{200};      // between attempts to attach
-constexpr milliseconds kNoServer{1000};  // before another task is tried
+constexpr milliseconds kPause{200};  // between attempts to attach
+constexpr milliseconds kLook{1000};  // between looks at broker and servers
 
 std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+bool has_server(const QueueStats& queue) {
+  return std::any_of(queue.endpoints.begin(), queue.endpoints.end(),
+                     [](const EndpointStats& each) { return each.role == "server"; });
 }
 
 }  // namespace
@@ -53,6 +58,8 @@ void Work::attach(Duration wait_for) {
   const std::size_t reply_bytes = settings_.reply_bytes != 0 || has_handler ? settings_.reply_bytes : queue.slot_bytes;
   Client client = attachment.session().client(
       settings_.queue, {.wait = parse_wait(settings_.wait), .reply_bytes = reply_bytes, .needs_server = !has_handler});
+  has_server_ = has_handler || has_server(queue);
+  if (!has_server_) tell_no_server();
   most_ = queue.calls;
   if (settings_.in_flight != 0) most_ = std::min(most_, settings_.in_flight);
   try {
@@ -66,17 +73,37 @@ void Work::attach(Duration wait_for) {
 }
 
 std::size_t Work::room() const noexcept {
-  if (attached_ == nullptr) return 0;
-  const bool missing = Clock::now() < no_server_until_;
-  return missing || running_.size() >= most_ ? 0 : most_ - running_.size();
+  if (attached_ == nullptr || !has_server_) return 0;
+  return running_.size() >= most_ ? 0 : most_ - running_.size();
 }
 
 void Work::step() {
-  if (attached_ != nullptr || Clock::now() < next_attach_) return;
-  next_attach_ = Clock::now() + kPause;
+  const auto now = Clock::now();
+  if (now < next_look_) return;
+  next_look_ = now + (attached_ == nullptr ? kPause : kLook);
+  if (attached_ != nullptr) return look();
   try {
     attach(Duration::zero());
+    last_failure_.clear();
     log::info("attached to queue '{}' of broker '{}' again", settings_.queue, attached_->attachment.broker());
+  } catch (const Error& error) {
+    // That it is not there yet was said when it went.
+    const bool is_new = std::exchange(last_failure_, error.what()) != error.what();
+    if (is_new && dynamic_cast<const NotFoundError*>(&error) == nullptr) log::warn("{}", error.what());
+  }
+}
+
+// A broker that dies while nothing runs tells nobody, and neither does a server that comes.
+void Work::look() {
+  if (running_.empty() && !attached_->attachment.session().connected()) {
+    std::vector<Outcome> none;
+    return lose(Status::peer_dead, none);
+  }
+  if (has_server_) return;
+  try {
+    const auto queue = attached_->attachment.stats_now(settings_.queue);
+    has_server_ = queue && has_server(*queue);
+    if (has_server_) log::info("queue '{}': a server is attached", settings_.queue);
   } catch (const Error& error) {
     log::debug("{}", error.what());
   }
@@ -167,14 +194,16 @@ bool Work::receive(Running& running, std::vector<Outcome>& outcomes) {
   }
 }
 
-// Tasks go back to Redis, for hosts that have servers; no more are read for a while.
+void Work::tell_no_server() const {
+  log::warn("queue '{}': no server is attached to answer its calls; nothing is read before there is one",
+            settings_.queue);
+}
+
+// Tasks go back to Redis, for hosts that have servers.
 void Work::miss_server() {
-  const auto now = Clock::now();
-  if (now > no_server_until_ + kNoServer) {
-    log::warn("queue '{}': no server is attached to answer its calls; tasks go back, looking again every {} ms",
-              settings_.queue, kNoServer.count());
-  }
-  no_server_until_ = now + kNoServer;
+  if (!std::exchange(has_server_, false)) return;
+  next_look_ = Clock::now() + kLook;
+  tell_no_server();
 }
 
 void Work::lose(Status why, std::vector<Outcome>& outcomes) {
@@ -190,13 +219,13 @@ void Work::lose(Status why, std::vector<Outcome>& outcomes) {
   running_.clear();
   attached_.reset();
   fd_ = -1;
-  next_attach_ = Clock::now() + kPause;
+  next_look_ = Clock::now() + kPause;
 }
 
 Clock::time_point Work::due() const noexcept {
-  if (attached_ == nullptr) return next_attach_;
-  if (running_.empty()) return no_server_until_ > Clock::now() ? no_server_until_ : Clock::time_point::max();
-  return Clock::now() + (fd_ < 0 ? milliseconds(1) : milliseconds(100));  // a deadline is not told of
+  if (attached_ == nullptr || running_.empty()) return next_look_;
+  // A deadline is not told of.
+  return std::min(next_look_, Clock::now() + (fd_ < 0 ? milliseconds(1) : milliseconds(100)));
 }
 
 }  // namespace ipcq::bridge

@@ -36,7 +36,7 @@ class Work {
   void begin(std::deque<Task>& tasks, std::vector<Outcome>& outcomes);
   // Appends the outcomes that are there.
   void collect(std::vector<Outcome>& outcomes);
-  // Attaches anew where that is due.
+  // Attaches anew, and looks for broker and servers, where that is due.
   void step();
 
   // Readable while collect() may have something; -1: look every millisecond.
@@ -53,6 +53,8 @@ class Work {
   using RunningTasks = std::unordered_map<std::uint64_t, Running>;
 
   void attach(Duration wait_for);
+  void look();
+  void tell_no_server() const;
   void miss_server();
   void lose(Status why, std::vector<Outcome>& outcomes);
   // Whether its call is over.
@@ -63,9 +65,10 @@ class Work {
   std::size_t most_ = 0;
   int fd_ = -1;
   std::unique_ptr<Attached> attached_;
-  RunningTasks running_;  // behind attached_: calls must not outlive their client
-  Clock::time_point next_attach_{};
-  Clock::time_point no_server_until_{};
+  RunningTasks running_;      // behind attached_: calls must not outlive their client
+  bool has_server_ = false;   // or a handler
+  std::string last_failure_;  // why it could not attach
+  Clock::time_point next_look_{};
 };
 
 }  // namespace ipcq::bridge

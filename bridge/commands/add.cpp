@@ -72,7 +72,7 @@ std::string new_id() {
 class Adder {
  public:
   Adder(const AddOptions& o, const Address& address)
-      : o_(o), connection_(locate(address, kPatience), "ipcq-redis add", kPatience) {
+      : o_(o), connection_(locate(address, kPatience), "ipcq-redis-add", kPatience) {
     script_.load(connection_);
   }
 

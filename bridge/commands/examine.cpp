@@ -128,7 +128,7 @@ int run(ExamineOptions& o, program::Signals& /*signals*/) {
   const Address address = address_of(o.server);
   try {
     constexpr std::chrono::seconds kPatience{5};
-    Connection connection(locate(address, kPatience), "ipcq-redis doctor", kPatience);
+    Connection connection(locate(address, kPatience), "ipcq-redis-doctor", kPatience);
     findings = examine(connection);
   } catch (const ConnectionLost& lost) {
     findings.push_back(

@@ -39,7 +39,7 @@ void describe(program::CommandLine& line, RequeueOptions& o) {
 int run(RequeueOptions& o, program::Signals& /*signals*/) {
   try {
     constexpr std::chrono::seconds kPatience{10};
-    Connection connection(locate(address_of(o.server), kPatience), "ipcq-redis requeue", kPatience);
+    Connection connection(locate(address_of(o.server), kPatience), "ipcq-redis-requeue", kPatience);
     Script script("requeue");
     script.load(connection);
     const auto dead = dead_key(o.stream);

@@ -25,6 +25,7 @@ void ListChores::attach(Connection& connection) {
   alive_.load(connection);
   recover_.load(connection);
   leave_.load(connection);
+  rest_.load(connection);
 }
 
 Clock::time_point ListChores::run(Connection& connection, Clock::time_point now) {
@@ -32,7 +33,10 @@ Clock::time_point ListChores::run(Connection& connection, Clock::time_point now)
     say_alive(connection, now);
     recover(connection);
   }
-  if (is_moving() && now >= mover_.due()) set_look(now, mover_.run(connection, now));
+  if (is_moving() && now >= mover_.due()) {
+    const bool delayed = mover_.run(connection, now);
+    set_look(now, delayed || (settings_.until_dry && has_rest(connection)));
+  }
   return is_moving() ? std::min(next_sign_, mover_.due()) : next_sign_;
 }
 
@@ -40,6 +44,16 @@ void ListChores::leave(Connection& connection) {
   for (const auto& source : settings_.sources) {
     static_cast<void>(run_script(connection, leave_, {"1", source.name, settings_.consumer}));
   }
+}
+
+// Tasks that are not due, and those of others, who may have gone.
+bool ListChores::has_rest(Connection& connection) const {
+  for (const auto& source : settings_.sources) {
+    const Reply reply =
+        run_script(connection, rest_, {"1", source.name, settings_.kind == Kind::list ? "list" : "sorted-set"});
+    if (reply.view().is_error() || reply.view().number() > 0) return true;
+  }
+  return false;
 }
 
 void ListChores::say_alive(Connection& connection, Clock::time_point now) {
@@ -56,11 +70,12 @@ void ListChores::recover(Connection& connection) {
   for (const auto& source : settings_.sources) {
     const auto dead = dead_key(source.name);
     for (bool more = true; more;) {
-      const Reply reply =
-          run_script(connection, recover_,
-                     {"2", source.name, dead, kind, settings_.consumer, idle, kAtOnce, too_many, reason, source.from});
+      const Reply reply = run_script(
+          connection, recover_,
+          {"2", source.name, dead, kind, settings_.consumer, idle, kAtOnce, too_many, reason, source.from, ""});
       const auto back = reply.view()[0].number(), buried = reply.view()[1].number();
       add(counters_.taken_over, static_cast<std::uint64_t>(back));
+      add(counters_.read, static_cast<std::uint64_t>(buried));
       add(counters_.dead, static_cast<std::uint64_t>(buried));
       if (back > 0) log::info("'{}': put back {} tasks of consumers that have gone", source.name, back);
       if (buried > 0) log::warn("'{}': {} tasks went to '{}': {}", source.name, buried, dead, reason);

@@ -21,11 +21,12 @@ class ListChores final : public Chores {
  private:
   void say_alive(Connection& connection, Clock::time_point now);
   void recover(Connection& connection);
+  bool has_rest(Connection& connection) const;
 
   const EngineSettings& settings_;
   Counters& counters_;
   Mover mover_;
-  Script alive_{"alive"}, recover_{"recover"}, leave_{"leave"};
+  Script alive_{"alive"}, recover_{"recover"}, leave_{"leave"}, rest_{"rest"};
   Clock::time_point next_sign_{};
 };
 

@@ -8,12 +8,17 @@
 #include <fmt/format.h>
 
 #include "program/exit_code.hpp"
+#include "program/logging.hpp"
 #include "tasks/keys.hpp"
 
 namespace ipcq::bridge {
 namespace {
 
 constexpr std::string_view kBlock = "0.5";  // s; a stop waits for it
+
+std::string too_often(const EngineSettings& settings) {
+  return fmt::format("taken {} times, and each time its bridge or host has gone", settings.attempts);
+}
 
 }  // namespace
 
@@ -23,12 +28,12 @@ ListReader::ListReader(const EngineSettings& settings, Counters& counters, HeldT
 void ListReader::attach(Connection& connection) {
   connection_ = &connection;
   asked_ = Asked::nothing;
-  adopting_ = 0;
+  adopting_ = inheriting_ < settings_.sources.size() ? settings_.sources.size() : 0;
   granted_ = 0;
   turn_.clear();
   moved_.reset();
   waits_ = false;
-  take_.load(connection);
+  for (Script* script : {&take_, &adopt_, &recover_}) script->load(connection);
   if (settings_.rate > 0) tokens_.load(connection);
   refuse_other_types();
 }
@@ -52,8 +57,8 @@ Clock::time_point ListReader::due() const {
 
 void ListReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& /*refused*/) {
   for (;;) {
+    connection_->exchange();  // also where nothing is asked: the server may have gone
     if (asked_ != Asked::nothing) {
-      connection_->exchange();
       const Reply reply = connection_->next();
       if (!reply) return;
       const std::size_t before = tasks.size();
@@ -63,17 +68,23 @@ void ListReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<Ou
     if (stopping_ && !moved_) return;
     ask(room);
     if (asked_ == Asked::nothing) return;
-    connection_->exchange();
   }
 }
 
 void ListReader::ask(std::size_t room) {
   if (moved_) return ask_take(1);
   if (room == 0 || Clock::now() < not_before_) return;
+  if (inheriting_ < settings_.sources.size()) {
+    const auto& source = settings_.sources[inheriting_];
+    connection_->append({"EVALSHA", recover_.digest(), "2", source.name, dead_key(source.name), kind(),
+                         settings_.consumer, "0", "128", std::to_string(settings_.attempts), too_often(settings_),
+                         source.from, "own"});
+    asked_ = Asked::inherit;
+    return;
+  }
   if (adopting_ < settings_.sources.size()) {
-    const auto taken = taken_key(settings_.sources[adopting_].name, settings_.consumer);
-    settings_.kind == Kind::list ? connection_->append({"LRANGE", taken, "0", "-1"})
-                                 : connection_->append({"ZRANGE", taken, "0", "-1"});
+    connection_->append(
+        {"EVALSHA", adopt_.digest(), "1", settings_.sources[adopting_].name, kind(), settings_.consumer});
     asked_ = Asked::adopt;
     return;
   }
@@ -114,9 +125,14 @@ void ListReader::ask_wait() {
 
 void ListReader::take(ReplyView reply, std::vector<Task>& tasks) {
   const Asked asked = std::exchange(asked_, Asked::nothing);
-  if (reply.is_error()) answer_error(reply);
+  if (reply.is_error()) return answer_error(reply);
   switch (asked) {
     case Asked::nothing:
+      return;
+    case Asked::inherit:
+      if (reply[0].number() + reply[1].number() == 0) ++inheriting_;  // else there may be more
+      add(counters_.read, static_cast<std::uint64_t>(reply[1].number()));
+      add(counters_.dead, static_cast<std::uint64_t>(reply[1].number()));
       return;
     case Asked::adopt:
       return adopt(reply, tasks);
@@ -139,8 +155,9 @@ void ListReader::adopt(ReplyView reply, std::vector<Task>& tasks) {
   const std::size_t source = adopting_++;
   std::unordered_map<std::string, std::size_t> seen;
   for (std::size_t i = 0; i < reply.size(); ++i) {
-    const std::string payload(reply[i].text());
-    if (++seen[payload] > held_.count(source, payload)) add_task(source, payload, 0, tasks);
+    const std::string payload(reply[i][0].text());
+    if (++seen[payload] <= held_.count(source, payload)) continue;
+    add_task(source, payload, static_cast<std::uint32_t>(reply[i][1].number()), tasks);
   }
 }
 
@@ -179,13 +196,20 @@ void ListReader::add_task(std::size_t source, std::string_view payload, std::uin
                    .taken = now});
 }
 
-void ListReader::answer_error(ReplyView reply) const {
+void ListReader::answer_error(ReplyView reply) {
   const auto code = reply.error_code();
   if (code == "NOPERM") throw PermissionError(std::string(reply.text()));
   if (code == "WRONGTYPE") {
     throw program::Failure(program::kFailure, fmt::format("{}: of a --{}", reply.text(), kind()));
   }
-  throw ConnectionLost(std::string(reply.text()));
+  if (code != "OOM") throw ConnectionLost(std::string(reply.text()));
+  // A full server cannot move a task to what is taken. Outcomes of those that are can be written.
+  const auto now = Clock::now();
+  if (now - last_warning_ > std::chrono::seconds(10)) {
+    program::log::warn("no tasks can be taken: {}", reply.text());
+    last_warning_ = now;
+  }
+  not_before_ = now + std::chrono::seconds(1);
 }
 
 }  // namespace ipcq::bridge

@@ -1,7 +1,8 @@
 // ListReader: takes tasks out of lists or sorted sets, which is to move them to what this consumer has taken
 // (bridge/scripts/take.lua), one command at a time on a connection of its own:
 //
-//   adopt   after each connect: what this consumer has taken before, and did not reach it
+//   inherit once: what a bridge of this name has left, which has gone, is put back
+//   adopt   after each later connect: what this consumer has taken, and did not reach it
 //   tokens  with a rate: how many may be taken now
 //   take    of the sources in their order, as many as there is room for
 //   wait    for one list: in the server, half a second; else it looks again after a while, or when it is woken
@@ -38,7 +39,7 @@ class ListReader final : public Reader {
   Clock::time_point due() const override;
 
  private:
-  enum class Asked { nothing, adopt, tokens, take, wait };
+  enum class Asked { nothing, inherit, adopt, tokens, take, wait };
 
   void refuse_other_types();
   void ask(std::size_t room);
@@ -48,24 +49,25 @@ class ListReader final : public Reader {
   void adopt(ReplyView reply, std::vector<Task>& tasks);
   void take_tasks(ReplyView reply, std::vector<Task>& tasks);
   void add_task(std::size_t source, std::string_view payload, std::uint32_t attempts, std::vector<Task>& tasks);
-  [[noreturn]] void answer_error(ReplyView reply) const;
+  void answer_error(ReplyView reply);
   std::string_view kind() const { return settings_.kind == Kind::list ? "list" : "sorted-set"; }
 
   const EngineSettings& settings_;
   Counters& counters_;
   HeldTasks& held_;
   SourceOrder order_;
-  Script take_{"take"}, tokens_{"tokens"};
+  Script take_{"take"}, tokens_{"tokens"}, adopt_{"adopt_taken"}, recover_{"recover"};
   Connection* connection_ = nullptr;
   Asked asked_ = Asked::nothing;
   bool stopping_ = false;
   Clock::time_point round_began_{}, empty_at_{};
+  std::size_t inheriting_ = 0;        // source that is next; past the last: none
   std::size_t adopting_ = 0;          // source whose taken tasks are next; past the last: none
   std::vector<std::size_t> turn_;     // sources still to be looked at in this round
   std::optional<std::string> moved_;  // what a waiting command has taken, and whose attempts are not known
   bool waits_ = false;                // the last round found nothing: wait in the server
   std::size_t granted_ = 0;           // tokens that are not used
-  Clock::time_point not_before_{};
+  Clock::time_point not_before_{}, last_warning_{};
 };
 
 }  // namespace ipcq::bridge

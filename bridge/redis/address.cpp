@@ -54,6 +54,9 @@ void take_user(std::string_view& rest, Address& address, std::string_view what) 
 }
 
 int parse_database(std::string_view text, std::string_view what) {
+  if (text.find('@') != std::string_view::npos) {  // not shown: a part of a password may be in it
+    refuse(what, "there is an @ behind a /; write / as %2F and @ as %40 in user and password");
+  }
   return static_cast<int>(program::parse_number(text, fmt::format("{}: the database", what), 0, 1'000'000));
 }
 

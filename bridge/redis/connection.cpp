@@ -130,7 +130,6 @@ void Connection::send() {
 
 void Connection::exchange() {
   send();
-  if (awaited_ == 0 && !listening_) return;
   const auto now = std::chrono::steady_clock::now();
   if (receive() || awaited_ == 0) {
     heard_at_ = now;

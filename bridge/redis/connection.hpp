@@ -61,9 +61,9 @@ class Connection {
   void append(const Command& command);
   // Sends what can be now.
   void send();
-  // Sends and receives what can be now. A server from which nothing comes for `patience` while a reply is awaited is
-  // lost: a host that is cut off closes no connection. Call next() behind it before waiting for the descriptor: what
-  // was received is not told of again.
+  // Sends and receives what can be now; notices that the server has gone also where no reply is awaited. A server from
+  // which nothing comes for `patience` while a reply is awaited is lost: a host that is cut off closes no connection.
+  // Call next() behind it before waiting for the descriptor: what was received is not told of again.
   void exchange();
   // The next reply that is there. Throws ConnectionLost or Moved where it is an error that says so.
   Reply next();

@@ -4,26 +4,10 @@
 --
 -- ARGV[1] is the group; the id of a record is that of the entry.
 
--- The fields of an entry without those that bridges add; nil where it was deleted.
+-- Nothing where the entry was deleted.
 local function fields_of(id)
   local entry = redis.call('XRANGE', name, id, id)[1]
-  if not entry then return nil end
-  local fields = {}
-  for i = 1, #entry[2], 2 do
-    local field = entry[2][i]
-    if field ~= 'ipcq-id' and field ~= 'ipcq-attempt' and field ~= 'ipcq-reason' then
-      fields[#fields + 1] = field
-      fields[#fields + 1] = entry[2][i + 1]
-    end
-  end
-  return fields
-end
-
-local function add_ours(fields, origin, attempt, reason)
-  for _, text in ipairs({'ipcq-id', origin, 'ipcq-attempt', attempt, 'ipcq-reason', reason}) do
-    fields[#fields + 1] = text
-  end
-  return fields
+  return entry and split_fields(entry[2]) or nil
 end
 
 local function take_out(id) return redis.call('XACK', name, group, id) == 1 end
@@ -34,7 +18,7 @@ local function put_back(id) redis.call('XCLAIM', name, group, consumer, 0, id, '
 local function later(id, origin, attempt, due, reason)
   local fields = fields_of(id)
   if not take_out(id) then return 0 end
-  if not fields then return 1 end
+  if not fields then return 3 end
   local failure = delay(cmsgpack.pack(add_ours(fields, origin, attempt, reason)), due)
   if failure then put_back(id) end
   return failure or 1
@@ -43,8 +27,8 @@ end
 local function bury(id, origin, attempt, reason)
   local fields = fields_of(id)
   if not take_out(id) then return 0 end
-  if not fields then return 1 end
-  local failure = failure_of(redis.pcall('XADD', dead, '*', unpack(add_ours(fields, origin, attempt, reason))))
+  if not fields then return 3 end
+  local failure = add_entry(dead, add_ours(fields, origin, attempt, reason))
   if failure then put_back(id) end
   return failure or 1
 end

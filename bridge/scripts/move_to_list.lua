@@ -2,7 +2,8 @@
 --
 -- KEYS  delayed, list or sorted set, dead letters
 -- ARGV  most tasks, kind
--- Returns {tasks moved, ms until the next one is due or -1, members that are no task and went to the dead letters}.
+-- Returns {tasks moved, ms until the next one is due or -1, members that are no task and went to the dead letters,
+-- nothing}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1])
@@ -20,5 +21,5 @@ for _, member in ipairs(due) do
   redis.call('ZREM', KEYS[1], member)
 end
 local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-local wait = next_one[2] and math.max(0, math.ceil(tonumber(next_one[2]) - now)) or -1
-return {#due - bad, wait, bad}
+local wait = next_one[2] and math.min(1e9, math.max(0, math.ceil(tonumber(next_one[2]) - now))) or -1
+return {#due - bad, wait, bad, ''}

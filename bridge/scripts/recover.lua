@@ -1,21 +1,28 @@
--- Puts back what consumers had taken that have not said for a while that they live. A task that was taken too often goes to
+-- Puts back what consumers had taken that have not said for a while that they live; or, when a bridge begins, the one that
+-- had its name before. A task that was taken too often goes to
 -- the dead letters: it may be what they have died of.
 --
 -- KEYS  the list or sorted set, dead letters
 -- ARGV  kind, this consumer, ms after which a consumer is gone, most tasks, takings that are too many, reason for these,
---       where tasks are taken from: left or right of a list
+--       where tasks are taken from: left or right of a list; "own" for this very consumer
 -- Returns {tasks put back, tasks that went to the dead letters}.
 local name, dead = KEYS[1], KEYS[2]
-local kind, me, idle, most, too_many, reason, from = unpack(ARGV)
+local kind, me, idle, most, too_many, reason, from, whose = unpack(ARGV)
 local attempts, consumers = name .. ':attempts', name .. ':consumers'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 most, too_many = tonumber(most), tonumber(too_many)
 local back, buried = 0, 0
-for _, gone in ipairs(redis.call('ZRANGE', consumers, '-inf', now - tonumber(idle), 'BYSCORE')) do
+local all_gone = {me}
+if whose == 'own' then
+  redis.call('ZADD', consumers, now, me)
+else
+  all_gone = redis.call('ZRANGE', consumers, '-inf', now - tonumber(idle), 'BYSCORE')
+end
+for _, gone in ipairs(all_gone) do
   local taken = name .. ':taken:' .. gone
   local tasks = {}
-  if gone ~= me and most > 0 then
+  if (gone ~= me or whose == 'own') and most > 0 then
     if kind == 'list' then
       for i, task in ipairs(redis.call('LRANGE', taken, -most, -1)) do tasks[i] = {task} end
     else

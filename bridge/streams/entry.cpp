@@ -21,6 +21,8 @@ std::string read_entry(ReplyView fields, std::uint32_t deliveries, const EngineS
   task.origin = task.id;
   task.attempt = deliveries + 1;
   if (fields.is_nil()) return "it was deleted from the stream";
+  constexpr std::size_t kMostValues = 6000;  // what scripts can handle of an entry
+  if (fields.size() > kMostValues) return fmt::format("it has more than {} fields", kMostValues / 2);
   bool has_payload = false;
   const auto value_of = [&](std::string_view wanted) -> std::optional<std::string_view> {
     for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {

@@ -16,7 +16,7 @@ namespace log = ::ipcq::program::log;
 constexpr std::size_t kAtOnce = 128;  // ids that a script works on
 constexpr Milliseconds kTrim{5000};
 constexpr std::chrono::minutes kForget{10};    // between looks for consumers that have gone
-constexpr std::string_view kLong = "3600000";  // ms; one that lives asks twice a second
+constexpr std::string_view kLong = "3600000";  // ms; one that lives and is forgotten is made anew by its next question
 
 }  // namespace
 
@@ -32,7 +32,10 @@ void StreamChores::attach(Connection& connection) {
 
 Clock::time_point StreamChores::run(Connection& connection, Clock::time_point now) {
   if (now >= next_renewal_) renew(connection, now);
-  if (is_moving() && now >= mover_.due()) set_look(now, mover_.run(connection, now));
+  if (is_moving() && now >= mover_.due()) {
+    const bool delayed = mover_.run(connection, now);
+    set_look(now, delayed || (settings_.until_dry && has_pending(connection)));
+  }
   if (settings_.trim && now >= next_trim_) trim(connection, now);
   if (now >= next_forgetting_) {
     forget_consumers(connection, "");
@@ -68,11 +71,24 @@ void StreamChores::forget_consumers(Connection& connection, const std::string& l
   }
 }
 
+// Tasks of others, who may have gone: nothing is done while they are there.
+bool StreamChores::has_pending(Connection& connection) const {
+  for (const auto& source : settings_.sources) {
+    const Reply reply = connection.call({"XPENDING", source.name, settings_.group});
+    if (reply.view().is_error() || reply.view()[0].number() > 0) return true;
+  }
+  return false;
+}
+
 void StreamChores::trim(Connection& connection, Clock::time_point now) {
   const auto keep = std::to_string(settings_.keep.count());
   for (const auto& source : settings_.sources) {
-    const Reply reply = run_script(connection, trim_, {"1", source.name, keep});
-    add(counters_.trimmed, static_cast<std::uint64_t>(std::max<std::int64_t>(0, reply.view().number())));
+    // The server deletes so many entries at once; renewals come between.
+    for (std::int64_t deleted = 1; deleted > 0 && Clock::now() < next_renewal_;) {
+      const Reply reply = run_script(connection, trim_, {"1", source.name, keep});
+      deleted = reply.view().number();
+      add(counters_.trimmed, static_cast<std::uint64_t>(std::max<std::int64_t>(0, deleted)));
+    }
   }
   next_trim_ = now + kTrim;
 }

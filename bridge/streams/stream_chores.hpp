@@ -22,6 +22,7 @@ class StreamChores final : public Chores {
 
  private:
   void renew(Connection& connection, Clock::time_point now);
+  bool has_pending(Connection& connection) const;
   void trim(Connection& connection, Clock::time_point now);
   void forget_consumers(Connection& connection, const std::string& leaving);
 

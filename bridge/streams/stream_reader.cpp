@@ -28,18 +28,29 @@ StreamReader::StreamReader(const EngineSettings& settings, Counters& counters, H
 void StreamReader::attach(Connection& connection) {
   connection_ = &connection;
   asked_ = Asked::nothing;
-  adopting_ = 0;
-  adopted_.assign(1, '0');
+  adopting_ = inheriting_ < settings_.sources.size() ? settings_.sources.size() : 0;
+  adopted_.assign(1, '-');
   granted_ = 0;
   turned_ = false;
   turn_.clear();
   claim_.load(connection);
+  adopt_.load(connection);
   if (settings_.rate > 0) tokens_.load(connection);
   create_groups();
 }
 
+// A server without room for more refuses to create what is there.
+bool StreamReader::has_group(const std::string& stream) {
+  const Reply reply = connection_->call({"XINFO", "GROUPS", stream});
+  for (std::size_t i = 0; i < reply.view().size(); ++i) {
+    if (reply.view()[i][1].text() == settings_.group) return true;
+  }
+  return false;
+}
+
 void StreamReader::create_groups() {
   for (const auto& source : settings_.sources) {
+    if (has_group(source.name)) continue;
     const Reply reply = connection_->call({"XGROUP", "CREATE", source.name, settings_.group, "0", "MKSTREAM"});
     const auto code = reply.view().error_code();
     if (code.empty() || code == "BUSYGROUP") continue;
@@ -56,9 +67,9 @@ Clock::time_point StreamReader::due() const {
 
 void StreamReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
   for (;;) {
+    connection_->exchange();  // also where nothing is asked: the server may have gone
     if (asked_ != Asked::nothing) {
-      connection_->exchange();
-      const Reply reply = connection_->next();
+      const Reply reply = next_reply(refused);
       if (!reply) return;
       const std::size_t before = tasks.size() + refused.size();
       take(reply.view(), tasks, refused);
@@ -68,7 +79,24 @@ void StreamReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<
     if (stopping_ && fetching_.empty()) return;
     if (asked_ == Asked::nothing) ask(room);
     if (asked_ == Asked::nothing) return;
-    connection_->exchange();
+  }
+}
+
+// The key of one payload on another node of a cluster is no reason to go there.
+Reply StreamReader::next_reply(std::vector<Outcome>& refused) {
+  try {
+    return connection_->next();
+  } catch (const Moved&) {
+    if (asked_ != Asked::fetch) throw;
+    Task task = std::move(fetching_.front());
+    fetching_.pop_front();
+    if (fetching_.empty()) asked_ = Asked::nothing;
+    auto why = fmt::format(
+        "the key '{}', which its field 'payload-key' names, lies on another node of the cluster; give "
+        "it the hash tag of the stream",
+        task.payload_key);
+    refused.push_back({.task = std::move(task), .ending = Ending::refused, .reason = std::move(why)});
+    return {};
   }
 }
 
@@ -76,16 +104,16 @@ void StreamReader::ask(std::size_t room) {
   if (!fetching_.empty()) return ask_fetch();
   const auto now = Clock::now();
   if (room == 0 || now < not_before_) return;
+  if (inheriting_ < settings_.sources.size()) return ask_claim(room, Asked::inherit);
   if (adopting_ < settings_.sources.size()) return ask_adopt(room);
-  if (now >= next_claim_) return ask_claim(room);
+  if (now >= next_claim_) return ask_claim(room, Asked::claim);
   if (settings_.rate > 0 && granted_ == 0) return ask_tokens(room);
   ask_read(room);
 }
 
 void StreamReader::ask_adopt(std::size_t room) {
-  const auto count = std::to_string(std::min(room, settings_.batch));
-  connection_->append({"XREADGROUP", "GROUP", settings_.group, settings_.consumer, "COUNT", count, "STREAMS",
-                       settings_.sources[adopting_].name, adopted_});
+  connection_->append({"EVALSHA", adopt_.digest(), "1", settings_.sources[adopting_].name, settings_.group,
+                       settings_.consumer, adopted_, std::to_string(std::min(room, settings_.batch))});
   asked_ = Asked::adopt;
 }
 
@@ -94,14 +122,16 @@ void StreamReader::ask_fetch() {
   asked_ = Asked::fetch;
 }
 
-void StreamReader::ask_claim(std::size_t room) {
-  const auto& stream = settings_.sources[claiming_].name;
+void StreamReader::ask_claim(std::size_t room, Asked what) {
+  const bool own = what == Asked::inherit;
+  const auto& stream = settings_.sources[own ? inheriting_ : claiming_].name;
   const auto reason = fmt::format("delivered {} times, and each time its bridge or host has gone", settings_.attempts);
-  connection_->append({"EVALSHA", claim_.digest(), "2", stream, dead_key(stream), settings_.group, settings_.consumer,
-                       std::to_string(settings_.claim_after.count()), std::to_string(std::min(room, kMostClaimed)),
-                       std::to_string(settings_.attempts), reason});
-  asked_ = Asked::claim;
   claims_asked_ = std::min(room, kMostClaimed);
+  connection_->append({"EVALSHA", claim_.digest(), "2", stream, dead_key(stream), settings_.group, settings_.consumer,
+                       std::to_string(settings_.claim_after.count()), std::to_string(claims_asked_),
+                       std::to_string(settings_.attempts), reason, std::to_string(settings_.stay.count()),
+                       own ? "own" : "", own ? inherited_ : "-"});
+  asked_ = what;
 }
 
 void StreamReader::ask_tokens(std::size_t room) {
@@ -142,25 +172,16 @@ void StreamReader::ask_read(std::size_t room) {
 void StreamReader::take(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
   if (asked_ == Asked::fetch) return take_payload(reply, tasks, refused);
   const Asked asked = std::exchange(asked_, Asked::nothing);
-  if (reply.is_error()) return answer_error(reply);
+  if (reply.is_error()) return answer_error(asked, reply);
   switch (asked) {
     case Asked::nothing:
     case Asked::fetch:
       return;
-    case Asked::adopt: {
-      const auto entries = reply[0][1];
-      if (entries.size() == 0) {
-        ++adopting_;
-        adopted_.assign(1, '0');
-        return;
-      }
-      adopted_ = entries[entries.size() - 1][0].text();
-      take_streams(reply, tasks, refused);
-      return;
-    }
+    case Asked::adopt:
+      return take_adopted(reply, tasks, refused);
+    case Asked::inherit:
     case Asked::claim:
-      take_claimed(reply, tasks, refused);
-      return;
+      return take_claimed(asked, reply, tasks, refused);
     case Asked::tokens:
       granted_ = static_cast<std::size_t>(std::max<std::int64_t>(0, reply[0].number()));
       if (granted_ == 0)
@@ -201,25 +222,48 @@ std::size_t StreamReader::take_streams(ReplyView reply, std::vector<Task>& tasks
   return came;
 }
 
-void StreamReader::take_claimed(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
-  const auto& stream = settings_.sources[claiming_].name;
-  if (const auto dead = reply[0].number(); dead > 0) {
-    add(counters_.dead, static_cast<std::uint64_t>(dead));
+// Entries that are held here have come.
+void StreamReader::take_adopted(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
+  if (reply.size() == 0) {
+    ++adopting_;
+    adopted_.assign(1, '-');
+    return;
+  }
+  for (std::size_t i = 0; i < reply.size(); ++i) {
+    const auto deliveries = static_cast<std::uint32_t>(std::max<std::int64_t>(1, reply[i][1].number()));
+    take_entry(adopting_, reply[i][0], reply[i][2], deliveries - 1, tasks, refused);
+  }
+  adopted_ = fmt::format("({}", reply[reply.size() - 1][0].text());
+}
+
+void StreamReader::take_claimed(Asked asked, ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
+  std::size_t& source = asked == Asked::inherit ? inheriting_ : claiming_;
+  const auto& stream = settings_.sources[source].name;
+  if (const auto dead = static_cast<std::uint64_t>(reply[0].number()); dead > 0) {
+    add(counters_.read, dead);
+    add(counters_.dead, dead);
     log::warn("stream '{}': {} tasks went to '{}': their bridges or hosts have gone {} times", stream, dead,
               dead_key(stream), settings_.attempts);
   }
   for (std::size_t i = 1; i < reply.size(); ++i) {
-    take_entry(claiming_, reply[i][0], reply[i][2], static_cast<std::uint32_t>(reply[i][1].number()), tasks, refused);
+    take_entry(source, reply[i][0], reply[i][2], static_cast<std::uint32_t>(reply[i][1].number()), tasks, refused);
   }
   if (reply.size() > 1) {
     add(counters_.taken_over, reply.size() - 1);
-    log::info("stream '{}': took over {} tasks that nobody has renewed for {} ms", stream, reply.size() - 1,
-              settings_.claim_after.count());
+    log::info("stream '{}': took over {} tasks {}", stream, reply.size() - 1,
+              asked == Asked::inherit
+                  ? "of a bridge that had this name"
+                  : fmt::format("that nobody has renewed for {} ms", settings_.claim_after.count()));
     empty_at_ = {};
+    if (asked == Asked::inherit) inherited_ = fmt::format("({}", reply[reply.size() - 1][0].text());
     if (reply.size() - 1 == claims_asked_) return;  // there may be more
   }
-  claiming_ = (claiming_ + 1) % settings_.sources.size();
-  if (claiming_ == 0) next_claim_ = Clock::now() + settings_.claim_after / 4;
+  ++source;
+  inherited_.assign(1, '-');
+  if (asked == Asked::claim && source == settings_.sources.size()) {
+    source = 0;
+    next_claim_ = Clock::now() + settings_.claim_after / 4;
+  }
 }
 
 void StreamReader::take_entry(std::size_t source, ReplyView id, ReplyView fields, std::uint32_t deliveries,
@@ -251,7 +295,7 @@ void StreamReader::take_payload(ReplyView reply, std::vector<Task>& tasks, std::
   tasks.push_back(std::move(task));
 }
 
-void StreamReader::answer_error(ReplyView reply) {
+void StreamReader::answer_error(Asked asked, ReplyView reply) {
   turned_ = false;
   turn_.clear();
   const auto code = reply.error_code();
@@ -259,6 +303,16 @@ void StreamReader::answer_error(ReplyView reply) {
   if (code == "NOGROUP" || code == "UNBLOCKED") {
     log::warn("{}; creating the group anew", reply.text());
     create_groups();
+    return;
+  }
+  // What a script cannot do does not keep tasks from being read.
+  if (asked == Asked::claim || asked == Asked::inherit || asked == Asked::adopt) {
+    if (Clock::now() - last_warning_ > std::chrono::seconds(10)) {
+      log::warn("tasks that others have left cannot be taken over: {}", reply.text());
+      last_warning_ = Clock::now();
+    }
+    inheriting_ = adopting_ = settings_.sources.size();
+    next_claim_ = Clock::now() + settings_.claim_after / 4;
     return;
   }
   if (code == "NOPERM") throw PermissionError(std::string(reply.text()));

@@ -58,8 +58,10 @@ void Finisher::add(std::vector<Outcome>&& outcomes) {
 }
 
 Clock::time_point Finisher::due() const noexcept {
+  if (sent_.size() >= kUnderWay) return Clock::time_point::max();
   const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [](const auto& queue) { return !queue.empty(); });
-  return waits && sent_.size() < kUnderWay ? not_before_ : Clock::time_point::max();
+  if (waits) return Clock::time_point{};
+  return repeats_.empty() ? Clock::time_point::max() : repeats_.front().due;
 }
 
 void Finisher::step() {
@@ -71,30 +73,39 @@ void Finisher::step() {
     sent_.pop_front();
     confirm(reply.view(), std::move(batch));
   }
-  if (Clock::now() < not_before_) return;
+  // What was refused goes by itself, so that it holds nothing else up.
+  if (!repeats_.empty() && sent_.size() < kUnderWay && Clock::now() >= repeats_.front().due) {
+    Batch batch{.source = repeats_.front().outcome.task.source};
+    batch.outcomes.push_back(std::move(repeats_.front().outcome));
+    repeats_.pop_front();
+    send(std::move(batch));
+  }
   for (std::size_t i = 0; i < waiting_.size() && sent_.size() < kUnderWay; ++i) {
     const std::size_t source = (next_source_ + i) % waiting_.size();
-    if (!waiting_[source].empty()) send(source);
+    if (!waiting_[source].empty()) send(next_batch(source));
   }
   next_source_ = (next_source_ + 1) % waiting_.size();
   connection_->send();
 }
 
-void Finisher::send(std::size_t source) {
-  const auto& stream = settings_.sources[source].name;
-  std::vector<std::string> keys{stream, settings_.results.key, delayed_key(stream), dead_key(stream)};
-  std::vector<std::string> arguments{owner_, settings_.consumer, settings_.results.kind,
-                                     std::to_string(settings_.stay.count()), std::to_string(settings_.inline_result)};
+Finisher::Batch Finisher::next_batch(std::size_t source) {
   Batch batch{.source = source};
   std::size_t bytes = 0;
   auto& queue = waiting_[source];
   while (!queue.empty() && batch.outcomes.size() < settings_.batch && bytes < kMostBytes) {
-    Outcome& outcome = queue.front();
-    for (const auto& part : outcome.parts) bytes += part.size();
-    append_record(outcome, arguments, keys);
-    batch.outcomes.push_back(std::move(outcome));
+    for (const auto& part : queue.front().parts) bytes += part.size();
+    batch.outcomes.push_back(std::move(queue.front()));
     queue.pop_front();
   }
+  return batch;
+}
+
+void Finisher::send(Batch&& batch) {
+  const auto& name = settings_.sources[batch.source].name;
+  std::vector<std::string> keys{name, settings_.results.key, delayed_key(name), dead_key(name)};
+  std::vector<std::string> arguments{owner_, settings_.consumer, settings_.results.kind,
+                                     std::to_string(settings_.stay.count()), std::to_string(settings_.inline_result)};
+  for (const auto& outcome : batch.outcomes) append_record(outcome, arguments, keys);
   const auto count = std::to_string(keys.size());
   Command command{"EVALSHA", finish_.digest(), count};
   command.insert(command.end(), keys.begin(), keys.end());
@@ -154,7 +165,7 @@ std::uint64_t Finisher::delay_of(const Outcome& outcome) {
 void Finisher::confirm(ReplyView reply, Batch&& batch) {
   confirmed_at_ = Clock::now();
   if (reply.is_error()) {
-    wait_and_repeat(batch.source, std::move(batch.outcomes), reply.text());
+    refuse(std::move(batch), reply);
     return;
   }
   std::vector<Outcome> ended, again;
@@ -170,7 +181,23 @@ void Finisher::confirm(ReplyView reply, Batch&& batch) {
     ended.push_back(std::move(outcome));
   }
   held_.remove(ended);
-  if (!again.empty()) wait_and_repeat(batch.source, std::move(again), why);
+  if (!again.empty()) repeat(batch.source, std::move(again), why);
+}
+
+// The server did not run the script. A reply's key that the user may not write, or that lies on another node, has it
+// refuse the whole batch: its outcomes go one by one then, and that one without the reply.
+void Finisher::refuse(Batch&& batch, ReplyView error) {
+  const auto code = error.error_code();
+  auto& task = batch.outcomes.front().task;
+  if (batch.outcomes.size() == 1 && !task.reply_to.kind.empty() && (code == "NOPERM" || code == "CROSSSLOT")) {
+    log::warn("'{}': task {}: nobody can be answered at {}:{}: {}", settings_.sources[batch.source].name,
+              shown(task.origin), task.reply_to.kind, task.reply_to.key, error.text());
+    bridge::add(counters_.unanswered);
+    task.reply_to = {};
+    repeats_.push_front({.due = Clock::now(), .outcome = std::move(batch.outcomes.front())});
+    return;
+  }
+  repeat(batch.source, std::move(batch.outcomes), error.text());
 }
 
 void Finisher::count(const Outcome& outcome, std::int64_t answer) {
@@ -181,6 +208,10 @@ void Finisher::count(const Outcome& outcome, std::int64_t answer) {
     return;
   }
   if (answer == 2) bridge::add(counters_.unanswered);
+  if (answer == 3) {
+    bridge::add(counters_.deleted);
+    return;
+  }
   if (outcome.ending == Ending::result) {
     bridge::add(counters_.done);
     for (const auto& part : outcome.parts) bridge::add(counters_.result_bytes, part.size());
@@ -197,7 +228,7 @@ void Finisher::count(const Outcome& outcome, std::int64_t answer) {
   }
 }
 
-void Finisher::wait_and_repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why) {
+void Finisher::repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why) {
   bridge::add(counters_.write_errors, outcomes.size());
   const auto now = Clock::now();
   if (now - last_warning_ > std::chrono::seconds(10)) {
@@ -205,9 +236,7 @@ void Finisher::wait_and_repeat(std::size_t source, std::vector<Outcome>&& outcom
               outcomes.size(), settings_.sources[source].name, why);
     last_warning_ = now;
   }
-  not_before_ = now + kRepeat;
-  auto& queue = waiting_[source];
-  queue.insert(queue.begin(), std::move_iterator(outcomes.begin()), std::move_iterator(outcomes.end()));
+  for (auto& outcome : outcomes) repeats_.push_back({.due = now + kRepeat, .outcome = std::move(outcome)});
 }
 
 }  // namespace ipcq::bridge

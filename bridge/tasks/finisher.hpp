@@ -38,14 +38,20 @@ class Finisher {
     std::size_t source = 0;
     std::vector<Outcome> outcomes{};
   };
+  struct Repeat {
+    Clock::time_point due{};
+    Outcome outcome{};
+  };
 
-  void send(std::size_t source);
+  Batch next_batch(std::size_t source);
+  void send(Batch&& batch);
   void append_record(const Outcome& outcome, std::vector<std::string>& arguments, std::vector<std::string>& keys);
   void confirm(ReplyView reply, Batch&& batch);
   void count(const Outcome& outcome, std::int64_t answer);
   bool is_last_attempt(const Outcome& outcome) const;
   std::uint64_t delay_of(const Outcome& outcome);
-  void wait_and_repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why);
+  void refuse(Batch&& batch, ReplyView error);
+  void repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::string_view why);
 
   const EngineSettings& settings_;
   Counters& counters_;
@@ -54,9 +60,10 @@ class Finisher {
   Script finish_;
   Connection* connection_ = nullptr;
   std::vector<std::deque<Outcome>> waiting_{};  // by source
+  std::deque<Repeat> repeats_;                  // what the server has refused, each by itself, by time
   std::deque<Batch> sent_;
   std::size_t next_source_ = 0;
-  Clock::time_point not_before_{}, last_warning_{}, confirmed_at_{};
+  Clock::time_point last_warning_{}, confirmed_at_{};
   std::minstd_rand random_{std::random_device{}()};
 };
 

@@ -60,7 +60,7 @@ void Keeper::connect() {
     const std::scoped_lock lock(mutex_);
     address = address_;
   }
-  auto connection = std::make_unique<Connection>(address, "ipcq-redis keeper", patience_);
+  auto connection = std::make_unique<Connection>(address, "ipcq-redis-keeper", patience_);
   chores_->attach(*connection);
   connection_ = std::move(connection);
 }

@@ -1,6 +1,8 @@
 // Mover: puts delayed tasks into their sources when they are due. For the keeper's thread.
 #pragma once
 
+#include <string>
+
 #include "counters.hpp"
 #include "redis/connection.hpp"
 #include "redis/scripts.hpp"
@@ -25,6 +27,7 @@ class Mover {
   Clock::time_point due_{};
 };
 
+void warn_seldom(const std::string& text);
 // Runs a script; logs its error, if it ends with one.
 Reply run_script(Connection& connection, const Script& script, const Command& keys_and_arguments);
 

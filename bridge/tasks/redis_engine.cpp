@@ -18,6 +18,8 @@ namespace log = ::ipcq::program::log;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstPause{50}, kLongestPause{2000};
+constexpr milliseconds kSteady{5000};  // after which a connection counts as one that works
+constexpr milliseconds kTell{10'000};  // between warnings of one cause
 
 }  // namespace
 
@@ -34,7 +36,8 @@ RedisEngine::RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& 
     } catch (const ConnectionLost& lost) {
       if (Clock::now() + kFirstPause > until) {
         throw NotFoundError(fmt::format(
-            "no Redis or Valkey server to work with: {}; start one, or say by --redis (or IPCQ_REDIS_URL) where it is",
+            "no Redis or Valkey server to work with: {}; start one, or say by --redis (or IPCQ_REDIS_URL) where it is; "
+            "`ipcq-redis doctor` examines it",
             lost.what()));
       }
       if (!std::exchange(told, true)) log::info("waiting for {}: {}", settings_.address.text(), lost.what());
@@ -52,12 +55,12 @@ void RedisEngine::connect() {
   // The node of a cluster that had the keys, or the address that was given, where that does not answer.
   const Address address = moved_ ? *std::exchange(moved_, std::nullopt) : locate(settings_.address, settings_.patience);
   try {
-    auto finishing = std::make_unique<Connection>(address, "ipcq-redis writer", settings_.patience);
-    auto reading = std::make_unique<Connection>(address, "ipcq-redis reader", settings_.patience);
+    auto finishing = std::make_unique<Connection>(address, "ipcq-redis-writer", settings_.patience);
+    auto reading = std::make_unique<Connection>(address, "ipcq-redis-reader", settings_.patience);
     finisher_.attach(*finishing);
     reader_->attach(*reading);
     if (settings_.kind != Kind::stream) {
-      listening_ = std::make_unique<Connection>(address, "ipcq-redis listener", settings_.patience);
+      listening_ = std::make_unique<Connection>(address, "ipcq-redis-listener", settings_.patience);
       listen(*listening_);
     }
     reading_ = std::move(reading);
@@ -69,7 +72,8 @@ void RedisEngine::connect() {
   if (keeper_ != nullptr) keeper_->move_to(address);
   connected_to_ = address;
   counters_.connected = true;
-  pause_ = kFirstPause;
+  connected_at_ = Clock::now();
+  if (pause_ < kFirstPause) pause_ = kFirstPause;
 }
 
 // Whoever adds a task may say so: by a message to SOURCE:wake, or the server does, by its keyspace events.
@@ -109,17 +113,26 @@ void RedisEngine::step(std::size_t room, std::vector<Task>& tasks) {
         if (news.view()[0].text() == "message") reader_->wake();
       }
     }
-    std::vector<Outcome> refused;
-    reader_->step(room, tasks, refused);
-    if (!refused.empty()) finisher_.add(std::move(refused));
+    reader_->step(room, tasks, refused_);
+    take_refused();
     finisher_.step();
+    if (pause_ != kFirstPause && Clock::now() - connected_at_ > kSteady) pause_ = kFirstPause;
   } catch (const ConnectionLost& lost) {
     this->lose(lost.what());
+  } catch (const PermissionError& error) {  // perhaps a password is being changed
+    this->lose(error.what());
   }
+  take_refused();
+}
+
+void RedisEngine::take_refused() {
+  if (!refused_.empty()) finisher_.add(std::exchange(refused_, {}));
 }
 
 void RedisEngine::lose(const char* why) {
-  if (counters_.connected.exchange(false)) {
+  const bool told = std::exchange(last_loss_, why) == why && Clock::now() - told_at_ < kTell;
+  if (counters_.connected.exchange(false) && !told) {
+    told_at_ = Clock::now();
     log::warn("{}; connecting again, {} tasks wait for it", why, held_.size());
   } else {
     log::debug("{}", why);

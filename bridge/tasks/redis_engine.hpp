@@ -46,6 +46,7 @@ class RedisEngine final : public Engine {
   void connect();
   void listen(Connection& connection) const;
   void refuse_wrong_keys();
+  void take_refused();
   void lose(const char* why);
 
   EngineSettings settings_;
@@ -55,6 +56,9 @@ class RedisEngine final : public Engine {
   Finisher finisher_;
   std::unique_ptr<Connection> reading_, finishing_, listening_;  // all or none; listening_ not for streams
   std::unique_ptr<Keeper> keeper_;
+  std::vector<Outcome> refused_;  // what was read and is no task; also when the connection is lost then
+  Clock::time_point connected_at_{}, told_at_{};
+  std::string last_loss_;
   bool stopping_ = false;
   std::optional<Address> moved_;  // where a cluster's node says that the keys are; for the next attempt
   Address connected_to_;

@@ -74,6 +74,12 @@ TEST(AddressTest, WhatIsNoAddressIsRefusedWithTheForms) {
   }
 }
 
+TEST(AddressTest, NoPartOfAPasswordIsShown) {
+  EXPECT_THAT(
+      error_of<UsageError>([] { parse_address("redis://user:12s3cret/x@host", "IPCQ_REDIS_URL"); }),
+      testing::AllOf(HasSubstr("write / as %2F"), testing::Not(HasSubstr("s3cret")), testing::Not(HasSubstr("x@"))));
+}
+
 TEST(AddressTest, TlsIsRefusedWithWhatHelps) {
   EXPECT_THAT(error_of<UsageError>([&] { parse_address("rediss://host", "--redis"); }),
               testing::AllOf(HasSubstr("TLS"), HasSubstr("stunnel")));

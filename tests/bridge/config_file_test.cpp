@@ -35,6 +35,12 @@ TEST(RedisConfigFileTest, TheCommandLineAndTheEnvironmentWin) {
   ::unsetenv("IPCQ_REDIS_URL");
 }
 
+TEST(RedisConfigFileTest, AnEmptyFileSaysNothing) {
+  EXPECT_THAT(ipcq::bridge::with_config_file({"--queue", "q"}, "/dev/null"), ElementsAre("--queue", "q"));
+  EXPECT_THAT(error_of<UsageError>([] { ipcq::bridge::with_config_file({}, "/nonexistent.toml"); }),
+              HasSubstr("/nonexistent.toml: cannot be read"));
+}
+
 TEST(RedisConfigFileTest, AMistakeIsNamedWithItsLine) {
   EXPECT_THAT(error_of<UsageError>([] { with_config({}, "queue = \"work\"\nrate = \n", "f.toml"); }),
               HasSubstr("f.toml:2: "));

@@ -171,6 +171,112 @@ TEST_F(RedisDeathsTest, AServerThatIsSilentIsLeftAndFoundAgain) {
   expect_results(ids);
 }
 
+TEST_F(RedisDeathsTest, AServerThatDiesWhileNothingIsAskedIsNoticed) {
+  Command& server = redis();
+  broker("--queue work=4KiB,slots=4,calls=1");
+  std::atomic<bool> goes_on{false};
+  std::atomic<int> calls{0};
+  const Servers slow = serve([&](ipcq::Request& request) {
+    ++calls;
+    while (!goes_on) std::this_thread::sleep_for(1ms);
+    static_cast<void>(request.reply("done"));
+  });
+  add_many(1);
+  Command& running = bridge();
+  ASSERT_TRUE(eventually([&] { return calls == 1; }));
+  std::this_thread::sleep_for(600ms);  // until the last question was answered: there is no room for more
+  server.signal(SIGKILL);
+  EXPECT_TRUE(eventually([&] { return running.err().find("connecting again") != std::string::npos; }, 3s))
+      << running.err();
+  goes_on = true;
+}
+
+TEST_F(RedisDeathsTest, LostConnectionsAreNoDeaths) {
+  redis();
+  server_broker();
+  std::atomic<bool> goes_on{false};
+  const Servers slow = serve([&](ipcq::Request& request) {
+    while (!goes_on) std::this_thread::sleep_for(1ms);
+    static_cast<void>(request.reply("done"));
+  });
+  const auto ids = add_many(3);
+  Command& running = bridge();
+  ASSERT_TRUE(eventually([&] { return pending() == 3; }));
+  for (int i = 0; i < 4; ++i) {
+    ask({"CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES"});
+    std::this_thread::sleep_for(300ms);
+  }
+  const auto pending_tasks = ask({"XPENDING", "tasks", "ipcq", "-", "+", "10"});
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(pending_tasks.view()[i][3].number(), 1);
+  goes_on = true;
+  ASSERT_TRUE(has_results(3)) << running.err();
+  expect_results(ids);
+}
+
+TEST_F(RedisDeathsTest, ABridgeOfAFixedNameThatDiesOfATaskBuriesIt) {
+  redis();
+  server_broker();
+  std::atomic<int> calls{0};
+  const Servers silent = serve([&, kept = Kept()](ipcq::Request& request) {
+    kept->push_back(std::move(request));
+    ++calls;
+  });
+  add("tasks", "poison");
+  ask({"RPUSH", "jobs", "poison"});
+  for (const std::string source : {"--stream tasks", "--list jobs"}) {
+    calls = 0;
+    const std::string usual = "exec ipcq-redis --redis " + url() + " --queue work --consumer a --attempts 2 " + source;
+    for (int i = 1; i <= 2; ++i) {
+      Command& killed = start(usual);
+      ASSERT_TRUE(eventually([&] { return calls == i; })) << killed.err();
+      killed.signal(SIGKILL);
+      killed.exit_code();
+    }
+    Command& last = start(usual + " --until-empty");
+    EXPECT_EQ(last.exit_code(), 0) << last.err();
+    EXPECT_EQ(calls, 2);
+  }
+  EXPECT_EQ(number({"XLEN", "tasks:dead"}), 1);
+  EXPECT_EQ(number({"XLEN", "jobs:dead"}), 1);
+}
+
+TEST_F(RedisDeathsTest, UntilEmptyWaitsForTheTasksOfTheDead) {
+  redis();
+  server_broker();
+  std::atomic<bool> answers{false};
+  std::atomic<int> calls{0};
+  const Servers servers = serve([&, kept = Kept()](ipcq::Request& request) {
+    ++calls;
+    answers ? static_cast<void>(request.reply("done")) : kept->push_back(std::move(request));
+  });
+  for (const std::string source : {"--stream tasks", "--list jobs"}) {
+    calls = 0;
+    answers = false;
+    source == "--stream tasks" ? add("tasks", "x") : text({"RPUSH", "jobs", "x"});
+    const std::string usual = "exec ipcq-redis --redis " + url() + " --queue work --claim-after 2 " + source;
+    Command& killed = start(usual);
+    ASSERT_TRUE(eventually([&] { return calls == 1; })) << killed.err();
+    killed.signal(SIGKILL);
+    killed.exit_code();
+    answers = true;
+    Command& heir = start(usual + " --until-empty --json");
+    EXPECT_EQ(heir.exit_code(), 0) << heir.err();
+    EXPECT_THAT(heir.out(), HasSubstr("\"done\":1"));
+  }
+}
+
+TEST_F(RedisDeathsTest, ABrokerThatDiesWhileNothingRunsIsNoticed) {
+  redis();
+  Command& first = handler_broker();
+  Command& running = bridge();
+  first.signal(SIGKILL);
+  ASSERT_TRUE(eventually([&] { return running.err().find("the broker has died") != std::string::npos; }, 5s));
+  handler_broker();
+  const auto ids = add_many(3);
+  ASSERT_TRUE(has_results(3)) << running.err();
+  expect_results(ids);
+}
+
 TEST_F(RedisDeathsTest, ScriptsThatAreForgottenAreLoadedAgain) {
   redis();
   handler_broker();

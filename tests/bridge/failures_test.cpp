@@ -1,4 +1,6 @@
 // Tasks that fail: attempts, delays, dead letters.
+#include <signal.h>
+
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -109,6 +111,8 @@ TEST_F(RedisFailuresTest, WithoutAServerTasksGoBackAndCountNoAttempt) {
   Command& running = bridge("--attempts 1");
   ASSERT_TRUE(eventually([&] { return running.err().find("no server is attached") != std::string::npos; }))
       << running.err();
+  std::this_thread::sleep_for(1500ms);
+  EXPECT_EQ(number({"XLEN", "tasks"}), 1);  // and not read again and again
   const Servers late = serve([&](ipcq::Request& request) { static_cast<void>(request.reply("done")); });
   ASSERT_TRUE(has_results(1)) << running.err();
   EXPECT_EQ(results(), (std::map<std::string, std::string>{{id, "done"}}));
@@ -127,6 +131,38 @@ TEST_F(RedisFailuresTest, ResultsThatCannotBeWrittenAreWrittenLater) {
   ask({"DEL", "tasks:results"});
   ASSERT_TRUE(has_results(1));
   EXPECT_EQ(results(), (std::map<std::string, std::string>{{id, "X"}}));
+}
+
+TEST_F(RedisFailuresTest, OneResultThatCannotBeWrittenHoldsNoOtherUp) {
+  redis();
+  handler_broker();
+  ask({"SET", "tasks:dead", "in the way"});
+  Command& running = bridge();
+  for (int i = 0; i < 5; ++i) ask({"XADD", "tasks", "*", "other", "field"});
+  ASSERT_TRUE(eventually([&] { return running.err().find("will be tried again") != std::string::npos; }));
+  for (int i = 0; i < 1000; ++i) add("tasks", "x");
+  EXPECT_TRUE(eventually([&] { return number({"XLEN", "tasks:results"}) == 1000; }, 5s)) << running.err();
+  ask({"DEL", "tasks:dead"});
+  EXPECT_TRUE(eventually([&] { return number({"XLEN", "tasks:dead"}) == 5; }));
+}
+
+TEST_F(RedisFailuresTest, AReplyThatMayNotBeWrittenHoldsNothingUp) {
+  redis();
+  handler_broker();
+  ask({"ACL", "SETUSER", "worker", "on", ">secret", "~tasks*", "&*", "+@all"});
+  Command& running = start("IPCQ_REDIS_PASSWORD=secret exec ipcq-redis --redis " + url() +
+                           " --user worker --queue work --stream tasks --json");
+  ASSERT_TRUE(eventually([&] { return is_working(running); }));
+  for (int i = 0; i < 3; ++i) {
+    add("tasks", "evil", {{"reply-to", "list:of-others"}});
+    add("tasks", "good");
+  }
+  ASSERT_TRUE(has_results(6)) << running.err();
+  EXPECT_EQ(number({"EXISTS", "of-others"}), 0);
+  EXPECT_THAT(running.err(), HasSubstr("nobody can be answered at list:of-others"));
+  running.signal(SIGTERM);
+  EXPECT_EQ(running.exit_code(), 0);
+  EXPECT_THAT(running.out(), HasSubstr("\"replies_failed\":3"));
 }
 
 TEST_F(RedisFailuresTest, AHandlerThatDropsATaskEndsItWithoutAResult) {

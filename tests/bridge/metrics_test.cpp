@@ -3,7 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
 #include <ipcq/error.hpp>
+#include <string>
+#include <vector>
 
 #include "errors.hpp"
 
@@ -34,6 +42,30 @@ TEST(RedisMetricsTest, TheHistogramIsCumulative) {
   EXPECT_THAT(text, HasSubstr("task_seconds_bucket{queue=\"q\",group=\"g\",le=\"10\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("task_seconds_bucket{queue=\"q\",group=\"g\",le=\"+Inf\"} 3\n"));
   EXPECT_THAT(text, HasSubstr("task_seconds_count{queue=\"q\",group=\"g\"} 3\n"));
+}
+
+// A scraper that keeps its connection does not keep others waiting.
+TEST(RedisMetricsTest, EachRequestIsAnsweredAtOnce) {
+  Counters counters;
+  const MetricsServer server("127.0.0.1:0", counters, {});
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<int> kept;
+  for (int i = 0; i < 3; ++i) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    kept.push_back(fd);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(server.url().substr(17))));
+    ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const std::string request = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n";
+    ASSERT_EQ(::send(fd, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
+    std::string answer(256, '\0');
+    EXPECT_GT(::recv(fd, answer.data(), answer.size(), 0), 0);
+    EXPECT_THAT(answer, HasSubstr("503"));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  for (const int fd : kept) ::close(fd);
 }
 
 TEST(RedisMetricsTest, AnAddressWithoutAFreePortIsRefused) {
