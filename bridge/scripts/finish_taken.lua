@@ -47,7 +47,8 @@ end
 
 local function bury(id, origin, attempt, reason)
   if not take_out(id) then return 0 end
-  local failure = failure_of(redis.pcall('XADD', dead, '*', 'payload', id, 'ipcq-attempt', attempt, 'ipcq-reason', reason))
+  local failure = failure_of(redis.pcall('XADD', dead, '*', 'payload', id, 'ipcq-attempt', attempt, 'ipcq-reason', reason,
+    'ipcq-kind', group))
   if failure then
     put_back(id)
     return failure

@@ -35,7 +35,8 @@ for _, gone in ipairs(all_gone) do
     local digest = redis.sha1hex(task)
     local takings = redis.call('HINCRBY', attempts, digest, 1)
     if takings >= too_many then
-      redis.call('XADD', dead, '*', 'payload', task, 'ipcq-attempt', takings, 'ipcq-reason', reason)
+      redis.call('XADD', dead, '*', 'payload', task, 'ipcq-attempt', takings, 'ipcq-reason', reason,
+        'ipcq-kind', kind)
       redis.call('HDEL', attempts, digest)
       buried = buried + 1
     elseif kind == 'list' then

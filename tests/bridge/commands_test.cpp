@@ -77,6 +77,22 @@ TEST_F(RedisCommandsTest, DeadLettersAreTriedAgain) {
   EXPECT_EQ(number({"XLEN", "tasks:dead"}), 0);
 }
 
+TEST_F(RedisCommandsTest, DeadLettersOfListsAreTriedAgainThoughTheListIsEmpty) {
+  redis();
+  handler_broker();
+  ask({"RPUSH", "jobs", std::string(5000, 'x')});
+  ask({"ZADD", "set", "3", std::string(5000, 'y')});
+  for (const std::string source : {"--list jobs", "--sorted-set set"}) {
+    Command& done = run("exec ipcq-redis --redis " + url() + " --queue work --until-empty " + source);
+    EXPECT_EQ(done.exit_code(), 0) << done.err();
+  }
+  EXPECT_EQ(number({"EXISTS", "jobs", "set"}), 0);
+  EXPECT_EQ(command("requeue jobs").out(), "1\n");
+  EXPECT_EQ(command("requeue set").out(), "1\n");
+  EXPECT_EQ(number({"LLEN", "jobs"}), 1);
+  EXPECT_EQ(number({"ZCARD", "set"}), 1);
+}
+
 TEST_F(RedisCommandsTest, AddRefusesWhatSaysNothing) {
   redis();
   EXPECT_EQ(command("add").exit_code(), 2);

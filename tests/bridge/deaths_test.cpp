@@ -178,7 +178,7 @@ TEST_F(RedisDeathsTest, AServerThatDiesWhileNothingIsAskedIsNoticed) {
   std::atomic<int> calls{0};
   const Servers slow = serve([&](ipcq::Request& request) {
     ++calls;
-    while (!goes_on) std::this_thread::sleep_for(1ms);
+    static_cast<void>(eventually([&] { return goes_on.load(); }));
     static_cast<void>(request.reply("done"));
   });
   add_many(1);
@@ -196,7 +196,7 @@ TEST_F(RedisDeathsTest, LostConnectionsAreNoDeaths) {
   server_broker();
   std::atomic<bool> goes_on{false};
   const Servers slow = serve([&](ipcq::Request& request) {
-    while (!goes_on) std::this_thread::sleep_for(1ms);
+    static_cast<void>(eventually([&] { return goes_on.load(); }));
     static_cast<void>(request.reply("done"));
   });
   const auto ids = add_many(3);

@@ -121,13 +121,15 @@ TEST_F(RedisStartsTest, AStopFinishesWhatRunsAndReadsNothingMore) {
   redis();
   broker("--queue work=4KiB,slots=8,calls=2");
   std::atomic<bool> goes_on{false};
+  std::atomic<int> calls{0};
   const Servers slow = serve([&](ipcq::Request& request) {
-    while (!goes_on) std::this_thread::sleep_for(1ms);
+    ++calls;
+    static_cast<void>(eventually([&] { return goes_on.load(); }));
     static_cast<void>(request.reply("done"));
   });
   for (int i = 0; i < 10; ++i) add("tasks", "x");
   Command& stopped = bridge();
-  ASSERT_TRUE(eventually([&] { return pending() == 2; }));
+  ASSERT_TRUE(eventually([&] { return pending() == 2 && calls == 1; }));
   stopped.signal(SIGTERM);
   ASSERT_TRUE(eventually([&] { return stopped.err().find("2 tasks are finished first") != std::string::npos; }));
   goes_on = true;

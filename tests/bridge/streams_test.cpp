@@ -96,7 +96,7 @@ TEST_F(RedisStreamsTest, ItReadsNoMoreThanTheQueueTakes) {
   std::atomic<bool> goes_on{false};
   const Servers slow = serve([&, kept = Kept()](ipcq::Request& request) {
     kept->push_back(std::move(request));
-    while (!goes_on && kept->size() == 5) std::this_thread::sleep_for(1ms);
+    static_cast<void>(eventually([&] { return goes_on || kept->size() != 5; }));
     for (auto& each : *kept) {
       if (goes_on) static_cast<void>(each.reply("done"));
     }
