@@ -12,11 +12,15 @@ import tempfile
 import zipfile
 
 # Of every glibc system; what auditwheel lets a wheel take from outside.
-SYSTEM = re.compile(r"(lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+)\.so\.\d+|ld-linux-x86-64\.so\.2|linux-vdso\.so\.1)$")
-PROGRAMS = ("ipcq", "ipcq-broker", "ipcq-producer", "ipcq-consumer", "ipcq-compiler", "ipcq-host-runner")
+SYSTEM = re.compile(r"(lib(c|m|dl|rt|pthread|z|gcc_s|stdc\+\+)\.so\.\d+|ld-linux-x86-64\.so\.2|linux-vdso\.so\.1)$")
+PROGRAMS = ("ipcq", "ipcq-broker", "ipcq-producer", "ipcq-consumer", "ipcq-compiler", "ipcq-host-runner", "ipcq-redis")
 PROGRAMS_WITH_CUDA = ("ipcq-runner",)
 NOT_FOR_ITSELF = ("ipcq-runner", "ipcq-host-runner")  # a broker starts them, with descriptors
-NEEDED = ("ipcq/__init__.py", "ipcq/py.typed", "ipcq/_core.pyi", "ipcq/_core.abi3.so")
+NEEDED = ("ipcq/__init__.py", "ipcq/py.typed", "ipcq/_core.pyi", "ipcq/_core.abi3.so", "ipcq/redis/add.lua",
+          "ipcq/redis/requeue.lua")
+# Of libraries whose licence's text has another name than theirs.
+LICENCES = {"libbrotlicommon": "brotli", "libbrotlidec": "brotli", "libbrotlienc": "brotli", "libcrypto": "openssl",
+            "libssl": "openssl"}
 MOST_BYTES = 100 << 20  # what the package index takes by default
 
 failed = False
@@ -45,12 +49,12 @@ def check_licences(folder, names):
         if f"{library}.txt" not in there:
             complain(f"{library}, which is compiled in, has no licence in the wheel: python/licenses/{library}.txt")
     for name in names:
-        library = re.match(r"ipcq\.libs/(lib\w+?)-[0-9a-f]{8,}\.so", name)
+        library = re.match(r"ipcq\.libs/(lib[\w-]+?)-[0-9a-f]{8,}\.so", name)
         if library is None:
             if name.startswith("ipcq.libs/") and not name.endswith("/"):
                 complain(f"{name} is no library whose name this check knows")
             continue
-        text = f"{library[1]}.txt"
+        text = f"{LICENCES.get(library[1], library[1])}.txt"
         if text not in there:
             complain(f"{name} is in the wheel without its licence: put the text into python/licenses/{text}")
         elif "Copyright" not in open(os.path.join(folder, there[text]), encoding="utf-8").read():

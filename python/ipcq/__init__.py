@@ -78,6 +78,7 @@ from ._typed_calls import TypedCall, TypedClient, TypedServer
 from .handlers import Handler, handler
 
 if _TYPE_CHECKING:
+    from . import redis
     from .actors import ActorRef, ActorRuntime, ActorState, ActorTelemetry, actor, actor_ref
 
 if _TYPE_CHECKING or _core.has_cuda:
@@ -169,6 +170,7 @@ __all__ = [
     "list_brokers",
     "pause",
     "progress",
+    "redis",
     "remove_pool",
     "remove_queue",
     "resume",
@@ -181,10 +183,12 @@ if _core.has_cuda:
 
 
 def __getattr__(name: str) -> object:
-    """What costs time to import, and not every program needs: actors, with multiprocessing."""
-    if name in ("ActorRef", "ActorRuntime", "ActorState", "ActorTelemetry", "actor", "actor_ref", "actors"):
-        import importlib
+    """What costs time to import, and not every program needs: actors, with multiprocessing; the bridge to Redis."""
+    import importlib
 
+    if name == "redis":
+        return importlib.import_module(".redis", __name__)
+    if name in ("ActorRef", "ActorRuntime", "ActorState", "ActorTelemetry", "actor", "actor_ref", "actors"):
         module = importlib.import_module(".actors", __name__)
         return module if name == "actors" else getattr(module, name)
     raise AttributeError(f"module 'ipcq' has no attribute '{name}'")

@@ -46,7 +46,7 @@ def main() -> None:
         )
     if not brokers:
         print("  none")
-    optional = ["numpy", "torch", "cupy", "numba", "uvloop", "tqdm"]
+    optional = ["numpy", "torch", "cupy", "numba", "uvloop", "tqdm", "redis"]
     there = [name for name in optional if importlib.util.find_spec(name) is not None]
     print(f"beside it: {', '.join(there) or 'none of ' + ', '.join(optional)}")
 

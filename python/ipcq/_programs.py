@@ -16,8 +16,10 @@ def program_path(name: str) -> Path:
     return Path(_core.__file__).parent / "_native" / "bin" / name
 
 
-def _become(name: str) -> NoReturn:
+def _become(name: str, missing: str = "") -> NoReturn:
     path = program_path(name)
+    if missing and not path.exists():
+        sys.exit(f"{name}: {missing}")
     os.execv(path, [str(path), *sys.argv[1:]])
 
 
@@ -39,3 +41,8 @@ def ipcq_producer() -> NoReturn:
 def ipcq_consumer() -> NoReturn:
     """Runs ``ipcq-consumer``."""
     _become("ipcq-consumer")
+
+
+def ipcq_redis() -> NoReturn:
+    """Runs ``ipcq-redis``."""
+    _become("ipcq-redis", "this package was built without it: hiredis or cpp-httplib was missing then")

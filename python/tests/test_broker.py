@@ -289,7 +289,7 @@ def test_the_module_reports_what_it_finds(broker, name):
     assert broker.stats().clients == 0
 
 
-@pytest.mark.parametrize("program", ["ipcq", "ipcq-broker", "ipcq-producer", "ipcq-consumer"])
+@pytest.mark.parametrize("program", ["ipcq", "ipcq-broker", "ipcq-producer", "ipcq-consumer", "ipcq-redis"])
 def test_the_programs_are_there_and_of_this_version(program):
     path = _programs.program_path(program)
     if not path.exists():

@@ -57,7 +57,7 @@ def test_what_has_run_is_shown(check, cases):
         ("| a word | ours | `test_features.py::check` |", "there is no test 'test_features.py::check'"),
         ("| a word | ours | `" + ANOTHER + "` |", "has not run: no report has it"),
         ("| a word | ours | |", "no test shows it"),
-        ("| a word | ours | it works |", "'it works' is neither"),
+        ("| a word | ours | it works |", "'it works' is none of"),
         ("| a word | | `" + MINE + "` |", "a cell is empty"),
         ("| a word | not offered, because so | |", "says why"),
         ("| a word | not offered, because nobody has asked for it | `" + MINE + "` |", "and shows nothing"),
