@@ -47,6 +47,7 @@ def options():
     p.add_argument("--bin", default=os.path.join(root, "build/release/bin"), help="where the programs are")
     p.add_argument("--tasks", type=int, default=100_000, metavar="N", help="tasks to add (default 100000)")
     p.add_argument("--seed", type=int, default=int(time.time()), help="of the random vectors")
+    p.add_argument("--backend", choices=("host", "cuda"), default="host", help="of the queues (default host)")
     p.add_argument("--json", action="store_true", help="one object on stdout at the end; all else goes to stderr")
     o = p.parse_args()
     if o.tasks < 1:
@@ -64,7 +65,7 @@ class Demo:
         self.processes = Processes(directory)
         self.server = RedisServer(self.processes, "everysec")
         self.brokers = [Broker(self.processes, o.bin, f"demo-{os.getpid()}-{n}", f"run-{n}",
-                               f"{STREAM}={8 * LENGTH},slots=256,handler=vector_add,calls=256") for n in (1, 2)]
+                               f"{STREAM}={8 * LENGTH},slots=256,handler=vector_add,calls=256", o.backend) for n in (1, 2)]
         self.bridges = []
         self.payloads = {}  # of the tasks, by the ids of their entries
         self.killed_at = None  # results that there were

@@ -35,3 +35,31 @@ check_python() {
   record "features that Python has on a GPU" "$( ((code == 0)) && echo ok || echo FAILED)" "$(tail -n 1 "$log")"
   ((code == 0)) || cat "$log" >&2
 }
+
+# ipcq-redis before queues in GPU memory: the demo, processes killed at random, and the rate beside the bare client's.
+check_redis() {
+  local missing=() kills=40 count=200000
+  [[ $quick == no ]] || kills=10 count=50000
+  [[ -x $bin/ipcq-redis && -x $bin/redis_client ]] || missing+=("ipcq-redis and redis_client in $bin")
+  command -v redis-server >/dev/null || missing+=(redis-server)
+  if ((${#missing[@]})); then
+    record "ipcq-redis" FAILED "missing: ${missing[*]}; scripts/install-deps redis, and build"
+    return
+  fi
+  step redis-demo 240 "$root/scripts/demo" --redis --backend cuda --bin "$bin" --tasks "$count"
+  redis_row "demo --redis" "$(grep -E '^[0-9]+ tasks, ' "$log" | tail -n 1)"
+  step redis-soak 400 "$root/scripts/soak-redis" --backend cuda --bin "$bin" --kills "$kills" --stall
+  redis_row "soak-redis" "$(grep -E '^soak-redis: ' "$log" | tail -n 1 | cut -c 13-)"
+  step redis-throughput 400 "$root/bench/redis/throughput.py" --backend cuda --bin "$bin" --client "$bin/redis_client" \
+    --count "$count" --no-target
+  redis_row "ipcq-redis beside a bare client" "$(grep ' best: ' "$log" | paste -sd ';')"
+  figures+=$'\n'"### ipcq-redis, MPS: $mode"$'\n\n```\n'"$(cat "$log")"$'\n```\n'
+}
+redis_row() {
+  if ((code == 0)); then
+    record "$1" ok "$2"
+  else
+    record "$1" FAILED "$(how_it_failed); $2"
+    tail -n 40 "$log" >&2
+  fi
+}

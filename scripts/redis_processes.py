@@ -142,8 +142,9 @@ class RedisServer:
 class Broker:
     """A broker with one queue in a run directory of its own; it may be started again after its death."""
 
-    def __init__(self, processes, programs, name, run_directory, spec):
+    def __init__(self, processes, programs, name, run_directory, spec, backend="host"):
         self.processes, self.programs, self.name, self.spec = processes, programs, name, spec
+        self.backend = backend
         self.run_directory = processes.path(run_directory)
         os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
         self.environment = processes.environment(XDG_RUNTIME_DIR=self.run_directory)
@@ -164,8 +165,8 @@ class Broker:
                 raise Trouble(f"the broker {self.name} did not start:\n{self.process.tail()}")
 
     def start_program(self, ready):
-        command = [os.path.join(self.programs, "ipcq-broker"), "--name", self.name, "--backend", "host", "--queue",
-                   self.spec]
+        command = [os.path.join(self.programs, "ipcq-broker"), "--name", self.name, "--backend", self.backend,
+                   "--queue", self.spec]
         if ready:
             command += ["--ready-fd", str(ready[0])]
         self.process = self.processes.start(f"broker-{self.name}", command, self.environment, pass_fds=ready)

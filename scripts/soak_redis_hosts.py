@@ -19,16 +19,18 @@ GROUP = "ipcq"
 # A kill buries no task, and a failed attempt is soon made again.
 BRIDGE_OPTIONS = ["--stream", STREAM, "--group", GROUP, "--field", FIELD.decode(), "--claim-after", "1", "--attempts",
                   "1000", "--backoff", "0.05", "--longest-backoff", "0.5", "--poll", "0.05"]
+RUNNERS = [name[:15] for name in ("ipcq-host-runner", "ipcq-runner")]  # as the kernel keeps them
 
 
 class Host:
     def __init__(self, o, seed, number, processes, server, random):
         self.number, self.processes, self.server, self.random = number, processes, server, random
         own = os.path.join(os.path.dirname(os.path.abspath(__file__)), "soak_redis_handler.cu")
-        self.has_runner = number % 2 == 1
-        handler = f"{own},threads=2" if self.has_runner else "upper"
+        has_own = number % 2 == 1
+        self.has_runner = has_own or o.backend == "cuda"
+        handler = f"{own},threads={2 if o.backend == 'host' else 64}" if has_own else "upper"
         self.broker = Broker(processes, o.bin, f"soak-redis-{os.getpid()}-{seed}-{number}", f"run-{number}",
-                             f"work=4KiB,slots=128,calls=64,handler={handler}")
+                             f"work=4KiB,slots=128,calls=64,handler={handler}", o.backend)
         self.bridges = []  # of which all but the last were killed
 
     @property
@@ -50,7 +52,7 @@ class Host:
                     children = f.read().split()
                 for pid in map(int, children):
                     with open(f"/proc/{pid}/comm") as f:
-                        if "ipcq-host-runner".startswith(f.read().strip()):
+                        if f.read().strip() in RUNNERS:
                             found.append(pid)
         return found
 

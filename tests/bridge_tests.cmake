@@ -30,7 +30,8 @@ endif()
 # The programs and the server, killed at random; in short. And as the README shows it.
 if(NOT IPCQ_SANITIZE)
   add_test(NAME redis_soak COMMAND "${PROJECT_SOURCE_DIR}/scripts/soak-redis" --bin "${PROJECT_BINARY_DIR}/bin" --kills 20 --stall)
-  add_test(NAME redis_demo_test COMMAND "${PROJECT_SOURCE_DIR}/scripts/demo" --redis --bin "${PROJECT_BINARY_DIR}/bin" --tasks 20000)
+  add_test(NAME redis_demo_test COMMAND "${PROJECT_SOURCE_DIR}/scripts/demo" --redis --backend host --bin "${PROJECT_BINARY_DIR}/bin"
+    --tasks 20000)
   foreach(test redis_soak redis_demo_test)
     ipcq_test_needs(${test} ipcq-redis ${IPCQ_PROGRAMS})
     set_tests_properties(${test} PROPERTIES LABELS process TIMEOUT 300 RUN_SERIAL ON)
