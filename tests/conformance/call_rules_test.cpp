@@ -143,6 +143,44 @@ TEST_P(CallRules, ACallThatWasReadBoundsNoWait) {
 }
 
 // Nothing can come of what was read, or has failed, and is kept.
+// Also when calls in between end and others begin.
+TEST_P(CallRules, AnswersThatAreThereComeInTheOrderOfTheRequests) {
+  create_calls({.slots = 4, .calls = 64});
+  auto s = server();
+  auto c = client();
+  std::map<std::uint64_t, Call> calls;
+  std::vector<std::uint64_t> order;
+  const auto ask_and_answer = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      Call call = ask(c, "x");
+      order.push_back(call.id());
+      calls.emplace(call.id(), std::move(call));
+    }
+    std::vector<Request> requests;
+    for (int i = 0; i < count; ++i) requests.push_back(next(s));
+    for (auto r = requests.rbegin(); r != requests.rend(); ++r) EXPECT_EQ(r->reply("y"), Status::ok);
+  };
+  std::size_t at = 0;
+  const auto take = [&](int count) {
+    for (int i = 0; i < count; ++i, ++at) {
+      const auto id = c.wait_any(kBound);
+      ASSERT_EQ(id.status(), Status::ok);
+      ASSERT_EQ(*id, order.at(at)) << at;
+      expect_reply(calls.at(*id), "y");
+      calls.erase(*id);
+    }
+  };
+  ask_and_answer(40);
+  take(15);
+  ask_and_answer(39);
+  take(30);
+  calls.erase(order.at(at));  // gives one up
+  ++at;
+  take(33);
+  EXPECT_EQ(at, order.size());
+  EXPECT_EQ(c.calls_under_way(), 0u);
+}
+
 TEST_P(CallRules, WaitingForAnyKnowsWhatIsOver) {
   create_calls({.slots = 4});
   auto s = server();

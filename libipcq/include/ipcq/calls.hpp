@@ -157,10 +157,10 @@ class IPCQ_API Client {
   [[nodiscard]] Status forward(Request& request, Timeout timeout = kForever) noexcept;
 
   // Waits until receive() of one of this client's calls would return something that it has not returned before, and
-  // returns the id of that call: of any that has something new, in turn. Calls whose reply was received and has more to
-  // come are let go on, which ends what that reply shows. Statuses: ok; empty: a zero time-out, or no call is under way
-  // but such whose last reply, or failure, was received; timeout; interrupted; closed; peer_dead. Looks at each call
-  // that is under way.
+  // returns the id of that call. It goes round the calls in the order in which they began, so that answers that are all
+  // there come in that order. Calls whose reply was received and has more to come are let go on, which ends what that
+  // reply shows. Statuses: ok; empty: a zero time-out, or no call is under way but such whose last reply, or failure,
+  // was received; timeout; interrupted; closed; peer_dead. Looks at each call that is under way.
   [[nodiscard]] Result<std::uint64_t> wait_any(Timeout timeout = kForever) noexcept;
 
   // As Consumer::fd(): readable while wait_any() may have something to return, until wait_any(), or a call's receive(),

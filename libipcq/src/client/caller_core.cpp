@@ -25,11 +25,11 @@ CallerCore::CallerCore(std::shared_ptr<SessionCore> session, const Attachment& a
                 (queue().handler_answers() ? attachment.queue->config().inline_bytes : answer_bytes_)),
       needs_server_(options.needs_server),
       is_rejecting_(attachment.queue->config().backpressure == static_cast<std::uint32_t>(Backpressure::reject)),
-      entry_(entries_) {
+      entry_(entries_),
+      under_way_(entries_) {
   if (queue().handler_answers()) {
     collector_.emplace(queue(), pool(), attachment.endpoint, attachment.client);
   }
-  under_way_.reserve(entries_);
   free_.reserve(entries_);
 }
 
@@ -37,8 +37,7 @@ std::uint32_t CallerCore::take_entry() noexcept {
   if (free_.empty() && under_way_.size() < entries_) {
     // At first, and when all that are left were cancelled while their servers wrote, who free them.
     for (std::uint32_t i = entries_; i-- > 0;) {
-      const bool mine = entry_[i].place < under_way_.size() && under_way_[entry_[i].place] == i;
-      if (!mine && side(i).look().state == CallState::free) free_.push_back(i);
+      if (!under_way_.contains(i) && side(i).look().state == CallState::free) free_.push_back(i);
     }
   }
   if (free_.empty()) return kNone;
@@ -92,9 +91,8 @@ Result<Call> CallerCore::make_call(Deadline& deadline, Duration room_for, const 
   }
   // Whose descriptor is at rest has armed its bell before the request was there for the attendant to look after.
   if (ready_fd_ && queue().attendant() != nullptr) ring(*queue().attendant());
-  entry_[i] = {
-      .deadline = deadline.at_ns(), .number = call_number(id), .place = static_cast<std::uint32_t>(under_way_.size())};
-  under_way_.push_back(i);
+  entry_[i] = {.deadline = deadline.at_ns(), .number = call_number(id)};
+  under_way_.add(i);
   Call call;
   call.core_ = this;
   call.id_ = id;
@@ -128,7 +126,7 @@ Status CallerCore::forward(ipcq::Request& request, Deadline& deadline) noexcept 
 }
 
 bool CallerCore::keeps_room() const noexcept {
-  return std::any_of(under_way_.begin(), under_way_.end(), [this](std::uint32_t i) {
+  return under_way_.any_of([this](std::uint32_t i) {
     const CallWord w = side(i).look();
     return w.state == CallState::answered && (w.in_slot || w.more);
   });
@@ -137,10 +135,7 @@ bool CallerCore::keeps_room() const noexcept {
 void CallerCore::end(Call& call, Status over) noexcept {
   const std::uint32_t i = in_block(call);
   if (!is_closed() && close_entry(i)) free_.push_back(i);  // once closed, the broker frees them
-  const std::uint32_t last = under_way_.back();
-  under_way_[entry_[i].place] = last;
-  entry_[last].place = entry_[i].place;
-  under_way_.pop_back();
+  under_way_.remove(i);
   call.core_ = nullptr;
   call.over_ = over;
 }
@@ -264,7 +259,7 @@ void CallerCore::rest() noexcept {
     const std::uint64_t now = now_ns();
     return has_collectable() || producer_.shared_session()->interruption(queue()).check() != Status::ok ||
            (lacks_server() && !under_way_.empty()) ||
-           std::any_of(under_way_.begin(), under_way_.end(), [&](std::uint32_t i) { return has_news(i, now); });
+           under_way_.any_of([&](std::uint32_t i) { return has_news(i, now); });
   });
 }
 
@@ -273,29 +268,28 @@ Result<std::uint64_t> CallerCore::wait_any(Deadline& deadline) noexcept {
   while (collector_ && collector_->collect()) {  // also others' answers, which may keep everybody from the ring
   }
   const auto may_have_news = [this](std::uint32_t i) { return !entry_[i].read || entry_[i].more; };
-  if (std::none_of(under_way_.begin(), under_way_.end(), may_have_news)) return Status::empty;
+  if (!under_way_.any_of(may_have_news)) return Status::empty;
   std::uint32_t found = kNone;
   const auto look = [&] {
     const std::uint64_t now = now_ns();
-    for (std::size_t n = under_way_.size(); n != 0; --n) {
-      if (next_look_ >= under_way_.size()) next_look_ = 0;
-      const std::uint32_t i = under_way_[next_look_++];
-      if (entry_[i].read) (void)go_on(i);
-      if (has_news(i, now)) {
-        found = i;
-        return true;
-      }
+    const auto take = [&found](std::uint32_t i, bool is_it) {
+      if (is_it) found = i;
+      return is_it;
+    };
+    if (under_way_.any_in_turn([&](std::uint32_t i) {
+          if (entry_[i].read) (void)go_on(i);
+          return take(i, has_news(i, now));
+        })) {
+      return true;
     }
-    if (!lacks_server()) return false;
-    const auto open = std::find_if(under_way_.begin(), under_way_.end(), may_have_news);
-    found = open != under_way_.end() ? *open : kNone;
-    return found != kNone;
+    return lacks_server() && under_way_.any_of([&](std::uint32_t i) { return take(i, may_have_news(i)); });
   };
   if (!look()) {
     std::uint64_t until = deadline.at_ns();
-    for (const std::uint32_t i : under_way_) {
+    (void)under_way_.any_of([&](std::uint32_t i) {
       if (!entry_[i].read) until = std::min(until, entry_[i].deadline);
-    }
+      return false;
+    });
     Status s = wait_for_answer(until, look);
     if (s == Status::timeout && look()) s = Status::ok;  // a call's deadline
     if (s == Status::timeout) return deadline.outcome(Status::empty);

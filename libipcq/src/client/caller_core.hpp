@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/answer_collector.hpp"
+#include "client/call_order.hpp"
 #include "client/call_sender.hpp"
 #include "ipcq/calls.hpp"
 #include "protocol/calls.hpp"
@@ -48,7 +49,6 @@ class CallerCore {
   struct UnderWay {
     std::uint64_t deadline = kNever;
     std::uint32_t number = 0;  // with which it began; it has another once its request was passed on
-    std::uint32_t place = 0;   // in under_way_
     bool read = false;         // the caller has what the word says
     bool more = false;         // and was told that more may come
   };
@@ -103,9 +103,8 @@ class CallerCore {
   const bool is_rejecting_;               // the queue's backpressure
   std::unique_ptr<ReadyFd> ready_fd_;     // once it was asked for
   std::vector<UnderWay> entry_;           // of the block
-  std::vector<std::uint32_t> under_way_;  // of the block, in no order
-  std::vector<std::uint32_t> free_;       // likewise
-  std::size_t next_look_ = 0;             // in under_way_
+  CallOrder under_way_;                   // entries of the block
+  std::vector<std::uint32_t> free_;       // likewise, in no order
 };
 
 }  // namespace ipcq::detail
