@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "tasks/sizes.hpp"
+
 namespace ipcq::bridge {
 
 struct Counters {
@@ -31,6 +33,8 @@ struct Counters {
   Count deleted{0};                    // whose entries were deleted while they were worked on: nothing was written
   std::atomic<bool> connected{false};  // to Redis
   std::atomic<bool> attached{false};   // to the broker
+
+  Sizes sizes{};  // of the sources, where they are measured
 
   // From the reading of a task until its outcome is confirmed; bounds in seconds are kBounds.
   static constexpr std::array<double, 14> kBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,

@@ -12,7 +12,7 @@
 #include "config_file.hpp"
 #include "counters.hpp"
 #include "kinds.hpp"
-#include "metrics.hpp"
+#include "metrics_server.hpp"
 #include "options.hpp"
 #include "program/exit_code.hpp"
 #include "program/json.hpp"

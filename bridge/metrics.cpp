@@ -1,19 +1,10 @@
 #include "metrics.hpp"
 
-#include <sys/socket.h>
-
-#include <cerrno>
-#include <chrono>
-#include <ipcq/error.hpp>
-#include <ipcq/version.hpp>
+#include <map>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
-#include <httplib.h>
-
-#include "program/size_text.hpp"
 
 namespace ipcq::bridge {
 namespace {
@@ -54,6 +45,15 @@ class Page {
     text_ += fmt::format("ipcq_redis_{0}_sum{{{1}}} {2}\nipcq_redis_{0}_count{{{1}}} {3}\n", kName, labels_,
                          static_cast<double>(counters.latency_us.load()) / 1e6, sum);
   }
+  // One of each source of which the server could say it.
+  void add_sizes(std::string_view name, std::string_view help, const std::map<std::string, SourceSizes>& sizes,
+                 std::int64_t SourceSizes::*which) {
+    head(name, "gauge", help);
+    for (const auto& [source, of] : sizes) {
+      if (of.*which < 0) continue;
+      text_ += fmt::format("ipcq_redis_{}{{{},source={}}} {}\n", name, labels_, label_text(source), of.*which);
+    }
+  }
   std::string take() { return std::move(text_); }
 
  private:
@@ -62,24 +62,6 @@ class Page {
   }
   std::string labels_, text_;
 };
-
-struct HostPort {
-  std::string host = "127.0.0.1";
-  int port = 0;
-};
-
-HostPort parse_listen(const std::string& text) {
-  const auto colon = text.rfind(':');
-  if (colon == std::string::npos) {
-    throw UsageError(fmt::format("--metrics: '{}' has no port; write HOST:PORT, or :PORT for 127.0.0.1", text));
-  }
-  HostPort to;
-  auto host = text.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (!host.empty()) to.host = host;
-  to.port = static_cast<int>(program::parse_number(text.substr(colon + 1), "--metrics: the port", 0, 65535));
-  return to;
-}
 
 }  // namespace
 
@@ -105,45 +87,13 @@ std::string metrics_text(const Counters& c, const MetricsLabels& labels) {
   page.add("tasks_unfinished", "gauge", "Tasks read whose outcome is not confirmed", c.unfinished);
   page.add("connected", "gauge", "Whether the server is connected", c.connected ? 1 : 0);
   page.add("attached", "gauge", "Whether the broker is attached", c.attached ? 1 : 0);
+  const auto sizes = c.sizes.get();
+  page.add_sizes("source_waiting", "Tasks in Redis that no consumer has", sizes, &SourceSizes::waiting);
+  page.add_sizes("source_taken", "Tasks that the consumers together have, not ended", sizes, &SourceSizes::taken);
+  page.add_sizes("source_delayed", "Tasks that wait for their next attempt or time", sizes, &SourceSizes::delayed);
+  page.add_sizes("source_dead", "Dead letters", sizes, &SourceSizes::dead);
   page.add_latency(c);
   return page.take();
 }
-
-MetricsServer::MetricsServer(const std::string& address, const Counters& counters, MetricsLabels labels)
-    : server_(std::make_unique<httplib::Server>()) {
-  const HostPort to = parse_listen(address);
-  // The library's own options would let two programs share a port.
-  server_->set_socket_options([](int socket) {
-    const int yes = 1;
-    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  });
-  server_->set_keep_alive_max_count(1);  // a scraper that keeps its connection holds a thread
-  server_->set_read_timeout(2);
-  server_->new_task_queue = [] { return new httplib::ThreadPool(2); };  // the library deletes it
-  server_->Get("/metrics", [&counters, labels](const httplib::Request&, httplib::Response& response) {
-    response.set_content(metrics_text(counters, labels), "text/plain; version=0.0.4; charset=utf-8");
-  });
-  server_->Get("/healthz", [&counters](const httplib::Request&, httplib::Response& response) {
-    const bool redis = counters.connected, broker = counters.attached;
-    response.status = redis && broker ? 200 : 503;
-    response.set_content(fmt::format("redis: {}\nbroker: {}\n", redis ? "connected" : "not connected",
-                                     broker ? "attached" : "not attached"),
-                         "text/plain");
-  });
-  const int port =
-      to.port == 0 ? server_->bind_to_any_port(to.host) : (server_->bind_to_port(to.host, to.port) ? to.port : -1);
-  if (port < 0) {
-    throw SystemError(
-        EADDRINUSE,
-        fmt::format("--metrics {}: cannot listen there; choose a free port of this host, or port 0", address));
-  }
-  const bool is_v6 = to.host.find(':') != std::string::npos;
-  url_ = fmt::format("http://{}{}{}:{}/metrics", is_v6 ? "[" : "", to.host, is_v6 ? "]" : "", port);
-  thread_ = std::jthread([this] { server_->listen_after_bind(); });
-  while (!server_->is_running())
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // or stop() finds nothing to stop
-}
-
-MetricsServer::~MetricsServer() { server_->stop(); }
 
 }  // namespace ipcq::bridge

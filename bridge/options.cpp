@@ -214,6 +214,7 @@ EngineSettings engine_settings(const Options& o) {
   if (o.keep > 0 && !o.trim) throw UsageError("--keep: says what --trim leaves; give both");
   settings.trim = o.trim;
   settings.until_dry = o.until_empty;
+  settings.measure = o.metrics.has_value();
   settings.keep = to_ms(o.keep);
   return settings;
 }

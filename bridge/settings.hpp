@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "redis/address.hpp"
@@ -18,6 +19,10 @@ using Milliseconds = std::chrono::milliseconds;
 
 // What tasks come out of. All sources of a bridge are of one kind.
 enum class Kind : std::uint8_t { stream, list, sorted_set };
+constexpr std::string_view kind_name(Kind kind) noexcept {
+  if (kind == Kind::stream) return "stream";
+  return kind == Kind::list ? "list" : "sorted-set";
+}
 
 struct Source {
   std::string name{};
@@ -57,6 +62,7 @@ struct EngineSettings {
   Milliseconds keep{0};         // of entries that are trimmed
   Milliseconds patience{5000};  // with the server
   bool until_dry = false;       // the bridge is to end when nothing is left: look for it
+  bool measure = false;         // ask now and then how many tasks there are
 };
 
 // Of the side towards the queue.

@@ -19,8 +19,7 @@ NOT_FOR_ITSELF = ("ipcq-runner", "ipcq-host-runner")  # a broker starts them, wi
 NEEDED = ("ipcq/__init__.py", "ipcq/py.typed", "ipcq/_core.pyi", "ipcq/_core.abi3.so", "ipcq/redis/add.lua",
           "ipcq/redis/requeue.lua")
 # Of libraries whose licence's text has another name than theirs.
-LICENCES = {"libbrotlicommon": "brotli", "libbrotlidec": "brotli", "libbrotlienc": "brotli", "libcrypto": "openssl",
-            "libssl": "openssl"}
+LICENCES = {"libevent_core-2": "libevent", "libevent_extra-2": "libevent"}
 MOST_BYTES = 100 << 20  # what the package index takes by default
 
 failed = False
@@ -49,7 +48,7 @@ def check_licences(folder, names):
         if f"{library}.txt" not in there:
             complain(f"{library}, which is compiled in, has no licence in the wheel: python/licenses/{library}.txt")
     for name in names:
-        library = re.match(r"ipcq\.libs/(lib[\w-]+?)-[0-9a-f]{8,}\.so", name)
+        library = re.match(r"ipcq\.libs/(lib[\w-]+?)-[0-9a-f]{8,}\.(\d+\.)*so", name)
         if library is None:
             if name.startswith("ipcq.libs/") and not name.endswith("/"):
                 complain(f"{name} is no library whose name this check knows")

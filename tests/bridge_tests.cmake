@@ -4,7 +4,7 @@ if(NOT TARGET ipcq-redis)
 endif()
 set(bridge "${CMAKE_CURRENT_LIST_DIR}/bridge")
 ipcq_add_test(bridge_test bridge/address_test.cpp bridge/config_file_test.cpp bridge/entry_test.cpp
-  bridge/metrics_test.cpp bridge/options_test.cpp bridge/payload_template_test.cpp bridge/source_order_test.cpp
+  bridge/metrics_test.cpp bridge/metrics_server_test.cpp bridge/options_test.cpp bridge/payload_template_test.cpp bridge/source_order_test.cpp
   LIBS ipcq_bridge LABELS unit)
 add_library(redis_fixture OBJECT bridge/redis_test.cpp programs/commands.cpp)
 ipcq_compile_test(redis_fixture INTERFACE)

@@ -49,8 +49,7 @@ void ListChores::leave(Connection& connection) {
 // Tasks that are not due, and those of others, who may have gone.
 bool ListChores::has_rest(Connection& connection) const {
   for (const auto& source : settings_.sources) {
-    const Reply reply =
-        run_script(connection, rest_, {"1", source.name, settings_.kind == Kind::list ? "list" : "sorted-set"});
+    const Reply reply = run_script(connection, rest_, {"1", source.name, kind_name(settings_.kind)});
     if (reply.view().is_error() || reply.view().number() > 0) return true;
   }
   return false;
@@ -64,7 +63,7 @@ void ListChores::say_alive(Connection& connection, Clock::time_point now) {
 }
 
 void ListChores::recover(Connection& connection) {
-  const auto kind = settings_.kind == Kind::list ? "list" : "sorted-set";
+  const auto kind = kind_name(settings_.kind);
   const auto idle = std::to_string(settings_.claim_after.count()), too_many = std::to_string(settings_.attempts);
   const auto reason = fmt::format("taken {} times, and each time its bridge or host has gone", settings_.attempts);
   for (const auto& source : settings_.sources) {

@@ -50,7 +50,7 @@ class ListReader final : public Reader {
   void take_tasks(ReplyView reply, std::vector<Task>& tasks);
   void add_task(std::size_t source, std::string_view payload, std::uint32_t attempts, std::vector<Task>& tasks);
   void answer_error(ReplyView reply);
-  std::string_view kind() const { return settings_.kind == Kind::list ? "list" : "sorted-set"; }
+  std::string_view kind() const { return kind_name(settings_.kind); }
 
   const EngineSettings& settings_;
   Counters& counters_;

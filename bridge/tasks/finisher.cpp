@@ -28,18 +28,13 @@ std::string shown(const std::string& origin) {
   return program::printable(origin.size() <= kMost ? origin : origin.substr(0, kMost) + "...", "");
 }
 
-std::string owner_of(const EngineSettings& settings) {
-  if (settings.kind == Kind::stream) return settings.group;
-  return settings.kind == Kind::list ? "list" : "sorted-set";
-}
-
 }  // namespace
 
 Finisher::Finisher(const EngineSettings& settings, Counters& counters, HeldTasks& held)
     : settings_(settings),
       counters_(counters),
       held_(held),
-      owner_(owner_of(settings)),
+      owner_(settings.kind == Kind::stream ? settings.group : kind_name(settings.kind)),
       finish_(settings.kind == Kind::stream ? "finish_entries" : "finish_taken"),
       waiting_(settings.sources.size()) {}
 

@@ -16,9 +16,10 @@ constexpr Milliseconds kPause{500};  // before another connection
 
 }  // namespace
 
-Keeper::Keeper(const EngineSettings& settings, std::unique_ptr<Chores> chores)
+Keeper::Keeper(const EngineSettings& settings, std::unique_ptr<Chores> chores, Counters& counters)
     : patience_(settings.patience),
       chores_(std::move(chores)),
+      meter_(settings, counters),
       address_(settings.address),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
@@ -33,11 +34,13 @@ void Keeper::run(const std::stop_token& stop) {
     Milliseconds pause = kPause;
     try {
       if (connection_ == nullptr || has_moved()) connect();
-      const auto next = chores_->run(*connection_, Clock::now());
+      auto next = chores_->run(*connection_, Clock::now());
+      next = std::min(next, meter_.run(*connection_, Clock::now()));
       pause = std::clamp(std::chrono::ceil<Milliseconds>(next - Clock::now()), Milliseconds(1), Milliseconds(1000));
     } catch (const std::exception& error) {
       log::debug("keeper of tasks: {}", error.what());
       connection_.reset();
+      meter_.lose();
     }
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, stop, pause, [] { return false; });
@@ -62,6 +65,7 @@ void Keeper::connect() {
   }
   auto connection = std::make_unique<Connection>(address, "ipcq-redis-keeper", patience_);
   chores_->attach(*connection);
+  meter_.attach(*connection);
   connection_ = std::move(connection);
 }
 

@@ -1,4 +1,4 @@
-// Keeper: a thread with a connection of its own that does a bridge's chores (chores.hpp).
+// Keeper: a thread with a connection of its own that does a bridge's chores (chores.hpp), and measures its sources.
 //
 // Thread-safe, but for construction and destruction, which ends the thread.
 #pragma once
@@ -12,12 +12,13 @@
 #include "redis/connection.hpp"
 #include "settings.hpp"
 #include "tasks/chores.hpp"
+#include "tasks/meter.hpp"
 
 namespace ipcq::bridge {
 
 class Keeper {
  public:
-  Keeper(const EngineSettings& settings, std::unique_ptr<Chores> chores);
+  Keeper(const EngineSettings& settings, std::unique_ptr<Chores> chores, Counters& counters);
 
   Chores::Looks looks() const { return chores_->looks(); }
   void stop_moving() noexcept { chores_->stop_moving(); }
@@ -31,6 +32,7 @@ class Keeper {
 
   const Milliseconds patience_;
   std::unique_ptr<Chores> chores_;
+  Meter meter_;
   std::unique_ptr<Connection> connection_;
   std::mutex mutex_;  // guards the next three
   bool has_moved_ = false;

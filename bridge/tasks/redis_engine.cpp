@@ -45,7 +45,7 @@ RedisEngine::RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& 
     }
   }
   refuse_wrong_keys();
-  keeper_ = std::make_unique<Keeper>(settings_, kinds.chores(settings_, counters_, held_));
+  keeper_ = std::make_unique<Keeper>(settings_, kinds.chores(settings_, counters_, held_), counters_);
   keeper_->move_to(connected_to_);
 }
 

@@ -45,4 +45,4 @@ def ipcq_consumer() -> NoReturn:
 
 def ipcq_redis() -> NoReturn:
     """Runs ``ipcq-redis``."""
-    _become("ipcq-redis", "this package was built without it: hiredis or cpp-httplib was missing then")
+    _become("ipcq-redis", "this package was built without it: hiredis or libevent was missing then")

@@ -191,6 +191,40 @@ TEST_F(ScriptsTest, ConsumersThatHaveNothingAreForgotten) {
   EXPECT_EQ(left.view()[0][1].text(), "holds");
 }
 
+TEST_F(ScriptsTest, SizesTellWhatWaitsWhoeverHasWhat) {
+  using Sizes = std::vector<long>;
+  const auto sizes = [&](const std::string& kind, const std::string& name) {
+    const auto reply = run_script("sizes", {name, name + ":delayed", name + ":dead"}, {kind, "g"});
+    EXPECT_EQ(reply.view().size(), 4u) << reply.view().text();
+    return Sizes{reply.view()[0].number(-9), reply.view()[1].number(-9), reply.view()[2].number(-9),
+                 reply.view()[3].number(-9)};
+  };
+  EXPECT_EQ(sizes("stream", "s"), (Sizes{0, 0, 0, 0}));
+  const auto ids = read_by("me", 3);
+  for (int i = 0; i < 4; ++i) add("s", "x");
+  ask({"XREADGROUP", "GROUP", "g", "other", "COUNT", "1", "STREAMS", "s", ">"});
+  ask({"ZADD", "s:delayed", "5", "task"});
+  add("s:dead", "y");
+  add("s:dead", "y");
+  EXPECT_EQ(sizes("stream", "s"), (Sizes{3, 4, 1, 2}));
+  ask({"XACK", "s", "g", ids[0]});
+  EXPECT_EQ(sizes("stream", "s"), (Sizes{3, 3, 1, 2}));
+  ask({"XDEL", "s", add("s", "deleted")});  // what waits is no longer known
+  add("s", "x");
+  EXPECT_EQ(sizes("stream", "s")[1], 3);
+  ask({"SET", "text", "x"});
+  EXPECT_EQ(sizes("stream", "text"), (Sizes{-1, -1, 0, 0}));
+
+  for (const std::string task : {"a", "b", "c"}) ask({"RPUSH", "l", task});
+  EXPECT_EQ(sizes("list", "l"), (Sizes{3, 0, 0, 0}));
+  run_script("take", {"l"}, {"list", "me", "2", "left"});
+  run_script("take", {"l"}, {"list", "other", "1", "left"});
+  EXPECT_EQ(sizes("list", "l"), (Sizes{0, 3, 0, 0}));
+  ask({"ZADD", "z", "1", "a", "2", "b"});
+  run_script("take", {"z"}, {"sorted-set", "me", "1", "least"});
+  EXPECT_EQ(sizes("sorted-set", "z"), (Sizes{1, 1, 0, 0}));
+}
+
 TEST_F(ScriptsTest, TheBucketGrantsItsTokensAndFillsAgain) {
   const auto take = [&](const std::string& wanted) { return run_script("tokens", {"bucket"}, {"100", "10", wanted}); };
   EXPECT_EQ(take("4").view()[0].number(), 4);

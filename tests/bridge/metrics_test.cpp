@@ -3,23 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <ipcq/error.hpp>
 #include <string>
-#include <vector>
-
-#include "errors.hpp"
 
 namespace ipcq_test {
 namespace {
 
 using namespace ipcq::bridge;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(RedisMetricsTest, ATextHasEachCounterWithItsLabels) {
   Counters counters;
@@ -44,37 +35,19 @@ TEST(RedisMetricsTest, TheHistogramIsCumulative) {
   EXPECT_THAT(text, HasSubstr("task_seconds_count{queue=\"q\",group=\"g\"} 3\n"));
 }
 
-// A scraper that keeps its connection does not keep others waiting.
-TEST(RedisMetricsTest, EachRequestIsAnsweredAtOnce) {
+TEST(RedisMetricsTest, SizesAreThoseOfEachSourceAndLeftOutWhereNobodyKnowsThem) {
   Counters counters;
-  const MetricsServer server("127.0.0.1:0", counters, {});
-  const auto begin = std::chrono::steady_clock::now();
-  std::vector<int> kept;
-  for (int i = 0; i < 3; ++i) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    kept.push_back(fd);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(server.url().substr(17))));
-    ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    const std::string request = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n";
-    ASSERT_EQ(::send(fd, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
-    std::string answer(256, '\0');
-    EXPECT_GT(::recv(fd, answer.data(), answer.size(), 0), 0);
-    EXPECT_THAT(answer, HasSubstr("503"));
-  }
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
-  for (const int fd : kept) ::close(fd);
-}
-
-TEST(RedisMetricsTest, AnAddressWithoutAFreePortIsRefused) {
-  Counters counters;
-  const MetricsServer first("127.0.0.1:0", counters, {});
-  const auto port = first.url().substr(17, first.url().rfind('/') - 17);
-  EXPECT_THAT(error_of<ipcq::SystemError>([&] { MetricsServer("127.0.0.1:" + port, counters, {}); }),
-              HasSubstr("cannot listen there"));
-  EXPECT_THAT(error_of<ipcq::UsageError>([&] { MetricsServer("9090", counters, {}); }), HasSubstr("has no port"));
+  counters.sizes.set("a", {.waiting = 4, .taken = 3, .delayed = 0, .dead = 1});
+  counters.sizes.set("b", {.waiting = -1, .taken = 2, .delayed = -1, .dead = -1});
+  const auto text = [&] { return metrics_text(counters, {.queue = "q", .group = "g"}); };
+  EXPECT_THAT(text(), HasSubstr("# TYPE ipcq_redis_source_waiting gauge\n"
+                                "ipcq_redis_source_waiting{queue=\"q\",group=\"g\",source=\"a\"} 4\n#"));
+  EXPECT_THAT(text(), HasSubstr("source_taken{queue=\"q\",group=\"g\",source=\"a\"} 3\n"));
+  EXPECT_THAT(text(), HasSubstr("source_taken{queue=\"q\",group=\"g\",source=\"b\"} 2\n"));
+  EXPECT_THAT(text(), HasSubstr("source_delayed{queue=\"q\",group=\"g\",source=\"a\"} 0\n#"));
+  EXPECT_THAT(text(), HasSubstr("source_dead{queue=\"q\",group=\"g\",source=\"a\"} 1\n#"));
+  counters.sizes.forget();
+  EXPECT_THAT(text(), Not(HasSubstr("source=")));
 }
 
 }  // namespace

@@ -219,6 +219,7 @@ TEST_F(RedisStreamsTest, ItsCountersAreServed) {
   redis();
   handler_broker();
   add("tasks", "x");
+  add("tasks:dead", "y");
   Command& running = bridge("--metrics 127.0.0.1:0");
   ASSERT_TRUE(has_results(1));
   const std::string said = running.err();
@@ -232,6 +233,14 @@ TEST_F(RedisStreamsTest, ItsCountersAreServed) {
   };
   EXPECT_TRUE(eventually([&] {
     return get(address).find("ipcq_redis_tasks_done_total{queue=\"work\",group=\"ipcq\"} 1") != std::string::npos;
+  })) << get(address);
+  EXPECT_TRUE(eventually([&] {  // asked for each 2 s
+    const std::string page = get(address);
+    const auto has = [&](const std::string& of, const std::string& what) {
+      return page.find("ipcq_redis_source_" + of + "{queue=\"work\",group=\"ipcq\",source=\"tasks\"} " + what + "\n") !=
+             std::string::npos;
+    };
+    return has("waiting", "0") && has("taken", "0") && has("delayed", "0") && has("dead", "1");
   })) << get(address);
   EXPECT_THAT(get(address.substr(0, address.rfind('/')) + "/healthz"), HasSubstr("redis: connected\nbroker: attached"));
 }

@@ -51,8 +51,8 @@ class CallOrder {
     return false;
   }
 
-  // The rest of this round and then a whole one, until visit(entry) returns true: then it is the next one's turn. Whether
-  // it did. `visit` may not change this object.
+  // The rest of this round and then a whole one, until visit(entry) returns true: then it is the next one's turn.
+  // Whether it did. `visit` may not change this object.
   template <class Visit>
   bool any_in_turn(const Visit& visit) {
     if (any_of_round(visit)) return true;

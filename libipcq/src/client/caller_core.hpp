@@ -100,11 +100,11 @@ class CallerCore {
   const Wait wait_;
   const bool in_slots_;
   const bool needs_server_;
-  const bool is_rejecting_;               // the queue's backpressure
-  std::unique_ptr<ReadyFd> ready_fd_;     // once it was asked for
-  std::vector<UnderWay> entry_;           // of the block
-  CallOrder under_way_;                   // entries of the block
-  std::vector<std::uint32_t> free_;       // likewise, in no order
+  const bool is_rejecting_;            // the queue's backpressure
+  std::unique_ptr<ReadyFd> ready_fd_;  // once it was asked for
+  std::vector<UnderWay> entry_;        // of the block
+  CallOrder under_way_;                // entries of the block
+  std::vector<std::uint32_t> free_;    // likewise, in no order
 };
 
 }  // namespace ipcq::detail

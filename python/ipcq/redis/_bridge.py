@@ -44,7 +44,7 @@ def _find_program() -> str:
     found = str(beside) if beside.exists() else shutil.which(_PROGRAM)
     if found is None:
         raise NotFoundError(
-            f"{_PROGRAM} is neither in this package ({beside}), which was built without hiredis or cpp-httplib, nor in "
+            f"{_PROGRAM} is neither in this package ({beside}), which was built without hiredis or libevent, nor in "
             "PATH; install a wheel that has it, or build it (scripts/install-deps redis) and put its folder into PATH"
         )
     return found

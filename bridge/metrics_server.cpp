@@ -1,0 +1,122 @@
+#include "metrics_server.hpp"
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <ipcq/error.hpp>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "program/size_text.hpp"
+
+namespace ipcq::bridge {
+namespace {
+
+constexpr int kPatience = 5;               // s, with a client that says nothing
+constexpr ev_ssize_t kLongest = 16 << 10;  // bytes of a request
+
+struct HostPort {
+  std::string host = "127.0.0.1";
+  int port = 0;
+};
+
+HostPort parse_listen(const std::string& text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) {
+    throw UsageError(fmt::format("--metrics: '{}' has no port; write HOST:PORT, or :PORT for 127.0.0.1", text));
+  }
+  HostPort to;
+  auto host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (!host.empty()) to.host = host;
+  to.port = static_cast<int>(program::parse_number(text.substr(colon + 1), "--metrics: the port", 0, 65535));
+  return to;
+}
+
+void answer(evhttp_request* request, int status, const char* type, const std::string& text) {
+  evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
+  if (evhttp_request_get_command(request) == EVHTTP_REQ_HEAD) {
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Length",
+                      fmt::format("{}", text.size()).c_str());
+  } else {
+    evbuffer_add(evhttp_request_get_output_buffer(request), text.data(), text.size());
+  }
+  evhttp_send_reply(request, status, nullptr, nullptr);
+}
+
+// Port of a socket that listens.
+int port_of(int fd) {
+  std::array<char, 64> name{};
+  unsigned length = name.size();
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(name.data()), &length) != 0) return 0;
+  // In both families it stands behind the family, in the order of the network.
+  return static_cast<unsigned char>(name[2]) << 8 | static_cast<unsigned char>(name[3]);
+}
+
+}  // namespace
+
+void MetricsServer::FreeBase::operator()(event_base* base) const noexcept { event_base_free(base); }
+void MetricsServer::FreeHttp::operator()(evhttp* http) const noexcept { evhttp_free(http); }
+void MetricsServer::FreeEvent::operator()(event* event) const noexcept { event_free(event); }
+
+MetricsServer::MetricsServer(const std::string& address, const Counters& counters, MetricsLabels labels)
+    : counters_(counters), labels_(std::move(labels)), base_(event_base_new()), http_(evhttp_new(base_.get())) {
+  const HostPort to = parse_listen(address);
+  auto* const bound = evhttp_bind_socket_with_handle(http_.get(), to.host.c_str(), static_cast<ev_uint16_t>(to.port));
+  if (bound == nullptr) {
+    throw SystemError(
+        errno, fmt::format("--metrics {}: cannot listen there; choose a free port of this host, or port 0", address));
+  }
+  evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+  evhttp_set_timeout(http_.get(), kPatience);
+  evhttp_set_max_headers_size(http_.get(), kLongest);
+  evhttp_set_max_body_size(http_.get(), kLongest);
+  const auto serve = [&](const char* path, void (MetricsServer::*page)(evhttp_request*) const) {
+    pages_.push_back({.server = this, .page = page});
+    evhttp_set_cb(
+        http_.get(), path,
+        [](evhttp_request* request, void* argument) {
+          const auto& of = *static_cast<const Page*>(argument);
+          (of.server->*of.page)(request);
+        },
+        &pages_.back());
+  };
+  serve("/metrics", &MetricsServer::answer_counters);
+  serve("/healthz", &MetricsServer::answer_health);
+  const bool is_v6 = to.host.find(':') != std::string::npos;
+  url_ = fmt::format("http://{}{}{}:{}/metrics", is_v6 ? "[" : "", to.host, is_v6 ? "]" : "",
+                     port_of(evhttp_bound_socket_get_fd(bound)));
+  stop_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (stop_fd_ < 0) throw SystemError(errno, "--metrics: no descriptor to be had; raise `ulimit -n`");
+  stop_.reset(event_new(
+      base_.get(), stop_fd_, EV_READ,
+      [](int, short, void* base) { event_base_loopbreak(static_cast<event_base*>(base)); }, base_.get()));
+  event_add(stop_.get(), nullptr);
+  thread_ = std::thread([this] { event_base_dispatch(base_.get()); });
+}
+
+MetricsServer::~MetricsServer() {
+  eventfd_write(stop_fd_, 1);
+  thread_.join();
+  ::close(stop_fd_);
+}
+
+void MetricsServer::answer_counters(evhttp_request* request) const {
+  answer(request, HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", metrics_text(counters_, labels_));
+}
+
+void MetricsServer::answer_health(evhttp_request* request) const {
+  const bool redis = counters_.connected, broker = counters_.attached;
+  answer(request, redis && broker ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain",
+         fmt::format("redis: {}\nbroker: {}\n", redis ? "connected" : "not connected",
+                     broker ? "attached" : "not attached"));
+}
+
+}  // namespace ipcq::bridge
