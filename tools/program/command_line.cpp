@@ -17,6 +17,7 @@
 #include "layout/limits.hpp"
 #include "program/exit_code.hpp"
 #include "program/logging.hpp"
+#include "program/nearest.hpp"
 #include "program/print.hpp"
 #include "program/printable.hpp"
 #include "program/size_text.hpp"
@@ -250,6 +251,26 @@ class OptionVariables {
   std::vector<Variable> all_;
 };
 
+// What to say of an option that there is not, wherever CLI11 itself complains of something else first.
+std::string unknown_option(const CLI::App& app) {
+  for (const auto& rest : app.remaining(true)) {
+    if (!rest.starts_with("--") || rest.size() < 3) continue;
+    const auto given = rest.substr(2, rest.find('=') - 2);
+    std::vector<std::string> names;
+    for (const CLI::App* at = &app; at != nullptr;) {
+      for (const CLI::Option* option : at->get_options()) {
+        const auto& of = option->get_lnames();
+        names.insert(names.end(), of.begin(), of.end());
+      }
+      const auto chosen = at->get_subcommands();
+      at = chosen.empty() ? nullptr : chosen.back();
+    }
+    const auto meant = nearest(given, names);
+    return "no option --" + printable(given) + (meant ? "; did you mean --" + *meant + "?\n" : "\n");
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<int> CommandLine::parse(int argc, char** argv) {
@@ -266,6 +287,7 @@ std::optional<int> CommandLine::parse(int argc, char** argv) {
     std::ostringstream text;
     variables.put_back();
     const bool asked = app_->exit(error, text, std::cerr) == 0;  // CLI11's codes for errors are 100 and above
+    if (!asked) std::cerr << unknown_option(*app_);
     print(text.str());
     return asked ? kOk : kUsage;
   }
