@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _core
-from ._errors import ClosedError, Full, TimeoutError, no_pickle
+from ._errors import ClosedError, Full, PeerDeadError, TimeoutError, no_pickle
 from ._readiness import quiet, receive_async
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ class Server(_core.Server):
                 await limit.acquire()
                 try:
                     request = await self._receive_unless_full(tasks)
+                except PeerDeadError:
+                    raise
                 except ClosedError:
                     return
                 task = asyncio.ensure_future(work(request))
@@ -148,6 +150,8 @@ class Server(_core.Server):
         while True:
             try:
                 yield self.receive()
+            except PeerDeadError:  # no end that anybody has asked for
+                raise
             except ClosedError:
                 return
 
@@ -155,6 +159,8 @@ class Server(_core.Server):
         while True:
             try:
                 yield await self.receive_async()
+            except PeerDeadError:  # no end that anybody has asked for
+                raise
             except ClosedError:
                 return
 

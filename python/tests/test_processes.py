@@ -115,6 +115,7 @@ def test_a_killed_broker_is_told_to_everybody(start, name):
         broker = ipcq.Broker(name)
         broker.create("q", slots=2)
         broker.create("full", slots=0, lines=2)
+        broker.create("calls", calls=4)
         say("ready")
         time.sleep(1000)
         """
@@ -122,6 +123,7 @@ def test_a_killed_broker_is_told_to_everybody(start, name):
     assert child.line() == "ready"
     clients = start(
         """
+        import asyncio
         session = ipcq.connect(name)
         producer, consumer = session.producer("q"), session.consumer("q")
         full = session.producer("full")
@@ -130,7 +132,9 @@ def test_a_killed_broker_is_told_to_everybody(start, name):
         message = consumer.receive()
         view = memoryview(message)
         calls = [consumer.receive, lambda: next(iter(session.consumer("q"))), lambda: full.send(b"x"),
-            lambda: [producer.loan() for _ in range(3)].sort()]
+            lambda: [producer.loan() for _ in range(3)].sort(),
+            lambda: session.server("calls").serve(bytes), lambda: next(iter(session.server("calls"))),
+            lambda: asyncio.run(session.server("calls").serve_async(bytes))]
         def call(of):
             try:
                 of()
@@ -160,7 +164,7 @@ def test_a_killed_broker_is_told_to_everybody(start, name):
     assert clients.line() == "waits"
     child.signal(signal.SIGKILL)
     child.finish(-signal.SIGKILL)
-    assert [clients.line() for _ in range(4)] == ["dead True PEER_DEAD"] * 4
+    assert [clients.line() for _ in range(7)] == ["dead True PEER_DEAD"] * 7
     assert clients.line() == "True False"
     assert [clients.line() for _ in range(3)] == ["still dead"] * 3
     assert clients.line() in ("SystemError", "NotFoundError")
