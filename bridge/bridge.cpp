@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "program/logging.hpp"
 
 namespace ipcq::bridge {
@@ -18,6 +20,7 @@ using std::chrono::milliseconds;
 // and not what is worked on.
 constexpr std::size_t kUnconfirmed = 3;
 constexpr milliseconds kLongestWait{200};
+constexpr milliseconds kTell{10'000};  // between lines about what a stop waits for
 
 }  // namespace
 
@@ -29,14 +32,32 @@ void Bridge::run(const program::Signals& signals, const std::atomic<int>& stops)
     step();
     progress_.update(counters_.done + counters_.dead, counters_.result_bytes);
     if (!stopping_ && (stops.load() > 0 || (settings_.until_dry && is_done() && engine_.is_dry()))) {
-      stopping_ = true;
-      engine_.stop_reading();
-      if (!is_done()) log::info("stopping: {} tasks are finished first", engine_.unfinished());
+      begin_to_stop();
     }
-    if (stopping_ && engine_.has_stopped() && is_done()) break;
+    if (stopping_ && ((engine_.has_stopped() && is_done()) || is_late())) break;
     if (!busy_) wait(stopping_ ? -1 : signals.stop_fd());
   }
   progress_.finish();
+}
+
+void Bridge::begin_to_stop() {
+  stopping_ = true;
+  stopped_at_ = told_at_ = Clock::now();
+  engine_.stop_reading();
+  if (is_done()) return;
+  log::info("stopping: {} tasks are finished first{} (a second signal stops at once)", engine_.unfinished(),
+            settings_.drain_for ? fmt::format(", for at most {} s", settings_.drain_for->count()) : "");
+}
+
+bool Bridge::is_late() {
+  const auto now = Clock::now();
+  if (settings_.drain_for && now - stopped_at_ >= *settings_.drain_for) return true;
+  if (now - told_at_ >= kTell) {
+    told_at_ = now;
+    log::info("stopping: {} tasks are not finished, {} of them in the queue; the others wait for the server",
+              engine_.unfinished(), work_.running());
+  }
+  return false;
 }
 
 // Tasks may be read for which the queue has room, as long as the outcomes of earlier ones are confirmed.

@@ -18,8 +18,9 @@
 namespace ipcq::bridge {
 
 struct LoopSettings {
-  bool until_dry = false;  // end when no task is left
-  std::string label{};     // of the progress line
+  bool until_dry = false;                                    // end when no task is left
+  std::optional<std::chrono::duration<double>> drain_for{};  // the longest that a stop waits for what runs
+  std::string label{};                                       // of the progress line
 };
 
 class Bridge {
@@ -27,7 +28,7 @@ class Bridge {
   Bridge(Engine& engine, Work& work, Counters& counters, LoopSettings settings);
 
   // Until a stop is requested: then reads nothing more, and returns when what it has is done and confirmed. A second
-  // request ends it at once; tasks that are not confirmed are taken over by others then.
+  // request, or the end of drain_for, ends it at once; tasks that are not confirmed are taken over by others then.
   void run(const program::Signals& signals, const std::atomic<int>& stops);
 
   // From the first task read to the last outcome confirmed.
@@ -35,6 +36,9 @@ class Bridge {
 
  private:
   void step();
+  void begin_to_stop();
+  // Whether what is left is given up.
+  bool is_late();
   bool is_done() const;
   void wait(int stop_fd) const;
   std::size_t room() const;
@@ -48,6 +52,7 @@ class Bridge {
   bool stopping_ = false;
   bool busy_ = false;  // the last step moved something
   Clock::time_point first_read_{}, last_end_{};
+  Clock::time_point stopped_at_{}, told_at_{};
 };
 
 }  // namespace ipcq::bridge

@@ -28,11 +28,12 @@ struct Counters {
   Count trimmed{0};  // entries deleted that all groups had acknowledged
   Count result_bytes{0};
 
-  Count running{0};                    // in the queue now
-  Count unfinished{0};                 // read, and their outcome not confirmed
-  Count deleted{0};                    // whose entries were deleted while they were worked on: nothing was written
-  std::atomic<bool> connected{false};  // to Redis
-  std::atomic<bool> attached{false};   // to the broker
+  Count running{0};                       // in the queue now
+  Count unfinished{0};                    // read, and their outcome not confirmed
+  Count deleted{0};                       // whose entries were deleted while they were worked on: nothing was written
+  std::atomic<bool> connected{false};     // to Redis
+  std::atomic<bool> attached{false};      // to the broker
+  std::atomic<std::int64_t> servers{-1};  // attached to the queue; negative: a handler answers, or nobody knows
 
   Sizes sizes{};  // of the sources, where they are measured
 

@@ -3,9 +3,11 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "bridge.hpp"
 #include "commands/commands.hpp"
@@ -70,7 +72,9 @@ int run(Options& o, program::Signals& signals) {
                      Milliseconds(static_cast<std::int64_t>(o.wait_for * 1000)));
   std::atomic<int> stops{0};
   const auto subscription = signals.subscribe([&](int count) { stops = count; });
-  log::info("queue '{}': working on {}, as '{}' of group '{}'", o.queue, engine_options.sources[0].name,
+  std::vector<std::string_view> names;
+  for (const auto& source : engine_options.sources) names.push_back(source.name);
+  log::info("queue '{}': working on {}, as '{}' of group '{}'", o.queue, fmt::join(names, ", "),
             engine_options.consumer, engine_options.group);
   const auto begin = Clock::now();
   Bridge bridge(engine, work, counters, loop_settings(o));

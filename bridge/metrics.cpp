@@ -87,6 +87,10 @@ std::string metrics_text(const Counters& c, const MetricsLabels& labels) {
   page.add("tasks_unfinished", "gauge", "Tasks read whose outcome is not confirmed", c.unfinished);
   page.add("connected", "gauge", "Whether the server is connected", c.connected ? 1 : 0);
   page.add("attached", "gauge", "Whether the broker is attached", c.attached ? 1 : 0);
+  if (const auto servers = c.servers.load(); servers >= 0) {
+    page.add("servers", "gauge", "Servers that are attached to the queue, which has no handler",
+             static_cast<std::uint64_t>(servers));
+  }
   const auto sizes = c.sizes.get();
   page.add_sizes("source_waiting", "Tasks in Redis that no consumer has", sizes, &SourceSizes::waiting);
   page.add_sizes("source_taken", "Tasks that the consumers together have, not ended", sizes, &SourceSizes::taken);

@@ -114,9 +114,11 @@ void MetricsServer::answer_counters(evhttp_request* request) const {
 
 void MetricsServer::answer_health(evhttp_request* request) const {
   const bool redis = counters_.connected, broker = counters_.attached;
-  answer(request, redis && broker ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain",
-         fmt::format("redis: {}\nbroker: {}\n", redis ? "connected" : "not connected",
-                     broker ? "attached" : "not attached"));
+  const auto servers = counters_.servers.load();
+  answer(request, redis && broker && servers != 0 ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain",
+         fmt::format("redis: {}\nbroker: {}\n{}", redis ? "connected" : "not connected",
+                     broker ? "attached" : "not attached",
+                     servers < 0 ? std::string() : fmt::format("servers: {}\n", servers)));
 }
 
 }  // namespace ipcq::bridge

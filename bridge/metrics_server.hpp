@@ -15,7 +15,8 @@ struct evhttp_request;
 
 namespace ipcq::bridge {
 
-// Answers GET /metrics, and GET /healthz: 200 while Redis and the broker are there, else 503. A thread of its own,
+// Answers GET /metrics, and GET /healthz: 200 while Redis and the broker are there,
+// and a server where the queue has no handler; else 503. A thread of its own,
 // until destroyed.
 class MetricsServer {
  public:

@@ -100,7 +100,10 @@ void describe_tasks(CommandLine& line, Options& o) {
 void describe(CommandLine& line, Options& o) {
   describe_sources(line, o);
   describe_tasks(line, o);
-  add(line, "metrics", o.metrics, "HOST:PORT or :PORT to serve counters for Prometheus on").check(program::not_empty());
+  add(line, "metrics", o.metrics, "HOST:PORT, or :PORT of 127.0.0.1, to serve counters for Prometheus on")
+      .check(program::not_empty());
+  add(line, "drain-for", o.drain_for, "Seconds that a stop waits at most for what runs [as long as it takes]")
+      .transform(program::not_negative());
   flag(line, "until-empty", o.until_empty, "End when no task is left, delayed ones included");
   program::add_broker_option(line, o.broker);
   add(line, "wait", o.wait, "How to wait for the queue: spin, hybrid or sleep").show_default();
@@ -111,6 +114,24 @@ void describe(CommandLine& line, Options& o) {
       .check(program::not_empty());
   flag(line, "json", o.json, "Summary as one JSON object on stdout at the end");
 }
+
+namespace {
+
+// A key that is misspelt would be a part of the name, of which no task ever comes.
+void refuse_key(std::string_view text, const std::string& what, Kind kind) {
+  const auto comma = text.rfind(',');
+  if (comma == std::string_view::npos) return;
+  const auto option = text.substr(comma + 1);
+  const auto equals = option.find('=');
+  const auto key = option.substr(0, equals);
+  const bool is_word = !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyz-_") == std::string_view::npos;
+  if (equals == std::string_view::npos || !is_word) return;
+  throw UsageError(
+      fmt::format("{} {}: no key '{}'; behind the name may stand ,priority=N ,weight=N{}", what, text, key,
+                  kind == Kind::stream ? "" : (kind == Kind::list ? " ,from=left|right" : " ,take=least|due")));
+}
+
+}  // namespace
 
 Source parse_source(std::string_view text, Kind kind) {
   const std::string what = kind == Kind::stream ? "--stream" : (kind == Kind::list ? "--list" : "--sorted-set");
@@ -137,6 +158,7 @@ Source parse_source(std::string_view text, Kind kind) {
     }
     text = text.substr(0, comma);
   }
+  refuse_key(text, what, kind);
   if (text.empty()) throw UsageError(what + ": the name is missing; write NAME[,priority=N][,weight=N]");
   source.name = text;
   return source;
@@ -193,6 +215,7 @@ EngineSettings engine_settings(const Options& o) {
   }
   settings.group = o.group;
   settings.consumer = o.consumer ? *o.consumer : own_name();
+  settings.is_named = o.consumer.has_value();
   settings.field = o.field;
   if (!o.payload_template.empty()) {
     settings.payload_template = std::make_shared<PayloadTemplate>(o.payload_template);
@@ -230,6 +253,10 @@ WorkSettings work_settings(const Options& o) {
           .deadline = o.deadline};
 }
 
-LoopSettings loop_settings(const Options& o) { return {.until_dry = o.until_empty, .label = o.queue}; }
+LoopSettings loop_settings(const Options& o) {
+  LoopSettings settings{.until_dry = o.until_empty, .label = o.queue};
+  if (o.drain_for) settings.drain_for.emplace(*o.drain_for);
+  return settings;
+}
 
 }  // namespace ipcq::bridge

@@ -24,6 +24,7 @@ struct Options {
   std::uint64_t batch = 128, attempts = 5;
   double wait_for = 5, backoff = 1, longest_backoff = 60, claim_after = 30, poll = 0.25, stay = 3600, rate = 0,
          deadline = 0, keep = 0;
+  std::optional<double> drain_for;
   bool trim = false, until_empty = false, json = false;
 };
 

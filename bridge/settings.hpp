@@ -46,6 +46,7 @@ struct EngineSettings {
   std::vector<Source> sources{};
   std::string group = "ipcq";
   std::string consumer{};
+  bool is_named = false;  // the consumer's name was given, and might be another bridge's
   Results results{};
   std::string field = "payload";                              // the field of an entry that holds the payload
   std::shared_ptr<const PayloadTemplate> payload_template{};  // or what makes it of several

@@ -24,9 +24,9 @@ std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-bool has_server(const QueueStats& queue) {
-  return std::any_of(queue.endpoints.begin(), queue.endpoints.end(),
-                     [](const EndpointStats& each) { return each.role == "server"; });
+std::int64_t servers_of(const QueueStats& queue) {
+  return std::count_if(queue.endpoints.begin(), queue.endpoints.end(),
+                       [](const EndpointStats& each) { return each.role == "server"; });
 }
 
 }  // namespace
@@ -58,7 +58,8 @@ void Work::attach(Duration wait_for) {
   const std::size_t reply_bytes = settings_.reply_bytes != 0 || has_handler ? settings_.reply_bytes : queue.slot_bytes;
   Client client = attachment.session().client(
       settings_.queue, {.wait = parse_wait(settings_.wait), .reply_bytes = reply_bytes, .needs_server = !has_handler});
-  has_server_ = has_handler || has_server(queue);
+  counters_.servers = has_handler ? -1 : servers_of(queue);
+  has_server_ = has_handler || counters_.servers > 0;
   if (!has_server_) tell_no_server();
   most_ = queue.calls;
   if (settings_.in_flight != 0) most_ = std::min(most_, settings_.in_flight);
@@ -99,11 +100,12 @@ void Work::look() {
     std::vector<Outcome> none;
     return lose(Status::peer_dead, none);
   }
-  if (has_server_) return;
+  if (attached_->has_handler) return;
   try {
     const auto queue = attached_->attachment.stats_now(settings_.queue);
-    has_server_ = queue && has_server(*queue);
-    if (has_server_) log::info("queue '{}': a server is attached", settings_.queue);
+    counters_.servers = queue ? servers_of(*queue) : 0;
+    if (counters_.servers == 0) return miss_server();
+    if (!std::exchange(has_server_, true)) log::info("queue '{}': a server is attached", settings_.queue);
   } catch (const Error& error) {
     log::debug("{}", error.what());
   }
@@ -201,6 +203,7 @@ void Work::tell_no_server() const {
 
 // Tasks go back to Redis, for hosts that have servers.
 void Work::miss_server() {
+  counters_.servers = 0;
   if (!std::exchange(has_server_, false)) return;
   next_look_ = Clock::now() + kLook;
   tell_no_server();
@@ -209,6 +212,7 @@ void Work::miss_server() {
 void Work::lose(Status why, std::vector<Outcome>& outcomes) {
   add(counters_.broker_losses);
   counters_.attached = false;
+  counters_.servers = -1;
   log::warn("queue '{}' of broker '{}': {}; attaching again, {} tasks go back", settings_.queue,
             attached_->attachment.broker(), why == Status::closed ? "it was removed or stopped" : "the broker has died",
             running_.size());

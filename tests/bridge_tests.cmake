@@ -10,7 +10,7 @@ add_library(redis_fixture OBJECT bridge/redis_test.cpp programs/commands.cpp)
 ipcq_compile_test(redis_fixture INTERFACE)
 target_link_libraries(redis_fixture PRIVATE ipcq_bridge)
 # The scripts that run in the server.
-ipcq_add_test(redis_scripts_test bridge/scripts_test.cpp bridge/chores_scripts_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 120)
+ipcq_add_test(redis_scripts_test bridge/scripts_test.cpp bridge/chores_scripts_test.cpp bridge/looking_scripts_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 120)
 # The program, as a shell starts it.
 ipcq_add_test(redis_streams_test bridge/streams_test.cpp bridge/failures_test.cpp bridge/starts_test.cpp
   LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 300 SERIAL)

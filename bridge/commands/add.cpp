@@ -16,6 +16,7 @@
 #include "program/exit_code.hpp"
 #include "program/input.hpp"
 #include "program/line_splitter.hpp"
+#include "program/logging.hpp"
 #include "program/print.hpp"
 #include "program/program.hpp"
 #include "redis/connection.hpp"
@@ -97,6 +98,12 @@ class Adder {
   void finish() { take(0); }
 
  private:
+  std::string failure_text(ReplyView error) const {
+    if (error.error_code() == "WRONGTYPE") {
+      return fmt::format("stream '{}': the key holds something else; choose another one", o_.stream);
+    }
+    return fmt::format("stream '{}': {}", o_.stream, error.text());
+  }
   static long long milliseconds(double seconds) { return std::llround(seconds * 1000); }
 
   // Until no more than `rest` are under way.
@@ -105,9 +112,12 @@ class Adder {
     while (connection_.awaited() > rest) {
       const Reply reply = connection_.wait_for_next();
       if (reply.view().is_error()) {
-        throw program::Failure(program::kFailure, fmt::format("stream '{}': {}", o_.stream, reply.view().text()));
+        throw program::Failure(program::kFailure, failure_text(reply.view()));
       }
-      ids += fmt::format("{}{}\n", reply.view()[0].text(), reply.view()[1].number() == 0 ? " (added before)" : "");
+      ids += fmt::format("{}\n", reply.view()[0].text());
+      if (reply.view()[1].number() == 0) {
+        program::log::info("stream '{}': task {} was added before", o_.stream, reply.view()[0].text());
+      }
     }
     program::print(ids);
   }
@@ -153,7 +163,11 @@ int run(AddOptions& o, program::Signals& signals) {
       throw UsageError(fmt::format("--field-value: '{}' is no NAME=VALUE", each));
     }
   }
-  if (!o.reply_to.empty() && !parse_reply_to(o.reply_to)) throw UsageError("--reply-to: names no key");
+  const auto reply_to = o.reply_to.empty() ? std::nullopt : parse_reply_to(o.reply_to);
+  if (!o.reply_to.empty() && (!reply_to || !o.reply_to.starts_with(reply_to->kind + ":"))) {
+    throw UsageError(fmt::format(
+        "--reply-to: '{}' names no place; write list:NAME, key:NAME, stream:NAME or channel:NAME", o.reply_to));
+  }
   try {
     Adder adder(o, address_of(o.server));
     if (!o.input) {

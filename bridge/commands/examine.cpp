@@ -1,18 +1,22 @@
 #include "commands/examine.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <ipcq/error.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "program/findings_report.hpp"
 #include "program/program.hpp"
 #include "redis/scripts.hpp"
 #include "server_options.hpp"
+#include "tasks/start_checks.hpp"
 
 namespace ipcq::bridge {
 namespace {
@@ -22,6 +26,7 @@ using Level = Finding::Level;
 
 struct ExamineOptions {
   ServerOptions server;
+  std::string key = "ipcq";
   bool json = false;
 };
 
@@ -118,8 +123,45 @@ Finding check_scripts(Connection& connection) {
   return {Level::ok, "scripts", "can be run", {}};
 }
 
+struct Use {
+  std::string_view name;
+  std::vector<std::string> uses;
+};
+
+Finding check_commands(Connection& connection, const std::string& key) {
+  const std::vector<Use> all = {{"streams", {"stream", "results-stream"}},
+                                {"lists", {"list", "results-list"}},
+                                {"sorted sets", {"sorted-set"}},
+                                {"--rate", {"rate"}},
+                                {"--trim", {"trim"}},
+                                {"results in keys", {"results-key"}},
+                                {"--metrics", {"sizes"}}};
+  std::string text;
+  std::vector<std::string> lacks;
+  for (const auto& [name, uses] : all) {
+    const auto missing = missing_commands(connection, key, key, uses);
+    if (!missing) {
+      return {
+          Level::warn, "commands",
+          fmt::format("the user may not use keys such as '{}:...': which commands it may run was not looked at", key),
+          "name one of your streams or lists by `ipcq-redis doctor --key`"};
+    }
+    text += fmt::format("{}for {}: {}", text.empty() ? "" : "; ", name,
+                        missing->empty() ? "all" : fmt::format("not {}", fmt::join(*missing, ", ")));
+    for (const auto& command : *missing) {
+      if (std::find(lacks.begin(), lacks.end(), command) == lacks.end()) lacks.push_back(command);
+    }
+  }
+  if (lacks.empty()) return {Level::ok, "commands", "the user may run all that a bridge needs", {}};
+  return {Level::warn, "commands", text,
+          fmt::format("where that is needed: {}", permission_remedy(connection.address(), lacks))};
+}
+
 void describe(program::CommandLine& line, ExamineOptions& o) {
   describe_server(line, o.server);
+  line.add_option("--key", o.key, "Stream or list with which it looks what the user may do; nothing is changed")
+      .check(program::not_empty())
+      .show_default();
   line.add_flag("--json", o.json, "JSON on stdout");
 }
 
@@ -129,7 +171,7 @@ int run(ExamineOptions& o, program::Signals& /*signals*/) {
   try {
     constexpr std::chrono::seconds kPatience{5};
     Connection connection(locate(address, kPatience), "ipcq-redis-doctor", kPatience);
-    findings = examine(connection);
+    findings = examine(connection, o.key);
   } catch (const ConnectionLost& lost) {
     findings.push_back(
         {Level::fail, "server", lost.what(), "start it, or say by --redis or IPCQ_REDIS_URL where it is"});
@@ -142,9 +184,9 @@ int run(ExamineOptions& o, program::Signals& /*signals*/) {
 
 }  // namespace
 
-std::vector<Finding> examine(Connection& connection) {
-  return {check_version(connection), check_role(connection), check_persistence(connection), check_eviction(connection),
-          check_scripts(connection)};
+std::vector<Finding> examine(Connection& connection, const std::string& key) {
+  return {check_version(connection),  check_role(connection),    check_persistence(connection),
+          check_eviction(connection), check_scripts(connection), check_commands(connection, key)};
 }
 
 int examine_command(int argc, char** argv) {

@@ -8,7 +8,7 @@
 
 namespace ipcq::bridge {
 
-std::vector<program::Finding> examine(Connection& connection);
+std::vector<program::Finding> examine(Connection& connection, const std::string& key);
 int examine_command(int argc, char** argv);
 
 }  // namespace ipcq::bridge

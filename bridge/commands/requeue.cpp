@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "program/exit_code.hpp"
+#include "program/logging.hpp"
 #include "program/print.hpp"
 #include "program/program.hpp"
 #include "redis/connection.hpp"
@@ -50,7 +51,12 @@ int run(RequeueOptions& o, program::Signals& /*signals*/) {
     if (reply.view().is_error()) {
       throw program::Failure(program::kFailure, fmt::format("'{}': {}", dead, reply.view().text()));
     }
-    program::print(fmt::format("{}\n", reply.view().number()));
+    const auto moved = static_cast<std::size_t>(reply.view().number());
+    program::print(fmt::format("{}\n", moved));
+    if (moved < o.ids.size()) {
+      program::log::warn("'{}' has {} of these {} dead letters", dead, moved, o.ids.size());
+      return program::kNotFound;
+    }
   } catch (const ConnectionLost& lost) {
     throw program::Failure(program::kFailure, lost.what());
   }

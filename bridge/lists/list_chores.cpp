@@ -29,15 +29,17 @@ void ListChores::attach(Connection& connection) {
 }
 
 Clock::time_point ListChores::run(Connection& connection, Clock::time_point now) {
-  if (now >= next_sign_) {
-    say_alive(connection, now);
+  if (now >= next_sign_) say_alive(connection, now);
+  if (now >= next_recovery_) {
     recover(connection);
+    next_recovery_ = now + settings_.claim_after / 4;
   }
   if (is_moving() && now >= mover_.due()) {
     const bool delayed = mover_.run(connection, now);
     set_look(now, delayed || (settings_.until_dry && has_rest(connection)));
   }
-  return is_moving() ? std::min(next_sign_, mover_.due()) : next_sign_;
+  const auto next = std::min(next_sign_, next_recovery_);
+  return is_moving() ? std::min(next, mover_.due()) : next;
 }
 
 void ListChores::leave(Connection& connection) {
@@ -59,7 +61,7 @@ void ListChores::say_alive(Connection& connection, Clock::time_point now) {
   for (const auto& source : settings_.sources) {
     static_cast<void>(run_script(connection, alive_, {"1", source.name, settings_.consumer}));
   }
-  next_sign_ = now + settings_.claim_after / 4;
+  next_sign_ = now + std::min(settings_.claim_after / 4, settings_.is_named ? kSign : Milliseconds::max());
 }
 
 void ListChores::recover(Connection& connection) {

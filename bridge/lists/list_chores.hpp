@@ -27,7 +27,7 @@ class ListChores final : public Chores {
   Counters& counters_;
   Mover mover_;
   Script alive_{"alive"}, recover_{"recover"}, leave_{"leave"}, rest_{"rest"};
-  Clock::time_point next_sign_{};
+  Clock::time_point next_sign_{}, next_recovery_{};
 };
 
 }  // namespace ipcq::bridge

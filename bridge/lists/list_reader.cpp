@@ -51,6 +51,19 @@ void ListReader::refuse_other_types() {
   }
 }
 
+std::optional<Milliseconds> ListReader::unheard_of(Connection& connection) const {
+  std::optional<Milliseconds> least;
+  const Reply time = connection.call({"TIME"});
+  const auto now = time.view()[0].number() * 1000 + time.view()[1].number() / 1000;
+  for (const auto& source : settings_.sources) {
+    const Reply reply = connection.call({"ZSCORE", source.name + ":consumers", settings_.consumer});
+    if (reply.view().is_nil() || reply.view().is_error()) continue;
+    const Milliseconds idle(now - reply.view().number());
+    if (!least || idle < *least) least = idle;
+  }
+  return least;
+}
+
 Clock::time_point ListReader::due() const {
   return asked_ == Asked::nothing && not_before_ > Clock::now() ? not_before_ : Clock::time_point::max();
 }

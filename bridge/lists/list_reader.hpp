@@ -30,6 +30,7 @@ class ListReader final : public Reader {
   ListReader(const EngineSettings& settings, Counters& counters, HeldTasks& held);
 
   void attach(Connection& connection) override;
+  std::optional<Milliseconds> unheard_of(Connection& connection) const override;
   void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
   void wake() override { not_before_ = {}; }
   void stop() override { stopping_ = true; }

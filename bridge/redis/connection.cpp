@@ -89,6 +89,12 @@ void Connection::introduce(const std::string& name) {
     const auto text = reply.view().text();
     if (!reply.view().is_error()) return;
     const auto code = reply.view().error_code();
+    if (text.find("without any password configured") != std::string_view::npos) {
+      throw PermissionError(
+          fmt::format("{}: the server has no password for the user 'default'; give none, or name a "
+                      "user of its access control list by --user or in the URL",
+                      address_.text()));
+    }
     if (code == "NOAUTH" || code == "WRONGPASS" || code == "NOPERM" || command[0] == "AUTH") {
       throw PermissionError(fmt::format(
           "{}: {}; give the user by --user or in the URL, and the password by --password-file or IPCQ_REDIS_PASSWORD",

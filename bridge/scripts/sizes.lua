@@ -16,7 +16,7 @@ local waiting, taken = 0, 0
 if kind == 'stream' then
   local groups = redis.pcall('XINFO', 'GROUPS', name)
   if groups.err then
-    if redis.call('EXISTS', name) == 1 then
+    if not string.find(groups.err, 'no such key', 1, true) then
       waiting, taken = -1, -1
     end
     groups = {}

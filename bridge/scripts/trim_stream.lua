@@ -3,14 +3,15 @@
 -- KEYS  stream
 -- ARGV  ms that an entry stays at least
 -- Returns how many.
-local function parts(id)
-  local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(sequence)
+-- As texts: the numbers may have more digits than Lua's have.
+local function is_less(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
 end
 local function is_before(a, b)
-  local a_ms, a_sequence = parts(a)
-  local b_ms, b_sequence = parts(b)
-  return a_ms < b_ms or (a_ms == b_ms and a_sequence < b_sequence)
+  local a_ms, a_sequence = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_sequence = string.match(b, '^(%d+)-(%d+)$')
+  return is_less(a_ms, b_ms) or (a_ms == b_ms and is_less(a_sequence, b_sequence))
 end
 
 local oldest

@@ -22,6 +22,12 @@ bool is_type(std::string_view text) {
   return false;
 }
 
+// A letter and digits; of names that hold a colon this is no end that anyone is likely to choose.
+bool looks_like_type(std::string_view text) {
+  return text.size() > 1 && text[0] >= 'a' && text[0] <= 'z' &&
+         text.find_first_not_of("0123456789", 1) == std::string_view::npos;
+}
+
 [[noreturn]] void refuse(std::string_view why) {
   throw UsageError(fmt::format("--template: {}; write text with {{NAME}} or {{NAME:TYPE}}, TYPE one of {}", why,
                                fmt::join(kTypes, " ")));
@@ -124,9 +130,11 @@ std::size_t PayloadTemplate::add_field(std::string_view rest) {
   if (end == std::string_view::npos) refuse("a { is not closed; {{ is one");
   const auto inside = rest.substr(1, end - 1);
   const auto colon = inside.rfind(':');
-  const bool typed = colon != std::string_view::npos && is_type(inside.substr(colon + 1));
+  const auto type = colon == std::string_view::npos ? std::string_view() : inside.substr(colon + 1);
+  const bool typed = is_type(type);
+  if (!typed && looks_like_type(type)) refuse(fmt::format("'{}' in {{{}}} is no TYPE", type, inside));
   Part part{.text = std::string(typed ? inside.substr(0, colon) : inside), .is_field = true};
-  if (typed) part.type = inside.substr(colon + 1);
+  if (typed) part.type = type;
   if (part.text.empty()) refuse("{} names no field");
   parts_.push_back(std::move(part));
   return end + 1;

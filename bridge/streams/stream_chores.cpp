@@ -15,7 +15,9 @@ namespace log = ::ipcq::program::log;
 
 constexpr std::size_t kAtOnce = 128;  // ids that a script works on
 constexpr Milliseconds kTrim{5000};
-constexpr std::chrono::minutes kForget{10};    // between looks for consumers that have gone
+constexpr std::chrono::minutes kForget{10};  // between looks for consumers that have gone
+constexpr std::string_view kLastId =
+    "18446744073709551615-0";                  // with the largest number behind it, servers take it for >
 constexpr std::string_view kLong = "3600000";  // ms; one that lives and is forgotten is made anew by its next question
 
 }  // namespace
@@ -31,6 +33,7 @@ void StreamChores::attach(Connection& connection) {
 }
 
 Clock::time_point StreamChores::run(Connection& connection, Clock::time_point now) {
+  if (settings_.is_named && now >= next_sign_) sign(connection, now);
   if (now >= next_renewal_) renew(connection, now);
   if (is_moving() && now >= mover_.due()) {
     const bool delayed = mover_.run(connection, now);
@@ -41,7 +44,19 @@ Clock::time_point StreamChores::run(Connection& connection, Clock::time_point no
     forget_consumers(connection, "");
     next_forgetting_ = now + kForget;
   }
-  return is_moving() ? std::min(next_renewal_, mover_.due()) : next_renewal_;
+  const auto next = settings_.is_named ? std::min(next_sign_, next_renewal_) : next_renewal_;
+  return is_moving() ? std::min(next, mover_.due()) : next;
+}
+
+// Asks for what it was given behind all ids that there are: the server notes that the consumer was there. One
+// that is full reads nothing else; and one that was given nothing yet need not be known.
+void StreamChores::sign(Connection& connection, Clock::time_point now) {
+  for (const auto& source : settings_.sources) {
+    static_cast<void>(connection.call({"XGROUP", "CREATECONSUMER", source.name, settings_.group, settings_.consumer}));
+    static_cast<void>(connection.call(
+        {"XREADGROUP", "GROUP", settings_.group, settings_.consumer, "COUNT", "1", "STREAMS", source.name, kLastId}));
+  }
+  next_sign_ = now + kSign;
 }
 
 // What is younger has been read, or taken over, since the last renewal and is not in danger.

@@ -21,6 +21,7 @@ class StreamChores final : public Chores {
   void leave(Connection& connection) override { forget_consumers(connection, settings_.consumer); }
 
  private:
+  void sign(Connection& connection, Clock::time_point now);
   void renew(Connection& connection, Clock::time_point now);
   bool has_pending(Connection& connection) const;
   void trim(Connection& connection, Clock::time_point now);
@@ -31,7 +32,7 @@ class StreamChores final : public Chores {
   const HeldTasks& held_;
   Mover mover_;
   Script renew_{"renew_entries"}, trim_{"trim_stream"}, forget_{"forget_consumers"};
-  Clock::time_point next_renewal_{}, next_trim_{}, next_forgetting_{};
+  Clock::time_point next_sign_{}, next_renewal_{}, next_trim_{}, next_forgetting_{};
 };
 
 }  // namespace ipcq::bridge

@@ -8,6 +8,7 @@
 
 #include "program/exit_code.hpp"
 #include "program/logging.hpp"
+#include "streams/consumer_group.hpp"
 #include "streams/entry.hpp"
 #include "tasks/keys.hpp"
 
@@ -30,35 +31,14 @@ void StreamReader::attach(Connection& connection) {
   asked_ = Asked::nothing;
   adopting_ = inheriting_ < settings_.sources.size() ? settings_.sources.size() : 0;
   adopted_.assign(1, '-');
+  adopt_idle_.assign(1, '0');
   granted_ = 0;
   turned_ = false;
   turn_.clear();
   claim_.load(connection);
   adopt_.load(connection);
   if (settings_.rate > 0) tokens_.load(connection);
-  create_groups();
-}
-
-// A server without room for more refuses to create what is there.
-bool StreamReader::has_group(const std::string& stream) {
-  const Reply reply = connection_->call({"XINFO", "GROUPS", stream});
-  for (std::size_t i = 0; i < reply.view().size(); ++i) {
-    if (reply.view()[i][1].text() == settings_.group) return true;
-  }
-  return false;
-}
-
-void StreamReader::create_groups() {
-  for (const auto& source : settings_.sources) {
-    if (has_group(source.name)) continue;
-    const Reply reply = connection_->call({"XGROUP", "CREATE", source.name, settings_.group, "0", "MKSTREAM"});
-    const auto code = reply.view().error_code();
-    if (code.empty() || code == "BUSYGROUP") continue;
-    const auto text = fmt::format("stream '{}': {}", source.name, reply.view().text());
-    if (code == "NOPERM") throw PermissionError(text + "; let the user work on this key (ACL SETUSER)");
-    if (code == "WRONGTYPE") throw UsageError(text + "; choose another --stream");
-    throw ConnectionLost(text);
-  }
+  create_groups(*connection_, settings_);
 }
 
 Clock::time_point StreamReader::due() const {
@@ -113,7 +93,7 @@ void StreamReader::ask(std::size_t room) {
 
 void StreamReader::ask_adopt(std::size_t room) {
   connection_->append({"EVALSHA", adopt_.digest(), "1", settings_.sources[adopting_].name, settings_.group,
-                       settings_.consumer, adopted_, std::to_string(std::min(room, settings_.batch))});
+                       settings_.consumer, adopted_, std::to_string(std::min(room, settings_.batch)), adopt_idle_});
   asked_ = Asked::adopt;
 }
 
@@ -263,6 +243,8 @@ void StreamReader::take_claimed(Asked asked, ReplyView reply, std::vector<Task>&
   if (asked == Asked::claim && source == settings_.sources.size()) {
     source = 0;
     next_claim_ = Clock::now() + settings_.claim_after / 4;
+    adopting_ = 0;
+    adopt_idle_ = std::to_string(settings_.claim_after.count());
   }
 }
 
@@ -302,7 +284,7 @@ void StreamReader::answer_error(Asked asked, ReplyView reply) {
   // Somebody has deleted the stream or the group, or the server came back without them.
   if (code == "NOGROUP" || code == "UNBLOCKED") {
     log::warn("{}; creating the group anew", reply.text());
-    create_groups();
+    create_groups(*connection_, settings_);
     return;
   }
   // What a script cannot do does not keep tasks from being read.

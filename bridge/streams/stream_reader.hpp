@@ -2,7 +2,8 @@
 // of its own:
 //
 //   inherit  once: what the group has given to a bridge of this name before, which has gone
-//   adopt    after each later connect: what the group has given to this one, and did not reach it
+//   adopt    after each later connect: what the group has given to this one, and did not reach it; and with the claims,
+//            what nobody renews: that was given to another bridge of this name, which has gone
 //   claim    now and then: tasks that other consumers have not renewed
 //   tokens   with a rate: how many may be read now
 //   fetch    payloads that stand in keys of their own
@@ -13,12 +14,14 @@
 
 #include <cstddef>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "counters.hpp"
 #include "redis/scripts.hpp"
 #include "settings.hpp"
+#include "streams/consumer_group.hpp"
 #include "tasks/held_tasks.hpp"
 #include "tasks/reader.hpp"
 #include "tasks/source_order.hpp"
@@ -31,6 +34,9 @@ class StreamReader final : public Reader {
 
   // Also creates the groups that are missing.
   void attach(Connection& connection) override;
+  std::optional<Milliseconds> unheard_of(Connection& connection) const override {
+    return consumer_unheard_of(connection, settings_);
+  }
   void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
   void wake() override {}  // it waits in the server
   void stop() override { stopping_ = true; }
@@ -41,8 +47,6 @@ class StreamReader final : public Reader {
  private:
   enum class Asked { nothing, inherit, adopt, fetch, claim, tokens, read_one, read_all };
 
-  bool has_group(const std::string& stream);
-  void create_groups();
   Reply next_reply(std::vector<Outcome>& refused);
   void ask(std::size_t room);
   void ask_adopt(std::size_t room);
@@ -71,6 +75,7 @@ class StreamReader final : public Reader {
   Clock::time_point asked_at_{}, empty_at_{};
   std::size_t adopting_ = 0;     // source whose own entries are next; past the last: none
   std::string adopted_;          // the last id of these
+  std::string adopt_idle_;       // ms for which nobody has renewed them
   std::size_t inheriting_ = 0;   // source that is next; past the last: none
   std::string inherited_ = "-";  // where to go on there
   std::size_t claiming_ = 0;     // source that is next

@@ -12,6 +12,9 @@ namespace ipcq::bridge {
 
 class Chores {
  public:
+  // Between signs of life of a bridge whose name might be another one's, too.
+  static constexpr Milliseconds kSign{1000};
+
   Chores() = default;
   Chores(const Chores&) = delete;
   Chores& operator=(const Chores&) = delete;

@@ -227,8 +227,10 @@ void Finisher::repeat(std::size_t source, std::vector<Outcome>&& outcomes, std::
   bridge::add(counters_.write_errors, outcomes.size());
   const auto now = Clock::now();
   if (now - last_warning_ > std::chrono::seconds(10)) {
-    log::warn("{}: {} outcomes of '{}' could not be written, and will be tried again: {}", settings_.address.text(),
-              outcomes.size(), settings_.sources[source].name, why);
+    const auto& results = settings_.results;
+    log::warn("{}: {} outcomes of '{}' could not be written, and will be tried again; results go to {}: {}",
+              settings_.address.text(), outcomes.size(), settings_.sources[source].name,
+              results.key.empty() ? results.kind : results.kind + ":" + results.key, why);
     last_warning_ = now;
   }
   for (auto& outcome : outcomes) repeats_.push_back({.due = now + kRepeat, .outcome = std::move(outcome)});

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "redis/connection.hpp"
+#include "settings.hpp"
 #include "tasks/task.hpp"
 
 namespace ipcq::bridge {
@@ -19,6 +21,9 @@ class Reader {
   // Goes on with this connection, which may be another server's. Throws UsageError and PermissionError where a source
   // is no source or may not be read.
   virtual void attach(Connection& connection) = 0;
+  // How long the server has heard nothing of a bridge with this one's name; none: there is none. Behind attach() on the
+  // same server, by another connection. Waits for the server, as Connection::call().
+  virtual std::optional<Milliseconds> unheard_of(Connection& connection) const = 0;
   // Appends what has come, `room` tasks at most, and asks for more if there is room. What is no task comes as an
   // outcome. Does not wait.
   virtual void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) = 0;

@@ -10,6 +10,7 @@
 #include "program/exit_code.hpp"
 #include "program/logging.hpp"
 #include "tasks/keys.hpp"
+#include "tasks/start_checks.hpp"
 
 namespace ipcq::bridge {
 namespace {
@@ -44,7 +45,9 @@ RedisEngine::RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& 
       std::this_thread::sleep_for(kFirstPause);
     }
   }
-  refuse_wrong_keys();
+  refuse_wrong_results(*finishing_, settings_);
+  refuse_missing_permissions(*finishing_, settings_);
+  refuse_namesake(*finishing_, settings_, *reader_);
   keeper_ = std::make_unique<Keeper>(settings_, kinds.chores(settings_, counters_, held_), counters_);
   keeper_->move_to(connected_to_);
 }
@@ -86,17 +89,6 @@ void RedisEngine::listen(Connection& connection) const {
   Command command{"SUBSCRIBE"};
   command.insert(command.end(), channels.begin(), channels.end());
   connection.listen(command);
-}
-
-// Found at the start, so that no task is worked on whose result has no place.
-void RedisEngine::refuse_wrong_keys() {
-  const auto& results = settings_.results;
-  if (results.kind != "stream" && results.kind != "list") return;
-  const Reply reply = finishing_->call({"TYPE", results.key});
-  const auto type = reply.view().text();
-  if (reply.view().is_error() || type == "none" || type == results.kind) return;
-  throw UsageError(
-      fmt::format("--results {}:{}: the key holds a {}; choose another one", results.kind, results.key, type));
 }
 
 void RedisEngine::step(std::size_t room, std::vector<Task>& tasks) {

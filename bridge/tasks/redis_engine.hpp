@@ -45,7 +45,6 @@ class RedisEngine final : public Engine {
  private:
   void connect();
   void listen(Connection& connection) const;
-  void refuse_wrong_keys();
   void take_refused();
   void lose(const char* why);
 

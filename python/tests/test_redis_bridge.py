@@ -70,7 +70,7 @@ def test_options_are_those_of_the_program(server, monkeypatch):
     program = _bridge._find_program()
     said = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=WAIT, check=True).stdout
     there = set(re.findall(r"^  (?:-\w,)?--([\w-]+)", said, re.MULTILINE))
-    there -= {"help", "version", "verbose", "quiet", "json", "queue"}  # which it gives by itself
+    there -= {"help", "version", "verbose", "quiet", "json", "queue", "drain-for"}  # which it gives by itself
     ours = set(_options.BridgeOptions.__annotations__) - {"password", "drain_for", "die_with_parent"}
     names = {name.lstrip("-"): plural for plural, name in _options._REPEATED.items()}
     assert {names.get(name, name.replace("-", "_")) for name in there} == ours

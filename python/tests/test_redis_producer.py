@@ -67,7 +67,7 @@ def test_fields_stand_beside_the_payload(client):
         ({"payload": b"", "fields": {"payload": b"x"}}, "has a meaning of its own"),
         ({"payload": b"", "fields": {"ipcq-id": b"x"}}, "has a meaning of its own"),
         ({"payload": b"", "fields": {"reply-to": b"x"}}, "has a meaning of its own"),
-        ({"payload": b"", "reply_to": ""}, "reply_to is empty"),
+        ({"payload": b"", "reply_to": ""}, "names no place"),
         ({"payload": b"", "key": ""}, "key is empty"),
         ({"payload": b"", "delay": -1}, "delay is -1"),
         ({"payload": b"", "key": "a", "key_ttl": float("nan")}, "key_ttl is nan"),
@@ -135,10 +135,10 @@ def test_many_tasks_are_added_in_batches_and_in_order(client):
     assert len(there) == 600
     assert [there[id] for id in ids] == [b"%d" % n for n in range(600)]
     assert producer.add_many([]) == []
-    delayed = producer.add_many([Task(b"x", delay=60), "text", Task("y", reply_to="answers", fields={"a": 1})])
+    delayed = producer.add_many([Task(b"x", delay=60), "text", Task("y", reply_to="list:answers", fields={"a": 1})])
     assert len(set(delayed)) == 3
     assert client.zcard("tasks:delayed") == 1
-    assert read(client)[-1] == {b"payload": b"y", b"a": b"1", b"reply-to": b"answers"}
+    assert read(client)[-1] == {b"payload": b"y", b"a": b"1", b"reply-to": b"list:answers"}
 
 
 def test_a_wrong_task_among_many_is_refused(client):

@@ -44,7 +44,9 @@ TEST_F(RedisCommandsTest, AddTakesAFileOrItsLines) {
 TEST_F(RedisCommandsTest, AddWithAKeyAddsOnceAlsoForLines) {
   redis();
   EXPECT_EQ(command("add tasks x --key order-1").exit_code(), 0);
-  EXPECT_THAT(command("add tasks x --key order-1").out(), HasSubstr("(added before)"));
+  Command& again = command("add tasks x --key order-1");
+  EXPECT_EQ(again.out(), entries("tasks")[0].id + "\n");
+  EXPECT_THAT(again.err(), HasSubstr("was added before"));
   EXPECT_EQ(number({"XLEN", "tasks"}), 1);
   write("file", "a\nb\n");
   for (int i = 0; i < 2; ++i) EXPECT_EQ(command("add tasks --input file --lines --key file-1").exit_code(), 0);
@@ -75,6 +77,9 @@ TEST_F(RedisCommandsTest, DeadLettersAreTriedAgain) {
   EXPECT_EQ(entries("tasks").back().fields.at("ipcq-id"), ids[1]);
   EXPECT_EQ(command("requeue tasks").out(), "2\n");
   EXPECT_EQ(number({"XLEN", "tasks:dead"}), 0);
+  Command& none = command("requeue tasks abc " + dead[1].id);
+  EXPECT_EQ(none.exit_code(), 3);
+  EXPECT_THAT(none.err(), HasSubstr("'tasks:dead' has 0 of these 2 dead letters"));
 }
 
 TEST_F(RedisCommandsTest, DeadLettersOfListsAreTriedAgainThoughTheListIsEmpty) {
@@ -99,11 +104,14 @@ TEST_F(RedisCommandsTest, AddRefusesWhatSaysNothing) {
   EXPECT_THAT(command("add tasks").err(), HasSubstr("a task needs a PAYLOAD"));
   EXPECT_THAT(command("add tasks x --lines").err(), HasSubstr("--lines"));
   EXPECT_THAT(command("add tasks x --field-value note").err(), HasSubstr("'note' is no NAME=VALUE"));
-  EXPECT_THAT(command("add tasks x --reply-to list:").err(), HasSubstr("--reply-to"));
+  for (const std::string place : {"list:", "answers", "strem:answers", ":x"}) {
+    EXPECT_THAT(command("add tasks x --reply-to " + place).err(),
+                HasSubstr("--reply-to: '" + place + "' names no place"));
+  }
   ask({"SET", "text", "x"});
   Command& type = command("add text x");
   EXPECT_EQ(type.exit_code(), 1);
-  EXPECT_THAT(type.err(), HasSubstr("stream 'text': WRONGTYPE"));
+  EXPECT_THAT(type.err(), HasSubstr("stream 'text': the key holds something else; choose another one\n"));
 }
 
 TEST_F(RedisCommandsTest, DoctorSaysWhetherTheServerKeepsWhatItConfirms) {

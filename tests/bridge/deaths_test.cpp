@@ -213,6 +213,22 @@ TEST_F(RedisDeathsTest, LostConnectionsAreNoDeaths) {
   expect_results(ids);
 }
 
+// Two that began at one moment, say. What the dead one had is the living one's by name, which has never seen it.
+TEST_F(RedisDeathsTest, TasksThatANamesakeHasLeftAreWorkedOn) {
+  redis();
+  handler_broker();
+  Command& living = bridge("--consumer a --claim-after 1");
+  add("tasks", "first");
+  ASSERT_TRUE(has_results(1)) << living.err();
+  living.signal(SIGSTOP);
+  std::this_thread::sleep_for(700ms);  // until it does not wait in the server any more
+  add("tasks", "second");
+  ASSERT_EQ(ask({"XREADGROUP", "GROUP", "ipcq", "a", "COUNT", "1", "STREAMS", "tasks", ">"}).view().size(), 1U);
+  living.signal(SIGCONT);
+  EXPECT_TRUE(has_results(2)) << living.err();
+  EXPECT_EQ(pending(), 0);
+}
+
 TEST_F(RedisDeathsTest, ABridgeOfAFixedNameThatDiesOfATaskBuriesIt) {
   redis();
   server_broker();

@@ -125,8 +125,9 @@ TEST_F(RedisFailuresTest, ResultsThatCannotBeWrittenAreWrittenLater) {
   Command& running = bridge();
   ask({"SET", "tasks:results", "in the way"});
   const std::string id = add("tasks", "x");
-  ASSERT_TRUE(eventually([&] { return running.err().find("will be tried again: WRONGTYPE") != std::string::npos; }))
-      << running.err();
+  ASSERT_TRUE(eventually([&] {
+    return running.err().find("results go to stream:tasks:results: WRONGTYPE") != std::string::npos;
+  })) << running.err();
   EXPECT_EQ(pending(), 1);
   ask({"DEL", "tasks:results"});
   ASSERT_TRUE(has_results(1));

@@ -52,7 +52,10 @@ TEST_F(RedisStartsTest, AKeyOfAnotherTypeIsRefused) {
   ask({"SET", "tasks", "text"});
   Command& stream = bridge();
   EXPECT_EQ(stream.exit_code(), 2);
-  EXPECT_THAT(stream.err(), HasSubstr("stream 'tasks': WRONGTYPE"));
+  EXPECT_THAT(stream.err(), HasSubstr("--stream tasks: the key holds a string; choose another one"));
+  ask({"DEL", "tasks"});
+  ask({"RPUSH", "tasks", "x"});
+  EXPECT_THAT(bridge().err(), HasSubstr("the key holds a list; choose another one, or take tasks from it by --list"));
   ask({"DEL", "tasks"});
   ask({"RPUSH", "results", "x"});
   Command& results = bridge("--results stream:results");
@@ -89,6 +92,75 @@ TEST_F(RedisStartsTest, AUserHasWhatTheAccessListAllows) {
   Command& nobody = start("IPCQ_REDIS_PASSWORD=secret" + usual + "--user nobody");
   EXPECT_EQ(nobody.exit_code(), 5) << nobody.err();
   EXPECT_THAT(nobody.err(), HasSubstr("stream 'tasks': NOPERM"));
+}
+
+// Each of them names what is missing, before a task is taken.
+TEST_F(RedisStartsTest, CommandsThatAUserMayNotRunAreNamed) {
+  redis(
+      "--save '' --user worker on '>secret' '~tasks*' +@stream +@sortedset +@scripting +@connection +type +time "
+      "--user default on nopass '~*' '&*' +@all");
+  handler_broker();
+  add("tasks", "x");
+  const auto with = [&](const std::string& options) -> Command& {
+    return start("IPCQ_REDIS_PASSWORD=secret exec ipcq-redis --redis " + url() +
+                 " --user worker --queue work --until-empty " + options);
+  };
+  Command& rate = with("--stream tasks --rate 10");
+  EXPECT_EQ(rate.exit_code(), 5);
+  EXPECT_THAT(
+      rate.err(),
+      HasSubstr("may not run hmget, pexpire, which this bridge needs; let it: ACL SETUSER worker +hmget +pexpire"));
+  Command& keys = with("--stream tasks --results key:tasks:of:");
+  EXPECT_EQ(keys.exit_code(), 5);
+  EXPECT_THAT(keys.err(), HasSubstr("may not run set"));
+  Command& list = with("--list tasks:list");
+  EXPECT_EQ(list.exit_code(), 5);
+  EXPECT_THAT(list.err(), HasSubstr("lrem"));
+  Command& doctor =
+      start("IPCQ_REDIS_PASSWORD=secret exec ipcq-redis doctor --redis " + url() + " --user worker --key tasks");
+  EXPECT_EQ(doctor.exit_code(), 0) << doctor.out();
+  EXPECT_THAT(doctor.out(), HasSubstr("for streams: all;"));
+  EXPECT_THAT(doctor.out(), HasSubstr("for --rate: not hmget, pexpire"));
+  EXPECT_EQ(with("--stream tasks").exit_code(), 0);
+  EXPECT_EQ(results().size(), 1U);
+  EXPECT_EQ(number({"EXISTS", "tasks:ipcq-probe", "tasks:results:ipcq-probe"}), 0);
+}
+
+TEST_F(RedisStartsTest, TwoBridgesOfOneNameAreRefusedWhileTheFirstOneLives) {
+  redis();
+  server_broker();
+  const Servers never = serve([&, kept = Kept()](ipcq::Request& request) { kept->push_back(std::move(request)); });
+  for (const std::string source : {"--stream tasks", "--list jobs", "--sorted-set jobs2"}) {
+    const std::string usual =
+        "exec ipcq-redis --redis " + url() + " --queue work --in-flight 1 --consumer c1 " + source;
+    add("tasks", "x");
+    ask({"RPUSH", "jobs", "x"});
+    ask({"ZADD", "jobs2", "1", "x"});
+    Command& first = start(usual);
+    ASSERT_TRUE(eventually([&] { return first.err().find("working on") != std::string::npos; }));
+    std::this_thread::sleep_for(300ms);  // it is full, and reads nothing more
+    Command& second = start(usual);
+    EXPECT_EQ(second.exit_code(), 2) << source << second.err();
+    EXPECT_THAT(second.err(), HasSubstr("--consumer c1: a bridge of this name works on"));
+    first.signal(SIGKILL);
+    first.exit_code();
+    Command& third = start(usual);
+    EXPECT_TRUE(eventually([&] { return third.err().find("working on") != std::string::npos; })) << third.err();
+    third.signal(SIGKILL);
+    third.exit_code();
+  }
+}
+
+TEST_F(RedisStartsTest, WhatIsMisspeltIsNamed) {
+  Command& command = start("exec ipcq-redis ad tasks x");
+  EXPECT_EQ(command.exit_code(), 2);
+  EXPECT_THAT(command.err(), HasSubstr("no command 'ad'; there are add, requeue and doctor"));
+  Command& option = start("exec ipcq-redis --queue q --strem s1");
+  EXPECT_EQ(option.exit_code(), 2);
+  EXPECT_THAT(option.err(), HasSubstr("no option --strem; did you mean --stream?"));
+  Command& early = start("exec ipcq-redis --strem=s1");
+  EXPECT_EQ(early.exit_code(), 2);
+  EXPECT_THAT(early.err(), HasSubstr("did you mean --stream?"));
 }
 
 TEST_F(RedisStartsTest, TlsIsRefusedAndSoIsAPasswordOnTheCommandLine) {
@@ -147,6 +219,25 @@ TEST_F(RedisStartsTest, ABridgeThatEndsIsForgotten) {
   EXPECT_EQ(ask({"XINFO", "CONSUMERS", "tasks", "ipcq"}).view().size(), 0U);
   EXPECT_EQ(run("exec ipcq-redis --redis " + url() + " --queue work --list jobs --until-empty").exit_code(), 0);
   EXPECT_EQ(number({"EXISTS", "jobs:consumers"}), 0);
+}
+
+// Also where it is an outcome that cannot be written.
+TEST_F(RedisStartsTest, AStopWaitsNoLongerThanItMay) {
+  redis();
+  handler_broker();
+  Command& stopped = bridge("--drain-for 0.5");
+  ASSERT_TRUE(eventually([&] { return stopped.err().find("working on") != std::string::npos; }));
+  ask({"SET", "tasks:results", "in the way"});
+  add("tasks", "x");
+  ASSERT_TRUE(eventually([&] {
+    return stopped.err().find("results go to stream:tasks:results: WRONGTYPE") != std::string::npos;
+  })) << stopped.err();
+  const auto begin = std::chrono::steady_clock::now();
+  stopped.signal(SIGTERM);
+  EXPECT_EQ(stopped.exit_code(), 1);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
+  EXPECT_THAT(stopped.err(), HasSubstr("for at most 0.5 s (a second signal stops at once)"));
+  EXPECT_EQ(pending(), 1);
 }
 
 TEST_F(RedisStartsTest, ASecondStopDoesNotWait) {

@@ -150,6 +150,8 @@ def environment_of(options: Mapping[str, Any]) -> dict[str, str]:
     environment = dict(os.environ)
     url, password = options.get("redis"), options.get("password")
     if url is not None:
+        if "://" not in url:
+            raise UsageError(f"bridge, redis: {url!r} is no URL; write redis://HOST[:PORT] or unix:///PATH")
         environment["IPCQ_REDIS_URL"] = _text("redis", url)
     if password is not None or (url is not None and "@" in url and urlsplit(url).password):
         # What was given here is meant, and not what the program would otherwise prefer.

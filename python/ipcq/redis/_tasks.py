@@ -98,8 +98,12 @@ def _fields_of(task: Task, payload_field: str) -> list[Any]:
 def addition_of(stream: str, payload_field: str, task: Task) -> Addition:
     """What adds a task, checked."""
     fields = _fields_of(task, payload_field)
-    if task.reply_to == "":
-        raise UsageError("reply_to is empty: write list:NAME, key:NAME, stream:NAME or channel:NAME")
+    if task.reply_to is not None:
+        kind, _, name = task.reply_to.partition(":")
+        if kind not in ("list", "key", "stream", "channel") or not name:
+            raise UsageError(
+                f"reply_to: {task.reply_to!r} names no place: write list:NAME, key:NAME, stream:NAME or channel:NAME"
+            )
     delay = 0 if task.delay is None else _milliseconds(task.delay, "delay", 0)
     if task.key is None and delay == 0:
         return Addition([], ["XADD", stream, "*", *fields])
