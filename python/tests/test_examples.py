@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WAIT
+from redis_fixtures import server  # noqa: F401 - fixture
 
 FOLDER = Path(__file__).parents[2] / "examples" / "python"
 if not FOLDER.exists():
@@ -37,6 +38,17 @@ def test_an_example_says_that_all_is_right(program, arguments, says):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert says in ran.stdout
     assert "Traceback" not in ran.stderr
+
+
+def test_thumbnails_are_made_of_tasks_in_redis(server):
+    command = [sys.executable, FOLDER / "redis_thumbnails.py", "--images", "40", "--redis", server.url]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=3 * WAIT)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "damaged.pgm, after 3 attempts: a server failed, code 1: an image of" in ran.stdout
+    assert "41 thumbnails by 2 servers" in ran.stdout
+    assert "1 dead letter put back, 2 attempts repeated: 0 wrong" in ran.stdout
+    assert "Traceback" not in ran.stderr
+    assert server.client().keys() == []
 
 
 def test_the_data_loader_feeds_a_gpu(gpu, torch):
