@@ -31,10 +31,15 @@ RedisEngine::RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& 
       reader_(kinds.reader(settings_, counters, held_)),
       finisher_(settings_, counters, held_) {
   const auto until = Clock::now() + wait_for;
-  for (bool told = false; reading_ == nullptr;) {
+  for (bool told = false, begun = false; !begun;) {
     try {
       connect();
+      refuse_wrong_results(*finishing_, settings_);
+      refuse_missing_permissions(*finishing_, settings_);
+      refuse_namesake(*finishing_, settings_, *reader_);
+      begun = true;
     } catch (const ConnectionLost& lost) {
+      disconnect();
       if (Clock::now() + kFirstPause > until) {
         throw NotFoundError(fmt::format(
             "no Redis or Valkey server to work with: {}; start one, or say by --redis (or IPCQ_REDIS_URL) where it is; "
@@ -45,9 +50,6 @@ RedisEngine::RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& 
       std::this_thread::sleep_for(kFirstPause);
     }
   }
-  refuse_wrong_results(*finishing_, settings_);
-  refuse_missing_permissions(*finishing_, settings_);
-  refuse_namesake(*finishing_, settings_, *reader_);
   keeper_ = std::make_unique<Keeper>(settings_, kinds.chores(settings_, counters_, held_), counters_);
   keeper_->move_to(connected_to_);
 }
@@ -121,6 +123,13 @@ void RedisEngine::take_refused() {
   if (!refused_.empty()) finisher_.add(std::exchange(refused_, {}));
 }
 
+void RedisEngine::disconnect() {
+  counters_.connected = false;
+  reading_.reset();
+  finishing_.reset();
+  listening_.reset();
+}
+
 void RedisEngine::lose(const char* why) {
   const bool told = std::exchange(last_loss_, why) == why && Clock::now() - told_at_ < kTell;
   if (counters_.connected.exchange(false) && !told) {
@@ -129,9 +138,7 @@ void RedisEngine::lose(const char* why) {
   } else {
     log::debug("{}", why);
   }
-  reading_.reset();
-  finishing_.reset();
-  listening_.reset();
+  disconnect();
   // Bridges that have lost one server do not come back together.
   next_connect_ = Clock::now() + pause_ / 2 + milliseconds(std::rand() % (pause_.count() / 2 + 1));
   pause_ = std::min(std::max(pause_ * 2, kFirstPause), kLongestPause);

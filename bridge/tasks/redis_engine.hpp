@@ -46,6 +46,7 @@ class RedisEngine final : public Engine {
   void connect();
   void listen(Connection& connection) const;
   void take_refused();
+  void disconnect();
   void lose(const char* why);
 
   EngineSettings settings_;

@@ -157,6 +157,23 @@ TEST_F(RedisDeathsTest, AServerThatComesBackEmptyIsServedAgain) {
 }
 
 // Nothing closes the connection of a server that is stopped, or whose host is cut off.
+// It looks for a namesake then.
+TEST_F(RedisDeathsTest, AServerThatDiesWhileABridgeBeginsIsWaitedFor) {
+  Command& first = redis();
+  handler_broker();
+  ask({"XGROUP", "CREATE", "tasks", "ipcq", "0", "MKSTREAM"});
+  ask({"XGROUP", "CREATECONSUMER", "tasks", "ipcq", "a"});
+  Command& running =
+      start("exec ipcq-redis --redis " + url() + " --queue work --stream tasks --consumer a --wait-for 20");
+  std::this_thread::sleep_for(500ms);
+  first.signal(SIGKILL);
+  first.exit_code();
+  std::this_thread::sleep_for(300ms);
+  redis();
+  add("tasks", "x");
+  EXPECT_TRUE(has_results(1)) << running.err();
+}
+
 TEST_F(RedisDeathsTest, AServerThatIsSilentIsLeftAndFoundAgain) {
   Command& server = redis();
   handler_broker();
