@@ -17,7 +17,7 @@ ipcq_add_test(redis_streams_test bridge/streams_test.cpp bridge/failures_test.cp
 ipcq_add_test(redis_lists_test bridge/lists_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 300 SERIAL)
 ipcq_add_test(redis_topologies_test bridge/topologies_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 300 SERIAL)
 ipcq_add_test(redis_commands_test bridge/commands_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 120)
-ipcq_add_test(redis_deaths_test bridge/deaths_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 300 SERIAL)
+ipcq_add_test(redis_deaths_test bridge/deaths_test.cpp bridge/server_deaths_test.cpp LIBS redis_fixture ipcq_bridge LABELS process TIMEOUT 300 SERIAL)
 foreach(topic streams lists topologies commands deaths)
   add_dependencies(redis_${topic}_test ipcq-redis ${IPCQ_PROGRAMS})
 endforeach()
