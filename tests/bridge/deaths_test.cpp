@@ -2,7 +2,6 @@
 #include <signal.h>
 
 #include <atomic>
-#include <set>
 #include <thread>
 
 #include "bridge/deaths_fixture.hpp"

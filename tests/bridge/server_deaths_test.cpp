@@ -1,6 +1,7 @@
 // Deaths of the server, and of connections to it.
 #include <signal.h>
 
+#include <atomic>
 #include <set>
 #include <thread>
 
