@@ -56,7 +56,7 @@ void Work::attach(Duration wait_for) {
   const bool has_handler = !queue.handler.empty();
   // A handler answers in the request's own place; servers may answer anything that has room in a slot.
   const std::size_t reply_bytes = settings_.reply_bytes != 0 || has_handler ? settings_.reply_bytes : queue.slot_bytes;
-  Client client = attachment.session().client(
+  Client client = attachment.client(
       settings_.queue, {.wait = parse_wait(settings_.wait), .reply_bytes = reply_bytes, .needs_server = !has_handler});
   counters_.servers = has_handler ? -1 : servers_of(queue);
   has_server_ = has_handler || counters_.servers > 0;

@@ -92,6 +92,13 @@ Producer Attachment::producer(const std::string& queue, ProducerOptions options)
   });
 }
 
+Client Attachment::client(const std::string& queue, ClientOptions options) {
+  return attempt_then_wait(queue_of_broker(queue), left(), [&](Duration patience) {
+    options.wait_for = patience;
+    return session_.client(queue, options);
+  });
+}
+
 Consumer Attachment::consumer(const std::string& queue, ConsumerOptions options) {
   options.wait_for = wait_for_;
   return session_.consumer(queue, options);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <ipcq/calls.hpp>
 #include <ipcq/session.hpp>
 #include <ipcq/stats.hpp>
 #include <optional>
@@ -35,6 +36,8 @@ class Attachment {
   // The same without waiting; none when the broker has no such queue.
   std::optional<QueueStats> stats_now(const std::string& queue) const;
   Producer producer(const std::string& queue, ProducerOptions options);
+  // Waits also for a queue that is being created anew, since its runner was lost.
+  Client client(const std::string& queue, ClientOptions options);
   // For a queue that stats() has found. If its stream has ended and no message is left, the consumer waits the whole of
   // wait_for for the next stream; with less time it would report the end of the old one.
   Consumer consumer(const std::string& queue, ConsumerOptions options);
