@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ipcq/admin.hpp>
 #include <ipcq/error.hpp>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -39,7 +40,21 @@ struct Work::Attached {
 };
 
 Work::Work(WorkSettings settings, Counters& counters) : settings_(std::move(settings)), counters_(counters) {
-  attach(program::to_duration(settings_.wait_for));
+  using Time = std::chrono::steady_clock;
+  const auto deadline = Time::now() + program::to_duration(settings_.wait_for);
+  while (attached_ == nullptr) {
+    try {
+      attach(std::max<Duration>(deadline - Time::now(), Duration::zero()));
+    } catch (const UsageError&) {
+      throw;
+    } catch (const PermissionError&) {
+      throw;
+    } catch (const Error& error) {  // also of a broker that dies meanwhile
+      if (Time::now() + kPause > deadline) throw;
+      log::debug("{}", error.what());
+      std::this_thread::sleep_for(kPause);
+    }
+  }
 }
 
 Work::~Work() = default;

@@ -168,6 +168,19 @@ TEST_F(RedisDeathsTest, UntilEmptyWaitsForTheTasksOfTheDead) {
   }
 }
 
+TEST_F(RedisDeathsTest, ABrokerThatDiesWhileABridgeWaitsForItsQueueIsWaitedFor) {
+  redis();
+  Command& first = broker("--queue other=4KiB,slots=8");
+  Command& running = start("exec ipcq-redis --redis " + url() + " --queue work --stream tasks --wait-for 20");
+  ASSERT_TRUE(eventually([&] { return running.err().find("for queue 'work'") != std::string::npos; })) << running.err();
+  first.signal(SIGKILL);
+  first.exit_code();
+  std::this_thread::sleep_for(300ms);
+  handler_broker();
+  add("tasks", "x");
+  EXPECT_TRUE(has_results(1)) << running.err();
+}
+
 TEST_F(RedisDeathsTest, ABrokerThatDiesWhileNothingRunsIsNoticed) {
   redis();
   Command& first = handler_broker();

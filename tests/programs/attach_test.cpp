@@ -6,8 +6,10 @@
 #include <future>
 #include <ipcq/broker.hpp>
 #include <ipcq/error.hpp>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace ipcq::program {
 namespace {
@@ -29,6 +31,20 @@ TEST(Attachment, AClientWaitsForAQueueThatIsNotThere) {
   Client client = patient.client("q", {});
   created.get();
   EXPECT_EQ(client.calls_under_way(), 0u);
+}
+
+TEST(Attachment, AQueueOfTheBrokersSuccessorIsWaitedFor) {
+  const std::string name = "successor-" + std::to_string(getpid());
+  std::optional<Broker> broker(std::in_place, BrokerOptions{.name = name});
+  Attachment attachment(name, std::chrono::seconds(20));
+  auto stats = std::async(std::launch::async, [&] { return attachment.stats("q"); });
+  std::this_thread::sleep_for(milliseconds(100));
+  broker.reset();
+  std::this_thread::sleep_for(milliseconds(100));
+  broker.emplace(BrokerOptions{.name = name});
+  broker->create("q");
+  EXPECT_EQ(stats.get().name, "q");
+  EXPECT_TRUE(attachment.producer("q", {}).send("x") == Status::ok);
 }
 
 }  // namespace

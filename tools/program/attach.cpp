@@ -53,9 +53,12 @@ Attachment::Attachment(std::string broker, Duration wait_for)
     : broker_(broker_name(broker)),
       wait_for_(wait_for),
       deadline_(std::chrono::steady_clock::now() + wait_for),
-      session_(attempt_then_wait("broker '" + broker_ + "'", wait_for, [this](Duration patience) {
-        return connect({.broker = broker_, .wait_for = patience, .log = library_log()});
-      })) {}
+      session_(attempt_then_wait("broker '" + broker_ + "'", wait_for,
+                                 [this](Duration patience) { return session(patience); })) {}
+
+Session Attachment::session(Duration wait_for) const {
+  return connect({.broker = broker_, .wait_for = wait_for, .log = library_log()});
+}
 
 Duration Attachment::left() const {
   return std::max(Duration::zero(), std::chrono::duration_cast<Duration>(deadline_ - std::chrono::steady_clock::now()));
@@ -75,8 +78,16 @@ std::optional<QueueStats> Attachment::stats_now(const std::string& queue) const 
 QueueStats Attachment::stats(const std::string& queue) {
   return attempt_then_wait(queue_of_broker(queue), left(), [&](Duration patience) {
     for (const auto deadline = std::chrono::steady_clock::now() + patience;;) {
-      if (auto found = stats_now(queue)) return std::move(*found);
-      if (std::chrono::steady_clock::now() >= deadline) {
+      const bool is_last = std::chrono::steady_clock::now() >= deadline;
+      try {
+        if (auto found = stats_now(queue)) {
+          if (!session_.connected()) session_ = session(left());  // of the broker's successor
+          return std::move(*found);
+        }
+      } catch (const NotFoundError&) {  // it has died since
+        if (is_last) throw;
+      }
+      if (is_last) {
         throw NotFoundError(
             fmt::format("broker '{}' has no queue '{}'; `ipcq stats` shows those it has", broker_, queue));
       }

@@ -31,7 +31,8 @@ class Attachment {
 
   Session& session() noexcept { return session_; }
   const std::string& broker() const noexcept { return broker_; }
-  // The queue's counters. Waits for the queue to appear, as producer().
+  // The queue's counters. Waits for the queue to appear, as producer(); also for that of the broker's successor, where
+  // it dies meanwhile. Before any endpoint.
   QueueStats stats(const std::string& queue);
   // The same without waiting; none when the broker has no such queue.
   std::optional<QueueStats> stats_now(const std::string& queue) const;
@@ -43,6 +44,7 @@ class Attachment {
   Consumer consumer(const std::string& queue, ConsumerOptions options);
 
  private:
+  Session session(Duration wait_for) const;
   Duration left() const;
   std::string queue_of_broker(const std::string& queue) const;
 
