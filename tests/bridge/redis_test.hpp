@@ -3,6 +3,7 @@
 // it: valkey-server.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <ipcq/calls.hpp>
 #include <map>
@@ -47,6 +48,12 @@ class Servers {
   std::thread thread_;
 };
 
+// Holds servers back until it is open.
+struct Gate {
+  std::atomic<bool> is_open{false};
+  std::atomic<int> calls{0};  // that have come to it
+};
+
 class RedisTest : public ProgramTest {
  protected:
   // Starts the server and waits until it answers. `more`: options of redis-server.
@@ -78,6 +85,15 @@ class RedisTest : public ProgramTest {
   }
   Command& server_broker(const std::string& more = "") { return broker("--queue work=4KiB,slots=64,calls=64" + more); }
   Servers serve(const Servers::Answer& answer) const { return {path("ipcq/" + broker_name() + ".sock"), answer}; }
+
+  // Which answers "done" when the gate is open.
+  Servers serve_behind(Gate& gate) const {
+    return serve([&gate](ipcq::Request& request) {
+      ++gate.calls;
+      static_cast<void>(eventually([&] { return gate.is_open.load(); }));
+      static_cast<void>(request.reply("done"));
+    });
+  }
 
   // Starts ipcq-redis on the stream `tasks`.
   Command& bridge(const std::string& more = "");

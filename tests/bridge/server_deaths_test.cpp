@@ -1,7 +1,6 @@
 // Deaths of the server, and of connections to it.
 #include <signal.h>
 
-#include <atomic>
 #include <set>
 #include <thread>
 
@@ -84,31 +83,23 @@ TEST_F(RedisDeathsTest, AServerThatIsSilentIsLeftAndFoundAgain) {
 TEST_F(RedisDeathsTest, AServerThatDiesWhileNothingIsAskedIsNoticed) {
   Command& server = redis();
   broker("--queue work=4KiB,slots=4,calls=1");
-  std::atomic<bool> goes_on{false};
-  std::atomic<int> calls{0};
-  const Servers slow = serve([&](ipcq::Request& request) {
-    ++calls;
-    static_cast<void>(eventually([&] { return goes_on.load(); }));
-    static_cast<void>(request.reply("done"));
-  });
+  Gate gate;
+  const Servers slow = serve_behind(gate);
   add_many(1);
   Command& running = bridge();
-  ASSERT_TRUE(eventually([&] { return calls == 1; }));
+  ASSERT_TRUE(eventually([&] { return gate.calls == 1; }));
   std::this_thread::sleep_for(600ms);  // until the last question was answered: there is no room for more
   server.signal(SIGKILL);
   EXPECT_TRUE(eventually([&] { return running.err().find("connecting again") != std::string::npos; }, 3s))
       << running.err();
-  goes_on = true;
+  gate.is_open = true;
 }
 
 TEST_F(RedisDeathsTest, LostConnectionsAreNoDeaths) {
   redis();
   server_broker();
-  std::atomic<bool> goes_on{false};
-  const Servers slow = serve([&](ipcq::Request& request) {
-    static_cast<void>(eventually([&] { return goes_on.load(); }));
-    static_cast<void>(request.reply("done"));
-  });
+  Gate gate;
+  const Servers slow = serve_behind(gate);
   const auto ids = add_many(3);
   Command& running = bridge();
   ASSERT_TRUE(eventually([&] { return pending() == 3; }));
@@ -118,7 +109,7 @@ TEST_F(RedisDeathsTest, LostConnectionsAreNoDeaths) {
   }
   const auto pending_tasks = ask({"XPENDING", "tasks", "ipcq", "-", "+", "10"});
   for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(pending_tasks.view()[i][3].number(), 1);
-  goes_on = true;
+  gate.is_open = true;
   ASSERT_TRUE(has_results(3)) << running.err();
   expect_results(ids);
 }

@@ -1,7 +1,6 @@
 // How a bridge begins, and what it says where it cannot; and how it ends.
 #include <signal.h>
 
-#include <atomic>
 #include <thread>
 
 #include "bridge/redis_test.hpp"
@@ -192,19 +191,14 @@ TEST_F(RedisStartsTest, AConfigurationFileSaysWhatTheCommandLineDoesNot) {
 TEST_F(RedisStartsTest, AStopFinishesWhatRunsAndReadsNothingMore) {
   redis();
   broker("--queue work=4KiB,slots=8,calls=2");
-  std::atomic<bool> goes_on{false};
-  std::atomic<int> calls{0};
-  const Servers slow = serve([&](ipcq::Request& request) {
-    ++calls;
-    static_cast<void>(eventually([&] { return goes_on.load(); }));
-    static_cast<void>(request.reply("done"));
-  });
+  Gate gate;
+  const Servers slow = serve_behind(gate);
   for (int i = 0; i < 10; ++i) add("tasks", "x");
   Command& stopped = bridge();
-  ASSERT_TRUE(eventually([&] { return pending() == 2 && calls == 1; }));
+  ASSERT_TRUE(eventually([&] { return pending() == 2 && gate.calls == 1; }));
   stopped.signal(SIGTERM);
   ASSERT_TRUE(eventually([&] { return stopped.err().find("2 tasks are finished first") != std::string::npos; }));
-  goes_on = true;
+  gate.is_open = true;
   EXPECT_EQ(stopped.exit_code(), 0) << stopped.err();
   EXPECT_EQ(results().size(), 2U);
   EXPECT_EQ(pending(), 0);
