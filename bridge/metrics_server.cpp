@@ -1,10 +1,13 @@
 #include "metrics_server.hpp"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,12 +17,16 @@
 
 #include <fmt/format.h>
 
+#include "program/logging.hpp"
 #include "program/size_text.hpp"
 
 namespace ipcq::bridge {
 namespace {
 
-constexpr int kPatience = 5;               // s, with a client that says nothing
+constexpr int kPatience = 5;  // s, with a client that says nothing
+constexpr std::chrono::seconds kLongestLife{10};
+constexpr std::size_t kMostOpen = 64;
+constexpr timeval kSweep{.tv_sec = 0, .tv_usec = 250'000};
 constexpr ev_ssize_t kLongest = 16 << 10;  // bytes of a request
 
 struct HostPort {
@@ -68,6 +75,7 @@ void MetricsServer::FreeEvent::operator()(event* event) const noexcept { event_f
 
 MetricsServer::MetricsServer(const std::string& address, const Counters& counters, MetricsLabels labels)
     : counters_(counters), labels_(std::move(labels)), base_(event_base_new()), http_(evhttp_new(base_.get())) {
+  event_set_log_callback([](int, const char* text) { program::log::debug("metrics: {}", text); });
   const HostPort to = parse_listen(address);
   auto* const bound = evhttp_bind_socket_with_handle(http_.get(), to.host.c_str(), static_cast<ev_uint16_t>(to.port));
   if (bound == nullptr) {
@@ -88,6 +96,16 @@ MetricsServer::MetricsServer(const std::string& address, const Counters& counter
         },
         &pages_.back());
   };
+  listener_ = evhttp_bound_socket_get_listener(bound);
+  // No descriptor is left: not again before the next sweep.
+  evconnlistener_set_error_cb(listener_, [](evconnlistener* listener, void*) { evconnlistener_disable(listener); });
+  evhttp_set_bevcb(
+      http_.get(), [](event_base*, void* self) { return static_cast<MetricsServer*>(self)->begin_connection(); }, this);
+  note_.reset(event_new(
+      base_.get(), -1, 0, [](int, short, void* self) { static_cast<MetricsServer*>(self)->note_connections(); }, this));
+  sweep_.reset(event_new(
+      base_.get(), -1, EV_PERSIST, [](int, short, void* self) { static_cast<MetricsServer*>(self)->sweep(); }, this));
+  event_add(sweep_.get(), &kSweep);
   serve("/metrics", &MetricsServer::answer_counters);
   serve("/healthz", &MetricsServer::answer_health);
   const bool is_v6 = to.host.find(':') != std::string::npos;
@@ -106,6 +124,42 @@ MetricsServer::~MetricsServer() {
   eventfd_write(stop_fd_, 1);
   thread_.join();
   ::close(stop_fd_);
+  for (bufferevent* each : begun_) bufferevent_decref(each);
+}
+
+// The library keeps it; its socket is put into it behind this.
+bufferevent* MetricsServer::begin_connection() {
+  bufferevent* const begun = bufferevent_socket_new(base_.get(), -1, 0);
+  if (begun != nullptr) {
+    bufferevent_incref(begun);
+    begun_.push_back(begun);
+    event_active(note_.get(), EV_TIMEOUT, 0);
+  }
+  // Here, since the library accepts all that wait before it does anything else.
+  if (open_.size() + begun_.size() >= kMostOpen) evconnlistener_disable(listener_);
+  return begun;
+}
+
+void MetricsServer::note_connections() {
+  for (bufferevent* each : std::exchange(begun_, {})) {
+    const int fd = bufferevent_getfd(each);
+    struct stat about {};
+    if (fd >= 0 && ::fstat(fd, &about) == 0) {
+      open_.push_back({.fd = fd, .inode = about.st_ino, .since = std::chrono::steady_clock::now()});
+    }
+    bufferevent_decref(each);
+  }
+}
+
+void MetricsServer::sweep() {
+  const auto now = std::chrono::steady_clock::now();
+  std::erase_if(open_, [&](const Open& each) {
+    struct stat about {};
+    if (::fstat(each.fd, &about) != 0 || about.st_ino != each.inode) return true;
+    if (now - each.since > kLongestLife) ::shutdown(each.fd, SHUT_RDWR);  // the library then sees its end
+    return false;
+  });
+  if (open_.size() < kMostOpen) evconnlistener_enable(listener_);
 }
 
 void MetricsServer::answer_counters(evhttp_request* request) const {

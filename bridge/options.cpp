@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <cstdlib>
 #include <ipcq/error.hpp>
@@ -14,6 +16,7 @@
 #include "config_file.hpp"
 #include "program/attach.hpp"
 #include "program/command_line.hpp"
+#include "program/nearest.hpp"
 #include "program/size_text.hpp"
 #include "streams/payload_template.hpp"
 
@@ -117,15 +120,20 @@ void describe(CommandLine& line, Options& o) {
 
 namespace {
 
-// A key that is misspelt would be a part of the name, of which no task ever comes.
+// A key that is misspelt, or another kind's, would be a part of the name, of which no task ever comes.
 void refuse_key(std::string_view text, const std::string& what, Kind kind) {
   const auto comma = text.rfind(',');
   if (comma == std::string_view::npos) return;
   const auto option = text.substr(comma + 1);
   const auto equals = option.find('=');
-  const auto key = option.substr(0, equals);
-  const bool is_word = !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyz-_") == std::string_view::npos;
-  if (equals == std::string_view::npos || !is_word) return;
+  if (equals == std::string_view::npos) return;
+  std::string key(option.substr(0, equals));
+  std::erase(key, ' ');
+  std::transform(key.begin(), key.end(), key.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::vector<std::string> keys{"priority", "weight", "from", "take"};
+  const bool begins = key.size() >= 3 && std::any_of(keys.begin(), keys.end(),
+                                                     [&](const std::string& each) { return each.starts_with(key); });
+  if (!begins && !program::nearest(key, keys)) return;
   throw UsageError(
       fmt::format("{} {}: no key '{}'; behind the name may stand ,priority=N ,weight=N{}", what, text, key,
                   kind == Kind::stream ? "" : (kind == Kind::list ? " ,from=left|right" : " ,take=least|due")));

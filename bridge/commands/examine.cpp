@@ -130,7 +130,7 @@ struct Use {
 
 Finding check_commands(Connection& connection, const std::string& key) {
   const std::vector<Use> all = {{"streams", {"stream", "results-stream"}},
-                                {"lists", {"list", "results-list"}},
+                                {"lists", {"list", "left", "results-list"}},
                                 {"sorted sets", {"sorted-set"}},
                                 {"--rate", {"rate"}},
                                 {"--trim", {"trim"}},
@@ -139,7 +139,15 @@ Finding check_commands(Connection& connection, const std::string& key) {
   std::string text;
   std::vector<std::string> lacks;
   for (const auto& [name, uses] : all) {
-    const auto missing = missing_commands(connection, key, key, uses);
+    std::optional<std::vector<std::string>> missing;
+    try {
+      missing = missing_commands(connection, key, key, uses);
+    } catch (const Moved& moved) {
+      return {Level::warn, "commands", fmt::format("'{}' lies on another node: {}", key, moved.what()),
+              "name that node by --redis, or a key of this one by --key"};
+    } catch (const ConnectionLost& lost) {
+      return {Level::warn, "commands", fmt::format("could not be looked at: {}", lost.what()), "see above"};
+    }
     if (!missing) {
       return {
           Level::warn, "commands",

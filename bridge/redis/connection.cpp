@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <ipcq/error.hpp>
@@ -14,6 +15,8 @@
 
 namespace ipcq::bridge {
 namespace {
+
+constexpr std::chrono::milliseconds kAfterStop{500};
 
 // Errors of a server that is there and cannot serve now, or no longer; or has forgotten its scripts, which are loaded
 // with each connection.
@@ -57,8 +60,9 @@ Address locate(const Address& address, std::chrono::milliseconds patience) {
 
 void Connection::Free::operator()(redisContext* context) const noexcept { redisFree(context); }
 
-Connection::Connection(const Address& address, const std::string& name, std::chrono::milliseconds patience)
-    : address_(address), patience_(patience), buffer_(256U << 10) {
+Connection::Connection(const Address& address, const std::string& name, std::chrono::milliseconds patience,
+                       std::stop_token stop)
+    : address_(address), patience_(patience), buffer_(256U << 10), stop_(std::move(stop)) {
   connect();
   introduce(name);
 }
@@ -208,12 +212,17 @@ Reply Connection::wait_for_next() {
   }
 }
 
-void Connection::wait_for(short events, std::chrono::steady_clock::time_point until) const {
+void Connection::wait_for(short events, std::chrono::steady_clock::time_point until) {
+  using std::chrono::milliseconds;
   pollfd entry{.fd = fd(), .events = events, .revents = 0};
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
-    if (left <= 0) lose(fmt::format("no answer within {} ms", patience_.count()));
-    const int ready = poll(&entry, 1, static_cast<int>(left));
+    const auto now = std::chrono::steady_clock::now();
+    if (!last_ && stop_.stop_requested()) last_ = now + kAfterStop;
+    if (last_) until = std::min(until, *last_);
+    auto left = std::chrono::ceil<milliseconds>(until - now);
+    if (left <= milliseconds::zero()) lose(fmt::format("no answer within {} ms", patience_.count()));
+    if (stop_.stop_possible()) left = std::min(left, kAfterStop);  // the stop wakes nobody
+    const int ready = poll(&entry, 1, static_cast<int>(left.count()));
     if (ready > 0) return;
     if (ready < 0 && errno != EINTR) lose(std::strerror(errno));
   }

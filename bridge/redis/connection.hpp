@@ -7,9 +7,12 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "redis/address.hpp"
@@ -46,7 +49,9 @@ class Connection {
   // Connects, says who it is, chooses the database and takes `name` as the connection's name. Waits `patience` at most
   // for each step. Throws ConnectionLost, PermissionError (the server refuses user and password, or their rights),
   // UsageError (no such database).
-  Connection(const Address& address, const std::string& name, std::chrono::milliseconds patience);
+  // Once a stop is requested it and call() wait half a second more, all together.
+  Connection(const Address& address, const std::string& name, std::chrono::milliseconds patience,
+             std::stop_token stop = {});
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -87,12 +92,14 @@ class Connection {
   void introduce(const std::string& name);
   [[noreturn]] void lose(std::string_view why) const;
   void refuse_if_useless(const Reply& reply) const;
-  void wait_for(short events, std::chrono::steady_clock::time_point until) const;
+  void wait_for(short events, std::chrono::steady_clock::time_point until);
 
   Address address_;
   std::chrono::milliseconds patience_;
   std::unique_ptr<redisContext, Free> context_;
   std::vector<char> buffer_;
+  std::stop_token stop_;
+  std::optional<std::chrono::steady_clock::time_point> last_;  // when what waits is to end, since the stop
   bool unsent_ = false;
   bool listening_ = false;
   std::chrono::steady_clock::time_point heard_at_{};  // since when a reply is awaited and nothing has come

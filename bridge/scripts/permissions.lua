@@ -1,8 +1,9 @@
--- Which of the commands that a bridge needs its user may not run, or not with these keys. Changes nothing: commands
+-- Which of the commands that a bridge needs its user may not run, or not with these keys. Nothing stays of it: commands
 -- that read, or write only what is there, on keys that are not; what it must write it takes back at once.
 --
 -- KEYS  a key of the source's, a key of the results', neither of which exists
--- ARGV  what for: stream, list, sorted-set, trim, rate, sizes, results-stream, results-list, results-key
+-- ARGV  what for: stream, list, left (tasks are put back there), sorted-set, rest, trim, rate, sizes, results-stream,
+--       results-list, results-key
 -- Returns their names; or that of a key, with a : before it.
 local key, results = KEYS[1], KEYS[2]
 local refused, told = {}, {}
@@ -14,29 +15,39 @@ local function tell(text)
   end
 end
 
--- Whether it may be run with these arguments; other errors do not count.
-local function may(command, name, ...)
-  local answer = redis.pcall(command, name, ...)
+-- What keeps the user from running it with these arguments: its name, or that of a key; other errors do not count.
+local function refusal(command, ...)
+  local answer = redis.pcall(command, ...)
   local text = type(answer) == 'table' and answer.err or ''
   if string.find(text, "can't run this command", 1, true) or string.find(text, 'to run the', 1, true) then
-    tell(string.lower(command))
-    return false
+    return string.lower(command)
   elseif string.find(text, 'access', 1, true) and string.find(text, 'key', 1, true) then
-    tell(':' .. name)
-    return false
+    return ':key'
   end
-  return true
 end
 
+local function may(command, ...)
+  local why = refusal(command, ...)
+  if why then tell(why) end
+  return not why
+end
+
+local function may_ask(command, subcommand, ...)
+  local why = refusal(command, subcommand, ...)
+  if why == string.lower(command) then why = why .. '|' .. string.lower(subcommand) end
+  if why then tell(why) end
+end
+
+-- Only where it can be taken back.
 local function may_push(command, name)
-  if may('RPOP', name) and may(command, name, 'ipcq') then redis.call('RPOP', name) end
+  if not refusal('RPOP', name) and may(command, name, 'ipcq') then redis.pcall('RPOP', name) end
 end
 
 local function may_count_attempts()
   may('HGET', key, 'a')
   if may('HDEL', key, 'a') then
-    if may('HSET', key, 'a', '1') then redis.call('HDEL', key, 'a') end
-    if may('HINCRBY', key, 'a', 1) then redis.call('HDEL', key, 'a') end
+    if may('HSET', key, 'a', '1') then redis.pcall('HDEL', key, 'a') end
+    if may('HINCRBY', key, 'a', 1) then redis.pcall('HDEL', key, 'a') end
   end
 end
 
@@ -50,7 +61,6 @@ end
 local function may_take()
   may_delay()
   may_count_attempts()
-  may('ZCARD', key)
   may('EXISTS', key)
 end
 
@@ -62,31 +72,34 @@ local uses = {
     may('XRANGE', key, '0-1', '0-1')
     may('XPENDING', key, 'ipcq')
     may('XCLAIM', key, 'ipcq', 'ipcq', 0, '0-1')
-    may('XINFO', 'STREAM', key)
-    may('XGROUP', 'DELCONSUMER', key, 'ipcq', 'ipcq')
+    may_ask('XINFO', 'GROUPS', key)
   end,
   list = function()
     may_take()
-    may('LLEN', key)
     may('LRANGE', key, 0, 0)
     may('LTRIM', key, 0, 0)
     may('LREM', key, 1, 'a')
-    may('BLMOVE', key, key, 'LEFT', 'RIGHT', 0)
+    may('RPOP', key)
     may_push('RPUSH', key)
-    may_push('LPUSH', key)
   end,
+  left = function() may_push('LPUSH', key) end,
   ['sorted-set'] = function()
     may_take()
     may('ZSCORE', key, 'a')
   end,
+  rest = function()
+    may('LLEN', key)
+    may('ZCARD', key)
+  end,
   trim = function() may('XTRIM', key, 'MAXLEN', 0) end,
   rate = function()
     may('HMGET', key, 'a')
-    if may('PEXPIRE', key, 1) and may('HSET', key, 'a', '1') then redis.call('PEXPIRE', key, -1) end
+    if may('PEXPIRE', key, 1) and may('HSET', key, 'a', '1') then redis.pcall('PEXPIRE', key, -1) end
   end,
   sizes = function()
     may('ZCARD', key)
     may('XLEN', key)
+    may('LLEN', key)
   end,
   ['results-stream'] = function() may('XADD', results, 'NOMKSTREAM', '*', 'a', 'b') end,
   ['results-list'] = function() may_push('RPUSH', results) end,

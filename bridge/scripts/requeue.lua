@@ -43,7 +43,7 @@ if most == 0 then
   most = math.huge
   for i = 2, #ARGV do
     local is_id = string.match(ARGV[i], '^%d+%-%d+$')
-    local entry = is_id and redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+    local entry = is_id and redis.pcall('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]  -- none of too large a number
     if entry then
       local failure = put_back(entry)
       if failure then return redis.error_reply(failure) end

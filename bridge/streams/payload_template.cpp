@@ -22,9 +22,9 @@ bool is_type(std::string_view text) {
   return false;
 }
 
-// A letter and digits; of names that hold a colon this is no end that anyone is likely to choose.
+// The letter of a type and digits.
 bool looks_like_type(std::string_view text) {
-  return text.size() > 1 && text[0] >= 'a' && text[0] <= 'z' &&
+  return text.size() > 1 && std::string_view("uif").find(text[0]) != std::string_view::npos &&
          text.find_first_not_of("0123456789", 1) == std::string_view::npos;
 }
 

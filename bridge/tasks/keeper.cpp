@@ -33,7 +33,7 @@ void Keeper::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     Milliseconds pause = kPause;
     try {
-      if (connection_ == nullptr || has_moved()) connect();
+      if (connection_ == nullptr || has_moved()) connect(stop);
       auto next = chores_->run(*connection_, Clock::now());
       next = std::min(next, meter_.run(*connection_, Clock::now()));
       pause = std::clamp(std::chrono::ceil<Milliseconds>(next - Clock::now()), Milliseconds(1), Milliseconds(1000));
@@ -57,13 +57,13 @@ bool Keeper::has_moved() {
   return std::exchange(has_moved_, false);
 }
 
-void Keeper::connect() {
+void Keeper::connect(const std::stop_token& stop) {
   Address address;
   {
     const std::scoped_lock lock(mutex_);
     address = address_;
   }
-  auto connection = std::make_unique<Connection>(address, "ipcq-redis-keeper", patience_);
+  auto connection = std::make_unique<Connection>(address, "ipcq-redis-keeper", patience_, stop);
   chores_->attach(*connection);
   meter_.attach(*connection);
   connection_ = std::move(connection);

@@ -27,7 +27,7 @@ class Keeper {
 
  private:
   void run(const std::stop_token& stop);
-  void connect();
+  void connect(const std::stop_token& stop);
   bool has_moved();
 
   const Milliseconds patience_;

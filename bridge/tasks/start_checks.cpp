@@ -1,17 +1,22 @@
 #include "tasks/start_checks.hpp"
 
+#include <algorithm>
 #include <ipcq/error.hpp>
+#include <random>
 #include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "program/logging.hpp"
 #include "redis/scripts.hpp"
 #include "tasks/chores.hpp"
 
 namespace ipcq::bridge {
 namespace {
+
+namespace log = ::ipcq::program::log;
 
 constexpr Milliseconds kLook{100};
 constexpr Milliseconds kGone = 2 * Chores::kSign;  // unheard of for so long, where signs come twice as often
@@ -31,7 +36,9 @@ void refuse_wrong_results(Connection& connection, const EngineSettings& settings
 std::optional<std::vector<std::string>> missing_commands(Connection& connection, const std::string& source,
                                                          const std::string& results,
                                                          const std::vector<std::string>& uses) {
-  const std::string key = source + ":ipcq-probe", result_key = results + ":ipcq-probe";
+  // Of a name that nobody has.
+  const auto suffix = fmt::format(":ipcq-probe:{:08x}{:08x}", std::random_device{}(), std::random_device{}());
+  const std::string key = source + suffix, result_key = results + suffix;
   Command command{"EVAL", script_text("permissions"), "2", key, result_key};
   command.insert(command.end(), uses.begin(), uses.end());
   const Reply reply = connection.call(command);
@@ -42,6 +49,11 @@ std::optional<std::vector<std::string>> missing_commands(Connection& connection,
     if (name.starts_with(':')) return std::nullopt;
     missing.emplace_back(name);
   }
+  // A command that waits says nothing in a script.
+  if (std::find(uses.begin(), uses.end(), "list") != uses.end()) {
+    const Reply moved = connection.call({"BLMOVE", key, key, "LEFT", "RIGHT", "0.001"});
+    if (moved.view().error_code() == "NOPERM") missing.emplace_back("blmove");
+  }
   return missing;
 }
 
@@ -51,6 +63,8 @@ std::string permission_remedy(const Address& address, const std::vector<std::str
 
 void refuse_missing_permissions(Connection& connection, const EngineSettings& settings) {
   std::vector<std::string> uses{std::string(kind_name(settings.kind))};
+  if (settings.kind == Kind::list && settings.sources[0].from != "right") uses.emplace_back("left");
+  if (settings.kind != Kind::stream && settings.until_dry) uses.emplace_back("rest");
   const auto& results = settings.results;
   if (results.kind == "stream" || results.kind == "list" || results.kind == "key") {
     uses.push_back("results-" + results.kind);
@@ -61,7 +75,12 @@ void refuse_missing_permissions(Connection& connection, const EngineSettings& se
   const auto& source = settings.sources[0].name;
   const auto missing = missing_commands(connection, source,
                                         results.key.empty() || results.kind == "channel" ? source : results.key, uses);
-  if (!missing || missing->empty()) return;
+  if (!missing) {
+    log::info("{}: whether the user may run all commands was not looked at: it may not use keys called '{}:...'",
+              connection.address().text(), source);
+    return;
+  }
+  if (missing->empty()) return;
   throw PermissionError(fmt::format("{}: the user may not run {}, which this bridge needs; let it: {}",
                                     connection.address().text(), fmt::join(*missing, ", "),
                                     permission_remedy(connection.address(), *missing)));
@@ -69,15 +88,21 @@ void refuse_missing_permissions(Connection& connection, const EngineSettings& se
 
 void refuse_namesake(Connection& connection, const EngineSettings& settings, const Reader& reader) {
   if (!settings.is_named) return;
+  const auto until = Clock::now() + kGone;  // whatever the server's clock does
   auto before = reader.unheard_of(connection);
-  while (before && *before < kGone) {
+  if (before && *before < kGone)
+    log::info("--consumer {}: looking whether a bridge of this name lives", settings.consumer);
+  while (before && *before < kGone && Clock::now() < until + kLook) {
     std::this_thread::sleep_for(kLook);
     const auto now = reader.unheard_of(connection);
     if (now && *now < *before) {
-      throw UsageError(fmt::format(
-          "--consumer {}: a bridge of this name works on '{}' now; stop it, or give each bridge a name of its own "
-          "(leave --consumer out)",
-          settings.consumer, settings.sources[0].name));
+      std::vector<std::string_view> names;
+      for (const auto& source : settings.sources) names.push_back(source.name);
+      throw UsageError(
+          fmt::format("--consumer {}: a bridge of this name works now on '{}'; stop it, or give each bridge a name of "
+                      "its own (leave "
+                      "--consumer out)",
+                      settings.consumer, fmt::join(names, "' or '")));
     }
     before = now;
   }

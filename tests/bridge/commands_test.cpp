@@ -114,6 +114,14 @@ TEST_F(RedisCommandsTest, AddRefusesWhatSaysNothing) {
   EXPECT_THAT(type.err(), HasSubstr("stream 'text': the key holds something else; choose another one\n"));
 }
 
+TEST_F(RedisCommandsTest, DoctorSaysAllThatItHasFoundOfAServerThatTakesNoWrites) {
+  redis("--save '' --replicaof 127.0.0.1 1");
+  const std::string said = command("doctor").out();
+  EXPECT_THAT(said, HasSubstr("FAIL  redis role"));
+  EXPECT_THAT(said, HasSubstr("redis persistence"));
+  EXPECT_THAT(said, HasSubstr("WARN  redis commands"));
+}
+
 TEST_F(RedisCommandsTest, DoctorSaysWhetherTheServerKeepsWhatItConfirms) {
   redis();
   const std::string poor = command("doctor").out();

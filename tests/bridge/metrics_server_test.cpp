@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <ipcq/error.hpp>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -92,6 +94,26 @@ TEST(RedisMetricsServerTest, EachRequestIsAnsweredAtOnceAndTheStopWaitsForNobody
   server.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
   for (const int fd : kept) ::close(fd);
+}
+
+// Those that ask nothing take no more than a few descriptors, and none for long.
+TEST(RedisMetricsServerTest, ManyClientsThatSayNothingAreLeft) {
+  Counters counters;
+  const MetricsServer server("127.0.0.1:0", counters, {});
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+  };
+  const auto before = descriptors();
+  std::vector<int> silent;
+  for (int i = 0; i < 100; ++i) silent.push_back(connect_to(server));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_LE(descriptors() - before, 100 + 64 + 4);  // at both ends
+  const int fd = connect_to(server);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THAT(ask(fd, "GET /healthz"), HasSubstr("503"));  // when the first of them have been left
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
+  for (const int each : silent) ::close(each);
+  ::close(fd);
 }
 
 TEST(RedisMetricsServerTest, AnAddressWithoutAFreePortIsRefused) {

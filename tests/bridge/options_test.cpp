@@ -58,7 +58,7 @@ TEST(RedisOptionsTest, WhatSaysNothingIsRefused) {
   Options twice = with_queue();
   twice.streams = {"a", "a,weight=2"};
   EXPECT_THAT(error_of<UsageError>([&] { engine_settings(twice); }), HasSubstr("'a' is given twice"));
-  for (const std::string stream : {"a,prio=1", "a,take=due", "a,priority=1,from=left"}) {
+  for (const std::string stream : {"a,prio=1", "a,take=due", "a,priority=1,from=left", "a,Weight=2", "a, wieght=2"}) {
     Options misspelt = with_queue();
     misspelt.streams = {stream};
     EXPECT_THAT(error_of<UsageError>([&] { engine_settings(misspelt); }), HasSubstr("no key '")) << stream;
@@ -66,7 +66,7 @@ TEST(RedisOptionsTest, WhatSaysNothingIsRefused) {
   EXPECT_THAT(error_of<UsageError>([] { parse_source("a,form=left", Kind::list); }),
               HasSubstr("--list a,form=left: no key 'form'; behind the name may stand ,priority=N ,weight=N ,from="));
   EXPECT_EQ(parse_source("a,b,weight=2", Kind::stream).name, "a,b");
-  EXPECT_EQ(parse_source("a,B=2,weight=2", Kind::stream).name, "a,B=2");
+  EXPECT_EQ(parse_source("a,env=prod,weight=2", Kind::stream).name, "a,env=prod");
   Options circle = with_queue();
   circle.streams = {"a"};
   circle.results = "stream:a";

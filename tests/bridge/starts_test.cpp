@@ -125,6 +125,30 @@ TEST_F(RedisStartsTest, CommandsThatAUserMayNotRunAreNamed) {
   EXPECT_EQ(number({"EXISTS", "tasks:ipcq-probe", "tasks:results:ipcq-probe"}), 0);
 }
 
+// What is not needed may be missing; a command that waits, which a script cannot try, is named, too.
+TEST_F(RedisStartsTest, AUserMayLackWhatIsNotNeeded) {
+  redis(
+      "--save '' --user worker on '>secret' '~*' '&*' +@all -lpush -rpop -xgroup -xinfo '+xinfo|groups' -hmget -llen "
+      "--user "
+      "waits on '>secret' '~*' '&*' +@all -blmove --user default on nopass '~*' '&*' +@all");
+  handler_broker();
+  add("tasks", "x");
+  const auto with = [&](const std::string& options) -> Command& {
+    return start("IPCQ_REDIS_PASSWORD=secret exec ipcq-redis --redis " + url() + " --queue work " + options);
+  };
+  ask({"XGROUP", "CREATE", "tasks", "ipcq", "0"});
+  Command& stream = with("--user worker --until-empty --stream tasks --results list:out");
+  EXPECT_EQ(stream.exit_code(), 0) << stream.err();
+  EXPECT_EQ(text({"LPOP", "out"}), "X");
+  ask({"ACL", "SETUSER", "worker", "+rpop"});
+  ask({"RPUSH", "jobs", "y"});
+  Command& list = with("--user worker --list jobs,from=right --results list:out");
+  EXPECT_TRUE(eventually([&] { return number({"LLEN", "out"}) == 1; })) << list.err();
+  Command& waits = with("--user waits --list jobs");
+  EXPECT_EQ(waits.exit_code(), 5);
+  EXPECT_THAT(waits.err(), HasSubstr("may not run blmove"));
+}
+
 TEST_F(RedisStartsTest, TwoBridgesOfOneNameAreRefusedWhileTheFirstOneLives) {
   redis();
   server_broker();
@@ -140,7 +164,7 @@ TEST_F(RedisStartsTest, TwoBridgesOfOneNameAreRefusedWhileTheFirstOneLives) {
     std::this_thread::sleep_for(300ms);  // it is full, and reads nothing more
     Command& second = start(usual);
     EXPECT_EQ(second.exit_code(), 2) << source << second.err();
-    EXPECT_THAT(second.err(), HasSubstr("--consumer c1: a bridge of this name works on"));
+    EXPECT_THAT(second.err(), HasSubstr("--consumer c1: a bridge of this name works now on"));
     first.signal(SIGKILL);
     first.exit_code();
     Command& third = start(usual);
@@ -232,6 +256,26 @@ TEST_F(RedisStartsTest, AStopWaitsNoLongerThanItMay) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
   EXPECT_THAT(stopped.err(), HasSubstr("for at most 0.5 s (a second signal stops at once)"));
   EXPECT_EQ(pending(), 1);
+}
+
+// A server that is stopped answers nothing, and closes nothing.
+TEST_F(RedisStartsTest, AStopIsNotHeldUpByASilentServer) {
+  Command& server = redis();
+  handler_broker();
+  for (const std::string more : {"--drain-for 0.2", ""}) {
+    Command& stopped = bridge(more);
+    server.signal(SIGSTOP);
+    std::this_thread::sleep_for(700ms);
+    const auto begin = std::chrono::steady_clock::now();
+    stopped.signal(SIGTERM);
+    if (more.empty()) {
+      std::this_thread::sleep_for(300ms);
+      stopped.signal(SIGTERM);
+    }
+    stopped.exit_code();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 2500ms) << more;
+    server.signal(SIGCONT);
+  }
 }
 
 TEST_F(RedisStartsTest, ASecondStopDoesNotWait) {
