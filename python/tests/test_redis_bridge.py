@@ -13,7 +13,7 @@ import ipcq
 import ipcq.redis
 import pytest
 from conftest import WAIT, eventually
-from ipcq.redis import Bridge, BridgeError, Counters, Summary, _bridge, _options, _reports, call
+from ipcq.redis import Bridge, BridgeError, Counters, SourceSizes, Summary, _bridge, _options, _reports, call
 from redis_fixtures import Server, bridge, client, is_alive, server, work  # noqa: F401 - fixtures
 
 
@@ -36,6 +36,10 @@ def test_a_bridge_works_counts_and_ends(client, work, bridge):
         assert counters.connected is counters.attached is True
         assert (counters.finished, counters.buckets[-1]) == (1, (float("inf"), 1))
         assert 0 < counters.total_seconds < WAIT
+        assert counters.servers is None
+        client.xadd("tasks:dead", {"payload": "x"})
+        asked = (SourceSizes("tasks", 0, 0, 0, 1),)
+        eventually(lambda: one.counters().sources == asked, "it has asked what there is")
     assert (one.is_running, one.wait(), repr(one)) == (False, 0, "<ipcq.redis.Bridge of 'work', ended>")
     assert not is_alive(one.pid)
     assert (one.summary().queue, one.summary().read, one.summary().done) == ("work", 1, 1)
@@ -51,11 +55,11 @@ def test_reports_are_those_of_the_program(client, work, bridge):
         page = _reports.fetch_metrics(one.metrics_url)
         shown = set(re.findall(r"^ipcq_redis_(\w+)\{", page, re.MULTILINE))
     known = {*_reports._COUNTER_NAMES.values(), "connected", "attached", "task_seconds_sum", "task_seconds_bucket"}
-    assert shown == known
+    sizes = {f"source_{name}" for name in _reports._SIZES}  # when they were asked for
+    assert shown | sizes == known | sizes
     assert set(json.loads(one._process.output)) == {field.name for field in dataclasses.fields(Summary)}
-    assert set(_reports._COUNTER_NAMES) | {"connected", "attached", "total_seconds", "buckets"} == {
-        field.name for field in dataclasses.fields(Counters)
-    }
+    others = {"connected", "attached", "servers", "sources", "total_seconds", "buckets"}
+    assert set(_reports._COUNTER_NAMES) | others == {field.name for field in dataclasses.fields(Counters)}
 
 
 def test_labels_with_braces_and_blanks_are_no_counters():
@@ -63,6 +67,18 @@ def test_labels_with_braces_and_blanks_are_no_counters():
     page += 'ipcq_redis_task_seconds_bucket{queue="q",group="g",le="0.5"} 2\n'
     counters = _reports.parse_metrics(page)
     assert (counters.read, counters.done, counters.buckets) == (3, 0, ((0.5, 2),))
+
+
+def test_sizes_are_read_by_source():
+    page = r"""
+ipcq_redis_servers{queue="q",group="g"} 2
+ipcq_redis_source_waiting{queue="q",group="g",source="a\"b\\\nc"} 3
+ipcq_redis_source_dead{queue="q",group="g",source="a\"b\\\nc"} 1
+ipcq_redis_source_waiting{queue="q",group="g",source="0"} 4
+"""
+    counters = _reports.parse_metrics(page)
+    assert counters.servers == 2
+    assert counters.sources == (SourceSizes("0", 4, None, None, None), SourceSizes('a"b\\\nc', 3, None, None, 1))
 
 
 def test_options_are_those_of_the_program(server, monkeypatch):

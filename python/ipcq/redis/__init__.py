@@ -20,7 +20,7 @@ from ._dead_letters import DeadLetter, dead_letters, dead_letters_async, requeue
 from ._errors import BridgeError, TaskDead
 from ._options import BridgeOptions
 from ._producer import AsyncProducer, Producer
-from ._reports import Counters, Summary
+from ._reports import Counters, SourceSizes, Summary
 from ._results import Result, results, results_async
 from ._tasks import Task
 
@@ -33,6 +33,7 @@ __all__ = [
     "DeadLetter",
     "Producer",
     "Result",
+    "SourceSizes",
     "Summary",
     "Task",
     "TaskDead",

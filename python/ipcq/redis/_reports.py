@@ -58,6 +58,27 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class SourceSizes:
+    """How many tasks of a source there are in the server, as it said within the last two seconds.
+
+    None: the server cannot say, as of the entries of a stream of which some were deleted in between.
+
+    Attributes:
+        source: Its name.
+        waiting: That no consumer has.
+        taken: That the consumers of all bridges together have, not ended.
+        delayed: That wait for their next attempt or time.
+        dead: Letters.
+    """
+
+    source: str
+    waiting: int | None
+    taken: int | None
+    delayed: int | None
+    dead: int | None
+
+
+@dataclass(frozen=True)
 class Counters:
     """What a bridge has done so far, in tasks unless something else is said; as ``/metrics`` of the program shows it.
 
@@ -81,6 +102,8 @@ class Counters:
         unfinished: Read, and their outcome is not confirmed yet.
         connected: Whether the server is connected.
         attached: Whether the broker is attached.
+        servers: How many are attached to the queue; None: a handler answers its calls, or there is no broker.
+        sources: What there is of each in the server; empty until that was asked for, and while it is not connected.
         finished: Whose outcome is confirmed; the next two are about their times.
         total_seconds: Of all of these together, each from its reading until its outcome was confirmed.
         buckets: A histogram: seconds, and how many of these took at most that; the last is infinite.
@@ -105,6 +128,8 @@ class Counters:
     unfinished: int
     connected: bool
     attached: bool
+    servers: int | None
+    sources: tuple[SourceSizes, ...]
     finished: int
     total_seconds: float
     buckets: tuple[tuple[float, int], ...]
@@ -136,6 +161,22 @@ _COUNTER_NAMES = {  # behind "ipcq_redis_"
 }
 
 
+_SIZES = ("waiting", "taken", "delayed", "dead")  # behind "ipcq_redis_source_"
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] == "n" else escaped[1], label)
+
+
+def _sources_of(text: str) -> tuple[SourceSizes, ...]:
+    sizes: dict[str, dict[str, int]] = {}
+    for size, name, value in re.findall(
+        r'^ipcq_redis_source_(\w+)\{.*source="((?:[^"\\]|\\.)*)"\} (\d+)$', text, re.MULTILINE
+    ):
+        sizes.setdefault(_plain(name), {})[size] = int(value)
+    return tuple(SourceSizes(name, *(of.get(size) for size in _SIZES)) for name, of in sorted(sizes.items()))
+
+
 def parse_metrics(text: str) -> Counters:
     """Counters out of the text of ``/metrics``; 0 where a program of another release shows none."""
     values: dict[str, float] = {}
@@ -155,6 +196,8 @@ def parse_metrics(text: str) -> Counters:
         **counts,
         connected=bool(values.get("connected")),
         attached=bool(values.get("attached")),
+        servers=int(values["servers"]) if "servers" in values else None,
+        sources=_sources_of(text),
         total_seconds=values.get("task_seconds_sum", 0.0),
         buckets=tuple(buckets),
     )
