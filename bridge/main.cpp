@@ -3,11 +3,9 @@
 #include <chrono>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "bridge.hpp"
 #include "commands/commands.hpp"
@@ -72,9 +70,7 @@ int run(Options& o, program::Signals& signals) {
                      Milliseconds(static_cast<std::int64_t>(o.wait_for * 1000)));
   std::atomic<int> stops{0};
   const auto subscription = signals.subscribe([&](int count) { stops = count; });
-  std::vector<std::string_view> names;
-  for (const auto& source : engine_options.sources) names.push_back(source.name);
-  log::info("queue '{}': working on {}, as '{}' of group '{}'", o.queue, fmt::join(names, ", "),
+  log::info("queue '{}': working on {}, as '{}' of group '{}'", o.queue, source_names(engine_options, ", "),
             engine_options.consumer, engine_options.group);
   const auto begin = Clock::now();
   Bridge bridge(engine, work, counters, loop_settings(o));

@@ -86,16 +86,6 @@ MetricsServer::MetricsServer(const std::string& address, const Counters& counter
   evhttp_set_timeout(http_.get(), kPatience);
   evhttp_set_max_headers_size(http_.get(), kLongest);
   evhttp_set_max_body_size(http_.get(), kLongest);
-  const auto serve = [&](const char* path, void (MetricsServer::*page)(evhttp_request*) const) {
-    pages_.push_back({.server = this, .page = page});
-    evhttp_set_cb(
-        http_.get(), path,
-        [](evhttp_request* request, void* argument) {
-          const auto& of = *static_cast<const Page*>(argument);
-          (of.server->*of.page)(request);
-        },
-        &pages_.back());
-  };
   listener_ = evhttp_bound_socket_get_listener(bound);
   // No descriptor is left: not again before the next sweep.
   evconnlistener_set_error_cb(listener_, [](evconnlistener* listener, void*) { evconnlistener_disable(listener); });
@@ -106,8 +96,14 @@ MetricsServer::MetricsServer(const std::string& address, const Counters& counter
   sweep_.reset(event_new(
       base_.get(), -1, EV_PERSIST, [](int, short, void* self) { static_cast<MetricsServer*>(self)->sweep(); }, this));
   event_add(sweep_.get(), &kSweep);
-  serve("/metrics", &MetricsServer::answer_counters);
-  serve("/healthz", &MetricsServer::answer_health);
+  evhttp_set_cb(
+      http_.get(), "/metrics",
+      [](evhttp_request* request, void* self) { static_cast<const MetricsServer*>(self)->answer_counters(request); },
+      this);
+  evhttp_set_cb(
+      http_.get(), "/healthz",
+      [](evhttp_request* request, void* self) { static_cast<const MetricsServer*>(self)->answer_health(request); },
+      this);
   const bool is_v6 = to.host.find(':') != std::string::npos;
   url_ = fmt::format("http://{}{}{}:{}/metrics", is_v6 ? "[" : "", to.host, is_v6 ? "]" : "",
                      port_of(evhttp_bound_socket_get_fd(bound)));

@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <thread>
@@ -22,9 +21,8 @@ namespace ipcq::bridge {
 
 // At most 64 clients at once, for 10 s each: it takes no descriptors that the bridge needs, and others wait.
 //
-// Answers GET /metrics, and GET /healthz: 200 while Redis and the broker are there,
-// and a server where the queue has no handler; else 503. A thread of its own,
-// until destroyed.
+// Answers GET /metrics, and GET /healthz: 200 while Redis and the broker are there, and a server where the queue has no
+// handler; else 503. A thread of its own, until destroyed.
 class MetricsServer {
  public:
   // HOST:PORT, [HOST]:PORT or :PORT (on 127.0.0.1); port 0: any. Throws UsageError, SystemError (the port is taken).
@@ -46,10 +44,6 @@ class MetricsServer {
   struct FreeEvent {
     void operator()(event* event) const noexcept;
   };
-  struct Page {
-    const MetricsServer* server = nullptr;
-    void (MetricsServer::*page)(evhttp_request*) const = nullptr;
-  };
 
   // One of a client's; the socket number is used again when it was closed, and the inode tells.
   struct Open {
@@ -67,7 +61,6 @@ class MetricsServer {
 
   const Counters& counters_;
   const MetricsLabels labels_;
-  std::deque<Page> pages_;
   std::unique_ptr<event_base, FreeBase> base_;
   std::unique_ptr<evhttp, FreeHttp> http_;
   evconnlistener* listener_ = nullptr;  // of http_

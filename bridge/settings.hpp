@@ -66,6 +66,16 @@ struct EngineSettings {
   bool measure = false;         // ask now and then how many tasks there are
 };
 
+// Of all its sources, with `between` between them.
+inline std::string source_names(const EngineSettings& settings, std::string_view between) {
+  std::string all;
+  for (const auto& source : settings.sources) {
+    if (!all.empty()) all += between;
+    all += source.name;
+  }
+  return all;
+}
+
 // Of the side towards the queue.
 struct WorkSettings {
   std::string broker{};

@@ -40,17 +40,16 @@ struct Work::Attached {
 };
 
 Work::Work(WorkSettings settings, Counters& counters) : settings_(std::move(settings)), counters_(counters) {
-  using Time = std::chrono::steady_clock;
-  const auto deadline = Time::now() + program::to_duration(settings_.wait_for);
+  const auto deadline = Clock::now() + program::to_duration(settings_.wait_for);
   while (attached_ == nullptr) {
     try {
-      attach(std::max<Duration>(deadline - Time::now(), Duration::zero()));
+      attach(std::max<Duration>(deadline - Clock::now(), Duration::zero()));
     } catch (const UsageError&) {
       throw;
     } catch (const PermissionError&) {
       throw;
     } catch (const Error& error) {  // also of a broker that dies meanwhile
-      if (Time::now() + kPause > deadline) throw;
+      if (Clock::now() + kPause > deadline) throw;
       log::debug("{}", error.what());
       std::this_thread::sleep_for(kPause);
     }

@@ -1,6 +1,7 @@
 // ipcq-redis doctor: looks whether a server can be worked with, and whether it keeps what it confirms.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "program/finding.hpp"

@@ -56,7 +56,8 @@ std::optional<Milliseconds> ListReader::unheard_of(Connection& connection) const
   const Reply time = connection.call({"TIME"});
   const auto now = time.view()[0].number() * 1000 + time.view()[1].number() / 1000;
   for (const auto& source : settings_.sources) {
-    const Reply reply = connection.call({"ZSCORE", source.name + ":consumers", settings_.consumer});
+    const auto consumers = consumers_key(source.name);
+    const Reply reply = connection.call({"ZSCORE", consumers, settings_.consumer});
     if (reply.view().is_nil() || reply.view().is_error()) continue;
     const Milliseconds idle(now - reply.view().number());
     if (!least || idle < *least) least = idle;

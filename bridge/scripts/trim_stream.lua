@@ -3,6 +3,7 @@
 -- KEYS  stream
 -- ARGV  ms that an entry stays at least
 -- Returns how many.
+
 -- As texts: the numbers may have more digits than Lua's have.
 local function is_less(a, b)
   if #a ~= #b then return #a < #b end

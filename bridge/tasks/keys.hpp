@@ -10,6 +10,7 @@ inline std::string delayed_key(const std::string& source) { return source + ":de
 inline std::string taken_key(const std::string& source, const std::string& consumer) {
   return source + ":taken:" + consumer;
 }
+inline std::string consumers_key(const std::string& source) { return source + ":consumers"; }
 inline std::string wake_channel(const std::string& source) { return source + ":wake"; }
 
 }  // namespace ipcq::bridge

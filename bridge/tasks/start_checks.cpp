@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <ipcq/error.hpp>
 #include <random>
-#include <string_view>
 #include <thread>
 
 #include <fmt/format.h>
@@ -96,13 +95,11 @@ void refuse_namesake(Connection& connection, const EngineSettings& settings, con
     std::this_thread::sleep_for(kLook);
     const auto now = reader.unheard_of(connection);
     if (now && *now < *before) {
-      std::vector<std::string_view> names;
-      for (const auto& source : settings.sources) names.push_back(source.name);
       throw UsageError(
           fmt::format("--consumer {}: a bridge of this name works now on '{}'; stop it, or give each bridge a name of "
                       "its own (leave "
                       "--consumer out)",
-                      settings.consumer, fmt::join(names, "' or '")));
+                      settings.consumer, source_names(settings, "' or '")));
     }
     before = now;
   }

@@ -108,7 +108,6 @@ TEST_P(CallRules, ACallThatWasReadBoundsNoWait) {
   EXPECT_EQ(waiting.get(), Status::ok);
 }
 
-// Nothing can come of what was read, or has failed, and is kept.
 TEST_P(CallRules, ACallMayNeedAServer) {
   create_calls({.slots = 4});
   auto c = client({.needs_server = true}), patient = client();

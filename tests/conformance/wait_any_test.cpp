@@ -82,6 +82,7 @@ TEST_P(WaitAny, AnswersThatAreThereComeInTheOrderOfTheRequests) {
   EXPECT_EQ(c.calls_under_way(), 0u);
 }
 
+// Nothing can come of what was read, or has failed, and is kept.
 TEST_P(WaitAny, ItKnowsWhatIsOver) {
   create_calls({.slots = 4});
   auto s = server();
