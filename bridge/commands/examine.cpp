@@ -135,7 +135,7 @@ Finding check_commands(Connection& connection, const std::string& key) {
                                 {"--rate", {"rate"}},
                                 {"--trim", {"trim"}},
                                 {"results in keys", {"results-key"}},
-                                {"--metrics", {"sizes"}}};
+                                {"--metrics", {"sizes", "rest"}}};
   std::string text;
   std::vector<std::string> lacks;
   for (const auto& [name, uses] : all) {

@@ -99,7 +99,6 @@ local uses = {
   sizes = function()
     may('ZCARD', key)
     may('XLEN', key)
-    may('LLEN', key)
   end,
   ['results-stream'] = function() may('XADD', results, 'NOMKSTREAM', '*', 'a', 'b') end,
   ['results-list'] = function() may_push('RPUSH', results) end,

@@ -63,7 +63,7 @@ std::string permission_remedy(const Address& address, const std::vector<std::str
 void refuse_missing_permissions(Connection& connection, const EngineSettings& settings) {
   std::vector<std::string> uses{std::string(kind_name(settings.kind))};
   if (settings.kind == Kind::list && settings.sources[0].from != "right") uses.emplace_back("left");
-  if (settings.kind != Kind::stream && settings.until_dry) uses.emplace_back("rest");
+  if (settings.kind != Kind::stream && (settings.until_dry || settings.measure)) uses.emplace_back("rest");
   const auto& results = settings.results;
   if (results.kind == "stream" || results.kind == "list" || results.kind == "key") {
     uses.push_back("results-" + results.kind);

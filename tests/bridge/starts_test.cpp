@@ -137,7 +137,7 @@ TEST_F(RedisStartsTest, AUserMayLackWhatIsNotNeeded) {
     return start("IPCQ_REDIS_PASSWORD=secret exec ipcq-redis --redis " + url() + " --queue work " + options);
   };
   ask({"XGROUP", "CREATE", "tasks", "ipcq", "0"});
-  Command& stream = with("--user worker --until-empty --stream tasks --results list:out");
+  Command& stream = with("--user worker --until-empty --stream tasks --results list:out --metrics 127.0.0.1:0");
   EXPECT_EQ(stream.exit_code(), 0) << stream.err();
   EXPECT_EQ(text({"LPOP", "out"}), "X");
   ask({"ACL", "SETUSER", "worker", "+rpop"});
