@@ -16,7 +16,7 @@ struct CallPeer {
   std::string queue = "q";
   ipcq::Wait wait = ipcq::Wait::sleep();
   ipcq::Duration timeout = std::chrono::seconds(30);
-  ipcq::Duration delay{};  // of a server, before it answers
+  ipcq::Duration delay{};  // before each answer of a server, before each request of a caller
   std::uint32_t id = 0;
   std::uint64_t count = 0;   // calls
   std::uint64_t window = 1;  // of these under way at once

@@ -55,9 +55,14 @@ class CallsOfTheDead : public ProcessTest {
     servers_.push_back(&server);
     return server;
   }
-  Peer& start_caller(std::uint32_t id, std::uint64_t count, const std::string& step = {}) {
-    const std::vector<std::string> options = {"id=" + std::to_string(id), "count=" + std::to_string(count), "window=4",
-                                              std::string("by_handler=") + (by_handler_ ? "1" : "0"), in_lines()};
+  // `pause_us`: before each request.
+  Peer& start_caller(std::uint32_t id, std::uint64_t count, const std::string& step = {}, int pause_us = 0) {
+    const std::vector<std::string> options = {"id=" + std::to_string(id),
+                                              "count=" + std::to_string(count),
+                                              "delay_us=" + std::to_string(pause_us),
+                                              "window=4",
+                                              std::string("by_handler=") + (by_handler_ ? "1" : "0"),
+                                              in_lines()};
     return step.empty() ? spawn_ready("caller", options) : spawn("caller", options, step);
   }
   static std::set<std::uint64_t> ended_calls(const Peer& caller, Event how) {
