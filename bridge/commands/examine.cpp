@@ -130,7 +130,7 @@ struct Use {
 
 Finding check_commands(Connection& connection, const std::string& key) {
   const std::vector<Use> all = {{"streams", {"stream", "results-stream"}},
-                                {"lists", {"list", "left", "results-list"}},
+                                {"lists", {"list", "left", "wait", "results-list"}},
                                 {"sorted sets", {"sorted-set"}},
                                 {"--rate", {"rate"}},
                                 {"--trim", {"trim"}},

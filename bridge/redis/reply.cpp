@@ -6,6 +6,20 @@
 
 namespace ipcq::bridge {
 
+std::string_view cause_of(std::string_view error) noexcept {
+  constexpr std::string_view kScript = "ERR Error running script (call to ", kLine = "@user_script:";
+  if (error.starts_with(kScript)) {
+    if (const auto end = error.find("): "); end != std::string_view::npos) error.remove_prefix(end + 3);
+  }
+  while (error.starts_with(kLine)) {
+    const auto end = error.find(": ", kLine.size() + 1);  // "@user_script:1: " or "@user_script: 1: "
+    if (end == std::string_view::npos) break;
+    error.remove_prefix(end + 2);
+    if (error.starts_with('-')) error.remove_prefix(1);
+  }
+  return error;
+}
+
 bool ReplyView::is_nil() const noexcept { return reply_ == nullptr || reply_->type == REDIS_REPLY_NIL; }
 bool ReplyView::is_error() const noexcept { return reply_ != nullptr && reply_->type == REDIS_REPLY_ERROR; }
 bool ReplyView::is_array() const noexcept { return reply_ != nullptr && reply_->type == REDIS_REPLY_ARRAY; }
@@ -16,8 +30,9 @@ std::string_view ReplyView::text() const noexcept {
   switch (reply_->type) {
     case REDIS_REPLY_STRING:
     case REDIS_REPLY_STATUS:
-    case REDIS_REPLY_ERROR:
       return {reply_->str, static_cast<std::size_t>(reply_->len)};
+    case REDIS_REPLY_ERROR:
+      return cause_of({reply_->str, static_cast<std::size_t>(reply_->len)});
     default:
       return {};
   }

@@ -12,6 +12,9 @@ struct redisReply;
 
 namespace ipcq::bridge {
 
+// An error without what Redis before 7.0 puts before those of scripts: it begins with its code.
+std::string_view cause_of(std::string_view error) noexcept;
+
 class ReplyView {
  public:
   ReplyView() noexcept = default;
@@ -21,7 +24,7 @@ class ReplyView {
   bool is_error() const noexcept;
   bool is_array() const noexcept;
   bool is_integer() const noexcept;
-  // The text of a string, status or error; empty otherwise.
+  // The text of a string or status, the cause of an error; empty otherwise.
   std::string_view text() const noexcept;
   // The number of an integer, or that a text says; `otherwise` where it is none.
   std::int64_t number(std::int64_t otherwise = 0) const noexcept;

@@ -2,8 +2,8 @@
 -- that read, or write only what is there, on keys that are not; what it must write it takes back at once.
 --
 -- KEYS  a key of the source's, a key of the results', neither of which exists
--- ARGV  what for: stream, list, left (tasks are put back there), sorted-set, rest, trim, rate, sizes, results-stream,
---       results-list, results-key
+-- ARGV  what for: stream, list, left (tasks are put back there), wait (of a list), sorted-set, rest, trim, rate, sizes,
+--       results-stream, results-list, results-key
 -- Returns their names; or that of a key, with a : before it.
 local key, results = KEYS[1], KEYS[2]
 local refused, told = {}, {}
@@ -83,6 +83,7 @@ local uses = {
     may_push('RPUSH', key)
   end,
   left = function() may_push('LPUSH', key) end,
+  wait = function() end,  -- BLMOVE says nothing here: whoever runs this tries it
   ['sorted-set'] = function()
     may_take()
     may('ZSCORE', key, 'a')

@@ -48,9 +48,9 @@ std::optional<std::vector<std::string>> missing_commands(Connection& connection,
     if (name.starts_with(':')) return std::nullopt;
     missing.emplace_back(name);
   }
-  // A command that waits says nothing in a script.
-  if (std::find(uses.begin(), uses.end(), "list") != uses.end()) {
-    const Reply moved = connection.call({"BLMOVE", key, key, "LEFT", "RIGHT", "0.001"});
+  if (std::find(uses.begin(), uses.end(), "wait") != uses.end()) {
+    // Redis before 7.0 rounds down, and 0 is for ever.
+    const Reply moved = connection.call({"BLMOVE", key, key, "LEFT", "RIGHT", "0.01"});
     if (moved.view().error_code() == "NOPERM") missing.emplace_back("blmove");
   }
   return missing;
@@ -63,6 +63,7 @@ std::string permission_remedy(const Address& address, const std::vector<std::str
 void refuse_missing_permissions(Connection& connection, const EngineSettings& settings) {
   std::vector<std::string> uses{std::string(kind_name(settings.kind))};
   if (settings.kind == Kind::list && settings.sources[0].from != "right") uses.emplace_back("left");
+  if (settings.kind == Kind::list && settings.sources.size() == 1) uses.emplace_back("wait");
   if (settings.kind != Kind::stream && (settings.until_dry || settings.measure)) uses.emplace_back("rest");
   const auto& results = settings.results;
   if (results.kind == "stream" || results.kind == "list" || results.kind == "key") {

@@ -128,9 +128,11 @@ TEST_F(RedisCommandsTest, DoctorSaysWhetherTheServerKeepsWhatItConfirms) {
   EXPECT_THAT(poor, testing::ContainsRegex("OK    redis server     (Redis|Valkey) [0-9]"));
   EXPECT_THAT(poor, HasSubstr("WARN  redis persistence without an append-only file"));
   EXPECT_THAT(poor, HasSubstr("OK    redis scripts"));
-  ask({"CONFIG", "SET", "appendonly", "yes", "appendfsync", "always"});
+  ask({"CONFIG", "SET", "appendonly", "yes"});
+  ask({"CONFIG", "SET", "appendfsync", "always"});
   EXPECT_THAT(command("doctor").out(), HasSubstr("OK    redis persistence appendfsync always"));
-  ask({"CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"});
+  ask({"CONFIG", "SET", "maxmemory", "100mb"});
+  ask({"CONFIG", "SET", "maxmemory-policy", "allkeys-lru"});
   Command& evicting = command("doctor");
   EXPECT_EQ(evicting.exit_code(), 1);
   EXPECT_THAT(evicting.out(), HasSubstr("FAIL  redis eviction"));

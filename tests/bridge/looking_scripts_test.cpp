@@ -27,9 +27,10 @@ TEST_F(ScriptsTest, SizesTellWhatWaitsWhoeverHasWhat) {
   ask({"ZADD", "s:delayed", "5", "task"});
   add("s:dead", "y");
   add("s:dead", "y");
-  EXPECT_EQ(sizes("stream", "s"), (Sizes{3, 4, 1, 2}));
+  const long waiting = is_before_redis_7() ? -1 : 3;
+  EXPECT_EQ(sizes("stream", "s"), (Sizes{waiting, 4, 1, 2}));
   ask({"XACK", "s", "g", ids[0]});
-  EXPECT_EQ(sizes("stream", "s"), (Sizes{3, 3, 1, 2}));
+  EXPECT_EQ(sizes("stream", "s"), (Sizes{waiting, 3, 1, 2}));
   ask({"XDEL", "s", add("s", "deleted")});  // what waits is no longer known
   add("s", "x");
   EXPECT_EQ(sizes("stream", "s")[1], 3);

@@ -65,6 +65,8 @@ class RedisTest : public ProgramTest {
   std::string text(const std::vector<std::string>& words) { return std::string(ask(words).view().text()); }
   long number(const std::vector<std::string>& words) { return ask(words).view().number(-1); }
   std::vector<std::string> texts(const std::vector<std::string>& words);
+  // It does not know how many entries of a stream no one has read.
+  bool is_before_redis_7() { return text({"INFO", "server"}).find("redis_version:6.") != std::string::npos; }
   // Forgets the connection: the server is another one.
   void reconnect() { connection_.reset(); }
 

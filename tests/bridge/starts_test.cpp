@@ -147,6 +147,8 @@ TEST_F(RedisStartsTest, AUserMayLackWhatIsNotNeeded) {
   Command& waits = with("--user waits --list jobs");
   EXPECT_EQ(waits.exit_code(), 5);
   EXPECT_THAT(waits.err(), HasSubstr("may not run blmove"));
+  Command& looks = with("--user waits --until-empty --list jobs --list more");  // several are looked at in turn
+  EXPECT_EQ(looks.exit_code(), 0) << looks.err();
 }
 
 TEST_F(RedisStartsTest, TwoBridgesOfOneNameAreRefusedWhileTheFirstOneLives) {
