@@ -38,7 +38,8 @@ def test_a_bridge_works_counts_and_ends(client, work, bridge):
         assert 0 < counters.total_seconds < WAIT
         assert counters.servers is None
         client.xadd("tasks:dead", {"payload": "x"})
-        asked = (SourceSizes("tasks", 0, 0, 0, 1),)
+        knows = not client.info("server")["redis_version"].startswith("6.")
+        asked = (SourceSizes("tasks", 0 if knows else None, 0, 0, 1),)
         eventually(lambda: one.counters().sources == asked, "it has asked what there is")
     assert (one.is_running, one.wait(), repr(one)) == (False, 0, "<ipcq.redis.Bridge of 'work', ended>")
     assert not is_alive(one.pid)
