@@ -74,7 +74,7 @@ void Bridge::step() {
   std::vector<Outcome> outcomes;
   work_.step();
   const std::size_t unfinished = engine_.unfinished();
-  engine_.step(room(), tasks);
+  engine_.step({.tasks = room(), .bytes = work_.longest()}, tasks);
   busy_ = engine_.unfinished() != unfinished;  // there is room for more, or more to do
   if (busy_) {
     last_end_ = Clock::now();

@@ -76,6 +76,7 @@ void Work::attach(Duration wait_for) {
   has_server_ = has_handler || counters_.servers > 0;
   if (!has_server_) tell_no_server();
   most_ = queue.calls;
+  longest_ = client.max_bytes();
   if (settings_.in_flight != 0) most_ = std::min(most_, settings_.in_flight);
   try {
     fd_ = client.fd();

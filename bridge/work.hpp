@@ -28,6 +28,8 @@ class Work {
 
   // Tasks that the queue can take beside those that it has; 0 without broker or server.
   std::size_t room() const noexcept;
+  // Bytes of a task that the queue can take, or could before its broker had gone.
+  std::size_t longest() const noexcept { return longest_; }
   std::size_t running() const noexcept { return running_.size(); }
   bool is_attached() const noexcept { return attached_ != nullptr; }
 
@@ -62,7 +64,7 @@ class Work {
 
   WorkSettings settings_;
   Counters& counters_;
-  std::size_t most_ = 0;
+  std::size_t most_ = 0, longest_ = 0;
   int fd_ = -1;
   std::unique_ptr<Attached> attached_;
   RunningTasks running_;      // behind attached_: calls must not outlive their client

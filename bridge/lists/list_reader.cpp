@@ -69,7 +69,7 @@ Clock::time_point ListReader::due() const {
   return asked_ == Asked::nothing && not_before_ > Clock::now() ? not_before_ : Clock::time_point::max();
 }
 
-void ListReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& /*refused*/) {
+void ListReader::step(Room room, std::vector<Task>& tasks, std::vector<Outcome>& /*refused*/) {
   for (;;) {
     connection_->exchange();  // also where nothing is asked: the server may have gone
     if (asked_ != Asked::nothing) {
@@ -77,10 +77,10 @@ void ListReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<Ou
       if (!reply) return;
       const std::size_t before = tasks.size();
       take(reply.view(), tasks);
-      room -= std::min(room, tasks.size() - before);
+      room.tasks -= std::min(room.tasks, tasks.size() - before);
     }
     if (stopping_ && !moved_) return;
-    ask(room);
+    ask(room.tasks);
     if (asked_ == Asked::nothing) return;
   }
 }

@@ -31,7 +31,7 @@ class ListReader final : public Reader {
 
   void attach(Connection& connection) override;
   std::optional<Milliseconds> unheard_of(Connection& connection) const override;
-  void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
+  void step(Room room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
   void wake() override { not_before_ = {}; }
   void stop() override { stopping_ = true; }
   // What a waiting command has moved is taken first.

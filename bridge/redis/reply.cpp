@@ -8,6 +8,9 @@ namespace ipcq::bridge {
 
 std::string_view cause_of(std::string_view error) noexcept {
   constexpr std::string_view kScript = "ERR Error running script (call to ", kLine = "@user_script:";
+  // Since Redis 7.0: "... script: DIGEST, on @user_script:1."
+  if (const auto end = error.rfind(" script: "); end != std::string_view::npos && error.find(kLine, end) < error.size())
+    error = error.substr(0, end);
   if (error.starts_with(kScript)) {
     if (const auto end = error.find("): "); end != std::string_view::npos) error.remove_prefix(end + 3);
   }

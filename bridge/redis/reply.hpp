@@ -12,7 +12,7 @@ struct redisReply;
 
 namespace ipcq::bridge {
 
-// An error without what Redis before 7.0 puts before those of scripts: it begins with its code.
+// An error without what servers put around those of scripts: it begins with its code.
 std::string_view cause_of(std::string_view error) noexcept;
 
 class ReplyView {

@@ -29,6 +29,7 @@ StreamReader::StreamReader(const EngineSettings& settings, Counters& counters, H
 void StreamReader::attach(Connection& connection) {
   connection_ = &connection;
   asked_ = Asked::nothing;
+  payloads_.forget_replies();
   adopting_ = inheriting_ < settings_.sources.size() ? settings_.sources.size() : 0;
   adopted_.assign(1, '-');
   adopt_idle_.assign(1, '0');
@@ -45,7 +46,8 @@ Clock::time_point StreamReader::due() const {
   return asked_ == Asked::nothing && not_before_ > Clock::now() ? not_before_ : Clock::time_point::max();
 }
 
-void StreamReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
+void StreamReader::step(Room room, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
+  longest_ = room.bytes;
   for (;;) {
     connection_->exchange();  // also where nothing is asked: the server may have gone
     if (asked_ != Asked::nothing) {
@@ -54,10 +56,10 @@ void StreamReader::step(std::size_t room, std::vector<Task>& tasks, std::vector<
       const std::size_t before = tasks.size() + refused.size();
       take(reply.view(), tasks, refused);
       const std::size_t came = tasks.size() + refused.size() - before;
-      room -= std::min(room, came);
+      room.tasks -= std::min(room.tasks, came);
     }
-    if (stopping_ && fetching_.empty()) return;
-    if (asked_ == Asked::nothing) ask(room);
+    if (stopping_ && payloads_.empty()) return;
+    if (asked_ == Asked::nothing) ask(room.tasks);
     if (asked_ == Asked::nothing) return;
   }
 }
@@ -68,20 +70,18 @@ Reply StreamReader::next_reply(std::vector<Outcome>& refused) {
     return connection_->next();
   } catch (const Moved&) {
     if (asked_ != Asked::fetch) throw;
-    Task task = std::move(fetching_.front());
-    fetching_.pop_front();
-    if (fetching_.empty()) asked_ = Asked::nothing;
-    auto why = fmt::format(
-        "the key '{}', which its field 'payload-key' names, lies on another node of the cluster; give "
-        "it the hash tag of the stream",
-        task.payload_key);
-    refused.push_back({.task = std::move(task), .ending = Ending::refused, .reason = std::move(why)});
+    payloads_.take_moved(refused);
+    if (payloads_.awaited() == 0) asked_ = Asked::nothing;
     return {};
   }
 }
 
 void StreamReader::ask(std::size_t room) {
-  if (!fetching_.empty()) return ask_fetch();
+  if (!payloads_.empty()) {
+    payloads_.ask(*connection_, longest_);
+    asked_ = Asked::fetch;
+    return;
+  }
   const auto now = Clock::now();
   if (room == 0 || now < not_before_) return;
   if (inheriting_ < settings_.sources.size()) return ask_claim(room, Asked::inherit);
@@ -95,11 +95,6 @@ void StreamReader::ask_adopt(std::size_t room) {
   connection_->append({"EVALSHA", adopt_.digest(), "1", settings_.sources[adopting_].name, settings_.group,
                        settings_.consumer, adopted_, std::to_string(std::min(room, settings_.batch)), adopt_idle_});
   asked_ = Asked::adopt;
-}
-
-void StreamReader::ask_fetch() {
-  for (const auto& task : fetching_) connection_->append({"GET", task.payload_key});
-  asked_ = Asked::fetch;
 }
 
 void StreamReader::ask_claim(std::size_t room, Asked what) {
@@ -150,7 +145,11 @@ void StreamReader::ask_read(std::size_t room) {
 }
 
 void StreamReader::take(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
-  if (asked_ == Asked::fetch) return take_payload(reply, tasks, refused);
+  if (asked_ == Asked::fetch) {
+    payloads_.take(reply, tasks, refused);
+    if (payloads_.awaited() == 0) asked_ = Asked::nothing;
+    return;
+  }
   const Asked asked = std::exchange(asked_, Asked::nothing);
   if (reply.is_error()) return answer_error(asked, reply);
   switch (asked) {
@@ -256,25 +255,10 @@ void StreamReader::take_entry(std::size_t source, ReplyView id, ReplyView fields
   Task task{.source = source, .id = std::string(id.text()), .taken = now};
   std::string wrong = read_entry(fields, deliveries, settings_, task);
   if (wrong.empty()) {
-    task.payload_key.empty() ? tasks.push_back(std::move(task)) : fetching_.push_back(std::move(task));
+    task.payload_key.empty() ? tasks.push_back(std::move(task)) : payloads_.add(std::move(task));
   } else {
     refused.push_back({.task = std::move(task), .ending = Ending::refused, .reason = std::move(wrong)});
   }
-}
-
-// Replies come in the order of fetching_.
-void StreamReader::take_payload(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
-  Task task = std::move(fetching_.front());
-  fetching_.pop_front();
-  if (fetching_.empty()) asked_ = Asked::nothing;
-  if (reply.is_nil() || reply.is_error()) {
-    auto why = fmt::format("the key '{}', which its field 'payload-key' names, {}", task.payload_key,
-                           reply.is_nil() ? "is not there" : fmt::format("cannot be read: {}", reply.text()));
-    refused.push_back({.task = std::move(task), .ending = Ending::refused, .reason = std::move(why)});
-    return;
-  }
-  task.payload = reply.text();
-  tasks.push_back(std::move(task));
 }
 
 void StreamReader::answer_error(Asked asked, ReplyView reply) {

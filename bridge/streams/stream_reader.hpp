@@ -13,7 +13,6 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +21,7 @@
 #include "redis/scripts.hpp"
 #include "settings.hpp"
 #include "streams/consumer_group.hpp"
+#include "streams/keyed_payloads.hpp"
 #include "tasks/held_tasks.hpp"
 #include "tasks/reader.hpp"
 #include "tasks/source_order.hpp"
@@ -37,10 +37,10 @@ class StreamReader final : public Reader {
   std::optional<Milliseconds> unheard_of(Connection& connection) const override {
     return consumer_unheard_of(connection, settings_);
   }
-  void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
+  void step(Room room, std::vector<Task>& tasks, std::vector<Outcome>& refused) override;
   void wake() override {}  // it waits in the server
   void stop() override { stopping_ = true; }
-  bool has_stopped() const override { return stopping_ && asked_ == Asked::nothing && fetching_.empty(); }
+  bool has_stopped() const override { return stopping_ && asked_ == Asked::nothing && payloads_.empty(); }
   Clock::time_point empty_at() const override { return empty_at_; }
   Clock::time_point due() const override;
 
@@ -50,7 +50,6 @@ class StreamReader final : public Reader {
   Reply next_reply(std::vector<Outcome>& refused);
   void ask(std::size_t room);
   void ask_adopt(std::size_t room);
-  void ask_fetch();
   void ask_claim(std::size_t room, Asked what);
   void ask_tokens(std::size_t room);
   void ask_read(std::size_t room);
@@ -60,7 +59,6 @@ class StreamReader final : public Reader {
   void take_claimed(Asked asked, ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused);
   void take_entry(std::size_t source, ReplyView id, ReplyView fields, std::uint32_t deliveries,
                   std::vector<Task>& tasks, std::vector<Outcome>& refused);
-  void take_payload(ReplyView reply, std::vector<Task>& tasks, std::vector<Outcome>& refused);
   void answer_error(Asked asked, ReplyView reply);
   std::size_t source_of(std::string_view name) const;
 
@@ -83,8 +81,9 @@ class StreamReader final : public Reader {
   std::vector<std::size_t> turn_;  // sources still to be read without waiting
   bool turned_ = false;            // turn_ is of this round; when it is used up, all are read together
   std::size_t claims_asked_ = 0;
-  std::deque<Task> fetching_;  // whose payloads are asked for, or are next
-  std::size_t granted_ = 0;    // tokens that are not used
+  KeyedPayloads payloads_;
+  std::size_t longest_ = 0;  // bytes of a payload
+  std::size_t granted_ = 0;  // tokens that are not used
   Clock::time_point not_before_{}, last_warning_{};
 };
 

@@ -18,10 +18,10 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   virtual ~Engine() = default;
 
-  // Sends and receives what can be, connects anew where that is due. Appends the tasks that have come; at most `room`
-  // more than those that it was told of by finish() as ended. Throws Failure where nothing but a change by an
-  // administrator can help.
-  virtual void step(std::size_t room, std::vector<Task>& tasks) = 0;
+  // Sends and receives what can be, connects anew where that is due. Appends the tasks that have come; at most what
+  // there is room for beside those that it was told of by finish() as ended. Throws Failure where nothing but a change
+  // by an administrator can help.
+  virtual void step(Room room, std::vector<Task>& tasks) = 0;
   // Takes outcomes, which it writes until the server has confirmed them, whatever happens to the connection.
   virtual void finish(std::vector<Outcome>&& outcomes) = 0;
   // Tasks that it has handed out or is about to, and whose outcome the server has not confirmed.

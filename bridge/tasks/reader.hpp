@@ -24,9 +24,9 @@ class Reader {
   // How long the server has heard nothing of a bridge with this one's name; none: there is none. Behind attach() on the
   // same server, by another connection. Waits for the server, as Connection::call().
   virtual std::optional<Milliseconds> unheard_of(Connection& connection) const = 0;
-  // Appends what has come, `room` tasks at most, and asks for more if there is room. What is no task comes as an
-  // outcome. Does not wait.
-  virtual void step(std::size_t room, std::vector<Task>& tasks, std::vector<Outcome>& refused) = 0;
+  // Appends what has come, at most what there is room for, and asks for more if there is room. What is no task comes as
+  // an outcome. Does not wait.
+  virtual void step(Room room, std::vector<Task>& tasks, std::vector<Outcome>& refused) = 0;
   // Somebody says that there are tasks.
   virtual void wake() = 0;
   virtual void stop() = 0;

@@ -93,7 +93,7 @@ void RedisEngine::listen(Connection& connection) const {
   connection.listen(command);
 }
 
-void RedisEngine::step(std::size_t room, std::vector<Task>& tasks) {
+void RedisEngine::step(Room room, std::vector<Task>& tasks) {
   try {
     if (reading_ == nullptr) {
       if (Clock::now() < next_connect_) return;

@@ -33,7 +33,7 @@ class RedisEngine final : public Engine {
   RedisEngine(EngineSettings settings, const Kinds& kinds, Counters& counters, Milliseconds wait_for);
   ~RedisEngine() override;
 
-  void step(std::size_t room, std::vector<Task>& tasks) override;
+  void step(Room room, std::vector<Task>& tasks) override;
   void finish(std::vector<Outcome>&& outcomes) override { finisher_.add(std::move(outcomes)); }
   std::size_t unfinished() const override { return held_.size(); }
   void stop_reading() override;

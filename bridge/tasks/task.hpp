@@ -1,7 +1,8 @@
-// Task: what came out of Redis to be worked on, and its Outcome. Plain values.
+// Task: what came out of Redis to be worked on, its Outcome, and the Room for it. Plain values.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +26,12 @@ struct Task {
   std::uint32_t attempt = 1;  // this one, counted from 1
   ReplyTo reply_to{};
   Clock::time_point taken{};
+};
+
+// What the queue can take.
+struct Room {
+  std::size_t tasks = 0;
+  std::size_t bytes = 0;  // of one payload
 };
 
 enum class Ending : std::uint8_t {

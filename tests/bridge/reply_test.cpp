@@ -17,6 +17,10 @@ TEST(ReplyTest, ACauseBeginsWithItsCode) {
             "OOM command not allowed");
   EXPECT_EQ(cause_of("@user_script: 1: -READONLY You can't write"), "READONLY You can't write");
   EXPECT_EQ(cause_of("@user_script: 103: The user executing the script can't"), "The user executing the script can't");
+  // Of Redis since 7.0.
+  EXPECT_EQ(cause_of("OOM command not allowed script: e6bea880cb17a6a56c11c87ac857281e49af4c9d, on @user_script:1."),
+            "OOM command not allowed");
+  EXPECT_EQ(cause_of("ERR of another script: mine"), "ERR of another script: mine");
   // What is cut short.
   EXPECT_EQ(cause_of("ERR Error running script (call to"), "ERR Error running script (call to");
   EXPECT_EQ(cause_of("@user_script:"), "@user_script:");
