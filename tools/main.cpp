@@ -99,7 +99,7 @@ CommandLine add_handler_replace(CommandLine& handler, Options& o) {
   auto replace = handler.add_command("replace", "Let another handler go on, at one place in a queue's order");
   add_broker_option(replace, o.broker);
   add_queue_name(replace, o);
-  replace.add_option("FILE[:NAME=VALUE...]", o.file, "The new handler").required().check(not_empty());
+  replace.add_option("HANDLER", o.file, "Its FILE, or FILE:NAME=VALUE with a parameter").required().check(not_empty());
   return replace;
 }
 

@@ -8,6 +8,8 @@
 #include <ipcq/version.hpp>
 #include <span>
 #include <sstream>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -67,6 +69,12 @@ void refuse_empty_values(int argc, char** argv) {
       throw CLI::ValidationError(std::string(word.substr(0, word.size() - 1)), kIsEmpty);
     }
   }
+}
+
+// CLI11 before 2.4 takes all names, later releases not these: a program that has one is wrong everywhere.
+const std::string& sound(const std::string& names) {
+  if (names.find_first_of("=:{") == std::string::npos) return names;
+  throw std::logic_error(fmt::format("the name of an option or operand has '=', ':' or '{{': {}", names));
 }
 
 }  // namespace
@@ -136,30 +144,30 @@ CommandLine::~CommandLine() = default;
 CommandLine::CommandLine(CommandLine&&) noexcept = default;
 
 CommandOption CommandLine::add_option(const std::string& names, std::string& value, const std::string& help) {
-  return CommandOption(app_->add_option(names, value, help));
+  return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_option(const std::string& names, std::optional<std::string>& value,
                                       const std::string& help) {
-  return CommandOption(app_->add_option(names, value, help));
+  return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_option(const std::string& names, std::vector<std::string>& values,
                                       const std::string& help) {
-  return CommandOption(app_->add_option(names, values, help));
+  return CommandOption(app_->add_option(sound(names), values, help));
 }
 CommandOption CommandLine::add_option(const std::string& names, int& value, const std::string& help) {
-  return CommandOption(app_->add_option(names, value, help));
+  return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_option(const std::string& names, std::optional<int>& value, const std::string& help) {
-  return CommandOption(app_->add_option(names, value, help));
+  return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_option(const std::string& names, std::uint64_t& value, const std::string& help) {
-  return CommandOption(app_->add_option(names, value, help));
+  return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_option(const std::string& names, double& value, const std::string& help) {
-  return CommandOption(app_->add_option(names, value, help));
+  return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_option(const std::string& names, std::optional<double>& value, const std::string& help) {
-  return CommandOption(app_->add_option(names, value, help));
+  return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_flag(const std::string& names, bool& value, const std::string& help) {
   return CommandOption(app_->add_flag(names, value, help));
