@@ -28,8 +28,8 @@ class Work {
 
   // Tasks that the queue can take beside those that it has; 0 without broker or server.
   std::size_t room() const noexcept;
-  // Bytes of a task that the queue can take, or could before its broker had gone.
-  std::size_t longest() const noexcept { return longest_; }
+  // Bytes of a task that the queue can take; 0 without broker.
+  std::size_t longest() const noexcept { return attached_ == nullptr ? 0 : longest_; }
   std::size_t running() const noexcept { return running_.size(); }
   bool is_attached() const noexcept { return attached_ != nullptr; }
 

@@ -165,13 +165,24 @@ bool Connection::receive() {
 }
 
 Reply Connection::next() {
+  Reply reply = take_reply();
+  if (reply) refuse_if_useless(reply);
+  return reply;
+}
+
+Reply Connection::next_of_key() {
+  Reply reply = take_reply();
+  const auto code = reply.view().error_code();
+  const bool is_of_key = code == "MOVED" || code == "ASK" || code == "TRYAGAIN" || code == "CLUSTERDOWN";
+  if (reply && !is_of_key) refuse_if_useless(reply);
+  return reply;
+}
+
+Reply Connection::take_reply() {
   void* raw = nullptr;
   if (redisGetReplyFromReader(context_.get(), &raw) != REDIS_OK) lose(context_->errstr);
   Reply reply(static_cast<redisReply*>(raw));
-  if (reply) {
-    if (awaited_ > 0) --awaited_;
-    refuse_if_useless(reply);
-  }
+  if (reply && awaited_ > 0) --awaited_;
   return reply;
 }
 

@@ -72,6 +72,9 @@ class Connection {
   void exchange();
   // The next reply that is there. Throws ConnectionLost or Moved where it is an error that says so.
   Reply next();
+  // The same for a command whose key may lie anywhere in a cluster: also an error that says so of this one key (MOVED,
+  // ASK, TRYAGAIN, CLUSTERDOWN).
+  Reply next_of_key();
 
   // The next reply, which is waited for `patience` at most.
   Reply wait_for_next();
@@ -89,6 +92,7 @@ class Connection {
 
   void connect();
   bool receive();
+  Reply take_reply();
   void introduce(const std::string& name);
   [[noreturn]] void lose(std::string_view why) const;
   void refuse_if_useless(const Reply& reply) const;

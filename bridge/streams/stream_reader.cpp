@@ -24,7 +24,7 @@ constexpr std::size_t kMostClaimed = 64;
 }  // namespace
 
 StreamReader::StreamReader(const EngineSettings& settings, Counters& counters, HeldTasks& held)
-    : settings_(settings), counters_(counters), held_(held), order_(settings.sources) {}
+    : settings_(settings), counters_(counters), held_(held), order_(settings.sources), payloads_(settings.sources) {}
 
 void StreamReader::attach(Connection& connection) {
   connection_ = &connection;
@@ -51,28 +51,17 @@ void StreamReader::step(Room room, std::vector<Task>& tasks, std::vector<Outcome
   for (;;) {
     connection_->exchange();  // also where nothing is asked: the server may have gone
     if (asked_ != Asked::nothing) {
-      const Reply reply = next_reply(refused);
+      const Reply reply = asked_ == Asked::fetch ? connection_->next_of_key() : connection_->next();
       if (!reply) return;
       const std::size_t before = tasks.size() + refused.size();
       take(reply.view(), tasks, refused);
       const std::size_t came = tasks.size() + refused.size() - before;
       room.tasks -= std::min(room.tasks, came);
     }
+    if (asked_ == Asked::nothing && longest_ == 0) payloads_.give_back(refused);
     if (stopping_ && payloads_.empty()) return;
     if (asked_ == Asked::nothing) ask(room.tasks);
     if (asked_ == Asked::nothing) return;
-  }
-}
-
-// The key of one payload on another node of a cluster is no reason to go there.
-Reply StreamReader::next_reply(std::vector<Outcome>& refused) {
-  try {
-    return connection_->next();
-  } catch (const Moved&) {
-    if (asked_ != Asked::fetch) throw;
-    payloads_.take_moved(refused);
-    if (payloads_.awaited() == 0) asked_ = Asked::nothing;
-    return {};
   }
 }
 

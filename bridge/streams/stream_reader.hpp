@@ -47,7 +47,6 @@ class StreamReader final : public Reader {
  private:
   enum class Asked { nothing, inherit, adopt, fetch, claim, tokens, read_one, read_all };
 
-  Reply next_reply(std::vector<Outcome>& refused);
   void ask(std::size_t room);
   void ask_adopt(std::size_t room);
   void ask_claim(std::size_t room, Asked what);

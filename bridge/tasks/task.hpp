@@ -31,7 +31,7 @@ struct Task {
 // What the queue can take.
 struct Room {
   std::size_t tasks = 0;
-  std::size_t bytes = 0;  // of one payload
+  std::size_t bytes = 0;  // of one payload; 0: there is no queue now
 };
 
 enum class Ending : std::uint8_t {

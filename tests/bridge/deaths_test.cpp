@@ -218,5 +218,25 @@ TEST_F(RedisDeathsTest, ABrokerThatDiesIsAttachedAgainAndItsTasksAreNotAttempts)
   EXPECT_EQ(number({"EXISTS", "tasks:dead"}), 0);
 }
 
+// Whoever restarts a broker to give its messages more room loses no task that waits for it.
+TEST_F(RedisDeathsTest, APayloadInAKeyIsForTheQueueThatComesNext) {
+  redis();
+  Command& first = broker("--queue work=1KiB,slots=8,calls=8,handler=upper,backend=host");
+  Command& running = bridge();
+  ASSERT_TRUE(eventually([&] { return is_working(running); })) << running.err();
+  ask({"SET", "blob", std::string(2000, 'x')});
+  first.signal(SIGKILL);
+  EXPECT_EQ(first.exit_code(), 128 + SIGKILL);
+  ASSERT_TRUE(eventually([&] { return running.err().find("the broker has died") != std::string::npos; }));
+  ask({"XADD", "tasks", "*", "payload-key", "blob"});
+  ASSERT_TRUE(eventually([&] {
+    return number({"XLEN", "tasks:results"}) == 1 || number({"ZCARD", "tasks:delayed"}) == 1 ||
+           number({"XLEN", "tasks:dead"}) == 1 || pending() == 0;
+  }));
+  handler_broker();
+  ASSERT_TRUE(has_results(1)) << running.err();
+  EXPECT_EQ(number({"EXISTS", "tasks:dead"}), 0);
+}
+
 }  // namespace
 }  // namespace ipcq_test

@@ -51,6 +51,24 @@ class RedisTopologiesTest : public RedisTest {
   bool has_length(int port, const std::string& stream, int count) {
     return eventually([&] { return cli(port, "XLEN " + stream) == std::to_string(count) + "\n"; });
   }
+  // Two nodes that share the slots.
+  std::pair<int, int> cluster() {
+    const std::string options = "--cluster-enabled yes --cluster-require-full-coverage no";
+    const int first = server("first", options), second = server("second", options);
+    for (const auto& [port, slots] : {std::pair(first, "{0..8191}"), std::pair(second, "{8192..16383}")}) {
+      cli(port, "CLUSTER ADDSLOTS " + run(std::string("bash -c 'echo ") + slots + "'").out());
+    }
+    cli(first, "CLUSTER MEET 127.0.0.1 " + std::to_string(second));
+    for (const auto& [port, other] : {std::pair(first, second), std::pair(second, first)}) {
+      EXPECT_TRUE(eventually([&, port = port, other = other] {
+        return cli(port, "CLUSTER SLOTS").find(std::to_string(other)) != std::string::npos;
+      }));
+    }
+    for (const int port : {first, second}) {
+      EXPECT_TRUE(eventually([&] { return cli(port, "CLUSTER INFO").find("cluster_state:ok") != std::string::npos; }));
+    }
+    return {first, second};
+  }
 };
 
 TEST_F(RedisTopologiesTest, AFailOverThatSentinelsTellOfIsFollowed) {
@@ -108,19 +126,8 @@ TEST_F(RedisTopologiesTest, AServerThatBecameAReplicaIsLeft) {
 
 TEST_F(RedisTopologiesTest, ABridgeGoesToTheNodeOfAClusterThatHasItsKeys) {
   handler_broker();
-  const std::string cluster = "--cluster-enabled yes --cluster-require-full-coverage no";
-  const int first = server("first", cluster), second = server("second", cluster);
-  for (const auto& [port, slots] : {std::pair(first, "{0..8191}"), std::pair(second, "{8192..16383}")}) {
-    cli(port, "CLUSTER ADDSLOTS " + run(std::string("bash -c 'echo ") + slots + "'").out());
-  }
-  cli(first, "CLUSTER MEET 127.0.0.1 " + std::to_string(second));
-  ASSERT_TRUE(
-      eventually([&] { return cli(first, "CLUSTER SLOTS").find(std::to_string(second)) != std::string::npos; }));
-  ASSERT_TRUE(
-      eventually([&] { return cli(second, "CLUSTER SLOTS").find(std::to_string(first)) != std::string::npos; }));
-  for (const int port : {first, second}) {
-    ASSERT_TRUE(eventually([&] { return cli(port, "CLUSTER INFO").find("cluster_state:ok") != std::string::npos; }));
-  }
+  const auto nodes = cluster();
+  const int first = nodes.first, second = nodes.second;
   // By two tags, so that one of them is not where the bridge asks first, for streams and for lists.
   for (const std::string tag : {"{a}", "{b}"}) {
     const bool on_first = std::stoi(cli(first, "CLUSTER KEYSLOT " + tag)) < 8192;
@@ -139,6 +146,49 @@ TEST_F(RedisTopologiesTest, ABridgeGoesToTheNodeOfAClusterThatHasItsKeys) {
     EXPECT_EQ(cli(owner, "LLEN " + tag + "jobs:results"), "10\n");
   }
   EXPECT_NE(std::stoi(cli(first, "CLUSTER KEYSLOT {a}")) < 8192, std::stoi(cli(first, "CLUSTER KEYSLOT {b}")) < 8192);
+}
+
+// What the slot of one payload lacks holds no other task up, and costs none that can be done later.
+TEST_F(RedisTopologiesTest, OfAClusterPayloadsMayLieWhereTheBridgeIsNot) {
+  handler_broker();
+  const auto nodes = cluster();
+  const int first = nodes.first, second = nodes.second;
+  const auto word = [&](int port, const std::string& command) {
+    const std::string line = cli(port, command);
+    return line.substr(0, line.find('\n'));
+  };
+  const auto slot_of = [&](const std::string& key) { return word(first, "CLUSTER KEYSLOT " + key); };
+  const bool on_first = std::stoi(slot_of("{a}")) < 8192;
+  const int owner = on_first ? first : second, other = on_first ? second : first;
+  const auto add = [&](const std::string& key) { cli(owner, "XADD {a}tasks '*' payload-key '" + key + "'"); };
+  for (const std::string key : {"{a}one", "{a}two"}) cli(owner, "SET " + key + " x");
+  const std::string nowhere = "b";  // of a slot that the other one serves, and then nobody
+  for (const int port : {owner, other}) cli(port, "CLUSTER DELSLOTS " + slot_of(nowhere));
+  ASSERT_THAT(cli(owner, "GET " + nowhere), testing::HasSubstr("CLUSTERDOWN"));
+
+  add("{a}one");
+  add(nowhere);
+  add("{a}two");
+  Command& bridge = start("exec ipcq-redis --redis redis://127.0.0.1:" + std::to_string(owner) +
+                          " --queue work --attempts 2 --backoff 0.2 --stream '{a}tasks'");
+  ASSERT_TRUE(has_length(owner, "{a}tasks:results", 2)) << bridge.err();
+  ASSERT_TRUE(has_length(owner, "{a}tasks:dead", 1)) << bridge.err();
+  EXPECT_THAT(cli(owner, "XRANGE {a}tasks:dead - +"), testing::HasSubstr("CLUSTERDOWN"));
+
+  // A payload that has moved already, of a slot that moves.
+  const auto slot = slot_of("{a}"), from = word(owner, "CLUSTER MYID"), to = word(other, "CLUSTER MYID");
+  const auto move = [&](const std::string& key) {
+    cli(owner, "MIGRATE 127.0.0.1 " + std::to_string(other) + " '" + key + "' 0 2000");
+  };
+  cli(other, "CLUSTER SETSLOT " + slot + " IMPORTING " + from);
+  cli(owner, "CLUSTER SETSLOT " + slot + " MIGRATING " + to);
+  move("{a}two");
+  add("{a}two");
+  ASSERT_TRUE(eventually([&] { return bridge.err().find("connecting again") != std::string::npos; })) << bridge.err();
+  for (std::string key = "{a}one"; !key.empty(); key = word(owner, "CLUSTER GETKEYSINSLOT " + slot + " 1")) move(key);
+  for (const int port : {other, owner}) cli(port, "CLUSTER SETSLOT " + slot + " NODE " + to);
+  EXPECT_TRUE(has_length(other, "{a}tasks:results", 3)) << bridge.err();
+  EXPECT_EQ(cli(other, "XLEN {a}tasks:dead"), "1\n") << bridge.err();
 }
 
 // Each host is a network namespace with a broker and a bridge; the server is in a third.

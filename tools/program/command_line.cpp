@@ -170,7 +170,7 @@ CommandOption CommandLine::add_option(const std::string& names, std::optional<do
   return CommandOption(app_->add_option(sound(names), value, help));
 }
 CommandOption CommandLine::add_flag(const std::string& names, bool& value, const std::string& help) {
-  return CommandOption(app_->add_flag(names, value, help));
+  return CommandOption(app_->add_flag(sound(names), value, help));
 }
 
 void CommandLine::add_common_options(const std::string& program) {
