@@ -139,6 +139,21 @@ def test_a_relative_cache_counts_for_none(monkeypatch, tmp_path):
     assert Path(ipcq.handler(CPP).queue_option()).is_relative_to(tmp_path / ".cache" / "ipcq" / "sources")
 
 
+def test_a_numpy_that_numba_cuda_does_not_know_is_named(needs_numba, tmp_path):
+    if importlib.util.find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    script = tmp_path / "newer.py"
+    script.write_text(
+        "import importlib.metadata as about, ipcq\n"
+        "found = about.version\n"
+        "about.version = lambda name: {'numpy': '2.5.5', 'numba-cuda': '0.30.4'}.get(name) or found(name)\n"
+        "@ipcq.handler\ndef step(data): data[0] = 1\n"
+        "try: step.queue_option('cuda')\nexcept ipcq.BackendError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout == "numba-cuda 0.30.4 does not work with NumPy 2.5.5: pip install 'numpy<2.5'\n"
+
+
 @pytest.mark.parametrize("library", ["cudart", "nvrtc", "nvvm"])
 def test_a_library_of_cuda_that_is_missing_is_named_with_what_brings_it(needs_numba, tmp_path, library):
     if importlib.util.find_spec("numba_cuda") is None:

@@ -34,9 +34,16 @@ def _numba_cuda() -> Any:
         if not _has_no_library(error):
             raise
         raise BackendError(f"numba-cuda, which compiles handlers for GPUs: {_lacking(error)}") from error
-    if tuple(map(int, version.split(".")[:2])) < (0, 30):
+    if _release(version) < (0, 30):
         raise BackendError(f"numba-cuda {version} is too old: {_INSTALL}")
+    numpy = importlib.metadata.version("numpy")
+    if _release(version) == (0, 30) and _release(numpy) >= (2, 5):
+        raise BackendError(f"numba-cuda {version} does not work with NumPy {numpy}: pip install 'numpy<2.5'")
     return cuda
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")[:2]))
 
 
 def _has_no_library(error: Exception) -> bool:
