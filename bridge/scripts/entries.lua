@@ -1,10 +1,6 @@
 -- What the scripts that handle entries of streams share; their texts follow this one.
 
--- Why a command could not be run, or nothing. Redis before 7.0 puts the line of the script before some errors.
-local function failure_of(answer)
-  if type(answer) ~= 'table' or not answer.err then return nil end
-  return (string.gsub(answer.err, '^@user_script: ?%d+: %-?', ''))
-end
+local function failure_of(answer) return type(answer) == 'table' and answer.err or nil end
 
 -- The fields of an entry as a list of names and values, without those that bridges add, and these by their names.
 local function split_fields(entry)

@@ -47,7 +47,6 @@ Clock::time_point StreamReader::due() const {
 }
 
 void StreamReader::step(Room room, std::vector<Task>& tasks, std::vector<Outcome>& refused) {
-  longest_ = room.bytes;
   for (;;) {
     connection_->exchange();  // also where nothing is asked: the server may have gone
     if (asked_ != Asked::nothing) {
@@ -58,26 +57,26 @@ void StreamReader::step(Room room, std::vector<Task>& tasks, std::vector<Outcome
       const std::size_t came = tasks.size() + refused.size() - before;
       room.tasks -= std::min(room.tasks, came);
     }
-    if (asked_ == Asked::nothing && longest_ == 0) payloads_.give_back(refused);
+    if (asked_ == Asked::nothing && room.bytes == 0) payloads_.give_back(refused);
     if (stopping_ && payloads_.empty()) return;
-    if (asked_ == Asked::nothing) ask(room.tasks);
+    if (asked_ == Asked::nothing) ask(room);
     if (asked_ == Asked::nothing) return;
   }
 }
 
-void StreamReader::ask(std::size_t room) {
+void StreamReader::ask(Room room) {
   if (!payloads_.empty()) {
-    payloads_.ask(*connection_, longest_);
+    payloads_.ask(*connection_, room.bytes);
     asked_ = Asked::fetch;
     return;
   }
   const auto now = Clock::now();
-  if (room == 0 || now < not_before_) return;
-  if (inheriting_ < settings_.sources.size()) return ask_claim(room, Asked::inherit);
-  if (adopting_ < settings_.sources.size()) return ask_adopt(room);
-  if (now >= next_claim_) return ask_claim(room, Asked::claim);
-  if (settings_.rate > 0 && granted_ == 0) return ask_tokens(room);
-  ask_read(room);
+  if (room.tasks == 0 || now < not_before_) return;
+  if (inheriting_ < settings_.sources.size()) return ask_claim(room.tasks, Asked::inherit);
+  if (adopting_ < settings_.sources.size()) return ask_adopt(room.tasks);
+  if (now >= next_claim_) return ask_claim(room.tasks, Asked::claim);
+  if (settings_.rate > 0 && granted_ == 0) return ask_tokens(room.tasks);
+  ask_read(room.tasks);
 }
 
 void StreamReader::ask_adopt(std::size_t room) {

@@ -47,7 +47,7 @@ class StreamReader final : public Reader {
  private:
   enum class Asked { nothing, inherit, adopt, fetch, claim, tokens, read_one, read_all };
 
-  void ask(std::size_t room);
+  void ask(Room room);
   void ask_adopt(std::size_t room);
   void ask_claim(std::size_t room, Asked what);
   void ask_tokens(std::size_t room);
@@ -81,7 +81,6 @@ class StreamReader final : public Reader {
   bool turned_ = false;            // turn_ is of this round; when it is used up, all are read together
   std::size_t claims_asked_ = 0;
   KeyedPayloads payloads_;
-  std::size_t longest_ = 0;  // bytes of a payload
   std::size_t granted_ = 0;  // tokens that are not used
   Clock::time_point not_before_{}, last_warning_{};
 };

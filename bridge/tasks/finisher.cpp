@@ -168,7 +168,7 @@ void Finisher::confirm(ReplyView reply, Batch&& batch) {
   for (std::size_t i = 0; i < batch.outcomes.size(); ++i) {
     Outcome& outcome = batch.outcomes[i];
     if (!reply[i].is_integer()) {
-      why = reply[i].text();
+      why = cause_of(reply[i].text());  // as a script has caught it
       again.push_back(std::move(outcome));
       continue;
     }

@@ -14,6 +14,12 @@ def needs_numba():
 
 
 @pytest.fixture
+def needs_numba_cuda(needs_numba):
+    if importlib.util.find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+
+
+@pytest.fixture
 def needs_compiler():
     if not any(map(shutil.which, ("c++", "g++", "clang++"))) and "IPCQ_CXX" not in os.environ:
         pytest.skip("there is no C++ compiler in PATH")

@@ -14,7 +14,7 @@ from pathlib import Path
 import ipcq
 import pytest
 from conftest import WAIT
-from handler_fixtures import cache, needs_compiler, needs_numba  # noqa: F401
+from handler_fixtures import cache, needs_compiler, needs_numba, needs_numba_cuda  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("cache")
 CPP = """
@@ -103,10 +103,9 @@ def test_handlers_are_pickled_by_their_names(cache):
         pickle.loads(pickle.dumps(local))
 
 
-def test_an_object_for_a_gpu_alone_is_refused_by_a_queue_on_the_host(broker, needs_numba, needs_compiler, tmp_path):
-    if importlib.util.find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed")
-
+def test_an_object_for_a_gpu_alone_is_refused_by_a_queue_on_the_host(
+    broker, needs_numba_cuda, needs_compiler, tmp_path
+):
     @ipcq.handler
     def step(data):
         data[0] += 1
@@ -139,9 +138,7 @@ def test_a_relative_cache_counts_for_none(monkeypatch, tmp_path):
     assert Path(ipcq.handler(CPP).queue_option()).is_relative_to(tmp_path / ".cache" / "ipcq" / "sources")
 
 
-def test_a_numpy_that_numba_cuda_does_not_know_is_named(needs_numba, tmp_path):
-    if importlib.util.find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed")
+def test_a_numpy_that_numba_cuda_does_not_know_is_named(needs_numba_cuda, tmp_path):
     script = tmp_path / "newer.py"
     script.write_text(
         "import importlib.metadata as about, ipcq\n"
@@ -155,9 +152,7 @@ def test_a_numpy_that_numba_cuda_does_not_know_is_named(needs_numba, tmp_path):
 
 
 @pytest.mark.parametrize("library", ["cudart", "nvrtc", "nvvm"])
-def test_a_library_of_cuda_that_is_missing_is_named_with_what_brings_it(needs_numba, tmp_path, library):
-    if importlib.util.find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed")
+def test_a_library_of_cuda_that_is_missing_is_named_with_what_brings_it(needs_numba_cuda, tmp_path, library):
     script = tmp_path / "lacks.py"
     script.write_text(
         "import cuda.pathfinder, ipcq, sys\n"

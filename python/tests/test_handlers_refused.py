@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from pathlib import Path
 
 import ipcq
 import pytest
-from handler_fixtures import cache, needs_numba  # noqa: F401
+from handler_fixtures import cache, needs_numba, needs_numba_cuda  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("cache")
 TABLE = (4, 5, 6, 7)
@@ -143,9 +142,7 @@ def test_what_numba_cannot_compile_is_said_in_words(needs_numba):
         assert "test_handlers_refused.py" in str(caught.value)  # where the function stands
 
 
-def test_a_gpu_needs_no_gpu_to_compile_for(needs_numba):
-    if importlib.util.find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed")
+def test_a_gpu_needs_no_gpu_to_compile_for(needs_numba_cuda):
     import numpy as np
 
     @ipcq.handler

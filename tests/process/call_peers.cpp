@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <map>
-#include <thread>
 #include <utility>
 
 #include "stamped.hpp"
@@ -27,10 +26,6 @@ int code_of(Status status) { return 100 + static_cast<int>(status); }
 bool is_told_to_end() {
   pollfd in{STDIN_FILENO, POLLIN, 0};
   return ::poll(&in, 1, 0) > 0;
-}
-
-void pause(const CallPeer& peer) {
-  if (peer.delay > Duration::zero()) std::this_thread::sleep_for(peer.delay);
 }
 
 unsigned answer_kind(const CallPeer& peer, std::uint64_t sequence) {
@@ -100,7 +95,7 @@ int run_caller(const CallPeer& peer, const RecordWriter& log) {
   std::map<std::uint64_t, Pending> pending;
   for (std::uint64_t made = 0; made < peer.count || !pending.empty();) {
     while (made < peer.count && pending.size() < peer.window) {
-      pause(peer);
+      pause_if(peer.delay);
       auto call = c.request(stamped(peer.id, made, peer.in_lines ? kShort : request_bytes(made)), peer.timeout);
       if (call.status() == Status::full && !pending.empty()) break;  // until it has read what it has
       if (!call) {
@@ -143,7 +138,7 @@ int run_server(const CallPeer& peer, const RecordWriter& log) {
     const auto stamp = read_stamp(r->bytes());
     if (!stamp) return 90;
     log.add(Event::received, stamp->sequence, stamp->producer, r->redeliveries());
-    pause(peer);
+    pause_if(peer.delay);
     const Status answered = peer.onward.empty() ? answer(peer, *r, *stamp) : onward.forward(*r, peer.timeout);
     if (answered != Status::ok && answered != Status::cancelled) return code_of(answered);
   }

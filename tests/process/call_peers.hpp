@@ -5,11 +5,16 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <thread>
 
 #include "ipcq/ipcq.hpp"
 #include "process/records.hpp"
 
 namespace ipcq_test {
+
+inline void pause_if(ipcq::Duration d) {
+  if (d > ipcq::Duration::zero()) std::this_thread::sleep_for(d);
+}
 
 struct CallPeer {
   std::string broker;

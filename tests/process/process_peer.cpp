@@ -63,10 +63,6 @@ void wait_for_go() {
   [[maybe_unused]] const auto n = read(STDIN_FILENO, &byte, 1);
 }
 
-void pause_if(Duration d) {
-  if (d > Duration::zero()) std::this_thread::sleep_for(d);
-}
-
 // What the process does when its work is done, instead of closing.
 void end_as_told(const Options& o) {
   const std::string how = o.text("at_end");
